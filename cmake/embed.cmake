@@ -1,0 +1,12 @@
+# Writes OUT: a C table of {path, text} for every file of SOURCES (relative to ROOT), as byte arrays.
+set(table "")
+set(body "// Made by cmake/embed.cmake: the device code under kernels/, as text.\n#include \"kernels/device_source.h\"\n")
+set(index 0)
+foreach(source IN LISTS SOURCES)
+  file(READ ${ROOT}/${source} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND body "static const char text_${index}[] = {${bytes}0};\n")
+  string(APPEND table "  {\"${source}\", text_${index}},\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+file(WRITE ${OUT} "${body}const DeviceSource device_sources[] = {\n${table}  {0, 0},\n};\n")

@@ -1,0 +1,68 @@
+# Every folder of the house is one static library. ingot_folder(NAME FOLDER DEPENDENCIES...) takes every .c in FOLDER.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+find_path(DNNL_INCLUDE dnnl.h REQUIRED)
+
+function(ingot_folder name folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  if(NOT sources)
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE ${ARGN} ingot_flags)
+    return()
+  endif()
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC ${ARGN} PRIVATE ingot_flags)
+endfunction()
+
+# Device code travels inside the library as text: every .cuh under kernels/ becomes a row of one generated table.
+file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels/*.cuh)
+list(TRANSFORM device_sources PREPEND ${CMAKE_SOURCE_DIR}/ OUTPUT_VARIABLE device_paths)
+add_custom_command(
+  OUTPUT ${CMAKE_BINARY_DIR}/generated/device_sources.c
+  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} "-DSOURCES=${device_sources}" -DOUT=${CMAKE_BINARY_DIR}/generated/device_sources.c
+          -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${device_paths} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+add_library(ingot_device STATIC ${CMAKE_BINARY_DIR}/generated/device_sources.c)
+target_link_libraries(ingot_device PRIVATE ingot_flags)
+
+# The protobuf schema of ONNX, written from the specification's field numbers, compiled at build.
+find_program(PROTOC_C protoc-c REQUIRED)
+if(EXISTS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto)
+  add_custom_command(
+    OUTPUT ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.c ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.h
+    COMMAND ${PROTOC_C} --c_out=${CMAKE_BINARY_DIR}/generated -I ${CMAKE_SOURCE_DIR}/onnx ${CMAKE_SOURCE_DIR}/onnx/onnx.proto
+    DEPENDS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto VERBATIM)
+  add_library(ingot_proto STATIC ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.c ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.h)
+  target_include_directories(ingot_proto PUBLIC ${CMAKE_BINARY_DIR}/generated)
+  target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
+else()
+  add_library(ingot_proto INTERFACE)
+endif()
+
+ingot_folder(ingot_base src/base Threads::Threads m)
+ingot_folder(ingot_ir src/ir ingot_base)
+ingot_folder(ingot_cuda src/cuda ingot_base ${CMAKE_DL_LIBS})
+
+# kernels/: one folder per family, one library for all, above the IR and the CUDA tables it calls through.
+file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
+if(kernel_sources)
+  add_library(ingot_kernels STATIC ${kernel_sources})
+  target_include_directories(ingot_kernels PRIVATE ${DNNL_INCLUDE})
+  target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda ingot_device ${DNNL_LIBRARY} PRIVATE ingot_flags)
+else()
+  add_library(ingot_kernels INTERFACE)
+endif()
+
+ingot_folder(ingot_passes src/passes ingot_kernels)
+ingot_folder(ingot_tune src/tune ingot_passes)
+ingot_folder(ingot_plan src/plan ingot_kernels)
+ingot_folder(ingot_engine src/engine ingot_plan)
+ingot_folder(ingot_runtime_core src/runtime ingot_engine)
+ingot_folder(ingot_onnx onnx ingot_kernels ingot_proto)
+
+if(INGOT_TESTS)
+  enable_testing()
+  add_subdirectory(tests)
+endif()

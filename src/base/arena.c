@@ -1,0 +1,219 @@
+// Arenas as a list of blocks. The newest ordinary block is filled front to back; a request that would waste much of it
+// gets a block of its own behind it. Blocks come from calloc, which hands out fresh pages without touching them, so large
+// zeroed allocations cost nothing until they are used. Under AddressSanitizer, bytes not handed out are poisoned and
+// neighbours are kept apart, so that running over an arena allocation is reported like running over a malloc one.
+#include "base/arena.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+#include "base/recover.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define POISONING 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POISONING 1
+#endif
+#endif
+#ifdef POISONING
+#include <sanitizer/asan_interface.h>
+#define POISON(address, size) ASAN_POISON_MEMORY_REGION(address, size)
+#define UNPOISON(address, size) ASAN_UNPOISON_MEMORY_REGION(address, size)
+enum { RED_ZONE = 16 };
+#else
+#define POISON(address, size) ((void)(address), (void)(size))
+#define UNPOISON(address, size) ((void)(address), (void)(size))
+enum { RED_ZONE = 0 };
+#endif
+
+enum { UNIT = 16, FIRST_BLOCK = 8 << 10, LARGEST_BLOCK = 1 << 20, LARGEST_ALIGNMENT = 4096 };
+
+typedef struct Block {
+  struct Block *next;  // older
+  size_t size, used;   // of bytes[]
+  _Alignas(UNIT) unsigned char bytes[];
+} Block;
+
+typedef struct Callback {
+  struct Callback *next;
+  void (*fn)(void *context);
+  void *context;
+} Callback;
+
+struct Arena {
+  Block *blocks;  // the one being filled first; the last one is the first allocated
+  Callback *callbacks;
+  size_t used, next_size;
+};
+
+static Block *block_new(size_t size) {
+  size_t total;
+  if (!checked_add(size, sizeof(Block), &total)) return NULL;
+  Block *block = calloc(1, total);
+  if (!block) return NULL;
+  block->size = size;
+  POISON(block->bytes, size);
+  return block;
+}
+
+static void block_free(Block *block) {
+  UNPOISON(block->bytes, block->size);
+  free(block);
+}
+
+Arena *arena_new(void) {
+  Arena *arena = calloc(1, sizeof *arena);
+  if (!arena) memory_exhausted();
+  arena->next_size = FIRST_BLOCK;
+  return arena;
+}
+
+static void run_callbacks(Arena *arena) {
+  while (arena->callbacks) {
+    Callback callback = *arena->callbacks;
+    arena->callbacks = callback.next;
+    callback.fn(callback.context);
+  }
+}
+
+void arena_free(Arena *arena) {
+  if (!arena) return;
+  run_callbacks(arena);
+  while (arena->blocks) {
+    Block *next = arena->blocks->next;
+    block_free(arena->blocks);
+    arena->blocks = next;
+  }
+  free(arena);
+}
+
+void arena_reset(Arena *arena) {
+  run_callbacks(arena);
+  Block *block = arena->blocks;
+  while (block && block->next) {
+    Block *next = block->next;
+    block_free(block);
+    block = next;
+  }
+  if (block) {
+    UNPOISON(block->bytes, block->size);
+    memset(block->bytes, 0, block->used);
+    POISON(block->bytes, block->size);
+    block->used = 0;
+  }
+  arena->blocks = block;
+  arena->used = 0;
+  arena->next_size = FIRST_BLOCK;
+}
+
+size_t arena_used(const Arena *arena) { return arena->used; }
+
+// From block, or NULL where it has no room. extent is size rounded up to units plus the red zone.
+static void *block_take(Block *block, size_t size, size_t extent, size_t alignment) {
+  uintptr_t at = (uintptr_t)block->bytes + block->used;
+  size_t padding = align_up(at, alignment) - at;
+  size_t left = block->size - block->used;
+  if (padding > left || extent > left - padding) return NULL;
+  unsigned char *bytes = block->bytes + block->used + padding;
+  block->used += padding + extent;
+  UNPOISON(bytes, size);
+  return bytes;
+}
+
+static void *arena_take(Arena *arena, size_t size, size_t alignment) {
+  if (size == 0) size = 1;
+  if (alignment < UNIT) alignment = UNIT;
+  size_t extent, need;
+  if (!checked_add(size, UNIT - 1 + RED_ZONE, &extent)) return NULL;
+  extent &= ~(size_t)(UNIT - 1);
+  if (!checked_add(extent, alignment - UNIT, &need)) return NULL;
+  void *bytes = arena->blocks ? block_take(arena->blocks, size, extent, alignment) : NULL;
+  if (!bytes) {
+    bool alone = arena->blocks && need > arena->next_size / 4;
+    Block *block = block_new(alone ? need : MAX(need, arena->next_size));
+    if (!block) return NULL;
+    if (alone) {
+      block->next = arena->blocks->next;
+      arena->blocks->next = block;
+    } else {
+      block->next = arena->blocks;
+      arena->blocks = block;
+      arena->next_size = MIN(arena->next_size * 2, (size_t)LARGEST_BLOCK);
+    }
+    bytes = block_take(block, size, extent, alignment);
+  }
+  arena->used += size;
+  return bytes;
+}
+
+void *arena_alloc(Arena *arena, size_t size) {
+  void *bytes = arena_take(arena, size, UNIT);
+  if (!bytes) memory_exhausted();
+  return bytes;
+}
+
+Status arena_try_alloc(Arena *arena, size_t size, size_t alignment, void **out) {
+  *out = NULL;
+  if (alignment == 0 || (alignment & (alignment - 1)) || alignment > LARGEST_ALIGNMENT)
+    FAIL(ERROR_INTERNAL, "alignment %zu is not a power of two up to %d", alignment, LARGEST_ALIGNMENT);
+  *out = arena_take(arena, size, alignment);
+  if (!*out) FAIL(ERROR_OUT_OF_MEMORY, "out of memory: %zu bytes", size);
+  return OK;
+}
+
+void *arena_alloc_array(Arena *arena, size_t item_size, size_t count) {
+  size_t size;
+  if (!checked_mul(item_size, count, &size)) memory_exhausted();
+  return arena_alloc(arena, size);
+}
+
+void *arena_copy(Arena *arena, const void *bytes, size_t size) {
+  void *copy = arena_alloc(arena, size);
+  if (size) memcpy(copy, bytes, size);
+  return copy;
+}
+
+char *arena_string_n(Arena *arena, const char *text, size_t length) {
+  size_t size;
+  if (!checked_add(length, 1, &size)) memory_exhausted();
+  char *copy = arena_alloc(arena, size);
+  if (length) memcpy(copy, text, length);
+  return copy;
+}
+
+char *arena_string(Arena *arena, const char *text) { return arena_string_n(arena, text, text ? strlen(text) : 0); }
+
+char *arena_vprintf(Arena *arena, const char *format, va_list args) {
+  va_list again;
+  va_copy(again, args);
+  int length = vsnprintf(NULL, 0, format, again);
+  va_end(again);
+  if (length < 0) length = 0;
+  char *text = arena_alloc(arena, (size_t)length + 1);
+  vsnprintf(text, (size_t)length + 1, format, args);
+  return text;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  char *text = arena_vprintf(arena, format, args);
+  va_end(args);
+  return text;
+}
+
+void arena_on_free(Arena *arena, void (*fn)(void *context), void *context) {
+  Callback *callback = arena_new_of(arena, Callback);
+  *callback = (Callback){.next = arena->callbacks, .fn = fn, .context = context};
+  arena->callbacks = callback;
+}
+
+void *arena_grow(Arena *arena, void *items, size_t item_size, size_t count, uint32_t *capacity) {
+  if (*capacity > UINT32_MAX / 2) memory_exhausted();
+  uint32_t wider = *capacity ? *capacity * 2 : 8;
+  void *moved = arena_alloc_array(arena, item_size, wider);
+  if (count) memcpy(moved, items, item_size * count);
+  *capacity = wider;
+  return moved;
+}

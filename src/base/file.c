@@ -1,0 +1,254 @@
+// Files. Every function closes what it opened before it reports, and reads errno (through %m) before anything else can
+// change it. Confinement resolves the path first and then opens the result one component at a time without following
+// links, so that a link swapped in between the two steps is refused rather than followed.
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/checked.h"
+#include "base/hash.h"
+
+// Reads until the end into memory that starts at the size the system claims and grows, since pipes and /proc claim 0.
+static Status read_all(int fd, const char *path, size_t claimed, size_t limit, Arena *arena, Bytes *out) {
+  size_t capacity, size = 0;
+  void *bytes;
+  if (limit && claimed > limit) FAIL(ERROR_IO, "'%s' has %zu bytes, more than the limit of %zu", path, claimed, limit);
+  if (!checked_add(claimed, 1, &capacity)) FAIL(ERROR_IO, "'%s' claims to be larger than memory", path);
+  TRY(arena_try_alloc(arena, capacity, 16, &bytes));
+  for (;;) {
+    if (size == capacity) {
+      void *wider;
+      if (!checked_mul(MAX(capacity, (size_t)4096), 2, &capacity)) FAIL(ERROR_IO, "'%s' is larger than memory", path);
+      TRY(arena_try_alloc(arena, capacity, 16, &wider));
+      memcpy(wider, bytes, size);
+      bytes = wider;
+    }
+    ssize_t got = read(fd, (uint8_t *)bytes + size, MIN(capacity - size, (size_t)1 << 30));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) FAIL(ERROR_IO, "cannot read '%s': %m", path);
+    if (got == 0) break;
+    size += (size_t)got;
+    if (limit && size > limit) FAIL(ERROR_IO, "'%s' is larger than the limit of %zu bytes", path, limit);
+  }
+  ((uint8_t *)bytes)[size] = 0;  // the loop ends only with room to spare
+  *out = (Bytes){.data = bytes, .size = size};
+  return OK;
+}
+
+Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) {
+  *out = (Bytes){0};
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
+  struct stat info;
+  Status status = OK;
+  if (fstat(fd, &info) != 0)
+    status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
+  else
+    status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, arena, out);
+  close(fd);
+  return status;
+}
+
+typedef struct Mapping { void *address; size_t size; } Mapping;
+
+static void unmap(void *context) {
+  Mapping *mapping = context;
+  if (mapping->address) munmap(mapping->address, mapping->size);
+}
+
+// Maps an open file; the caller keeps fd.
+static Status map_open_file(int fd, const char *path, Arena *arena, Bytes *out) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) FAIL(ERROR_IO, "cannot inspect '%s': %m", path);
+  if (!S_ISREG(info.st_mode)) FAIL(ERROR_IO, "'%s' is not a regular file", path);
+  if (info.st_size == 0) {
+    out->data = (const uint8_t *)"";
+    return OK;
+  }
+  // Registered before it is filled, so that running out of memory cannot lose a mapping.
+  Mapping *mapping = arena_new_of(arena, Mapping);
+  arena_on_free(arena, unmap, mapping);
+  size_t size = (size_t)info.st_size;
+  void *address = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (address == MAP_FAILED) FAIL(ERROR_IO, "cannot map '%s' (%zu bytes): %m", path, size);
+  *mapping = (Mapping){.address = address, .size = size};
+  *out = (Bytes){.data = address, .size = size};
+  return OK;
+}
+
+Status file_map(const char *path, Arena *arena, Bytes *out) {
+  *out = (Bytes){0};
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
+  if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
+  Status status = map_open_file(fd, path, arena, out);
+  close(fd);
+  return status;
+}
+
+static Status write_all(int fd, const char *path, const void *bytes, size_t size) {
+  const uint8_t *at = bytes;
+  while (size) {
+    ssize_t written = write(fd, at, MIN(size, (size_t)1 << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) FAIL(ERROR_IO, "cannot write '%s': %m", path);
+    at += written;
+    size -= (size_t)written;
+  }
+  if (fsync(fd) != 0) FAIL(ERROR_IO, "cannot write '%s' to its device: %m", path);
+  return OK;
+}
+
+// A name beside path that nobody else uses, opened for writing.
+static int open_temporary(const char *path, char *name, size_t name_size) {
+  for (unsigned attempt = 0; attempt < 100; attempt++) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t salt[] = {(uint64_t)now.tv_sec, (uint64_t)now.tv_nsec, (uint64_t)getpid(), (uintptr_t)name, attempt};
+    int length = snprintf(name, name_size, "%s.%016llx.tmp", path, (unsigned long long)hash_bytes(salt, sizeof salt, 0));
+    if (length < 0 || (size_t)length >= name_size) {
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return -1;
+}
+
+// The rename itself must reach the device. Some file systems cannot fsync a folder; the file is whole all the same.
+static void sync_folder_of(const char *path) {
+  char folder[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  int length = slash ? (int)(slash - path) + 1 : 0;
+  snprintf(folder, sizeof folder, "%.*s", slash ? length : 1, slash ? path : ".");
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
+
+Status file_write_atomic(const char *path, const void *bytes, size_t size) {
+  char name[PATH_MAX];
+  int fd = open_temporary(path, name, sizeof name);
+  if (fd < 0) FAIL(ERROR_IO, "cannot create a file beside '%s': %m", path);
+  Status status = write_all(fd, path, bytes, size);
+  if (close(fd) != 0 && !status) status = status_make(ERROR_IO, "cannot write '%s': %m", path);
+  if (!status && rename(name, path) != 0) status = status_make(ERROR_IO, "cannot replace '%s': %m", path);
+  if (status)
+    unlink(name);
+  else
+    sync_folder_of(path);
+  return status;
+}
+
+bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+Status directory_make(const char *path) {
+  char prefix[PATH_MAX];
+  size_t length = strlen(path);
+  if (length == 0) FAIL(ERROR_INVALID_ARGUMENT, "the path of a folder is empty");
+  if (length >= sizeof prefix) FAIL(ERROR_IO, "the path of a folder is longer than %zu bytes", sizeof prefix - 1);
+  for (size_t i = 1; i <= length; i++) {
+    if (path[i] != '/' && path[i] != 0) continue;
+    memcpy(prefix, path, i);
+    prefix[i] = 0;
+    struct stat info;
+    if (mkdir(prefix, 0777) == 0 || (stat(prefix, &info) == 0 && S_ISDIR(info.st_mode))) continue;
+    if (stat(prefix, &info) == 0) FAIL(ERROR_IO, "cannot make folder '%s': '%s' is not a folder", path, prefix);
+    FAIL(ERROR_IO, "cannot make folder '%s': %m", path);
+  }
+  return OK;
+}
+
+char *path_join(Arena *arena, const char *folder, const char *name) {
+  size_t length = strlen(folder);
+  if (length == 0 || name[0] == '/') return arena_string(arena, name);
+  return arena_printf(arena, "%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+char *path_folder(Arena *arena, const char *path) {
+  const char *slash = strrchr(path, '/');
+  if (!slash) return arena_string(arena, ".");
+  return arena_string_n(arena, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+const char *path_extension(const char *path) {
+  const char *slash = strrchr(path, '/');
+  const char *name = slash ? slash + 1 : path;
+  const char *dot = strrchr(name, '.');
+  return dot && dot != name ? dot : "";
+}
+
+static bool has_parent_component(const char *path) {
+  for (const char *at = path; *at;) {
+    size_t length = strcspn(at, "/");
+    if (length == 2 && at[0] == '.' && at[1] == '.') return true;
+    at += length;
+    at += *at == '/';
+  }
+  return false;
+}
+
+// Opens path, which has no links, "." or "..", below the folder fd. -1 with errno as open does.
+static int open_below(int folder, char *path) {
+  int fd = folder;
+  for (char *at = path, *slash; fd >= 0; at = slash + 1) {
+    slash = strchr(at, '/');
+    if (slash) *slash = 0;
+    int kind = slash ? O_DIRECTORY | O_PATH : O_NONBLOCK;
+    int next = openat(fd, at, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | kind);
+    int saved_errno = errno;
+    if (fd != folder) close(fd);
+    errno = saved_errno;
+    fd = next;
+    if (!slash) break;
+  }
+  return fd;
+}
+
+static Status open_confined(const char *folder, const char *relative, Arena *arena, int *out) {
+  char root[PATH_MAX], target[PATH_MAX];
+  if (relative[0] == 0 || relative[0] == '/' || has_parent_component(relative))
+    FAIL(ERROR_INVALID_MODEL, "'%s' is not a relative path inside its folder", relative);
+  if (!realpath(folder, root)) FAIL(ERROR_IO, "cannot open folder '%s': %m", folder);
+  if (!realpath(path_join(arena, folder, relative), target)) FAIL(ERROR_IO, "cannot open '%s' in '%s': %m", relative, folder);
+  size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+  if (strncmp(root, target, length) != 0 || target[length] != '/' || target[length + 1] == 0)
+    FAIL(ERROR_INVALID_MODEL, "'%s' leads outside of its folder '%s'", relative, folder);
+  int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root_fd < 0) FAIL(ERROR_IO, "cannot open folder '%s': %m", folder);
+  *out = open_below(root_fd, target + length + 1);
+  Status status = *out < 0 ? status_make(ERROR_IO, "cannot open '%s' in '%s': %m", relative, folder) : OK;
+  close(root_fd);
+  return status;
+}
+
+Status file_map_confined(const char *folder, const char *relative, Arena *arena, Bytes *out) {
+  *out = (Bytes){0};
+  int fd;
+  TRY(open_confined(folder[0] ? folder : ".", relative, arena, &fd));
+  Status status = map_open_file(fd, relative, arena, out);
+  close(fd);
+  return status;
+}
+
+static const char *absolute_variable(const char *name) {
+  const char *value = getenv(name);
+  return value && value[0] == '/' ? value : NULL;
+}
+
+char *cache_folder(Arena *arena) {
+  const char *own = getenv("INGOT_CACHE_DIR");
+  if (own && own[0]) return arena_string(arena, own);
+  const char *shared = absolute_variable("XDG_CACHE_HOME");
+  if (shared) return path_join(arena, shared, "ingot");
+  const char *home = absolute_variable("HOME");
+  return path_join(arena, home ? home : ".", ".cache/ingot");
+}

@@ -1,0 +1,24 @@
+// Files: read whole, mapped, or written so that a reader never sees half (temporary name, fsync, rename).
+#pragma once
+#include <stdbool.h>
+#include "base/arena.h"
+
+typedef struct Bytes { const uint8_t *data; size_t size; } Bytes;
+
+// The bytes are followed by a NUL that size does not count.
+MUST_CHECK Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out);  // 0: no limit
+// Read-only map that lives as long as the arena. An empty file gives size 0; anything but a
+// regular file is refused. Whoever shortens the file meanwhile makes reading the map raise SIGBUS.
+MUST_CHECK Status file_map(const char *path, Arena *arena, Bytes *out);
+// Replaces path or leaves it as it was. Permissions follow the umask.
+MUST_CHECK Status file_write_atomic(const char *path, const void *bytes, size_t size);
+bool file_exists(const char *path);
+MUST_CHECK Status directory_make(const char *path);  // with parents
+char *path_join(Arena *arena, const char *folder, const char *name);
+char *path_folder(Arena *arena, const char *path);          // "a/b.onnx" -> "a"; "b" -> "."
+const char *path_extension(const char *path);               // ".npy", part of path; "" where none
+// Opens folder/relative for reading, refusing absolute paths, "..", and any symbolic link that leaves folder. folder
+// itself may be reached through links.
+MUST_CHECK Status file_map_confined(const char *folder, const char *relative, Arena *arena, Bytes *out);
+// $INGOT_CACHE_DIR, else $XDG_CACHE_HOME/ingot, else ~/.cache/ingot. Not created.
+char *cache_folder(Arena *arena);

@@ -1,0 +1,17 @@
+// A small pool: parallel loops on the host, and background jobs (kernel compilation). One pool serves one session at a
+// time; sessions in different threads own different pools.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct ThreadPool ThreadPool;
+// threads counts the caller of parallel_for; threads <= 0: one for each core this process may use. Where the system
+// refuses threads the pool is smaller, and NULL at worst, which is a pool of one.
+ThreadPool *thread_pool_new(int threads);
+void thread_pool_free(ThreadPool *pool);       // NULL is fine; not while a loop runs
+int thread_pool_size(const ThreadPool *pool);  // 1 for NULL
+// Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and
+// returns when all are done; what the calls wrote is then visible here. The calling thread takes part. pool NULL, or a
+// count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).
+void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end), void *context);
+double time_now(void);  // seconds, monotonic

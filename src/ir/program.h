@@ -1,0 +1,97 @@
+// Scalar programs: the pointwise and row-reducing arithmetic of a node, as a short SSA list. Every elementwise ONNX operator,
+// cast, quantize and where is one; fusing two nodes is joining two programs.
+//
+// Types. Each instruction has a result dtype. Floats of 32 bits and less are computed in float (f32), f64 in double,
+// signed integers in int64_t wrapped to their width, unsigned in uint64_t wrapped, bool as 0/1. An instruction typed
+// f16 rounds its result to f16 only if it is a cast; otherwise precision inside a program is that of float. An `input`
+// instruction converts from the value's storage type to its dtype; storing an output converts to the output value's
+// storage type. Such implicit conversions happen between float types only; all others are `cast` instructions.
+//
+// Levels. In a rowwise node a reduction turns an element-level operand into a row-level result; constants are row-level,
+// inputs and index() are element-level; any other instruction is element-level if an operand is. An element-level output has the
+// domain's shape, a row-level one has 1 along the reduced axes.
+#pragma once
+#include "base/text.h"
+#include "ir/dim.h"
+#include "ir/dtype.h"
+
+// The one table of opcodes: ir/opcodes.inc, rows OPCODE(name, arity, operand classes, result rule, expression).
+typedef enum Opcode {
+#define OPCODE(name, arity, classes, result, expression) OP_##name,
+#include "ir/opcodes.inc"
+#undef OPCODE
+  OPCODE_COUNT
+} Opcode;
+
+// Which dtypes operands may have.
+enum { CLASS_F = 1, CLASS_I = 2, CLASS_U = 4, CLASS_B = 8, CLASS_INT = CLASS_I | CLASS_U, CLASS_NUMBER = CLASS_F | CLASS_INT, CLASS_ANY = CLASS_NUMBER | CLASS_B };
+typedef enum ResultRule {
+  RESULT_SAME,      // dtype of the first operand (all operands agree)
+  RESULT_BOOL,      // operands agree, result is bool
+  RESULT_SELECT,    // bool, then two that agree
+  RESULT_DECLARED,  // the instruction says (const, input, index, extent, cast, arg-reductions)
+} ResultRule;
+
+typedef struct OpcodeInfo {
+  const char *name;
+  int arity;
+  int classes;
+  ResultRule result;
+  const char *expression;  // in a, b, c; valid C for the interpreter and CUDA C++ for the generator; NULL where special
+  bool reduces;            // element-level operand to row-level result
+} OpcodeInfo;
+const OpcodeInfo *opcode_info(Opcode op);
+bool opcode_parse(const char *name, Opcode *out);
+
+typedef struct Instruction {
+  Opcode op;
+  DType dtype;
+  int args[3];      // instruction numbers; OP_input: args[0] is the input's number; OP_index, OP_extent: args[0] is the domain axis
+  double number;    // OP_const of float kind
+  int64_t integer;  // OP_const of integer or bool kind; OP_cast: 1 saturates (default for floats to f8), 0 does not
+} Instruction;
+
+struct Program {
+  Arena *arena;
+  int input_count;
+  int count;
+  uint32_t capacity;
+  Instruction *code;
+  int output_count;
+  int *outputs;  // instruction numbers
+};
+
+Program *program_new(Arena *arena, int input_count);
+Program *program_copy(Arena *arena, const Program *program);
+// Builders. Each appends one instruction and returns its number; identical instructions are shared.
+int program_input(Program *program, int input, DType dtype);
+int program_const_f(Program *program, DType dtype, double value);
+int program_const_i(Program *program, DType dtype, int64_t value);
+int program_const(Program *program, DType dtype, double value);      // by the dtype's kind
+int program_index(Program *program, DType dtype, int axis);          // coordinate along a domain axis
+int program_extent(Program *program, DType dtype, int axis);         // size of a domain axis
+int program_row_extent(Program *program, DType dtype);               // number of elements a reduction runs over
+int program_cast(Program *program, DType dtype, int a);              // no instruction if a already has the dtype
+int program_op1(Program *program, Opcode op, int a);
+int program_op2(Program *program, Opcode op, int a, int b);
+int program_op3(Program *program, Opcode op, int a, int b, int c);
+int program_reduce(Program *program, Opcode op, int a, DType result);  // OP_reduce_*; result is i64 for arg-reductions
+void program_output(Program *program, int instruction);
+
+// Joins: appends producer's code into consumer, mapping producer's inputs through input_map (number in consumer) and
+// replacing consumer's input `replaced` by producer's output `output`. Unused inputs stay; program_prune drops them.
+// If storage is not DTYPE_COUNT and is narrower than the producer's result, a cast to it is inserted (rounding as memory would).
+void program_inline(Program *consumer, int replaced, const Program *producer, int output, const int *input_map);
+// Appends all of other's code; other's input i becomes input input_map[i]. result_map[instruction of other] = new number.
+void program_append(Program *program, const Program *other, const int *input_map, int *result_map);
+// Drops instructions no output needs and renumbers inputs; used[i] = new number of input i, or -1. Returns the new input count.
+int program_prune(Program *program, int *used);
+bool program_is_identity(const Program *program);  // one output that is input 0
+bool program_has_reduction(const Program *program);
+// level[i]: 1 if instruction i is element-level, 0 if row-level.
+void program_levels(const Program *program, uint8_t *level);
+MUST_CHECK Status program_check(const Program *program);
+bool program_equal(const Program *a, const Program *b);
+// {x: f32 = input 0; y = relu x; yield y}: prints and parses back to the same program. For the syntax see program_text.c.
+void program_print(Text *text, const Program *program);
+MUST_CHECK Status program_parse(Arena *arena, const char **cursor, Program **out);

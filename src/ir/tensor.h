@@ -1,0 +1,41 @@
+// Host tensors: constants, test data, what the reference computes on. Contiguous, row-major.
+#pragma once
+#include "base/arena.h"
+#include "ir/dtype.h"
+
+enum { MAX_RANK = 8 };
+
+typedef struct Tensor {
+  DType dtype;
+  int rank;
+  int64_t dims[MAX_RANK];
+  void *data;  // tensor_bytes() long; may point into a mapped file, then read-only
+} Tensor;
+
+int64_t tensor_count(const Tensor *tensor);   // elements; 1 for rank 0
+size_t tensor_bytes(const Tensor *tensor);
+// Zeroed data in the arena, 64-byte aligned. Checks the product of dims, and each dim >= 0.
+MUST_CHECK Status tensor_new(Arena *arena, DType dtype, int rank, const int64_t *dims, Tensor *out);
+Tensor *tensor_scalar_i64(Arena *arena, int64_t value);
+Tensor *tensor_vector_i64(Arena *arena, const int64_t *values, int count);
+Tensor *tensor_scalar_f(Arena *arena, DType dtype, double value);  // any float, integer or bool type
+// One element converted; index is the row-major linear index. Complex reads give the real part.
+double tensor_get_f(const Tensor *tensor, int64_t index);
+int64_t tensor_get_i(const Tensor *tensor, int64_t index);
+void tensor_set_f(Tensor *tensor, int64_t index, double value);  // rounds to nearest even, saturates integers
+void tensor_set_i(Tensor *tensor, int64_t index, int64_t value); // wraps
+bool tensor_equal(const Tensor *a, const Tensor *b);             // dtype, dims and bytes (strings by content)
+
+// dtype conversion of single elements, for loaders and interpreters: memory <-> double / int64.
+double element_get_f(DType dtype, const void *element);
+int64_t element_get_i(DType dtype, const void *element);
+void element_set_f(DType dtype, void *element, double value);
+void element_set_i(DType dtype, void *element, int64_t value);
+
+// How an output compares with what was expected, for verify and tests: NaN equals NaN, inf equals the same inf.
+typedef struct Comparison {
+  int64_t count, mismatches, first_mismatch;  // first_mismatch: linear index, -1 if none
+  double max_absolute, max_relative;          // over finite pairs; relative to |expected|
+  double norm_error;                          // ||a - b|| / ||b||, 0 when both are zero
+} Comparison;
+Comparison tensor_compare(const Tensor *actual, const Tensor *expected, double rtol, double atol);

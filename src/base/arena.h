@@ -10,17 +10,17 @@
 
 typedef struct Arena Arena;
 
-Arena *arena_new(void);                   // never NULL
-void arena_free(Arena *arena);            // NULL is fine
-void arena_reset(Arena *arena);           // keeps the first block; everything handed out is gone
-size_t arena_used(const Arena *arena);    // bytes handed out
+Arena *arena_new(void);                 // never NULL
+void arena_free(Arena *arena);          // NULL is fine
+void arena_reset(Arena *arena);         // keeps the first block; everything handed out is gone
+size_t arena_used(const Arena *arena);  // bytes handed out
 // 16-byte aligned, zeroed, never NULL. size 0 gives a valid unique pointer.
 void *arena_alloc(Arena *arena, size_t size);
 // alignment: a power of two up to 4096. *out is zeroed; ERROR_OUT_OF_MEMORY when the system refuses.
 MUST_CHECK Status arena_try_alloc(Arena *arena, size_t size, size_t alignment, void **out);
 void *arena_copy(Arena *arena, const void *bytes, size_t size);
-char *arena_string(Arena *arena, const char *text);                    // copy; NULL gives ""
-char *arena_string_n(Arena *arena, const char *text, size_t length);   // copy of length bytes + NUL
+char *arena_string(Arena *arena, const char *text);                   // copy; NULL gives ""
+char *arena_string_n(Arena *arena, const char *text, size_t length);  // copy of length bytes + NUL
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *arena, const char *format, va_list args);
 #define arena_new_of(arena, Type) ((Type *)arena_alloc(arena, sizeof(Type)))
@@ -31,8 +31,8 @@ void arena_on_free(Arena *arena, void (*fn)(void *context), void *context);
 
 // Growable array in an arena: ARENA_PUSH(arena, items, count, capacity) returns a pointer to the new last item, zeroed
 // unless count was lowered before. count and capacity are uint32_t; all start at zero. Growing moves the items.
-#define ARENA_PUSH(arena, items, count, capacity)                                                          \
-  ((count) == (capacity)                                                                                   \
+#define ARENA_PUSH(arena, items, count, capacity)                                                             \
+  ((count) == (capacity)                                                                                      \
        ? ((items) = arena_grow((arena), (items), sizeof *(items), (count), &(capacity)), &(items)[(count)++]) \
        : &(items)[(count)++])
 void *arena_grow(Arena *arena, void *items, size_t item_size, size_t count, uint32_t *capacity);

@@ -48,15 +48,16 @@ Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
   struct stat info;
   Status status = OK;
-  if (fstat(fd, &info) != 0)
-    status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
-  else
-    status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, arena, out);
+  if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
+  else status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, arena, out);
   close(fd);
   return status;
 }
 
-typedef struct Mapping { void *address; size_t size; } Mapping;
+typedef struct Mapping {
+  void *address;
+  size_t size;
+} Mapping;
 
 static void unmap(void *context) {
   Mapping *mapping = context;
@@ -141,10 +142,8 @@ Status file_write_atomic(const char *path, const void *bytes, size_t size) {
   Status status = write_all(fd, path, bytes, size);
   if (close(fd) != 0 && !status) status = status_make(ERROR_IO, "cannot write '%s': %m", path);
   if (!status && rename(name, path) != 0) status = status_make(ERROR_IO, "cannot replace '%s': %m", path);
-  if (status)
-    unlink(name);
-  else
-    sync_folder_of(path);
+  if (status) unlink(name);
+  else sync_folder_of(path);
   return status;
 }
 

@@ -3,7 +3,10 @@
 #include <stdbool.h>
 #include "base/arena.h"
 
-typedef struct Bytes { const uint8_t *data; size_t size; } Bytes;
+typedef struct Bytes {
+  const uint8_t *data;
+  size_t size;
+} Bytes;
 
 // The bytes are followed by a NUL that size does not count.
 MUST_CHECK Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out);  // 0: no limit
@@ -15,8 +18,8 @@ MUST_CHECK Status file_write_atomic(const char *path, const void *bytes, size_t 
 bool file_exists(const char *path);
 MUST_CHECK Status directory_make(const char *path);  // with parents
 char *path_join(Arena *arena, const char *folder, const char *name);
-char *path_folder(Arena *arena, const char *path);          // "a/b.onnx" -> "a"; "b" -> "."
-const char *path_extension(const char *path);               // ".npy", part of path; "" where none
+char *path_folder(Arena *arena, const char *path);  // "a/b.onnx" -> "a"; "b" -> "."
+const char *path_extension(const char *path);       // ".npy", part of path; "" where none
 // Opens folder/relative for reading, refusing absolute paths, "..", and any symbolic link that leaves folder. folder
 // itself may be reached through links.
 MUST_CHECK Status file_map_confined(const char *folder, const char *relative, Arena *arena, Bytes *out);

@@ -60,7 +60,7 @@ static inline uint32_t narrow_from_float(NarrowFormat format, float value, bool 
   uint32_t sign = float_bits(value) >> 31 ? sign_code : 0;
   if (magnitude > 0x7f800000) {
     if (format.specials == NARROW_FNUZ) return sign_code;
-    if (format.specials == NARROW_NUMBERS) return nan;  // unsigned, as CUDA's conversion has it
+    if (format.specials == NARROW_NUMBERS) return nan;  // without its sign: ONNX Cast gives 6
     return sign | nan;
   }
   uint32_t code = UINT32_MAX;  // of infinity: out of range
@@ -114,10 +114,18 @@ static inline uint16_t bf16_from_float(float value) {
 }
 static inline float bf16_to_float(uint16_t code) { return float_of_bits((uint32_t)code << 16); }
 
-static inline uint8_t e4m3fn_from_float(float value, bool saturate) { return (uint8_t)narrow_from_float(NARROW_E4M3FN, value, saturate); }
-static inline uint8_t e4m3fnuz_from_float(float value, bool saturate) { return (uint8_t)narrow_from_float(NARROW_E4M3FNUZ, value, saturate); }
-static inline uint8_t e5m2_from_float(float value, bool saturate) { return (uint8_t)narrow_from_float(NARROW_E5M2, value, saturate); }
-static inline uint8_t e5m2fnuz_from_float(float value, bool saturate) { return (uint8_t)narrow_from_float(NARROW_E5M2FNUZ, value, saturate); }
+static inline uint8_t e4m3fn_from_float(float value, bool saturate) {
+  return (uint8_t)narrow_from_float(NARROW_E4M3FN, value, saturate);
+}
+static inline uint8_t e4m3fnuz_from_float(float value, bool saturate) {
+  return (uint8_t)narrow_from_float(NARROW_E4M3FNUZ, value, saturate);
+}
+static inline uint8_t e5m2_from_float(float value, bool saturate) {
+  return (uint8_t)narrow_from_float(NARROW_E5M2, value, saturate);
+}
+static inline uint8_t e5m2fnuz_from_float(float value, bool saturate) {
+  return (uint8_t)narrow_from_float(NARROW_E5M2FNUZ, value, saturate);
+}
 static inline float e4m3fn_to_float(uint8_t code) { return narrow_to_float(NARROW_E4M3FN, code); }
 static inline float e4m3fnuz_to_float(uint8_t code) { return narrow_to_float(NARROW_E4M3FNUZ, code); }
 static inline float e5m2_to_float(uint8_t code) { return narrow_to_float(NARROW_E5M2, code); }
@@ -141,10 +149,8 @@ static inline uint8_t e8m0_from_float(float value, E8m0Rounding rounding, bool s
   // In [2^-127, 2^-126) the leading one is the top bit of the mantissa: double to look like the others.
   uint32_t code = bits >> 23;
   uint32_t fraction = code ? bits & 0x7fffff : (bits & 0x3fffff) << 1;
-  if (rounding == E8M0_UP)
-    code += fraction != 0;
-  else if (rounding == E8M0_NEAREST)
-    code += fraction >= 0x400000;
+  if (rounding == E8M0_UP) code += fraction != 0;
+  else if (rounding == E8M0_NEAREST) code += fraction >= 0x400000;
   return code <= LARGEST ? (uint8_t)code : saturate ? LARGEST : NOT_A_NUMBER;
 }
 

@@ -41,7 +41,9 @@ uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed) {
   return finish(state);
 }
 
-typedef struct Lanes { uint64_t a, b, c, d; } Lanes;
+typedef struct Lanes {
+  uint64_t a, b, c, d;
+} Lanes;
 
 static const Lanes START = {0x243f6a8885a308d3ull, 0x13198a2e03707344ull, 0xa4093822299f31d0ull, 0x082efa98ec4e6c89ull};
 
@@ -62,8 +64,7 @@ Hash128 hash128_bytes(const void *bytes, size_t size) {
   const unsigned char *at = bytes;
   Lanes s = START;
   size_t left = size;
-  for (; left >= 32; left -= 32, at += 32)
-    absorb(&s, read_word(at), read_word(at + 8), read_word(at + 16), read_word(at + 24));
+  for (; left >= 32; left -= 32, at += 32) absorb(&s, read_word(at), read_word(at + 8), read_word(at + 16), read_word(at + 24));
   if (left) {
     unsigned char tail[32] = {0};
     memcpy(tail, at, left);

@@ -11,7 +11,9 @@
 
 // Bytes of the UTF-8 sequence at text, 0 where there is none: overlong forms, surrogates, beyond U+10FFFF.
 static size_t utf8_length(const unsigned char *text) {
-  static const struct { unsigned char first, last, second_low, second_high, length; } forms[] = {
+  static const struct {
+    unsigned char first, last, second_low, second_high, length;
+  } forms[] = {
       {0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
       {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
       {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
@@ -27,19 +29,15 @@ static size_t utf8_length(const unsigned char *text) {
 }
 
 static void add_quoted(Text *text, const char *value) {
-  static const char short_escapes[] = {['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                       ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+  static const char short_escapes[] = {
+      ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
   text_add_n(text, "\"", 1);
   for (const unsigned char *at = (const unsigned char *)value; *at;) {
     size_t length = utf8_length(at);
-    if (*at < sizeof short_escapes && short_escapes[*at])
-      text_add(text, "\\%c", short_escapes[*at]);
-    else if (*at < 0x20)
-      text_add(text, "\\u%04x", *at);
-    else if (length)
-      text_add_n(text, (const char *)at, length);
-    else
-      text_add_n(text, "\xef\xbf\xbd", 3);
+    if (*at < sizeof short_escapes && short_escapes[*at]) text_add(text, "\\%c", short_escapes[*at]);
+    else if (*at < 0x20) text_add(text, "\\u%04x", *at);
+    else if (length) text_add_n(text, (const char *)at, length);
+    else text_add_n(text, "\xef\xbf\xbd", 3);
     at += length ? length : 1;
   }
   text_add_n(text, "\"", 1);
@@ -76,10 +74,8 @@ void json_end_array(Json *json) { close_scope(json, "]"); }
 
 void json_string(Json *json, const char *key, const char *value) {
   begin(json, key);
-  if (value)
-    add_quoted(json->text, value);
-  else
-    text_add_n(json->text, "null", 4);
+  if (value) add_quoted(json->text, value);
+  else text_add_n(json->text, "null", 4);
 }
 
 void json_int(Json *json, const char *key, int64_t value) {

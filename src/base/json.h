@@ -3,7 +3,11 @@
 #include <stdbool.h>
 #include "base/text.h"
 
-typedef struct Json { Text *text; bool comma; int depth; } Json;
+typedef struct Json {
+  Text *text;
+  bool comma;
+  int depth;
+} Json;
 Json json_new(Text *text);
 void json_object(Json *json, const char *key);  // key NULL inside arrays and at the top
 void json_array(Json *json, const char *key);

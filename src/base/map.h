@@ -5,8 +5,8 @@
 
 typedef struct StringMap StringMap;
 StringMap *string_map_new(Arena *arena);
-void *string_map_get(const StringMap *map, const char *key);          // NULL where absent
-void string_map_set(StringMap *map, const char *key, void *value);    // replaces
+void *string_map_get(const StringMap *map, const char *key);        // NULL where absent
+void string_map_set(StringMap *map, const char *key, void *value);  // replaces
 uint32_t string_map_count(const StringMap *map);
 
 typedef struct IntMap IntMap;

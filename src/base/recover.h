@@ -24,16 +24,16 @@ void recover_leave(RecoverGuard *guard);
 __attribute__((noreturn, cold)) void memory_exhausted(void);
 
 // Evaluates call, an expression of type Status, under a guard. Guards nest; leaving call by return or goto is a defect.
-#define RECOVER_GUARD(call)                          \
-  ({                                                 \
-    RecoverGuard recover_guard_;                     \
-    struct Error *volatile recover_status_;          \
-    recover_enter(&recover_guard_);                  \
-    if (setjmp(recover_guard_.jump) == 0) {          \
-      recover_status_ = (call);                      \
-      recover_leave(&recover_guard_);                \
-    } else {                                         \
-      recover_status_ = status_out_of_memory();      \
-    }                                                \
-    (Status) recover_status_;                        \
+#define RECOVER_GUARD(call)                     \
+  ({                                            \
+    RecoverGuard recover_guard_;                \
+    struct Error *volatile recover_status_;     \
+    recover_enter(&recover_guard_);             \
+    if (setjmp(recover_guard_.jump) == 0) {     \
+      recover_status_ = (call);                 \
+      recover_leave(&recover_guard_);           \
+    } else {                                    \
+      recover_status_ = status_out_of_memory(); \
+    }                                           \
+    (Status) recover_status_;                   \
   })

@@ -34,15 +34,15 @@ const char *status_message(Status status);    // "" for OK; lives as long as the
 const char *error_code_name(ErrorCode code);  // "invalid model"
 void status_free(Status status);              // OK is fine
 
-#define TRY(call)                      \
-  do {                                 \
-    Status try_status_ = (call);       \
+#define TRY(call)                        \
+  do {                                   \
+    Status try_status_ = (call);         \
     if (try_status_) return try_status_; \
   } while (0)
 // For functions with one cleanup label: needs a local `Status status` and a label `done`.
-#define TRY_GOTO(call)         \
-  do {                         \
-    status = (call);           \
-    if (status) goto done;     \
+#define TRY_GOTO(call)     \
+  do {                     \
+    status = (call);       \
+    if (status) goto done; \
   } while (0)
 #define FAIL(code, ...) return status_make(code, __VA_ARGS__)

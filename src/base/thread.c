@@ -120,8 +120,7 @@ static void start_workers(ThreadPool *pool, int count) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (pool->worker_count < count &&
-         pthread_create(&pool->workers[pool->worker_count], NULL, work, pool) == 0) {
+  while (pool->worker_count < count && pthread_create(&pool->workers[pool->worker_count], NULL, work, pool) == 0) {
     pthread_setname_np(pool->workers[pool->worker_count], "ingot-worker");
     pool->worker_count++;
   }

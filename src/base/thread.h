@@ -13,5 +13,6 @@ int thread_pool_size(const ThreadPool *pool);  // 1 for NULL
 // Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and
 // returns when all are done; what the calls wrote is then visible here. The calling thread takes part. pool NULL, or a
 // count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).
-void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end), void *context);
+void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end),
+                  void *context);
 double time_now(void);  // seconds, monotonic

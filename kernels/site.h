@@ -11,6 +11,7 @@ typedef struct TensorDesc {
   int64_t strides[MAX_RANK];  // in elements; 0 where broadcast, negative where flipped. The pointer given is that of element 0.
   const Tensor *constant;     // row-major content where known at build, else NULL
   bool absent;                // an optional input that is not there
+  int64_t offset;             // elements from the 256-byte aligned start of its buffer to element 0: decides which vector accesses are safe
 } TensorDesc;
 
 typedef enum DeviceKind { DEVICE_CPU, DEVICE_CUDA } DeviceKind;

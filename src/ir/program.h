@@ -15,6 +15,8 @@
 #include "ir/dim.h"
 #include "ir/dtype.h"
 
+typedef struct Program Program;
+
 // The one table of opcodes: ir/opcodes.inc, rows OPCODE(name, arity, operand classes, result rule, expression).
 typedef enum Opcode {
 #define OPCODE(name, arity, classes, result, expression) OP_##name,
@@ -24,7 +26,15 @@ typedef enum Opcode {
 } Opcode;
 
 // Which dtypes operands may have.
-enum { CLASS_F = 1, CLASS_I = 2, CLASS_U = 4, CLASS_B = 8, CLASS_INT = CLASS_I | CLASS_U, CLASS_NUMBER = CLASS_F | CLASS_INT, CLASS_ANY = CLASS_NUMBER | CLASS_B };
+enum {
+  CLASS_F = 1,
+  CLASS_I = 2,
+  CLASS_U = 4,
+  CLASS_B = 8,
+  CLASS_INT = CLASS_I | CLASS_U,
+  CLASS_NUMBER = CLASS_F | CLASS_INT,
+  CLASS_ANY = CLASS_NUMBER | CLASS_B
+};
 typedef enum ResultRule {
   RESULT_SAME,      // dtype of the first operand (all operands agree)
   RESULT_BOOL,      // operands agree, result is bool
@@ -46,10 +56,15 @@ bool opcode_parse(const char *name, Opcode *out);
 typedef struct Instruction {
   Opcode op;
   DType dtype;
-  int args[3];      // instruction numbers; OP_input: args[0] is the input's number; OP_index, OP_extent: args[0] is the domain axis
+  int args[3];  // instruction numbers; OP_input: args[0] is the input's number; OP_index, OP_extent: args[0] is the domain axis
   double number;    // OP_const of float kind
-  int64_t integer;  // OP_const of integer or bool kind; OP_cast: 1 saturates (default for floats to f8), 0 does not
+  int64_t integer;  // OP_const of integer or bool kind; OP_cast: flags, see below
 } Instruction;
+
+// Flags of a cast. Floats to 8 bits and less: CAST_SATURATE gives the largest finite value where the operand is out of range, otherwise
+// infinity or NaN. Floats to integers truncate; NaN gives 0; CAST_SATURATE clamps to the type, otherwise the value is clamped
+// to 64 bits and wraps. To f8e8m0 the rounding is E8m0Rounding (base/half.h) << CAST_ROUNDING_SHIFT.
+enum { CAST_SATURATE = 1, CAST_ROUNDING_SHIFT = 1 };
 
 struct Program {
   Arena *arena;
@@ -67,11 +82,12 @@ Program *program_copy(Arena *arena, const Program *program);
 int program_input(Program *program, int input, DType dtype);
 int program_const_f(Program *program, DType dtype, double value);
 int program_const_i(Program *program, DType dtype, int64_t value);
-int program_const(Program *program, DType dtype, double value);      // by the dtype's kind
-int program_index(Program *program, DType dtype, int axis);          // coordinate along a domain axis
-int program_extent(Program *program, DType dtype, int axis);         // size of a domain axis
-int program_row_extent(Program *program, DType dtype);               // number of elements a reduction runs over
-int program_cast(Program *program, DType dtype, int a);              // no instruction if a already has the dtype
+int program_const(Program *program, DType dtype, double value);  // by the dtype's kind
+int program_index(Program *program, DType dtype, int axis);      // coordinate along a domain axis
+int program_extent(Program *program, DType dtype, int axis);     // size of a domain axis
+int program_row_extent(Program *program, DType dtype);           // number of elements a reduction runs over
+int program_cast(Program *program, DType dtype, int a);  // no instruction if a already has the dtype; saturates for f8, f4
+int program_cast_with(Program *program, DType dtype, int a, int64_t flags);  // CAST_*
 int program_op1(Program *program, Opcode op, int a);
 int program_op2(Program *program, Opcode op, int a, int b);
 int program_op3(Program *program, Opcode op, int a, int b, int c);
@@ -80,7 +96,7 @@ void program_output(Program *program, int instruction);
 
 // Joins: appends producer's code into consumer, mapping producer's inputs through input_map (number in consumer) and
 // replacing consumer's input `replaced` by producer's output `output`. Unused inputs stay; program_prune drops them.
-// If storage is not DTYPE_COUNT and is narrower than the producer's result, a cast to it is inserted (rounding as memory would).
+// Where the consumer's input has another dtype than the producer's result, a cast to it is inserted (rounding as memory would).
 void program_inline(Program *consumer, int replaced, const Program *producer, int output, const int *input_map);
 // Appends all of other's code; other's input i becomes input input_map[i]. result_map[instruction of other] = new number.
 void program_append(Program *program, const Program *other, const int *input_map, int *result_map);
@@ -92,6 +108,6 @@ bool program_has_reduction(const Program *program);
 void program_levels(const Program *program, uint8_t *level);
 MUST_CHECK Status program_check(const Program *program);
 bool program_equal(const Program *a, const Program *b);
-// {x: f32 = input 0; y = relu x; yield y}: prints and parses back to the same program. For the syntax see program_text.c.
+// {%0: f32 = input 0; %1 = relu %0; yield %1}: prints and parses back to the same program. For the syntax see program_text.c.
 void program_print(Text *text, const Program *program);
 MUST_CHECK Status program_parse(Arena *arena, const char **cursor, Program **out);

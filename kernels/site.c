@@ -1,0 +1,110 @@
+// Questions about a site's tensors, and the key under which its tuning result is remembered.
+#include "kernels/site.h"
+#include <string.h>
+#include "base/text.h"
+
+int64_t desc_count(const TensorDesc *desc) {
+  int64_t count = 1;
+  for (int i = 0; i < desc->rank; i++) count *= desc->dims[i];
+  return count;
+}
+
+bool desc_has_order(const TensorDesc *desc, const uint8_t *order) {
+  int64_t stride = 1;
+  for (int i = desc->rank - 1; i >= 0; i--) {
+    int axis = order[i];
+    if (desc->dims[axis] == 1) continue;
+    if (desc->strides[axis] != stride) return false;
+    stride *= desc->dims[axis];
+  }
+  return true;
+}
+
+bool desc_is_row_major(const TensorDesc *desc) {
+  static const uint8_t identity[MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
+  return desc_has_order(desc, identity);
+}
+
+bool desc_is_channels_last(const TensorDesc *desc) {
+  if (desc->rank < 3) return false;
+  uint8_t order[MAX_RANK] = {0};
+  for (int i = 2; i < desc->rank; i++) order[i - 1] = (uint8_t)i;
+  order[desc->rank - 1] = 1;
+  return desc_has_order(desc, order);
+}
+
+bool desc_is_dense(const TensorDesc *desc) {
+  // Repeatedly finds the axis that continues the packed run so far.
+  bool taken[MAX_RANK] = {0};
+  int64_t stride = 1;
+  for (int step = 0; step < desc->rank; step++) {
+    int found = -1;
+    for (int i = 0; i < desc->rank && found < 0; i++)
+      if (!taken[i] && (desc->dims[i] == 1 || desc->strides[i] == stride)) found = i;
+    if (found < 0) return false;
+    taken[found] = true;
+    stride *= desc->dims[found];
+  }
+  return true;
+}
+
+size_t desc_bytes(const TensorDesc *desc) { return (size_t)desc_count(desc) * dtype_size(desc->dtype); }
+
+static void add_desc(Text *text, const TensorDesc *desc) {
+  if (desc->absent) {
+    text_add(text, " -");
+    return;
+  }
+  text_add(text, " %s%s[", desc->constant ? "const " : "", dtype_name(desc->dtype));
+  for (int i = 0; i < desc->rank; i++)
+    text_add(text, "%s%lld:%lld", i ? "," : "", (long long)desc->dims[i], (long long)desc->strides[i]);
+  text_add(text, "]");
+  // What element 0 is aligned to: vector accesses depend on it.
+  size_t bytes = (size_t)desc->offset * dtype_size(desc->dtype) % 16;
+  if (bytes) text_add(text, "@%zu", bytes);
+}
+
+static void add_tensor(Text *text, const Tensor *tensor) {
+  text_add(text, "%s", dtype_name(tensor->dtype));
+  for (int i = 0; i < tensor->rank; i++) text_add(text, ",%lld", (long long)tensor->dims[i]);
+}
+
+static void add_attribute(Text *text, const Site *site, const Attribute *attribute) {
+  text_add(text, " %s=", attribute->name);
+  for (int i = 0; i < attribute->count; i++) {
+    switch (attribute->kind) {
+      case ATTR_INTS: text_add(text, "%lld,", (long long)attribute->ints[i]); break;
+      case ATTR_FLOATS: text_add(text, "%a,", attribute->floats[i]); break;
+      case ATTR_STRINGS: text_add(text, "'%s',", attribute->strings[i]); break;
+      case ATTR_DIMS: dim_print(text, site->node->graph->dims, attribute->dims[i]), text_add(text, ","); break;
+      default: break;
+    }
+  }
+  switch (attribute->kind) {
+    case ATTR_STRING: text_add(text, "'%s'", attribute->string); break;
+    case ATTR_PROGRAM: program_print(text, attribute->program); break;
+    case ATTR_GRAPH: text_add(text, "%d nodes", attribute->graph->node_count); break;  // control flow has no tactics
+    case ATTR_TENSOR: add_tensor(text, attribute->tensor); break;
+    default: break;
+  }
+}
+
+char *site_key(const Site *site, Arena *arena) {
+  const Node *node = site->node;
+  Text text = text_new(arena);
+  text_add(&text, "%s", node->op->name);
+  // In the order of the operator's row, so that the order in which they were set does not matter.
+  for (const AttributeSpec *spec = node->op->attributes; spec && spec->name; spec++) {
+    const Attribute *attribute = node_attribute(node, spec->name);
+    if (attribute) add_attribute(&text, site, attribute);
+  }
+  for (int i = 0; i < node->input_count; i++) add_desc(&text, &site->inputs[i]);
+  text_add(&text, " ->");
+  for (int i = 0; i < node->output_count; i++) add_desc(&text, &site->outputs[i]);
+  if (node->epilogue) {
+    text_add(&text, " epilogue %d ", node->epilogue_first);
+    program_print(&text, node->epilogue);
+  }
+  if (site->tf32) text_add(&text, " tf32");
+  return arena_string(arena, text_get(&text));
+}

@@ -37,6 +37,7 @@ struct Value {
   int producer_index;    // output number
   Use *uses;
   bool is_input, is_output;  // of the graph
+  Graph *graph;
 };
 
 // Provenance: the ONNX nodes a node came from, through every rewrite.
@@ -83,7 +84,7 @@ struct Graph {
 Graph *graph_new(Arena *arena, const OpDef *const *ops, const char *name);
 Graph *graph_new_inside(Graph *outer, const char *name);  // a subgraph: same arena, ops and DimTable
 
-// Values. name NULL makes one ("v12"); a taken name gets a suffix.
+// Values. name NULL makes one ("v12"); a taken name gets a suffix. dims NULL: zeros, to be set later.
 Value *graph_add_input(Graph *graph, const char *name, DType dtype, int rank, const Dim *dims);
 Value *graph_add_constant(Graph *graph, const char *name, const Tensor *tensor);  // keeps the tensor's data pointer
 void graph_mark_output(Graph *graph, Value *value);   // in order; the same value may be marked twice
@@ -105,8 +106,14 @@ Node *graph_add(Graph *graph, Node *at, const OpDef *op, int input_count, Value 
 void node_remove(Node *node);                          // its outputs must have no uses
 void node_set_input(Node *node, int index, Value *value);
 int node_add_input(Node *node, Value *value);          // returns its number
-void value_replace(Value *from, Value *to);            // every use of from (and its place among graph outputs, name and all) becomes to
+// Every use of from, and its place among graph outputs, name and all, becomes to. Where from is a graph output and `to` is a
+// graph input or an output already, the name that callers know would be lost: value_can_replace says no, and whoever
+// replaces anyway leaves `to` its own name.
+void value_replace(Value *from, Value *to);
+bool value_can_replace(const Value *from, const Value *to);
 void node_move_before(Node *node, Node *at);
+// Inputs of the operator itself, without the epilogue's extra operands: what infer and reference may count.
+static inline int node_operand_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
 MUST_CHECK Status node_infer(Node *node);              // op->infer: types the outputs from inputs and attributes
 void graph_sort(Graph *graph);                         // restores topological order
 void node_merge_origins(Node *into, const Node *from);

@@ -32,7 +32,8 @@ int64_t element_get_i(DType dtype, const void *element);
 void element_set_f(DType dtype, void *element, double value);
 void element_set_i(DType dtype, void *element, int64_t value);
 
-// How an output compares with what was expected, for verify and tests: NaN equals NaN, inf equals the same inf.
+// How an output compares with what was expected, for verify and tests: NaN equals NaN, inf equals the same inf. The dtypes
+// may differ where both are numbers; other dims mismatch everywhere, with infinite errors.
 typedef struct Comparison {
   int64_t count, mismatches, first_mismatch;  // first_mismatch: linear index, -1 if none
   double max_absolute, max_relative;          // over finite pairs; relative to |expected|

@@ -1,0 +1,6 @@
+// What node.c, the copier and the parser need of values beyond graph.h.
+#pragma once
+#include "ir/graph.h"
+
+Value *graph_new_value(Graph *graph, const char *name);  // no producer, no type yet; name as in graph_add_input
+void value_forget_name(Value *value);                    // its name becomes free

@@ -1,0 +1,51 @@
+// Scalar programs as CUDA C++. The one place that turns instructions into text: elementwise and rowwise kernels, the
+// epilogues of tensor-core kernels and of library calls all come from here, so an opcode means the same everywhere.
+//
+// Generated text needs `#include "kernels/elementwise/element.cuh"` (the Element_<dtype> structs) and
+// `#include "kernels/common/scalar.cuh"` (the functions x_* of ir/opcodes.inc); GENERATED_INCLUDES has both.
+#pragma once
+#include "kernels/tactic.h"
+
+#define GENERATED_INCLUDES "#include \"kernels/common/scalar.cuh\"\n#include \"kernels/elementwise/element.cuh\"\n"
+
+// The C++ type a dtype is computed in: float, double, int, u32, i64, u64, bool.
+const char *value_type(DType dtype);
+// An expression of what memory holds (Element_<to>::Stored) for a value computed as `from`. Floats convert among each other; other
+// dtypes must be equal.
+char *stored_expression(Arena *arena, DType to, DType from, const char *value);
+
+// What a program's leaves are called in the text around it.
+typedef struct ProgramNames {
+  const char *const *inputs;   // of each input an expression of its value in value_type(input_dtypes[i]); NULL where unused
+  const DType *input_dtypes;   // as stored
+  const char *const *indices;  // of each domain axis an integer expression; only those that the program reads
+  const int64_t *extents;      // of each domain axis
+  int64_t row_extent;          // elements that a reduction runs over
+  const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
+} ProgramNames;
+// Adds `const T v3 = ...;` for one instruction that is no reduction, and sets values[index] (in the text's arena) to what
+// stands for it: the variable, or the literal of a constant.
+void instruction_emit_cuda(Text *text, const Program *program, int index, const ProgramNames *names, const char **values);
+// Adds statements for all instructions the outputs need; results[i] stands for output i, in value_type of its instruction's
+// dtype. The program has no reductions.
+void program_emit_cuda(Text *text, const Program *program, const ProgramNames *names, const char **results);
+// needed[i]: whether an output depends on instruction i.
+void program_needed(const Program *program, bool *needed);
+bool program_uses_index(const Program *program);
+
+// Adds the epilogue of an anchor as one function of one element:
+//   DEVICE <y stored> epilogue(<accumulator> acc, <e1 stored> e1, <e2 stored> e2 ..., i64 i0, i64 i1 ...)
+// e1, e2 ... are the operands from input `epilogue_first` on, as loaded from memory; i0, i1 ... are the coordinates in the output,
+// one an axis, there only if program_uses_index(site->node->epilogue). Without an epilogue it converts acc to y's type.
+// Addresses, broadcasting and vector loads are the caller's business.
+MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator);
+
+// A kernel for an elementwise program over the shape of the outputs, which all have the same dims. Inputs broadcast to it as
+// numpy does. The kernel's parameters are the inputs' pointers, then the outputs', each to element 0 of its desc; inputs that are
+// absent have none. A program over nothing (a dim is 0) gives grid 0: launch nothing.
+typedef struct GeneratedKernel {
+  const char *source, *entry;
+  unsigned grid[3], block[3];
+} GeneratedKernel;
+MUST_CHECK Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
+                                       const TensorDesc *outputs, Arena *arena, GeneratedKernel *out);

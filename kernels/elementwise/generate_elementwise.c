@@ -1,0 +1,306 @@
+// Elementwise kernels as text. The domain is walked in the output's memory order with adjacent axes merged. Where the output's
+// last axis is contiguous a thread computes a vector of neighbours: operands that are contiguous too move in accesses of up
+// to 16 bytes, those that stand still are read once, others element by element. An operand that is contiguous along another axis (a
+// transposed view) would touch a new cache line for each element; such sites are computed tile by tile, the operand passing
+// through shared memory, so that both sides are read and written along their own contiguous axis.
+// Traffic: every operand once. Limit on the chip: memory bandwidth.
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/elementwise/generate.h"
+#include "kernels/elementwise/nest.h"
+
+enum { THREADS = 256, TILE_ROWS = 8, MAX_TILED = 5 };
+
+typedef struct Generator {
+  const Program *program;
+  int input_count, output_count;
+  const TensorDesc *inputs, *outputs;
+  Arena *arena;
+  Nest nest;                   // inputs, then outputs, then the indices of the domain's axes
+  int index_tensor[MAX_RANK];  // number in the nest, or -1
+  int64_t extents[MAX_RANK];   // of the domain
+  bool *used;                  // of each input, whether the program reads it
+  int inner;                   // the innermost axis of the nest
+  int vector;
+  // Tiled: the axis along which the tiled operands are contiguous, or -1.
+  int across;
+  bool *tiled;
+  int tile;
+} Generator;
+
+static const TensorDesc *operand(const Generator *g, int tensor) {
+  return tensor < g->input_count ? &g->inputs[tensor] : &g->outputs[tensor - g->input_count];
+}
+
+static void make_nest(Generator *g) {
+  const TensorDesc *y = &g->outputs[0];
+  g->nest = nest_new(g->arena, y->rank, y->dims);
+  for (int i = 0; i < g->input_count; i++) nest_add(&g->nest, &g->inputs[i]);
+  for (int i = 0; i < g->output_count; i++) nest_add(&g->nest, &g->outputs[i]);
+  for (int axis = 0; axis < MAX_RANK; axis++) {
+    g->index_tensor[axis] = -1;
+    if (axis < y->rank) g->extents[axis] = y->dims[axis];
+    for (int i = 0; i < g->program->count && axis < y->rank; i++) {
+      const Instruction *instruction = &g->program->code[i];
+      if (g->index_tensor[axis] < 0 && instruction->op == OP_index && instruction->args[0] == axis)
+        g->index_tensor[axis] = nest_add_index(&g->nest, axis);
+    }
+  }
+  int outer = 0;
+  nest_collapse(&g->nest, g->input_count, &outer);
+  g->inner = g->nest.rank - 1;
+}
+
+// Neighbours a thread computes: limited by the row's length, by registers (32 bytes of the widest operand), and so
+// that small tensors still spread over the chip.
+static int choose_vector(const Generator *g) {
+  int64_t row = g->nest.extents[g->inner], count = nest_count(&g->nest);
+  size_t least = 16, most = 1;
+  for (int t = 0; t < g->input_count + g->output_count; t++) {
+    int64_t stride = g->nest.strides[t][g->inner];
+    if (t >= g->input_count && stride != 1) return 1;
+    if (stride != 1 || (t < g->input_count && !g->used[t])) continue;
+    size_t size = dtype_size(operand(g, t)->dtype);
+    least = MIN(least, size);
+    most = MAX(most, size);
+  }
+  int vector = (int)(16 / least);
+  while (vector > 1 && (size_t)vector * most > 32) vector /= 2;
+  while (vector > 1 && g->nest.rank > 1 && row % vector) vector /= 2;
+  while (vector > 1 && count / vector < 16384) vector /= 2;
+  return vector;
+}
+
+// --- Text
+
+static void add_parameters(Text *text, const Generator *g, bool types) {
+  for (int t = 0, any = 0; t < g->input_count + g->output_count; t++) {
+    bool input = t < g->input_count;
+    if (input && operand(g, t)->absent) continue;
+    text_add(text, any++ ? ", " : "");
+    if (types) text_add(text, "%sElement_%s::Stored *", input ? "const " : "", dtype_name(operand(g, t)->dtype));
+    text_add(text, input ? "x%d" : "y%d", input ? t : t - g->input_count);
+  }
+}
+
+static void add_coordinate_parameters(Text *text, const Generator *g, bool types) {
+  const char *type = nest_is_small(&g->nest) ? "int" : "i64";
+  for (int i = 0; i < g->nest.rank; i++) text_add(text, ", %s%sc%d", types ? type : "", types ? " " : "", i);
+}
+
+// Loads of the V neighbours at the coordinates, one array an operand: a0[V], a1[V] ...
+static void add_load(Text *text, const Generator *g, int t) {
+  const char *dtype = dtype_name(operand(g, t)->dtype);
+  int64_t stride = g->nest.strides[t][g->inner];
+  char *offset = nest_offset(&g->nest, t, 0, g->nest.rank);
+  text_add(text, "  Element_%s::Value a%d[V];\n", dtype, t);
+  if (stride == 1) {
+    int alignment = nest_alignment(&g->nest, t, g->inner, operand(g, t)->offset, g->vector);
+    text_add(text, "  element_load<Element_%s, V, %d>(x%d + (%s), a%d);\n", dtype, alignment, t, offset, t);
+  } else if (stride == 0) {
+    text_add(text, "  const Element_%s::Value same%d = Element_%s::get(x%d[%s]);\n", dtype, t, dtype, t, offset);
+    text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) a%d[i] = same%d;\n", t, t);
+  } else {
+    text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) a%d[i] = Element_%s::get(x%d[%s + i * (%lldll)]);\n", t,
+             dtype, t, offset, (long long)stride);
+  }
+}
+
+// From arrays a0, a1 ... to memory.
+static void add_compute_and_store(Text *text, const Generator *g) {
+  const Program *program = g->program;
+  Arena *arena = g->arena;
+  const char **inputs = arena_array(arena, const char *, (size_t)g->input_count);
+  DType *dtypes = arena_array(arena, DType, (size_t)g->input_count);
+  const char **results = arena_array(arena, const char *, (size_t)program->output_count);
+  const char *indices[MAX_RANK] = {0};
+  for (int t = 0; t < g->input_count; t++) {
+    inputs[t] = arena_printf(arena, "a%d[i]", t);
+    dtypes[t] = g->inputs[t].dtype;
+  }
+  for (int axis = 0; axis < MAX_RANK; axis++) {
+    int t = g->index_tensor[axis];
+    if (t < 0) continue;
+    int64_t stride = g->nest.strides[t][g->inner];
+    char *offset = nest_offset(&g->nest, t, 0, g->nest.rank);
+    indices[axis] = arena_printf(arena, "(%s + i * %lld)", offset, (long long)stride);
+  }
+  for (int o = 0; o < g->output_count; o++)
+    text_add(text, "  Element_%s::Stored r%d[V];\n", dtype_name(g->outputs[o].dtype), o);
+  text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");
+  ProgramNames names = {inputs, dtypes, indices, g->extents, 1, "v"};
+  program_emit_cuda(text, program, &names, results);
+  for (int o = 0; o < g->output_count; o++) {
+    DType from = program->code[program->outputs[o]].dtype;
+    text_add(text, "  r%d[i] = %s;\n", o, stored_expression(arena, g->outputs[o].dtype, from, results[o]));
+  }
+  text_add(text, "  }\n");
+  for (int o = 0; o < g->output_count; o++) {
+    int t = g->input_count + o;
+    char *offset = nest_offset(&g->nest, t, 0, g->nest.rank);
+    int64_t stride = g->nest.strides[t][g->inner];
+    int alignment = nest_alignment(&g->nest, t, g->inner, operand(g, t)->offset, g->vector);
+    if (stride == 1)
+      text_add(text, "  element_store<Element_%s, V, %d>(y%d + (%s), r%d);\n", dtype_name(g->outputs[o].dtype), alignment, o,
+               offset, o);
+    else text_add(text, "  y%d[%s] = r%d[0];\n", o, offset, o);
+  }
+}
+
+static void emit_linear(Text *text, const Generator *g, GeneratedKernel *out) {
+  text_add(text, "template <int V> DEVICE void elements(");
+  add_parameters(text, g, true);
+  add_coordinate_parameters(text, g, true);
+  text_add(text, ") {\n");
+  for (int t = 0; t < g->input_count; t++)
+    if (g->used[t]) add_load(text, g, t);
+  add_compute_and_store(text, g);
+  text_add(text, "}\n");
+
+  int64_t row = g->nest.extents[g->inner], items = 1;
+  for (int i = 0; i < g->nest.rank; i++) items *= i == g->inner ? ceil_div(row, g->vector) : g->nest.extents[i];
+  const char *type = nest_is_small(&g->nest) ? "u32" : "u64";
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) elementwise(", THREADS);
+  add_parameters(text, g, true);
+  text_add(text, ") {\n  const %s item = (%s)blockIdx.x * %d + threadIdx.x;\n  if (item >= %lldu%s) return;\n", type, type,
+           THREADS, (long long)items, nest_is_small(&g->nest) ? "" : "ll");
+  nest_emit_coordinates(text, &g->nest, 0, g->nest.rank, "item", g->vector);
+  if (row % g->vector) {
+    text_add(text, "  if (c%d + %d > %lld) {\n    for (int c = c%d; c < %lld; c++) elements<1>(", g->inner, g->vector,
+             (long long)row, g->inner, (long long)row);
+    add_parameters(text, g, false);
+    text_add(text, ", c);\n    return;\n  }\n");
+  }
+  text_add(text, "  elements<%d>(", g->vector);
+  add_parameters(text, g, false);
+  add_coordinate_parameters(text, g, false);
+  text_add(text, ");\n}\n");
+  out->grid[0] = (unsigned)ceil_div(items, THREADS);
+  out->block[0] = THREADS;
+}
+
+// --- Tiles
+
+// Finds the axis along which inputs are contiguous that are not along the output's innermost.
+static void choose_tiles(Generator *g) {
+  g->across = -1;
+  g->tiled = arena_array(g->arena, bool, (size_t)g->input_count);
+  const Nest *nest = &g->nest;
+  if (nest->strides[g->input_count][g->inner] != 1 || nest->extents[g->inner] < 8) return;
+  int count = 0;
+  size_t size = 1;
+  for (int t = 0; t < g->input_count; t++) {
+    int64_t stride = nest->strides[t][g->inner];
+    if (!g->used[t] || stride == 0 || stride == 1 || count == MAX_TILED) continue;
+    for (int axis = 0; axis < nest->rank - 1; axis++) {
+      if (nest->strides[t][axis] != 1 || nest->extents[axis] < 8 || (g->across >= 0 && axis != g->across)) continue;
+      g->across = axis;
+      g->tiled[t] = true;
+      size = MAX(size, dtype_size(g->inputs[t].dtype));
+      count++;
+      break;
+    }
+  }
+  if (g->across < 0) return;
+  g->tile = size <= 2 ? 64 : 32;
+  g->vector = g->tile / 32;
+  for (int o = 0; o < g->output_count; o++)
+    if (nest->strides[g->input_count + o][g->inner] != 1) g->vector = 1;
+  if (nest->extents[g->inner] % g->vector || nest->extents[g->across] % g->vector) g->vector = 1;
+}
+
+static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
+  const Nest *nest = &g->nest;
+  int64_t columns = nest->extents[g->inner], rows = nest->extents[g->across], rest = 1;
+  int64_t column_tiles = ceil_div(columns, g->tile), row_tiles = ceil_div(rows, g->tile);
+  const char *type = nest_is_small(nest) ? "int" : "i64", *index = nest_is_small(nest) ? "u32" : "u64";
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) elementwise(", THREADS);
+  add_parameters(text, g, true);
+  text_add(text, ") {\n  constexpr int TILE = %d, V = %d;\n", g->tile, g->vector);
+  for (int t = 0; t < g->input_count; t++)
+    if (g->tiled[t])
+      text_add(text, "  __shared__ Element_%s::Stored tile%d[TILE][TILE + V];\n", dtype_name(g->inputs[t].dtype), t);
+  text_add(text, "  const %s block = blockIdx.x;\n", index);
+  text_add(text, "  const %s column0 = (%s)(block %% %lldu) * TILE, row0 = (%s)(block / %lldu %% %lldu) * TILE;\n", type, type,
+           (long long)column_tiles, type, (long long)column_tiles, (long long)row_tiles);
+  int64_t inner = column_tiles * row_tiles;
+  for (int i = g->inner - 1; i >= 0; i--) {
+    if (i == g->across) continue;
+    text_add(text, "  const %s c%d = (%s)(block / %lldu %% %lldu);\n", type, i, type, (long long)inner,
+             (long long)nest->extents[i]);
+    inner *= nest->extents[i];
+    rest *= nest->extents[i];
+  }
+  // In: rows of the tile are the output's columns; threads run along the operand's contiguous axis.
+  text_add(text, "#pragma unroll\n  for (int r = threadIdx.y; r < TILE; r += %d) {\n", TILE_ROWS);
+  text_add(text, "  const %s c%d = column0 + r, c%d = row0 + threadIdx.x * V;\n", type, g->inner, g->across);
+  for (int j = 0; j < g->tile / (32 * g->vector); j++) {
+    text_add(text, "  if (c%d < %lld && c%d + %d < %lld) {\n", g->inner, (long long)columns, g->across, j * 32,
+             (long long)rows);
+    for (int t = 0; t < g->input_count; t++) {
+      if (!g->tiled[t]) continue;
+      int alignment = nest_alignment(nest, t, g->across, g->inputs[t].offset, g->vector);
+      text_add(
+          text,
+          "    { const Element_%s::Stored *from = x%d + (%s) + %d;\n#pragma unroll\n      for (int i = 0; i < V; i += %d) {\n"
+          "        const auto part = load_vector<%d>(from + i);\n#pragma unroll\n"
+          "        for (int k = 0; k < %d; k++) tile%d[r][threadIdx.x * V + %d + i + k] = part[k];\n      } }\n",
+          dtype_name(g->inputs[t].dtype), t, nest_offset(nest, t, 0, nest->rank), j * 32, alignment, alignment, alignment, t,
+          j * 32);
+    }
+    text_add(text, "  }\n");
+  }
+  text_add(text, "  }\n  __syncthreads();\n#pragma unroll\n  for (int r = threadIdx.y; r < TILE; r += %d)\n", TILE_ROWS);
+  text_add(text, "#pragma unroll\n  for (int column = threadIdx.x * V; column < TILE; column += 32 * V) {\n");
+  text_add(text, "  const %s c%d = row0 + r, c%d = column0 + column;\n", type, g->across, g->inner);
+  text_add(text, "  if (c%d >= %lld || c%d >= %lld) continue;\n", g->across, (long long)rows, g->inner, (long long)columns);
+  for (int t = 0; t < g->input_count; t++) {
+    if (!g->used[t]) continue;
+    const char *dtype = dtype_name(g->inputs[t].dtype);
+    if (!g->tiled[t]) add_load(text, g, t);
+    else
+      text_add(text,
+               "  Element_%s::Value a%d[V];\n#pragma unroll\n  for (int i = 0; i < V; i++) a%d[i] = "
+               "Element_%s::get(tile%d[column + i][r]);\n",
+               dtype, t, t, dtype, t);
+  }
+  add_compute_and_store(text, g);
+  text_add(text, "  }\n}\n");
+  out->grid[0] = (unsigned)(column_tiles * row_tiles * rest);
+  out->block[0] = 32;
+  out->block[1] = TILE_ROWS;
+}
+
+Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
+                            const TensorDesc *outputs, Arena *arena, GeneratedKernel *out) {
+  if (program_has_reduction(program)) FAIL(ERROR_INTERNAL, "an elementwise program has a reduction");
+  if (output_count != program->output_count || input_count < program->input_count)
+    FAIL(ERROR_INTERNAL, "a program of %d inputs and %d outputs is given %d and %d tensors", program->input_count,
+         program->output_count, input_count, output_count);
+  Generator generator = {.program = program,
+                         .input_count = input_count,
+                         .output_count = output_count,
+                         .inputs = inputs,
+                         .outputs = outputs,
+                         .arena = arena};
+  Generator *g = &generator;
+  *out = (GeneratedKernel){.entry = "elementwise", .grid = {0, 1, 1}, .block = {1, 1, 1}};
+  if (desc_count(&outputs[0]) == 0) return OK;
+  g->used = arena_array(arena, bool, (size_t)MAX(input_count, 1));
+  bool *needed = arena_array(arena, bool, (size_t)program->count);
+  program_needed(program, needed);
+  for (int i = 0; i < program->count; i++)
+    if (needed[i] && program->code[i].op == OP_input) g->used[program->code[i].args[0]] = true;
+  make_nest(g);
+  choose_tiles(g);
+  Text text = text_new(arena);
+  text_add(&text, GENERATED_INCLUDES);
+  if (g->across >= 0) {
+    emit_tiled(&text, g, out);
+  } else {
+    g->vector = choose_vector(g);
+    emit_linear(&text, g, out);
+  }
+  out->source = text_get(&text);
+  return OK;
+}

@@ -1,0 +1,35 @@
+// A loop nest over several tensors: the axes of a common domain, and how far each tensor moves along each. Sorting the axes by
+// the output's memory order and merging those that every tensor walks as one turns most sites into one or two loops; what is
+// left becomes text in which all extents and strides are constants, so that the compiler divides by multiplying.
+#pragma once
+#include "kernels/tactic.h"
+
+typedef struct Nest {
+  Arena *arena;
+  int rank;
+  int64_t extents[MAX_RANK];
+  int count;  // tensors
+  uint32_t capacity;
+  int64_t (*strides)[MAX_RANK];  // [tensor][axis], in elements
+} Nest;
+
+Nest nest_new(Arena *arena, int rank, const int64_t *extents);
+// Adds a tensor that broadcasts to the domain as numpy does; returns its number.
+int nest_add(Nest *nest, const TensorDesc *desc);
+int nest_add_strides(Nest *nest, const int64_t *strides);
+// A tensor that is not there: its offset is the coordinate along an axis, which survives merging that way.
+int nest_add_index(Nest *nest, int axis);
+int64_t nest_count(const Nest *nest);  // of the domain's points
+// Drops axes of extent 1, sorts the first `outer` axes by the tensor's strides (largest outermost), and the rest likewise, and
+// merges axes within each part. *outer becomes the number of axes left of the first part. At least one axis stays.
+void nest_collapse(Nest *nest, int tensor, int *outer);
+// Whether coordinates and offsets fit 31 bits.
+bool nest_is_small(const Nest *nest);
+// Adds `const int c0 = ..., c1 = ...;` for axes [first, first + count) from the linear index named `index` (an unsigned expression),
+// the last axis fastest; its extent is taken to be `inner_extent` and its coordinate is scaled by `inner_scale` (0: as they are).
+void nest_emit_coordinates(Text *text, const Nest *nest, int first, int count, const char *index, int64_t inner_scale);
+// The offset of a tensor over axes [first, first + count), an expression in c0, c1 ...; "0" where it does not move.
+char *nest_offset(const Nest *nest, int tensor, int first, int count);
+// The largest power of two, at most `most`, of elements that every address with coordinates that are multiples of it along `axis` is
+// aligned to. base: the tensor's TensorDesc.offset.
+int nest_alignment(const Nest *nest, int tensor, int axis, int64_t base, int most);

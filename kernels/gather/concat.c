@@ -1,0 +1,60 @@
+// concat: the inputs one after another along an axis.
+#include <string.h>
+#include "kernels/gather/gather.h"
+#include "kernels/meaning.h"
+
+static Status infer_concat(Node *node) {
+  Value *first, *value;
+  int axis;
+  TRY(meaning_require(node, 0, &first));
+  TRY(meaning_axis(node, "axis", first->rank, &axis));
+  Dim dims[MAX_RANK];
+  memcpy(dims, first->dims, sizeof dims);
+  for (int i = 1; i < meaning_input_count(node); i++) {
+    TRY(meaning_require_rank(node, i, first->rank, &value));
+    if (value->dtype != first->dtype)
+      MEANING_FAIL(node, "input %d is %s, input 0 %s", i, dtype_name(value->dtype), dtype_name(first->dtype));
+    for (int k = 0; k < first->rank; k++)
+      if (k == axis) dims[k] = dim_add(node->graph->dims, dims[k], value->dims[k]);
+      else TRY(meaning_same_dim(node, "an axis that is not joined", dims[k], value->dims[k], &dims[k]));
+  }
+  value_set_type(node->outputs[0], first->dtype, first->rank, dims);
+  return OK;
+}
+
+static Status reference_concat(Reference *r) {
+  const Tensor *first = r->inputs[0];
+  int axis = (int)node_int(r->node, "axis", 0), count = meaning_input_count(r->node);
+  int64_t dims[MAX_RANK];
+  memcpy(dims, first->dims, sizeof dims);
+  for (int i = 1; i < count; i++) {
+    for (int k = 0; k < first->rank; k++)
+      if (k != axis && r->inputs[i]->dims[k] != dims[k])
+        MEANING_FAIL(r->node, "axis %d: sizes %lld and %lld differ", k, (long long)dims[k], (long long)r->inputs[i]->dims[k]);
+    dims[axis] += r->inputs[i]->dims[axis];
+  }
+  Tensor *out;
+  TRY(reference_output(r, 0, first->dtype, first->rank, dims, &out));
+  AxisView view = axis_view(first->rank, dims, axis);
+  size_t bytes = dtype_size(first->dtype) * (size_t)view.inner;
+  char *to = out->data;
+  for (int64_t o = 0; o < view.outer; o++)
+    for (int i = 0; i < count; i++) {
+      size_t part = (size_t)r->inputs[i]->dims[axis] * bytes;
+      memcpy(to, (const char *)r->inputs[i]->data + (size_t)o * part, part);
+      to += part;
+    }
+  return OK;
+}
+
+const OpDef op_concat = {
+    .name = "concat",
+    .help = "the inputs one after another along an axis",
+    .min_inputs = 1,
+    .max_inputs = -1,
+    .min_outputs = 1,
+    .max_outputs = 1,
+    .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {0}},
+    .infer = infer_concat,
+    .reference = reference_concat,
+};

@@ -1,0 +1,5 @@
+// Matrix products.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_matmul;

@@ -1,0 +1,5 @@
+// Padding.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_pad;

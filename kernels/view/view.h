@@ -1,0 +1,5 @@
+// Views: re-indexings without arithmetic, and `dims`, the shape arithmetic that the host computes.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_dims, op_transpose, op_reshape, op_slice, op_expand;

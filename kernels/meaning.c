@@ -3,11 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-const char *meaning_label(const Node *node) {
-  if (node->origin_count > 0 && node->origins[0].name) return node->origins[0].name;
-  return node->output_count > 0 && node->outputs[0]->name ? node->outputs[0]->name : "?";
-}
-
 int meaning_input_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
 
 Value *meaning_input(const Node *node, int index) { return index < meaning_input_count(node) ? node->inputs[index] : NULL; }
@@ -16,9 +11,9 @@ bool meaning_wants(const Node *node, int output) { return output < node->output_
 
 Status meaning_require(const Node *node, int index, Value **out) {
   Value *value = meaning_input(node, index);
-  if (!value) MEANING_FAIL(node, "input %d is missing", index);
-  if (value->rank < 0) MEANING_FAIL(node, "the rank of input %d, '%s', is not known", index, value->name);
-  if (value->dtype >= DTYPE_COUNT) MEANING_FAIL(node, "the type of input %d, '%s', is not known", index, value->name);
+  if (!value) FAIL(ERROR_INVALID_MODEL, "input %d is missing", index);
+  if (value->rank < 0) FAIL(ERROR_INVALID_MODEL, "the rank of input %d, '%s', is not known", index, value->name);
+  if (value->dtype >= DTYPE_COUNT) FAIL(ERROR_INVALID_MODEL, "the type of input %d, '%s', is not known", index, value->name);
   *out = value;
   return OK;
 }
@@ -26,34 +21,36 @@ Status meaning_require(const Node *node, int index, Value **out) {
 Status meaning_require_rank(const Node *node, int index, int rank, Value **out) {
   TRY(meaning_require(node, index, out));
   if ((*out)->rank != rank)
-    MEANING_FAIL(node, "input %d, '%s', has rank %d where %d is expected", index, (*out)->name, (*out)->rank, rank);
+    FAIL(ERROR_INVALID_MODEL, "input %d, '%s', has rank %d where %d is expected", index, (*out)->name, (*out)->rank, rank);
   return OK;
 }
 
 Status meaning_require_integer(const Node *node, int index, Value **out) {
   TRY(meaning_require(node, index, out));
   if (!dtype_is_integer((*out)->dtype))
-    MEANING_FAIL(node, "input %d, '%s', is %s where integers are expected", index, (*out)->name, dtype_name((*out)->dtype));
+    FAIL(ERROR_INVALID_MODEL, "input %d, '%s', is %s where integers are expected", index, (*out)->name,
+         dtype_name((*out)->dtype));
   return OK;
 }
 
 Status meaning_axis(const Node *node, const char *name, int rank, int *out) {
   int64_t axis = node_int(node, name, 0);
-  if (axis < 0 || axis >= rank) MEANING_FAIL(node, "%s %lld is outside a tensor of rank %d", name, (long long)axis, rank);
+  if (axis < 0 || axis >= rank)
+    FAIL(ERROR_INVALID_MODEL, "%s %lld is outside a tensor of rank %d", name, (long long)axis, rank);
   *out = (int)axis;
   return OK;
 }
 
 Status meaning_dims(const Node *node, const char *name, int limit, const Dim **out, int *count) {
-  if (!node_attribute(node, name)) MEANING_FAIL(node, "attribute '%s' is missing", name);
+  if (!node_attribute(node, name)) FAIL(ERROR_INVALID_MODEL, "attribute '%s' is missing", name);
   *out = node_dims(node, name, count);
-  if (*count > limit) MEANING_FAIL(node, "attribute '%s' has %d values, more than %d", name, *count, limit);
+  if (*count > limit) FAIL(ERROR_INVALID_MODEL, "attribute '%s' has %d values, more than %d", name, *count, limit);
   return OK;
 }
 
 Status meaning_same_dim(const Node *node, const char *what, Dim a, Dim b, Dim *out) {
   if (dim_is_static(a) && dim_is_static(b) && a != b)
-    MEANING_FAIL(node, "%s: sizes %lld and %lld differ", what, (long long)a, (long long)b);
+    FAIL(ERROR_INVALID_MODEL, "%s: sizes %lld and %lld differ", what, (long long)a, (long long)b);
   *out = dim_is_static(a) ? a : b;
   return OK;
 }
@@ -62,7 +59,7 @@ Status meaning_broadcast_dim(const Node *node, Dim a, Dim b, Dim *out) {
   if (a == b || b == 1) *out = a;
   else if (a == 1) *out = b;
   else if (dim_is_static(a) && dim_is_static(b))
-    MEANING_FAIL(node, "sizes %lld and %lld do not broadcast", (long long)a, (long long)b);
+    FAIL(ERROR_INVALID_MODEL, "sizes %lld and %lld do not broadcast", (long long)a, (long long)b);
   else if (dim_is_static(a) || dim_is_static(b)) *out = dim_is_static(a) ? a : b;  // the other one is this or 1
   else *out = dim_make(node->graph->dims, DIM_MAX, a, b);
   return OK;
@@ -77,13 +74,13 @@ Dim meaning_data_dim(const Node *node, int output, DType dtype, int rank, int ax
 Status reference_dims(const Reference *r, const char *name, const int64_t **out, int *count) {
   *out = node_dims(r->node, name, count);
   for (int i = 0; i < *count; i++)
-    if (!dim_is_static((*out)[i])) MEANING_FAIL(r->node, "'%s'[%d] is not known before the model runs", name, i);
+    if (!dim_is_static((*out)[i])) FAIL(ERROR_INVALID_MODEL, "'%s'[%d] is not known before the model runs", name, i);
   return OK;
 }
 
 Status reference_scratch(const Reference *r, size_t item_size, int64_t count, void **out) {
   size_t size;
-  if (count < 0 || !checked_mul((size_t)count, item_size, &size)) MEANING_FAIL(r->node, "working memory is too large");
+  if (count < 0 || !checked_mul((size_t)count, item_size, &size)) FAIL(ERROR_INVALID_MODEL, "working memory is too large");
   return arena_try_alloc(r->arena, size ? size : 1, 64, out);
 }
 
@@ -234,16 +231,16 @@ int element_compare(DType dtype, const void *a, const void *b) {
 static Status window_ints(const Node *node, const char *name, int expected, int64_t otherwise, int64_t least, int64_t *out) {
   int count;
   const int64_t *values = node_ints(node, name, &count);
-  if (values && count != expected) MEANING_FAIL(node, "'%s' has %d values where %d are expected", name, count, expected);
+  if (values && count != expected) FAIL(ERROR_INVALID_MODEL, "'%s' has %d values where %d are expected", name, count, expected);
   for (int i = 0; i < expected; i++) {
     out[i] = values ? values[i] : otherwise;
-    if (out[i] < least || out[i] > INT32_MAX) MEANING_FAIL(node, "'%s'[%d] is %lld", name, i, (long long)out[i]);
+    if (out[i] < least || out[i] > INT32_MAX) FAIL(ERROR_INVALID_MODEL, "'%s'[%d] is %lld", name, i, (long long)out[i]);
   }
   return OK;
 }
 
 Status window_read(const Node *node, int axes, const Dim *kernel, Window *out) {
-  if (axes < 1 || axes > MAX_RANK - 2) MEANING_FAIL(node, "%d spatial axes", axes);
+  if (axes < 1 || axes > MAX_RANK - 2) FAIL(ERROR_INVALID_MODEL, "%d spatial axes", axes);
   *out = (Window){.axes = axes};
   int64_t pads[2 * MAX_RANK];
   TRY(window_ints(node, "strides", axes, 1, 1, out->stride));
@@ -251,7 +248,7 @@ Status window_read(const Node *node, int axes, const Dim *kernel, Window *out) {
   TRY(window_ints(node, "pads", 2 * axes, 0, -(int64_t)INT32_MAX, pads));
   for (int i = 0; i < axes; i++) {
     out->kernel[i] = kernel[i];
-    if (kernel[i] == 0) MEANING_FAIL(node, "the kernel is empty");
+    if (kernel[i] == 0) FAIL(ERROR_INVALID_MODEL, "the kernel is empty");
     out->pad_begin[i] = pads[i];
     out->pad_end[i] = pads[axes + i];
   }

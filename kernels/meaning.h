@@ -1,15 +1,10 @@
 // What the inference and reference functions of all operator families share: reading a node's own inputs and attributes,
 // converting whole tensors to the types that references compute in, moving elements between strided blocks, and the
-// geometry of sliding windows. Nothing here knows an operator.
+// geometry of sliding windows. Nothing here knows an operator. Messages do not name the node: node_infer and
+// reference_run put that in front.
 #pragma once
 #include "base/checked.h"
 #include "kernels/op.h"
-
-// The node's name for messages: that of the ONNX node it came from, else of its first output.
-const char *meaning_label(const Node *node);
-#define MEANING_ERROR(node, ...) \
-  status_context(status_make(ERROR_INVALID_MODEL, __VA_ARGS__), "node '%s' (%s)", meaning_label(node), (node)->op->name)
-#define MEANING_FAIL(node, ...) return MEANING_ERROR(node, __VA_ARGS__)
 
 // ---- Inference
 

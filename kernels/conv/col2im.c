@@ -7,10 +7,11 @@
 static Status read_block(const Node *node, int axes, Dim *kernel, int64_t *block) {
   int count;
   const int64_t *sizes = node_ints(node, "block", &count);
-  if (count != axes) MEANING_FAIL(node, "%d image dims, %d block dims", axes, count);
+  if (count != axes) FAIL(ERROR_INVALID_MODEL, "%d image dims, %d block dims", axes, count);
   *block = 1;
   for (int i = 0; i < axes; i++) {
-    if (sizes[i] < 1 || !checked_mul_i64(*block, sizes[i], block)) MEANING_FAIL(node, "block dim %lld", (long long)sizes[i]);
+    if (sizes[i] < 1 || !checked_mul_i64(*block, sizes[i], block))
+      FAIL(ERROR_INVALID_MODEL, "block dim %lld", (long long)sizes[i]);
     kernel[i] = sizes[i];
   }
   return OK;
@@ -29,7 +30,7 @@ static Status infer_col2im(Node *node) {
   TRY(window_read(node, axes, kernel, &window));
   DimTable *table = node->graph->dims;
   if (dim_is_static(x->dims[1]) && x->dims[1] % block != 0)
-    MEANING_FAIL(node, "%lld rows are no multiple of the block's %lld", (long long)x->dims[1], (long long)block);
+    FAIL(ERROR_INVALID_MODEL, "%lld rows are no multiple of the block's %lld", (long long)x->dims[1], (long long)block);
   dims[0] = x->dims[0];
   dims[1] = dim_div(table, x->dims[1], dim_constant(table, block));
   Dim positions = dim_constant(table, 1);
@@ -60,8 +61,8 @@ static Status reference_col2im(Reference *r) {
     positions[i] = room < 0 ? 0 : room / window.stride[i] + 1;
   }
   if (dims_count(axes, positions) != x->dims[2] || x->dims[1] % block != 0)
-    MEANING_FAIL(r->node, "%lld columns for %lld window positions", (long long)x->dims[2],
-                 (long long)dims_count(axes, positions));
+    FAIL(ERROR_INVALID_MODEL, "%lld columns for %lld window positions", (long long)x->dims[2],
+         (long long)dims_count(axes, positions));
   Tensor *out;
   TRY(reference_output(r, 0, x->dtype, 2 + axes, dims, &out));
   if (tensor_count(out) == 0) return OK;

@@ -10,20 +10,20 @@ static DType result_dtype(DType x) { return dtype_is_integer(x) && dtype_bits(x)
 static Status infer_common(Node *node, Value **x, Value **w, int64_t *group) {
   TRY(meaning_require(node, 0, x));
   TRY(meaning_require(node, 1, w));
-  if ((*x)->rank < 3) MEANING_FAIL(node, "the input has rank %d; at least 3 is expected", (*x)->rank);
-  if ((*w)->rank != (*x)->rank) MEANING_FAIL(node, "the input has rank %d, the weights %d", (*x)->rank, (*w)->rank);
+  if ((*x)->rank < 3) FAIL(ERROR_INVALID_MODEL, "the input has rank %d; at least 3 is expected", (*x)->rank);
+  if ((*w)->rank != (*x)->rank) FAIL(ERROR_INVALID_MODEL, "the input has rank %d, the weights %d", (*x)->rank, (*w)->rank);
   bool both_float = dtype_is_float((*x)->dtype) && dtype_is_float((*w)->dtype);
   bool both_integer = dtype_is_integer((*x)->dtype) && dtype_is_integer((*w)->dtype);
   if (!both_float && !both_integer)
-    MEANING_FAIL(node, "no convolution of %s with %s", dtype_name((*x)->dtype), dtype_name((*w)->dtype));
+    FAIL(ERROR_INVALID_MODEL, "no convolution of %s with %s", dtype_name((*x)->dtype), dtype_name((*w)->dtype));
   *group = node_int(node, "group", 1);
-  if (*group < 1) MEANING_FAIL(node, "group is %lld", (long long)*group);
+  if (*group < 1) FAIL(ERROR_INVALID_MODEL, "group is %lld", (long long)*group);
   return OK;
 }
 
 static Status check_groups(const Node *node, Dim channels, int64_t group, const char *what) {
   if (dim_is_static(channels) && channels % group != 0)
-    MEANING_FAIL(node, "%lld %s do not divide into %lld groups", (long long)channels, what, (long long)group);
+    FAIL(ERROR_INVALID_MODEL, "%lld %s do not divide into %lld groups", (long long)channels, what, (long long)group);
   return OK;
 }
 
@@ -43,7 +43,7 @@ static Status infer_conv(Node *node) {
     dims[2 + i] = window_output(table, &window, i, x->dims[2 + i], false);
     int64_t constant;
     if (dim_get_constant(table, dims[2 + i], &constant) && constant < 0)
-      MEANING_FAIL(node, "the kernel is larger than the padded input along axis %d", 2 + i);
+      FAIL(ERROR_INVALID_MODEL, "the kernel is larger than the padded input along axis %d", 2 + i);
   }
   value_set_type(node->outputs[0], result_dtype(x->dtype), x->rank, dims);
   return OK;
@@ -52,7 +52,7 @@ static Status infer_conv(Node *node) {
 // Static geometry of one call: dims of x and w as they are now.
 static Status read_call(const Reference *r, const Tensor *x, const Tensor *w, Window *window) {
   Dim kernel[MAX_RANK];
-  if (x->rank != w->rank || x->rank < 3) MEANING_FAIL(r->node, "ranks %d and %d", x->rank, w->rank);
+  if (x->rank != w->rank || x->rank < 3) FAIL(ERROR_INVALID_MODEL, "ranks %d and %d", x->rank, w->rank);
   for (int i = 2; i < w->rank; i++) kernel[i - 2] = w->dims[i];
   return window_read(r->node, x->rank - 2, kernel, window);
 }
@@ -64,8 +64,8 @@ static Status reference_conv(Reference *r) {
   int64_t group = node_int(r->node, "group", 1), out_per_group = w->dims[0] / group, in_per_group = w->dims[1];
   TRY(read_call(r, x, w, &window));
   if (x->dims[1] != in_per_group * group || w->dims[0] % group != 0)
-    MEANING_FAIL(r->node, "%lld input channels, %lld groups, weights for %lld and %lld", (long long)x->dims[1],
-                 (long long)group, (long long)w->dims[1], (long long)w->dims[0]);
+    FAIL(ERROR_INVALID_MODEL, "%lld input channels, %lld groups, weights for %lld and %lld", (long long)x->dims[1],
+         (long long)group, (long long)w->dims[1], (long long)w->dims[0]);
   for (int i = 0; i < window.axes; i++) {
     int64_t room = x->dims[2 + i] + window.pad_begin[i] + window.pad_end[i] - window.dilation[i] * (window.kernel[i] - 1) - 1;
     dims[2 + i] = room < 0 ? 0 : room / window.stride[i] + 1;
@@ -116,7 +116,7 @@ const OpDef op_conv = {
 static Status read_output_padding(const Node *node, int axes, int64_t *out) {
   int count;
   const int64_t *values = node_ints(node, "output_padding", &count);
-  if (values && count != axes) MEANING_FAIL(node, "'output_padding' has %d values where %d are expected", count, axes);
+  if (values && count != axes) FAIL(ERROR_INVALID_MODEL, "'output_padding' has %d values where %d are expected", count, axes);
   for (int i = 0; i < axes; i++) out[i] = values ? values[i] : 0;
   return OK;
 }
@@ -147,7 +147,7 @@ static Status infer_conv_transpose(Node *node) {
     dims[2 + i] = transposed_output(table, &window, output_padding, i, x->dims[2 + i]);
     int64_t constant;
     if (dim_get_constant(table, dims[2 + i], &constant) && constant < 0)
-      MEANING_FAIL(node, "the pads remove more than there is along axis %d", 2 + i);
+      FAIL(ERROR_INVALID_MODEL, "the pads remove more than there is along axis %d", 2 + i);
   }
   value_set_type(node->outputs[0], result_dtype(x->dtype), x->rank, dims);
   return OK;
@@ -161,8 +161,8 @@ static Status reference_conv_transpose(Reference *r) {
   TRY(read_call(r, x, w, &window));
   TRY(read_output_padding(r->node, window.axes, output_padding));
   if (x->dims[1] != w->dims[0] || w->dims[0] % group != 0)
-    MEANING_FAIL(r->node, "%lld input channels, %lld groups, weights for %lld", (long long)x->dims[1], (long long)group,
-                 (long long)w->dims[0]);
+    FAIL(ERROR_INVALID_MODEL, "%lld input channels, %lld groups, weights for %lld", (long long)x->dims[1], (long long)group,
+         (long long)w->dims[0]);
   for (int i = 0; i < window.axes; i++) {
     int64_t size = window.stride[i] * (x->dims[2 + i] - 1) + output_padding[i] + window.dilation[i] * (window.kernel[i] - 1) +
                    1 - window.pad_begin[i] - window.pad_end[i];

@@ -15,15 +15,15 @@ static Status infer_deform_conv(Node *node) {
   TRY(meaning_require_rank(node, 2, x->rank, &offset));
   if (meaning_input(node, 3)) TRY(meaning_require_rank(node, 3, x->rank, &mask));
   if (x->rank < 3 || !dtype_is_float(x->dtype) || w->dtype != x->dtype)
-    MEANING_FAIL(node, "input of rank %d and type %s, weights %s", x->rank, dtype_name(x->dtype), dtype_name(w->dtype));
+    FAIL(ERROR_INVALID_MODEL, "input of rank %d and type %s, weights %s", x->rank, dtype_name(x->dtype), dtype_name(w->dtype));
   TRY(window_read(node, x->rank - 2, w->dims + 2, &window));
   int64_t group = node_int(node, "group", 1), offset_group = node_int(node, "offset_group", 1);
   if (group < 1 || offset_group < 1)
-    MEANING_FAIL(node, "%lld groups, %lld offset groups", (long long)group, (long long)offset_group);
+    FAIL(ERROR_INVALID_MODEL, "%lld groups, %lld offset groups", (long long)group, (long long)offset_group);
   DimTable *table = node->graph->dims;
   TRY(meaning_same_dim(node, "input channels", x->dims[1], dim_mul(table, w->dims[1], dim_constant(table, group)), &same));
   if (dim_is_static(same) && same % offset_group != 0)
-    MEANING_FAIL(node, "%lld channels do not divide into %lld offset groups", (long long)same, (long long)offset_group);
+    FAIL(ERROR_INVALID_MODEL, "%lld channels do not divide into %lld offset groups", (long long)same, (long long)offset_group);
   Dim taps = dim_constant(table, offset_group);
   for (int i = 0; i < window.axes; i++) taps = dim_mul(table, taps, w->dims[2 + i]);
   TRY(meaning_same_dim(node, "offset channels", offset->dims[1], dim_mul(table, taps, dim_constant(table, window.axes)),
@@ -99,14 +99,14 @@ static Status reference_deform_conv(Reference *r) {
     const Window *window = &call.window;
     int64_t room = x->dims[2 + i] + window->pad_begin[i] + window->pad_end[i] - window->dilation[i] * (kernel[i] - 1) - 1;
     dims[2 + i] = call.out_dims[i] = room < 0 ? 0 : room / window->stride[i] + 1;
-    if (offset->dims[2 + i] != dims[2 + i]) MEANING_FAIL(r->node, "the offsets do not match the output");
+    if (offset->dims[2 + i] != dims[2 + i]) FAIL(ERROR_INVALID_MODEL, "the offsets do not match the output");
   }
   call.taps = dims_count(axes, w->dims + 2);
   call.in_plane = dims_count(axes, x->dims + 2);
   call.out_plane = dims_count(axes, dims + 2);
   if (x->dims[1] != w->dims[1] * group || w->dims[0] % group != 0 || x->dims[1] % call.offset_group != 0 ||
       offset->dims[1] != call.offset_group * call.taps * axes || (mask && mask->dims[1] != call.offset_group * call.taps))
-    MEANING_FAIL(r->node, "channels, groups and offsets do not match");
+    FAIL(ERROR_INVALID_MODEL, "channels, groups and offsets do not match");
   Tensor *out;
   const double *weights;
   void *memory;

@@ -13,7 +13,7 @@ static Status infer_concat(Node *node) {
   for (int i = 1; i < meaning_input_count(node); i++) {
     TRY(meaning_require_rank(node, i, first->rank, &value));
     if (value->dtype != first->dtype)
-      MEANING_FAIL(node, "input %d is %s, input 0 %s", i, dtype_name(value->dtype), dtype_name(first->dtype));
+      FAIL(ERROR_INVALID_MODEL, "input %d is %s, input 0 %s", i, dtype_name(value->dtype), dtype_name(first->dtype));
     for (int k = 0; k < first->rank; k++)
       if (k == axis) dims[k] = dim_add(node->graph->dims, dims[k], value->dims[k]);
       else TRY(meaning_same_dim(node, "an axis that is not joined", dims[k], value->dims[k], &dims[k]));
@@ -30,7 +30,8 @@ static Status reference_concat(Reference *r) {
   for (int i = 1; i < count; i++) {
     for (int k = 0; k < first->rank; k++)
       if (k != axis && r->inputs[i]->dims[k] != dims[k])
-        MEANING_FAIL(r->node, "axis %d: sizes %lld and %lld differ", k, (long long)dims[k], (long long)r->inputs[i]->dims[k]);
+        FAIL(ERROR_INVALID_MODEL, "axis %d: sizes %lld and %lld differ", k, (long long)dims[k],
+             (long long)r->inputs[i]->dims[k]);
     dims[axis] += r->inputs[i]->dims[axis];
   }
   Tensor *out;

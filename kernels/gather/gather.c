@@ -7,7 +7,7 @@
 static Status wrap_index(const Reference *r, int64_t index, int64_t size, int64_t *out) {
   *out = index < 0 ? index + size : index;
   if (*out < 0 || *out >= size)
-    MEANING_FAIL(r->node, "index %lld is outside an axis of size %lld", (long long)index, (long long)size);
+    FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)index, (long long)size);
   return OK;
 }
 
@@ -20,7 +20,7 @@ static Status infer_gather(Node *node) {
   TRY(meaning_require_integer(node, 1, &indices));
   TRY(meaning_axis(node, "axis", x->rank, &axis));
   int rank = x->rank + indices->rank - 1;
-  if (rank > MAX_RANK) MEANING_FAIL(node, "the result would have rank %d, more than %d", rank, MAX_RANK);
+  if (rank > MAX_RANK) FAIL(ERROR_INVALID_MODEL, "the result would have rank %d, more than %d", rank, MAX_RANK);
   Dim dims[MAX_RANK];
   int n = 0;
   for (int i = 0; i < axis; i++) dims[n++] = x->dims[i];
@@ -74,7 +74,7 @@ static Status infer_gather_elements(Node *node) {
   TRY(meaning_require(node, 0, &x));
   TRY(meaning_require_integer(node, 1, &indices));
   TRY(meaning_axis(node, "axis", x->rank, &axis));
-  if (indices->rank != x->rank) MEANING_FAIL(node, "indices of rank %d for a tensor of rank %d", indices->rank, x->rank);
+  if (indices->rank != x->rank) FAIL(ERROR_INVALID_MODEL, "indices of rank %d for a tensor of rank %d", indices->rank, x->rank);
   value_set_type(node->outputs[0], x->dtype, indices->rank, indices->dims);
   return OK;
 }
@@ -91,7 +91,7 @@ static Status reference_gather_elements(Reference *r) {
   if (tensor_count(out) == 0) return OK;
   dims_strides(x->rank, x->dims, strides);
   for (int i = 0; i < x->rank; i++)
-    if (i != axis && indices->dims[i] > x->dims[i]) MEANING_FAIL(r->node, "axis %d of the indices is larger than x's", i);
+    if (i != axis && indices->dims[i] > x->dims[i]) FAIL(ERROR_INVALID_MODEL, "axis %d of the indices is larger than x's", i);
   do {
     int64_t at, offset = 0;
     TRY(wrap_index(r, values[n], x->dims[axis], &at));
@@ -122,12 +122,12 @@ static Status infer_gather_nd(Node *node) {
   TRY(meaning_require_integer(node, 1, &indices));
   int64_t batch = node_int(node, "batch_dims", 0);
   if (indices->rank < 1 || batch < 0 || batch >= x->rank || batch >= indices->rank)
-    MEANING_FAIL(node, "batch_dims %lld with ranks %d and %d", (long long)batch, x->rank, indices->rank);
+    FAIL(ERROR_INVALID_MODEL, "batch_dims %lld with ranks %d and %d", (long long)batch, x->rank, indices->rank);
   Dim depth = indices->dims[indices->rank - 1];
   if (!dim_is_static(depth) || depth < 1 || depth > x->rank - batch)
-    MEANING_FAIL(node, "the last axis of the indices must have a known size of 1 to %d", x->rank - (int)batch);
+    FAIL(ERROR_INVALID_MODEL, "the last axis of the indices must have a known size of 1 to %d", x->rank - (int)batch);
   int rank = indices->rank - 1 + x->rank - (int)batch - (int)depth;
-  if (rank > MAX_RANK) MEANING_FAIL(node, "the result would have rank %d, more than %d", rank, MAX_RANK);
+  if (rank > MAX_RANK) FAIL(ERROR_INVALID_MODEL, "the result would have rank %d, more than %d", rank, MAX_RANK);
   Dim dims[MAX_RANK];
   int n = 0;
   for (int i = 0; i < batch; i++) TRY(meaning_same_dim(node, "a batch axis", x->dims[i], indices->dims[i], &dims[n++]));
@@ -140,7 +140,7 @@ static Status infer_gather_nd(Node *node) {
 static Status reference_gather_nd(Reference *r) {
   const Tensor *x = r->inputs[0], *indices = r->inputs[1];
   int batch = (int)node_int(r->node, "batch_dims", 0), depth = (int)indices->dims[indices->rank - 1], n = 0;
-  if (depth > x->rank - batch) MEANING_FAIL(r->node, "coordinates of %d values for %d axes", depth, x->rank - batch);
+  if (depth > x->rank - batch) FAIL(ERROR_INVALID_MODEL, "coordinates of %d values for %d axes", depth, x->rank - batch);
   int64_t dims[MAX_RANK], strides[MAX_RANK];
   const int64_t *values;
   for (int i = 0; i < indices->rank - 1; i++) dims[n++] = indices->dims[i];

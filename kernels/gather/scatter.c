@@ -13,10 +13,10 @@ static Status read_combine(const Node *node, DType dtype, Combine *out) {
     if (strcmp(name, combine_names[i]) == 0) {
       *out = (Combine)i;
       if (i != COMBINE_NONE && (dtype_kind(dtype) == KIND_STRING || dtype_kind(dtype) == KIND_COMPLEX))
-        MEANING_FAIL(node, "reduction '%s' of %s", name, dtype_name(dtype));
+        FAIL(ERROR_INVALID_MODEL, "reduction '%s' of %s", name, dtype_name(dtype));
       return OK;
     }
-  MEANING_FAIL(node, "unknown reduction '%s'", name);
+  FAIL(ERROR_INVALID_MODEL, "unknown reduction '%s'", name);
 }
 
 static void combine_doubles(Combine combine, Tensor *out, int64_t at, double update) {
@@ -69,7 +69,7 @@ static Status infer_scatter(Node *node, Value **x, Value **indices, Value **upda
   TRY(meaning_require(node, 2, updates));
   TRY(read_combine(node, (*x)->dtype, &combine));
   if ((*updates)->dtype != (*x)->dtype)
-    MEANING_FAIL(node, "updates are %s, the data %s", dtype_name((*updates)->dtype), dtype_name((*x)->dtype));
+    FAIL(ERROR_INVALID_MODEL, "updates are %s, the data %s", dtype_name((*updates)->dtype), dtype_name((*x)->dtype));
   value_set_type(node->outputs[0], (*x)->dtype, (*x)->rank, (*x)->dims);
   return OK;
 }
@@ -82,7 +82,7 @@ static Status infer_scatter_elements(Node *node) {
   TRY(infer_scatter(node, &x, &indices, &updates));
   TRY(meaning_axis(node, "axis", x->rank, &axis));
   if (indices->rank != x->rank || updates->rank != x->rank)
-    MEANING_FAIL(node, "data, indices and updates have ranks %d, %d and %d", x->rank, indices->rank, updates->rank);
+    FAIL(ERROR_INVALID_MODEL, "data, indices and updates have ranks %d, %d and %d", x->rank, indices->rank, updates->rank);
   for (int i = 0; i < x->rank; i++) {
     Dim same;
     TRY(meaning_same_dim(node, "indices and updates", indices->dims[i], updates->dims[i], &same));
@@ -103,13 +103,13 @@ static Status reference_scatter_elements(Reference *r) {
   if (tensor_count(indices) == 0) return OK;
   for (int i = 0; i < x->rank; i++)
     if (indices->dims[i] != updates->dims[i] || (i != axis && indices->dims[i] > x->dims[i]))
-      MEANING_FAIL(r->node, "axis %d: data, indices and updates have sizes %lld, %lld and %lld", i, (long long)x->dims[i],
-                   (long long)indices->dims[i], (long long)updates->dims[i]);
+      FAIL(ERROR_INVALID_MODEL, "axis %d: data, indices and updates have sizes %lld, %lld and %lld", i, (long long)x->dims[i],
+           (long long)indices->dims[i], (long long)updates->dims[i]);
   dims_strides(x->rank, x->dims, strides);
   do {
     int64_t at = values[n] < 0 ? values[n] + x->dims[axis] : values[n], offset = 0;
     if (at < 0 || at >= x->dims[axis])
-      MEANING_FAIL(r->node, "index %lld is outside an axis of size %lld", (long long)values[n], (long long)x->dims[axis]);
+      FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)values[n], (long long)x->dims[axis]);
     for (int i = 0; i < x->rank; i++) offset += (i == axis ? at : index[i]) * strides[i];
     combine_block(combine, out, offset, updates, n++, 1);
   } while (index_next(indices->rank, indices->dims, index));
@@ -135,9 +135,10 @@ static Status infer_scatter_nd(Node *node) {
   TRY(infer_scatter(node, &x, &indices, &updates));
   Dim depth = indices->rank > 0 ? indices->dims[indices->rank - 1] : 0, same;
   if (!dim_is_static(depth) || depth < 1 || depth > x->rank)
-    MEANING_FAIL(node, "the last axis of the indices must have a known size of 1 to %d", x->rank);
+    FAIL(ERROR_INVALID_MODEL, "the last axis of the indices must have a known size of 1 to %d", x->rank);
   if (updates->rank != indices->rank - 1 + x->rank - (int)depth)
-    MEANING_FAIL(node, "updates have rank %d where %d is expected", updates->rank, indices->rank - 1 + x->rank - (int)depth);
+    FAIL(ERROR_INVALID_MODEL, "updates have rank %d where %d is expected", updates->rank,
+         indices->rank - 1 + x->rank - (int)depth);
   for (int i = 0; i < updates->rank; i++) {
     Dim expected = i < indices->rank - 1 ? indices->dims[i] : x->dims[i - (indices->rank - 1) + (int)depth];
     TRY(meaning_same_dim(node, "updates", updates->dims[i], expected, &same));
@@ -148,7 +149,7 @@ static Status infer_scatter_nd(Node *node) {
 static Status reference_scatter_nd(Reference *r) {
   const Tensor *x = r->inputs[0], *indices = r->inputs[1], *updates = r->inputs[2];
   int depth = (int)indices->dims[indices->rank - 1];
-  if (depth > x->rank) MEANING_FAIL(r->node, "coordinates of %d values for %d axes", depth, x->rank);
+  if (depth > x->rank) FAIL(ERROR_INVALID_MODEL, "coordinates of %d values for %d axes", depth, x->rank);
   int64_t strides[MAX_RANK], rows = dims_count(indices->rank - 1, indices->dims);
   int64_t block = dims_count(x->rank - depth, x->dims + depth);
   const int64_t *values;
@@ -157,14 +158,14 @@ static Status reference_scatter_nd(Reference *r) {
   TRY(read_combine(r->node, x->dtype, &combine));
   TRY(reference_ints(r, indices, &values));
   TRY(copy_of_data(r, &out));
-  if (rows * block != tensor_count(updates)) MEANING_FAIL(r->node, "the updates do not match the indices");
+  if (rows * block != tensor_count(updates)) FAIL(ERROR_INVALID_MODEL, "the updates do not match the indices");
   dims_strides(x->rank, x->dims, strides);
   for (int64_t i = 0; i < rows; i++) {
     int64_t offset = 0;
     for (int k = 0; k < depth; k++) {
       int64_t value = values[i * depth + k], at = value < 0 ? value + x->dims[k] : value;
       if (at < 0 || at >= x->dims[k])
-        MEANING_FAIL(r->node, "index %lld is outside an axis of size %lld", (long long)value, (long long)x->dims[k]);
+        FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)value, (long long)x->dims[k]);
       offset += at * strides[k];
     }
     combine_block(combine, out, offset, updates, i * block, block);

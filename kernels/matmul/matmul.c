@@ -13,12 +13,12 @@ static Status infer_matmul(Node *node) {
   Value *a, *b;
   TRY(meaning_require(node, 0, &a));
   TRY(meaning_require(node, 1, &b));
-  if (a->rank < 2 || b->rank < 2) MEANING_FAIL(node, "ranks %d and %d; both must be at least 2", a->rank, b->rank);
+  if (a->rank < 2 || b->rank < 2) FAIL(ERROR_INVALID_MODEL, "ranks %d and %d; both must be at least 2", a->rank, b->rank);
   if (dtype_is_float(a->dtype) != dtype_is_float(b->dtype) || dtype_is_integer(a->dtype) != dtype_is_integer(b->dtype) ||
       dtype_kind(a->dtype) == KIND_STRING || dtype_kind(a->dtype) == KIND_BOOL)
-    MEANING_FAIL(node, "no product of %s and %s", dtype_name(a->dtype), dtype_name(b->dtype));
+    FAIL(ERROR_INVALID_MODEL, "no product of %s and %s", dtype_name(a->dtype), dtype_name(b->dtype));
   int64_t dtype = node_int(node, "dtype", DTYPE_F32);
-  if (dtype < 0 || dtype >= DTYPE_COUNT) MEANING_FAIL(node, "no dtype %lld", (long long)dtype);
+  if (dtype < 0 || dtype >= DTYPE_COUNT) FAIL(ERROR_INVALID_MODEL, "no dtype %lld", (long long)dtype);
   int rank = MAX(a->rank, b->rank);
   Dim dims[MAX_RANK], inner;
   TRY(meaning_same_dim(node, "the summed axis", a->dims[a->rank - 1], b->dims[b->rank - 2], &inner));
@@ -65,12 +65,13 @@ static Status reference_matmul(Reference *r) {
   int64_t dims[MAX_RANK], a_strides[MAX_RANK] = {0}, b_strides[MAX_RANK] = {0}, strides[MAX_RANK];
   int64_t m_count = a->dims[a->rank - 2], k_count = a->dims[a->rank - 1], n_count = b->dims[b->rank - 1];
   if (b->dims[b->rank - 2] != k_count)
-    MEANING_FAIL(r->node, "the summed axis: sizes %lld and %lld differ", (long long)k_count, (long long)b->dims[b->rank - 2]);
+    FAIL(ERROR_INVALID_MODEL, "the summed axis: sizes %lld and %lld differ", (long long)k_count,
+         (long long)b->dims[b->rank - 2]);
   for (int i = 0; i < batch_rank; i++) {
     int in_a = i - (rank - a->rank), in_b = i - (rank - b->rank);
     int64_t size_a = in_a < 0 ? 1 : a->dims[in_a], size_b = in_b < 0 ? 1 : b->dims[in_b];
     if (size_a != size_b && size_a != 1 && size_b != 1)
-      MEANING_FAIL(r->node, "batch sizes %lld and %lld do not broadcast", (long long)size_a, (long long)size_b);
+      FAIL(ERROR_INVALID_MODEL, "batch sizes %lld and %lld do not broadcast", (long long)size_a, (long long)size_b);
     dims[i] = size_a == 1 ? size_b : size_a;
   }
   dims_strides(a->rank, a->dims, strides);

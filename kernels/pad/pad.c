@@ -14,7 +14,7 @@ static Status read_mode(const Node *node, PadMode *out) {
       *out = (PadMode)i;
       return OK;
     }
-  MEANING_FAIL(node, "unknown mode '%s'", name);
+  FAIL(ERROR_INVALID_MODEL, "unknown mode '%s'", name);
 }
 
 static Status infer_pad(Node *node) {
@@ -26,21 +26,21 @@ static Status infer_pad(Node *node) {
   TRY(meaning_require(node, 0, &x));
   TRY(read_mode(node, &mode));
   TRY(meaning_dims(node, "pads", 2 * MAX_RANK, &pads, &count));
-  if (count != 2 * x->rank) MEANING_FAIL(node, "%d pads for a tensor of rank %d", count, x->rank);
+  if (count != 2 * x->rank) FAIL(ERROR_INVALID_MODEL, "%d pads for a tensor of rank %d", count, x->rank);
   if (meaning_input(node, 1)) {
     Value *value;
     TRY(meaning_require(node, 1, &value));
     if (value->dtype != x->dtype)
-      MEANING_FAIL(node, "the pad value is %s, the data %s", dtype_name(value->dtype), dtype_name(x->dtype));
+      FAIL(ERROR_INVALID_MODEL, "the pad value is %s, the data %s", dtype_name(value->dtype), dtype_name(x->dtype));
   }
   DimTable *table = node->graph->dims;
   for (int i = 0; i < x->rank; i++) {
     int64_t constant;
     if ((dim_get_constant(table, pads[i], &constant) && constant < 0) ||
         (dim_get_constant(table, pads[x->rank + i], &constant) && constant < 0))
-      MEANING_FAIL(node, "axis %d has a negative pad", i);
+      FAIL(ERROR_INVALID_MODEL, "axis %d has a negative pad", i);
     dims[i] = dim_add(table, dim_add(table, x->dims[i], pads[i]), pads[x->rank + i]);
-    if (mode != PAD_CONSTANT && x->dims[i] == 0 && dims[i] != 0) MEANING_FAIL(node, "axis %d has nothing to repeat", i);
+    if (mode != PAD_CONSTANT && x->dims[i] == 0 && dims[i] != 0) FAIL(ERROR_INVALID_MODEL, "axis %d has nothing to repeat", i);
   }
   value_set_type(node->outputs[0], x->dtype, x->rank, dims);
   return OK;
@@ -71,10 +71,10 @@ static Status reference_pad(Reference *r) {
   int64_t dims[MAX_RANK], strides[MAX_RANK], index[MAX_RANK] = {0};
   TRY(read_mode(r->node, &mode));
   TRY(reference_dims(r, "pads", &pads, &count));
-  if (count != 2 * rank) MEANING_FAIL(r->node, "%d pads for a tensor of rank %d", count, rank);
+  if (count != 2 * rank) FAIL(ERROR_INVALID_MODEL, "%d pads for a tensor of rank %d", count, rank);
   for (int i = 0; i < rank; i++) {
     dims[i] = pads[i] + x->dims[i] + pads[rank + i];
-    if (mode != PAD_CONSTANT && x->dims[i] == 0 && dims[i] > 0) MEANING_FAIL(r->node, "axis %d has nothing to repeat", i);
+    if (mode != PAD_CONSTANT && x->dims[i] == 0 && dims[i] > 0) FAIL(ERROR_INVALID_MODEL, "axis %d has nothing to repeat", i);
   }
   Tensor *out;
   TRY(reference_output(r, 0, x->dtype, rank, dims, &out));

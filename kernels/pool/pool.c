@@ -16,16 +16,16 @@ static Status read_kind(const Node *node, PoolKind *out) {
       *out = (PoolKind)i;
       return OK;
     }
-  MEANING_FAIL(node, "unknown kind '%s'", name);
+  FAIL(ERROR_INVALID_MODEL, "unknown kind '%s'", name);
 }
 
 static Status read_window(const Node *node, int axes, Window *out) {
   int count;
   Dim kernel[MAX_RANK];
   const int64_t *sizes = node_ints(node, "kernel", &count);
-  if (count != axes || axes > MAX_RANK - 2) MEANING_FAIL(node, "a kernel of %d axes over %d", count, axes);
+  if (count != axes || axes > MAX_RANK - 2) FAIL(ERROR_INVALID_MODEL, "a kernel of %d axes over %d", count, axes);
   for (int i = 0; i < axes; i++) {
-    if (sizes[i] < 1 || sizes[i] > INT32_MAX) MEANING_FAIL(node, "kernel size %lld", (long long)sizes[i]);
+    if (sizes[i] < 1 || sizes[i] > INT32_MAX) FAIL(ERROR_INVALID_MODEL, "kernel size %lld", (long long)sizes[i]);
     kernel[i] = sizes[i];
   }
   return window_read(node, axes, kernel, out);
@@ -38,10 +38,10 @@ static Status infer_pool(Node *node) {
   Dim dims[MAX_RANK];
   TRY(meaning_require(node, 0, &x));
   TRY(read_kind(node, &kind));
-  if (x->rank < 3) MEANING_FAIL(node, "the input has rank %d; at least 3 is expected", x->rank);
+  if (x->rank < 3) FAIL(ERROR_INVALID_MODEL, "the input has rank %d; at least 3 is expected", x->rank);
   if (dtype_kind(x->dtype) == KIND_STRING || dtype_kind(x->dtype) == KIND_COMPLEX ||
       (kind == POOL_LP && !dtype_is_float(x->dtype)))
-    MEANING_FAIL(node, "no %s pooling of %s", kind_names[kind], dtype_name(x->dtype));
+    FAIL(ERROR_INVALID_MODEL, "no %s pooling of %s", kind_names[kind], dtype_name(x->dtype));
   TRY(read_window(node, x->rank - 2, &window));
   dims[0] = x->dims[0];
   dims[1] = x->dims[1];
@@ -49,11 +49,11 @@ static Status infer_pool(Node *node) {
     dims[2 + i] = window_output(node->graph->dims, &window, i, x->dims[2 + i], node_int(node, "ceil_mode", 0) != 0);
     int64_t constant;
     if (dim_get_constant(node->graph->dims, dims[2 + i], &constant) && constant < 0)
-      MEANING_FAIL(node, "the kernel is larger than the padded input along axis %d", 2 + i);
+      FAIL(ERROR_INVALID_MODEL, "the kernel is larger than the padded input along axis %d", 2 + i);
   }
   value_set_type(node->outputs[0], x->dtype, x->rank, dims);
   if (!meaning_wants(node, 1)) return OK;
-  if (kind != POOL_MAX) MEANING_FAIL(node, "only maxima have indices");
+  if (kind != POOL_MAX) FAIL(ERROR_INVALID_MODEL, "only maxima have indices");
   value_set_type(node->outputs[1], DTYPE_I64, x->rank, dims);
   return OK;
 }

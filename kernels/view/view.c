@@ -22,7 +22,7 @@ static Status reference_of_dims(Reference *r) {
   TRY(reference_output(r, 0, DTYPE_I64, 1, &size, &out));
   for (int i = 0; i < count; i++)
     if (!dim_get_constant(r->node->graph->dims, values[i], &((int64_t *)out->data)[i]))
-      MEANING_FAIL(r->node, "value %d is not known before the model runs", i);
+      FAIL(ERROR_INVALID_MODEL, "value %d is not known before the model runs", i);
   return OK;
 }
 
@@ -50,10 +50,10 @@ static Status copy_view(Reference *r, int rank, const int64_t *dims, int64_t off
 static Status read_perm(const Node *node, int rank, const int64_t **out) {
   int count;
   const int64_t *perm = node_ints(node, "perm", &count);
-  if (count != rank) MEANING_FAIL(node, "'perm' has %d axes, the input %d", count, rank);
+  if (count != rank) FAIL(ERROR_INVALID_MODEL, "'perm' has %d axes, the input %d", count, rank);
   unsigned seen = 0;
   for (int i = 0; i < rank; i++) {
-    if (perm[i] < 0 || perm[i] >= rank || seen >> perm[i] & 1) MEANING_FAIL(node, "'perm' is no permutation");
+    if (perm[i] < 0 || perm[i] >= rank || seen >> perm[i] & 1) FAIL(ERROR_INVALID_MODEL, "'perm' is no permutation");
     seen |= 1u << perm[i];
   }
   *out = perm;
@@ -116,7 +116,8 @@ static Status reference_reshape(Reference *r) {
   Tensor *out;
   TRY(reference_dims(r, "dims", &dims, &rank));
   if (dims_count(rank, dims) != tensor_count(x))
-    MEANING_FAIL(r->node, "%lld elements cannot become %lld", (long long)tensor_count(x), (long long)dims_count(rank, dims));
+    FAIL(ERROR_INVALID_MODEL, "%lld elements cannot become %lld", (long long)tensor_count(x),
+         (long long)dims_count(rank, dims));
   TRY(reference_output(r, 0, x->dtype, rank, dims, &out));
   memcpy(out->data, x->data, tensor_bytes(out));
   return OK;
@@ -144,15 +145,16 @@ static Status infer_slice(Node *node) {
   TRY(meaning_dims(node, "dims", MAX_RANK, &dims, &rank));
   const int64_t *steps = node_ints(node, "steps", &step_count);
   if (rank != x->rank || start_count != rank || step_count != rank)
-    MEANING_FAIL(node, "%d starts, %d steps and %d dims for a tensor of rank %d", start_count, step_count, rank, x->rank);
+    FAIL(ERROR_INVALID_MODEL, "%d starts, %d steps and %d dims for a tensor of rank %d", start_count, step_count, rank,
+         x->rank);
   for (int i = 0; i < rank; i++) {
-    if (steps[i] == 0) MEANING_FAIL(node, "the step of axis %d is 0", i);
+    if (steps[i] == 0) FAIL(ERROR_INVALID_MODEL, "the step of axis %d is 0", i);
     if (!dim_is_static(starts[i]) || !dim_is_static(dims[i]) || !dim_is_static(x->dims[i]) || dims[i] == 0) continue;
     int64_t last;
     if (!checked_mul_i64(dims[i] - 1, steps[i], &last) || !checked_add_i64(last, starts[i], &last) || last < 0 ||
         last >= x->dims[i] || starts[i] >= x->dims[i])
-      MEANING_FAIL(node, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
-                   (long long)dims[i], (long long)starts[i], (long long)steps[i]);
+      FAIL(ERROR_INVALID_MODEL, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
+           (long long)dims[i], (long long)starts[i], (long long)steps[i]);
   }
   value_set_type(node->outputs[0], x->dtype, rank, dims);
   return OK;
@@ -166,13 +168,13 @@ static Status reference_slice(Reference *r) {
   TRY(reference_dims(r, "starts", &starts, &start_count));
   TRY(reference_dims(r, "dims", &dims, &rank));
   const int64_t *steps = node_ints(r->node, "steps", &step_count);
-  if (rank != x->rank || start_count != rank || step_count != rank) MEANING_FAIL(r->node, "ranks differ");
+  if (rank != x->rank || start_count != rank || step_count != rank) FAIL(ERROR_INVALID_MODEL, "ranks differ");
   dims_strides(rank, x->dims, from);
   for (int i = 0; i < rank; i++) {
     int64_t last = starts[i] + (dims[i] - 1) * steps[i];
     if (dims[i] > 0 && (starts[i] >= x->dims[i] || last < 0 || last >= x->dims[i]))
-      MEANING_FAIL(r->node, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
-                   (long long)dims[i], (long long)starts[i], (long long)steps[i]);
+      FAIL(ERROR_INVALID_MODEL, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
+           (long long)dims[i], (long long)starts[i], (long long)steps[i]);
     offset += starts[i] * from[i];
     strides[i] = steps[i] * from[i];
   }
@@ -199,11 +201,11 @@ static Status infer_expand(Node *node) {
   int rank;
   TRY(meaning_require(node, 0, &x));
   TRY(meaning_dims(node, "dims", MAX_RANK, &dims, &rank));
-  if (rank < x->rank) MEANING_FAIL(node, "rank %d cannot expand to %d", x->rank, rank);
+  if (rank < x->rank) FAIL(ERROR_INVALID_MODEL, "rank %d cannot expand to %d", x->rank, rank);
   for (int i = 0; i < x->rank; i++) {
     Dim from = x->dims[i], to = dims[rank - x->rank + i];
     if (from != 1 && dim_is_static(from) && dim_is_static(to) && from != to)
-      MEANING_FAIL(node, "size %lld cannot expand to %lld", (long long)from, (long long)to);
+      FAIL(ERROR_INVALID_MODEL, "size %lld cannot expand to %lld", (long long)from, (long long)to);
   }
   value_set_type(node->outputs[0], x->dtype, rank, dims);
   return OK;
@@ -215,12 +217,12 @@ static Status reference_expand(Reference *r) {
   int rank;
   int64_t from[MAX_RANK], strides[MAX_RANK] = {0};
   TRY(reference_dims(r, "dims", &dims, &rank));
-  if (rank < x->rank) MEANING_FAIL(r->node, "rank %d cannot expand to %d", x->rank, rank);
+  if (rank < x->rank) FAIL(ERROR_INVALID_MODEL, "rank %d cannot expand to %d", x->rank, rank);
   dims_strides(x->rank, x->dims, from);
   for (int i = 0; i < x->rank; i++) {
     int axis = rank - x->rank + i;
     if (x->dims[i] != 1 && x->dims[i] != dims[axis])
-      MEANING_FAIL(r->node, "size %lld cannot expand to %lld", (long long)x->dims[i], (long long)dims[axis]);
+      FAIL(ERROR_INVALID_MODEL, "size %lld cannot expand to %lld", (long long)x->dims[i], (long long)dims[axis]);
     strides[axis] = x->dims[i] == 1 ? 0 : from[i];
   }
   return copy_view(r, rank, dims, 0, strides);

@@ -1,0 +1,33 @@
+// Every core operator, in the order of docs/operators.md. Adding a row here is what makes an operator known.
+#include "kernels/conv/conv.h"
+#include "kernels/gather/gather.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/op.h"
+#include "kernels/pad/pad.h"
+#include "kernels/pool/pool.h"
+#include "kernels/view/view.h"
+
+const OpDef *const core_ops[] = {
+    // view
+    &op_dims,
+    &op_transpose,
+    &op_reshape,
+    &op_slice,
+    &op_expand,
+    // products over windows
+    &op_matmul,
+    &op_conv,
+    &op_conv_transpose,
+    &op_deform_conv,
+    &op_pool,
+    &op_col2im,
+    // movement by index
+    &op_gather,
+    &op_gather_elements,
+    &op_gather_nd,
+    &op_scatter_elements,
+    &op_scatter_nd,
+    &op_concat,
+    &op_pad,
+    NULL,
+};

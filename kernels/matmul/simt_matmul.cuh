@@ -1,0 +1,125 @@
+// Matrix product without tensor cores: any element type, any strides, exact fp32.
+//
+// Tiling: a block makes BM x BN outputs, a thread TM x TN of them in registers; a warp is 4 x 8 threads, so that a step of K reads each
+// shared word once for the whole warp. Operands pass through registers into two shared buffers laid out [k][row], widened to the
+// accumulator's type; the next piece is fetched while the current one is multiplied.
+// Memory traffic per output: K * (1/BM + 1/BN) elements read, one written. Limit: fp32 issue rate for large tiles (67 TFLOP/s
+// on an H200), memory bandwidth where M or N is small, which split-K spreads over the chip.
+#pragma once
+#include "kernels/common/output.cuh"
+
+// One operand: ROWS x BK pieces of a matrix with the given strides. Threads run along whichever axis is contiguous, V elements each.
+template <class T, class Acc, int ROWS, int BK, int THREADS, int V, bool K_FAST, long long ROW_STRIDE, long long K_STRIDE, int ROW_COUNT>
+struct SimtOperand {
+  static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc);
+  static constexpr int VECTORS = ROWS * BK / V;
+  static constexpr int PASSES = (VECTORS + THREADS - 1) / THREADS;
+  T held[PASSES][V];
+
+  __device__ static int row_of(int index) { return K_FAST ? index / (BK / V) : index % (ROWS / V) * V; }
+  __device__ static int k_of(int index) { return K_FAST ? index % (BK / V) * V : index / (ROWS / V); }
+
+  __device__ __forceinline__ void fetch(const T *base, int row0, int k0, int k_end) {
+#pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+      int index = (int)threadIdx.x + pass * THREADS, row = row0 + row_of(index), k = k0 + k_of(index);
+      if ((VECTORS % THREADS == 0 || index < VECTORS) && row < ROW_COUNT && k < k_end) {
+        load_elements<V, V * (int)sizeof(T)>(base + row * ROW_STRIDE + k * K_STRIDE, held[pass]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < V; i++) held[pass][i] = T();
+      }
+    }
+  }
+  __device__ __forceinline__ void store(Acc *tile) const {
+#pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+      int index = (int)threadIdx.x + pass * THREADS, row = row_of(index), k = k_of(index);
+      if (VECTORS % THREADS == 0 || index < VECTORS) {
+        Acc wide[V];
+#pragma unroll
+        for (int i = 0; i < V; i++) wide[i] = widen<Acc>(held[pass][i]);
+        if constexpr (K_FAST) {
+#pragma unroll
+          for (int i = 0; i < V; i++) tile[(k + i) * PITCH + row] = wide[i];
+        } else {
+          store_elements<V, V * (int)sizeof(Acc)>(tile + k * PITCH + row, wide);
+        }
+      }
+    }
+  }
+};
+
+// P: the problem and the tile (kernels/matmul/simt_matmul.c). a and b point at the batch's matrices.
+template <class P, class TA, class TB, class Acc, class Output>
+DEVICE void simt_matmul(const TA *__restrict__ a, const TB *__restrict__ b, unsigned tile, int k_begin, int k_end,
+                                            const Output &output) {
+  constexpr int BM = P::BM, BN = P::BN, BK = P::BK, TM = P::TM, TN = P::TN;
+  constexpr int THREADS = (BM / TM) * (BN / TN), LANES_N = 8, LANES_M = 4;
+  constexpr int WARPS_N = BN / TN / LANES_N;
+  static_assert(BM % (TM * LANES_M) == 0 && BN % (TN * LANES_N) == 0, "whole warps");
+  constexpr int GM = TM < 4 ? TM : 4, GN = TN < 4 ? TN : 4;  // neighbouring rows and columns of a thread
+  typedef SimtOperand<TA, Acc, BM, BK, THREADS, P::VA, P::A_K_FAST, P::A_M, P::A_K, P::M> OperandA;
+  typedef SimtOperand<TB, Acc, BN, BK, THREADS, P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N> OperandB;
+  alignas(16) __shared__ Acc shared_a[2][BK * OperandA::PITCH];
+  alignas(16) __shared__ Acc shared_b[2][BK * OperandB::PITCH];
+
+  constexpr unsigned TILES_N = (P::N + BN - 1) / BN;
+  const int m0 = (int)(tile / TILES_N) * BM, n0 = (int)(tile % TILES_N) * BN;
+  const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+  const int thread_m = (warp / WARPS_N * LANES_M + lane / LANES_N) * GM, thread_n = (warp % WARPS_N * LANES_N + lane % LANES_N) * GN;
+  constexpr int STEP_M = BM / (TM / GM), STEP_N = BN / (TN / GN);
+
+  Acc sums[TM][TN];
+#pragma unroll
+  for (int i = 0; i < TM; i++)
+#pragma unroll
+    for (int j = 0; j < TN; j++) sums[i][j] = Acc();
+
+  OperandA operand_a;
+  OperandB operand_b;
+  int current = 0;
+  if (k_begin < k_end) {
+    operand_a.fetch(a, m0, k_begin, k_end);
+    operand_b.fetch(b, n0, k_begin, k_end);
+    operand_a.store(shared_a[0]);
+    operand_b.store(shared_b[0]);
+    __syncthreads();
+  }
+  for (int k0 = k_begin; k0 < k_end; k0 += BK) {
+    const bool more = k0 + BK < k_end;
+    if (more) {
+      operand_a.fetch(a, m0, k0 + BK, k_end);
+      operand_b.fetch(b, n0, k0 + BK, k_end);
+    }
+#pragma unroll
+    for (int k = 0; k < BK; k++) {
+      Acc row[TM], column[TN];
+#pragma unroll
+      for (int g = 0; g < TM / GM; g++)
+        load_elements<GM, GM * (int)sizeof(Acc)>(&shared_a[current][k * OperandA::PITCH + g * STEP_M + thread_m], row + g * GM);
+#pragma unroll
+      for (int g = 0; g < TN / GN; g++)
+        load_elements<GN, GN * (int)sizeof(Acc)>(&shared_b[current][k * OperandB::PITCH + g * STEP_N + thread_n], column + g * GN);
+#pragma unroll
+      for (int i = 0; i < TM; i++)
+#pragma unroll
+        for (int j = 0; j < TN; j++) sums[i][j] += row[i] * column[j];
+    }
+    if (more) {
+      operand_a.store(shared_a[current ^ 1]);
+      operand_b.store(shared_b[current ^ 1]);
+      __syncthreads();
+      current ^= 1;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < TM; i++) {
+    const int m = m0 + i / GM * STEP_M + thread_m + i % GM;
+    if (m < P::M) {
+#pragma unroll
+      for (int g = 0; g < TN / GN; g++)
+        store_columns<GN>(output, (unsigned)m, (unsigned)(n0 + g * STEP_N + thread_n), P::N, &sums[i][g * GN]);
+    }
+  }
+}

@@ -1,0 +1,25 @@
+// Second half of a split-K product: adds the splits' partial sums, always in the same order, and applies the epilogue. One thread makes
+// V neighbouring columns; memory traffic per output: SPLITS accumulators read, one element written. Limited by memory, or by
+// the launch where the output is small.
+#pragma once
+#include "kernels/common/output.cuh"
+
+template <class Acc, int SPLITS, int BATCH, int ROWS, int COLUMNS, class Output>
+DEVICE void split_reduce(const Acc *__restrict__ sums, Output output) {
+  constexpr int V = COLUMNS % 4 == 0 ? 4 : COLUMNS % 2 == 0 ? 2 : 1;
+  constexpr long long SIZE = (long long)BATCH * ROWS * COLUMNS;
+  long long index = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * V;
+  if (index >= SIZE) return;
+  Acc total[V];
+  load_elements<V, V * (int)sizeof(Acc)>(sums + index, total);
+#pragma unroll 8
+  for (int split = 1; split < SPLITS; split++) {
+    Acc more[V];
+    load_elements<V, V * (int)sizeof(Acc)>(sums + split * SIZE + index, more);
+#pragma unroll
+    for (int i = 0; i < V; i++) total[i] += more[i];
+  }
+  unsigned row = (unsigned)((index / COLUMNS) % ROWS);
+  output.begin((unsigned)(index / ((long long)ROWS * COLUMNS)));
+  store_columns<V>(output, row, (unsigned)(index % COLUMNS), COLUMNS, total);
+}

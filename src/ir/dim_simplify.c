@@ -150,13 +150,16 @@ static Dim poly_build(DimTable *table, const Poly *poly) {
   return dim;
 }
 
+static void term_bounds(const DimTable *table, const Term *term, int64_t *low, int64_t *high) {
+  *low = *high = term->coefficient;
+  for (int i = 0; i < term->degree; i++) bounds_mul(low, high, dim_low(table, term->atoms[i]), dim_high(table, term->atoms[i]));
+}
+
 static void poly_bounds(const DimTable *table, const Poly *poly, int64_t *low, int64_t *high) {
   *low = *high = 0;
   for (int i = 0; i < poly->count; i++) {
-    const Term *term = &poly->terms[i];
-    int64_t term_low = term->coefficient, term_high = term->coefficient;
-    for (int j = 0; j < term->degree; j++)
-      bounds_mul(&term_low, &term_high, dim_low(table, term->atoms[j]), dim_high(table, term->atoms[j]));
+    int64_t term_low, term_high;
+    term_bounds(table, &poly->terms[i], &term_low, &term_high);
     *low = *low == INT64_MIN || term_low == INT64_MIN ? INT64_MIN : bound_add(*low, term_low);
     *high = *high == INT64_MAX || term_high == INT64_MAX ? INT64_MAX : bound_add(*high, term_high);
   }
@@ -287,10 +290,11 @@ static Dim make_quotient(DimTable *table, Dim a, Dim b);
 
 // floor(rest/divisor) where nothing divides any more.
 static Dim quotient_of_rest(DimTable *table, Poly *rest, Term *divisor) {
-  int64_t low, high, inner, product, shift;
+  int64_t low, high, divisor_low, divisor_high, inner, product, shift;
   Poly negated = {0};
   poly_bounds(table, rest, &low, &high);
-  if (divisor->degree == 0 && low >= 0 && high < divisor->coefficient) return 0;
+  term_bounds(table, divisor, &divisor_low, &divisor_high);
+  if (low >= 0 && high < divisor_low) return 0;
   // floor(-n/k) = -floor((n + k - 1)/k), so that rounding up by either way is one form.
   if (divisor->degree == 0 && rest->terms[0].coefficient < 0 && poly_add_scaled(table, &negated, rest, -1) &&
       poly_add_constant(table, &negated, divisor->coefficient - 1)) {
@@ -328,8 +332,8 @@ static Dim make_quotient(DimTable *table, Dim a, Dim b) {
     Poly minus_a = {0}, minus_b = {0};
     if (!poly_add_scaled(table, &minus_a, &dividend, -1) || !poly_add_scaled(table, &minus_b, &divisor, -1))
       return dim_intern(table, DIM_DIV, a, b, false);
-    dividend = minus_a;
-    divisor = minus_b;
+    Dim plain = poly_build(table, &minus_a);
+    return make_quotient(table, plain, poly_build(table, &minus_b));
   }
   if (divisor.count > 1) {
     if (divide_exactly(table, &dividend, &divisor, &quotient)) return poly_build(table, &quotient);

@@ -17,10 +17,11 @@ Graph *graph_new(Arena *arena, const OpDef *const *ops, const char *name) {
   return graph_new_inside(&(Graph){.arena = arena, .ops = ops, .dims = dim_table_new(arena)}, name);
 }
 
-// name, or where that is taken name_12; NULL: v12. The number is the value's, so that one attempt nearly always does.
-static const char *free_name(const Graph *graph, const char *name, uint32_t number) {
+// name, or where that is taken name_12; NULL: v12. The first number tried is the value's own. The graph's counter gives the
+// others, each of them once, so that hostile names cannot make the search quadratic.
+static const char *free_name(Graph *graph, const char *name, uint32_t number) {
   if (name && !string_map_get(graph->names, name)) return arena_string(graph->arena, name);
-  for (;; number++) {
+  for (;; number = graph->next_suffix++) {
     const char *candidate =
         name ? arena_printf(graph->arena, "%s_%u", name, number) : arena_printf(graph->arena, "v%u", number);
     if (!string_map_get(graph->names, candidate)) return candidate;

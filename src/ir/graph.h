@@ -75,6 +75,7 @@ struct Graph {
   Node *first, *last;
   int node_count;
   uint32_t next_value_id, next_node_id;
+  uint32_t next_suffix;  // for names that are taken
   StringMap *names;  // value name -> Value
   // New nodes receive these origins (set by the importer around each ONNX node, by a pass around each rewrite).
   Origin *current_origins;

@@ -1,5 +1,5 @@
 // The text form: what `inspect` shows, what pass tests are written in, and what an engine file stores. Printing and
-// parsing back gives the same graph. The grammar is in graph_text.c.
+// parsing back gives the same graph. The grammar is in graph_parse.c.
 #pragma once
 #include "ir/graph.h"
 

@@ -199,7 +199,7 @@ void token_print_double(Text *text, double value, bool float_only) {
   locale_t made, before = enter_c_locale(&made);
   for (int i = 0; i < 3; i++) {
     snprintf(buffer, sizeof buffer, "%.*g", precisions[float_only][i], value);
-    if (float_only ? strtof(buffer, NULL) == (float)value : strtod(buffer, NULL) == value) break;
+    if (float_only ? (float)strtod(buffer, NULL) == (float)value : strtod(buffer, NULL) == value) break;
   }
   leave_c_locale(before, made);
   text_add(text, "%s%s", buffer, strpbrk(buffer, ".e") ? "" : ".0");

@@ -60,7 +60,17 @@ ingot_folder(ingot_tune src/tune ingot_passes)
 ingot_folder(ingot_plan src/plan ingot_kernels)
 ingot_folder(ingot_engine src/engine ingot_plan)
 ingot_folder(ingot_runtime_core src/runtime ingot_engine)
-ingot_folder(ingot_onnx onnx ingot_kernels ingot_proto)
+
+# onnx/: the translations know nothing of protobuf and serve the run-time too; reading models stands on them.
+set(onnx_ops_sources translate ops)
+list(TRANSFORM onnx_ops_sources REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/onnx/\\1.c")
+file(GLOB onnx_translations CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/ops/*.c)
+add_library(ingot_onnx_ops STATIC ${onnx_ops_sources} ${onnx_translations})
+target_link_libraries(ingot_onnx_ops PUBLIC ingot_kernels PRIVATE ingot_flags)
+file(GLOB onnx_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/*.c)
+list(REMOVE_ITEM onnx_sources ${onnx_ops_sources})
+add_library(ingot_onnx STATIC ${onnx_sources})
+target_link_libraries(ingot_onnx PUBLIC ingot_onnx_ops ingot_proto PRIVATE ingot_flags)
 
 if(INGOT_TESTS)
   enable_testing()

@@ -1,5 +1,6 @@
 // Every core operator, in the order of docs/operators.md. Adding a row here is what makes an operator known.
 #include "kernels/conv/conv.h"
+#include "kernels/deferred.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/op.h"
@@ -29,5 +30,7 @@ const OpDef *const core_ops[] = {
     &op_scatter_nd,
     &op_concat,
     &op_pad,
+    // an ONNX operator that waits
+    &op_deferred,
     NULL,
 };

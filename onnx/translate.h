@@ -6,20 +6,33 @@
 // `deferred` node, which is translated again when the executor knows the value. So every operator supports run-time
 // operands, and none has to say so twice. Translations know nothing of protobuf and are part of the run-time library.
 #pragma once
+#include "kernels/deferred.h"
 #include "kernels/op.h"
 
 typedef struct OnnxOp OnnxOp;
 
+// What the model itself declares of an output. Taken for outputs of deferred nodes only: everything else is inferred.
+typedef struct DeclaredType {
+  bool known;  // a tensor type was declared
+  DType dtype;
+  int rank;  // -1: not declared
+  Dim dims[MAX_RANK];
+} DeclaredType;
+
 typedef struct Translation {
-  Graph *graph;              // append here
-  Node *at;                  // insert before this node (NULL: at the end)
+  Graph *graph;  // append here
+  Node *at;      // insert before this node (NULL: at the end)
   const char *op_type, *domain, *name;
-  int opset;                 // version of `domain` in force
-  int input_count;           // trailing absent inputs are not counted
-  Value *const *inputs;      // NULL where absent
-  int output_count;          // how many outputs the model asks for
-  Value **outputs;           // to fill; an output nobody asked for may stay NULL
-  const Node *attributes;    // read with node_int(t->attributes, "axis", -1) and friends; graphs are imported already
+  int opset;  // version of `domain` in force
+  // Trailing absent inputs are not counted. An operator with graphs (If, Loop, Scan) has the values that its graphs capture as
+  // further inputs after its own; the graphs take them as further inputs after theirs, in the same order (each graph takes all of
+  // them). The attribute "captures" (int) says how many they are; captured constants are copied into the graphs instead.
+  int input_count;
+  Value *const *inputs;          // NULL where absent
+  int output_count;              // how many outputs the model asks for
+  Value **outputs;               // to fill; an output nobody asked for may stay NULL
+  const Node *attributes;        // read with node_int(t->attributes, "axis", -1) and friends; graphs are imported already
+  const DeclaredType *declared;  // one for each output, or NULL
   // Set by NEED_*: the translation has to wait.
   bool deferred;
 } Translation;
@@ -27,9 +40,9 @@ typedef struct Translation {
 typedef Status (*Translate)(Translation *t);
 
 struct OnnxOp {
-  const char *domain;        // "" for ai.onnx
+  const char *domain;  // "" for ai.onnx
   const char *name;
-  int since, until;          // opset versions served, inclusive; until 0: no end
+  int since, until;            // opset versions served, inclusive; until 0: no end
   int min_inputs, max_inputs;  // max -1: any number
   int min_outputs, max_outputs;
   Translate translate;
@@ -37,26 +50,43 @@ struct OnnxOp {
 
 extern const OnnxOp *const onnx_ops[];  // NULL-terminated list of {…, NULL name}-terminated tables, one a file (onnx/ops.c)
 const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset);  // NULL where none
-bool onnx_op_known(const char *domain, const char *name);  // some version of it is translated
+bool onnx_op_known(const char *domain, const char *name);                     // some version of it is translated
 
 // Runs a translation; on deferral appends a `deferred` node instead. Also defers when an input's dtype or rank is unknown.
+// After an error the graph is as it was.
 MUST_CHECK Status translate_run(Translation *t);
 // Translates a `deferred` node whose needed inputs are now constants, in place, and removes it. If it still cannot be, the
-// node stays: *done says which.
+// node stays: *done says which. Uses of its outputs become uses of the results; nodes behind it keep the types they had, so
+// infer them again, in order.
 MUST_CHECK Status translate_deferred(Node *node, bool *done);
-extern const OpDef op_deferred;  // attributes "deferred.op_type", "deferred.domain", "deferred.opset", and the ONNX node's own
 
 // What is known of an input.
-bool translate_has(const Translation *t, int input);                       // present
-bool translate_dims(const Translation *t, int input, const Dim **dims, int *count);  // integer content, maybe symbolic
+bool translate_has(const Translation *t, int input);                                       // present
+bool translate_dims(const Translation *t, int input, const Dim **dims, int *count);        // integer content, maybe symbolic
 bool translate_ints(const Translation *t, int input, const int64_t **values, int *count);  // integer content, all static
-const Tensor *translate_constant(const Translation *t, int input);         // any constant, or NULL
-#define NEED_DIMS(t, input, dims, count) \
-  do { if (!translate_dims((t), (input), (dims), (count))) { (t)->deferred = true; return OK; } } while (0)
-#define NEED_INTS(t, input, values, count) \
-  do { if (!translate_ints((t), (input), (values), (count))) { (t)->deferred = true; return OK; } } while (0)
-#define NEED_CONSTANT(t, input, tensor) \
-  do { if (!(*(tensor) = translate_constant((t), (input)))) { (t)->deferred = true; return OK; } } while (0)
+const Tensor *translate_constant(const Translation *t, int input);                         // any constant, or NULL
+#define NEED_DIMS(t, input, dims, count)                  \
+  do {                                                    \
+    if (!translate_dims((t), (input), (dims), (count))) { \
+      (t)->deferred = true;                               \
+      return OK;                                          \
+    }                                                     \
+  } while (0)
+#define NEED_INTS(t, input, values, count)                  \
+  do {                                                      \
+    if (!translate_ints((t), (input), (values), (count))) { \
+      (t)->deferred = true;                                 \
+      return OK;                                            \
+    }                                                       \
+  } while (0)
+#define NEED_CONSTANT(t, input, tensor)                    \
+  do {                                                     \
+    if (!(*(tensor) = translate_constant((t), (input)))) { \
+      (t)->deferred = true;                                \
+      return OK;                                           \
+    }                                                      \
+  } while (0)
 
 // An error that names the node and operator: "node 'x' (Conv): " + message.
-#define TRANSLATE_FAIL(t, code, ...) return status_context(status_make((code), __VA_ARGS__), "node '%s' (%s)", (t)->name, (t)->op_type)
+#define TRANSLATE_FAIL(t, code, ...) \
+  return status_context(status_make((code), __VA_ARGS__), "node '%s' (%s)", (t)->name, (t)->op_type)

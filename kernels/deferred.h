@@ -1,0 +1,11 @@
+// A `deferred` node: an ONNX operator whose operands are known only at run time, kept until they are (see onnx/translate.h). It
+// holds the ONNX node's own attributes and, under the names below, what else its translation needs.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_deferred;
+
+#define DEFERRED_OP_TYPE "deferred.op_type"  // string
+#define DEFERRED_DOMAIN "deferred.domain"    // string, "" for ai.onnx
+#define DEFERRED_NAME "deferred.name"        // string: the ONNX node's name
+#define DEFERRED_OPSET "deferred.opset"      // int

@@ -1,0 +1,34 @@
+// ONNX tensors, in models and in the .pb files beside them, to and from host tensors.
+#pragma once
+#include "base/file.h"
+#include "ir/graph.h"
+#include "onnx/scan.h"
+
+struct Onnx__Tensor;
+struct Onnx__SparseTensor;
+
+// Where a message's tensors find their bytes, and how much memory they may take.
+typedef struct TensorSource TensorSource;
+// bytes: what the message was unpacked from. folder NULL: external data is refused. memory_bytes: for tensors that cannot
+// point into a file (unpacked, converted or made dense), all together.
+TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes);
+// Data points into the file where it is plain and aligned for its type. Errors name the tensor.
+MUST_CHECK Status onnx_read_tensor(TensorSource *source, const struct Onnx__Tensor *proto, Tensor *out);
+MUST_CHECK Status onnx_read_sparse_tensor(TensorSource *source, const struct Onnx__SparseTensor *proto, Tensor *out);  // dense
+
+// What a test's .pb file holds.
+typedef struct HostValue {
+  ValueKind kind;
+  const char *name;  // "" where it has none
+  Tensor tensor;     // of VALUE_TENSOR
+  int count;         // VALUE_SEQUENCE: elements; VALUE_OPTIONAL: 0 or 1
+  struct HostValue *items;
+} HostValue;
+
+// Such files do not say what they hold: a sequence and an optional look alike on the wire, so `kind` must be known (from the
+// model's inputs and outputs). Memory as for models; the arena must outlive the result.
+MUST_CHECK Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out);
+// A tensor; a sequence or optional is reported as such.
+MUST_CHECK Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out);
+// Writes atomically. name may be NULL.
+MUST_CHECK Status onnx_write_tensor_file(const char *path, const char *name, const Tensor *tensor);

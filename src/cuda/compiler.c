@@ -1,0 +1,380 @@
+// The kernel cache behind compiler.h. Entries are malloc'ed, not in an arena, because threads add them under a mutex and an
+// arena may unwind. The disk's key adds NVRTC's version to the kernel's: a better compiler makes its own files, while a plan's
+// keys stay valid for the cubins that came with it.
+#include "cuda/compiler.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+#include "base/recover.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "cuda/nvrtc.h"
+
+enum { BUCKETS = 1024, CUBIN_LIMIT = 1 << 28 };
+
+typedef struct Entry {
+  struct Entry *next;
+  Hash128 key;
+  bool used;
+  size_t size;
+  _Alignas(16) char data[];
+} Entry;
+
+struct Compiler {
+  Arena *arena;
+  const DeviceSource *headers;
+  Hash128 *header_hashes;
+  int header_count;
+  const char *folder;  // NULL: no cache on disk
+  Log log;
+  pthread_mutex_t mutex;  // guards all below
+  const Nvrtc *nvrtc;
+  Entry *buckets[BUCKETS];
+  CompilerStats stats;
+};
+
+static bool hash_equal(Hash128 a, Hash128 b) { return a.low == b.low && a.high == b.high; }
+
+Compiler *compiler_new(const CompilerOptions *options) {
+  Arena *arena = arena_new();
+  Compiler *compiler = arena_new_of(arena, Compiler);
+  compiler->arena = arena;
+  compiler->headers = options->headers;
+  compiler->log = options->log;
+  pthread_mutex_init(&compiler->mutex, NULL);
+  while (options->headers && options->headers[compiler->header_count].path) compiler->header_count++;
+  compiler->header_hashes = arena_array(arena, Hash128, (size_t)compiler->header_count);
+  for (int i = 0; i < compiler->header_count; i++) {
+    const DeviceSource *header = &options->headers[i];
+    compiler->header_hashes[i] =
+        hash128_combine(hash128_bytes(header->path, strlen(header->path)), hash128_bytes(header->text, strlen(header->text)));
+  }
+  if (!options->folder) compiler->folder = path_join(arena, cache_folder(arena), "kernels");
+  else if (*options->folder) compiler->folder = arena_string(arena, options->folder);
+  return compiler;
+}
+
+void compiler_free(Compiler *compiler) {
+  if (!compiler) return;
+  for (int i = 0; i < BUCKETS; i++)
+    for (Entry *entry = compiler->buckets[i], *next; entry; entry = next) {
+      next = entry->next;
+      free(entry);
+    }
+  pthread_mutex_destroy(&compiler->mutex);
+  arena_free(compiler->arena);
+}
+
+// --- Which device texts a source includes, directly or not.
+
+static int find_header(const Compiler *compiler, const char *path, size_t length) {
+  for (int i = 0; i < compiler->header_count; i++)
+    if (strncmp(compiler->headers[i].path, path, length) == 0 && !compiler->headers[i].path[length]) return i;
+  return -1;
+}
+
+// Marks in `included` what the text includes. An include inside a comment or an #if counts too: it only widens the key.
+static void mark_includes(const Compiler *compiler, const char *text, bool *included) {
+  static const char directive[] = "#include \"";
+  for (const char *at = strstr(text, directive); at; at = strstr(at, directive)) {
+    at += sizeof directive - 1;
+    int header = find_header(compiler, at, strcspn(at, "\"\n"));
+    if (header < 0 || included[header]) continue;
+    included[header] = true;
+    mark_includes(compiler, compiler->headers[header].text, included);
+  }
+}
+
+static Hash128 key_of(const Compiler *compiler, const char *source, int sm, const bool *included) {
+  char arch[16];
+  cuda_arch_name(sm, arch);
+  Hash128 key = hash128_bytes(source, strlen(source));
+  key = hash128_combine(key, hash128_bytes(arch, strlen(arch)));
+  key = hash128_combine(key, hash128_bytes(nvrtc_options(), strlen(nvrtc_options())));
+  for (int i = 0; i < compiler->header_count; i++)
+    if (included[i]) key = hash128_combine(key, compiler->header_hashes[i]);
+  return key;
+}
+
+Hash128 compiler_key(const Compiler *compiler, const char *source, int sm) {
+  Arena *scratch = arena_new();
+  bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
+  mark_includes(compiler, source, included);
+  Hash128 key = key_of(compiler, source, sm, included);
+  arena_free(scratch);
+  return key;
+}
+
+// --- In memory.
+
+static Entry *entry_find(Compiler *compiler, Hash128 key) {
+  for (Entry *entry = compiler->buckets[key.low % BUCKETS]; entry; entry = entry->next)
+    if (hash_equal(entry->key, key)) return entry;
+  return NULL;
+}
+
+static Cubin entry_use(Entry *entry) {
+  entry->used = true;
+  return (Cubin){entry->key, entry->data, entry->size};
+}
+
+bool compiler_find(Compiler *compiler, Hash128 key, Cubin *out) {
+  pthread_mutex_lock(&compiler->mutex);
+  Entry *entry = entry_find(compiler, key);
+  if (entry) *out = entry_use(entry);
+  if (entry) compiler->stats.memory_hits++;
+  pthread_mutex_unlock(&compiler->mutex);
+  return entry != NULL;
+}
+
+// Adds a copy; if another thread was first, its copy stays. out NULL: not used yet.
+static Status entry_add(Compiler *compiler, Hash128 key, const void *data, size_t size, Cubin *out) {
+  Entry *entry = malloc(sizeof *entry + size);
+  if (!entry) return status_out_of_memory();
+  *entry = (Entry){.key = key, .size = size};
+  memcpy(entry->data, data, size);
+  pthread_mutex_lock(&compiler->mutex);
+  Entry *present = entry_find(compiler, key);
+  if (!present) {
+    Entry **bucket = &compiler->buckets[key.low % BUCKETS];
+    entry->next = *bucket;
+    *bucket = present = entry;
+    entry = NULL;
+  }
+  if (out) *out = entry_use(present);
+  pthread_mutex_unlock(&compiler->mutex);
+  free(entry);
+  return OK;
+}
+
+Status compiler_preload(Compiler *compiler, Hash128 key, const void *cubin, size_t size) {
+  return entry_add(compiler, key, cubin, size, NULL);
+}
+
+static int compare_cubins(const void *a, const void *b) {
+  Hash128 x = ((const Cubin *)a)->key, y = ((const Cubin *)b)->key;
+  if (x.high != y.high) return x.high < y.high ? -1 : 1;
+  return x.low < y.low ? -1 : x.low > y.low;
+}
+
+static int count_used(Compiler *compiler, Cubin *out, int limit) {
+  int count = 0;
+  pthread_mutex_lock(&compiler->mutex);
+  for (int i = 0; i < BUCKETS; i++)
+    for (Entry *entry = compiler->buckets[i]; entry; entry = entry->next) {
+      if (!entry->used) continue;
+      if (count < limit) out[count] = (Cubin){entry->key, entry->data, entry->size};
+      count++;
+    }
+  pthread_mutex_unlock(&compiler->mutex);
+  return count;
+}
+
+int compiler_used(Compiler *compiler, Arena *arena, Cubin **out) {
+  int room = count_used(compiler, NULL, 0);
+  *out = arena_array(arena, Cubin, (size_t)room);
+  int count = MIN(count_used(compiler, *out, room), room);
+  qsort(*out, (size_t)count, sizeof **out, compare_cubins);
+  return count;
+}
+
+CompilerStats compiler_stats(Compiler *compiler) {
+  pthread_mutex_lock(&compiler->mutex);
+  CompilerStats stats = compiler->stats;
+  pthread_mutex_unlock(&compiler->mutex);
+  return stats;
+}
+
+// --- On disk: a header, then the cubin.
+
+typedef struct DiskHeader {
+  char magic[8];
+  uint64_t size;
+  Hash128 key, checksum;
+} DiskHeader;
+static const char disk_magic[8] = "INGOTCB1";
+
+static const char *disk_path(const Compiler *compiler, Hash128 key, Arena *scratch) {
+  char hex[33];
+  hash128_hex(key, hex);
+  return arena_printf(scratch, "%s/%s.cubin", compiler->folder, hex);
+}
+
+static bool disk_file_is_sound(Bytes file, Hash128 key) {
+  DiskHeader header;
+  if (file.size < sizeof header) return false;
+  memcpy(&header, file.data, sizeof header);
+  if (memcmp(header.magic, disk_magic, sizeof disk_magic) != 0 || !hash_equal(header.key, key)) return false;
+  if (header.size != file.size - sizeof header) return false;
+  return hash_equal(header.checksum, hash128_bytes(file.data + sizeof header, header.size));
+}
+
+// false where there is no file that can be trusted.
+static bool disk_read(Compiler *compiler, Hash128 key, Arena *scratch, Bytes *out) {
+  const char *path = disk_path(compiler, key, scratch);
+  if (!file_exists(path)) return false;
+  Bytes file = {0};
+  Status status = file_read(path, CUBIN_LIMIT, scratch, &file);
+  bool sound = !status && disk_file_is_sound(file, key);
+  if (!sound) log_add(&compiler->log, LOG_WARNING, "%s is damaged and will be made again", path);
+  status_free(status);
+  pthread_mutex_lock(&compiler->mutex);
+  if (sound) compiler->stats.disk_hits++;
+  else compiler->stats.distrusted++;
+  pthread_mutex_unlock(&compiler->mutex);
+  if (sound) *out = (Bytes){file.data + sizeof(DiskHeader), file.size - sizeof(DiskHeader)};
+  return sound;
+}
+
+// A cache that cannot be written is no error: the kernel is there.
+static void disk_write(Compiler *compiler, Hash128 key, Bytes cubin, Arena *scratch) {
+  DiskHeader header = {.size = cubin.size, .key = key, .checksum = hash128_bytes(cubin.data, cubin.size)};
+  memcpy(header.magic, disk_magic, sizeof disk_magic);
+  char *bytes = arena_alloc(scratch, sizeof header + cubin.size);
+  memcpy(bytes, &header, sizeof header);
+  memcpy(bytes + sizeof header, cubin.data, cubin.size);
+  Status status = directory_make(compiler->folder);
+  if (!status) status = file_write_atomic(disk_path(compiler, key, scratch), bytes, sizeof header + cubin.size);
+  if (status) log_add(&compiler->log, LOG_WARNING, "a kernel could not be cached: %s", status_message(status));
+  status_free(status);
+}
+
+// --- Compiling.
+
+static Status open_nvrtc(Compiler *compiler, const Nvrtc **out) {
+  Status status = OK;
+  pthread_mutex_lock(&compiler->mutex);
+  if (!compiler->nvrtc) status = RECOVER_GUARD(nvrtc_open(compiler->arena, &compiler->nvrtc));
+  *out = compiler->nvrtc;
+  pthread_mutex_unlock(&compiler->mutex);
+  return status;
+}
+
+static Status compile_missing(Compiler *compiler, const KernelSource *source, Hash128 key, const bool *included, Arena *scratch,
+                              Cubin *out) {
+  const Nvrtc *nvrtc;
+  TRY(open_nvrtc(compiler, &nvrtc));
+  int version = nvrtc_version(nvrtc);
+  Hash128 disk_key = hash128_combine(key, hash128_bytes(&version, sizeof version));
+  Bytes cubin = {0};
+  if (compiler->folder && disk_read(compiler, disk_key, scratch, &cubin))
+    return entry_add(compiler, key, cubin.data, cubin.size, out);
+
+  DeviceSource *headers = arena_array(scratch, DeviceSource, (size_t)compiler->header_count + 1);
+  for (int i = 0, count = 0; i < compiler->header_count; i++)
+    if (included[i]) headers[count++] = compiler->headers[i];
+  const char *name = source->label && *source->label ? source->label : "kernel";
+  double start = time_now();
+  TRY(nvrtc_compile(nvrtc, name, source->source, source->sm, headers, scratch, &cubin));
+  double seconds = time_now() - start;
+  pthread_mutex_lock(&compiler->mutex);
+  compiler->stats.compiled++;
+  compiler->stats.compile_seconds += seconds;
+  pthread_mutex_unlock(&compiler->mutex);
+  if (compiler->folder) disk_write(compiler, disk_key, cubin, scratch);
+  return entry_add(compiler, key, cubin.data, cubin.size, out);
+}
+
+static Status compile_in(Compiler *compiler, const KernelSource *source, Arena *scratch, Cubin *out) {
+  bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
+  mark_includes(compiler, source->source, included);
+  Hash128 key = key_of(compiler, source->source, source->sm, included);
+  if (compiler_find(compiler, key, out)) return OK;
+  return compile_missing(compiler, source, key, included, scratch, out);
+}
+
+Status compiler_compile(Compiler *compiler, const KernelSource *source, Cubin *out) {
+  Arena *scratch = arena_new();
+  Status status = RECOVER_GUARD(compile_in(compiler, source, scratch, out));
+  arena_free(scratch);
+  return status;
+}
+
+typedef struct Batch {
+  Compiler *compiler;
+  const KernelSource *sources;
+  const int *jobs;  // numbers of sources, each text once
+  int job_count;
+  const CompilerProgress *progress;
+  pthread_mutex_t mutex;  // guards all below
+  int done;
+  bool stop;
+  Status failure;  // of the first failing job in order
+  int failed_job;
+} Batch;
+
+static void batch_fail(Batch *batch, int job, Status status) {
+  if (batch->failure && batch->failed_job < job) {
+    status_free(status);
+    return;
+  }
+  status_free(batch->failure);
+  batch->failure = status;
+  batch->failed_job = job;
+  batch->stop = true;
+}
+
+static void batch_run(void *context, int64_t begin, int64_t end) {
+  Batch *batch = context;
+  for (int64_t job = begin; job < end; job++) {
+    pthread_mutex_lock(&batch->mutex);
+    bool stop = batch->stop;
+    pthread_mutex_unlock(&batch->mutex);
+    if (stop) return;
+    Cubin cubin;
+    Status status = RECOVER_GUARD(compiler_compile(batch->compiler, &batch->sources[batch->jobs[job]], &cubin));
+    pthread_mutex_lock(&batch->mutex);
+    batch->done++;
+    if (status) {
+      batch_fail(batch, (int)job, status);
+    } else if (batch->progress && batch->progress->step && !batch->stop &&
+               !batch->progress->step(batch->progress->context, batch->done, batch->job_count)) {
+      batch_fail(batch, (int)job, status_make(ERROR_CANCELLED, "compiling kernels was cancelled"));
+    }
+    pthread_mutex_unlock(&batch->mutex);
+  }
+}
+
+// Chooses the jobs: each key once.
+static int batch_jobs(const Hash128 *keys, int count, Arena *scratch, int *jobs) {
+  int job_count = 0;
+  uint32_t slots = 16;
+  while (slots < 2 * (uint32_t)count) slots *= 2;
+  int *table = arena_array(scratch, int, slots);  // number of a source + 1
+  for (int i = 0; i < count; i++) {
+    uint32_t slot = (uint32_t)keys[i].low & (slots - 1);
+    while (table[slot] && !hash_equal(keys[table[slot] - 1], keys[i])) slot = (slot + 1) & (slots - 1);
+    if (table[slot]) continue;
+    table[slot] = i + 1;
+    jobs[job_count++] = i;
+  }
+  return job_count;
+}
+
+static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads,
+                             const CompilerProgress *progress, Arena *scratch, Cubin *out) {
+  Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
+  for (int i = 0; i < count; i++) keys[i] = compiler_key(compiler, sources[i].source, sources[i].sm);
+  int *jobs = arena_array(scratch, int, (size_t)count);
+  Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .progress = progress};
+  batch.job_count = batch_jobs(keys, count, scratch, jobs);
+  pthread_mutex_init(&batch.mutex, NULL);
+  ThreadPool *pool = batch.job_count > 1 && threads != 1 ? thread_pool_new(threads) : NULL;
+  parallel_for(pool, batch.job_count, 1, batch_run, &batch);
+  thread_pool_free(pool);
+  pthread_mutex_destroy(&batch.mutex);
+  if (batch.failure) return batch.failure;
+  for (int i = 0; out && i < count; i++)
+    if (!compiler_find(compiler, keys[i], &out[i])) FAIL(ERROR_INTERNAL, "a compiled kernel is not in the cache");
+  return OK;
+}
+
+Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads,
+                            const CompilerProgress *progress, Cubin *out) {
+  Arena *scratch = arena_new();
+  Status status = RECOVER_GUARD(compile_all_in(compiler, sources, count, threads, progress, scratch, out));
+  arena_free(scratch);
+  return status;
+}

@@ -1,0 +1,57 @@
+// Kernels by their text: compiled once, then found. A kernel's key is the hash of its source, of every device text it
+// includes, of the architecture and of the compiler's options; the same key on another machine means the same kernel, so an engine
+// stores cubins under it. Lookups go through memory (with what an engine file brought along), then a folder on disk, then NVRTC.
+// The folder may be shared by any number of processes: files appear whole by renaming, and are checked when read.
+// No GPU is needed. All functions are safe to call from several threads, except compiler_new and compiler_free.
+#pragma once
+#include <stdbool.h>
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "kernels/device_source.h"
+
+typedef struct Compiler Compiler;
+
+typedef struct CompilerOptions {
+  const DeviceSource *headers;  // what kernels may include: device_sources; kept, not copied
+  const char *folder;           // of the cache on disk; NULL: cache_folder()/kernels; "": none
+  Log log;
+} CompilerOptions;
+Compiler *compiler_new(const CompilerOptions *options);  // never NULL; NVRTC is opened when first needed
+void compiler_free(Compiler *compiler);                  // NULL is fine
+
+typedef struct Cubin {
+  Hash128 key;
+  const void *data;  // lives as long as the compiler
+  size_t size;
+} Cubin;
+
+typedef struct KernelSource {
+  const char *label;   // for messages: names the site
+  const char *source;  // a complete translation unit
+  int sm;
+} KernelSource;
+
+Hash128 compiler_key(const Compiler *compiler, const char *source, int sm);
+MUST_CHECK Status compiler_compile(Compiler *compiler, const KernelSource *source, Cubin *out);
+
+// Compiles all of them, equal ones once, on `threads` threads (0: one a core). Stops at the first failure. out: count cubins, or NULL.
+typedef struct CompilerProgress {
+  bool (*step)(void *context, int done, int total);  // one call at a time, from any thread; false: ERROR_CANCELLED
+  void *context;
+} CompilerProgress;
+MUST_CHECK Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads,
+                                       const CompilerProgress *progress, Cubin *out);
+
+// Makes a kernel of an engine file known. The bytes are copied.
+MUST_CHECK Status compiler_preload(Compiler *compiler, Hash128 key, const void *cubin, size_t size);
+// A kernel that is in memory, by its key: how a plan that was loaded, not built, finds its kernels. Counts as use.
+bool compiler_find(Compiler *compiler, Hash128 key, Cubin *out);
+// What compiler_compile, compiler_compile_all and compiler_find returned so far, in the order of keys.
+int compiler_used(Compiler *compiler, Arena *arena, Cubin **out);
+
+typedef struct CompilerStats {
+  int memory_hits, disk_hits, compiled, distrusted;  // distrusted: files on disk that failed their check
+  double compile_seconds;                            // summed over threads
+} CompilerStats;
+CompilerStats compiler_stats(Compiler *compiler);

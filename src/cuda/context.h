@@ -1,0 +1,131 @@
+// One GPU as Ingot uses it: the driver, a context (the caller's or the device's primary one), a stream, the modules loaded into it,
+// the libraries opened for it, and memory. Sessions on the same GPU share one.
+//
+// Current context. Functions below that reach the driver expect the context to be current on the calling thread, except
+// cuda_context_open and cuda_context_close: put cuda_enter and cuda_leave around a public entry point, so that the caller's own
+// current context is found as it was.
+// Threads. Opening, closing and timing: one thread. Everything else may be called from several.
+// Device addresses are void * that must not be read on the host, as in CallContext.
+#pragma once
+#include <pthread.h>
+#include "base/hash.h"
+#include "base/log.h"
+#include "cuda/driver.h"
+#include "kernels/site.h"
+
+typedef struct CudaContext CudaContext;
+typedef struct CublasLt CublasLt;  // cuda/cublaslt.h
+typedef struct Cudnn Cudnn;        // cuda/cudnn.h
+
+typedef struct CudaContextOptions {
+  const CudaDriver *driver;   // NULL: libcuda
+  int device;                 // ordinal; ignored with a context of the caller's
+  CudaContextHandle context;  // the caller's, kept alive by the caller; NULL: the device's primary context is retained
+  CudaStream stream;          // the caller's, if use_stream (NULL is then the default stream); else one is made
+  bool use_stream;
+  bool libraries;  // open cuBLASLt and cuDNN now and say in DeviceInfo whether they are there (a tenth of a second);
+                   // else that says no, and they open when first asked for
+  Log log;
+} CudaContextOptions;
+
+enum { CUDA_STAGING_BYTES = 8 << 20, CUDA_STAGING_BUFFERS = 2 };
+
+struct CudaContext {
+  const CudaDriver *driver;
+  Arena *arena;
+  Log log;
+  CudaDevice device;
+  CudaContextHandle handle;
+  CudaStream stream;  // what synchronous functions work on
+  DeviceInfo info;
+  CudaUuid uuid;
+  int driver_version;     // 13000 for 13.0
+  double peak_bandwidth;  // of device memory, bytes per second; 0: unknown
+
+  // Private to src/cuda.
+  bool retained, owns_stream;
+  pthread_mutex_t mutex;  // guards what follows; taken for loads and library handles, never while waiting for the GPU
+  bool is_lost;
+  char lost[512];  // the first error that destroyed the context
+  struct ModuleEntry *modules;
+  CublasLt *cublaslt;
+  Cudnn *cudnn;
+  void *flush;  // for timing: what pushes everything else out of the L2 cache
+  size_t flush_bytes;
+  size_t allocated, allocated_peak;
+  pthread_mutex_t staging_mutex;
+  void *staging[CUDA_STAGING_BUFFERS];
+  CudaEvent staging_events[CUDA_STAGING_BUFFERS];
+};
+
+// --- Devices. driver NULL: libcuda, opened for the call.
+MUST_CHECK Status cuda_device_count(const CudaDriver *driver, int *out);
+MUST_CHECK Status cuda_device_info(const CudaDriver *driver, int ordinal, DeviceInfo *out);  // cublaslt and cudnn stay false
+
+// --- Life. ERROR_UNSUPPORTED: no driver, no such device, or a GPU older than sm_75.
+MUST_CHECK Status cuda_context_open(const CudaContextOptions *options, CudaContext **out);
+// Waits for the stream, unloads modules, frees staging. The caller has freed its own memory and graphs. NULL is fine.
+void cuda_context_close(CudaContext *context);
+MUST_CHECK Status cuda_enter(CudaContext *context);
+void cuda_leave(CudaContext *context);
+
+// --- Errors. Makes a Status of a driver's result; remembers the first that destroyed the context.
+MUST_CHECK Status cuda_error(CudaContext *context, CudaResult result, const char *call);
+MUST_CHECK Status cuda_check_alive(CudaContext *context);  // fails with that first error
+// Calls context->driver->call and forwards an error: CUDA_TRY(context, cuEventRecord(event, stream));
+#define CUDA_TRY(context, call)                                          \
+  do {                                                                   \
+    CudaResult cuda_result_ = (context)->driver->call;                   \
+    if (cuda_result_) return cuda_error((context), cuda_result_, #call); \
+  } while (0)
+#define CUDA_TRY_GOTO(context, call)                                        \
+  do {                                                                      \
+    CudaResult cuda_result_ = (context)->driver->call;                      \
+    if (cuda_result_) TRY_GOTO(cuda_error((context), cuda_result_, #call)); \
+  } while (0)
+
+// --- Memory.
+static inline CudaAddress cuda_address(const void *device) { return (CudaAddress)(uintptr_t)device; }
+MUST_CHECK Status cuda_alloc(CudaContext *context, size_t size, void **out);       // 256-byte aligned; size 0 gives NULL
+void cuda_free(CudaContext *context, void *memory, size_t size);                   // NULL is fine; size as allocated
+MUST_CHECK Status cuda_alloc_host(CudaContext *context, size_t size, void **out);  // pinned
+void cuda_free_host(CudaContext *context, void *memory);                           // NULL is fine
+// Synchronous copies between ordinary memory and the device, through pinned staging; done when they return.
+MUST_CHECK Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size);
+MUST_CHECK Status cuda_download(CudaContext *context, void *to, const void *from, size_t size);
+// Asynchronous ones; host memory must be pinned for them to overlap.
+MUST_CHECK Status cuda_copy_in(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
+MUST_CHECK Status cuda_copy_out(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
+MUST_CHECK Status cuda_copy(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
+MUST_CHECK Status cuda_fill(CudaContext *context, void *to, unsigned char value, size_t size, CudaStream stream);
+MUST_CHECK Status cuda_synchronize(CudaContext *context, CudaStream stream);
+
+// --- Kernels. The module is loaded once per key; a function stays valid until the context is closed. Dynamic shared memory above
+// 48 KB is enabled here.
+MUST_CHECK Status cuda_function(CudaContext *context, Hash128 key, const void *cubin, const char *entry, unsigned shared_bytes,
+                                CudaFunction *out);
+typedef struct CudaFunctionInfo {
+  int registers, local_bytes, static_shared_bytes, max_threads;
+  int blocks_per_multiprocessor;  // for the block and shared memory given
+} CudaFunctionInfo;
+MUST_CHECK Status cuda_function_info(CudaContext *context, CudaFunction function, int block, unsigned shared_bytes,
+                                     CudaFunctionInfo *out);
+// arguments: pointers to the values, in order. cluster all 0: none.
+MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
+                              const unsigned cluster[3], unsigned shared_bytes, void **arguments, CudaStream stream);
+
+// --- Timing.
+typedef struct CudaTiming {
+  int warmups, repeats;  // repeats: 1 to 1000
+  // Before every run, so that inputs come from memory as they do in a model larger than the cache. Without it, each measurement is
+  // ten runs back to back.
+  bool flush_l2;
+  double budget;  // seconds after which no further repeat starts; 0: none
+} CudaTiming;
+// Runs `run` on the context's stream between two events and gives the median in seconds.
+MUST_CHECK Status cuda_time(CudaContext *context, const CudaTiming *timing, Status (*run)(void *state, CudaStream stream),
+                            void *state, double *seconds);
+
+// --- Libraries, opened and made ready for this context when first asked for. ERROR_UNSUPPORTED where they are missing.
+MUST_CHECK Status cuda_cublaslt(CudaContext *context, const CublasLt **out);
+MUST_CHECK Status cuda_cudnn(CudaContext *context, Cudnn **out);

@@ -1,0 +1,140 @@
+// From cubins to running kernels: each cubin is loaded into a context once, each function looked up once, and launched, in
+// clusters where a kernel asks for them. Entries are malloc'ed: threads add them under a mutex.
+#include "cuda/module.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+
+enum { SHARED_WITHOUT_OPT_IN = 48 << 10 };
+
+typedef struct FunctionEntry {
+  struct FunctionEntry *next;
+  CudaFunction function;
+  unsigned shared_bytes;  // dynamic shared memory it may use
+  char name[];
+} FunctionEntry;
+
+typedef struct ModuleEntry {
+  struct ModuleEntry *next;
+  Hash128 key;
+  CudaModule module;
+  FunctionEntry *functions;
+} ModuleEntry;
+
+void modules_unload(CudaContext *context) {
+  for (ModuleEntry *entry = context->modules, *next; entry; entry = next) {
+    next = entry->next;
+    for (FunctionEntry *function = entry->functions, *following; function; function = following) {
+      following = function->next;
+      free(function);
+    }
+    context->driver->cuModuleUnload(entry->module);
+    free(entry);
+  }
+  context->modules = NULL;
+}
+
+// cuda_error takes the context's mutex, which these hold: they give back the driver's result, and the caller makes the error.
+typedef struct Outcome {
+  CudaResult result;
+  const char *call;
+  Status status;  // of failures that are not the driver's
+} Outcome;
+
+static Outcome find_module(CudaContext *context, Hash128 key, const void *cubin, ModuleEntry **out) {
+  for (ModuleEntry *entry = context->modules; entry; entry = entry->next)
+    if (entry->key.low == key.low && entry->key.high == key.high) {
+      *out = entry;
+      return (Outcome){0};
+    }
+  ModuleEntry *entry = calloc(1, sizeof *entry);
+  if (!entry) return (Outcome){.status = status_out_of_memory()};
+  entry->key = key;
+  CudaResult result = context->driver->cuModuleLoadDataEx(&entry->module, cubin, 0, NULL, NULL);
+  if (result) {
+    free(entry);
+    return (Outcome){result, "cuModuleLoadDataEx", OK};
+  }
+  entry->next = context->modules;
+  context->modules = entry;
+  *out = entry;
+  return (Outcome){0};
+}
+
+static Outcome find_function(CudaContext *context, ModuleEntry *module, const char *name, FunctionEntry **out) {
+  for (FunctionEntry *entry = module->functions; entry; entry = entry->next)
+    if (strcmp(entry->name, name) == 0) {
+      *out = entry;
+      return (Outcome){0};
+    }
+  FunctionEntry *entry = calloc(1, sizeof *entry + strlen(name) + 1);
+  if (!entry) return (Outcome){.status = status_out_of_memory()};
+  strcpy(entry->name, name);
+  entry->shared_bytes = SHARED_WITHOUT_OPT_IN;
+  CudaResult result = context->driver->cuModuleGetFunction(&entry->function, module->module, name);
+  if (result) {
+    free(entry);
+    return (Outcome){result, "cuModuleGetFunction", OK};
+  }
+  entry->next = module->functions;
+  module->functions = entry;
+  *out = entry;
+  return (Outcome){0};
+}
+
+static Outcome allow_shared(CudaContext *context, FunctionEntry *entry, unsigned shared_bytes) {
+  if (shared_bytes <= entry->shared_bytes) return (Outcome){0};
+  CudaResult result =
+      context->driver->cuFuncSetAttribute(entry->function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES, (int)shared_bytes);
+  if (!result) entry->shared_bytes = shared_bytes;
+  return (Outcome){result, "cuFuncSetAttribute", OK};
+}
+
+Status cuda_function(CudaContext *context, Hash128 key, const void *cubin, const char *entry, unsigned shared_bytes,
+                     CudaFunction *out) {
+  ModuleEntry *module = NULL;
+  FunctionEntry *function = NULL;
+  pthread_mutex_lock(&context->mutex);
+  Outcome outcome = find_module(context, key, cubin, &module);
+  if (!outcome.result && !outcome.status) outcome = find_function(context, module, entry, &function);
+  if (!outcome.result && !outcome.status) outcome = allow_shared(context, function, shared_bytes);
+  pthread_mutex_unlock(&context->mutex);
+  if (outcome.status) return outcome.status;
+  if (outcome.result)
+    return status_context(cuda_error(context, outcome.result, outcome.call), "kernel %s (%u bytes of shared memory)", entry,
+                          shared_bytes);
+  *out = function->function;
+  return OK;
+}
+
+Status cuda_function_info(CudaContext *context, CudaFunction function, int block, unsigned shared_bytes,
+                          CudaFunctionInfo *out) {
+  CUDA_TRY(context, cuFuncGetAttribute(&out->registers, CUDA_FUNCTION_REGISTERS, function));
+  CUDA_TRY(context, cuFuncGetAttribute(&out->local_bytes, CUDA_FUNCTION_LOCAL_BYTES, function));
+  CUDA_TRY(context, cuFuncGetAttribute(&out->static_shared_bytes, CUDA_FUNCTION_STATIC_SHARED_BYTES, function));
+  CUDA_TRY(context, cuFuncGetAttribute(&out->max_threads, CUDA_FUNCTION_MAX_THREADS, function));
+  CUDA_TRY(context,
+           cuOccupancyMaxActiveBlocksPerMultiprocessor(&out->blocks_per_multiprocessor, function, block, shared_bytes));
+  return OK;
+}
+
+Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
+                   const unsigned cluster[3], unsigned shared_bytes, void **arguments, CudaStream stream) {
+  bool clustered = cluster && cluster[0];
+  if (!clustered) {
+    CUDA_TRY(context, cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared_bytes, stream,
+                                     arguments, NULL));
+    return OK;
+  }
+  if (!context->driver->cuLaunchKernelEx)
+    FAIL(ERROR_UNSUPPORTED, "the CUDA driver is too old for thread block clusters (11.8 or newer is needed)");
+  CudaLaunchAttribute attribute = {.id = CUDA_LAUNCH_CLUSTER, .cluster = {cluster[0], cluster[1], cluster[2]}};
+  CudaLaunchConfig config = {.grid = {grid[0], grid[1], grid[2]},
+                             .block = {block[0], block[1], block[2]},
+                             .shared_bytes = shared_bytes,
+                             .stream = stream,
+                             .attributes = &attribute,
+                             .attribute_count = 1};
+  CUDA_TRY(context, cuLaunchKernelEx(&config, function, arguments, NULL));
+  return OK;
+}

@@ -65,12 +65,14 @@ static int operand_vector(const TensorDesc *desc, const int64_t *batch, int batc
   return vector;
 }
 
+// An axis of one element counts as contiguous.
 static int contiguous_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t k_stride, int64_t k,
                              int64_t other_stride, int64_t other, bool *k_fast) {
-  *k_fast = k_stride == 1 || (other_stride != 1 && k_stride != 0 && llabs(k_stride) < llabs(other_stride));
-  if (k_stride == 1) return operand_vector(desc, batch, batch_axes, other_stride, other);
-  if (other_stride == 1) return operand_vector(desc, batch, batch_axes, k_stride, k);
-  return 1;
+  bool k_contiguous = k_stride == 1 || k == 1, other_contiguous = other_stride == 1 || other == 1;
+  *k_fast = k_contiguous || (!other_contiguous && k_stride != 0 && llabs(k_stride) < llabs(other_stride));
+  if (k_contiguous) return operand_vector(desc, batch, batch_axes, other_stride, other);
+  if (other_contiguous) return operand_vector(desc, batch, batch_axes, k_stride, k);
+  return 0;
 }
 
 int matmul_a_vector(const Site *site, const MatmulProblem *p, bool *k_fast) {

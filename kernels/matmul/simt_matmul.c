@@ -52,7 +52,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
 // Neighbouring elements a thread moves at once: the vector must divide the contiguous extent and leave every thread whole vectors.
 static int useful_vector(int vector, bool k_fast, int64_t extent, int64_t k, const SimtTile *t, int rows) {
   int most = MIN(4, MAX(1, rows * t->bk / tile_threads(t)));
-  vector = MIN(vector, most);
+  vector = MAX(1, MIN(vector, most));
   while ((k_fast ? k : extent) % vector || (k_fast ? t->bk : rows) % vector) vector /= 2;
   return vector;
 }

@@ -1,0 +1,201 @@
+// Attention and rotary embeddings, as products and one rowwise program. Grouped queries need no copies of keys: the query heads
+// that share a key head become further rows of one product.
+#include "onnx/ops/common.h"
+
+typedef struct Heads {
+  Dim batch, query_heads, heads, rows, keys, size;
+  Dim group;  // query heads to a key head
+} Heads;
+
+// [B, L, H * D] becomes [B, H, L, D].
+static Value *split_heads(Builder *b, Value *x, int64_t heads) {
+  if (b->status || !x) return NULL;
+  Dim dims[] = {x->dims[0], x->dims[1], heads, dim_div(b->graph->dims, x->dims[2], heads)};
+  return build_transpose(b, build_reshape(b, x, 4, dims), (int[]){0, 2, 1, 3});
+}
+
+static Value *merge_heads(Builder *b, Value *x) {
+  if (b->status || !x) return NULL;
+  Dim dims[] = {x->dims[0], x->dims[2], dim_mul(b->graph->dims, x->dims[1], x->dims[3])};
+  return build_reshape(b, build_transpose(b, x, (int[]){0, 2, 1, 3}), 3, dims);
+}
+
+// A mask may be shorter than the keys: the rest is masked out.
+static Value *padded_mask(Builder *b, Value *mask, Dim keys) {
+  if (b->status || !mask) return NULL;
+  DimTable *table = b->graph->dims;
+  Dim have = mask->dims[mask->rank - 1];
+  if (have == keys || have == 1) return mask;
+  Dim pads[2 * MAX_RANK] = {0};
+  pads[2 * mask->rank - 1] = dim_most(table, dim_sub(table, keys, have), 0);
+  if (pads[2 * mask->rank - 1] == 0) return mask;
+  Value *outside = build_scalar(b, mask->dtype, mask->dtype == DTYPE_BOOL ? 0 : -HUGE_VAL);
+  Node *node = node_start(b, "pad", 2, (Value *[]){mask, outside}, 1);
+  node_set_dims(node, "pads", pads, 2 * mask->rank);
+  node_set_string(node, "mode", "constant");
+  return node_done(b, node);
+}
+
+typedef struct Scores {
+  Value *inputs[4];
+  int count;
+} Scores;
+
+static int scores_input(Program *p, Scores *s, Value *value, DType dtype) {
+  s->inputs[s->count] = value;
+  p->input_count = s->count + 1;
+  return program_input(p, s->count++, dtype);
+}
+
+// softmax(softcap(scale * products) + bias), and the stage that qk_matmul_output_mode asks for as a second output.
+static Value *softmax_scores(Translation *t, Builder *b, Value *products, Value *mask, Value *valid, Value *past,
+                             double scale) {
+  if (b->status) return NULL;
+  const Node *a = t->attributes;
+  Scores s = {0};
+  Program *p = program_new(t->graph->arena, 0);
+  DType dtype = products->dtype, compute = compute_dtype(dtype);
+  int x = scores_input(p, &s, products, compute);
+  x = op2(p, OP_mul, x, constant_like(p, x, scale));
+  int stages[4];
+  double cap = node_float(a, "softcap", 0);
+  stages[0] = x;
+  if (cap > 0) x = op2(p, OP_mul, op1(p, OP_tanh, op2(p, OP_div, x, constant_like(p, x, cap))), constant_like(p, x, cap));
+  stages[1] = x;
+  int outside = constant_like(p, x, -HUGE_VAL), row = products->rank - 2, column = products->rank - 1;
+  if (mask && mask->dtype == DTYPE_BOOL) x = op3(p, OP_select, scores_input(p, &s, mask, DTYPE_BOOL), x, outside);
+  else if (mask) x = op2(p, OP_add, x, scores_input(p, &s, mask, compute));
+  if (node_int(a, "is_causal", 0)) {
+    int reach = program_index(p, DTYPE_I64, row);
+    if (past) reach = op2(p, OP_add, reach, scores_input(p, &s, past, DTYPE_I64));
+    x = op3(p, OP_select, op2(p, OP_le, program_index(p, DTYPE_I64, column), reach), x, outside);
+  }
+  if (valid) {
+    int length = program_cast(p, DTYPE_I64, scores_input(p, &s, valid, valid->dtype));
+    x = op3(p, OP_select, op2(p, OP_lt, program_index(p, DTYPE_I64, column), length), x, outside);
+  }
+  stages[2] = x;
+  int e = op1(p, OP_exp, op2(p, OP_sub, x, program_reduce(p, OP_reduce_max, x, compute)));
+  x = op2(p, OP_div, e, program_reduce(p, OP_reduce_sum, e, compute));
+  stages[3] = x;
+  program_output(p, program_cast(p, dtype, x));
+  int64_t mode = node_int(a, "qk_matmul_output_mode", 0);
+  if (translate_wants(t, 3) && mode >= 0 && mode <= 3) program_output(p, program_cast(p, dtype, stages[mode]));
+  int64_t axis = column;
+  Value *y = build_rowwise(b, p, s.count, s.inputs, &axis, 1);
+  if (y && translate_wants(t, 3)) t->outputs[3] = build_output(y, 1);
+  return y;
+}
+
+// [B, H, L, D] seen as [B, key heads, group * L, D], and back.
+static Value *group_rows(Builder *b, Value *x, Dim heads, Dim rows) {
+  if (b->status || !x || x->dims[1] == heads) return x;
+  return build_reshape(b, x, 4, (Dim[]){x->dims[0], heads, rows, x->dims[3]});
+}
+
+static Status attention(Translation *t) {
+  Builder b = translate_begin(t);
+  DimTable *table = t->graph->dims;
+  Value *q = t->inputs[0], *k = t->inputs[1], *v = t->inputs[2], *mask = translate_input(t, 3), *valid = translate_input(t, 6);
+  bool flat = q->rank == 3;
+  int64_t query_heads = node_int(t->attributes, "q_num_heads", 0), heads = node_int(t->attributes, "kv_num_heads", 0);
+  if (flat && (query_heads < 1 || heads < 1))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "q_num_heads and kv_num_heads are missing");
+  if (flat) {
+    q = split_heads(&b, q, query_heads);
+    k = split_heads(&b, k, heads);
+    v = split_heads(&b, v, heads);
+  }
+  Value *past = NULL;
+  if (translate_has(t, 4)) {
+    past = build_reshape(&b, build_dims(&b, &t->inputs[4]->dims[2], 1), 0, NULL);
+    k = build_concat2(&b, t->inputs[4], k, 2);
+    if (translate_has(t, 5)) v = build_concat2(&b, t->inputs[5], v, 2);
+  }
+  if (b.status) return translate_end(t, &b);
+  if (!dim_is_static(q->dims[3])) {
+    t->deferred = true;
+    return OK;
+  }
+  if (translate_wants(t, 1)) t->outputs[1] = k;
+  if (translate_wants(t, 2)) t->outputs[2] = v;
+  double scale = node_float(t->attributes, "scale", q->dims[3] > 0 ? 1 / sqrt((double)q->dims[3]) : 1);
+  Dim rows = dim_mul(table, dims_quotient(table, &q->dims[1], 1, &k->dims[1], 1), q->dims[2]);
+  Value *products = build_matmul(&b, group_rows(&b, q, k->dims[1], rows), build_swap(&b, k, 2, 3));
+  if (q->dims[1] != k->dims[1] && !b.status)
+    products = build_reshape(&b, products, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], k->dims[2]});
+  if (valid) valid = build_reshape(&b, valid, 4, (Dim[]){valid->dims[0], 1, 1, 1});
+  Value *weights = softmax_scores(t, &b, products, padded_mask(&b, mask, k->dims[2]), valid, past, scale);
+  if (b.status) return translate_end(t, &b);
+  if (weights->dtype != v->dtype) weights = build_cast(&b, weights, v->dtype);
+  Value *y = build_matmul(&b, group_rows(&b, weights, k->dims[1], rows), v);
+  if (q->dims[1] != k->dims[1] && !b.status)
+    y = build_reshape(&b, y, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], v->dims[3]});
+  t->outputs[0] = flat ? merge_heads(&b, y) : y;
+  return translate_end(t, &b);
+}
+
+static Value *slice_last(Builder *b, Value *x, Dim start, Dim count, int64_t step) {
+  if (b->status || !x) return NULL;
+  Dim starts[MAX_RANK] = {0}, dims[MAX_RANK];
+  int64_t steps[MAX_RANK];
+  for (int i = 0; i < x->rank; i++) {
+    steps[i] = 1;
+    dims[i] = x->dims[i];
+  }
+  starts[x->rank - 1] = start;
+  dims[x->rank - 1] = count;
+  steps[x->rank - 1] = step;
+  return build_slice(b, x, starts, steps, dims);
+}
+
+// x1 * first + sign * x2 * second
+static Value *turned(Builder *b, Value *x1, Value *first, Value *x2, Value *second, Opcode op) {
+  if (b->status) return NULL;
+  Program *p = program_new(b->graph->arena, 4);
+  int in[4];
+  for (int i = 0; i < 4; i++) in[i] = program_input(p, i, x1->dtype);
+  program_output(p, op2(p, op, op2(p, OP_mul, in[0], in[1]), op2(p, OP_mul, in[2], in[3])));
+  return build_elementwise(b, p, 4, (Value *[]){x1, first, x2, second});
+}
+
+// Pairs (halves of the head, or neighbours when interleaved) turned by the angle of their position.
+static Status rotary_embedding(Translation *t) {
+  Builder b = translate_begin(t);
+  Value *x = t->inputs[0], *tables[2] = {t->inputs[1], t->inputs[2]};
+  bool flat = x->rank == 3, interleaved = node_int(t->attributes, "interleaved", 0) != 0;
+  int64_t heads = node_int(t->attributes, "num_heads", 0);
+  if (flat && heads < 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_heads is missing");
+  DimTable *table = t->graph->dims;
+  int head_axis = flat ? 2 : 1;
+  if (flat) x = build_reshape(&b, x, 4, (Dim[]){x->dims[0], x->dims[1], heads, dim_div(table, x->dims[2], heads)});
+  if (b.status) return translate_end(t, &b);
+  Dim whole = x->dims[3], turns = node_int(t->attributes, "rotary_embedding_dim", 0);
+  if (turns == 0) turns = whole;
+  Dim half = dim_div(table, turns, 2);
+  for (int i = 0; i < 2; i++) {
+    if (translate_has(t, 3)) tables[i] = build_gather(&b, tables[i], t->inputs[3], 0);
+    tables[i] = build_unsqueeze(&b, tables[i], (int64_t[]){head_axis}, 1);
+  }
+  Value *x1 = slice_last(&b, x, 0, half, interleaved ? 2 : 1);
+  Value *x2 = slice_last(&b, x, interleaved ? 1 : half, half, interleaved ? 2 : 1);
+  Value *real = turned(&b, x1, tables[0], x2, tables[1], OP_sub), *imaginary = turned(&b, x1, tables[1], x2, tables[0], OP_add);
+  Value *y;
+  if (b.status) return translate_end(t, &b);
+  if (interleaved) {
+    int64_t last = 4;
+    y = build_concat2(&b, build_unsqueeze(&b, real, &last, 1), build_unsqueeze(&b, imaginary, &last, 1), 4);
+    y = build_reshape(&b, y, 4, (Dim[]){x->dims[0], x->dims[1], x->dims[2], turns});
+  } else {
+    y = build_concat2(&b, real, imaginary, 3);
+  }
+  if (turns != whole) y = build_concat2(&b, y, slice_last(&b, x, turns, dim_sub(table, whole, turns), 1), 3);
+  t->outputs[0] = flat ? build_reshape(&b, y, 3, t->inputs[0]->dims) : y;
+  return translate_end(t, &b);
+}
+
+const OnnxOp onnx_attention_ops[] = {
+    {"", "Attention", 23, 0, 3, 7, 1, 4, attention},
+    {"", "RotaryEmbedding", 23, 0, 3, 4, 1, 1, rotary_embedding},
+    {0},
+};

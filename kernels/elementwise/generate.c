@@ -28,16 +28,14 @@ char *stored_expression(Arena *arena, DType to, DType from, const char *value) {
 
 // --- Constants
 
+// As bits, because printf's decimal point follows the process's locale; small whole numbers are written plainly.
 static char *float_literal(Arena *arena, DType dtype, double value) {
-  if (dtype == DTYPE_F64) {
-    if (isnan(value)) return arena_string(arena, "__longlong_as_double(0x7ff8000000000000ll)");
-    if (isinf(value)) return arena_printf(arena, "__longlong_as_double(0x%sff0000000000000ll)", value > 0 ? "7" : "f");
-    return arena_printf(arena, value < 0 || signbit(value) ? "(%.17e)" : "%.17e", value);
-  }
-  float narrow = (float)value;
-  if (isnan(narrow)) return arena_string(arena, "__uint_as_float(0x7fc00000u)");
-  if (isinf(narrow)) return arena_printf(arena, "__uint_as_float(0x%s800000u)", narrow > 0 ? "7f" : "ff");
-  return arena_printf(arena, signbit(narrow) ? "(%.9ef)" : "%.9ef", (double)narrow);
+  bool whole = fabs(value) < 1e6 && value == trunc(value) && !(value == 0 && signbit(value));
+  if (whole) return arena_printf(arena, value < 0 ? "(%d.0%s)" : "%d.0%s", (int)value, dtype == DTYPE_F64 ? "" : "f");
+  if (dtype != DTYPE_F64) return arena_printf(arena, "float_of_bits(0x%08xu /* %g */)", float_bits((float)value), value);
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return arena_printf(arena, "__longlong_as_double(0x%016llxll /* %g */)", (unsigned long long)bits, value);
 }
 
 static char *integer_literal(Arena *arena, DType dtype, int64_t value) {

@@ -12,14 +12,14 @@ Nest nest_new(Arena *arena, int rank, const int64_t *extents) {
 
 int nest_add_strides(Nest *nest, const int64_t *strides) {
   uint32_t count = (uint32_t)nest->count;
-  int64_t(*added)[MAX_RANK] = ARENA_PUSH(nest->arena, nest->strides, count, nest->capacity);
+  int64_t(*added)[NEST_AXES] = ARENA_PUSH(nest->arena, nest->strides, count, nest->capacity);
   nest->count = (int)count;
-  for (int i = 0; i < MAX_RANK; i++) (*added)[i] = i < nest->rank ? strides[i] : 0;
+  for (int i = 0; i < NEST_AXES; i++) (*added)[i] = i < nest->rank ? strides[i] : 0;
   return nest->count - 1;
 }
 
 int nest_add(Nest *nest, const TensorDesc *desc) {
-  int64_t strides[MAX_RANK] = {0};
+  int64_t strides[NEST_AXES] = {0};
   int lead = nest->rank - desc->rank;
   for (int i = 0; i < desc->rank; i++)
     if (desc->dims[i] != 1 && i + lead >= 0) strides[i + lead] = desc->strides[i];
@@ -27,7 +27,7 @@ int nest_add(Nest *nest, const TensorDesc *desc) {
 }
 
 int nest_add_index(Nest *nest, int axis) {
-  int64_t strides[MAX_RANK] = {0};
+  int64_t strides[NEST_AXES] = {0};
   strides[axis] = 1;
   return nest_add_strides(nest, strides);
 }
@@ -52,6 +52,13 @@ static void nest_swap(Nest *nest, int a, int b) {
 static void nest_drop(Nest *nest, int axis) {
   for (int i = axis; i + 1 < nest->rank; i++) nest_swap(nest, i, i + 1);
   nest->rank--;
+}
+
+void nest_insert(Nest *nest, int axis) {
+  int last = nest->rank++;
+  nest->extents[last] = 1;
+  for (int t = 0; t < nest->count; t++) nest->strides[t][last] = 0;
+  for (int i = last; i > axis; i--) nest_swap(nest, i, i - 1);
 }
 
 static bool mergeable(const Nest *nest, int axis) {
@@ -98,10 +105,7 @@ static int collapse_part(Nest *nest, int tensor, int first, int end) {
 void nest_collapse(Nest *nest, int tensor, int *outer) {
   *outer = collapse_part(nest, tensor, 0, *outer);
   collapse_part(nest, tensor, *outer, nest->rank);
-  if (nest->rank > 0) return;
-  nest->rank = 1;
-  nest->extents[0] = 1;
-  for (int t = 0; t < nest->count; t++) nest->strides[t][0] = 0;
+  if (nest->rank == 0) nest_insert(nest, 0);
 }
 
 bool nest_is_small(const Nest *nest) {

@@ -4,13 +4,15 @@
 #pragma once
 #include "kernels/tactic.h"
 
+enum { NEST_AXES = MAX_RANK + 2 };
+
 typedef struct Nest {
   Arena *arena;
   int rank;
-  int64_t extents[MAX_RANK];
+  int64_t extents[NEST_AXES];
   int count;  // tensors
   uint32_t capacity;
-  int64_t (*strides)[MAX_RANK];  // [tensor][axis], in elements
+  int64_t (*strides)[NEST_AXES];  // [tensor][axis], in elements
 } Nest;
 
 Nest nest_new(Arena *arena, int rank, const int64_t *extents);
@@ -23,10 +25,11 @@ int64_t nest_count(const Nest *nest);  // of the domain's points
 // Drops axes of extent 1, sorts the first `outer` axes by the tensor's strides (largest outermost), and the rest likewise, and
 // merges axes within each part. *outer becomes the number of axes left of the first part. At least one axis stays.
 void nest_collapse(Nest *nest, int tensor, int *outer);
+void nest_insert(Nest *nest, int axis);  // an axis of extent 1 before `axis`
 // Whether coordinates and offsets fit 31 bits.
 bool nest_is_small(const Nest *nest);
 // Adds `const int c0 = ..., c1 = ...;` for axes [first, first + count) from the linear index named `index` (an unsigned expression),
-// the last axis fastest; its extent is taken to be `inner_extent` and its coordinate is scaled by `inner_scale` (0: as they are).
+// the last axis fastest. The last axis advances in steps of `inner_scale` (0: of 1).
 void nest_emit_coordinates(Text *text, const Nest *nest, int first, int count, const char *index, int64_t inner_scale);
 // The offset of a tensor over axes [first, first + count), an expression in c0, c1 ...; "0" where it does not move.
 char *nest_offset(const Nest *nest, int tensor, int first, int count);

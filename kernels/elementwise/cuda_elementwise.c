@@ -1,0 +1,29 @@
+// The tactic of elementwise nodes: one generated kernel.
+#include "kernels/elementwise/generate.h"
+
+extern const OpDef op_elementwise;
+
+static bool supports(const Site *site) {
+  for (int i = 0; i < site->node->input_count; i++)
+    if (site->inputs[i].absent || dtype_kind(site->inputs[i].dtype) == KIND_STRING) return false;
+  return true;
+}
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "generated"};
+  return 1;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  const Node *node = site->node;
+  GeneratedKernel kernel;
+  TRY(generate_elementwise(node_program(node, "program"), node->input_count, site->inputs, node->output_count, site->outputs,
+                           out->arena, &kernel));
+  if (kernel.grid[0] == 0) return OK;
+  Launch *launch = emit_kernel(out, kernel.source, kernel.entry, kernel.grid, kernel.block);
+  for (int i = 0; i < node->input_count; i++) emit_buffer(out, launch, BUFFER_INPUT, i);
+  for (int i = 0; i < node->output_count; i++) emit_buffer(out, launch, BUFFER_OUTPUT, i);
+  return OK;
+}
+
+const Tactic elementwise_tactic = {"elementwise", &op_elementwise, true, supports, candidates, emit};

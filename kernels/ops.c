@@ -1,4 +1,5 @@
 // Every core operator, in the order of docs/operators.md. Adding a row here is what makes an operator known.
+#include "kernels/control/control.h"
 #include "kernels/conv/conv.h"
 #include "kernels/deferred.h"
 #include "kernels/gather/gather.h"
@@ -6,6 +7,10 @@
 #include "kernels/op.h"
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
+#include "kernels/recurrent/recurrent.h"
+#include "kernels/resize/resize.h"
+#include "kernels/scan/scan.h"
+#include "kernels/sort/sort.h"
 #include "kernels/view/view.h"
 
 const OpDef *const core_ops[] = {
@@ -30,6 +35,16 @@ const OpDef *const core_ops[] = {
     &op_scatter_nd,
     &op_concat,
     &op_pad,
+    // sampling, order, sequences
+    &op_resize,
+    &op_cumulative,
+    &op_topk,
+    &op_nonzero,
+    &op_recurrent,
+    // control
+    &op_if,
+    &op_loop,
+    &op_scan,
     // an ONNX operator that waits
     &op_deferred,
     NULL,

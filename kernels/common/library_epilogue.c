@@ -1,0 +1,128 @@
+// See library_epilogue.h.
+#include "kernels/common/library_epilogue.h"
+#include "base/checked.h"
+#include "kernels/elementwise/generate.h"
+
+typedef struct Match {
+  const Site *site;
+  const Program *program;
+  int channel_axis;
+  DType dtype;
+  int results;  // how often the anchor's own result is added
+  LibraryEpilogue *out;
+} Match;
+
+// Size and stride of an operand along an axis of the output, to which it broadcasts.
+static int64_t size_along(const TensorDesc *desc, int rank, int axis) {
+  int own = axis - (rank - desc->rank);
+  return own < 0 ? 1 : desc->dims[own];
+}
+static int64_t stride_along(const TensorDesc *desc, int rank, int axis) {
+  int own = axis - (rank - desc->rank);
+  return own < 0 || desc->dims[own] == 1 ? 0 : desc->strides[own];
+}
+
+static bool is_channel_vector(const TensorDesc *desc, const TensorDesc *y, int channel_axis) {
+  for (int axis = 0; axis < y->rank; axis++)
+    if (size_along(desc, y->rank, axis) != (axis == channel_axis ? y->dims[axis] : 1)) return false;
+  return y->dims[channel_axis] == 1 || stride_along(desc, y->rank, channel_axis) == 1;
+}
+
+static bool is_laid_out_as(const TensorDesc *desc, const TensorDesc *y) {
+  for (int axis = 0; axis < y->rank; axis++) {
+    if (size_along(desc, y->rank, axis) != y->dims[axis]) return false;
+    if (y->dims[axis] != 1 && stride_along(desc, y->rank, axis) != y->strides[axis]) return false;
+  }
+  return true;
+}
+
+static bool take_operand(Match *match, int input) {
+  const Site *site = match->site;
+  if (input == 0) return ++match->results == 1;
+  int number = site->node->epilogue_first + input - 1;
+  const TensorDesc *desc = &site->inputs[number];
+  if (desc->absent || desc->dtype != match->dtype) return false;
+  if (match->out->bias < 0 && is_channel_vector(desc, &site->outputs[0], match->channel_axis)) {
+    match->out->bias = number;
+    return true;
+  }
+  if (match->out->residual >= 0 || !is_laid_out_as(desc, &site->outputs[0])) return false;
+  match->out->residual = number;
+  return true;
+}
+
+// Casts between the floats of a sum leave it as precise or make it more so: the libraries add in float.
+static int skip_casts(const Program *program, int at) {
+  while (program->code[at].op == OP_cast && dtype_is_float(program->code[at].dtype) &&
+         dtype_bits(program->code[at].dtype) >= 16 && dtype_is_float(program->code[program->code[at].args[0]].dtype))
+    at = program->code[at].args[0];
+  return at;
+}
+
+static bool take_sum(Match *match, int at, int depth) {
+  at = skip_casts(match->program, at);
+  const Instruction *instruction = &match->program->code[at];
+  if (depth > 4 || !dtype_is_float(instruction->dtype)) return false;
+  if (instruction->op == OP_input) return take_operand(match, instruction->args[0]);
+  if (instruction->op != OP_add) return false;
+  return take_sum(match, instruction->args[0], depth + 1) && take_sum(match, instruction->args[1], depth + 1);
+}
+
+static bool is_zero(const Program *program, int at) {
+  at = skip_casts(program, at);
+  return program->code[at].op == OP_const && program->code[at].number == 0;
+}
+
+bool library_epilogue(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
+  *out = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  if (site->outputs[0].dtype != natural) return false;
+  const Program *program = site->node->epilogue;
+  if (!program) return true;
+  if (!dtype_is_float(natural) || program->output_count != 1) return false;
+  Match match = {site, program, channel_axis, natural, 0, out};
+  int at = skip_casts(program, program->outputs[0]);
+  const Instruction *last = &program->code[at];
+  int relu = last->op == OP_relu                                     ? last->args[0]
+             : last->op == OP_max && is_zero(program, last->args[1]) ? last->args[0]
+             : last->op == OP_max && is_zero(program, last->args[0]) ? last->args[1]
+                                                                     : -1;
+  if (relu >= 0) out->activation = LIBRARY_RELU;
+  return take_sum(&match, relu >= 0 ? relu : at, 0) && match.results == 1;
+}
+
+LibraryResult library_result(const Site *site, DType natural, size_t workspace_bytes) {
+  LibraryResult result = {.desc = site->outputs[0], .kind = BUFFER_OUTPUT};
+  if (site->outputs[0].dtype == natural) return result;
+  result.kind = BUFFER_WORKSPACE;
+  result.offset = align_up(workspace_bytes, 256);
+  result.desc.dtype = natural;
+  result.desc.offset = 0;
+  if (!desc_is_dense(&result.desc)) {
+    int64_t stride = 1;
+    for (int axis = result.desc.rank - 1; axis >= 0; axis--) {
+      result.desc.strides[axis] = stride;
+      stride *= result.desc.dims[axis];
+    }
+  }
+  result.bytes = desc_bytes(&result.desc);
+  return result;
+}
+
+Status library_emit_epilogue(Emission *emission, const Site *site, const LibraryResult *result) {
+  const Node *node = site->node;
+  int count = node->epilogue->input_count;
+  TensorDesc *inputs = arena_array(emission->arena, TensorDesc, (size_t)count);
+  inputs[0] = result->desc;
+  for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->epilogue_first + i - 1];
+  GeneratedKernel kernel;
+  TRY(generate_elementwise(node->epilogue, count, inputs, 1, site->outputs, emission->arena, &kernel));
+  if (kernel.grid[0] == 0) return OK;
+  Launch *launch = emit_kernel(emission, kernel.source, kernel.entry, kernel.grid, kernel.block);
+  launch->label = "epilogue";
+  if (result->kind == BUFFER_OUTPUT) emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
+  else emit_workspace(emission, launch, result->offset);
+  for (int i = 1; i < count; i++)
+    if (!inputs[i].absent) emit_buffer(emission, launch, BUFFER_INPUT, node->epilogue_first + i - 1);
+  emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
+  return OK;
+}

@@ -1,0 +1,53 @@
+// Building an emission: launches, their arguments, packed constants. All of it lives in the emission's arena.
+#include "kernels/tactic.h"
+#include <string.h>
+#include "base/checked.h"
+
+Launch *emit_kernel(Emission *emission, const char *source, const char *entry, const unsigned grid[3],
+                    const unsigned block[3]) {
+  Launch *launch = ARENA_PUSH(emission->arena, emission->launches, emission->launch_count, emission->launch_capacity);
+  *launch = (Launch){.kind = LAUNCH_KERNEL, .source = source, .entry = entry, .label = entry};
+  memcpy(launch->grid, grid, sizeof launch->grid);
+  memcpy(launch->block, block, sizeof launch->block);
+  return launch;
+}
+
+Launch *emit_call(Emission *emission, Status (*call)(void *, const CallContext *), void *state, const char *label) {
+  Launch *launch = ARENA_PUSH(emission->arena, emission->launches, emission->launch_count, emission->launch_capacity);
+  *launch = (Launch){.kind = LAUNCH_CALL, .call = call, .state = state, .label = label};
+  return launch;
+}
+
+// Room doubles from 4: a launch records no capacity, but its count says when the room is used up.
+static LaunchArg *add_argument(Emission *emission, Launch *launch, ArgKind kind) {
+  int count = launch->arg_count;
+  if (count == 0 || (count >= 4 && (count & (count - 1)) == 0)) {
+    LaunchArg *args = arena_array(emission->arena, LaunchArg, (size_t)MAX(4, 2 * count));
+    if (count) memcpy(args, launch->args, (size_t)count * sizeof *args);
+    launch->args = args;
+  }
+  LaunchArg *argument = &launch->args[launch->arg_count++];
+  *argument = (LaunchArg){.kind = kind};
+  return argument;
+}
+
+void emit_buffer(Emission *emission, Launch *launch, BufferKind kind, int index) {
+  add_argument(emission, launch, ARG_BUFFER)->buffer = (BufferRef){kind, index, 0};
+}
+void emit_workspace(Emission *emission, Launch *launch, size_t offset) {
+  add_argument(emission, launch, ARG_BUFFER)->buffer = (BufferRef){BUFFER_WORKSPACE, 0, offset};
+}
+void emit_i32(Emission *emission, Launch *launch, int32_t value) { add_argument(emission, launch, ARG_I32)->i32 = value; }
+void emit_i64(Emission *emission, Launch *launch, int64_t value) { add_argument(emission, launch, ARG_I64)->i64 = value; }
+void emit_f32(Emission *emission, Launch *launch, float value) { add_argument(emission, launch, ARG_F32)->f32 = value; }
+void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t size) {
+  LaunchArg *argument = add_argument(emission, launch, ARG_BYTES);
+  argument->bytes.data = arena_copy(emission->arena, data, size);
+  argument->bytes.size = size;
+}
+
+int emit_packed(Emission *emission, size_t bytes, Hash128 key, Status (*fill)(void *, void *), void *context) {
+  PackedConstant *packed = ARENA_PUSH(emission->arena, emission->packed, emission->packed_count, emission->packed_capacity);
+  *packed = (PackedConstant){bytes, key, fill, context};
+  return (int)emission->packed_count - 1;
+}

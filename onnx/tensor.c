@@ -16,12 +16,14 @@ struct TensorSource {
   const char *folder;
   size_t memory_left;
   StringMap *external;  // location -> Bytes
+  IntMap *read;         // message -> Tensor: validation and import both ask
 };
 
 TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes) {
   TensorSource *source = arena_new_of(arena, TensorSource);
   *source = (TensorSource){.arena = arena, .bytes = bytes, .folder = folder, .memory_left = memory_bytes};
   source->external = string_map_new(arena);
+  source->read = int_map_new(arena);
   return source;
 }
 
@@ -248,8 +250,21 @@ static Status read_tensor(TensorSource *source, const Onnx__Tensor *proto, Tenso
   return from_typed(source, proto, out);
 }
 
+static bool recall(const TensorSource *source, const void *proto, Tensor *out) {
+  const Tensor *known = int_map_get(source->read, (uintptr_t)proto);
+  if (known) *out = *known;
+  return known != NULL;
+}
+
+static void remember(TensorSource *source, const void *proto, const Tensor *tensor) {
+  int_map_set(source->read, (uintptr_t)proto, arena_copy(source->arena, tensor, sizeof *tensor));
+}
+
 Status onnx_read_tensor(TensorSource *source, const Onnx__Tensor *proto, Tensor *out) {
-  return status_context(read_tensor(source, proto, out), "tensor '%s'", proto->name ? proto->name : "");
+  if (recall(source, proto, out)) return OK;
+  Status status = read_tensor(source, proto, out);
+  if (!status) remember(source, proto, out);
+  return status_context(status, "tensor '%s'", proto->name ? proto->name : "");
 }
 
 // The row-major index of entry i; -1 where it is out of range.
@@ -294,5 +309,8 @@ static Status read_sparse(TensorSource *source, const Onnx__SparseTensor *proto,
 
 Status onnx_read_sparse_tensor(TensorSource *source, const Onnx__SparseTensor *proto, Tensor *out) {
   const char *name = proto->values && proto->values->name ? proto->values->name : "";
-  return status_context(read_sparse(source, proto, out), "sparse tensor '%s'", name);
+  if (recall(source, proto, out)) return OK;
+  Status status = read_sparse(source, proto, out);
+  if (!status) remember(source, proto, out);
+  return status_context(status, "sparse tensor '%s'", name);
 }

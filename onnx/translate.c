@@ -81,12 +81,7 @@ static Status append_deferred(Translation *t) {
   node_set_string(node, DEFERRED_DOMAIN, t->domain);
   node_set_string(node, DEFERRED_NAME, t->name);
   node_set_int(node, DEFERRED_OPSET, t->opset);
-  for (int i = 0; i < t->output_count; i++) {
-    const DeclaredType *declared = t->declared ? &t->declared[i] : NULL;
-    if (declared && declared->known) value_set_type(node->outputs[i], declared->dtype, declared->rank, declared->dims);
-    else value_set_type(node->outputs[i], DTYPE_COUNT, -1, NULL);
-    t->outputs[i] = node->outputs[i];
-  }
+  for (int i = 0; i < t->output_count; i++) t->outputs[i] = node->outputs[i];
   Status status = node_infer(node);
   if (status) node_remove(node);
   return status;

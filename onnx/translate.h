@@ -11,14 +11,6 @@
 
 typedef struct OnnxOp OnnxOp;
 
-// What the model itself declares of an output. Taken for outputs of deferred nodes only: everything else is inferred.
-typedef struct DeclaredType {
-  bool known;  // a tensor type was declared
-  DType dtype;
-  int rank;  // -1: not declared
-  Dim dims[MAX_RANK];
-} DeclaredType;
-
 typedef struct Translation {
   Graph *graph;  // append here
   Node *at;      // insert before this node (NULL: at the end)
@@ -28,11 +20,10 @@ typedef struct Translation {
   // further inputs after its own; the graphs take them as further inputs after theirs, in the same order (each graph takes all of
   // them). The attribute "captures" (int) says how many they are; captured constants are copied into the graphs instead.
   int input_count;
-  Value *const *inputs;          // NULL where absent
-  int output_count;              // how many outputs the model asks for
-  Value **outputs;               // to fill; an output nobody asked for may stay NULL
-  const Node *attributes;        // read with node_int(t->attributes, "axis", -1) and friends; graphs are imported already
-  const DeclaredType *declared;  // one for each output, or NULL
+  Value *const *inputs;    // NULL where absent
+  int output_count;        // how many outputs the model asks for
+  Value **outputs;         // to fill; an output nobody asked for may stay NULL
+  const Node *attributes;  // read with node_int(t->attributes, "axis", -1) and friends; graphs are imported already
   // Set by NEED_*: the translation has to wait.
   bool deferred;
 } Translation;

@@ -1,0 +1,69 @@
+// Declared types: value_info, inputs and outputs. A dimension is a number, a name, or nothing; a name is a symbol shared by the
+// whole model, nothing is a symbol of its own. Exporters also write -1 for nothing.
+#include <string.h>
+#include "onnx/importer.h"
+
+static Dim declared_dim(Graph *graph, const Onnx__Shape__Dimension *proto, const char *value, int axis) {
+  if (proto->value_case == ONNX__SHAPE__DIMENSION__VALUE_DIM_VALUE && proto->dim_value >= 0) return proto->dim_value;
+  if (proto->value_case == ONNX__SHAPE__DIMENSION__VALUE_DIM_PARAM && proto->dim_param[0])
+    return dim_symbol(graph->dims, proto->dim_param);
+  return dim_fresh(graph->dims, arena_printf(graph->arena, "%s_d%d_", value, axis));
+}
+
+Status read_declared(Graph *graph, const Onnx__ValueInfo *info, DeclaredKind *kind, DeclaredType *out) {
+  const Onnx__Type *type = info ? info->type : NULL;
+  const char *name = info && info->name ? info->name : "";
+  *out = (DeclaredType){.dtype = DTYPE_COUNT, .rank = -1};
+  *kind = DECLARED_NOTHING;
+  if (!type || type->value_case == ONNX__TYPE__VALUE__NOT_SET) return OK;
+  *kind = DECLARED_OTHER;
+  if (type->value_case != ONNX__TYPE__VALUE_TENSOR) return OK;
+  const Onnx__Type__OfTensor *tensor = type->tensor;
+  *kind = DECLARED_TENSOR;
+  if (!dtype_from_onnx(tensor->elem_type, &out->dtype)) {
+    out->dtype = DTYPE_COUNT;
+    if (tensor->elem_type != 0) FAIL(ERROR_INVALID_MODEL, "value '%s' has unknown data type %d", name, tensor->elem_type);
+    *kind = DECLARED_NOTHING;
+    return OK;
+  }
+  out->known = true;
+  if (!tensor->shape) return OK;
+  if (tensor->shape->n_dim > MAX_RANK)
+    FAIL(ERROR_UNSUPPORTED, "value '%s' has rank %zu, more than %d", name, tensor->shape->n_dim, MAX_RANK);
+  out->rank = (int)tensor->shape->n_dim;
+  for (int i = 0; i < out->rank; i++) out->dims[i] = declared_dim(graph, tensor->shape->dim[i], name, i);
+  return OK;
+}
+
+static void print_type(Text *text, const Onnx__Type *type) {
+  DType dtype;
+  if (!type) {
+    text_add(text, "?");
+    return;
+  }
+  switch (type->value_case) {
+    case ONNX__TYPE__VALUE_TENSOR:
+    case ONNX__TYPE__VALUE_SPARSE_TENSOR: {
+      bool sparse = type->value_case == ONNX__TYPE__VALUE_SPARSE_TENSOR;
+      int32_t element = sparse ? type->sparse_tensor->elem_type : type->tensor->elem_type;
+      text_add(text, "%s(%s)", sparse ? "sparse_tensor" : "tensor", dtype_from_onnx(element, &dtype) ? dtype_name(dtype) : "?");
+      return;
+    }
+    case ONNX__TYPE__VALUE_SEQUENCE:
+    case ONNX__TYPE__VALUE_OPTIONAL: {
+      bool sequence = type->value_case == ONNX__TYPE__VALUE_SEQUENCE;
+      text_add(text, sequence ? "seq(" : "optional(");
+      print_type(text, sequence ? type->sequence->elem_type : type->optional->elem_type);
+      text_add(text, ")");
+      return;
+    }
+    case ONNX__TYPE__VALUE_MAP: text_add(text, "map"); return;
+    default: text_add(text, "?");
+  }
+}
+
+const char *type_text(Arena *arena, const Onnx__Type *type) {
+  Text text = text_new(arena);
+  print_type(&text, type);
+  return text_get(&text);
+}

@@ -26,7 +26,7 @@ struct OpDef {
   const char *help;       // one line for documentation and `ingot inspect`
   int min_inputs, max_inputs;   // of the operator itself, without epilogue operands; max -1: any number
   int min_outputs, max_outputs;
-  const AttributeSpec *attributes;  // ends with a NULL name
+  const AttributeSpec *attributes;  // ends with a NULL name; NULL: it may have any (`deferred`)
   // Sets dtype, rank and dims of every output. Reports what is wrong with inputs or attributes. Dims may be symbolic.
   // Must not assume constants unless the attribute list says so. Output dims that depend on data are dim_fresh symbols.
   Status (*infer)(Node *node);

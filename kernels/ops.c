@@ -2,11 +2,14 @@
 #include "kernels/control/control.h"
 #include "kernels/conv/conv.h"
 #include "kernels/deferred.h"
+#include "kernels/fft/fft.h"
 #include "kernels/gather/gather.h"
+#include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/op.h"
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
+#include "kernels/random/random.h"
 #include "kernels/recurrent/recurrent.h"
 #include "kernels/resize/resize.h"
 #include "kernels/scan/scan.h"
@@ -41,6 +44,13 @@ const OpDef *const core_ops[] = {
     &op_topk,
     &op_nonzero,
     &op_recurrent,
+    &op_grid_sample,
+    &op_roi_align,
+    &op_unique,
+    &op_nms,
+    &op_dft,
+    &op_random,
+    &op_det,
     // control
     &op_if,
     &op_loop,

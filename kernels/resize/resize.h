@@ -1,8 +1,8 @@
-// Resampling.
+// Sampling at fractional places: resize, grid_sample, roi_align.
 #pragma once
 #include "kernels/op.h"
 
-extern const OpDef op_resize;
+extern const OpDef op_resize, op_grid_sample, op_roi_align;
 
 // How one axis of a resize computes its output coordinates: output i is the sum over k of weight[i * taps + k] times input
 // index[i * taps + k], or the extrapolation value where outside[i]. Resize is separable, so this table is all of it; a

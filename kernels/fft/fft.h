@@ -1,0 +1,5 @@
+// Fourier transforms.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_dft;

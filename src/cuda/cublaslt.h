@@ -34,6 +34,7 @@ typedef enum CublasMatmulAttribute {
 } CublasMatmulAttribute;
 typedef enum CublasPreferenceAttribute {
   CUBLAS_PREFERENCE_WORKSPACE = 1,
+  CUBLAS_PREFERENCE_REDUCTIONS = 3,
   CUBLAS_PREFERENCE_ALIGNMENT_A = 5,
   CUBLAS_PREFERENCE_ALIGNMENT_B = 6,
   CUBLAS_PREFERENCE_ALIGNMENT_C = 7,
@@ -52,6 +53,7 @@ typedef enum CublasAlgoAttribute {
   CUBLAS_ALGO_TILE = 1,
   CUBLAS_ALGO_SPLIT_K = 2,
   CUBLAS_ALGO_STAGES = 6,
+  CUBLAS_ALGO_INNER_SHAPE = 7,  // 2 bytes, as the cluster shape that follows; those before have 4
 } CublasAlgoAttribute;
 
 typedef struct CublasLtAlgo {

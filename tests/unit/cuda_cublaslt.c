@@ -1,0 +1,246 @@
+// The cuBLASLt tactic over a library that multiplies on the host, exactly as the real one's documentation defines the call:
+// column-major matrices, transposes, batches, a bias along the rows. What is tested is how sites are mapped onto such calls.
+#include "../site_test.h"
+#include "cuda/cublaslt.h"
+#include "ir/program.h"
+#include "kernels/matmul/matmul.h"
+
+struct CublasLtLayout {
+  int type;
+  int64_t rows, columns, leading, stride;
+  int batch;
+};
+struct CublasLtMatmulDesc {
+  int compute, scale, transpose_a, transpose_b, epilogue;
+  const char *bias;
+};
+static int fake_live, fake_calls;
+
+static CublasResult fake_desc_create(CublasLtMatmulDesc *desc, int compute, int scale) {
+  *desc = calloc(1, sizeof **desc);
+  **desc = (struct CublasLtMatmulDesc){.compute = compute, .scale = scale, .epilogue = CUBLAS_EPILOGUE_NONE};
+  fake_live++;
+  return 0;
+}
+static CublasResult fake_desc_destroy(CublasLtMatmulDesc desc) {
+  free(desc);
+  fake_live--;
+  return 0;
+}
+static CublasResult fake_desc_set(CublasLtMatmulDesc desc, int attribute, const void *value, size_t size) {
+  if (attribute == CUBLAS_MATMUL_BIAS_POINTER) memcpy(&desc->bias, value, size);
+  if (attribute == CUBLAS_MATMUL_TRANSPOSE_A) memcpy(&desc->transpose_a, value, size);
+  if (attribute == CUBLAS_MATMUL_TRANSPOSE_B) memcpy(&desc->transpose_b, value, size);
+  if (attribute == CUBLAS_MATMUL_EPILOGUE) memcpy(&desc->epilogue, value, size);
+  return 0;
+}
+static CublasResult fake_layout_create(CublasLtLayout *layout, int type, uint64_t rows, uint64_t columns, int64_t leading) {
+  if (leading < (int64_t)rows) return 7;
+  *layout = calloc(1, sizeof **layout);
+  **layout = (struct CublasLtLayout){type, (int64_t)rows, (int64_t)columns, leading, 0, 1};
+  fake_live++;
+  return 0;
+}
+static CublasResult fake_layout_destroy(CublasLtLayout layout) {
+  free(layout);
+  fake_live--;
+  return 0;
+}
+static CublasResult fake_layout_set(CublasLtLayout layout, int attribute, const void *value, size_t size) {
+  if (attribute == CUBLAS_LAYOUT_BATCH_COUNT) memcpy(&layout->batch, value, size);
+  if (attribute == CUBLAS_LAYOUT_BATCH_STRIDE) memcpy(&layout->stride, value, size);
+  return 0;
+}
+static CublasResult fake_preference_create(CublasLtPreference *preference) {
+  *preference = malloc(1);
+  fake_live++;
+  return 0;
+}
+static CublasResult fake_preference_destroy(CublasLtPreference preference) {
+  free(preference);
+  fake_live--;
+  return 0;
+}
+static CublasResult fake_preference_set(CublasLtPreference preference, int attribute, const void *value, size_t size) {
+  return 0;
+}
+static CublasResult fake_heuristic(CublasLtHandle handle, CublasLtMatmulDesc desc, CublasLtLayout a, CublasLtLayout b,
+                                   CublasLtLayout c, CublasLtLayout d, CublasLtPreference preference, int wanted,
+                                   CublasLtHeuristic *results, int *count) {
+  *count = 2;
+  for (int i = 0; i < 2; i++) results[i] = (CublasLtHeuristic){.algo = {{(uint64_t)i}}, .workspace_bytes = 100};
+  return 0;
+}
+static CublasResult fake_algo_get(const CublasLtAlgo *algo, int attribute, void *value, size_t size, size_t *written) {
+  if (attribute == CUBLAS_ALGO_ID) memcpy(value, algo->opaque, size);
+  return 0;
+}
+
+static DType type_of(int type) {
+  return type == CUBLAS_F32   ? DTYPE_F32
+         : type == CUBLAS_F16 ? DTYPE_F16
+         : type == CUBLAS_F64 ? DTYPE_F64
+         : type == CUBLAS_I8  ? DTYPE_I8
+         : type == CUBLAS_I32 ? DTYPE_I32
+                              : DTYPE_BF16;
+}
+static double get(const CublasLtLayout layout, const void *data, int batch, int64_t row, int64_t column) {
+  DType type = type_of(layout->type);
+  int64_t at = batch * layout->stride + column * layout->leading + row;
+  return element_get_f(type, (const char *)data + at * (int64_t)dtype_size(type));
+}
+static double scalar(int type, const void *value) { return element_get_f(type_of(type), value); }
+
+static CublasResult fake_matmul(CublasLtHandle handle, CublasLtMatmulDesc desc, const void *alpha, const void *a,
+                                CublasLtLayout la, const void *b, CublasLtLayout lb, const void *beta, const void *c,
+                                CublasLtLayout lc, void *d, CublasLtLayout ld, const CublasLtAlgo *algo, void *workspace,
+                                size_t workspace_bytes, CudaStream stream) {
+  int64_t m = ld->rows, n = ld->columns, k = desc->transpose_a ? la->rows : la->columns;
+  fake_calls++;
+  if ((desc->transpose_a ? la->columns : la->rows) != m || (desc->transpose_b ? lb->rows : lb->columns) != n ||
+      (desc->transpose_b ? lb->columns : lb->rows) != k)
+    return 7;
+  DType type = type_of(ld->type);
+  for (int batch = 0; batch < ld->batch; batch++)
+    for (int64_t column = 0; column < n; column++)
+      for (int64_t row = 0; row < m; row++) {
+        double sum = 0;
+        for (int64_t i = 0; i < k; i++)
+          sum += (desc->transpose_a ? get(la, a, batch, i, row) : get(la, a, batch, row, i)) *
+                 (desc->transpose_b ? get(lb, b, batch, column, i) : get(lb, b, batch, i, column));
+        sum *= scalar(desc->scale, alpha);
+        if (scalar(desc->scale, beta) != 0) sum += scalar(desc->scale, beta) * get(lc, c, batch, row, column);
+        if (desc->epilogue & CUBLAS_EPILOGUE_BIAS) sum += element_get_f(type, desc->bias + row * (int64_t)dtype_size(type));
+        if (desc->epilogue & CUBLAS_EPILOGUE_RELU) sum = fmax(sum, 0);
+        int64_t at = batch * ld->stride + column * ld->leading + row;
+        element_set_f(type, (char *)d + at * (int64_t)dtype_size(type), sum);
+      }
+  return 0;
+}
+
+static CublasLt fake_lt = {.cublasLtMatmulDescCreate = fake_desc_create,
+                           .cublasLtMatmulDescDestroy = fake_desc_destroy,
+                           .cublasLtMatmulDescSetAttribute = fake_desc_set,
+                           .cublasLtMatrixLayoutCreate = fake_layout_create,
+                           .cublasLtMatrixLayoutDestroy = fake_layout_destroy,
+                           .cublasLtMatrixLayoutSetAttribute = fake_layout_set,
+                           .cublasLtMatmulPreferenceCreate = fake_preference_create,
+                           .cublasLtMatmulPreferenceDestroy = fake_preference_destroy,
+                           .cublasLtMatmulPreferenceSetAttribute = fake_preference_set,
+                           .cublasLtMatmulAlgoGetHeuristic = fake_heuristic,
+                           .cublasLtMatmulAlgoConfigGetAttribute = fake_algo_get,
+                           .cublasLtMatmul = fake_matmul};
+
+extern const Tactic cublaslt_matmul_tactic;
+
+// Runs the site and checks that every handle was given back. Returns the number of launches.
+static int run(SiteTest *test) {
+  CudaContext context = {.cublaslt = &fake_lt, .mutex = PTHREAD_MUTEX_INITIALIZER};
+  fake_live = fake_calls = 0;
+  int launches = site_run_calls(test, &cublaslt_matmul_tactic, &context);
+  cr_assert_eq(fake_live, 0, "%d handles leaked", fake_live);
+  return launches;
+}
+
+static int product(DType dtype, int a_rank, const int64_t *a, const uint8_t *a_order, int b_rank, const int64_t *b,
+                   const uint8_t *b_order, const uint8_t *y_order) {
+  SiteTest *test = site_test_new();
+  site_input(test, dtype, a_rank, a, a_order);
+  site_input(test, dtype, b_rank, b, b_order);
+  site_node(test, &op_matmul, 2);
+  site_ready(test, y_order, true);
+  run(test);
+  site_done(test);
+  return fake_calls / 2;  // for each of the two candidates
+}
+
+#define ROWS NULL
+#define COLUMNS SITE_ORDER(1, 0)
+
+Test(cuda_cublaslt, every_layout_of_plain_products) {
+  const uint8_t *orders[] = {ROWS, COLUMNS};
+  for (int a = 0; a < 2; a++)
+    for (int b = 0; b < 2; b++)
+      for (int y = 0; y < 2; y++) product(DTYPE_F32, SITE_DIMS(5, 3), orders[a], SITE_DIMS(3, 7), orders[b], orders[y]);
+}
+
+Test(cuda_cublaslt, extents_of_one) {
+  int64_t sizes[] = {1, 4};
+  for (int i = 0; i < 8; i++) {
+    int64_t m = sizes[i & 1], n = sizes[i >> 1 & 1], k = sizes[i >> 2];
+    product(DTYPE_F32, SITE_DIMS(m, k), ROWS, SITE_DIMS(k, n), ROWS, ROWS);
+    product(DTYPE_F32, SITE_DIMS(m, k), COLUMNS, SITE_DIMS(k, n), COLUMNS, COLUMNS);
+  }
+}
+
+Test(cuda_cublaslt, every_type) {
+  DType types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64};
+  for (size_t i = 0; i < COUNT_OF(types); i++) product(types[i], SITE_DIMS(5, 3), ROWS, SITE_DIMS(3, 7), ROWS, ROWS);
+  product(DTYPE_I8, SITE_DIMS(8, 12), ROWS, SITE_DIMS(12, 4), COLUMNS, ROWS);
+}
+
+Test(cuda_cublaslt, batches_become_rows_or_one_batch_or_a_loop) {
+  cr_assert_eq(product(DTYPE_F32, SITE_DIMS(2, 3, 4, 5), NULL, SITE_DIMS(5, 6), NULL, NULL), 1);
+  cr_assert_eq(product(DTYPE_F32, SITE_DIMS(2, 3, 4, 5), NULL, SITE_DIMS(2, 3, 5, 6), NULL, NULL), 1);
+  cr_assert_eq(product(DTYPE_F32, SITE_DIMS(2, 3, 1, 5), NULL, SITE_DIMS(5, 6), NULL, NULL), 1);
+  cr_assert_eq(product(DTYPE_F32, SITE_DIMS(4, 5), NULL, SITE_DIMS(2, 3, 5, 6), NULL, NULL), 1);
+  cr_assert_eq(product(DTYPE_F32, SITE_DIMS(2, 1, 4, 5), NULL, SITE_DIMS(1, 3, 5, 6), NULL, NULL), 2);
+  // Heads: [batch, sequence, heads, depth] seen as [batch, heads, sequence, depth], times the transpose of such another.
+  cr_assert_eq(
+      product(DTYPE_F32, SITE_DIMS(2, 3, 4, 5), SITE_ORDER(0, 2, 1, 3), SITE_DIMS(2, 3, 5, 4), SITE_ORDER(0, 3, 1, 2), NULL),
+      2);
+  // The output with heads and sequence swapped back.
+  product(DTYPE_F32, SITE_DIMS(2, 3, 4, 5), NULL, SITE_DIMS(2, 3, 5, 4), NULL, SITE_ORDER(0, 2, 1, 3));
+}
+
+static int with_epilogue(const char *epilogue, bool fused, const uint8_t *y_order, int extra_rank, const int64_t *extra) {
+  SiteTest *test = site_test_new();
+  site_input(test, DTYPE_F32, SITE_DIMS(2, 5, 3), NULL);
+  site_input(test, DTYPE_F32, SITE_DIMS(3, 7), NULL);
+  site_input(test, DTYPE_F32, SITE_DIMS(7), NULL);
+  site_input(test, DTYPE_F32, extra_rank, extra, y_order);
+  site_node(test, &op_matmul, 2);
+  site_epilogue(test, epilogue);
+  site_ready(test, y_order, fused);
+  int launches = run(test);
+  site_done(test);
+  return launches;
+}
+
+// %0 is the product, %1 the bias, %2 the tensor.
+#define HEAD "{inputs 3; %0: f32 = input 0; %1: f32 = input 1; %2: f32 = input 2; "
+
+Test(cuda_cublaslt, epilogues_the_library_knows_are_one_launch) {
+  const char *texts[] = {HEAD "%3 = add %0 %1; yield %3}", HEAD "%3 = add %1 %0; %4 = relu %3; yield %4}",
+                         HEAD "%3 = add %0 %2; %4 = relu %3; yield %4}",
+                         HEAD "%3 = add %0 %1; %4 = add %2 %3; %5 = relu %4; yield %5}",
+                         HEAD "%3: f32 = const 0; %4 = max %3 %0; yield %4}"};
+  for (size_t i = 0; i < COUNT_OF(texts); i++)
+    cr_assert_eq(with_epilogue(texts[i], true, NULL, SITE_DIMS(2, 5, 7)), 1, "%s", texts[i]);
+}
+
+Test(cuda_cublaslt, other_epilogues_are_a_kernel_of_their_own) {
+  cr_assert_eq(with_epilogue(HEAD "%3 = mul %0 %1; yield %3}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(with_epilogue(HEAD "%3 = relu %0; %4 = add %3 %2; yield %4}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(with_epilogue(HEAD "%3 = add %0 %2; yield %3}", false, NULL, SITE_DIMS(5, 7)), 2);
+  // A bias along the columns of a swapped product.
+  cr_assert_eq(with_epilogue(HEAD "%3 = add %0 %1; yield %3}", false, SITE_ORDER(0, 2, 1), SITE_DIMS(2, 5, 7)), 2);
+}
+
+Test(cuda_cublaslt, what_it_does_not_take) {
+  SiteTest *test = site_test_new();
+  site_input(test, DTYPE_F32, SITE_DIMS(5, 3), NULL);
+  site_input(test, DTYPE_F32, SITE_DIMS(3, 7), NULL);
+  site_node(test, &op_matmul, 2);
+  site_ready(test, NULL, true);
+  cr_assert(cublaslt_matmul_tactic.supports(&test->site));
+  test->inputs[0].strides[1] = 2;
+  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  test->inputs[0].strides[1] = 1;
+  test->inputs[0].strides[0] = -3;
+  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  test->inputs[0].strides[0] = 3;
+  test->device.cublaslt = false;
+  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  site_done(test);
+}

@@ -49,3 +49,7 @@ typedef struct GeneratedKernel {
 } GeneratedKernel;
 MUST_CHECK Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
                                        const TensorDesc *outputs, Arena *arena, GeneratedKernel *out);
+// The same, where element 0 of a tensor lies bases[i] elements behind the pointer the kernel is given (inputs, then outputs).
+MUST_CHECK Status generate_elementwise_from(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
+                                            const TensorDesc *outputs, const int64_t *bases, Arena *arena,
+                                            GeneratedKernel *out);

@@ -20,6 +20,7 @@ typedef struct Generator {
   int index_tensor[MAX_RANK];  // number in the nest, or -1
   int64_t extents[MAX_RANK];   // of the domain
   bool *used;                  // of each input, whether the program reads it
+  const int64_t *bases;        // of each tensor, elements from its pointer to element 0; NULL: none
   int inner;                   // the innermost axis of the nest
   int vector;
   // Tiled: the axis along which the tiled operands are contiguous, or -1.
@@ -81,6 +82,13 @@ static void add_parameters(Text *text, const Generator *g, bool types) {
     if (types) text_add(text, "%sElement_%s::Stored *", input ? "const " : "", dtype_name(operand(g, t)->dtype));
     text_add(text, input ? "x%d" : "y%d", input ? t : t - g->input_count);
   }
+}
+
+static void add_bases(Text *text, const Generator *g) {
+  for (int t = 0; g->bases && t < g->input_count + g->output_count; t++)
+    if (g->bases[t] != 0)
+      text_add(text, "  %s%d += %lldll;\n", t < g->input_count ? "x" : "y", t < g->input_count ? t : t - g->input_count,
+               (long long)g->bases[t]);
 }
 
 static void add_coordinate_parameters(Text *text, const Generator *g, bool types) {
@@ -164,6 +172,7 @@ static void emit_linear(Text *text, const Generator *g, GeneratedKernel *out) {
   add_parameters(text, g, true);
   text_add(text, ") {\n  const %s item = (%s)blockIdx.x * %d + threadIdx.x;\n  if (item >= %lldu%s) return;\n", type, type,
            THREADS, (long long)items, nest_is_small(&g->nest) ? "" : "ll");
+  add_bases(text, g);
   nest_emit_coordinates(text, &g->nest, 0, g->nest.rank, "item", g->vector);
   if (row % g->vector) {
     text_add(text, "  if (c%d + %d > %lld) {\n    for (int c = c%d; c < %lld; c++) elements<1>(", g->inner, g->vector,
@@ -220,6 +229,7 @@ static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
   for (int t = 0; t < g->input_count; t++)
     if (g->tiled[t])
       text_add(text, "  __shared__ Element_%s::Stored tile%d[TILE][TILE + V];\n", dtype_name(g->inputs[t].dtype), t);
+  add_bases(text, g);
   text_add(text, "  const %s block = blockIdx.x;\n", index);
   text_add(text, "  const %s column0 = (%s)(block %% %lldu) * TILE, row0 = (%s)(block / %lldu %% %lldu) * TILE;\n", type, type,
            (long long)column_tiles, type, (long long)column_tiles, (long long)row_tiles);
@@ -273,6 +283,11 @@ static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
 
 Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
                             const TensorDesc *outputs, Arena *arena, GeneratedKernel *out) {
+  return generate_elementwise_from(program, input_count, inputs, output_count, outputs, NULL, arena, out);
+}
+
+Status generate_elementwise_from(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
+                                 const TensorDesc *outputs, const int64_t *bases, Arena *arena, GeneratedKernel *out) {
   if (program_has_reduction(program)) FAIL(ERROR_INTERNAL, "an elementwise program has a reduction");
   if (output_count != program->output_count || input_count < program->input_count)
     FAIL(ERROR_INTERNAL, "a program of %d inputs and %d outputs is given %d and %d tensors", program->input_count,
@@ -282,6 +297,7 @@ Status generate_elementwise(const Program *program, int input_count, const Tenso
                          .output_count = output_count,
                          .inputs = inputs,
                          .outputs = outputs,
+                         .bases = bases,
                          .arena = arena};
   Generator *g = &generator;
   *out = (GeneratedKernel){.entry = "elementwise", .grid = {0, 1, 1}, .block = {1, 1, 1}};

@@ -1,0 +1,35 @@
+// Kernels of one thread for each point of a domain (or for a few neighbours): the frame that movement and window kernels
+// share. The frame gives the thread its coordinates, all extents and strides being constants in the text; the body is the
+// operator's. Threads follow the memory order of a tensor, normally the output, so that its accesses coalesce.
+#pragma once
+#include "kernels/elementwise/generate.h"
+
+enum { POINT_THREADS = 256 };
+
+// The site's present inputs as x0, x1 ... and its outputs as y0, y1 ...: kernel parameters, and the launch's arguments for them.
+void site_parameters(Text *text, const Site *site);
+void site_arguments(Emission *emission, Launch *launch, const Site *site);
+
+// Opens `extern "C" __global__ void entry(parameters and `more`) {` and sets i0, i1 ... to the coordinates of a point of `domain`, in the
+// memory order of its strides. Threads without a point return. vector > 1: a thread has that many neighbours along the axis
+// that is innermost in memory, i of it being the first.
+void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector);
+// Adds the launch of a kernel opened so; more arguments may follow.
+Launch *points_launch(Emission *emission, const Site *site, const char *source, const char *entry, const TensorDesc *domain,
+                      int vector);
+int points_inner_axis(const TensorDesc *domain);  // innermost in memory, of the axes longer than 1; -1: none
+
+// The offset, in elements, of the element whose coordinate along axis i is names[i] (NULL: i0, i1 ...). Axes of size 1 need no name.
+char *desc_offset(Arena *arena, const TensorDesc *desc, const char *const *names);
+// The same for a tensor that broadcasts to `rank` axes with coordinates i0, i1 ...
+char *desc_offset_broadcast(Arena *arena, const TensorDesc *desc, int rank);
+// The largest power of two, at most `most`, of neighbours along `axis` that may be moved at once; 1 where they are no neighbours.
+int desc_vector_width(const TensorDesc *desc, int axis, int most);
+// y0's stored value for the result `acc` (computed as `accumulator`) at i0, i1 ...: with the site's epilogue, which
+// epilogue_program_emit has put into the text before.
+char *site_epilogue(Arena *arena, const Site *site, DType accumulator, const char *acc);
+// Floats of up to 32 bits, f64, integers: what sums of a dtype are made in: f32, f64, i64, u64.
+DType accumulator_dtype(DType dtype);
+// A launch that copies an input to an output, or to a part of it: `to` has the input's dims, and its element 0 lies `base` elements
+// behind the output's.
+MUST_CHECK Status emit_copy(Emission *emission, const Site *site, int input, int output, const TensorDesc *to, int64_t base);

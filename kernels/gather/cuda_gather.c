@@ -1,0 +1,98 @@
+// The gathers: a thread for each output element, or for a few neighbours where a gathered slice is contiguous in both tensors. An index
+// that is outside gives zeros.
+// Traffic: the output twice and the indices. Limit on the chip: memory bandwidth.
+#include "base/checked.h"
+#include "kernels/elementwise/points.h"
+#include "kernels/gather/gather.h"
+
+static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "points"};
+  return 1;
+}
+
+static Text open_text(const Site *site, Emission *out, int vector) {
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/gather/gather.cuh\"\n");
+  points_open(&text, site, "gather", "", &site->outputs[0], vector);
+  text_add(&text, "  typedef Element_%s::Stored T;\n  bool inside = true;\n  T zero = {};\n",
+           dtype_name(site->outputs[0].dtype));
+  return text;
+}
+
+// Reads an index and adds where it points; `name` is a variable of the text.
+static void add_index(Text *text, const Site *site, const char *name, const char *offset, int axis) {
+  const TensorDesc *x = &site->inputs[0];
+  text_add(text, "  const i64 %s = wrapped_index(x1[%s], %lldll);\n  inside = inside && valid_index(%s, %lldll);\n", name,
+           offset, (long long)x->dims[axis], name, (long long)x->dims[axis]);
+}
+
+// names[i]: the coordinate of x along axis i.
+static Status finish(Text *text, const Site *site, Emission *out, const char *const *names, int vector) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  char *from = desc_offset(out->arena, x, names), *to = desc_offset(out->arena, y, NULL);
+  if (vector == 1) {
+    text_add(text, "  y0[%s] = inside ? x0[%s] : zero;\n}\n", to, from);
+  } else {
+    text_add(text, "  Vector<T, %d> moved;\n  if (inside) moved = load_vector<%d>(x0 + (%s));\n  else\n", vector, vector, from);
+    text_add(text, "    for (int i = 0; i < %d; i++) moved[i] = zero;\n  store_vector(y0 + (%s), moved);\n}\n", vector, to);
+  }
+  points_launch(out, site, text_get(text), "gather", y, vector);
+  return OK;
+}
+
+// Axis `from` of x and `to` of y, which move together, both contiguous.
+static int shared_vector(const Site *site, int from, int to) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  if (points_inner_axis(y) != to) return 1;
+  int most = 16 / (int)MIN(dtype_size(x->dtype), 16), vector = desc_vector_width(x, from, most);
+  vector = desc_vector_width(y, to, vector);
+  while (vector > 1 && desc_count(y) / vector < 4096) vector /= 2;
+  return vector;
+}
+
+static Status emit_gather(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
+  if (desc_count(y) == 0) return OK;
+  int axis = (int)node_int(site->node, "axis", 0), last = x->rank - 1;
+  int vector = axis == last ? 1 : shared_vector(site, last, y->rank - 1);
+  Text text = open_text(site, out, vector);
+  const char *names[MAX_RANK], *index_names[MAX_RANK];
+  for (int i = 0; i < indices->rank; i++) index_names[i] = arena_printf(out->arena, "i%d", axis + i);
+  add_index(&text, site, "at", desc_offset(out->arena, indices, index_names), axis);
+  for (int i = 0; i < x->rank; i++)
+    names[i] = i == axis ? "at" : arena_printf(out->arena, "i%d", i < axis ? i : i + indices->rank - 1);
+  return finish(&text, site, out, names, vector);
+}
+
+static Status emit_gather_elements(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  if (desc_count(&site->outputs[0]) == 0) return OK;
+  int axis = (int)node_int(site->node, "axis", 0);
+  Text text = open_text(site, out, 1);
+  const char *names[MAX_RANK] = {0};
+  add_index(&text, site, "at", desc_offset(out->arena, &site->inputs[1], NULL), axis);
+  names[axis] = "at";
+  return finish(&text, site, out, names, 1);
+}
+
+static Status emit_gather_nd(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
+  if (desc_count(y) == 0) return OK;
+  int batch = (int)node_int(site->node, "batch_dims", 0), depth = (int)indices->dims[indices->rank - 1];
+  int first_kept = batch + depth, vector = first_kept == x->rank ? 1 : shared_vector(site, x->rank - 1, y->rank - 1);
+  Text text = open_text(site, out, vector);
+  const char *names[MAX_RANK] = {0}, *index_names[MAX_RANK] = {0};
+  for (int k = 0; k < depth; k++) {
+    index_names[indices->rank - 1] = arena_printf(out->arena, "%d", k);
+    names[batch + k] = arena_printf(out->arena, "at%d", k);
+    add_index(&text, site, names[batch + k], desc_offset(out->arena, indices, index_names), batch + k);
+  }
+  for (int i = first_kept; i < x->rank; i++) names[i] = arena_printf(out->arena, "i%d", indices->rank - 1 + i - first_kept);
+  return finish(&text, site, out, names, vector);
+}
+
+const Tactic gather_tactic = {"gather", &op_gather, true, supports, candidates, emit_gather};
+const Tactic gather_elements_tactic = {"gather_elements", &op_gather_elements, true,
+                                       supports,          candidates,          emit_gather_elements};
+const Tactic gather_nd_tactic = {"gather_nd", &op_gather_nd, true, supports, candidates, emit_gather_nd};

@@ -1,0 +1,44 @@
+// pad: a thread for each output element finds the element of x that it repeats, or takes the constant.
+// Traffic: input and output once. Limit on the chip: memory bandwidth.
+#include "kernels/pad/pad.h"
+#include <string.h>
+#include "kernels/elementwise/points.h"
+
+static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "points"};
+  return 1;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  const char *mode = node_string(site->node, "mode", "constant"), *names[MAX_RANK];
+  bool constant = strcmp(mode, "constant") == 0, given = site->node->input_count > 1 && !site->inputs[1].absent;
+  int count;
+  const Dim *pads = node_dims(site->node, "pads", &count);
+  if (desc_count(y) == 0) return OK;
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/pad/pad.cuh\"\n");
+  points_open(&text, site, "pad", "", y, 1);
+  text_add(&text, "  bool inside = true;\n");
+  for (int i = 0; i < x->rank; i++) {
+    bool padded = pads[i] != 0 || pads[x->rank + i] != 0;
+    names[i] = arena_printf(out->arena, padded ? "at%d" : "i%d", i);
+    if (!padded) continue;
+    if (constant)
+      text_add(&text, "  const int at%d = i%d - %lld;\n  inside = inside && (u32)at%d < %lldu;\n", i, i, (long long)pads[i], i,
+               (long long)x->dims[i]);
+    else
+      text_add(&text, "  const int at%d = pad_%s(i%d - %lld, %lld);\n", i, mode, i, (long long)pads[i], (long long)x->dims[i]);
+  }
+  text_add(&text, "  Element_%s::Stored value = {};\n", dtype_name(x->dtype));
+  if (desc_count(x) > 0) text_add(&text, "  if (inside) value = x0[%s];\n", desc_offset(out->arena, x, names));
+  else text_add(&text, "  inside = false;\n");
+  if (given) text_add(&text, "  if (!inside) value = x1[0];\n");
+  text_add(&text, "  y0[%s] = value;\n}\n", desc_offset(out->arena, y, NULL));
+  points_launch(out, site, text_get(&text), "pad", y, 1);
+  return OK;
+}
+
+const Tactic pad_tactic = {"pad", &op_pad, true, supports, candidates, emit};

@@ -2,10 +2,19 @@
 #include "kernels/tactic.h"
 
 extern const Tactic cublaslt_matmul_tactic, mma_matmul_tactic, simt_matmul_tactic;
+extern const Tactic concat_tactic, pad_tactic;
+extern const Tactic gather_tactic, gather_elements_tactic, gather_nd_tactic, scatter_elements_tactic, scatter_nd_tactic;
 
 const Tactic *const cuda_tactics[] = {
     &cublaslt_matmul_tactic,
     &mma_matmul_tactic,
     &simt_matmul_tactic,
+    &concat_tactic,
+    &pad_tactic,
+    &gather_tactic,
+    &gather_elements_tactic,
+    &gather_nd_tactic,
+    &scatter_elements_tactic,
+    &scatter_nd_tactic,
     NULL,
 };

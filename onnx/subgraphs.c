@@ -66,6 +66,7 @@ static void find_captures(Captures *captures, const Onnx__Graph *graph, const Lo
 typedef struct BodyInput {
   ValueKind kind;
   DeclaredType type;
+  bool loose[MAX_RANK];  // dims found to change from round to round
 } BodyInput;
 
 static Status add_own_inputs(Scope *scope, const Onnx__Graph *proto, const BodyInput *inputs) {
@@ -202,7 +203,8 @@ static bool settle(Graph *outer, const BodyPlan *plan, const Graph *body, bool l
       changed = true;
     }
     for (int k = 0; k < input->type.rank; k++) {
-      if (out->dims[k] == input->type.dims[k]) continue;
+      if (out->dims[k] == input->type.dims[k] || input->loose[k]) continue;
+      input->loose[k] = true;
       input->type.dims[k] = dim_fresh(outer->dims, "state");
       changed = true;
     }

@@ -112,7 +112,8 @@ static Status allocate(TensorSource *source, Tensor *out) {
   if (!checked_mul(count, dtype_size(out->dtype), &size) || size > source->memory_left)
     FAIL(ERROR_INVALID_MODEL, "unpacking it would exceed the limit on memory");
   source->memory_left -= size;
-  return tensor_new(source->arena, out->dtype, out->rank, out->dims, out);
+  Tensor type = *out;
+  return tensor_new(source->arena, type.dtype, type.rank, type.dims, out);
 }
 
 // Element i of packed bits, sign-extended where the type is signed.

@@ -57,7 +57,7 @@ static Status infer_loop(Node *node) {
 const OpDef op_loop = {
     .name = "loop",
     .help = "a graph repeated, with carried states and stacked outputs",
-    .min_inputs = 2,
+    .min_inputs = 0,  // both of the first two may be absent
     .max_inputs = -1,
     .min_outputs = 0,
     .max_outputs = -1,

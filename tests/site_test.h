@@ -134,10 +134,10 @@ static inline void site_ready(SiteTest *test, const uint8_t *order, bool with_ep
 
 // Emits every candidate of a tactic, runs its library calls (not its kernels) and compares the output. Returns how many launches
 // the last emission had.
-static inline int site_run_calls(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
+static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContext *cuda, int limit) {
   Candidate list[16];
   cr_assert(tactic->supports(&test->site), "%s does not support the site", tactic->name);
-  int count = tactic->candidates(&test->site, cuda, list, COUNT_OF(list)), launches = 0;
+  int count = tactic->candidates(&test->site, cuda, list, MIN(limit, (int)COUNT_OF(list))), launches = 0;
   cr_assert_gt(count, 0, "no candidates");
   for (int i = 0; i < count; i++) {
     Emission emission = {.arena = arena_new()};
@@ -169,6 +169,13 @@ static inline int site_run_calls(SiteTest *test, const Tactic *tactic, CudaConte
     arena_free(emission.arena);
   }
   return launches;
+}
+
+static inline int site_run_calls(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
+  return site_run_some(test, tactic, cuda, 16);
+}
+static inline int site_run_first(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
+  return site_run_some(test, tactic, cuda, 1);
 }
 
 static inline void site_done(SiteTest *test) { arena_free(test->arena); }

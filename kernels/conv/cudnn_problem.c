@@ -1,0 +1,157 @@
+// See cudnn_problem.h.
+#include "kernels/conv/cudnn_problem.h"
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/meaning.h"
+
+static bool set_types(const Site *site, CudnnProblem *p) {
+  static const struct {
+    DType dtype;
+    CudnnType type, compute;
+  } rows[] = {{DTYPE_F32, CUDNN_F32, CUDNN_F32},
+              {DTYPE_F16, CUDNN_F16, CUDNN_F32},
+              {DTYPE_BF16, CUDNN_BF16, CUDNN_F32},
+              {DTYPE_F64, CUDNN_F64, CUDNN_F64}};
+  p->natural = site->inputs[0].dtype;
+  p->exact_f32 = p->natural == DTYPE_F32 && !site->tf32;
+  for (size_t i = 0; i < COUNT_OF(rows); i++)
+    if (rows[i].dtype == p->natural) {
+      p->type = rows[i].type, p->compute = rows[i].compute;
+      return site->inputs[1].dtype == p->natural;
+    }
+  return false;
+}
+
+// One spatial axis becomes two, the first of size 1.
+static void set_shape(const TensorDesc *desc, CudnnTensorShape *out) {
+  int shift = desc->rank == 3;
+  for (int i = 0; i < desc->rank; i++) {
+    int to = i < 2 ? i : i + shift;
+    out->dims[to] = desc->dims[i];
+    out->strides[to] = desc->strides[i];
+  }
+  if (shift) {
+    out->dims[2] = 1;
+    out->strides[2] = desc->strides[2] * desc->dims[2];
+  }
+  uint64_t bits = 16 | (uint64_t)desc->offset * dtype_size(desc->dtype);
+  out->alignment = (int)(bits & -bits);
+}
+
+static void dense_strides(CudnnTensorShape *shape, int rank, bool channels_last) {
+  int64_t stride = 1;
+  if (channels_last) {
+    shape->strides[1] = 1;
+    stride = shape->dims[1];
+  }
+  for (int i = rank - 1; i >= 0; i--) {
+    if (channels_last && i == 1) continue;
+    shape->strides[i] = stride;
+    stride *= shape->dims[i];
+  }
+}
+
+// Whether a tensor lies in an order; images of a batch may lie further apart. Strides of axes of size 1 become the usual ones, for
+// libraries look at them.
+static bool has_order(CudnnTensorShape *shape, int rank, bool channels_last, bool gaps_between_images) {
+  CudnnTensorShape dense = *shape;
+  dense_strides(&dense, rank, channels_last);
+  int64_t images = shape->strides[0];
+  for (int i = 1; i < rank; i++)
+    if (shape->dims[i] != 1 && shape->strides[i] != dense.strides[i]) return false;
+  if (shape->dims[0] != 1 && images != dense.strides[0]) {
+    if (!gaps_between_images || images < dense.strides[0]) return false;
+    dense.strides[0] = images;
+  }
+  memcpy(shape->strides, dense.strides, sizeof dense.strides);
+  return true;
+}
+
+static bool try_order(CudnnProblem *p, bool channels_last) {
+  CudnnTensorShape x = p->x, y = p->y;
+  if (!has_order(&x, p->rank, channels_last, true) || !has_order(&y, p->rank, channels_last, true)) return false;
+  p->x = x, p->y = y;
+  p->channels_last = channels_last;
+  return true;
+}
+
+static bool set_window(const Site *site, CudnnProblem *p) {
+  Window window;
+  const TensorDesc *w = &site->inputs[1];
+  int own = w->rank - 2, shift = p->axes - own;
+  Status status = window_read(site->node, own, w->dims + 2, &window);
+  bool read = status == OK;
+  status_free(status);
+  for (int i = 0; i < shift; i++) p->stride[i] = p->dilation[i] = 1, p->pad[i] = 0;
+  for (int i = 0; read && i < own; i++) {
+    if (window.pad_begin[i] != window.pad_end[i] || window.pad_begin[i] < 0) return false;
+    p->stride[i + shift] = window.stride[i];
+    p->dilation[i + shift] = window.dilation[i];
+    p->pad[i + shift] = window.pad_begin[i];
+  }
+  return read;
+}
+
+bool cudnn_problem(const Site *site, CudnnProblem *p) {
+  const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
+  *p = (CudnnProblem){.groups = node_int(site->node, "group", 1)};
+  if (x->rank < 3 || x->rank > CUDNN_MAX_RANK || !set_types(site, p)) return false;
+  // The library counts elements in 32 bits.
+  if (desc_count(x) > INT32_MAX || desc_count(w) > INT32_MAX || desc_count(y) > INT32_MAX || desc_count(y) == 0 ||
+      desc_count(x) == 0)
+    return false;
+  p->axes = MAX(2, x->rank - 2);
+  p->rank = p->axes + 2;
+  LibraryResult result = library_result(site, p->natural, 0);
+  set_shape(x, &p->x);
+  set_shape(w, &p->w);
+  set_shape(&result.desc, &p->y);
+  if (!set_window(site, p)) return false;
+  // Where both orders describe the tensors, tensor cores want channels last.
+  bool channels_last = dtype_bits(p->natural) == 16;
+  if (!try_order(p, channels_last) && !try_order(p, !channels_last)) return false;
+  if (!has_order(&p->w, p->rank, p->channels_last, false)) {
+    if (!w->constant) return false;
+    p->pack_weights = true;
+    p->w.alignment = 16;
+    dense_strides(&p->w, p->rank, p->channels_last);
+  }
+  int alignment = dtype_bits(p->natural) == 16 ? 16 : (int)dtype_size(p->natural);
+  if (p->x.alignment < alignment || p->w.alignment < alignment || p->y.alignment < alignment) return false;
+  p->fused = p->natural != DTYPE_F64 && library_epilogue(site, 1, p->natural, &p->epilogue);
+  if (!site->node->epilogue) p->fused = true;
+  if (!p->fused || !site->node->epilogue) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  return true;
+}
+
+// --- Weights.
+
+typedef struct WeightOrder {
+  const Tensor *tensor;
+  int rank;
+  CudnnTensorShape shape;
+} WeightOrder;
+
+static Status fill_weights(void *context, void *out) {
+  const WeightOrder *order = context;
+  int64_t from[CUDNN_MAX_RANK];
+  CudnnTensorShape row_major = order->shape;
+  dense_strides(&row_major, order->rank, false);
+  memcpy(from, row_major.strides, sizeof from);
+  copy_block(dtype_size(order->tensor->dtype), order->rank, order->shape.dims, out, order->shape.strides, order->tensor->data,
+             from);
+  return OK;
+}
+
+Status cudnn_pack_weights(Emission *emission, const Site *site, const CudnnProblem *p, int *index) {
+  *index = -1;
+  if (!p->pack_weights) return OK;
+  WeightOrder *order = arena_new_of(emission->arena, WeightOrder);
+  *order = (WeightOrder){site->inputs[1].constant, p->rank, p->w};
+  Hash128 key = hash128_combine(hash128_bytes(order->tensor->data, tensor_bytes(order->tensor)),
+                                hash128_bytes(order->shape.dims, sizeof order->shape.dims));
+  key = hash128_combine(key, hash128_bytes(order->shape.strides, sizeof order->shape.strides));
+  key = hash128_combine(key, hash128_bytes(&p->natural, sizeof p->natural));
+  *index = emit_packed(emission, tensor_bytes(order->tensor), key, fill_weights, order);
+  return OK;
+}

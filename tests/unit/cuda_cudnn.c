@@ -1,0 +1,331 @@
+// The cuDNN tactics over a library that convolves on the host. What is tested is how sites are mapped onto its calls: layouts,
+// one to three spatial axes, groups, packed weights, and which epilogues are fused.
+#include "../fake_cuda.h"
+#include "../site_test.h"
+#include "cuda/cudnn.h"
+#include "ir/program.h"
+#include "kernels/conv/conv.h"
+
+enum { RANK = 5 };
+struct cudnnTensorStruct {
+  int type, rank, dims[RANK], strides[RANK];
+};
+struct cudnnFilterStruct {
+  int type, format, rank, dims[RANK];
+};
+struct cudnnConvolutionStruct {
+  int axes, pads[3], strides[3], dilations[3], groups, math;
+};
+struct cudnnActivationStruct {
+  int mode;
+};
+static int fake_live, fake_fused_calls, fake_math;
+
+static void *make(size_t size) {
+  fake_live++;
+  return calloc(1, size);
+}
+static CudnnResult drop(void *object) {
+  fake_live--;
+  free(object);
+  return 0;
+}
+static CudnnResult set_stream(CudnnHandle handle, CudaStream stream) { return 0; }
+static CudnnResult tensor_create(CudnnTensor *tensor) {
+  *tensor = make(sizeof **tensor);
+  return 0;
+}
+static CudnnResult tensor_destroy(CudnnTensor tensor) { return drop(tensor); }
+static CudnnResult tensor_set(CudnnTensor tensor, int type, int rank, const int *dims, const int *strides) {
+  tensor->type = type, tensor->rank = rank;
+  memcpy(tensor->dims, dims, (size_t)rank * sizeof *dims);
+  memcpy(tensor->strides, strides, (size_t)rank * sizeof *strides);
+  return 0;
+}
+static CudnnResult filter_create(CudnnFilter *filter) {
+  *filter = make(sizeof **filter);
+  return 0;
+}
+static CudnnResult filter_destroy(CudnnFilter filter) { return drop(filter); }
+static CudnnResult filter_set(CudnnFilter filter, int type, int format, int rank, const int *dims) {
+  filter->type = type, filter->format = format, filter->rank = rank;
+  memcpy(filter->dims, dims, (size_t)rank * sizeof *dims);
+  return 0;
+}
+static CudnnResult convolution_create(CudnnConvolution *convolution) {
+  *convolution = make(sizeof **convolution);
+  return 0;
+}
+static CudnnResult convolution_destroy(CudnnConvolution convolution) { return drop(convolution); }
+static CudnnResult convolution_set(CudnnConvolution c, int axes, const int *pads, const int *strides, const int *dilations,
+                                   int mode, int type) {
+  c->axes = axes;
+  memcpy(c->pads, pads, (size_t)axes * sizeof *pads);
+  memcpy(c->strides, strides, (size_t)axes * sizeof *pads);
+  memcpy(c->dilations, dilations, (size_t)axes * sizeof *pads);
+  return mode == CUDNN_CROSS_CORRELATION ? 0 : 2000;
+}
+static CudnnResult convolution_groups(CudnnConvolution c, int groups) {
+  c->groups = groups;
+  return 0;
+}
+static CudnnResult convolution_math(CudnnConvolution c, int math) {
+  c->math = fake_math = math;
+  return 0;
+}
+static CudnnResult activation_create(CudnnActivation *activation) {
+  *activation = make(sizeof **activation);
+  return 0;
+}
+static CudnnResult activation_destroy(CudnnActivation activation) { return drop(activation); }
+static CudnnResult activation_set(CudnnActivation activation, int mode, int nan, double coefficient) {
+  activation->mode = mode;
+  return 0;
+}
+static CudnnResult get_algorithms(CudnnHandle handle, CudnnTensor x, CudnnFilter w, CudnnConvolution c, CudnnTensor y,
+                                  int wanted, int *count, CudnnAlgoResult *results) {
+  results[0] = (CudnnAlgoResult){.algo = 6, .status = 3000};
+  results[1] = (CudnnAlgoResult){.algo = CUDNN_ALGO_PRECOMPUTED_GEMM, .determinism = 1, .memory = 64};
+  results[2] = (CudnnAlgoResult){.algo = 4, .determinism = 0};
+  results[3] = (CudnnAlgoResult){.algo = 0, .determinism = 1};
+  *count = 4;
+  return 0;
+}
+static CudnnResult get_workspace(CudnnHandle handle, CudnnTensor x, CudnnFilter w, CudnnConvolution c, CudnnTensor y, int algo,
+                                 size_t *size) {
+  *size = 64;
+  return 0;
+}
+
+static DType type_of(int type) {
+  return type == CUDNN_F32 ? DTYPE_F32 : type == CUDNN_F16 ? DTYPE_F16 : type == CUDNN_F64 ? DTYPE_F64 : DTYPE_BF16;
+}
+static int64_t offset_of(const int *strides, int rank, const int *index) {
+  int64_t offset = 0;
+  for (int i = 0; i < rank; i++) offset += (int64_t)strides[i] * index[i];
+  return offset;
+}
+static double get(int type, const void *data, int64_t at) {
+  return element_get_f(type_of(type), (const char *)data + at * (int64_t)dtype_size(type_of(type)));
+}
+static bool next_index(int rank, const int *dims, int *index) {
+  for (int i = rank - 1; i >= 0; i--) {
+    if (++index[i] < dims[i]) return true;
+    index[i] = 0;
+  }
+  return false;
+}
+static void filter_strides(const struct cudnnFilterStruct *w, int *strides) {
+  int stride = 1;
+  if (w->format == CUDNN_NHWC) strides[1] = 1, stride = w->dims[1];
+  for (int i = w->rank - 1; i >= 0; i--) {
+    if (w->format == CUDNN_NHWC && i == 1) continue;
+    strides[i] = stride;
+    stride *= w->dims[i];
+  }
+}
+
+static CudnnResult convolve(CudnnTensor xd, const void *x, CudnnFilter wd, const void *w, CudnnConvolution c, CudnnTensor zd,
+                            const void *z, CudnnTensor bd, const void *bias, bool relu, CudnnTensor yd, void *y) {
+  int w_strides[RANK], index[RANK] = {0}, rank = yd->rank, in_group = wd->dims[1], out_group = wd->dims[0] / c->groups;
+  filter_strides(wd, w_strides);
+  do {
+    double sum = 0;
+    int tap[RANK] = {0};
+    do {
+      int from[RANK] = {index[0], index[1] / out_group * in_group + tap[1]}, at[RANK] = {index[1], tap[1]};
+      bool inside = true;
+      for (int i = 0; i < c->axes; i++) {
+        from[2 + i] = index[2 + i] * c->strides[i] + tap[2 + i] * c->dilations[i] - c->pads[i];
+        at[2 + i] = tap[2 + i];
+        inside = inside && from[2 + i] >= 0 && from[2 + i] < xd->dims[2 + i];
+      }
+      if (inside)
+        sum += get(xd->type, x, offset_of(xd->strides, rank, from)) * get(wd->type, w, offset_of(w_strides, rank, at));
+    } while (next_index(rank - 1, wd->dims + 1, tap + 1));
+    int channel[RANK] = {0, index[1]};
+    int64_t place = offset_of(yd->strides, rank, index);
+    if (z) sum += get(zd->type, z, offset_of(zd->strides, rank, index));
+    if (bias) sum += get(bd->type, bias, offset_of(bd->strides, rank, channel));
+    if (relu) sum = fmax(sum, 0);
+    element_set_f(type_of(yd->type), (char *)y + place * (int64_t)dtype_size(type_of(yd->type)), sum);
+  } while (next_index(rank, yd->dims, index));
+  return 0;
+}
+
+static CudnnResult forward(CudnnHandle handle, const void *alpha, CudnnTensor xd, const void *x, CudnnFilter wd, const void *w,
+                           CudnnConvolution c, int algo, void *workspace, size_t bytes, const void *beta, CudnnTensor yd,
+                           void *y) {
+  return convolve(xd, x, wd, w, c, NULL, NULL, NULL, NULL, false, yd, y);
+}
+static CudnnResult forward_fused(CudnnHandle handle, const void *alpha, CudnnTensor xd, const void *x, CudnnFilter wd,
+                                 const void *w, CudnnConvolution c, int algo, void *workspace, size_t bytes, const void *alpha2,
+                                 CudnnTensor zd, const void *z, CudnnTensor bd, const void *bias, CudnnActivation activation,
+                                 CudnnTensor yd, void *y) {
+  if (activation->mode == CUDNN_IDENTITY && algo != CUDNN_ALGO_PRECOMPUTED_GEMM) return 3000;
+  fake_fused_calls++;
+  bool adds = *(const float *)alpha2 != 0;
+  return convolve(xd, x, wd, w, c, zd, adds ? z : NULL, bd, bias, activation->mode == CUDNN_RELU, yd, y);
+}
+
+static Cudnn fake_dnn = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                         .cudnnSetStream = set_stream,
+                         .cudnnCreateTensorDescriptor = tensor_create,
+                         .cudnnDestroyTensorDescriptor = tensor_destroy,
+                         .cudnnSetTensorNdDescriptor = tensor_set,
+                         .cudnnCreateFilterDescriptor = filter_create,
+                         .cudnnDestroyFilterDescriptor = filter_destroy,
+                         .cudnnSetFilterNdDescriptor = filter_set,
+                         .cudnnCreateConvolutionDescriptor = convolution_create,
+                         .cudnnDestroyConvolutionDescriptor = convolution_destroy,
+                         .cudnnSetConvolutionNdDescriptor = convolution_set,
+                         .cudnnSetConvolutionGroupCount = convolution_groups,
+                         .cudnnSetConvolutionMathType = convolution_math,
+                         .cudnnCreateActivationDescriptor = activation_create,
+                         .cudnnDestroyActivationDescriptor = activation_destroy,
+                         .cudnnSetActivationDescriptor = activation_set,
+                         .cudnnGetConvolutionForwardAlgorithm_v7 = get_algorithms,
+                         .cudnnGetConvolutionForwardWorkspaceSize = get_workspace,
+                         .cudnnConvolutionForward = forward,
+                         .cudnnConvolutionBiasActivationForward = forward_fused};
+
+extern const Tactic cudnn_conv_tactic;
+
+#define NHWC SITE_ORDER(0, 2, 3, 1)
+typedef struct Case {
+  DType dtype;
+  int rank;
+  int64_t x[RANK], w[RANK], strides[3], pads[6], dilations[3], group;
+  const uint8_t *order;  // of x and y; the weights come row-major
+  bool constant;         // the weights are known
+} Case;
+
+static SiteTest *case_site(const Case *c, const char *epilogue) {
+  SiteTest *test = site_test_new();
+  int64_t y[RANK] = {c->x[0], c->w[0]};
+  int axes = c->rank - 2;
+  for (int i = 0; i < axes; i++)
+    y[2 + i] =
+        (c->x[2 + i] + c->pads[i] + c->pads[axes + i] - (c->dilations[i] ? c->dilations[i] : 1) * (c->w[2 + i] - 1) - 1) /
+            c->strides[i] +
+        1;
+  site_input(test, c->dtype, c->rank, c->x, c->order);
+  site_input(test, c->dtype, c->rank, c->w, NULL);
+  if (c->constant) test->inputs[1].constant = &test->tensors[1];
+  if (epilogue) {
+    site_input(test, c->dtype, c->rank - 1, (int64_t[]){c->w[0], 1, 1, 1}, NULL);
+    site_input(test, c->dtype, c->rank, y, c->order);
+  }
+  site_node(test, &op_conv, 2);
+  node_set_ints(test->node, "strides", c->strides, axes);
+  node_set_ints(test->node, "pads", c->pads, 2 * axes);
+  if (c->dilations[0]) node_set_ints(test->node, "dilations", c->dilations, axes);
+  if (c->group) node_set_int(test->node, "group", c->group);
+  if (epilogue) site_epilogue(test, epilogue);
+  return test;
+}
+
+// Runs all candidates; with_epilogue: the expected output holds it. Returns the launches of the last candidate.
+static int run(const Case *c, const char *epilogue, bool with_epilogue) {
+  SiteTest *test = case_site(c, epilogue);
+  site_ready(test, c->order, with_epilogue);
+  Arena *arena = arena_new();
+  const CudaDriver *driver;
+  CudaContext *context;
+  fake_cuda_reset(0, 0);
+  cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &driver));
+  cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
+  context->cudnn = &fake_dnn;
+  fake_live = fake_fused_calls = 0;
+  int launches = site_run_calls(test, &cudnn_conv_tactic, context);
+  cr_assert_eq(fake_live, 0, "%d descriptors leaked", fake_live);
+  context->cudnn = NULL;
+  cuda_context_close(context);
+  cr_assert_eq(fake_cuda.live, 0);
+  arena_free(arena);
+  site_done(test);
+  return launches;
+}
+
+static const Case plain = {DTYPE_F32, 4, {2, 4, 6, 7}, {6, 4, 3, 2}, {1, 2}, {1, 0, 1, 0}, {0}, 0, NULL, true};
+
+Test(cuda_cudnn, layouts_axes_groups_and_dilations) {
+  Case cases[] = {plain,
+                  plain,
+                  plain,
+                  plain,
+                  plain,
+                  {DTYPE_F32, 3, {2, 3, 9}, {4, 3, 3}, {2}, {1, 1}, {2}, 0, NULL, false},
+                  {DTYPE_F32, 3, {2, 4, 9}, {4, 2, 3}, {2}, {1, 1}, {0}, 2, SITE_ORDER(0, 2, 1), true},
+                  {DTYPE_F32, 5, {1, 2, 4, 5, 3}, {3, 2, 2, 3, 1}, {1, 1, 2}, {0, 1, 0, 0, 1, 0}, {0}, 0, NULL, true},
+                  {DTYPE_F32, 5, {1, 2, 4, 5, 3}, {3, 2, 2, 3, 1}, {1, 1, 2}, {0}, {0}, 0, SITE_ORDER(0, 2, 3, 4, 1), true}};
+  cases[1].order = NHWC;
+  cases[2].order = NHWC, cases[2].dtype = DTYPE_F16;
+  cases[3].group = 2, cases[3].w[1] = 2;
+  cases[4].group = 4, cases[4].w[0] = 4, cases[4].w[1] = 1, cases[4].order = NHWC, cases[4].dtype = DTYPE_BF16;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) cr_assert_eq(run(&cases[i], NULL, true), 1, "case %zu", i);
+}
+
+Test(cuda_cudnn, f32_uses_tf32_only_where_asked) {
+  run(&plain, NULL, true);
+  cr_assert_eq(fake_math, CUDNN_MATH_FMA);
+}
+
+#define HEAD "{inputs 3; %0: f32 = input 0; %1: f32 = input 1; %2: f32 = input 2; "
+
+Test(cuda_cudnn, bias_addition_and_relu_are_fused) {
+  const char *texts[] = {HEAD "%3 = add %0 %1; %4 = relu %3; yield %4}",
+                         HEAD "%3 = add %0 %1; %4 = add %3 %2; %5 = relu %4; yield %5}",
+                         HEAD "%3 = add %0 %2; %4 = relu %3; yield %4}"};
+  Case nhwc = plain;
+  nhwc.order = NHWC;
+  for (size_t i = 0; i < COUNT_OF(texts); i++) {
+    // The candidates without fusion leave the epilogue to a kernel, which does not run here: the first candidate is looked at.
+    for (int k = 0; k < 2; k++) {
+      SiteTest *test = case_site(k ? &nhwc : &plain, texts[i]);
+      site_ready(test, k ? NHWC : NULL, true);
+      Arena *arena = arena_new();
+      const CudaDriver *driver;
+      CudaContext *context;
+      fake_cuda_reset(0, 0);
+      cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &driver));
+      cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
+      context->cudnn = &fake_dnn;
+      fake_live = fake_fused_calls = 0;
+      Tactic fused_only = cudnn_conv_tactic;
+      cr_assert_eq(site_run_first(test, &fused_only, context), 1);
+      cr_assert_eq(fake_fused_calls, 2, "a trial and a run");
+      cr_assert_eq(fake_live, 0);
+      context->cudnn = NULL;
+      cuda_context_close(context);
+      arena_free(arena);
+      site_done(test);
+    }
+  }
+}
+
+Test(cuda_cudnn, other_epilogues_are_a_kernel_of_their_own) {
+  cr_assert_eq(run(&plain, HEAD "%3 = mul %0 %1; yield %3}", false), 2);
+  cr_assert_eq(run(&plain, HEAD "%3 = add %0 %1; %4 = tanh %3; yield %4}", false), 2);
+}
+
+static bool takes(const Case *c, const uint8_t *y_order) {
+  SiteTest *test = case_site(c, NULL);
+  site_ready(test, y_order, true);
+  bool result = cudnn_conv_tactic.supports(&test->site);
+  site_done(test);
+  return result;
+}
+
+Test(cuda_cudnn, what_it_does_not_take) {
+  Case c = plain;
+  cr_assert(takes(&c, NULL));
+  cr_assert_not(takes(&c, NHWC), "x and y in different orders");
+  c.order = NHWC;
+  cr_assert(takes(&c, NHWC));
+  c.constant = false;
+  cr_assert_not(takes(&c, NHWC), "weights in the other order that are not known");
+  c = plain;
+  c.pads[2] = 2;
+  cr_assert_not(takes(&c, NULL), "asymmetric padding");
+}

@@ -2,6 +2,8 @@
 #include "kernels/tactic.h"
 
 extern const Tactic cublaslt_matmul_tactic, mma_matmul_tactic, simt_matmul_tactic;
+extern const Tactic cudnn_conv_tactic;
+extern const Tactic elementwise_tactic, rowwise_tactic;
 extern const Tactic concat_tactic, pad_tactic;
 extern const Tactic gather_tactic, gather_elements_tactic, gather_nd_tactic, scatter_elements_tactic, scatter_nd_tactic;
 
@@ -9,6 +11,9 @@ const Tactic *const cuda_tactics[] = {
     &cublaslt_matmul_tactic,
     &mma_matmul_tactic,
     &simt_matmul_tactic,
+    &cudnn_conv_tactic,
+    &elementwise_tactic,
+    &rowwise_tactic,
     &concat_tactic,
     &pad_tactic,
     &gather_tactic,

@@ -19,6 +19,12 @@ bool mma_dtype_supported(const Site *site, DType dtype) {
 
 const char *mma_instruction(DType dtype) { return dtype == DTYPE_F16 ? "MmaF16" : dtype == DTYPE_BF16 ? "MmaBf16" : "MmaTf32"; }
 
+void mma_emit_tile(Text *text, const Candidate *c) {
+  const int *config = c->config;
+  text_add(text, "  static constexpr int BM = %d, BN = %d, BK = %d, WM = %d, WN = %d, STAGES = %d;\n", config[MMA_BM],
+           config[MMA_BN], config[MMA_BK], config[MMA_WM], config[MMA_WN], config[MMA_STAGES]);
+}
+
 int mma_threads(const Candidate *c) {
   return c->config[MMA_BM] / c->config[MMA_WM] * (c->config[MMA_BN] / c->config[MMA_WN]) * 32;
 }
@@ -40,7 +46,7 @@ static double mma_rate(int sm, const MmaConfig *c) {
   return 1 / (1 / chip + 0.3 / feed);
 }
 
-int mma_candidates(const Site *site, const MmaProduct *p, bool keep_whole, Candidate *out, int limit) {
+int mma_candidates(const Site *site, const TiledProduct *p, Candidate *out, int limit) {
   CandidateList list = {.items = out, .limit = limit};
   int size = (int)dtype_size(p->dtype);
   for (size_t i = 0; i < COUNT_OF(configs); i++) {
@@ -54,12 +60,12 @@ int mma_candidates(const Site *site, const MmaProduct *p, bool keep_whole, Candi
     int registers = c->wm * c->wn / 32 + c->wm + c->wn + 48;
     TileCost cost = {
         c->bm, c->bn, c->bk_bytes / size, threads, shared, MIN(registers, 255), mma_rate(site->device->sm, c) * 2 / size};
-    int splits[10], count = split_choices(site->device, &cost, p->m, p->n, p->k, p->batch, splits, keep_whole ? 1 : 10);
+    int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
     for (int s = 0; s < count; s++) {
       Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s]}};
       snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%dx%d s%d splitk%d", c->bm, c->bn, c->bk_bytes / size, c->wm,
                c->wn, stages, splits[s]);
-      candidate_offer(&list, tile_microseconds(site->device, &cost, p->m, p->n, p->k, p->batch, splits[s], size), &candidate);
+      candidate_offer(&list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
     }
   }
   return list.count;

@@ -8,18 +8,34 @@
 #pragma once
 #include "kernels/common/output.cuh"
 
+// V fetched elements, widened, into a tile laid out [k][row].
+template <int V, bool K_FAST, int PITCH, class Acc, class T> DEVICE void simt_store(Acc *tile, int row, int k, const T *elements) {
+  Acc wide[V];
+#pragma unroll
+  for (int i = 0; i < V; i++) wide[i] = widen<Acc>(elements[i]);
+  if constexpr (K_FAST) {
+#pragma unroll
+    for (int i = 0; i < V; i++) tile[(k + i) * PITCH + row] = wide[i];
+  } else {
+    store_elements<V, V * (int)sizeof(Acc)>(tile + k * PITCH + row, wide);
+  }
+}
+
 // One operand: ROWS x BK pieces of a matrix with the given strides. Threads run along whichever axis is contiguous, V elements each.
 template <class T, class Acc, int ROWS, int BK, int THREADS, int V, bool K_FAST, long long ROW_STRIDE, long long K_STRIDE, int ROW_COUNT>
 struct SimtOperand {
   static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc);
   static constexpr int VECTORS = ROWS * BK / V;
   static constexpr int PASSES = (VECTORS + THREADS - 1) / THREADS;
+  const T *base;
+  int row0;
   T held[PASSES][V];
 
+  __device__ __forceinline__ SimtOperand(const T *matrix, int first_row) : base(matrix), row0(first_row) {}
   __device__ static int row_of(int index) { return K_FAST ? index / (BK / V) : index % (ROWS / V) * V; }
   __device__ static int k_of(int index) { return K_FAST ? index % (BK / V) * V : index / (ROWS / V); }
 
-  __device__ __forceinline__ void fetch(const T *base, int row0, int k0, int k_end) {
+  __device__ __forceinline__ void fetch(int k0, int k_end) {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
       int index = (int)threadIdx.x + pass * THREADS, row = row0 + row_of(index), k = k0 + k_of(index);
@@ -34,38 +50,32 @@ struct SimtOperand {
   __device__ __forceinline__ void store(Acc *tile) const {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
-      int index = (int)threadIdx.x + pass * THREADS, row = row_of(index), k = k_of(index);
-      if (VECTORS % THREADS == 0 || index < VECTORS) {
-        Acc wide[V];
-#pragma unroll
-        for (int i = 0; i < V; i++) wide[i] = widen<Acc>(held[pass][i]);
-        if constexpr (K_FAST) {
-#pragma unroll
-          for (int i = 0; i < V; i++) tile[(k + i) * PITCH + row] = wide[i];
-        } else {
-          store_elements<V, V * (int)sizeof(Acc)>(tile + k * PITCH + row, wide);
-        }
-      }
+      int index = (int)threadIdx.x + pass * THREADS;
+      if (VECTORS % THREADS == 0 || index < VECTORS) simt_store<V, K_FAST, PITCH>(tile, row_of(index), k_of(index), held[pass]);
     }
   }
 };
 
-// P: the problem and the tile (kernels/matmul/simt_matmul.c). a and b point at the batch's matrices.
-template <class P, class TA, class TB, class Acc, class Output>
-DEVICE void simt_matmul(const TA *__restrict__ a, const TB *__restrict__ b, unsigned tile, int k_begin, int k_end,
-                                            const Output &output) {
+// The part of an operand that a tile of a plain matrix needs.
+template <class P, class T, class Acc> using SimtMatrixA =
+    SimtOperand<T, Acc, P::BM, P::BK, P::BM / P::TM * (P::BN / P::TN), P::VA, P::A_K_FAST, P::A_M, P::A_K, P::M>;
+template <class P, class T, class Acc> using SimtMatrixB =
+    SimtOperand<T, Acc, P::BN, P::BK, P::BM / P::TM * (P::BN / P::TN), P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N>;
+
+template <class P> DEVICE int simt_tile_m(unsigned tile) { return (int)(tile / (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BM; }
+template <class P> DEVICE int simt_tile_n(unsigned tile) { return (int)(tile % (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BN; }
+
+// P: the problem and the tile (kernels/matmul/simt_matmul.c). The operands start at the tile's rows.
+template <class P, class Acc, class OperandA, class OperandB, class Output>
+DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, int k_begin, int k_end, const Output &output) {
   constexpr int BM = P::BM, BN = P::BN, BK = P::BK, TM = P::TM, TN = P::TN;
-  constexpr int THREADS = (BM / TM) * (BN / TN), LANES_N = 8, LANES_M = 4;
+  constexpr int LANES_N = 8, LANES_M = 4;
   constexpr int WARPS_N = BN / TN / LANES_N;
   static_assert(BM % (TM * LANES_M) == 0 && BN % (TN * LANES_N) == 0, "whole warps");
   constexpr int GM = TM < 4 ? TM : 4, GN = TN < 4 ? TN : 4;  // neighbouring rows and columns of a thread
-  typedef SimtOperand<TA, Acc, BM, BK, THREADS, P::VA, P::A_K_FAST, P::A_M, P::A_K, P::M> OperandA;
-  typedef SimtOperand<TB, Acc, BN, BK, THREADS, P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N> OperandB;
   alignas(16) __shared__ Acc shared_a[2][BK * OperandA::PITCH];
   alignas(16) __shared__ Acc shared_b[2][BK * OperandB::PITCH];
 
-  constexpr unsigned TILES_N = (P::N + BN - 1) / BN;
-  const int m0 = (int)(tile / TILES_N) * BM, n0 = (int)(tile % TILES_N) * BN;
   const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
   const int thread_m = (warp / WARPS_N * LANES_M + lane / LANES_N) * GM, thread_n = (warp % WARPS_N * LANES_N + lane % LANES_N) * GN;
   constexpr int STEP_M = BM / (TM / GM), STEP_N = BN / (TN / GN);
@@ -76,12 +86,10 @@ DEVICE void simt_matmul(const TA *__restrict__ a, const TB *__restrict__ b, unsi
 #pragma unroll
     for (int j = 0; j < TN; j++) sums[i][j] = Acc();
 
-  OperandA operand_a;
-  OperandB operand_b;
   int current = 0;
   if (k_begin < k_end) {
-    operand_a.fetch(a, m0, k_begin, k_end);
-    operand_b.fetch(b, n0, k_begin, k_end);
+    operand_a.fetch(k_begin, k_end);
+    operand_b.fetch(k_begin, k_end);
     operand_a.store(shared_a[0]);
     operand_b.store(shared_b[0]);
     __syncthreads();
@@ -89,8 +97,8 @@ DEVICE void simt_matmul(const TA *__restrict__ a, const TB *__restrict__ b, unsi
   for (int k0 = k_begin; k0 < k_end; k0 += BK) {
     const bool more = k0 + BK < k_end;
     if (more) {
-      operand_a.fetch(a, m0, k0 + BK, k_end);
-      operand_b.fetch(b, n0, k0 + BK, k_end);
+      operand_a.fetch(k0 + BK, k_end);
+      operand_b.fetch(k0 + BK, k_end);
     }
 #pragma unroll
     for (int k = 0; k < BK; k++) {

@@ -1,0 +1,40 @@
+// See simt_config.h.
+#include "kernels/common/simt_config.h"
+
+#include <stdio.h>
+
+// The last is the one every type can afford.
+enum { SIMT_TILES = 9 };
+const SimtTile simt_tiles[SIMT_TILES] = {{128, 128, 8, 8, 8}, {128, 64, 8, 8, 8}, {64, 128, 8, 8, 8},
+                                         {64, 64, 16, 8, 8},  {32, 64, 16, 4, 8}, {32, 32, 16, 4, 4},
+                                         {16, 128, 16, 4, 4}, {8, 128, 16, 2, 4}, {64, 64, 16, 4, 4}};
+
+int simt_threads(const SimtTile *t) { return t->bm / t->tm * (t->bn / t->tn); }
+
+int simt_candidates(const Site *site, const TiledProduct *p, DType accumulator, Candidate *out, int limit) {
+  CandidateList list = {.items = out, .limit = limit};
+  for (int i = accumulator == DTYPE_F32 ? 0 : SIMT_TILES - 1; i < SIMT_TILES; i++) {
+    const SimtTile *t = &simt_tiles[i];
+    TileCost cost = {t->bm,
+                     t->bn,
+                     t->bk,
+                     simt_threads(t),
+                     2 * t->bk * (t->bm + t->bn + 8) * 4,
+                     t->tm * t->tn + 60,
+                     128.0 * t->tm * t->tn / (t->tm * t->tn + 4.0 * (t->tm + t->tn))};
+    int splits[10], count = split_choices(site->device, &cost, p, splits, accumulator == DTYPE_F32 ? 10 : 1);
+    for (int s = 0; s < count; s++) {
+      Candidate candidate = {.config = {i, splits[s]}};
+      snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d t%dx%d splitk%d", t->bm, t->bn, t->bk, t->tm, t->tn, splits[s]);
+      candidate_offer(&list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
+    }
+  }
+  return list.count;
+}
+
+int simt_vector(int vector, bool k_fast, int64_t extent, int64_t k, const SimtTile *t, int rows) {
+  int most = MIN(4, MAX(1, rows * t->bk / simt_threads(t)));
+  vector = MAX(1, MIN(vector, most));
+  while ((k_fast ? k : extent) % vector || (k_fast ? t->bk : rows) % vector) vector /= 2;
+  return vector;
+}

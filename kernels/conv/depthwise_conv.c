@@ -1,0 +1,86 @@
+// The tactic for depthwise convolutions (depthwise_conv.cuh): one channel and one filter a group; f32, f16 and bf16, channels last or
+// first.
+#include <stdio.h>
+
+#include "kernels/conv/conv.h"
+#include "kernels/conv/conv_problem.h"
+
+enum { BLOCK = 128 };
+
+static bool describe(const Site *site, ConvProblem *p) {
+  const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1];
+  if (!conv_problem(site, p) || p->channels != 1 || p->filters != 1 || p->groups < 2 || w->dtype != x->dtype) return false;
+  return x->dtype == DTYPE_F32 || x->dtype == DTYPE_F16 || x->dtype == DTYPE_BF16;
+}
+
+static bool supports(const Site *site) {
+  ConvProblem p;
+  return describe(site, &p);
+}
+
+// config: output positions a thread makes along a row.
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  (void)cuda;
+  static const int widths[] = {4, 2, 8, 1};
+  ConvProblem p;
+  if (!describe(site, &p)) return 0;
+  int count = 0;
+  for (size_t i = 0; i < COUNT_OF(widths) && count < limit; i++) {
+    if (count && widths[i] > p.out[2]) continue;
+    out[count] = (Candidate){.config = {widths[i]}};
+    snprintf(out[count].name, sizeof out[count].name, "w%d", widths[i]);
+    count++;
+  }
+  return count;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  (void)cuda;
+  ConvProblem p;
+  if (!describe(site, &p)) FAIL(ERROR_UNSUPPORTED, "depthwise_conv does not take this convolution");
+  if (p.m == 0) return OK;
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  bool channels_last = p.x_channel == 1, packed = channels_last && site->inputs[1].constant;
+  int vector = channels_last ? desc_vector(x, x->rank, 1, 16) : 1, width = candidate->config[0];
+  while (p.groups % vector) vector /= 2;
+  const char *type = device_type(x->dtype);
+
+  // Channels last: rows are positions and columns channels. Channels first: columns are positions of one image row.
+  OutputWalk walk = {0};
+  if (channels_last) {
+    walk.row = p.output.row;
+    walk_add(&walk.column, 1, p.groups, 1);
+  } else {
+    walk_add(&walk.batch, 0, p.images, 1);
+    walk_add(&walk.batch, 1, p.groups, 1);
+    for (int axis = 2; axis < y->rank - 1; axis++) walk_add(&walk.row, axis, y->dims[axis], 1);
+    walk_add(&walk.column, y->rank - 1, p.out[2], 1);
+  }
+  int64_t threads = p.images * p.out[0] * p.out[1] * ceil_div(p.out[2], width) * (p.groups / vector);
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n");
+  conv_emit_geometry(&text, &p);
+  text_add(&text, "  static constexpr int TW = %d, V = %d, CHANNELS = %lld;\n", width, vector, (long long)p.groups);
+  text_add(&text, "  static constexpr bool CHANNELS_LAST = %d, PACKED = %d;\n", channels_last, packed);
+  text_add(&text, "  static constexpr i64 THREADS = %lldll, W_GROUP = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
+           (long long)threads, (long long)p.w_group, (long long)p.w_tap[0], (long long)p.w_tap[1], (long long)p.w_tap[2]);
+  TRY(output_emit(&text, site, &walk, DTYPE_F32));
+  text_add(&text, "#include \"kernels/conv/depthwise_conv.cuh\"\n");
+  text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) depthwise_conv_kernel(const %s *x, const %s *w, ", BLOCK,
+           type, type);
+  output_parameters(&text, site);
+  text_add(&text, ") {\n  depthwise_conv<Problem, %s>(x, w, ", type);
+  output_construct(&text, site);
+  text_add(&text, ");\n}\n");
+
+  unsigned grid[3] = {(unsigned)ceil_div(threads, BLOCK), 1, 1}, block[3] = {BLOCK, 1, 1};
+  Launch *launch = emit_kernel(out, text_get(&text), "depthwise_conv_kernel", grid, block);
+  launch->label = "depthwise_conv";
+  emit_buffer(out, launch, BUFFER_INPUT, 0);
+  if (packed) emit_buffer(out, launch, BUFFER_PACKED, conv_pack_depthwise(out, site, &p));
+  else emit_buffer(out, launch, BUFFER_INPUT, 1);
+  output_arguments(out, launch, site);
+  return OK;
+}
+
+const Tactic depthwise_conv_tactic = {"depthwise_conv", &op_conv, false, supports, candidates, emit};

@@ -1,0 +1,107 @@
+// The general tactic for convolutions and transposed convolutions (simt_conv.cuh): every element type and layout. K runs in the order in
+// which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise are repacked.
+#include "kernels/common/simt_config.h"
+#include "kernels/conv/conv.h"
+#include "kernels/conv/conv_problem.h"
+
+static bool supports(const Site *site) {
+  ConvProblem p;
+  return conv_problem(site, &p);
+}
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  (void)cuda;
+  ConvProblem p;
+  if (!conv_problem(site, &p)) return 0;
+  TiledProduct product = {p.m, p.filters, p.k, p.groups, site->inputs[0].dtype};
+  return simt_candidates(site, &product, p.accumulator, out, limit);
+}
+
+typedef struct FilterLayout {
+  bool flat, channels_fast, pack;
+  int64_t pitch;  // elements from one filter to the next
+} FilterLayout;
+
+// Whether a filter's K elements lie one after the other, channels or taps fastest.
+static bool filters_flat(const ConvProblem *p, bool channels_fast) {
+  int64_t next = channels_fast ? p->channels : 1;
+  for (int i = 2; i >= 0; i--) {
+    if (p->kernel[i] > 1 && p->w_tap[i] != next) return false;
+    next *= p->kernel[i];
+  }
+  return p->channels == 1 || p->w_channel == (channels_fast ? 1 : p->taps);
+}
+
+static FilterLayout filter_layout(const Site *site, const ConvProblem *p) {
+  bool constant = site->inputs[1].constant != NULL, vectors = conv_x_copy(site, p) > (int)dtype_size(site->inputs[0].dtype);
+  if (filters_flat(p, true)) return (FilterLayout){true, true, false, p->w_filter};
+  if (filters_flat(p, false) && !(vectors && constant)) return (FilterLayout){true, false, false, p->w_filter};
+  if (constant) return (FilterLayout){true, true, true, p->k};
+  return (FilterLayout){false, true, false, 0};
+}
+
+typedef struct Binding {
+  int packed;
+} Binding;
+static void bind(Emission *emission, Launch *launch, const void *context) {
+  const Binding *binding = context;
+  emit_buffer(emission, launch, BUFFER_INPUT, 0);
+  if (binding->packed >= 0) emit_buffer(emission, launch, BUFFER_PACKED, binding->packed);
+  else emit_buffer(emission, launch, BUFFER_INPUT, 1);
+}
+
+// Elements of a flat filter that may be read at once.
+static int filter_vector(const Site *site, const ConvProblem *p, const FilterLayout *layout, const SimtTile *t) {
+  int vector = 16 / (int)dtype_size(site->inputs[1].dtype);
+  int64_t offset = layout->pack ? 0 : site->inputs[1].offset, group = layout->pack ? p->filters * layout->pitch : p->w_group;
+  while (vector > 1 && (layout->pitch % vector || offset % vector || group % vector)) vector /= 2;
+  return simt_vector(vector, true, p->filters, p->k, t, t->bn);
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  (void)cuda;
+  ConvProblem p;
+  if (!conv_problem(site, &p)) FAIL(ERROR_UNSUPPORTED, "simt_conv does not take this convolution");
+  if (p.m * p.filters * p.groups == 0) return OK;
+  const SimtTile *t = &simt_tiles[candidate->config[0]];
+  FilterLayout layout = filter_layout(site, &p);
+  int size = (int)dtype_size(site->inputs[0].dtype);
+  int va = layout.channels_fast ? simt_vector(conv_x_copy(site, &p) / size, true, p.m, p.channels, t, t->bm) : 1;
+  int vb = layout.flat ? filter_vector(site, &p, &layout, t) : 1;
+  Binding binding = {.packed = -1};
+  if (layout.pack) binding.packed = conv_pack_filters(out, site, &p, 1, &layout.pitch);
+  const char *x = device_type(site->inputs[0].dtype), *w = device_type(site->inputs[1].dtype);
+
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n  typedef %s Offset;\n",
+           conv_offsets_fit(site, &p) ? "int" : "i64");
+  conv_emit_geometry(&text, &p);
+  text_add(&text, "  static constexpr int BM = %d, BN = %d, BK = %d, TM = %d, TN = %d, VA = %d, VB = %d;\n", t->bm, t->bn,
+           t->bk, t->tm, t->tn, va, vb);
+  text_add(&text, "  static constexpr bool C_FAST = %d, FLAT_FILTERS = %d;\n", layout.channels_fast, layout.flat);
+  text_add(
+      &text,
+      "  static constexpr i64 B_N = %lldll, W_FILTER = %lldll, W_C = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
+      (long long)layout.pitch, (long long)p.w_filter, (long long)p.w_channel, (long long)p.w_tap[0], (long long)p.w_tap[1],
+      (long long)p.w_tap[2]);
+  int64_t w_group = layout.pack ? p.filters * layout.pitch : p.w_group;
+  const char *body = arena_printf(
+      out->arena,
+      "  simt_conv<Problem, %s, %s, %s>(x + (i64)batch * %lldll, w + (i64)batch * %lldll, tile, k_begin, k_end, output);\n", x,
+      w, device_type(p.accumulator), (long long)(p.channels * p.x_channel), (long long)w_group);
+  TiledKernel kernel = {.name = "simt_conv",
+                        .operands = arena_printf(out->arena, "const %s *x, const %s *w", x, w),
+                        .body = body,
+                        .output = &p.output,
+                        .accumulator = p.accumulator,
+                        .threads = simt_threads(t),
+                        .bm = t->bm,
+                        .bn = t->bn,
+                        .bk = t->bk,
+                        .splits = candidate->config[1],
+                        .k = p.k};
+  return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
+}
+
+const Tactic simt_conv_tactic = {"simt_conv", &op_conv, true, supports, candidates, emit};
+const Tactic simt_conv_transpose_tactic = {"simt_conv", &op_conv_transpose, true, supports, candidates, emit};

@@ -1,6 +1,7 @@
-// What every operator's reference shares: finding operators and making outputs.
+// What every operator's reference shares: finding operators, making outputs, and applying an epilogue.
 #include "kernels/op.h"
 #include <string.h>
+#include "kernels/elementwise/domain.h"
 
 const OpDef *op_find(const OpDef *const *ops, const char *name) {
   for (; *ops; ops++)
@@ -15,4 +16,44 @@ Status reference_output(Reference *reference, int index, DType dtype, int rank, 
   for (int i = 0; fits && i < rank; i++) fits = tensor->dims[i] == dims[i];
   if (fits) return OK;
   return tensor_new(reference->arena, dtype, rank, dims, tensor);
+}
+
+// Input 0 of the epilogue is the anchor's result, input k node input epilogue_first + k - 1.
+static Status run_epilogue(Reference *reference, const Tensor *result) {
+  const Node *node = reference->node;
+  const Program *program = node->epilogue;
+  int input_count = program->input_count;
+  const Tensor **inputs = arena_array(reference->arena, const Tensor *, (size_t)input_count + 1);
+  inputs[0] = result;
+  for (int k = 1; k < input_count; k++) {
+    int index = node->epilogue_first + k - 1;
+    inputs[k] = index < node->input_count ? reference->inputs[index] : NULL;
+    if (!inputs[k]) FAIL(ERROR_INVALID_MODEL, "the epilogue reads input %d, which is missing", index);
+    const Tensor *extra = inputs[k];
+    bool fits = extra->rank <= result->rank;
+    for (int i = 0; fits && i < extra->rank; i++) {
+      int64_t size = result->dims[i + result->rank - extra->rank];
+      fits = extra->dims[i] == size || extra->dims[i] == 1;
+    }
+    if (!fits) FAIL(ERROR_INVALID_MODEL, "input %d of the epilogue does not broadcast to the result", index);
+  }
+  Tensor *out;
+  DType dtype = program->code[program->outputs[0]].dtype;
+  static const bool reduced[MAX_RANK];
+  TRY(reference_output(reference, 0, dtype, result->rank, result->dims, &out));
+  return domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, out);
+}
+
+Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs) {
+  Reference reference = {.node = node, .arena = arena, .inputs = inputs, .outputs = outputs};
+  const char *name = node->output_count ? node->outputs[0]->name : "";
+  if (!node->op->reference) FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) has no reference", name, node->op->name);
+  if (!node->epilogue) return status_context(node->op->reference(&reference), "node '%s' (%s)", name, node->op->name);
+  // The anchor's own result is not an output: its type may differ from the epilogue's.
+  Tensor result = {0};
+  Reference anchor = reference;
+  anchor.outputs = &result;
+  Status status = node->op->reference(&anchor);
+  if (!status) status = run_epilogue(&reference, &result);
+  return status_context(status, "node '%s' (%s)", name, node->op->name);
 }

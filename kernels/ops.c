@@ -2,6 +2,7 @@
 #include "kernels/control/control.h"
 #include "kernels/conv/conv.h"
 #include "kernels/deferred.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/fft/fft.h"
 #include "kernels/gather/gather.h"
 #include "kernels/linear/linear.h"
@@ -12,11 +13,15 @@
 #include "kernels/random/random.h"
 #include "kernels/recurrent/recurrent.h"
 #include "kernels/resize/resize.h"
+#include "kernels/rowwise/rowwise.h"
 #include "kernels/scan/scan.h"
 #include "kernels/sort/sort.h"
 #include "kernels/view/view.h"
 
 const OpDef *const core_ops[] = {
+    // scalar programs
+    &op_elementwise,
+    &op_rowwise,
     // view
     &op_dims,
     &op_transpose,

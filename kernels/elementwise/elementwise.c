@@ -1,0 +1,22 @@
+// The elementwise operator. All of its substance is in the domain and in the program.
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/domain.h"
+
+const OpDef op_elementwise = {
+    .name = "elementwise",
+    .help = "a scalar program at every point of the inputs' broadcast shape",
+    .max_inputs = -1,
+    .min_outputs = 1,
+    .max_outputs = -1,
+    .attributes = (const AttributeSpec[]){{"program", ATTR_PROGRAM, true}, {"dims", ATTR_DIMS, false}, {0}},
+    .infer = domain_infer,
+    .reference = domain_reference,
+};
+
+const CpuTactic elementwise_cpu = {
+    .name = "strips",
+    .op = &op_elementwise,
+    .supports = domain_cpu_supports,
+    .prepare = domain_cpu_prepare,
+    .run = domain_cpu_run,
+};

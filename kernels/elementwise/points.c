@@ -49,14 +49,11 @@ static bool is_small(const TensorDesc *desc) {
   return span < 2147483647.0;
 }
 
-void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector) {
+// i0, i1 ... from `point`, of `items` points.
+static void add_coordinates(Text *text, const TensorDesc *domain, int64_t items, int vector) {
   int order[MAX_RANK], inner_axis = points_inner_axis(domain);
-  int64_t inner = 1, items = desc_count(domain) / vector;
-  const char *type = items < INT32_MAX ? "u32" : "u64", *suffix = items < INT32_MAX ? "u" : "ull";
-  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", POINT_THREADS, entry);
-  site_parameters(text, site);
-  text_add(text, "%s) {\n  const %s point = (%s)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lld%s) return;\n", more, type,
-           type, POINT_THREADS, (long long)items, suffix);
+  int64_t inner = 1;
+  const char *suffix = items < INT32_MAX ? "u" : "ull";
   memory_order(domain, order);
   for (int k = domain->rank - 1; k >= 0; k--) {
     int axis = order[k];
@@ -73,6 +70,36 @@ void points_open(Text *text, const Site *site, const char *entry, const char *mo
     text_add(text, ";\n");
     inner *= extent;
   }
+}
+
+static void add_opening(Text *text, const Site *site, const char *entry, const char *more, int threads) {
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
+  site_parameters(text, site);
+  text_add(text, "%s) {\n", more);
+}
+
+void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector) {
+  int64_t items = desc_count(domain) / vector;
+  const char *type = items < INT32_MAX ? "u32" : "u64", *suffix = items < INT32_MAX ? "u" : "ull";
+  add_opening(text, site, entry, more, POINT_THREADS);
+  text_add(text, "  const %s point = (%s)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lld%s) return;\n", type, type,
+           POINT_THREADS, (long long)items, suffix);
+  add_coordinates(text, domain, items, vector);
+}
+
+void points_open_blocks(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain,
+                        int threads) {
+  add_opening(text, site, entry, more, threads);
+  text_add(text, "  const u32 point = blockIdx.x;\n");
+  add_coordinates(text, domain, desc_count(domain), 1);
+}
+
+Launch *points_launch_blocks(Emission *emission, const Site *site, const char *source, const char *entry,
+                             const TensorDesc *domain, int threads) {
+  unsigned grid[3] = {(unsigned)desc_count(domain), 1, 1}, block[3] = {(unsigned)threads, 1, 1};
+  Launch *launch = emit_kernel(emission, source, entry, grid, block);
+  site_arguments(emission, launch, site);
+  return launch;
 }
 
 Launch *points_launch(Emission *emission, const Site *site, const char *source, const char *entry, const TensorDesc *domain,

@@ -17,6 +17,11 @@ void points_open(Text *text, const Site *site, const char *entry, const char *mo
 // Adds the launch of a kernel opened so; more arguments may follow.
 Launch *points_launch(Emission *emission, const Site *site, const char *source, const char *entry, const TensorDesc *domain,
                       int vector);
+// The same with a block of `threads` for each point: i0, i1 ... are those of the block.
+void points_open_blocks(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain,
+                        int threads);
+Launch *points_launch_blocks(Emission *emission, const Site *site, const char *source, const char *entry,
+                             const TensorDesc *domain, int threads);
 int points_inner_axis(const TensorDesc *domain);  // innermost in memory, of the axes longer than 1; -1: none
 
 // The offset, in elements, of the element whose coordinate along axis i is names[i] (NULL: i0, i1 ...). Axes of size 1 need no name.

@@ -1,0 +1,166 @@
+// topk. A row goes through shared memory: all of it where it fits, else in pieces, each sorted together with the best k so far (k up
+// to half of the room). Rows too long for that with a large k are sorted in the workspace by a bitonic network whose short
+// distances run in shared memory.
+// Traffic: the input once. Limit on the chip: the sorting network, in shared memory.
+#include "base/checked.h"
+#include "kernels/elementwise/points.h"
+#include "kernels/sort/sort.h"
+
+enum { SLOT_BYTES = 32768, SORT_THREADS = 512 };
+
+typedef struct TopK {
+  const Site *site;
+  const TensorDesc *x, *y;
+  int axis;
+  int64_t n, k, rows;
+  int room;  // slots in shared memory
+  bool wide, largest;
+  TensorDesc lines;  // one point a row
+} TopK;
+
+static bool supports(const Site *site) {
+  DTypeKind kind = dtype_kind(site->inputs[0].dtype);
+  return kind != KIND_STRING && kind != KIND_COMPLEX && site->inputs[0].dims[node_int(site->node, "axis", 0)] < INT32_MAX;
+}
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "bitonic"};
+  return 1;
+}
+
+static TopK read_topk(const Site *site) {
+  TopK t = {.site = site, .x = &site->inputs[0], .y = &site->outputs[0], .axis = (int)node_int(site->node, "axis", 0)};
+  DType dtype = t.x->dtype;
+  t.n = t.x->dims[t.axis];
+  t.k = t.y->dims[t.axis];
+  t.wide = dtype_bits(dtype) > 32;
+  t.largest = node_int(site->node, "largest", 1) != 0;
+  t.room = SLOT_BYTES / (t.wide ? 16 : 8);
+  while (t.room / 2 >= t.n && t.room > 2) t.room /= 2;
+  t.lines = *t.x;
+  t.lines.dims[t.axis] = 1;
+  t.rows = desc_count(&t.lines);
+  return t;
+}
+
+static void add_types(Text *text, const TopK *t) {
+  text_add(text, "#include \"kernels/sort/sort.cuh\"\n");
+  text_add(text, "typedef %s Slot;\ntypedef Element_%s E;\n", t->wide ? "WideSlot" : "NarrowSlot", dtype_name(t->x->dtype));
+  text_add(text,
+           "DEVICE Slot slot_of(const E::Stored *row, i64 i) {\n  return Slot::make(sort_key<%s>(E::get(row[i * (%lldll)])), "
+           "(u32)i);\n}\n",
+           t->largest ? "true" : "false", (long long)t->x->strides[t->axis]);
+}
+
+// Sets `row` to the input's first element of the row at i0, i1 ..., and defines how result r is stored.
+static void add_row(Text *text, const TopK *t) {
+  const char *names[MAX_RANK] = {0};
+  names[t->axis] = "0";
+  text_add(text, "  const E::Stored *row = x0 + (%s);\n", desc_offset(text->arena, t->x, names));
+}
+static void add_store(Text *text, const TopK *t, const char *slot) {
+  const char *names[MAX_RANK] = {0};
+  names[t->axis] = "r";
+  text_add(text, "    const u32 place = (%s).place();\n    y0[%s] = row[(i64)place * (%lldll)];\n", slot,
+           desc_offset(text->arena, t->y, names), (long long)t->x->strides[t->axis]);
+  if (t->site->node->output_count > 1)
+    text_add(text, "    y1[%s] = place;\n", desc_offset(text->arena, &t->site->outputs[1], names));
+}
+
+static int threads_of(const TopK *t) { return MAX(MIN(SORT_THREADS, t->room / 2), 32); }
+
+static Status emit_shared(const TopK *t, Emission *out) {
+  int threads = threads_of(t);
+  Text text = text_new(out->arena);
+  add_types(&text, t);
+  points_open_blocks(&text, t->site, "topk", "", &t->lines, threads);
+  add_row(&text, t);
+  text_add(&text, "  constexpr int ROOM = %d, THREADS = %d;\n  __shared__ Slot slots[ROOM];\n", t->room, threads);
+  text_add(&text, "  for (int i = threadIdx.x; i < ROOM; i += THREADS) slots[i] = i < %lld ? slot_of(row, i) : Slot::last();\n",
+           (long long)t->n);
+  text_add(&text, "  sort_shared<Slot, ROOM, THREADS>(slots);\n");
+  if (t->n > t->room) {
+    // The best k stay in front; the rest of the room takes the next piece.
+    text_add(&text, "  for (i64 done = ROOM; done < %lldll; done += ROOM - %lld) {\n", (long long)t->n, (long long)t->k);
+    text_add(&text,
+             "    for (int i = %lld + threadIdx.x; i < ROOM; i += THREADS) {\n      const i64 at = done + i - %lld;\n"
+             "      slots[i] = at < %lldll ? slot_of(row, at) : Slot::last();\n    }\n",
+             (long long)t->k, (long long)t->k, (long long)t->n);
+    text_add(&text, "    sort_shared<Slot, ROOM, THREADS>(slots);\n  }\n");
+  }
+  text_add(&text, "  for (int r = threadIdx.x; r < %lld; r += THREADS) {\n", (long long)t->k);
+  add_store(&text, t, "slots[r]");
+  text_add(&text, "  }\n}\n");
+  points_launch_blocks(out, t->site, text_get(&text), "topk", &t->lines, threads);
+  return OK;
+}
+
+// --- Rows sorted in the workspace
+
+static Status emit_global(const TopK *t, Emission *out) {
+  int64_t length = 1;
+  while (length < t->n) length *= 2;
+  size_t bytes, row_bytes = (size_t)length * (t->wide ? 16 : 8);
+  if (!checked_mul(row_bytes, (size_t)t->rows, &bytes)) FAIL(ERROR_OUT_OF_MEMORY, "sorting %lld rows", (long long)t->rows);
+  out->workspace_bytes = MAX(out->workspace_bytes, bytes);
+  Arena *arena = out->arena;
+  int room = t->room;
+  int64_t pairs = length / 2, points = pairs * t->rows;
+  Text text = text_new(arena);
+  add_types(&text, t);
+  points_open_blocks(&text, t->site, "sort_load", ", Slot *slots", &t->lines, SORT_THREADS);
+  add_row(&text, t);
+  text_add(&text,
+           "  for (i64 i = threadIdx.x; i < %lldll; i += %d)\n    slots[point * %lldll + i] = i < %lldll ? slot_of(row, i) : "
+           "Slot::last();\n}\n",
+           (long long)length, SORT_THREADS, (long long)length, (long long)t->n);
+  // All sizes up to what fits; or, for one size, all strides that fit.
+  text_add(&text,
+           "extern \"C\" __global__ void sort_near(Slot *slots, i64 first_size, i64 last_size) {\n  constexpr int ROOM = %d;\n "
+           " __shared__ Slot part[ROOM];\n"
+           "  Slot *from = slots + (i64)blockIdx.x * ROOM;\n  const i64 base = (i64)blockIdx.x * ROOM %% %lldll;\n"
+           "  for (int i = threadIdx.x; i < ROOM; i += %d) part[i] = from[i];\n"
+           "  for (i64 size = first_size; size <= last_size; size *= 2)\n"
+           "    for (int stride = size < ROOM ? (int)size / 2 : ROOM / 2; stride > 0; stride /= 2) {\n      __syncthreads();\n"
+           "      for (int pair = threadIdx.x; pair < ROOM / 2; pair += %d) sort_pair(part, base, pair, size, stride);\n    }\n"
+           "  __syncthreads();\n  for (int i = threadIdx.x; i < ROOM; i += %d) from[i] = part[i];\n}\n",
+           room, (long long)length, SORT_THREADS, SORT_THREADS, SORT_THREADS);
+  text_add(
+      &text,
+      "extern \"C\" __global__ void sort_far(Slot *slots, i64 size, i64 stride) {\n  const i64 point = (i64)blockIdx.x * %d + "
+      "threadIdx.x;\n"
+      "  if (point >= %lldll) return;\n  sort_pair(slots + point / %lldll * %lldll, 0, point %% %lldll, size, stride);\n}\n",
+      SORT_THREADS, (long long)points, (long long)pairs, (long long)length, (long long)pairs);
+  points_open_blocks(&text, t->site, "sort_store", ", const Slot *slots", &t->lines, SORT_THREADS);
+  add_row(&text, t);
+  text_add(&text, "  for (i64 r = threadIdx.x; r < %lldll; r += %d) {\n", (long long)t->k, SORT_THREADS);
+  add_store(&text, t, arena_printf(arena, "slots[point * %lldll + r]", (long long)length));
+  text_add(&text, "  }\n}\n");
+
+  const char *source = text_get(&text);
+  unsigned block[3] = {SORT_THREADS, 1, 1}, near_grid[3] = {(unsigned)(length * t->rows / room), 1, 1};
+  unsigned far_grid[3] = {(unsigned)ceil_div(points, SORT_THREADS), 1, 1};
+  emit_workspace(out, points_launch_blocks(out, t->site, source, "sort_load", &t->lines, SORT_THREADS), 0);
+  for (int64_t size = room; size <= length; size *= 2) {
+    for (int64_t stride = size / 2; stride >= room; stride /= 2) {
+      Launch *far_pass = emit_kernel(out, source, "sort_far", far_grid, block);
+      emit_workspace(out, far_pass, 0);
+      emit_i64(out, far_pass, size);
+      emit_i64(out, far_pass, stride);
+    }
+    Launch *near_pass = emit_kernel(out, source, "sort_near", near_grid, block);
+    emit_workspace(out, near_pass, 0);
+    emit_i64(out, near_pass, size == room ? 2 : size);
+    emit_i64(out, near_pass, size);
+  }
+  emit_workspace(out, points_launch_blocks(out, t->site, source, "sort_store", &t->lines, SORT_THREADS), 0);
+  return OK;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  TopK t = read_topk(site);
+  if (desc_count(t.y) == 0) return OK;
+  return t.n <= t.room || t.k <= t.room / 2 ? emit_shared(&t, out) : emit_global(&t, out);
+}
+
+const Tactic topk_tactic = {"topk", &op_topk, true, supports, candidates, emit};

@@ -119,9 +119,20 @@ void node_move_before(Node *node, Node *at) {
   link_node(node, at);
 }
 
+// An epilogue decides the type of what is stored: its program's, or the other float type that the output was given before.
+static void type_epilogue(Node *node, DType before) {
+  const Program *program = node->epilogue;
+  if (program->output_count != 1) return;
+  DType result = program->code[program->outputs[0]].dtype;
+  bool converts = before < DTYPE_COUNT && dtype_is_float(before) && dtype_is_float(result);
+  node->outputs[0]->dtype = converts ? before : result;
+}
+
 Status node_infer(Node *node) {
   if (!node->op->infer) return OK;
+  DType before = node->output_count ? node->outputs[0]->dtype : DTYPE_COUNT;
   Status status = node->op->infer(node);
+  if (!status && node->epilogue) type_epilogue(node, before);
   return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
 }
 

@@ -17,10 +17,7 @@ Node *node_start(Builder *b, const char *op, int input_count, Value *const *inpu
   return graph_add(b->graph, b->at, def, input_count, inputs, output_count);
 }
 
-Value *node_done(Builder *b, Node *node) {
-  if (!b->status) b->status = node_infer(node);
-  return b->status ? NULL : node->outputs[0];
-}
+Value *node_done(Builder *b, Node *node) { return b->status ? NULL : build_finish(b, node); }
 
 Status normalise_axis(const Translation *t, int64_t axis, int rank, int *out) {
   if (axis < -rank || axis >= rank)

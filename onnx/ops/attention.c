@@ -194,8 +194,46 @@ static Status rotary_embedding(Translation *t) {
   return translate_end(t, &b);
 }
 
+// Runs one of the operator's graphs on the scores, if it is there.
+static Value *modified(Translation *t, Builder *b, const char *name, Value *x) {
+  Graph *graph = node_graph(t->attributes, name);
+  if (!graph || b->status || !x) return x;
+  Value **arguments = arena_array(t->graph->arena, Value *, (size_t)t->input_count + 1), *result = NULL;
+  arguments[0] = x;
+  for (int i = 3; i < t->input_count; i++) arguments[i - 2] = t->inputs[i];  // captures
+  if (graph->output_count != 1 || graph->input_count != t->input_count - 2)
+    b->status =
+        status_make(ERROR_INVALID_MODEL, "%s has %d inputs and %d outputs", name, graph->input_count, graph->output_count);
+  else b->status = translate_inline(t, graph, arguments, &result);
+  return result;
+}
+
+static Status flex_attention(Translation *t) {
+  Builder b = translate_begin(t);
+  Value *q = t->inputs[0], *k = t->inputs[1], *v = t->inputs[2];
+  if (q->rank != 4 || k->rank != 4 || v->rank != 4) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs must have rank 4");
+  if (!dim_is_static(q->dims[3])) {
+    t->deferred = true;
+    return OK;
+  }
+  DType dtype;
+  TRY(dtype_attribute(t, "softmax_precision", compute_dtype(q->dtype), &dtype));
+  Dim rows = dim_mul(t->graph->dims, dims_quotient(t->graph->dims, &q->dims[1], 1, &k->dims[1], 1), q->dims[2]);
+  double scale = node_float(t->attributes, "scale", q->dims[3] > 0 ? 1 / sqrt((double)q->dims[3]) : 1);
+  Value *x = build_matmul(&b, group_rows(&b, q, k->dims[1], rows), build_swap(&b, k, 2, 3));
+  x = build_scale(&b, build_cast(&b, x, dtype), scale);
+  x = build_reshape(&b, x, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], k->dims[2]});
+  x = modified(t, &b, "score_mod", x);
+  x = modified(t, &b, "prob_mod", build_softmax(&b, x, 3));
+  x = build_matmul(&b, group_rows(&b, x, k->dims[1], rows), build_cast(&b, v, dtype));
+  x = build_reshape(&b, x, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], v->dims[3]});
+  t->outputs[0] = build_cast(&b, x, v->dtype);
+  return translate_end(t, &b);
+}
+
 const OnnxOp onnx_attention_ops[] = {
     {"", "Attention", 23, 0, 3, 7, 1, 4, attention},
     {"", "RotaryEmbedding", 23, 0, 3, 4, 1, 1, rotary_embedding},
+    {"ai.onnx.preview", "FlexAttention", 1, 0, 3, -1, 1, 1, flex_attention},
     {0},
 };

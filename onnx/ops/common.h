@@ -59,3 +59,7 @@ Value *build_scale(Builder *b, Value *x, double factor);
 Value *build_swap(Builder *b, Value *x, int i, int j);  // transposes two axes
 Value *build_softmax(Builder *b, Value *x, int axis);
 Value *build_product(Builder *b, Value *x, Value *y);  // numpy's matmul, with its rules for operands of rank 1
+
+// Copies the nodes of a graph in front of t->at. `arguments` stand for its inputs; symbols of the inputs' dims become the
+// arguments' dims. results: one for each of the graph's outputs.
+MUST_CHECK Status translate_inline(Translation *t, Graph *body, Value *const *arguments, Value **results);

@@ -12,26 +12,6 @@ static Status get_graph(const Translation *t, const char *name, Graph **out) {
   return OK;
 }
 
-static Value *value_in(Graph *graph, Value **map, Value *value) {
-  if (!value) return NULL;
-  if (!map[value->id] && value->constant) map[value->id] = graph_add_constant(graph, value->name, value->constant);
-  return map[value->id];
-}
-
-// Copies the nodes of `branch` in front of t->at; `arguments` stand for its inputs.
-static Status inline_graph(Translation *t, Graph *branch, Value *const *arguments, Value **results) {
-  Value **map = arena_array(t->graph->arena, Value *, (size_t)branch->next_value_id + 1);
-  for (int i = 0; i < branch->input_count; i++) map[branch->inputs[i]->id] = arguments[i];
-  FOR_NODES(node, branch) {
-    for (int i = 0; i < node->input_count; i++) value_in(t->graph, map, node->inputs[i]);
-    Node *copy = node_copy(t->graph, node, map);
-    if (t->at) node_move_before(copy, t->at);
-    for (int i = 0; i < node->output_count; i++) map[node->outputs[i]->id] = copy->outputs[i];
-  }
-  for (int i = 0; i < branch->output_count; i++) results[i] = value_in(t->graph, map, branch->outputs[i]);
-  return OK;
-}
-
 static Status if_op(Translation *t) {
   Builder b = translate_begin(t);
   Graph *branches[2];
@@ -45,7 +25,7 @@ static Status if_op(Translation *t) {
   if (translate_ints(t, 0, &condition, &count) && count == 1) {
     Graph *taken = branches[*condition != 0];
     Value **results = arena_array(t->graph->arena, Value *, (size_t)taken->output_count + 1);
-    TRY(inline_graph(t, taken, t->inputs + 1, results));
+    TRY(translate_inline(t, taken, t->inputs + 1, results));
     for (int i = 0; i < t->output_count; i++) t->outputs[i] = results[i];
     return OK;
   }

@@ -51,7 +51,8 @@ static void bind_dims(Evaluation *e, int rank, const Dim *dims, const Tensor *te
 
 static Status bind_input(Evaluation *e, const Value *input, const Tensor *tensor) {
   if (input->dtype != DTYPE_COUNT && input->dtype != tensor->dtype)
-    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, expected %s", input->name, dtype_name(tensor->dtype), dtype_name(input->dtype));
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, expected %s", input->name, dtype_name(tensor->dtype),
+         dtype_name(input->dtype));
   if (input->rank >= 0 && input->rank != tensor->rank)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has rank %d, expected %d", input->name, tensor->rank, input->rank);
   bind_dims(e, input->rank, input->dims, tensor);
@@ -158,7 +159,8 @@ static Status translate_now(Evaluation *e, Node *node, Node **next) {
 // --- control flow
 
 static Status run_if(Evaluation *e, const Node *node, const Tensor **inputs, Tensor *outputs) {
-  if (tensor_count(inputs[0]) != 1) FAIL(ERROR_INVALID_MODEL, "its condition has %lld elements", (long long)tensor_count(inputs[0]));
+  if (tensor_count(inputs[0]) != 1)
+    FAIL(ERROR_INVALID_MODEL, "its condition has %lld elements", (long long)tensor_count(inputs[0]));
   const Graph *branch = node_graph(node, tensor_get_i(inputs[0], 0) ? "then_branch" : "else_branch");
   return evaluate(branch, e, e->translate, e->arena, inputs + 1, outputs);
 }
@@ -209,11 +211,11 @@ static Status run_loop(Evaluation *e, const Node *node, const Tensor **inputs, T
     TRY(evaluate(body, e, e->translate, e->arena, in, out));
     going = tensor_get_i(&out[0], 0) != 0;
     for (int i = 0; i < states; i++) in[2 + i] = &out[1 + i];
-    for (int i = 0; i < scans; i++) *ARENA_PUSH(e->arena, stacks[i].slices, stacks[i].count, stacks[i].capacity) = out[1 + states + i];
+    for (int i = 0; i < scans; i++)
+      *ARENA_PUSH(e->arena, stacks[i].slices, stacks[i].count, stacks[i].capacity) = out[1 + states + i];
   }
   for (int i = 0; i < states; i++) outputs[i] = *in[2 + i];
-  for (int i = 0; i < scans; i++)
-    TRY(stack_join(e, &stacks[i], body->outputs[1 + states + i], 0, false, &outputs[states + i]));
+  for (int i = 0; i < scans; i++) TRY(stack_join(e, &stacks[i], body->outputs[1 + states + i], 0, false, &outputs[states + i]));
   return OK;
 }
 
@@ -259,7 +261,8 @@ static Status run_scan(Evaluation *e, const Node *node, const Tensor **inputs, T
     }
     TRY(evaluate(body, e, e->translate, e->arena, in, out));
     for (int i = 0; i < states; i++) in[i] = &out[i];
-    for (int i = 0; i < slices; i++) *ARENA_PUSH(e->arena, stacks[i].slices, stacks[i].count, stacks[i].capacity) = out[states + i];
+    for (int i = 0; i < slices; i++)
+      *ARENA_PUSH(e->arena, stacks[i].slices, stacks[i].count, stacks[i].capacity) = out[states + i];
   }
   for (int i = 0; i < states; i++) outputs[i] = *in[i];
   for (int i = 0; i < slices; i++)
@@ -289,7 +292,8 @@ static Status run_nodes(Evaluation *e) {
   for (Node *node = e->graph->first; node; node = next) {
     next = node->next;
     Status status = node->op == &op_deferred ? translate_now(e, node, &next) : run_node(e, node);
-    if (status) return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
+    if (status)
+      return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
   }
   return OK;
 }

@@ -1,0 +1,214 @@
+// ingot-suite: runs folders of ONNX backend cases, each in a process of its own with a time limit, so that a crash or a hang
+// is one failure among others. With --passing FILE the cases named there must pass; --grow adds those that newly do.
+//
+//   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--quiet] FOLDER...
+//
+// A folder is a case, or holds cases, or holds folders of cases.
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/map.h"
+#include "base/recover.h"
+#include "base/text.h"
+#include "case.h"
+
+enum { REASON_BYTES = 480, MEMORY_LIMIT_GB = 8 };
+
+typedef struct Case {
+  const char *name, *folder;
+  bool passed;
+  char reason[REASON_BYTES];
+} Case;
+
+typedef struct Suite {
+  Arena *arena;
+  Case *cases;
+  uint32_t count, capacity;
+  const char *filter, *passing;
+  int jobs, limit;
+  bool grow, quiet;
+} Suite;
+
+typedef struct Job {
+  pid_t pid;
+  int pipe;
+  Case *running;
+} Job;
+
+// --- finding cases
+
+static int by_name(const void *a, const void *b) { return strcmp(((const Case *)a)->name, ((const Case *)b)->name); }
+
+static void find_cases(Suite *suite, const char *folder, const char *name, int depth) {
+  if (file_exists(path_join(suite->arena, folder, "model.onnx"))) {
+    if (suite->filter && !strstr(name, suite->filter)) return;
+    Case *found = ARENA_PUSH(suite->arena, suite->cases, suite->count, suite->capacity);
+    *found = (Case){.name = name, .folder = folder};
+    return;
+  }
+  DIR *directory = depth > 0 ? opendir(folder) : NULL;
+  if (!directory) return;
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    if (entry->d_name[0] == '.') continue;
+    const char *inner =
+        *name ? arena_printf(suite->arena, "%s/%s", name, entry->d_name) : arena_string(suite->arena, entry->d_name);
+    find_cases(suite, path_join(suite->arena, folder, entry->d_name), inner, depth - 1);
+  }
+  closedir(directory);
+}
+
+// --- running one
+
+static _Noreturn void run_child(const Suite *suite, const Case *one, int out) {
+  struct rlimit memory = {(rlim_t)MEMORY_LIMIT_GB << 30, (rlim_t)MEMORY_LIMIT_GB << 30}, no_core = {0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+#ifndef __SANITIZE_ADDRESS__
+  setrlimit(RLIMIT_AS, &memory);
+#else
+  (void)memory;
+#endif
+  alarm((unsigned)suite->limit);
+  Arena *arena = arena_new();
+  Status status = RECOVER_GUARD(suite_case_run(one->folder, arena));
+  const char *message = status ? status_message(status) : "";
+  if (write(out, message, strlen(message)) < 0) _exit(3);
+  _exit(status ? 1 : 0);
+}
+
+static bool start(const Suite *suite, Job *job, Case *one) {
+  int ends[2];
+  fflush(stdout);
+  if (pipe(ends) != 0) return false;
+  pid_t pid = fork();
+  if (pid < 0) return false;
+  if (pid == 0) {
+    close(ends[0]);
+    run_child(suite, one, ends[1]);
+  }
+  close(ends[1]);
+  *job = (Job){pid, ends[0], one};
+  return true;
+}
+
+static void finish(const Suite *suite, Job *job) {
+  Case *one = job->running;
+  int state = 0;
+  close(job->pipe);
+  waitpid(job->pid, &state, 0);
+  if (WIFSIGNALED(state)) {
+    int signal = WTERMSIG(state);
+    if (signal == SIGALRM) snprintf(one->reason, sizeof one->reason, "over %d s", suite->limit);
+    else snprintf(one->reason, sizeof one->reason, "died of signal %d (%s)", signal, strsignal(signal));
+  }
+  one->passed = WIFEXITED(state) && WEXITSTATUS(state) == 0;
+  for (char *c = one->reason; *c; c++)
+    if (*c == '\n') *c = ' ';
+  if (!one->passed) printf("FAIL %s: %s\n", one->name, one->reason);
+  else if (!suite->quiet) printf("PASS %s\n", one->name);
+  job->running = NULL;
+}
+
+static void pump(const Suite *suite, Job *job) {
+  size_t length = strlen(job->running->reason);
+  char spare[256];
+  size_t room = sizeof job->running->reason - 1 - length;
+  ssize_t got = room ? read(job->pipe, job->running->reason + length, room) : read(job->pipe, spare, sizeof spare);
+  if (got <= 0) finish(suite, job);
+}
+
+static void run_all(Suite *suite) {
+  Job *jobs = arena_array(suite->arena, Job, (size_t)suite->jobs);
+  struct pollfd *polls = arena_array(suite->arena, struct pollfd, (size_t)suite->jobs);
+  uint32_t next = 0;
+  for (;;) {
+    int running = 0;
+    for (int i = 0; i < suite->jobs; i++) {
+      if (!jobs[i].running && next < suite->count && !start(suite, &jobs[i], &suite->cases[next++])) {
+        perror("ingot-suite: cannot start a process");
+        exit(2);
+      }
+      polls[i] = (struct pollfd){.fd = jobs[i].running ? jobs[i].pipe : -1, .events = POLLIN};
+      running += jobs[i].running != NULL;
+    }
+    if (!running) return;
+    poll(polls, (nfds_t)suite->jobs, -1);
+    for (int i = 0; i < suite->jobs; i++)
+      if (jobs[i].running && polls[i].revents) pump(suite, &jobs[i]);
+  }
+}
+
+// --- the list of cases that must pass
+
+static Status check_passing(Suite *suite, int *missing) {
+  StringMap *found = string_map_new(suite->arena), *listed = string_map_new(suite->arena);
+  for (uint32_t i = 0; i < suite->count; i++) string_map_set(found, suite->cases[i].name, &suite->cases[i]);
+  Bytes bytes = {0};
+  if (file_exists(suite->passing)) TRY(file_read(suite->passing, 0, suite->arena, &bytes));
+  char *text = arena_string_n(suite->arena, (const char *)bytes.data, bytes.size), *state = NULL;
+  const char **names = NULL;
+  uint32_t count = 0, capacity = 0;
+  for (char *name = strtok_r(text, "\n", &state); name; name = strtok_r(NULL, "\n", &state)) {
+    *ARENA_PUSH(suite->arena, names, count, capacity) = name;
+    string_map_set(listed, name, name);
+    const Case *one = string_map_get(found, name);
+    if (one ? one->passed : suite->filter != NULL) continue;
+    printf("LOST %s: it is listed in %s\n", name, suite->passing);
+    ++*missing;
+  }
+  int fresh = 0;
+  for (uint32_t i = 0; i < suite->count; i++) {
+    if (!suite->cases[i].passed || string_map_get(listed, suite->cases[i].name)) continue;
+    *ARENA_PUSH(suite->arena, names, count, capacity) = suite->cases[i].name;
+    fresh++;
+  }
+  if (!fresh) return OK;
+  printf("%d cases pass that %s does not list%s\n", fresh, suite->passing, suite->grow ? "; added" : " (--grow adds them)");
+  if (!suite->grow) return OK;
+  Case *order = arena_array(suite->arena, Case, count);
+  for (uint32_t i = 0; i < count; i++) order[i].name = names[i];
+  qsort(order, count, sizeof *order, by_name);
+  Text out = text_new(suite->arena);
+  for (uint32_t i = 0; i < count; i++) text_add(&out, "%s\n", order[i].name);
+  return file_write_atomic(suite->passing, out.bytes, out.length);
+}
+
+static const char *usage =
+    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--quiet] FOLDER...\n";
+
+int main(int argc, char **argv) {
+  Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};
+  for (int i = 1; i < argc; i++) {
+    bool more = i + 1 < argc;
+    if (strcmp(argv[i], "--filter") == 0 && more) suite.filter = argv[++i];
+    else if (strcmp(argv[i], "--jobs") == 0 && more) suite.jobs = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--limit") == 0 && more) suite.limit = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--passing") == 0 && more) suite.passing = argv[++i];
+    else if (strcmp(argv[i], "--grow") == 0) suite.grow = true;
+    else if (strcmp(argv[i], "--quiet") == 0) suite.quiet = true;
+    else if (argv[i][0] == '-') return fputs(usage, stderr), 2;
+    else {
+      uint32_t before = suite.count;
+      find_cases(&suite, argv[i], "", 2);
+      if (suite.count == before + 1 && !*suite.cases[before].name) suite.cases[before].name = argv[i];
+    }
+  }
+  if (!suite.count || suite.jobs < 1) return fputs(suite.count ? usage : "ingot-suite: no cases found\n", stderr), 2;
+  qsort(suite.cases, suite.count, sizeof *suite.cases, by_name);
+  run_all(&suite);
+  int passed = 0, missing = 0;
+  for (uint32_t i = 0; i < suite.count; i++) passed += suite.cases[i].passed;
+  Status status = suite.passing ? check_passing(&suite, &missing) : OK;
+  if (status) fprintf(stderr, "ingot-suite: %s\n", status_message(status));
+  printf("%d of %u cases pass\n", passed, suite.count);
+  bool good = !status && (suite.passing ? missing == 0 : passed == (int)suite.count);
+  status_free(status);
+  arena_free(suite.arena);
+  return good ? 0 : 1;
+}

@@ -9,7 +9,7 @@ static Status read_list(const Translation *t, const char *name, int count, int64
   return OK;
 }
 
-Status window_read(Translation *t, const Value *x, Window *window) {
+Status window_spec_read(Translation *t, const Value *x, WindowSpec *window) {
   int axes = window->axes;
   TRY(read_list(t, "strides", axes, 1, window->strides));
   TRY(read_list(t, "dilations", axes, 1, window->dilations));
@@ -38,13 +38,13 @@ Status window_read(Translation *t, const Value *x, Window *window) {
   return OK;
 }
 
-void window_set(Node *node, const Window *window) {
+void window_spec_set(Node *node, const WindowSpec *window) {
   node_set_ints(node, "strides", window->strides, window->axes);
   node_set_ints(node, "pads", window->pads, 2 * window->axes);
   node_set_ints(node, "dilations", window->dilations, window->axes);
 }
 
-static Status window_of_weight(Translation *t, const Value *x, const Value *w, Window *window) {
+static Status window_of_weight(Translation *t, const Value *x, const Value *w, WindowSpec *window) {
   if (x->rank < 2 || w->rank != x->rank)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input has rank %d and its weight rank %d", x->rank, w->rank);
   window->axes = x->rank - 2;
@@ -55,16 +55,16 @@ static Status window_of_weight(Translation *t, const Value *x, const Value *w, W
     }
     window->kernel[i] = w->dims[i + 2];
   }
-  return window_read(t, x, window);
+  return window_spec_read(t, x, window);
 }
 
 Status translate_conv(Translation *t, Builder *b, Value *x, Value *w, Value **y) {
   if (b->status) return translate_end(t, b);
-  Window window;
+  WindowSpec window;
   TRY(window_of_weight(t, x, w, &window));
   if (t->deferred) return OK;
   Node *node = node_start(b, "conv", 2, (Value *[]){x, w}, 1);
-  window_set(node, &window);
+  window_spec_set(node, &window);
   node_set_int(node, "group", node_int(t->attributes, "group", 1));
   *y = node_done(b, node);
   return OK;
@@ -84,7 +84,7 @@ static Status conv(Translation *t) {
 }
 
 // output_shape and auto_pad state the size wanted; what is too much is cut off as padding, what is missing is output_padding.
-static Status transposed_pads(Translation *t, const Value *x, Window *window, int64_t *extra) {
+static Status transposed_pads(Translation *t, const Value *x, WindowSpec *window, int64_t *extra) {
   int count;
   const int64_t *shape = node_ints(t->attributes, "output_shape", &count);
   const char *auto_pad = node_string(t->attributes, "auto_pad", "NOTSET");
@@ -117,7 +117,7 @@ static Status transposed_pads(Translation *t, const Value *x, Window *window, in
 static Status conv_transpose(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
-  Window window;
+  WindowSpec window;
   int64_t extra[MAX_RANK];
   TRY(window_of_weight(t, x, t->inputs[1], &window));
   if (t->deferred) return OK;
@@ -125,7 +125,7 @@ static Status conv_transpose(Translation *t) {
   TRY(transposed_pads(t, x, &window, extra));
   if (t->deferred) return OK;
   Node *node = node_start(&b, "conv_transpose", 2, t->inputs, 1);
-  window_set(node, &window);
+  window_spec_set(node, &window);
   node_set_ints(node, "output_padding", extra, window.axes);
   node_set_int(node, "group", node_int(t->attributes, "group", 1));
   t->outputs[0] = add_bias(&b, node_done(&b, node), translate_input(t, 2));
@@ -134,12 +134,12 @@ static Status conv_transpose(Translation *t) {
 
 static Status deform_conv(Translation *t) {
   Builder b = translate_begin(t);
-  Window window;
+  WindowSpec window;
   TRY(window_of_weight(t, t->inputs[0], t->inputs[1], &window));
   if (t->deferred) return OK;
   Value *inputs[] = {t->inputs[0], t->inputs[1], t->inputs[2], translate_input(t, 4)};
   Node *node = node_start(&b, "deform_conv", inputs[3] ? 4 : 3, inputs, 1);
-  window_set(node, &window);
+  window_spec_set(node, &window);
   node_set_int(node, "group", node_int(t->attributes, "group", 1));
   node_set_int(node, "offset_group", node_int(t->attributes, "offset_group", 1));
   t->outputs[0] = add_bias(&b, node_done(&b, node), translate_input(t, 3));
@@ -154,14 +154,14 @@ static Status col2im(Translation *t) {
   NEED_DIMS(t, 1, &image, &axes);
   NEED_INTS(t, 2, &block, &block_count);
   if (block_count != axes) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "image and block differ in rank");
-  Window window = {.axes = axes};
+  WindowSpec window = {.axes = axes};
   TRY(read_list(t, "strides", axes, 1, window.strides));
   TRY(read_list(t, "dilations", axes, 1, window.dilations));
   TRY(read_list(t, "pads", 2 * axes, 0, window.pads));
   Node *node = node_start(&b, "col2im", 1, t->inputs, 1);
   node_set_dims(node, "image", image, axes);
   node_set_ints(node, "block", block, axes);
-  window_set(node, &window);
+  window_spec_set(node, &window);
   t->outputs[0] = node_done(&b, node);
   return translate_end(t, &b);
 }
@@ -183,8 +183,8 @@ static Status causal_conv(Translation *t) {
     return OK;
   }
   Node *node = node_start(&b, "conv", 2, (Value *[]){longer, w}, 1);
-  Window window = {.axes = 1, .strides = {1}, .dilations = {1}};
-  window_set(node, &window);
+  WindowSpec window = {.axes = 1, .strides = {1}, .dilations = {1}};
+  window_spec_set(node, &window);
   node_set_int(node, "group", x->dims[1]);
   Value *y = add_bias(&b, node_done(&b, node), translate_input(t, 2));
   if (!y) return translate_end(t, &b);

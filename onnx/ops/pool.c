@@ -1,19 +1,19 @@
 // Pooling over windows, its inverse, and pooling over regions of interest.
 #include "onnx/ops/conv.h"
 
-static Status read_kernel(Translation *t, Window *window) {
+static Status read_kernel(Translation *t, WindowSpec *window) {
   int count;
   const int64_t *kernel = node_ints(t->attributes, "kernel_shape", &count);
   window->axes = t->inputs[0]->rank - 2;
   if (!kernel || window->axes < 1 || count != window->axes)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "kernel_shape has %d values for an input of rank %d", count, t->inputs[0]->rank);
   for (int i = 0; i < count; i++) window->kernel[i] = kernel[i];
-  return window_read(t, t->inputs[0], window);
+  return window_spec_read(t, t->inputs[0], window);
 }
 
 static Status pool(Translation *t) {
   Builder b = translate_begin(t);
-  Window window;
+  WindowSpec window;
   TRY(read_kernel(t, &window));
   if (t->deferred) return OK;
   bool max = strcmp(t->op_type, "MaxPool") == 0, average = strcmp(t->op_type, "AveragePool") == 0;
@@ -21,7 +21,7 @@ static Status pool(Translation *t) {
   Node *node = node_start(&b, "pool", 1, t->inputs, indices ? 2 : 1);
   node_set_string(node, "kind", max ? "max" : average ? "average" : "lp");
   node_set_ints(node, "kernel", window.kernel, window.axes);
-  window_set(node, &window);
+  window_spec_set(node, &window);
   node_set_int(node, "ceil_mode", node_int(t->attributes, "ceil_mode", 0));
   if (average) node_set_int(node, "count_include_pad", node_int(t->attributes, "count_include_pad", 0));
   if (max) node_set_int(node, "storage_order", node_int(t->attributes, "storage_order", 0));
@@ -38,7 +38,7 @@ static Status max_unpool(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   DimTable *table = t->graph->dims;
-  Window window;
+  WindowSpec window;
   TRY(read_kernel(t, &window));
   if (t->deferred) return OK;
   Dim dims[MAX_RANK], pads[2 * MAX_RANK] = {0};

@@ -5,8 +5,10 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/contents.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/rowwise/rowwise.h"
 #include "kernels/view/view.h"
 
 enum { MAX_FOLDED = 1024, MAX_FOLDED_INPUT = 1 << 20 };  // elements; larger constants are for the folding pass

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
+#include "kernels/rowwise/rowwise.h"
 #include "kernels/view/view.h"
 
 static const Dim *constant_contents(Graph *graph, const Tensor *tensor, int *count) {

@@ -2,8 +2,6 @@
 #pragma once
 #include "kernels/op.h"
 
-extern const OpDef op_elementwise, op_rowwise;
-
 enum { MAX_CONTENTS = 1024 };  // shape arithmetic is short; longer tensors are left to constant folding
 
 // The elements of the node's only output, worked out from its inputs' elements, or NULL. The node is inferred.

@@ -302,10 +302,8 @@ const Dim *contents_of_program(Node *node, const Program *program, int *count) {
     if (!checked_mul_i64(elements, e.domain[i], &elements) || elements > MAX_CONTENTS) return NULL;
   if (elements == 0) return NULL;
   // Cheap refusal first: most elementwise nodes work on data.
-  for (int i = 0; i < node->input_count; i++) {
-    int ignored;
-    if (!contents_of_value(graph, node->inputs[i], &ignored)) return NULL;
-  }
+  for (int i = 0; i < node->input_count; i++)
+    if (!node->inputs[i] || (!node->inputs[i]->contents && !node->inputs[i]->constant)) return NULL;
   e.count = (int)elements;
   number_rows(&e);
   Dim **values = arena_array(graph->arena, Dim *, (size_t)program->count);

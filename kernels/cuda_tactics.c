@@ -2,7 +2,8 @@
 #include "kernels/tactic.h"
 
 extern const Tactic cublaslt_matmul_tactic, mma_matmul_tactic, simt_matmul_tactic;
-extern const Tactic depthwise_conv_tactic, cudnn_conv_tactic, mma_conv_tactic, simt_conv_tactic, simt_conv_transpose_tactic;
+extern const Tactic depthwise_conv_tactic, cudnn_graph_conv_tactic, cudnn_conv_tactic, mma_conv_tactic;
+extern const Tactic simt_conv_tactic, simt_conv_transpose_tactic;
 extern const Tactic elementwise_tactic, rowwise_tactic;
 extern const Tactic concat_tactic, pad_tactic, pool_tactic, resize_tactic, cumulative_tactic, topk_tactic;
 extern const Tactic gather_tactic, gather_elements_tactic, gather_nd_tactic, scatter_elements_tactic, scatter_nd_tactic;
@@ -13,6 +14,7 @@ const Tactic *const cuda_tactics[] = {
     &mma_matmul_tactic,
     &simt_matmul_tactic,
     &depthwise_conv_tactic,
+    &cudnn_graph_conv_tactic,
     &cudnn_conv_tactic,
     &mma_conv_tactic,
     &simt_conv_tactic,

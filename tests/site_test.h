@@ -174,10 +174,6 @@ static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContex
 static inline int site_run_calls(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
   return site_run_some(test, tactic, cuda, 16);
 }
-static inline int site_run_first(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
-  return site_run_some(test, tactic, cuda, 1);
-}
-
 static inline void site_done(SiteTest *test) { arena_free(test->arena); }
 
 #define SITE_DIMS(...) \

@@ -2,7 +2,7 @@
 // one to three spatial axes, groups, packed weights, and which epilogues are fused.
 #include "../fake_cuda.h"
 #include "../site_test.h"
-#include "cuda/cudnn.h"
+#include "cuda/cudnn_backend.h"
 #include "ir/program.h"
 #include "kernels/conv/conv.h"
 
@@ -168,6 +168,141 @@ static CudnnResult forward_fused(CudnnHandle handle, const void *alpha, CudnnTen
   return convolve(xd, x, wd, w, c, zd, adds ? z : NULL, bd, bias, activation->mode == CUDNN_RELU, yd, y);
 }
 
+// --- The graph interface: descriptors keep their attributes, and a plan runs the operations of its graph in order.
+
+enum { ATTRIBUTES = 12, FAKE_GRAPH = 9000 };  // FAKE_GRAPH: how a configuration remembers its graph
+typedef struct Descriptor {
+  int kind;
+  bool final;
+  int count;
+  struct {
+    int name;
+    int64_t count;
+    char bytes[64];
+  } attributes[ATTRIBUTES];
+} Descriptor;
+
+static size_t type_size(int type) {
+  bool four = type == BACKEND_TYPE_DATA_TYPE || type == BACKEND_TYPE_F32 || type == BACKEND_TYPE_CONVOLUTION_MODE ||
+              type == BACKEND_TYPE_HEURISTIC_MODE || type == BACKEND_TYPE_NOTE || type == BACKEND_TYPE_POINTWISE_MODE;
+  return type == BACKEND_TYPE_BOOL ? 1 : four ? 4 : 8;
+}
+static CudnnResult backend_create(int kind, CudnnBackend *out) {
+  Descriptor *descriptor = make(sizeof *descriptor);
+  descriptor->kind = kind;
+  *out = descriptor;
+  return 0;
+}
+static CudnnResult backend_destroy(CudnnBackend descriptor) { return drop(descriptor); }
+static CudnnResult backend_finish(CudnnBackend descriptor) {
+  ((Descriptor *)descriptor)->final = true;
+  return 0;
+}
+static CudnnResult attribute_set(CudnnBackend to, int name, int type, int64_t count, const void *values) {
+  Descriptor *descriptor = to;
+  size_t size = (size_t)count * type_size(type);
+  if (descriptor->final || descriptor->count == ATTRIBUTES || size > 64) return 2000;
+  descriptor->attributes[descriptor->count].name = name;
+  descriptor->attributes[descriptor->count].count = count;
+  memcpy(descriptor->attributes[descriptor->count++].bytes, values, size);
+  return 0;
+}
+static const void *attribute(const Descriptor *descriptor, int name, int64_t *count) {
+  for (int i = 0; i < descriptor->count; i++)
+    if (descriptor->attributes[i].name == name) {
+      if (count) *count = descriptor->attributes[i].count;
+      return descriptor->attributes[i].bytes;
+    }
+  return NULL;
+}
+static Descriptor *linked(const Descriptor *descriptor, int name) {
+  Descriptor *const *link = attribute(descriptor, name, NULL);
+  return link ? *link : NULL;
+}
+static CudnnResult attribute_get(CudnnBackend from, int name, int type, int64_t room, int64_t *count, void *values) {
+  Descriptor *descriptor = from;
+  if (!descriptor->final && descriptor->kind != BACKEND_ENGINE && descriptor->kind != BACKEND_ENGINE_CONFIG) return 2004;
+  *count = 1;
+  if (name == PLAN_WORKSPACE) *(int64_t *)values = 512;
+  if (name == ENGINE_INDEX) *(int64_t *)values = 38;
+  if (name == ENGINE_NOTES) *count = 0;
+  if (name == HEURISTIC_RESULTS) {
+    Descriptor *graph = linked(descriptor, HEURISTIC_GRAPH);
+    return attribute_set(*(CudnnBackend *)values, FAKE_GRAPH, BACKEND_TYPE_DESCRIPTOR, 1, &graph);
+  }
+  return 0;
+}
+
+static struct cudnnTensorStruct tensor_of(const Descriptor *descriptor) {
+  struct cudnnTensorStruct tensor = {.type = *(const int *)attribute(descriptor, TENSOR_TYPE, NULL)};
+  int64_t rank;
+  const int64_t *dims = attribute(descriptor, TENSOR_DIMS, &rank), *strides = attribute(descriptor, TENSOR_STRIDES, NULL);
+  tensor.rank = (int)rank;
+  for (int i = 0; i < rank; i++) tensor.dims[i] = (int)dims[i], tensor.strides[i] = (int)strides[i];
+  return tensor;
+}
+
+enum { VALUES = 32 };
+static void *value_of(const Descriptor *tensor, void **values) {
+  int64_t id = *(const int64_t *)attribute(tensor, TENSOR_ID, NULL);
+  if (!values[id]) {
+    struct cudnnTensorStruct shape = tensor_of(tensor);
+    int64_t count = 1;
+    for (int i = 0; i < shape.rank; i++) count += (int64_t)(shape.dims[i] - 1) * shape.strides[i];
+    cr_assert(attribute(tensor, TENSOR_VIRTUAL, NULL), "no pointer for tensor %ld", (long)id);
+    values[id] = calloc((size_t)count, 8);
+  }
+  return values[id];
+}
+
+static void run_forward(const Descriptor *operation, void **values) {
+  Descriptor *x = linked(operation, FORWARD_X), *w = linked(operation, FORWARD_W), *y = linked(operation, FORWARD_Y);
+  Descriptor *convolution = linked(operation, FORWARD_CONVOLUTION);
+  struct cudnnTensorStruct xt = tensor_of(x), wt = tensor_of(w), yt = tensor_of(y);
+  struct cudnnFilterStruct filter = {.type = wt.type, .rank = wt.rank, .format = wt.strides[1] == 1 ? CUDNN_NHWC : CUDNN_NCHW};
+  memcpy(filter.dims, wt.dims, sizeof filter.dims);
+  struct cudnnConvolutionStruct c = {.groups = xt.dims[1] / wt.dims[1]};
+  int64_t axes;
+  const int64_t *pads = attribute(convolution, CONVOLUTION_PRE_PADS, &axes);
+  const int64_t *strides = attribute(convolution, CONVOLUTION_STRIDES, NULL);
+  const int64_t *dilations = attribute(convolution, CONVOLUTION_DILATIONS, NULL);
+  c.axes = (int)axes;
+  for (int i = 0; i < axes; i++) c.pads[i] = (int)pads[i], c.strides[i] = (int)strides[i], c.dilations[i] = (int)dilations[i];
+  convolve(&xt, value_of(x, values), &filter, value_of(w, values), &c, NULL, NULL, NULL, NULL, false, &yt, value_of(y, values));
+}
+
+static void run_pointwise(const Descriptor *operation, void **values) {
+  Descriptor *x = linked(operation, OPERATION_X), *b = linked(operation, OPERATION_B), *y = linked(operation, OPERATION_Y);
+  int mode = *(const int *)attribute(linked(operation, OPERATION_POINTWISE), POINTWISE_MODE, NULL);
+  struct cudnnTensorStruct xt = tensor_of(x), yt = tensor_of(y), bt = b ? tensor_of(b) : xt;
+  int index[RANK] = {0};
+  do {
+    int at[RANK] = {0};
+    for (int i = 0; i < bt.rank; i++) at[i] = bt.dims[i] == 1 ? 0 : index[i];
+    double value = get(xt.type, value_of(x, values), offset_of(xt.strides, xt.rank, index));
+    if (mode == BACKEND_POINTWISE_ADD) value += get(bt.type, value_of(b, values), offset_of(bt.strides, bt.rank, at));
+    if (mode == BACKEND_POINTWISE_RELU) value = fmax(value, 0);
+    DType type = type_of(yt.type);
+    element_set_f(type, (char *)value_of(y, values) + offset_of(yt.strides, yt.rank, index) * (int64_t)dtype_size(type), value);
+  } while (next_index(yt.rank, yt.dims, index));
+}
+
+static CudnnResult backend_execute(CudnnHandle handle, CudnnBackend plan, CudnnBackend pack) {
+  void *values[VALUES] = {0};
+  bool given[VALUES] = {0};
+  int64_t count, operations;
+  const int64_t *ids = attribute(pack, PACK_IDS, &count);
+  void *const *pointers = attribute(pack, PACK_POINTERS, NULL);
+  for (int64_t i = 0; i < count; i++) values[ids[i]] = pointers[i], given[ids[i]] = true;
+  Descriptor *graph = linked(linked(plan, PLAN_ENGINE_CONFIG), FAKE_GRAPH);
+  Descriptor *const *list = attribute(graph, GRAPH_OPERATIONS, &operations);
+  for (int64_t i = 0; i < operations; i++)
+    (list[i]->kind == BACKEND_CONVOLUTION_FORWARD ? run_forward : run_pointwise)(list[i], values);
+  for (int i = 0; i < VALUES; i++)
+    if (!given[i]) free(values[i]);
+  return 0;
+}
+
 static Cudnn fake_dnn = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                          .cudnnSetStream = set_stream,
                          .cudnnCreateTensorDescriptor = tensor_create,
@@ -187,9 +322,15 @@ static Cudnn fake_dnn = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                          .cudnnGetConvolutionForwardAlgorithm_v7 = get_algorithms,
                          .cudnnGetConvolutionForwardWorkspaceSize = get_workspace,
                          .cudnnConvolutionForward = forward,
-                         .cudnnConvolutionBiasActivationForward = forward_fused};
+                         .cudnnConvolutionBiasActivationForward = forward_fused,
+                         .cudnnBackendCreateDescriptor = backend_create,
+                         .cudnnBackendDestroyDescriptor = backend_destroy,
+                         .cudnnBackendFinalize = backend_finish,
+                         .cudnnBackendSetAttribute = attribute_set,
+                         .cudnnBackendGetAttribute = attribute_get,
+                         .cudnnBackendExecute = backend_execute};
 
-extern const Tactic cudnn_conv_tactic;
+extern const Tactic cudnn_conv_tactic, cudnn_graph_conv_tactic;
 
 #define NHWC SITE_ORDER(0, 2, 3, 1)
 typedef struct Case {
@@ -225,8 +366,8 @@ static SiteTest *case_site(const Case *c, const char *epilogue) {
   return test;
 }
 
-// Runs all candidates; with_epilogue: the expected output holds it. Returns the launches of the last candidate.
-static int run(const Case *c, const char *epilogue, bool with_epilogue) {
+// Runs the first `limit` candidates; with_epilogue: the expected output holds it. Returns the launches of the last.
+static int run(const Tactic *tactic, const Case *c, const char *epilogue, bool with_epilogue, int limit) {
   SiteTest *test = case_site(c, epilogue);
   site_ready(test, c->order, with_epilogue);
   Arena *arena = arena_new();
@@ -237,7 +378,7 @@ static int run(const Case *c, const char *epilogue, bool with_epilogue) {
   cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
   context->cudnn = &fake_dnn;
   fake_live = fake_fused_calls = 0;
-  int launches = site_run_calls(test, &cudnn_conv_tactic, context);
+  int launches = site_run_some(test, tactic, context, limit);
   cr_assert_eq(fake_live, 0, "%d descriptors leaked", fake_live);
   context->cudnn = NULL;
   cuda_context_close(context);
@@ -247,6 +388,7 @@ static int run(const Case *c, const char *epilogue, bool with_epilogue) {
   return launches;
 }
 
+static const Tactic *const tactics[] = {&cudnn_conv_tactic, &cudnn_graph_conv_tactic};
 static const Case plain = {DTYPE_F32, 4, {2, 4, 6, 7}, {6, 4, 3, 2}, {1, 2}, {1, 0, 1, 0}, {0}, 0, NULL, true};
 
 Test(cuda_cudnn, layouts_axes_groups_and_dilations) {
@@ -263,11 +405,13 @@ Test(cuda_cudnn, layouts_axes_groups_and_dilations) {
   cases[2].order = NHWC, cases[2].dtype = DTYPE_F16;
   cases[3].group = 2, cases[3].w[1] = 2;
   cases[4].group = 4, cases[4].w[0] = 4, cases[4].w[1] = 1, cases[4].order = NHWC, cases[4].dtype = DTYPE_BF16;
-  for (size_t i = 0; i < COUNT_OF(cases); i++) cr_assert_eq(run(&cases[i], NULL, true), 1, "case %zu", i);
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    for (size_t t = 0; t < COUNT_OF(tactics); t++)
+      cr_assert_eq(run(tactics[t], &cases[i], NULL, true, 16), 1, "%s, case %zu", tactics[t]->name, i);
 }
 
 Test(cuda_cudnn, f32_uses_tf32_only_where_asked) {
-  run(&plain, NULL, true);
+  run(&cudnn_conv_tactic, &plain, NULL, true, 16);
   cr_assert_eq(fake_math, CUDNN_MATH_FMA);
 }
 
@@ -279,34 +423,20 @@ Test(cuda_cudnn, bias_addition_and_relu_are_fused) {
                          HEAD "%3 = add %0 %2; %4 = relu %3; yield %4}"};
   Case nhwc = plain;
   nhwc.order = NHWC;
-  for (size_t i = 0; i < COUNT_OF(texts); i++) {
-    // The candidates without fusion leave the epilogue to a kernel, which does not run here: the first candidate is looked at.
+  for (size_t i = 0; i < COUNT_OF(texts); i++)
     for (int k = 0; k < 2; k++) {
-      SiteTest *test = case_site(k ? &nhwc : &plain, texts[i]);
-      site_ready(test, k ? NHWC : NULL, true);
-      Arena *arena = arena_new();
-      const CudaDriver *driver;
-      CudaContext *context;
-      fake_cuda_reset(0, 0);
-      cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &driver));
-      cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
-      context->cudnn = &fake_dnn;
-      fake_live = fake_fused_calls = 0;
-      Tactic fused_only = cudnn_conv_tactic;
-      cr_assert_eq(site_run_first(test, &fused_only, context), 1);
+      // Later candidates leave the epilogue to a kernel, which does not run here.
+      cr_assert_eq(run(&cudnn_conv_tactic, k ? &nhwc : &plain, texts[i], true, 1), 1);
       cr_assert_eq(fake_fused_calls, 2, "a trial and a run");
-      cr_assert_eq(fake_live, 0);
-      context->cudnn = NULL;
-      cuda_context_close(context);
-      arena_free(arena);
-      site_done(test);
+      cr_assert_eq(run(&cudnn_graph_conv_tactic, k ? &nhwc : &plain, texts[i], true, 16), 1);
     }
-  }
 }
 
 Test(cuda_cudnn, other_epilogues_are_a_kernel_of_their_own) {
-  cr_assert_eq(run(&plain, HEAD "%3 = mul %0 %1; yield %3}", false), 2);
-  cr_assert_eq(run(&plain, HEAD "%3 = add %0 %1; %4 = tanh %3; yield %4}", false), 2);
+  for (size_t t = 0; t < COUNT_OF(tactics); t++) {
+    cr_assert_eq(run(tactics[t], &plain, HEAD "%3 = mul %0 %1; yield %3}", false, 16), 2);
+    cr_assert_eq(run(tactics[t], &plain, HEAD "%3 = add %0 %1; %4 = tanh %3; yield %4}", false, 16), 2);
+  }
 }
 
 static bool takes(const Case *c, const uint8_t *y_order) {

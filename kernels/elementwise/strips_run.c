@@ -277,6 +277,7 @@ static void run_once(Walk *walk) {
   walk->length = strips->box_length;
   for (uint32_t i = 0; i < strips->once.count; i++) {
     const StripAction *action = &strips->once.actions[i];
+    if (action->kind == ACTION_LOAD && strips->row_extent == 0) continue;  // rows without elements have nothing to load
     if (action->kind != ACTION_COMPUTE_ROW) run_action(walk, action);
     else
       compute_row(walk, action->index, strips->element_at[action->index] != SIZE_MAX ? walk->rows * walk->length : walk->rows);

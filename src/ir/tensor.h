@@ -40,3 +40,8 @@ typedef struct Comparison {
   double norm_error;                          // ||a - b|| / ||b||, 0 when both are zero
 } Comparison;
 Comparison tensor_compare(const Tensor *actual, const Tensor *expected, double rtol, double atol);
+
+// Between row-major tensors and strided memory (strides in elements of the tensor's dtype).
+void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides);    // fills `to` from strided memory
+void tensor_scatter_strided(const Tensor *from, void *to, const int64_t *strides);   // the other way
+void tensor_reorder(const Tensor *from, const uint8_t *order, void *to);             // dense, in this stride order

@@ -1,0 +1,307 @@
+// Making a plan: one walk over the nodes binds every value to a place (views become strides of their source), a second finds
+// lifetimes and packs them. See plan.h.
+#include "plan/plan.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/view/view.h"
+
+typedef struct Binding {
+  bool bound;
+  int buffer;
+  int64_t offset;
+  TensorDesc desc;
+} Binding;
+
+typedef struct Planner {
+  Plan *plan;
+  Arena *arena;
+  const PlanTarget *target;
+  Binding *bindings;  // by value id
+  uint32_t binding_capacity;
+} Planner;
+
+static Binding *binding_of(Planner *p, const Value *value) {
+  if (value->id >= p->binding_capacity) {
+    uint32_t capacity = MAX(value->id + 1, p->binding_capacity * 2);
+    Binding *grown = arena_array(p->arena, Binding, capacity);
+    if (p->binding_capacity) memcpy(grown, p->bindings, p->binding_capacity * sizeof *grown);
+    p->bindings = grown;
+    p->binding_capacity = capacity;
+  }
+  return &p->bindings[value->id];
+}
+
+static void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
+  int64_t stride = 1;
+  for (int i = rank - 1; i >= 0; i--) {
+    strides[order[i]] = stride;
+    stride *= dims[order[i]];
+  }
+}
+
+static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const Value *value, const int64_t *dims) {
+  PlanBuffer *buffer = ARENA_PUSH(p->arena, p->plan->buffers, p->plan->buffer_count, p->plan->buffer_capacity);
+  int64_t count = 1;
+  for (int i = 0; i < value->rank; i++) count *= dims[i];
+  *buffer = (PlanBuffer){.kind = kind, .index = index, .bytes = (size_t)count * dtype_size(value->dtype), .first_step = -1, .last_step = -1,
+                         .name = value->name};
+  return buffer;
+}
+
+// A fresh dense buffer for the value, in the value's stride order or row-major.
+static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
+  Binding *binding = binding_of(p, value);
+  TensorDesc *desc = &binding->desc;
+  desc->dtype = value->dtype;
+  desc->rank = value->rank;
+  if (!value_get_dims(value, desc->dims)) FAIL(ERROR_INTERNAL, "value '%s' reached the planner without static dims", value->name);
+  uint8_t row_major[MAX_RANK];
+  for (int i = 0; i < MAX_RANK; i++) row_major[i] = (uint8_t)i;
+  bool ours = kind == PLAN_ARENA || kind == PLAN_CONSTANT;
+  const uint8_t *order = ours ? value->order : row_major;
+  order_strides(desc->rank, desc->dims, order, desc->strides);
+  desc->constant = value->constant;
+  PlanBuffer *buffer = add_buffer(p, kind, index, value, desc->dims);
+  buffer->constant = value->constant;
+  memcpy(buffer->order, order, MAX_RANK);
+  binding->bound = true;
+  binding->buffer = (int)p->plan->buffer_count - 1;
+  binding->offset = 0;
+  if (kind == PLAN_CONSTANT) p->plan->constant_bytes += buffer->bytes;
+  return OK;
+}
+
+static Status bind_constant(Planner *p, const Value *value) {
+  if (value->constant && !binding_of(p, value)->bound) return bind_new(p, value, PLAN_CONSTANT, -1);
+  return OK;
+}
+
+// Binds the output of a view node as strides over its input's place; *done is false where that takes a copy.
+static bool bind_view(Planner *p, const Node *node) {
+  Value *value = node->outputs[0];
+  const Binding source = *binding_of(p, node->inputs[0]);
+  Binding result = source;
+  result.desc.rank = value->rank;
+  result.desc.constant = NULL;
+  value_get_dims(value, result.desc.dims);
+  const int64_t *from = source.desc.strides;
+  int64_t *to = result.desc.strides;
+  int count;
+  if (node->op == &op_transpose) {
+    const int64_t *perm = node_ints(node, "perm", &count);
+    for (int i = 0; i < count; i++) to[i] = from[perm[i]];
+  } else if (node->op == &op_slice) {
+    const Dim *starts = node_dims(node, "starts", &count);
+    const int64_t *steps = node_ints(node, "steps", &count);
+    for (int i = 0; i < count; i++) {
+      result.offset += result.desc.dims[i] ? starts[i] * from[i] : 0;
+      to[i] = from[i] * steps[i];
+    }
+  } else if (node->op == &op_expand) {
+    int lead = result.desc.rank - source.desc.rank;
+    for (int i = 0; i < result.desc.rank; i++)
+      to[i] = i < lead || source.desc.dims[i - lead] != result.desc.dims[i] ? 0 : from[i - lead];
+  } else if (node->op == &op_reshape) {
+    if (!strides_reshape(source.desc.rank, source.desc.dims, from, result.desc.rank, result.desc.dims, to)) return false;
+    if (source.desc.constant) {  // a reshaped row-major constant is still a known constant
+      if (desc_is_row_major(&source.desc)) {
+        Tensor *same = arena_copy(p->arena, source.desc.constant, sizeof *same);
+        same->rank = result.desc.rank;
+        memcpy(same->dims, result.desc.dims, sizeof same->dims);
+        result.desc.constant = same;
+      }
+    }
+  } else {
+    return false;
+  }
+  *binding_of(p, value) = result;
+  return true;
+}
+
+// Appends, before `node`, a copy of input `index` in that value's own stride order, and rebinds the input to it.
+static Status insert_copy(Planner *p, Node *node, int index, bool row_major);
+
+static Status fill_site(Planner *p, Node *node, PlanStep *step) {
+  TensorDesc *inputs = arena_array(p->arena, TensorDesc, node->input_count);
+  TensorDesc *outputs = arena_array(p->arena, TensorDesc, node->output_count);
+  step->inputs = arena_array(p->arena, PlanPlace, node->input_count);
+  step->outputs = arena_array(p->arena, PlanPlace, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    step->inputs[i].buffer = -1;
+    if (!node->inputs[i]) {
+      inputs[i].absent = true;
+      continue;
+    }
+    Binding *binding = binding_of(p, node->inputs[i]);
+    if (!binding->bound) FAIL(ERROR_INTERNAL, "value '%s' is used before it is made", node->inputs[i]->name);
+    inputs[i] = binding->desc;
+    step->inputs[i] = (PlanPlace){binding->buffer, binding->offset};
+  }
+  for (int i = 0; i < node->output_count; i++) {
+    Binding *binding = binding_of(p, node->outputs[i]);
+    outputs[i] = binding->desc;
+    step->outputs[i] = (PlanPlace){binding->buffer, binding->offset};
+  }
+  step->node = node;
+  step->site = (Site){.node = node, .inputs = inputs, .outputs = outputs, .device = p->target->info, .tf32 = p->target->tf32};
+  step->workspace_buffer = -1;
+  return OK;
+}
+
+static bool all_outputs_empty(const Node *node) {
+  for (int i = 0; i < node->output_count; i++) {
+    int64_t dims[MAX_RANK], count = 1;
+    if (!value_get_dims(node->outputs[i], dims)) return false;
+    for (int k = 0; k < node->outputs[i]->rank; k++) count *= dims[k];
+    if (count) return false;
+  }
+  return true;
+}
+
+// The graph output number that `value` can be written to directly, or -1.
+static int direct_output(const Graph *graph, const Value *value) {
+  if (!value->is_output || !value_is_row_major(value)) return -1;
+  for (int i = 0; i < graph->output_count; i++)
+    if (graph->outputs[i] == value) return i;
+  return -1;
+}
+
+static Status plan_node(Planner *p, Node *node) {
+  Plan *plan = p->plan;
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i]) TRY(bind_constant(p, node->inputs[i]));
+  if (node->op->is_view && node->inputs[0]) {
+    if (bind_view(p, node)) return OK;
+    TRY(insert_copy(p, node, 0, true));
+    if (bind_view(p, node)) return OK;
+    FAIL(ERROR_INTERNAL, "a view of value '%s' could not be resolved", node->inputs[0]->name);
+  }
+  for (int i = 0; i < node->output_count; i++) {
+    int direct = direct_output(plan->graph, node->outputs[i]);
+    TRY(bind_new(p, node->outputs[i], direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
+  }
+  if (all_outputs_empty(node)) return OK;
+  PlanStep step = {0};
+  TRY(fill_site(p, node, &step));
+  TRY(p->target->select(p->target->context, &step.site, false, &step.choice, &step.workspace_bytes));
+  // Nothing reads these strides: make every strided input dense, first in its own order, then row-major.
+  for (int attempt = 0; attempt < 2 && !step.choice; attempt++) {
+    bool row_major = attempt == 1;
+    bool changed = false;
+    for (int i = 0; i < node->input_count; i++) {
+      if (!node->inputs[i]) continue;
+      const Binding *binding = binding_of(p, node->inputs[i]);
+      bool fine = row_major ? desc_is_row_major(&binding->desc)
+                            : desc_has_order(&binding->desc, node->inputs[i]->order) || desc_is_row_major(&binding->desc);
+      if (fine) continue;
+      TRY(insert_copy(p, node, i, row_major));
+      changed = true;
+    }
+    if (!changed && !row_major) continue;
+    TRY(fill_site(p, node, &step));
+    TRY(p->target->select(p->target->context, &step.site, row_major, &step.choice, &step.workspace_bytes));
+  }
+  if (!step.choice)
+    FAIL(ERROR_UNSUPPORTED, "nothing computes '%s' (%s) on %s", node->outputs[0]->name, node->op->name, p->target->info->name);
+  *ARENA_PUSH(p->arena, plan->steps, plan->step_count, plan->step_capacity) = step;
+  return OK;
+}
+
+static Program *identity_program(Arena *arena, DType dtype) {
+  Program *program = program_new(arena, 1);
+  program_output(program, program_input(program, 0, dtype));
+  return program;
+}
+
+static Status plan_copy(Planner *p, Node *at, Value *source, Value **out, bool row_major) {
+  Graph *graph = p->plan->graph;
+  Node *copy = graph_add(graph, at, &op_elementwise, 1, &source, 1);
+  node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
+  TRY(node_infer(copy));
+  if (!row_major) memcpy(copy->outputs[0]->order, source->order, sizeof source->order);
+  p->plan->copies_inserted++;
+  TRY(plan_node(p, copy));
+  *out = copy->outputs[0];
+  return OK;
+}
+
+static Status insert_copy(Planner *p, Node *node, int index, bool row_major) {
+  Value *copy;
+  TRY(plan_copy(p, node, node->inputs[index], &copy, row_major));
+  node_set_input(node, index, copy);
+  return OK;
+}
+
+// Every graph output must lie in its own caller's buffer; values that do not (views, inputs, constants, doubles) are copied there.
+static Status plan_outputs(Planner *p) {
+  Graph *graph = p->plan->graph;
+  for (int i = 0; i < graph->output_count; i++) {
+    Value *value = graph->outputs[i];
+    TRY(bind_constant(p, value));
+    Binding *binding = binding_of(p, value);
+    if (!binding->bound) FAIL(ERROR_INTERNAL, "output '%s' is never made", value->name);
+    if (binding->buffer >= 0 && p->plan->buffers[binding->buffer].kind == PLAN_OUTPUT && p->plan->buffers[binding->buffer].index == i &&
+        binding->offset == 0 && desc_is_row_major(&binding->desc))
+      continue;
+    Node *copy = graph_add(graph, NULL, &op_elementwise, 1, &value, 1);
+    node_set_program(copy, "program", identity_program(graph->arena, value->dtype));
+    TRY(node_infer(copy));
+    TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
+    if (all_outputs_empty(copy)) continue;
+    PlanStep step = {0};
+    TRY(fill_site(p, copy, &step));
+    TRY(p->target->select(p->target->context, &step.site, true, &step.choice, &step.workspace_bytes));
+    if (!step.choice) FAIL(ERROR_UNSUPPORTED, "nothing copies output '%s' on %s", value->name, p->target->info->name);
+    *ARENA_PUSH(p->arena, p->plan->steps, p->plan->step_count, p->plan->step_capacity) = step;
+  }
+  return OK;
+}
+
+static void touch(Plan *plan, int buffer, int step) {
+  if (buffer < 0) return;
+  PlanBuffer *b = &plan->buffers[buffer];
+  if (b->first_step < 0) b->first_step = step;
+  b->last_step = step;
+}
+
+static void pack(Planner *p) {
+  Plan *plan = p->plan;
+  for (uint32_t s = 0; s < plan->step_count; s++) {
+    PlanStep *step = &plan->steps[s];
+    if (step->workspace_bytes) {
+      PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
+      *buffer = (PlanBuffer){.kind = PLAN_ARENA, .index = -1, .bytes = step->workspace_bytes, .first_step = -1, .name = "workspace"};
+      step->workspace_buffer = (int)plan->buffer_count - 1;
+      touch(plan, step->workspace_buffer, (int)s);
+    }
+    for (int i = 0; i < step->node->input_count; i++) touch(plan, step->inputs[i].buffer, (int)s);
+    for (int i = 0; i < step->node->output_count; i++) touch(plan, step->outputs[i].buffer, (int)s);
+  }
+  PackItem *items = arena_array(p->arena, PackItem, plan->buffer_count);
+  int *owner = arena_array(p->arena, int, plan->buffer_count);
+  int count = 0;
+  for (uint32_t b = 0; b < plan->buffer_count; b++) {
+    PlanBuffer *buffer = &plan->buffers[b];
+    if (buffer->kind != PLAN_ARENA || buffer->first_step < 0) continue;
+    items[count] = (PackItem){.bytes = buffer->bytes, .first = buffer->first_step, .last = buffer->last_step};
+    owner[count++] = (int)b;
+    plan->temporary_bytes += align_up(buffer->bytes, PLAN_ALIGNMENT);
+  }
+  plan->arena_bytes = pack_intervals(items, count, PLAN_ALIGNMENT, p->arena);
+  for (int i = 0; i < count; i++) plan->buffers[owner[i]].offset = items[i].offset;
+}
+
+Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out) {
+  Planner p = {.arena = arena, .target = target};
+  Plan *plan = p.plan = arena_new_of(arena, Plan);
+  plan->graph = graph;
+  for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
+  FOR_NODES(node, graph) TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
+  TRY(plan_outputs(&p));
+  pack(&p);
+  *out = plan;
+  return OK;
+}

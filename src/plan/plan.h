@@ -1,0 +1,71 @@
+// The planner: a static graph becomes an ordered list of steps over buffers with fixed places. It resolves views into strides,
+// asks the device how each node is to be computed, inserts copies where a kernel cannot read a view, computes lifetimes,
+// and packs every temporary into one arena. It knows no device and no operator but the views.
+#pragma once
+#include "kernels/site.h"
+
+typedef enum PlanBufferKind {
+  PLAN_INPUT,      // the caller's; index is the graph input's number; row-major
+  PLAN_OUTPUT,     // the caller's; index is the graph output's number; row-major
+  PLAN_CONSTANT,   // uploaded once; `constant` stored in `order`
+  PLAN_ARENA,      // a temporary at `offset`
+} PlanBufferKind;
+
+typedef struct PlanBuffer {
+  PlanBufferKind kind;
+  int index;
+  size_t bytes, offset;
+  const Tensor *constant;
+  uint8_t order[MAX_RANK];
+  int first_step, last_step;  // lifetime, inclusive
+  const char *name;           // of the value that made it
+} PlanBuffer;
+
+// Where a value lies: element (0, 0, ...) is `offset` elements into the buffer.
+typedef struct PlanPlace {
+  int buffer;      // -1: absent, or an empty tensor nobody needs
+  int64_t offset;  // elements
+} PlanPlace;
+
+typedef struct PlanStep {
+  Node *node;
+  Site site;                       // descs with resolved strides
+  PlanPlace *inputs, *outputs;
+  void *choice;                    // the device's own: tactic, candidate, prepared state
+  size_t workspace_bytes;
+  int workspace_buffer;            // -1: none
+} PlanStep;
+
+typedef struct Plan {
+  Graph *graph;
+  PlanBuffer *buffers;
+  uint32_t buffer_count, buffer_capacity;
+  PlanStep *steps;
+  uint32_t step_count, step_capacity;
+  size_t arena_bytes;      // after packing
+  size_t temporary_bytes;  // the sum of all temporaries: what the arena would take without reuse
+  size_t constant_bytes;
+  int copies_inserted;
+} Plan;
+
+// What the planner asks of a device.
+typedef struct PlanTarget {
+  const DeviceInfo *info;
+  bool tf32;
+  void *context;
+  // Picks a way to compute the site with these strides, and says its workspace. *choice stays NULL where nothing can. With
+  // `last` set every input is as dense as it gets, and slow general ways are to be offered too.
+  Status (*select)(void *context, const Site *site, bool last, void **choice, size_t *workspace_bytes);
+} PlanTarget;
+
+enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
+
+// Every value of the graph must be static. The graph may gain copy nodes. The plan lives in the arena and points into the graph.
+MUST_CHECK Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out);
+
+// Packs intervals into one block: each item gets an offset; items whose lifetimes overlap never overlap in memory.
+typedef struct PackItem { size_t bytes; int first, last; size_t offset; } PackItem;
+size_t pack_intervals(PackItem *items, int count, size_t alignment, Arena *scratch);  // returns the block's size
+
+// How a reshape of a strided tensor looks without moving data; false where it takes a copy.
+bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims, int64_t *new_strides);

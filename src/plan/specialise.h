@@ -1,0 +1,61 @@
+// Specialising: a graph with symbols, control flow and run-time operands, given the shapes of one call (and the contents of the
+// small inputs that shapes depend on), becomes static. What can be computed now is folded; an `if` whose condition is known becomes its
+// branch; a deferred operator whose operands are known is translated.
+//
+// Where something depends on data, the graph is cut into stages:
+//   ready    the static part that can run at once, planned like any model;
+//   actions  nodes that the host carries out after it: loops, operators whose output size depends on data, operators the device
+//            has no kernel for (run by their reference), and
+//   fetches  values whose contents decide how the rest looks;
+//   rest     what remains: specialised in turn once those contents and sizes are known.
+// A model without data-dependent shapes is one stage: ready alone.
+#pragma once
+#include "ir/graph.h"
+
+typedef struct StageInput {
+  int64_t dims[MAX_RANK];
+  int rank;
+  DType dtype;
+  const Tensor *known;  // content, or NULL
+} StageInput;
+
+// Where a value of a later part comes from.
+typedef enum SlotKind { SLOT_INPUT, SLOT_READY, SLOT_ACTION, SLOT_CONSTANT } SlotKind;
+typedef struct Slot {
+  SlotKind kind;
+  int index;               // stage input, ready's output, or action
+  int output;              // SLOT_ACTION: output of that action's node
+  const Tensor *constant;  // SLOT_CONSTANT
+} Slot;
+
+typedef struct Action {
+  Node *node;    // in `pending`; a loop, a scan, or a node to run by its reference
+  Slot *inputs;  // node->input_count; kind SLOT_CONSTANT with constant NULL where absent
+} Action;
+
+typedef struct Stage {
+  Graph *ready;            // inputs: all of the stage's, in order
+  bool rewritten;          // operators were translated or branches inlined: passes have new work
+  bool complete;           // ready's outputs are the graph's outputs; nothing below is set
+  Action *actions;
+  uint32_t action_count, action_capacity;
+  Graph *rest;             // outputs: the graph's outputs
+  Slot *rest_inputs;       // one for each of rest's inputs
+  bool *fetch;             // one for each of rest's inputs: its content must be known before rest is specialised
+} Stage;
+
+typedef struct SpecialiseHooks {
+  // Translates a deferred operator in place; NULL: deferred operators are refused.
+  Status (*translate)(Node *node, bool *done);
+  bool (*is_deferred)(const Node *node);
+  // Whether the device computes this (static) node itself.
+  bool (*runs)(void *context, const Node *node);
+  void *context;
+} SpecialiseHooks;
+
+// The result lives in the arena; constants' bytes are shared with `graph`.
+MUST_CHECK Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out);
+
+// mask[i]: the content of graph input i (a small integer or bool tensor) decides shapes or branches, so knowing it up front keeps
+// the model in one stage.
+void graph_shape_inputs(const Graph *graph, bool (*is_deferred)(const Node *), bool *mask);

@@ -1,0 +1,253 @@
+// The CPU executor: steps run in order, each by the first CPU tactic that supports its site, else by the reference.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "kernels/cpu_tactic.h"
+#include "kernels/op.h"
+#include "runtime/device.h"
+
+typedef struct CpuDevice {
+  Device device;
+  ThreadPool *pool;
+  char *block;  // the session's arena; grows to the largest plan
+  size_t block_bytes;
+} CpuDevice;
+
+typedef struct CpuChoice {
+  const CpuTactic *tactic;  // NULL: the reference
+  void *state;
+  CpuCall call;
+  void **inputs, **outputs;
+} CpuChoice;
+
+struct Executable {
+  Plan *plan;
+  Arena *arena;
+  void **constants;  // by buffer
+};
+
+static Status cpu_allocate(Device *device, size_t bytes, void **out) {
+  *out = aligned_alloc(64, align_up(bytes ? bytes : 1, 64));
+  if (!*out) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory were refused", bytes);
+  return OK;
+}
+static void cpu_release(Device *device, void *memory) { free(memory); }
+static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes) {
+  if (bytes) memmove(to, from, bytes);
+  return OK;
+}
+static Status cpu_synchronize(Device *device) { return OK; }
+static bool cpu_runs(Device *device, const Node *node) { return node->op->reference != NULL; }
+
+// ---- choosing ----------------------------------------------------------------------------------------------------------------
+
+typedef struct Chooser {
+  CpuDevice *cpu;
+  Arena *arena;
+} Chooser;
+
+static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
+  Chooser *chooser = context;
+  for (int i = 0; cpu_tactics[i]; i++) {
+    const CpuTactic *tactic = cpu_tactics[i];
+    if (tactic->op != site->node->op || !tactic->supports(site)) continue;
+    CpuChoice *made = arena_new_of(chooser->arena, CpuChoice);
+    made->tactic = tactic;
+    TRY(tactic->prepare(site, chooser->arena, chooser->cpu->pool, &made->state, workspace));
+    *choice = made;
+    return OK;
+  }
+  if (last) *choice = arena_new_of(chooser->arena, CpuChoice);
+  return OK;
+}
+
+// A constant's bytes in the stride order its buffer asks for; row-major ones are used where they lie.
+static Status place_constant(Arena *arena, const PlanBuffer *buffer, void **out) {
+  const Tensor *tensor = buffer->constant;
+  bool row_major = true;
+  for (int i = 0; i < tensor->rank; i++) row_major = row_major && buffer->order[i] == i;
+  if (row_major && (uintptr_t)tensor->data % dtype_size(tensor->dtype) == 0) {
+    *out = tensor->data;
+    return OK;
+  }
+  TRY(arena_try_alloc(arena, buffer->bytes, 64, out));
+  tensor_reorder(tensor, buffer->order, *out);
+  return OK;
+}
+
+static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  Executable *executable = arena_new_of(arena, Executable);
+  executable->arena = arena;
+  Chooser chooser = {cpu, arena};
+  PlanTarget target = {.info = &device->info, .context = &chooser, .select = choose};
+  TRY(plan_make(graph, &target, arena, &executable->plan));
+  Plan *plan = executable->plan;
+  executable->constants = arena_array(arena, void *, plan->buffer_count);
+  for (uint32_t i = 0; i < plan->buffer_count; i++)
+    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(arena, &plan->buffers[i], &executable->constants[i]));
+  for (uint32_t i = 0; i < plan->step_count; i++) {
+    CpuChoice *choice = plan->steps[i].choice;
+    choice->inputs = arena_array(arena, void *, plan->steps[i].node->input_count);
+    choice->outputs = arena_array(arena, void *, plan->steps[i].node->output_count);
+    choice->call = (CpuCall){.inputs = choice->inputs, .outputs = choice->outputs, .pool = cpu->pool};
+  }
+  *out = executable;
+  return OK;
+}
+
+// ---- running -----------------------------------------------------------------------------------------------------------------
+
+static Tensor view_tensor(const TensorDesc *desc, void *data) {
+  Tensor tensor = {.dtype = desc->dtype, .rank = desc->rank, .data = data};
+  memcpy(tensor.dims, desc->dims, sizeof tensor.dims);
+  return tensor;
+}
+
+// The reference wants row-major tensors: inputs in another order are copied, and the output is put back in its order.
+static Status run_reference(const PlanStep *step, const CpuChoice *choice) {
+  Arena *scratch = arena_new();
+  const Node *node = step->node;
+  Status status = OK;
+  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
+  const Tensor **inputs = arena_array(scratch, const Tensor *, node->input_count);
+  Tensor *outputs = arena_array(scratch, Tensor, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    const TensorDesc *desc = &step->site.inputs[i];
+    if (desc->absent) continue;
+    tensors[i] = view_tensor(desc, choice->inputs[i]);
+    inputs[i] = &tensors[i];
+    if (desc_is_row_major(desc)) continue;
+    TRY_GOTO(tensor_new(scratch, desc->dtype, desc->rank, desc->dims, &tensors[i]));
+    tensor_gather_strided(&tensors[i], choice->inputs[i], desc->strides);
+  }
+  for (int i = 0; i < node->output_count; i++) {
+    const TensorDesc *desc = &step->site.outputs[i];
+    if (desc_is_row_major(desc)) outputs[i] = view_tensor(desc, choice->outputs[i]);
+  }
+  TRY_GOTO(reference_run(node, scratch, inputs, outputs));
+  for (int i = 0; i < node->output_count; i++) {
+    const TensorDesc *desc = &step->site.outputs[i];
+    if (!desc_is_row_major(desc)) tensor_scatter_strided(&outputs[i], choice->outputs[i], desc->strides);
+    else if (outputs[i].data != choice->outputs[i]) memcpy(choice->outputs[i], outputs[i].data, tensor_bytes(&outputs[i]));
+  }
+done:
+  arena_free(scratch);
+  return status;
+}
+
+static char *place_address(CpuDevice *cpu, const Executable *executable, int buffer, int64_t offset, DType dtype, void *const *inputs,
+                           void *const *outputs) {
+  if (buffer < 0) return NULL;
+  const PlanBuffer *b = &executable->plan->buffers[buffer];
+  char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
+               : b->kind == PLAN_OUTPUT   ? outputs[b->index]
+               : b->kind == PLAN_CONSTANT ? executable->constants[buffer]
+                                          : cpu->block + b->offset;
+  return base + offset * (int64_t)dtype_size(dtype);
+}
+
+static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
+  CpuChoice *choice = step->choice;
+  for (int i = 0; i < step->node->input_count; i++)
+    choice->inputs[i] = place_address(cpu, executable, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
+  for (int i = 0; i < step->node->output_count; i++)
+    choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
+  choice->call.workspace = step->workspace_buffer < 0 ? NULL : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
+  return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
+}
+
+static Status ensure_block(CpuDevice *cpu, size_t bytes) {
+  if (bytes <= cpu->block_bytes) return OK;
+  free(cpu->block);
+  cpu->block_bytes = 0;
+  void *block;
+  cpu->block = NULL;
+  TRY(cpu_allocate(&cpu->device, bytes, &block));
+  cpu->block = block;
+  cpu->block_bytes = bytes;
+  return OK;
+}
+
+static Status step_context(Status status, const PlanStep *step) {
+  return status_context(status, "running '%s' (%s)", step->node->outputs[0]->name, step->node->op->name);
+}
+
+static Status cpu_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  TRY(ensure_block(cpu, executable->plan->arena_bytes));
+  for (uint32_t i = 0; i < executable->plan->step_count; i++) {
+    PlanStep *step = &executable->plan->steps[i];
+    Status status = run_step(cpu, executable, step, inputs, outputs);
+    if (status) return step_context(status, step);
+  }
+  return OK;
+}
+
+static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  TRY(ensure_block(cpu, executable->plan->arena_bytes));
+  *count = (int)executable->plan->step_count;
+  for (int i = 0; i < *count; i++) {
+    PlanStep *step = &executable->plan->steps[i];
+    const CpuChoice *choice = step->choice;
+    double start = time_now();
+    Status status = run_step(cpu, executable, step, inputs, outputs);
+    if (status) return step_context(status, step);
+    if (i < limit)
+      out[i] = (StepReport){.name = step->node->outputs[0]->name,
+                            .op = step->node->op->name,
+                            .tactic = choice->tactic ? choice->tactic->name : "reference",
+                            .origins = node_origins_text(step->node, executable->arena),
+                            .milliseconds = (time_now() - start) * 1e3};
+  }
+  return OK;
+}
+
+static const Plan *cpu_plan(const Executable *executable) { return executable->plan; }
+
+static void cpu_free(Device *device) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  thread_pool_free(cpu->pool);
+  free(cpu->block);
+  free(cpu);
+}
+
+static void cpu_name(char *name, size_t size) {
+  snprintf(name, size, "CPU");
+  FILE *file = fopen("/proc/cpuinfo", "re");
+  char line[256];
+  while (file && fgets(line, sizeof line, file)) {
+    char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) || !colon) continue;
+    colon[strcspn(colon, "\n")] = 0;
+    snprintf(name, size, "%s", colon + 2);
+    break;
+  }
+  if (file) fclose(file);
+}
+
+Status cpu_device_new(int threads, const Log *log, Device **out) {
+  CpuDevice *cpu = calloc(1, sizeof *cpu);
+  if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
+  cpu->pool = thread_pool_new(threads);
+  cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
+                         .log = log,
+                         .allocate = cpu_allocate,
+                         .release = cpu_release,
+                         .upload = cpu_copy,
+                         .download = cpu_copy,
+                         .copy = cpu_copy,
+                         .synchronize = cpu_synchronize,
+                         .runs = cpu_runs,
+                         .compile = cpu_compile,
+                         .run = cpu_run,
+                         .profile = cpu_profile,
+                         .plan = cpu_plan,
+                         .free = cpu_free};
+  cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
+  *out = &cpu->device;
+  return OK;
+}

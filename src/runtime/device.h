@@ -1,0 +1,46 @@
+// A device as the runner sees it: memory, copies, and the compilation and running of static graphs. Two stand behind it: the CPU
+// (cpu_device.c) and CUDA (cuda_device.c). One device object belongs to one session and is used by one thread at a time.
+#pragma once
+#include "base/log.h"
+#include "base/thread.h"
+#include "plan/plan.h"
+
+typedef struct Executable Executable;
+typedef struct Device Device;
+
+// What one executable is made of, for reports.
+typedef struct StepReport {
+  const char *name, *op, *tactic, *origins;  // origins: ONNX nodes it came from, "conv1 (Conv), relu1 (Relu)"
+  double milliseconds;                       // measured; negative if not
+} StepReport;
+
+struct Device {
+  DeviceInfo info;
+  const Log *log;
+  bool tf32;
+  Status (*allocate)(Device *device, size_t bytes, void **out);  // zero bytes give a valid pointer
+  void (*release)(Device *device, void *memory);
+  Status (*upload)(Device *device, void *to, const void *from, size_t bytes);
+  Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
+  Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
+  Status (*synchronize)(Device *device);
+  // Whether some tactic computes the static node itself; otherwise its reference runs on the host.
+  bool (*runs)(Device *device, const Node *node);
+  // The graph's and the plan's memory is the arena's; it outlives the executable's last run.
+  Status (*compile)(Device *device, Graph *graph, Arena *arena, Executable **out);
+  // Enqueues one run: pointers to row-major buffers, one for each graph input and output.
+  Status (*run)(Device *device, Executable *executable, void *const *inputs, void *const *outputs);
+  // Runs once more with a timer around each step. Fills up to `limit` reports; returns how many there are in *count.
+  Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count);
+  const Plan *(*plan)(const Executable *executable);
+  void (*free)(Device *device);
+};
+
+// Constants are shared by the sessions of one engine: the same tensor in the same stride order is stored once.
+typedef struct WeightStore WeightStore;
+
+// threads <= 0: one for each core.
+MUST_CHECK Status cpu_device_new(int threads, const Log *log, Device **out);
+
+// "conv1 (Conv), relu1 (Relu)"
+const char *node_origins_text(const Node *node, Arena *arena);

@@ -1,0 +1,415 @@
+// See runner.h. One StageCache stands for one graph (the model's, a stage's rest, a loop's body) and remembers its stages by
+// the shapes and known contents of its inputs.
+#include "runtime/runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/hash.h"
+#include "kernels/op.h"
+#include "runtime/loop.h"
+
+enum { MAX_STAGES = 64, MAX_DEPTH = 64 };  // remembered for one graph; nested loops and rests
+
+typedef struct StageEntry {
+  Hash128 key;
+  Arena *arena;
+  Stage *stage;
+  Executable *executable;
+  StageCache *rest;        // for stage->rest
+  StageCache **bodies;     // one for each action that is a loop or scan
+  RunTensor *inputs;       // pointer-stable staging, top level only; storage NULL until used
+  RunTensor *outputs;
+  uint64_t last_used;
+} StageEntry;
+
+struct StageCache {
+  const Graph *graph;
+  bool *known;             // which inputs' contents are part of the key
+  StageEntry *entries[MAX_STAGES];
+  int count;
+};
+
+struct Runner {
+  Device *device;
+  RunnerHooks hooks;
+  Arena *arena;
+  StageCache *top;
+  RunnerStats stats;
+  uint64_t clock;
+};
+
+static void drop_all(RunTensor *tensors, int count) {
+  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
+}
+
+static void cache_free(StageCache *cache);
+
+static void entry_free(StageEntry *entry) {
+  if (!entry) return;
+  if (entry->stage) {
+    drop_all(entry->inputs, entry->stage->ready->input_count);
+    drop_all(entry->outputs, entry->stage->ready->output_count);
+    for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) cache_free(entry->bodies[i]);
+  }
+  cache_free(entry->rest);
+  arena_free(entry->arena);
+  free(entry);
+}
+
+static void cache_free(StageCache *cache) {
+  if (!cache) return;
+  for (int i = 0; i < cache->count; i++) entry_free(cache->entries[i]);
+  free(cache->known);
+  free(cache);
+}
+
+// known NULL: the graph's shape inputs.
+static Status cache_new(Runner *runner, const Graph *graph, const bool *known, StageCache **out) {
+  StageCache *cache = calloc(1, sizeof *cache);
+  if (!cache) return status_out_of_memory();
+  cache->known = calloc((size_t)graph->input_count + 1, sizeof *cache->known);
+  if (!cache->known) {
+    free(cache);
+    return status_out_of_memory();
+  }
+  cache->graph = graph;
+  if (known) memcpy(cache->known, known, (size_t)graph->input_count * sizeof *known);
+  else graph_shape_inputs(graph, runner->hooks.is_deferred, cache->known);
+  *out = cache;
+  return OK;
+}
+
+static bool device_runs(void *context, const Node *node) {
+  Device *device = context;
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] && node->inputs[i]->dtype == DTYPE_STRING && device->info.kind != DEVICE_CPU) return false;
+  return device->runs(device, node);
+}
+
+static Status entry_build(Runner *runner, StageCache *cache, const StageInput *inputs, StageEntry *entry) {
+  entry->arena = arena_new();
+  SpecialiseHooks hooks = {.translate = runner->hooks.translate, .is_deferred = runner->hooks.is_deferred, .runs = device_runs, .context = runner->device};
+  TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &entry->stage));
+  Stage *stage = entry->stage;
+  if (stage->rewritten && runner->hooks.optimise) TRY(runner->hooks.optimise(stage->ready, runner->hooks.optimise_context));
+  TRY(runner->device->compile(runner->device, stage->ready, entry->arena, &entry->executable));
+  entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
+  entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);
+  if (stage->complete) return OK;
+  TRY(cache_new(runner, stage->rest, stage->fetch, &entry->rest));
+  entry->bodies = arena_array(entry->arena, StageCache *, stage->action_count);
+  for (uint32_t i = 0; i < stage->action_count; i++) {
+    const Graph *body = node_graph(stage->actions[i].node, "body");
+    if (body) TRY(cache_new(runner, body, NULL, &entry->bodies[i]));
+  }
+  return OK;
+}
+
+static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inputs, StageEntry **out) {
+  const Graph *graph = cache->graph;
+  StageInput *stage_inputs = calloc((size_t)graph->input_count + 1, sizeof *stage_inputs);
+  Tensor *contents = calloc((size_t)graph->input_count + 1, sizeof *contents);
+  Status status = OK;
+  Hash128 key = {1, 2};
+  if (!stage_inputs || !contents) TRY_GOTO(status_out_of_memory());
+  for (int i = 0; i < graph->input_count; i++) {
+    const RunTensor *tensor = &inputs[i];
+    StageInput *input = &stage_inputs[i];
+    input->dtype = tensor->dtype;
+    input->rank = tensor->rank;
+    memcpy(input->dims, tensor->dims, sizeof input->dims);
+    int64_t head[2 + MAX_RANK] = {tensor->dtype, tensor->rank};
+    memcpy(head + 2, tensor->dims, (size_t)tensor->rank * sizeof *head);
+    key = hash128_combine(key, hash128_bytes(head, sizeof head));
+    if (!cache->known[i] || tensor->dtype == DTYPE_STRING) continue;
+    void *bytes;
+    TRY_GOTO(run_tensor_host(tensor, &bytes));
+    contents[i] = (Tensor){.dtype = tensor->dtype, .rank = tensor->rank, .data = bytes};
+    memcpy(contents[i].dims, tensor->dims, sizeof contents[i].dims);
+    input->known = &contents[i];
+    key = hash128_combine(key, hash128_bytes(bytes, run_tensor_bytes(tensor)));
+  }
+  StageEntry *entry = NULL;
+  for (int i = 0; i < cache->count; i++)
+    if (cache->entries[i]->key.low == key.low && cache->entries[i]->key.high == key.high) entry = cache->entries[i];
+  if (!entry) {
+    entry = calloc(1, sizeof *entry);
+    if (!entry) TRY_GOTO(status_out_of_memory());
+    entry->key = key;
+    // Known contents become constants of the stage: they have to live as long as it does.
+    Arena *owned = arena_new();
+    for (int i = 0; i < graph->input_count; i++) {
+      if (!stage_inputs[i].known) continue;
+      contents[i].data = arena_copy(owned, contents[i].data, tensor_bytes(&contents[i]));
+    }
+    status = entry_build(runner, cache, stage_inputs, entry);
+    if (entry->arena) arena_on_free(entry->arena, (void (*)(void *))arena_free, owned);
+    else arena_free(owned);
+    if (status) {
+      entry_free(entry);
+      goto done;
+    }
+    int place = cache->count;
+    if (cache->count == MAX_STAGES) {  // the least recently used makes room
+      place = 0;
+      for (int i = 1; i < cache->count; i++)
+        if (cache->entries[i]->last_used < cache->entries[place]->last_used) place = i;
+      entry_free(cache->entries[place]);
+    } else {
+      cache->count++;
+    }
+    cache->entries[place] = entry;
+  }
+  entry->last_used = ++runner->clock;
+  *out = entry;
+done:
+  free(stage_inputs);
+  free(contents);
+  return status;
+}
+
+static Status share(RunTensor *to, const RunTensor *from) {
+  *to = *from;
+  to->storage->references++;
+  return OK;
+}
+
+static Status allocate_output(Device *device, const Value *value, RunTensor *out) {
+  out->dtype = value->dtype;
+  out->rank = value->rank;
+  value_get_dims(value, out->dims);
+  void *memory;
+  TRY(device->allocate(device, run_tensor_bytes(out), &memory));
+  Status status = run_tensor_borrow_device(device, value->dtype, value->rank, out->dims, memory, out);
+  if (status) device->release(device, memory);
+  else out->storage->owns_device = true;
+  return status;
+}
+
+// Runs the stage's static part. At the top level inputs given on the host and outputs nobody provided use memory that stays
+// the entry's, so that addresses repeat from call to call and a CUDA graph can be replayed.
+static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTensor *inputs, RunTensor *outputs) {
+  Graph *ready = entry->stage->ready;
+  Device *device = runner->device;
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in), **out = in + ready->input_count;
+  Status status = OK;
+  if (!in) return status_out_of_memory();
+  for (int i = 0; i < ready->input_count; i++) {
+    if (!value_use_count(ready->inputs[i])) continue;
+    Storage *storage = inputs[i].storage;
+    if (top && device->info.kind != DEVICE_CPU && !storage->device_memory) {
+      if (!entry->inputs[i].storage) TRY_GOTO(allocate_output(device, ready->inputs[i], &entry->inputs[i]));
+      in[i] = entry->inputs[i].storage->device_memory;
+      TRY_GOTO(device->upload(device, in[i], storage->host_memory, storage->bytes));
+    } else {
+      TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
+    }
+  }
+  for (int i = 0; i < ready->output_count; i++) {
+    if (!outputs[i].storage) {
+      if (top) {
+        if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
+        // The host copy of an earlier run is out of date.
+        Storage *storage = entry->outputs[i].storage;
+        if (storage->owns_host) free(storage->host_memory);
+        storage->host_memory = NULL;
+        storage->owns_host = false;
+        TRY_GOTO(share(&outputs[i], &entry->outputs[i]));
+      } else {
+        TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
+      }
+    } else {
+      outputs[i].dtype = ready->outputs[i]->dtype;
+      outputs[i].rank = ready->outputs[i]->rank;
+      value_get_dims(ready->outputs[i], outputs[i].dims);
+      if (run_tensor_bytes(&outputs[i]) > outputs[i].storage->bytes) {
+        status = status_make(ERROR_INVALID_ARGUMENT, "the buffer for output '%s' has %zu bytes, but %zu are needed", ready->outputs[i]->name,
+                             outputs[i].storage->bytes, run_tensor_bytes(&outputs[i]));
+        goto done;
+      }
+    }
+    TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
+  }
+  TRY_GOTO(device->run(device, entry->executable, in, out));
+done:
+  free(in);
+  return status;
+}
+
+static Status slot_tensor(Runner *runner, const Slot *slot, const RunTensor *inputs, const RunTensor *ready, RunTensor *const *actions, RunTensor *out) {
+  switch (slot->kind) {
+    case SLOT_INPUT: return share(out, &inputs[slot->index]);
+    case SLOT_READY: return share(out, &ready[slot->index]);
+    case SLOT_ACTION: return share(out, &actions[slot->index][slot->output]);
+    case SLOT_CONSTANT: break;
+  }
+  *out = (RunTensor){0};
+  return slot->constant ? run_tensor_borrow_host(runner->device, slot->constant, out) : OK;
+}
+
+// Runs a node by its reference, on the host.
+static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inputs, RunTensor *outputs) {
+  Arena *scratch = arena_new();
+  Status status = OK;
+  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
+  const Tensor **pointers = arena_array(scratch, const Tensor *, node->input_count);
+  Tensor *results = arena_array(scratch, Tensor, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    if (!inputs[i].storage) continue;
+    tensors[i] = (Tensor){.dtype = inputs[i].dtype, .rank = inputs[i].rank};
+    memcpy(tensors[i].dims, inputs[i].dims, sizeof tensors[i].dims);
+    TRY_GOTO(run_tensor_host(&inputs[i], &tensors[i].data));
+    pointers[i] = &tensors[i];
+  }
+  TRY_GOTO(reference_run(node, scratch, pointers, results));
+  for (int i = 0; i < node->output_count; i++) {
+    TRY_GOTO(run_tensor_borrow_host(runner->device, &results[i], &outputs[i]));
+    size_t bytes = tensor_bytes(&results[i]);
+    void *copy = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
+    if (!copy) {
+      run_tensor_drop(&outputs[i]);
+      TRY_GOTO(status_out_of_memory());
+    }
+    memcpy(copy, results[i].data, bytes);
+    outputs[i].storage->host_memory = copy;
+    outputs[i].storage->owns_host = true;
+  }
+done:
+  arena_free(scratch);
+  return status;
+}
+
+static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs);
+
+typedef struct BodyCall {
+  Runner *runner;
+  StageCache *cache;
+  int depth;
+} BodyCall;
+
+static Status run_body(void *context, const RunTensor *inputs, RunTensor *outputs) {
+  BodyCall *call = context;
+  return cache_run(call->runner, call->cache, false, call->depth + 1, inputs, outputs);
+}
+
+static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  const Node *node = entry->stage->actions[index].node;
+  if (!entry->bodies[index]) return run_on_host(runner, node, inputs, outputs);
+  BodyCall call = {runner, entry->bodies[index], depth};
+  return loop_run(runner->device, node, run_body, &call, inputs, outputs);
+}
+
+static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, const RunTensor *ready, RunTensor *outputs) {
+  Stage *stage = entry->stage;
+  RunTensor **actions = calloc(stage->action_count + 1, sizeof *actions);
+  RunTensor *rest = calloc((size_t)stage->rest->input_count + 1, sizeof *rest);
+  Status status = OK;
+  if (!actions || !rest) TRY_GOTO(status_out_of_memory());
+  for (uint32_t a = 0; a < stage->action_count; a++) {
+    const Action *action = &stage->actions[a];
+    actions[a] = calloc((size_t)action->node->output_count + 1, sizeof **actions);
+    RunTensor *operands = calloc((size_t)action->node->input_count + 1, sizeof *operands);
+    if (!actions[a] || !operands) status = status_out_of_memory();
+    for (int i = 0; !status && i < action->node->input_count; i++) status = slot_tensor(runner, &action->inputs[i], inputs, ready, actions, &operands[i]);
+    if (!status) status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)", action->node->outputs[0]->name, action->node->op->name);
+    drop_all(operands, action->node->input_count);
+    free(operands);
+    if (status) goto done;
+  }
+  for (int i = 0; i < stage->rest->input_count; i++) TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], inputs, ready, actions, &rest[i]));
+  TRY_GOTO(cache_run(runner, entry->rest, top, depth + 1, rest, outputs));
+done:
+  for (uint32_t a = 0; actions && a < stage->action_count; a++) {
+    drop_all(actions[a], stage->actions[a].node->output_count);
+    free(actions[a]);
+  }
+  if (rest) drop_all(rest, stage->rest->input_count);
+  free(actions);
+  free(rest);
+  return status;
+}
+
+static void note_stats(Runner *runner, const StageEntry *entry) {
+  const Plan *plan = runner->device->plan(entry->executable);
+  RunnerStats *stats = &runner->stats;
+  stats->arena_bytes = MAX(stats->arena_bytes, plan->arena_bytes);
+  stats->temporary_bytes = MAX(stats->temporary_bytes, plan->temporary_bytes);
+  stats->constant_bytes = MAX(stats->constant_bytes, plan->constant_bytes);
+  stats->stages++;
+  if (!entry->stage->complete) stats->data_dependent = true;
+}
+
+static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
+  StageEntry *entry;
+  TRY(find_entry(runner, cache, inputs, &entry));
+  note_stats(runner, entry);
+  if (entry->stage->complete) return run_ready(runner, entry, top, inputs, outputs);
+  int count = entry->stage->ready->output_count;
+  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
+  if (!ready) return status_out_of_memory();
+  Status status = run_ready(runner, entry, top, inputs, ready);
+  if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
+  drop_all(ready, count);
+  free(ready);
+  return status;
+}
+
+Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, Runner **out) {
+  Runner *runner = calloc(1, sizeof *runner);
+  if (!runner) return status_out_of_memory();
+  runner->device = device;
+  runner->hooks = *hooks;
+  Status status = cache_new(runner, graph, NULL, &runner->top);
+  if (status) free(runner);
+  else *out = runner;
+  return status;
+}
+
+void runner_free(Runner *runner) {
+  if (!runner) return;
+  cache_free(runner->top);
+  free(runner);
+}
+
+Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
+  runner->stats = (RunnerStats){0};
+  return cache_run(runner, runner->top, true, 0, inputs, outputs);
+}
+
+Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
+  StageEntry *entry;
+  TRY(find_entry(runner, runner->top, inputs, &entry));
+  runner->stats = (RunnerStats){0};
+  note_stats(runner, entry);
+  *executable = entry->executable;
+  *stage = entry->stage;
+  return OK;
+}
+
+Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count) {
+  StageEntry *entry;
+  TRY(find_entry(runner, runner->top, inputs, &entry));
+  Graph *ready = entry->stage->ready;
+  RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
+  Status status = OK;
+  if (!outputs || !in) TRY_GOTO(status_out_of_memory());
+  TRY_GOTO(run_ready(runner, entry, true, inputs, outputs));  // warms up and places inputs
+  for (int i = 0; i < ready->input_count; i++) {
+    if (!value_use_count(ready->inputs[i])) continue;
+    if (entry->inputs[i].storage) in[i] = entry->inputs[i].storage->device_memory;
+    else TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
+  }
+  for (int i = 0; i < ready->output_count; i++) TRY_GOTO(run_tensor_device(&outputs[i], &in[ready->input_count + i]));
+  TRY_GOTO(runner->device->profile(runner->device, entry->executable, in, in + ready->input_count, out, limit, count));
+done:
+  if (outputs) drop_all(outputs, ready->output_count);
+  free(outputs);
+  free(in);
+  return status;
+}
+
+RunnerStats runner_stats(const Runner *runner) { return runner->stats; }

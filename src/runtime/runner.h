@@ -1,0 +1,57 @@
+// The runner carries a graph through on a device, whatever it contains: it specialises it for the shapes of the call, has each
+// stage compiled once and remembered, runs loops from the host, and fetches what decides the rest. See plan/specialise.h.
+#pragma once
+#include "plan/specialise.h"
+#include "runtime/device.h"
+
+// Memory that several tensors may share, on the device, on the host, or on both. Copies are made when first asked for.
+typedef struct Storage {
+  int references;
+  Device *device;
+  size_t bytes;
+  void *device_memory, *host_memory;
+  bool owns_device, owns_host;
+} Storage;
+
+typedef struct RunTensor {
+  DType dtype;
+  int rank;
+  int64_t dims[MAX_RANK];
+  Storage *storage;
+} RunTensor;
+
+MUST_CHECK Status run_tensor_borrow_host(Device *device, const Tensor *tensor, RunTensor *out);
+MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int64_t *dims, void *memory, RunTensor *out);
+// Row-major bytes on the host / on the device; they live as long as the tensor's storage.
+MUST_CHECK Status run_tensor_host(const RunTensor *tensor, void **out);
+MUST_CHECK Status run_tensor_device(const RunTensor *tensor, void **out);
+size_t run_tensor_bytes(const RunTensor *tensor);
+void run_tensor_drop(RunTensor *tensor);  // gives up one reference
+
+typedef struct RunnerHooks {
+  Status (*translate)(Node *node, bool *done);          // onnx/translate.h
+  bool (*is_deferred)(const Node *node);
+  Status (*optimise)(Graph *graph, void *context);      // NULL: specialised graphs are run as they are
+  void *optimise_context;
+} RunnerHooks;
+
+typedef struct Runner Runner;
+typedef struct StageCache StageCache;
+// Keeps pointers to the graph and the device.
+MUST_CHECK Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, Runner **out);
+void runner_free(Runner *runner);
+
+typedef struct RunnerStats {
+  size_t arena_bytes, temporary_bytes, constant_bytes;  // of the largest stage
+  int stages;     // in the last run
+  bool data_dependent;
+} RunnerStats;
+
+// outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
+// beforehand; on return, the results, each one reference owned by the caller.
+MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
+// Specialises, plans and compiles for these shapes without running. *executable is the first stage's.
+MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
+// One profiled run of the first stage's plan.
+MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);
+RunnerStats runner_stats(const Runner *runner);

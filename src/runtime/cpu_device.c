@@ -208,6 +208,8 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
 
 static const Plan *cpu_plan(const Executable *executable) { return executable->plan; }
 
+static void cpu_discard(Device *device, Executable *executable) {}
+
 static void cpu_free(Device *device) {
   CpuDevice *cpu = (CpuDevice *)device;
   thread_pool_free(cpu->pool);
@@ -229,12 +231,12 @@ static void cpu_name(char *name, size_t size) {
   if (file) fclose(file);
 }
 
-Status cpu_device_new(int threads, const Log *log, Device **out) {
+Status cpu_device_new(const DeviceOptions *options, Device **out) {
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
-  cpu->pool = thread_pool_new(threads);
+  cpu->pool = thread_pool_new(options->threads);
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
-                         .log = log,
+                         .log = options->log,
                          .allocate = cpu_allocate,
                          .release = cpu_release,
                          .upload = cpu_copy,
@@ -246,6 +248,7 @@ Status cpu_device_new(int threads, const Log *log, Device **out) {
                          .run = cpu_run,
                          .profile = cpu_profile,
                          .plan = cpu_plan,
+                         .discard = cpu_discard,
                          .free = cpu_free};
   cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
   *out = &cpu->device;

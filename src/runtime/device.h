@@ -1,6 +1,8 @@
 // A device as the runner sees it: memory, copies, and the compilation and running of static graphs. Two stand behind it: the CPU
 // (cpu_device.c) and CUDA (cuda_device.c). One device object belongs to one session and is used by one thread at a time.
 #pragma once
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "plan/plan.h"
@@ -33,14 +35,37 @@ struct Device {
   // Runs once more with a timer around each step. Fills up to `limit` reports; returns how many there are in *count.
   Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count);
   const Plan *(*plan)(const Executable *executable);
+  void (*discard)(Device *device, Executable *executable);  // lets go of device memory and graphs; the arena goes later
+  Status (*preload)(Device *device, Hash128 hash, Bytes cubin);  // a kernel compiled earlier; NULL on the CPU
   void (*free)(Device *device);
 };
 
 // Constants are shared by the sessions of one engine: the same tensor in the same stride order is stored once.
 typedef struct WeightStore WeightStore;
 
-// threads <= 0: one for each core.
-MUST_CHECK Status cpu_device_new(int threads, const Log *log, Device **out);
-
 // "conv1 (Conv), relu1 (Relu)"
 const char *node_origins_text(const Node *node, Arena *arena);
+
+typedef struct DeviceOptions {
+  DeviceKind kind;
+  int index;                    // CUDA ordinal
+  int threads;                  // CPU
+  bool tf32, no_graph;
+  size_t workspace_limit;       // bytes one step may use beside its tensors
+  const char *cache_directory;  // compiled kernels; NULL: the default
+  void *cuda_context, *cuda_stream;
+  WeightStore *weights;         // NULL: the session's own
+  const struct TuningDatabase *tuning;  // NULL: the first candidate of the preferred tactic
+  const Log *log;
+} DeviceOptions;
+
+MUST_CHECK Status cpu_device_new(const DeviceOptions *options, Device **out);
+MUST_CHECK Status cuda_device_new(const DeviceOptions *options, Device **out);
+
+// The weights of one engine on one GPU, found by content. A session holds what it uses; the last one to let go frees it.
+MUST_CHECK Status weight_store_new(WeightStore **out);
+void weight_store_free(WeightStore *store);
+// fill makes the bytes on the host when nobody has them on the device yet.
+MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *context, void *out),
+                                    void *context, void **memory);
+void weight_store_drop(WeightStore *store, Device *device, Hash128 key);

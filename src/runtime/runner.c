@@ -44,23 +44,24 @@ static void drop_all(RunTensor *tensors, int count) {
   for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
 }
 
-static void cache_free(StageCache *cache);
+static void cache_free(Runner *runner, StageCache *cache);
 
-static void entry_free(StageEntry *entry) {
+static void entry_free(Runner *runner, StageEntry *entry) {
   if (!entry) return;
   if (entry->stage) {
     drop_all(entry->inputs, entry->stage->ready->input_count);
     drop_all(entry->outputs, entry->stage->ready->output_count);
-    for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) cache_free(entry->bodies[i]);
+    for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) cache_free(runner, entry->bodies[i]);
   }
-  cache_free(entry->rest);
+  cache_free(runner, entry->rest);
+  if (entry->executable) runner->device->discard(runner->device, entry->executable);
   arena_free(entry->arena);
   free(entry);
 }
 
-static void cache_free(StageCache *cache) {
+static void cache_free(Runner *runner, StageCache *cache) {
   if (!cache) return;
-  for (int i = 0; i < cache->count; i++) entry_free(cache->entries[i]);
+  for (int i = 0; i < cache->count; i++) entry_free(runner, cache->entries[i]);
   free(cache->known);
   free(cache);
 }
@@ -148,7 +149,7 @@ static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inp
     if (entry->arena) arena_on_free(entry->arena, (void (*)(void *))arena_free, owned);
     else arena_free(owned);
     if (status) {
-      entry_free(entry);
+      entry_free(runner, entry);
       goto done;
     }
     int place = cache->count;
@@ -156,7 +157,7 @@ static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inp
       place = 0;
       for (int i = 1; i < cache->count; i++)
         if (cache->entries[i]->last_used < cache->entries[place]->last_used) place = i;
-      entry_free(cache->entries[place]);
+      entry_free(runner, cache->entries[place]);
     } else {
       cache->count++;
     }
@@ -370,7 +371,7 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
 
 void runner_free(Runner *runner) {
   if (!runner) return;
-  cache_free(runner->top);
+  cache_free(runner, runner->top);
   free(runner);
 }
 

@@ -1,0 +1,90 @@
+// Errors, configuration, element types: what every part of the public interface needs.
+#include "api/api.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+_Static_assert((int)INGOT_INTERNAL == (int)ERROR_INTERNAL, "public and internal error codes are the same numbers");
+_Static_assert((int)INGOT_VERBOSE == (int)LOG_VERBOSE, "public and internal severities are the same numbers");
+
+const char *ingot_version(void) { return INGOT_VERSION; }
+
+ingot_error *api_error(Status status) { return (ingot_error *)status; }
+ingot_code ingot_error_code(const ingot_error *error) { return error ? (ingot_code)status_code((Status)(uintptr_t)error) : INGOT_OK; }
+const char *ingot_error_message(const ingot_error *error) { return status_message((Status)(uintptr_t)error); }
+void ingot_error_free(ingot_error *error) { status_free((Status)error); }
+
+void ingot_config_init(ingot_config *config) {
+  if (config) *config = (ingot_config){.size = sizeof *config, .log_most = INGOT_INFO};
+}
+
+ingot_config api_config(const ingot_config *config) {
+  ingot_config result;
+  ingot_config_init(&result);
+  if (config) memcpy(&result, config, MIN(config->size, sizeof result));
+  result.size = sizeof result;
+  return result;
+}
+
+Log api_log(const ingot_config *config) {
+  // The public severities are the internal ones, so the caller's function is called as it is.
+  return (Log){.write = (void (*)(void *, LogSeverity, const char *))config->log, .context = config->log_context, .most = (LogSeverity)config->log_most};
+}
+
+// DLPack's type codes by ours. Types DLPack has no code for (strings) have bits 0.
+DLDataType api_dtype(DType dtype) {
+  uint8_t code = 0;
+  switch (dtype) {
+    case DTYPE_BF16: code = kDLBfloat; break;
+    case DTYPE_F8E4M3FN: code = kDLFloat8_e4m3fn; break;
+    case DTYPE_F8E4M3FNUZ: code = kDLFloat8_e4m3fnuz; break;
+    case DTYPE_F8E5M2: code = kDLFloat8_e5m2; break;
+    case DTYPE_F8E5M2FNUZ: code = kDLFloat8_e5m2fnuz; break;
+    case DTYPE_F8E8M0: code = kDLFloat8_e8m0fnu; break;
+    case DTYPE_F4E2M1: code = kDLFloat4_e2m1fn; break;
+    case DTYPE_STRING:
+    case DTYPE_COUNT: return (DLDataType){0};
+    default:
+      switch (dtype_kind(dtype)) {
+        case KIND_FLOAT: code = kDLFloat; break;
+        case KIND_SIGNED: code = kDLInt; break;
+        case KIND_UNSIGNED: code = kDLUInt; break;
+        case KIND_BOOL: code = kDLBool; break;
+        default: code = kDLComplex;
+      }
+  }
+  return (DLDataType){.code = code, .bits = (uint8_t)dtype_bits(dtype), .lanes = 1};
+}
+
+bool api_dtype_from(DLDataType type, DType *out) {
+  for (int d = 0; d < DTYPE_COUNT; d++) {
+    DLDataType have = api_dtype((DType)d);
+    if (have.bits && have.code == type.code && have.bits == type.bits && type.lanes == 1) {
+      *out = (DType)d;
+      return true;
+    }
+  }
+  return false;
+}
+
+Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights, const struct TuningDatabase *tuning, Device **out) {
+  DeviceOptions options = {.index = config->device_index,
+                           .threads = config->threads,
+                           .tf32 = tf32,
+                           .no_graph = config->no_cuda_graph,
+                           .workspace_limit = config->workspace_limit ? config->workspace_limit : (size_t)256 << 20,
+                           .cache_directory = config->cache_directory,
+                           .cuda_context = config->cuda_context,
+                           .cuda_stream = config->cuda_stream,
+                           .weights = weights,
+                           .tuning = tuning,
+                           .log = log};
+  if (config->device != INGOT_DEVICE_CPU) {
+    Status status = cuda_device_new(&options, out);
+    if (!status || config->device == INGOT_DEVICE_CUDA) return status;
+    log_add(log, LOG_INFO, "no usable GPU (%s): using the CPU", status_message(status));
+    status_free(status);
+  }
+  return cpu_device_new(&options, out);
+}

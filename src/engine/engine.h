@@ -1,0 +1,45 @@
+// An engine: the optimised graph with its weights, the kernels compiled for it, what tuning measured, and what the passes
+// did. In a file: a header, a table of sections, then the sections, each on a page boundary with a checksum:
+//
+//   graph    the text form; constants are @offsets into the weights
+//   weights  tensors, 256-byte aligned, mapped when the engine is loaded
+//   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
+//   tuning   the tuning database's lines that concern this engine
+//   passes   one line a pass: name, changes, seconds, nodes after
+//
+// A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
+#pragma once
+#include "base/file.h"
+#include "base/hash.h"
+#include "ir/graph.h"
+
+typedef struct EngineKernel {
+  Hash128 hash;  // of the source, see src/cuda/compiler.h
+  int sm;
+  Bytes cubin;
+} EngineKernel;
+
+typedef struct EnginePass {
+  const char *name;
+  int changes;
+  double seconds;
+  int nodes_after;
+} EnginePass;
+
+typedef struct Engine {
+  Arena *arena;  // owns everything below; weights may be mapped
+  Graph *graph;
+  bool tf32;
+  EngineKernel *kernels;
+  uint32_t kernel_count, kernel_capacity;
+  const char *tuning;
+  EnginePass *passes;
+  uint32_t pass_count, pass_capacity;
+} Engine;
+
+Engine *engine_new(Arena *arena);
+// Replaces the file atomically.
+MUST_CHECK Status engine_write(const Engine *engine, const char *path);
+MUST_CHECK Status engine_read(const char *path, const OpDef *const *ops, Engine **out);
+MUST_CHECK Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out);
+void engine_free(Engine *engine);

@@ -1,0 +1,191 @@
+// Writing and reading engine files. See engine.h.
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "engine/engine.h"
+#include "ir/graph_text.h"
+#include "ir/verify.h"
+
+enum { VERSION = 1, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
+typedef enum Section { SECTION_GRAPH, SECTION_WEIGHTS, SECTION_KERNELS, SECTION_TUNING, SECTION_PASSES, SECTION_COUNT } Section;
+static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes"};
+
+typedef struct SectionEntry {
+  uint64_t offset, size, checksum;
+} SectionEntry;
+
+typedef struct Header {
+  char magic[8];
+  uint32_t version, flags;  // flag 1: tf32
+  uint64_t file_size;
+  SectionEntry sections[SECTION_COUNT];
+  uint64_t checksum;  // of all the bytes before
+} Header;
+
+static const char magic[8] = "INGOT\r\n\x1a";
+
+typedef struct KernelRecord {
+  uint64_t hash_low, hash_high;
+  uint64_t sm, size;  // the cubin follows, padded to 16 bytes
+} KernelRecord;
+
+// ---- writing -----------------------------------------------------------------------------------------------------------------
+
+typedef struct WeightList {
+  Arena *arena;
+  const Tensor **tensors;
+  uint32_t count, capacity;
+  uint64_t *offsets;
+  uint32_t offset_count, offset_capacity;
+  IntMap *known;  // data pointer -> index + 1
+  uint64_t end;
+} WeightList;
+
+static uint64_t place_weight(void *context, const Tensor *tensor) {
+  WeightList *list = context;
+  uintptr_t index = (uintptr_t)int_map_get(list->known, (uint64_t)(uintptr_t)tensor->data);
+  if (index && tensor_bytes(list->tensors[index - 1]) >= tensor_bytes(tensor)) return list->offsets[index - 1];
+  uint64_t offset = list->end;
+  *ARENA_PUSH(list->arena, list->tensors, list->count, list->capacity) = tensor;
+  *ARENA_PUSH(list->arena, list->offsets, list->offset_count, list->offset_capacity) = offset;
+  int_map_set(list->known, (uint64_t)(uintptr_t)tensor->data, (void *)(uintptr_t)list->count);
+  list->end = align_up(offset + tensor_bytes(tensor), WEIGHT_ALIGNMENT);
+  return offset;
+}
+
+static void write_kernels(const Engine *engine, Text *text) {
+  static const char zeros[16];
+  for (uint32_t i = 0; i < engine->kernel_count; i++) {
+    const EngineKernel *kernel = &engine->kernels[i];
+    KernelRecord record = {kernel->hash.low, kernel->hash.high, (uint64_t)kernel->sm, kernel->cubin.size};
+    text_add_n(text, (const char *)&record, sizeof record);
+    text_add_n(text, (const char *)kernel->cubin.data, kernel->cubin.size);
+    text_add_n(text, zeros, align_up(kernel->cubin.size, 16) - kernel->cubin.size);
+  }
+}
+
+static Status write_file(const Engine *engine, const char *path, Arena *scratch) {
+  WeightList weights = {.arena = scratch, .known = int_map_new(scratch)};
+  Text graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
+  GraphTextOptions options = {.place = place_weight, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
+  graph_print(&graph, engine->graph, &options);
+  write_kernels(engine, &kernels);
+  for (uint32_t i = 0; i < engine->pass_count; i++) {
+    const EnginePass *pass = &engine->passes[i];
+    text_add(&passes, "%s %d %.9g %d\n", pass->name, pass->changes, pass->seconds, pass->nodes_after);
+  }
+  const char *tuning = engine->tuning ? engine->tuning : "";
+  size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length};
+  const void *contents[SECTION_COUNT] = {text_get(&graph), NULL, text_get(&kernels), tuning, text_get(&passes)};
+
+  Header header = {.version = VERSION, .flags = engine->tf32};
+  memcpy(header.magic, magic, sizeof magic);
+  size_t end = align_up(sizeof header, PAGE);
+  for (int i = 0; i < SECTION_COUNT; i++) {
+    header.sections[i] = (SectionEntry){.offset = end, .size = sizes[i]};
+    end = align_up(end + sizes[i], PAGE);
+  }
+  header.file_size = end;
+  void *file;
+  TRY(arena_try_alloc(scratch, end, PAGE, &file));
+  char *bytes = file;
+  for (int i = 0; i < SECTION_COUNT; i++)
+    if (contents[i] && sizes[i]) memcpy(bytes + header.sections[i].offset, contents[i], sizes[i]);
+  for (uint32_t i = 0; i < weights.count; i++)
+    memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data, tensor_bytes(weights.tensors[i]));
+  for (int i = 0; i < SECTION_COUNT; i++) header.sections[i].checksum = hash_bytes(bytes + header.sections[i].offset, sizes[i], 0);
+  header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
+  memcpy(bytes, &header, sizeof header);
+  return file_write_atomic(path, bytes, end);
+}
+
+Status engine_write(const Engine *engine, const char *path) {
+  Arena *scratch = arena_new();
+  Status status = write_file(engine, path, scratch);
+  arena_free(scratch);
+  return status;
+}
+
+// ---- reading -----------------------------------------------------------------------------------------------------------------
+
+static Status check_header(const void *bytes, size_t size, Header *header) {
+  if (size < sizeof *header) FAIL(ERROR_CORRUPT, "not an engine: %zu bytes are fewer than its header's %zu", size, sizeof *header);
+  memcpy(header, bytes, sizeof *header);
+  if (memcmp(header->magic, magic, sizeof magic)) FAIL(ERROR_CORRUPT, "not an engine: it does not begin with the engine signature");
+  if (header->version != VERSION) FAIL(ERROR_CORRUPT, "engine format %u is not the one this Ingot reads (%d); build the engine again", header->version, VERSION);
+  if (hash_bytes(header, offsetof(Header, checksum), 0) != header->checksum) FAIL(ERROR_CORRUPT, "the engine's header fails its checksum");
+  if (header->file_size != size) FAIL(ERROR_CORRUPT, "the engine has %zu bytes, but its header says %llu", size, (unsigned long long)header->file_size);
+  for (int i = 0; i < SECTION_COUNT; i++) {
+    const SectionEntry *s = &header->sections[i];
+    if (s->offset % PAGE || s->offset > size || s->size > size - s->offset)
+      FAIL(ERROR_CORRUPT, "the engine's section '%s' lies outside the file", section_names[i]);
+    if (hash_bytes((const char *)bytes + s->offset, s->size, 0) != s->checksum)
+      FAIL(ERROR_CORRUPT, "the engine's section '%s' fails its checksum", section_names[i]);
+  }
+  return OK;
+}
+
+static Status read_kernels(Engine *engine, const char *bytes, size_t size) {
+  size_t at = 0;
+  while (at < size) {
+    KernelRecord record;
+    if (size - at < sizeof record || engine->kernel_count == MAX_KERNELS) FAIL(ERROR_CORRUPT, "the engine's kernels end in the middle of one");
+    memcpy(&record, bytes + at, sizeof record);
+    at += sizeof record;
+    if (record.size > size - at || align_up(record.size, 16) > size - at || record.sm > 1000) FAIL(ERROR_CORRUPT, "an engine kernel is larger than its section");
+    *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) =
+        (EngineKernel){.hash = {record.hash_low, record.hash_high}, .sm = (int)record.sm, .cubin = {(const uint8_t *)bytes + at, record.size}};
+    at += align_up(record.size, 16);
+  }
+  return OK;
+}
+
+static Status read_passes(Engine *engine, const char *bytes, size_t size) {
+  char *text = arena_string_n(engine->arena, bytes, size), *save = NULL;
+  for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    char name[64];
+    EnginePass pass;
+    if (sscanf(line, "%63s %d %lf %d", name, &pass.changes, &pass.seconds, &pass.nodes_after) != 4) FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
+    pass.name = arena_string(engine->arena, name);
+    *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) = pass;
+  }
+  return OK;
+}
+
+Engine *engine_new(Arena *arena) {
+  Engine *engine = arena_new_of(arena, Engine);
+  engine->arena = arena;
+  engine->tuning = "";
+  return engine;
+}
+
+Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out) {
+  Header header;
+  TRY(check_header(bytes, size, &header));
+  Engine *engine = engine_new(arena);
+  engine->tf32 = header.flags & 1;
+  const char *base = bytes;
+  const SectionEntry *s = header.sections;
+  TRY(read_kernels(engine, base + s[SECTION_KERNELS].offset, s[SECTION_KERNELS].size));
+  TRY(read_passes(engine, base + s[SECTION_PASSES].offset, s[SECTION_PASSES].size));
+  engine->tuning = arena_string_n(arena, base + s[SECTION_TUNING].offset, s[SECTION_TUNING].size);
+  TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset, s[SECTION_WEIGHTS].size, &engine->graph));
+  TRY(status_context(graph_verify(engine->graph), "the engine's graph"));
+  *out = engine;
+  return OK;
+}
+
+Status engine_read(const char *path, const OpDef *const *ops, Engine **out) {
+  Arena *arena = arena_new();
+  Bytes bytes;
+  Status status = file_map(path, arena, &bytes);
+  if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, ops, arena, out), "%s", path);
+  if (status) arena_free(arena);
+  return status;
+}
+
+void engine_free(Engine *engine) {
+  if (engine) arena_free(engine->arena);
+}

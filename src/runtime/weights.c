@@ -1,0 +1,94 @@
+// Weights on a GPU, shared by the sessions of an engine. See device.h.
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "runtime/device.h"
+
+typedef struct Weight {
+  Hash128 key;
+  size_t bytes;
+  void *memory;
+  int references;
+} Weight;
+
+struct WeightStore {
+  pthread_mutex_t mutex;
+  Weight *weights;
+  size_t count, capacity;
+};
+
+Status weight_store_new(WeightStore **out) {
+  WeightStore *store = calloc(1, sizeof *store);
+  if (!store) return status_out_of_memory();
+  pthread_mutex_init(&store->mutex, NULL);
+  *out = store;
+  return OK;
+}
+
+void weight_store_free(WeightStore *store) {
+  if (!store) return;
+  pthread_mutex_destroy(&store->mutex);
+  free(store->weights);
+  free(store);
+}
+
+static Weight *find(WeightStore *store, Hash128 key) {
+  for (size_t i = 0; i < store->count; i++)
+    if (store->weights[i].references && store->weights[i].key.low == key.low && store->weights[i].key.high == key.high) return &store->weights[i];
+  return NULL;
+}
+
+static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+  void *host = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
+  if (!host) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory for a weight were refused", bytes);
+  Status status = fill(context, host);
+  if (!status) status = device->allocate(device, bytes, memory);
+  if (!status) {
+    status = device->upload(device, *memory, host, bytes);
+    if (!status) status = device->synchronize(device);
+    if (status) device->release(device, *memory);
+  }
+  free(host);
+  return status;
+}
+
+static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+  Weight *weight = find(store, key);
+  if (!weight) {
+    for (size_t i = 0; i < store->count && !weight; i++)
+      if (!store->weights[i].references) weight = &store->weights[i];
+    if (!weight) {
+      if (store->count == store->capacity) {
+        size_t capacity = MAX(64, store->capacity * 2);
+        Weight *grown = realloc(store->weights, capacity * sizeof *grown);
+        if (!grown) return status_out_of_memory();
+        store->weights = grown;
+        store->capacity = capacity;
+      }
+      weight = &store->weights[store->count++];
+      *weight = (Weight){0};
+    }
+    TRY(upload(device, bytes, fill, context, &weight->memory));
+    weight->key = key;
+    weight->bytes = bytes;
+  }
+  weight->references++;
+  *memory = weight->memory;
+  return OK;
+}
+
+Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *context, void *out), void *context,
+                         void **memory) {
+  pthread_mutex_lock(&store->mutex);
+  Status status = take(store, device, key, bytes, fill, context, memory);
+  pthread_mutex_unlock(&store->mutex);
+  return status;
+}
+
+void weight_store_drop(WeightStore *store, Device *device, Hash128 key) {
+  pthread_mutex_lock(&store->mutex);
+  Weight *weight = find(store, key);
+  if (weight && !--weight->references) device->release(device, weight->memory);
+  pthread_mutex_unlock(&store->mutex);
+}

@@ -1,4 +1,5 @@
 // The CPU executor: steps run in order, each by the first CPU tactic that supports its site, else by the reference.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

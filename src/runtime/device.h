@@ -62,6 +62,13 @@ typedef struct DeviceOptions {
 MUST_CHECK Status cpu_device_new(const DeviceOptions *options, Device **out);
 MUST_CHECK Status cuda_device_new(const DeviceOptions *options, Device **out);
 
+// The kernels a CUDA device has used so far, for an engine to keep. Copied into the arena.
+typedef struct DeviceKernel {
+  Hash128 hash;
+  Bytes cubin;
+} DeviceKernel;
+MUST_CHECK Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count);
+
 // The weights of one engine on one GPU, found by content. A session holds what it uses; the last one to let go frees it.
 MUST_CHECK Status weight_store_new(WeightStore **out);
 void weight_store_free(WeightStore *store);

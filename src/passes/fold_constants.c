@@ -1,0 +1,51 @@
+// What depends on constants alone is computed now, by the reference. Results larger than their inputs (an expanded scalar) stay
+// computed at run time: views cost nothing there.
+#include "kernels/view/view.h"
+#include "passes/passes.h"
+
+enum { MAX_GROWN_BYTES = 1 << 16 };
+
+static bool foldable(const Node *node) {
+  if (!node->op->reference || node->op->random || node->op->data_dependent || !node->output_count) return false;
+  size_t in = 0, out = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    if (!node->inputs[i]) continue;
+    if (!node->inputs[i]->constant) return false;
+    in += tensor_bytes(node->inputs[i]->constant);
+  }
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *value = node->outputs[i];
+    if (value->dtype == DTYPE_COUNT || !value_is_static(value)) return false;
+    size_t bytes = dtype_size(value->dtype);
+    for (int k = 0; k < value->rank; k++) bytes *= (size_t)value->dims[k];
+    out += bytes;
+  }
+  // Attributes may be symbolic where the output's shape is not.
+  for (int i = 0; i < node->attribute_count; i++)
+    for (int k = 0; node->attributes[i].kind == ATTR_DIMS && k < node->attributes[i].count; k++) {
+      int64_t unused;
+      if (!dim_get_constant(node->graph->dims, node->attributes[i].dims[k], &unused)) return false;
+    }
+  return out <= in || out <= MAX_GROWN_BYTES;
+}
+
+static Status fold(Graph *graph, Node *node) {
+  const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
+  Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
+  for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
+  TRY(reference_run(node, graph->arena, inputs, outputs));
+  for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], graph_add_constant(graph, NULL, &outputs[i]));
+  node_remove(node);
+  return OK;
+}
+
+static Status run(Graph *graph, const PassOptions *options, int *changes) {
+  FOR_NODES_SAFE(node, graph) {
+    if (!foldable(node)) continue;
+    TRY(fold(graph, node));
+    ++*changes;
+  }
+  return OK;
+}
+
+const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone", true, run};

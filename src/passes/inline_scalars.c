@@ -1,0 +1,58 @@
+// A constant of one element becomes part of the program that reads it: one operand fewer, and nothing to load.
+#include "passes/rewrite.h"
+
+static bool inlinable(const Value *value) {
+  if (!value || !value->constant || tensor_count(value->constant) != 1) return false;
+  DTypeKind kind = dtype_kind(value->dtype);
+  return kind == KIND_FLOAT || kind == KIND_SIGNED || kind == KIND_UNSIGNED || kind == KIND_BOOL;
+}
+
+static void replace_input(Program *program, int input, const Tensor *scalar) {
+  for (int i = 0; i < program->count; i++) {
+    Instruction *instruction = &program->code[i];
+    if (instruction->op != OP_input || instruction->args[0] != input) continue;
+    DType dtype = instruction->dtype;
+    *instruction = (Instruction){.op = OP_const, .dtype = dtype};
+    if (dtype_is_float(dtype)) instruction->number = tensor_get_f(scalar, 0);
+    else instruction->integer = tensor_get_i(scalar, 0);
+  }
+}
+
+static bool any_inlinable(const Node *node) {
+  for (int i = 0; i < node->input_count; i++)
+    if (inlinable(node->inputs[i])) return true;
+  return false;
+}
+
+static Status inline_into(Graph *graph, Node *node) {
+  Dim domain[MAX_RANK], after[MAX_RANK];
+  int rank = node_domain(node, domain);
+  Program *program = program_copy(graph->arena, node_program(node, "program"));
+  for (int i = 0; i < node->input_count; i++)
+    if (inlinable(node->inputs[i])) replace_input(program, i, node->inputs[i]->constant);
+  Node *made = graph_add(graph, node, node->op, 0, NULL, node->output_count);
+  set_program_inputs(made, program, node->input_count, node->inputs, 0);
+  node_set_program(made, "program", program);
+  int count;
+  const int64_t *axes = node_ints(node, "axes", &count);
+  if (node_attribute(node, "axes")) node_set_ints(made, "axes", axes, count);
+  bool same = node_domain(made, after) == rank;
+  for (int i = 0; i < rank && same; i++) same = domain[i] == after[i];
+  if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", domain, rank);
+  TRY(node_infer(made));
+  node_merge_origins(made, node);
+  for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], made->outputs[i]);
+  node_remove(node);
+  return OK;
+}
+
+static Status run(Graph *graph, const PassOptions *options, int *changes) {
+  FOR_NODES_SAFE(node, graph) {
+    if (!is_program_node(node) || !any_inlinable(node)) continue;
+    TRY(inline_into(graph, node));
+    ++*changes;
+  }
+  return OK;
+}
+
+const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them", true, run};

@@ -1,0 +1,75 @@
+// Chooses stride orders. Tensor cores and oneDNN want images with the channels innermost: convolutions and pools read and write
+// that order, pointwise nodes follow what they read, and a copy appears only where an image enters in another order.
+#include <string.h>
+
+#include "kernels/build.h"
+#include "kernels/conv/conv.h"
+#include "kernels/gather/gather.h"
+#include "kernels/pad/pad.h"
+#include "kernels/pool/pool.h"
+#include "kernels/resize/resize.h"
+#include "passes/rewrite.h"
+
+static void channels_last(int rank, uint8_t *order) {
+  order[0] = 0;
+  for (int i = 1; i + 1 < rank; i++) order[i] = (uint8_t)(i + 1);
+  order[rank - 1] = 1;
+}
+
+static bool is_channels_last(const Value *value) {
+  uint8_t order[MAX_RANK];
+  if (value->rank < 3) return false;
+  channels_last(value->rank, order);
+  return !memcmp(order, value->order, (size_t)value->rank);
+}
+
+static bool wants_channels_last(const PassOptions *options, DType dtype) {
+  if (options->device == DEVICE_CPU) return dtype == DTYPE_F32;
+  return dtype == DTYPE_F16 || dtype == DTYPE_BF16 || (dtype == DTYPE_F32 && options->tf32);
+}
+
+static bool is_image_anchor(const Node *node) { return node->op == &op_conv || node->op == &op_conv_transpose; }
+static bool follows_image(const Node *node) {
+  return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad || node->op == &op_resize;
+}
+
+static Status enter(Graph *graph, Node *node) {
+  Builder b = {.graph = graph, .at = node};
+  Value *input = node->inputs[0];
+  Program *identity = program_new(graph->arena, 1);
+  program_output(identity, program_input(identity, 0, input->dtype));
+  Value *copy = build_elementwise(&b, identity, 1, &input);
+  TRY(b.status);
+  channels_last(copy->rank, copy->order);
+  node_set_input(node, 0, copy);
+  return OK;
+}
+
+static Status run(Graph *graph, const PassOptions *options, int *changes) {
+  FOR_NODES(node, graph) {
+    Value *out = node->output_count ? node->outputs[0] : NULL;
+    if (!out || out->rank < 3 || !node->input_count || !node->inputs[0]) continue;
+    if (is_image_anchor(node) && wants_channels_last(options, node->inputs[0]->dtype)) {
+      if (!is_channels_last(node->inputs[0]) && !node->inputs[0]->constant) {
+        TRY(enter(graph, node));
+        ++*changes;
+      }
+      if (node->op == &op_conv && node->inputs[1]->constant) channels_last(node->inputs[1]->rank, node->inputs[1]->order);
+      channels_last(out->rank, out->order);
+      ++*changes;
+    } else if (follows_image(node)) {
+      const Value *image = NULL;
+      for (int i = 0; i < node->input_count && !image; i++)
+        if (node->inputs[i] && node->inputs[i]->rank == out->rank && is_channels_last(node->inputs[i]) && !node->inputs[i]->constant &&
+            (node->op != &op_elementwise || value_same_shape(node->inputs[i], out)))
+          image = node->inputs[i];
+      if (!image) continue;
+      for (int i = 0; i < node->output_count; i++)
+        if (node->outputs[i]->rank == out->rank) channels_last(out->rank, node->outputs[i]->order);
+      ++*changes;
+    }
+  }
+  return OK;
+}
+
+const Pass pass_layout = {"layout", "chooses stride orders and inserts copies between them", true, run};

@@ -1,0 +1,505 @@
+// The CUDA executor. Compiling a graph: plan it, let each site's tactic emit its launches, compile all kernels at once, put the
+// weights on the GPU. Running: fill in the addresses of this call; when they are those of the call before, the whole inference
+// is captured into a CUDA graph and replayed from then on.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "cuda/compiler.h"
+#include "cuda/context.h"
+#include "kernels/op.h"
+#include "kernels/tactic.h"
+#include "runtime/device.h"
+#include "tune/database.h"
+#include "tune/select.h"
+
+typedef struct CudaRunner {
+  Device device;
+  Log log;
+  CudaContext *context;
+  Compiler *compiler;
+  WeightStore *weights, *own_weights;
+  const TuningDatabase *tuning;
+  size_t workspace_limit;
+  bool no_graph;
+  void *block;  // the session's arena
+  size_t block_bytes;
+  uint64_t generation;  // of the block: graphs captured with an older one are void
+  Arena *sizes_arena;
+  IntMap *sizes;  // address -> size, for what the runner allocates
+} CudaRunner;
+
+// One launch with its arguments laid out: pointers are patched, everything else stays.
+typedef struct ReadyLaunch {
+  const Launch *launch;
+  CudaFunction function;
+  void **arguments;   // to the values
+  void **pointers;    // one slot for each buffer argument, pointed to by arguments
+} ReadyLaunch;
+
+typedef struct ReadyStep {
+  PlanStep *step;
+  Emission *emission;
+  ReadyLaunch *launches;
+  void **inputs, **outputs, **packed;  // addresses of this call
+  void *workspace;
+} ReadyStep;
+
+struct Executable {
+  Plan *plan;
+  Arena *arena;
+  ReadyStep *steps;
+  void **constants;       // by buffer
+  Hash128 *weight_keys;   // to give back
+  uint32_t weight_count, weight_capacity;
+  void **last;            // addresses of the last run: inputs then outputs
+  bool has_last;
+  uint64_t generation;
+  CudaGraphExec graph;
+  bool capture_failed;
+};
+
+static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
+
+// ---- memory ------------------------------------------------------------------------------------------------------------------
+
+static Status device_allocate(Device *device, size_t bytes, void **out) {
+  CudaRunner *r = of(device);
+  bytes = MAX(bytes, 16);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_alloc(r->context, bytes, out);
+  cuda_leave(r->context);
+  if (!status) int_map_set(r->sizes, (uint64_t)(uintptr_t)*out, (void *)(uintptr_t)bytes);
+  return status;
+}
+
+static void device_release(Device *device, void *memory) {
+  CudaRunner *r = of(device);
+  Status status = cuda_enter(r->context);
+  if (status) {
+    status_free(status);
+    return;
+  }
+  // Work that still uses the memory is ahead on the stream; cuMemFree waits for it.
+  cuda_free(r->context, memory, (size_t)(uintptr_t)int_map_get(r->sizes, (uint64_t)(uintptr_t)memory));
+  cuda_leave(r->context);
+}
+
+static Status device_upload(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_upload(r->context, to, from, bytes);
+  cuda_leave(r->context);
+  return status;
+}
+
+static Status device_download(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_download(r->context, to, from, bytes);
+  cuda_leave(r->context);
+  return status;
+}
+
+static Status device_copy(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_copy(r->context, to, from, bytes, r->context->stream);
+  cuda_leave(r->context);
+  return status;
+}
+
+static Status device_synchronize(Device *device) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_synchronize(r->context, r->context->stream);
+  cuda_leave(r->context);
+  return status;
+}
+
+// ---- compiling ---------------------------------------------------------------------------------------------------------------
+
+static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
+  Executable *executable = ((void **)context)[0];
+  CudaRunner *r = ((void **)context)[1];
+  SelectOptions options = {.cuda = r->context, .tuning = r->tuning, .workspace_limit = r->workspace_limit, .log = &r->log};
+  Selection *selection;
+  TRY(select_tactic(site, &options, last, executable->arena, &selection));
+  *choice = selection;
+  if (selection) *workspace = selection->emission->workspace_bytes;
+  return OK;
+}
+
+static bool device_runs(Device *device, const Node *node) { return select_supports(node, &device->info, device->tf32); }
+
+static Status fill_constant(void *context, void *out) {
+  const PlanBuffer *buffer = context;
+  tensor_reorder(buffer->constant, buffer->order, out);
+  return OK;
+}
+
+static Hash128 constant_key(const PlanBuffer *buffer) {
+  const Tensor *tensor = buffer->constant;
+  struct { int64_t dtype, rank, dims[MAX_RANK]; uint8_t order[MAX_RANK]; } head = {.dtype = tensor->dtype, .rank = tensor->rank};
+  memcpy(head.dims, tensor->dims, (size_t)tensor->rank * sizeof *head.dims);
+  memcpy(head.order, buffer->order, (size_t)tensor->rank);
+  return hash128_combine(hash128_bytes(tensor->data, tensor_bytes(tensor)), hash128_bytes(&head, sizeof head));
+}
+
+static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+  TRY(weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory));
+  *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
+  return OK;
+}
+
+static Status place_weights(CudaRunner *r, Executable *e) {
+  Plan *plan = e->plan;
+  e->constants = arena_array(e->arena, void *, plan->buffer_count);
+  for (uint32_t i = 0; i < plan->buffer_count; i++) {
+    PlanBuffer *buffer = &plan->buffers[i];
+    if (buffer->kind != PLAN_CONSTANT || buffer->first_step < 0) continue;
+    TRY(take_weight(r, e, constant_key(buffer), buffer->bytes, fill_constant, buffer, &e->constants[i]));
+  }
+  for (uint32_t s = 0; s < plan->step_count; s++) {
+    ReadyStep *step = &e->steps[s];
+    step->packed = arena_array(e->arena, void *, step->emission->packed_count);
+    for (uint32_t k = 0; k < step->emission->packed_count; k++) {
+      PackedConstant *packed = &step->emission->packed[k];
+      TRY(take_weight(r, e, packed->key, packed->bytes, packed->fill, packed->context, &step->packed[k]));
+    }
+  }
+  return OK;
+}
+
+static void lay_out_arguments(Executable *e, ReadyLaunch *ready) {
+  const Launch *launch = ready->launch;
+  ready->arguments = arena_array(e->arena, void *, launch->arg_count);
+  ready->pointers = arena_array(e->arena, void *, launch->arg_count);
+  for (int i = 0; i < launch->arg_count; i++) {
+    LaunchArg *arg = &launch->args[i];
+    switch (arg->kind) {
+      case ARG_BUFFER: ready->arguments[i] = &ready->pointers[i]; break;
+      case ARG_I32: ready->arguments[i] = &arg->i32; break;
+      case ARG_I64: ready->arguments[i] = &arg->i64; break;
+      case ARG_F32: ready->arguments[i] = &arg->f32; break;
+      case ARG_BYTES: ready->arguments[i] = (void *)(uintptr_t)arg->bytes.data; break;
+    }
+  }
+}
+
+static Status compile_kernels(CudaRunner *r, Executable *e) {
+  uint32_t count = 0;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps[s].emission->launch_count;
+  KernelSource *sources = arena_array(e->arena, KernelSource, count);
+  ReadyLaunch **owners = arena_array(e->arena, ReadyLaunch *, count);
+  Cubin *cubins = arena_array(e->arena, Cubin, count);
+  int total = 0;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
+    ReadyStep *step = &e->steps[s];
+    step->launches = arena_array(e->arena, ReadyLaunch, step->emission->launch_count);
+    for (uint32_t l = 0; l < step->emission->launch_count; l++) {
+      ReadyLaunch *ready = &step->launches[l];
+      ready->launch = &step->emission->launches[l];
+      lay_out_arguments(e, ready);
+      if (ready->launch->kind != LAUNCH_KERNEL) continue;
+      sources[total] = (KernelSource){step->step->node->outputs[0]->name, ready->launch->source, r->device.info.sm};
+      owners[total++] = ready;
+    }
+  }
+  TRY(compiler_compile_all(r->compiler, sources, total, 0, NULL, cubins));
+  for (int i = 0; i < total; i++) {
+    const Launch *launch = owners[i]->launch;
+    TRY(cuda_function(r->context, cubins[i].key, cubins[i].data, launch->entry, launch->shared_bytes, &owners[i]->function));
+  }
+  return OK;
+}
+
+static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executable *e) {
+  void *chooser[2] = {e, r};
+  PlanTarget target = {.info = &r->device.info, .tf32 = r->device.tf32, .context = chooser, .select = choose};
+  double start = time_now();
+  TRY(plan_make(graph, &target, arena, &e->plan));
+  double planned = time_now();
+  e->steps = arena_array(arena, ReadyStep, e->plan->step_count);
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
+    ReadyStep *step = &e->steps[s];
+    step->step = &e->plan->steps[s];
+    step->emission = ((Selection *)step->step->choice)->emission;
+    step->inputs = arena_array(arena, void *, step->step->node->input_count);
+    step->outputs = arena_array(arena, void *, step->step->node->output_count);
+  }
+  TRY(compile_kernels(r, e));
+  double compiled = time_now();
+  TRY(place_weights(r, e));
+  e->last = arena_array(arena, void *, graph->input_count + graph->output_count);
+  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms, kernels in %.1f ms, weights in %.1f ms", (planned - start) * 1e3, (compiled - planned) * 1e3,
+          (time_now() - compiled) * 1e3);
+  return OK;
+}
+
+static void device_discard(Device *device, Executable *e);
+
+static Status device_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
+  CudaRunner *r = of(device);
+  Executable *e = arena_new_of(arena, Executable);
+  e->arena = arena;
+  TRY(cuda_enter(r->context));
+  Status status = compile_entered(r, graph, arena, e);
+  cuda_leave(r->context);
+  if (status) device_discard(device, e);
+  else *out = e;
+  return status;
+}
+
+static void device_discard(Device *device, Executable *e) {
+  CudaRunner *r = of(device);
+  Status status = cuda_enter(r->context);
+  if (!status) {
+    if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
+    cuda_leave(r->context);
+  }
+  status_free(status);
+  e->graph = NULL;
+  for (uint32_t i = 0; i < e->weight_count; i++) weight_store_drop(r->weights, device, e->weight_keys[i]);
+  e->weight_count = 0;
+}
+
+// ---- running -----------------------------------------------------------------------------------------------------------------
+
+static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t offset, DType dtype, void *const *inputs, void *const *outputs) {
+  if (buffer < 0) return NULL;
+  const PlanBuffer *b = &e->plan->buffers[buffer];
+  char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
+               : b->kind == PLAN_OUTPUT   ? outputs[b->index]
+               : b->kind == PLAN_CONSTANT ? e->constants[buffer]
+                                          : (char *)r->block + b->offset;
+  return base + offset * (int64_t)dtype_size(dtype);
+}
+
+static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
+    ReadyStep *ready = &e->steps[s];
+    PlanStep *step = ready->step;
+    for (int i = 0; i < step->node->input_count; i++)
+      ready->inputs[i] = address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
+    for (int i = 0; i < step->node->output_count; i++)
+      ready->outputs[i] = address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
+    ready->workspace = step->workspace_buffer < 0 ? NULL : (char *)r->block + e->plan->buffers[step->workspace_buffer].offset;
+    for (uint32_t l = 0; l < ready->emission->launch_count; l++) {
+      ReadyLaunch *launch = &ready->launches[l];
+      for (int a = 0; a < launch->launch->arg_count; a++) {
+        const LaunchArg *arg = &launch->launch->args[a];
+        if (arg->kind != ARG_BUFFER) continue;
+        const BufferRef *ref = &arg->buffer;
+        char *base = ref->kind == BUFFER_INPUT    ? ready->inputs[ref->index]
+                     : ref->kind == BUFFER_OUTPUT ? ready->outputs[ref->index]
+                     : ref->kind == BUFFER_PACKED ? ready->packed[ref->index]
+                                                  : ready->workspace;
+        launch->pointers[a] = base ? base + (ref->kind == BUFFER_WORKSPACE ? ref->offset : 0) : NULL;
+      }
+    }
+  }
+}
+
+static Status launch_step(CudaRunner *r, ReadyStep *ready) {
+  CallContext call = {.cuda = r->context, .stream = r->context->stream, .inputs = ready->inputs, .outputs = ready->outputs, .packed = ready->packed, .workspace = ready->workspace};
+  for (uint32_t l = 0; l < ready->emission->launch_count; l++) {
+    ReadyLaunch *launch = &ready->launches[l];
+    const Launch *what = launch->launch;
+    Status status = what->kind == LAUNCH_KERNEL
+                        ? cuda_launch(r->context, launch->function, what->grid, what->block, what->cluster, what->shared_bytes, launch->arguments, r->context->stream)
+                        : what->call(what->state, &call);
+    if (status) return status_context(status, "running '%s' (%s)", ready->step->node->outputs[0]->name, ready->step->node->op->name);
+  }
+  return OK;
+}
+
+static Status launch_all(CudaRunner *r, Executable *e) {
+  for (uint32_t s = 0; s < e->plan->step_count; s++) TRY(launch_step(r, &e->steps[s]));
+  return OK;
+}
+
+static Status ensure_block(CudaRunner *r, size_t bytes) {
+  if (bytes <= r->block_bytes) return OK;
+  cuda_free(r->context, r->block, r->block_bytes);
+  r->block = NULL;
+  r->block_bytes = 0;
+  TRY(cuda_alloc(r->context, bytes, &r->block));
+  r->block_bytes = bytes;
+  r->generation++;
+  return OK;
+}
+
+// Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
+static void capture(CudaRunner *r, Executable *e) {
+  const CudaDriver *driver = r->context->driver;
+  CudaGraph graph = NULL;
+  CudaResult result = driver->cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL);
+  Status status = OK;
+  if (!result) {
+    status = launch_all(r, e);
+    result = driver->cuStreamEndCapture(r->context->stream, &graph);
+  }
+  if (!status && !result) result = driver->cuGraphInstantiateWithFlags(&e->graph, graph, 0);
+  if (graph) driver->cuGraphDestroy(graph);
+  if (!status && !result) result = driver->cuGraphUpload(e->graph, r->context->stream);
+  if (!status && !result) return;
+  e->capture_failed = true;
+  e->graph = NULL;
+  if (!status) status = cuda_error(r->context, result, "capturing a CUDA graph");
+  log_add(&r->log, LOG_WARNING, "running launch by launch: %s", status_message(status));
+  status_free(status);
+}
+
+static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
+  const Graph *graph = e->plan->graph;
+  TRY(cuda_check_alive(r->context));
+  TRY(ensure_block(r, e->plan->arena_bytes));
+  bool same = e->has_last && e->generation == r->generation;
+  for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
+  for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
+  if (!same) {
+    if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
+    e->graph = NULL;
+    patch(r, e, inputs, outputs);
+    for (int i = 0; i < graph->input_count; i++) e->last[i] = inputs[i];
+    for (int i = 0; i < graph->output_count; i++) e->last[graph->input_count + i] = outputs[i];
+    e->has_last = true;
+    e->generation = r->generation;
+    return launch_all(r, e);
+  }
+  if (!e->graph && !r->no_graph && !e->capture_failed && e->plan->step_count) capture(r, e);
+  if (!e->graph) return launch_all(r, e);
+  CUDA_TRY(r->context, cuGraphLaunch(e->graph, r->context->stream));
+  return OK;
+}
+
+static Status device_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = run_entered(r, executable, inputs, outputs);
+  cuda_leave(r->context);
+  return status;
+}
+
+// ---- profiling ---------------------------------------------------------------------------------------------------------------
+
+typedef struct Timed {
+  CudaRunner *runner;
+  ReadyStep *step;
+} Timed;
+
+static Status run_timed(void *state, CudaStream stream) {
+  Timed *timed = state;
+  return launch_step(timed->runner, timed->step);
+}
+
+static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+  TRY(ensure_block(r, e->plan->arena_bytes));
+  e->has_last = false;
+  patch(r, e, inputs, outputs);
+  *count = (int)e->plan->step_count;
+  CudaTiming timing = {.warmups = 2, .repeats = 11};
+  for (int i = 0; i < *count && i < limit; i++) {
+    ReadyStep *step = &e->steps[i];
+    const Selection *selection = step->step->choice;
+    Timed timed = {r, step};
+    double seconds;
+    TRY(cuda_time(r->context, &timing, run_timed, &timed, &seconds));
+    out[i] = (StepReport){.name = step->step->node->outputs[0]->name,
+                          .op = step->step->node->op->name,
+                          .tactic = arena_printf(e->arena, "%s %s", selection->tactic->name, selection->candidate.name),
+                          .origins = node_origins_text(step->step->node, e->arena),
+                          .milliseconds = seconds * 1e3};
+  }
+  return OK;
+}
+
+static Status device_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = profile_entered(r, executable, inputs, outputs, out, limit, count);
+  cuda_leave(r->context);
+  return status;
+}
+
+static const Plan *device_plan(const Executable *executable) { return executable->plan; }
+
+static Status device_preload(Device *device, Hash128 hash, Bytes cubin) { return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size); }
+
+Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count) {
+  Cubin *cubins;
+  *count = compiler_used(of(device)->compiler, arena, &cubins);
+  *out = arena_array(arena, DeviceKernel, *count);
+  for (int i = 0; i < *count; i++) (*out)[i] = (DeviceKernel){cubins[i].key, {arena_copy(arena, cubins[i].data, cubins[i].size), cubins[i].size}};
+  return OK;
+}
+
+// ---- life --------------------------------------------------------------------------------------------------------------------
+
+static void device_free(Device *device) {
+  CudaRunner *r = of(device);
+  if (r->context) {
+    Status status = cuda_enter(r->context);
+    if (!status) {
+      cuda_free(r->context, r->block, r->block_bytes);
+      cuda_leave(r->context);
+    }
+    status_free(status);
+    weight_store_free(r->own_weights);
+    cuda_context_close(r->context);
+  }
+  compiler_free(r->compiler);
+  arena_free(r->sizes_arena);
+  free(r);
+}
+
+static Status open_context(CudaRunner *r, const DeviceOptions *options) {
+  CudaContextOptions context = {.device = options->index,
+                                .context = options->cuda_context,
+                                .stream = options->cuda_stream,
+                                .use_stream = options->cuda_stream != NULL,
+                                .libraries = true,
+                                .log = r->log};
+  TRY(cuda_context_open(&context, &r->context));
+  r->device.info = r->context->info;
+  const char *folder = options->cache_directory ? path_join(r->sizes_arena, options->cache_directory, "kernels") : NULL;
+  r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
+  r->weights = options->weights;
+  if (!r->weights) {
+    TRY(weight_store_new(&r->own_weights));
+    r->weights = r->own_weights;
+  }
+  return OK;
+}
+
+Status cuda_device_new(const DeviceOptions *options, Device **out) {
+  CudaRunner *r = calloc(1, sizeof *r);
+  if (!r) return status_out_of_memory();
+  r->sizes_arena = arena_new();
+  r->sizes = int_map_new(r->sizes_arena);
+  if (options->log) r->log = *options->log;
+  r->tuning = options->tuning;
+  r->workspace_limit = options->workspace_limit;
+  r->no_graph = options->no_graph;
+  r->device = (Device){.log = &r->log,
+                       .tf32 = options->tf32,
+                       .allocate = device_allocate,
+                       .release = device_release,
+                       .upload = device_upload,
+                       .download = device_download,
+                       .copy = device_copy,
+                       .synchronize = device_synchronize,
+                       .runs = device_runs,
+                       .compile = device_compile,
+                       .run = device_run,
+                       .profile = device_profile,
+                       .plan = device_plan,
+                       .discard = device_discard,
+                       .preload = device_preload,
+                       .free = device_free};
+  Status status = open_context(r, options);
+  if (status) device_free(&r->device);
+  else *out = &r->device;
+  return status;
+}

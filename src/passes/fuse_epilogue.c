@@ -50,10 +50,9 @@ static Node *fuse(Node *anchor, Node *user) {
     program_inline(program, stand_in, anchor->epilogue, 0, inner_map);
   }
   Node *fused = graph_add(graph, user, anchor->op, first, anchor->inputs, 1);
-  for (int i = 0; i < anchor->attribute_count; i++) {
-    Attribute *attribute = ARENA_PUSH(arena, fused->attributes, fused->attribute_count, fused->attribute_capacity);
-    *attribute = anchor->attributes[i];
-  }
+  fused->attributes = arena_copy(arena, anchor->attributes, (size_t)anchor->attribute_count * sizeof *anchor->attributes);
+  fused->attribute_count = anchor->attribute_count;
+  fused->attribute_capacity = (uint32_t)anchor->attribute_count;
   // set_program_inputs drops unneeded inputs; the accumulator must stay input 0 even where the program ignores it.
   set_program_inputs(fused, program, total, operands, 1);
   fused->epilogue = program;

@@ -85,7 +85,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES_SAFE(node, graph) {
     if (node->op->is_view && node->inputs[0]) {
       while (compose(node)) ++*changes;
-      if (is_noop(node) && !(node->outputs[0]->is_output && (node->inputs[0]->is_input || node->inputs[0]->is_output || node->inputs[0]->constant))) {
+      if (is_noop(node) && value_can_replace(node->outputs[0], node->inputs[0])) {
         value_replace(node->outputs[0], node->inputs[0]);
         node_remove(node);
         ++*changes;

@@ -11,6 +11,7 @@
 #include "kernels/tactic.h"
 #include "runtime/device.h"
 #include "tune/database.h"
+#include "tune/launches.h"
 #include "tune/select.h"
 
 typedef struct CudaRunner {
@@ -29,20 +30,10 @@ typedef struct CudaRunner {
   IntMap *sizes;  // address -> size, for what the runner allocates
 } CudaRunner;
 
-// One launch with its arguments laid out: pointers are patched, everything else stays.
-typedef struct ReadyLaunch {
-  const Launch *launch;
-  CudaFunction function;
-  void **arguments;   // to the values
-  void **pointers;    // one slot for each buffer argument, pointed to by arguments
-} ReadyLaunch;
-
 typedef struct ReadyStep {
   PlanStep *step;
-  Emission *emission;
-  ReadyLaunch *launches;
-  void **inputs, **outputs, **packed;  // addresses of this call
-  void *workspace;
+  const Emission *emission;
+  LaunchSet *set;
 } ReadyStep;
 
 struct Executable {
@@ -162,54 +153,27 @@ static Status place_weights(CudaRunner *r, Executable *e) {
   }
   for (uint32_t s = 0; s < plan->step_count; s++) {
     ReadyStep *step = &e->steps[s];
-    step->packed = arena_array(e->arena, void *, step->emission->packed_count);
     for (uint32_t k = 0; k < step->emission->packed_count; k++) {
-      PackedConstant *packed = &step->emission->packed[k];
-      TRY(take_weight(r, e, packed->key, packed->bytes, packed->fill, packed->context, &step->packed[k]));
+      const PackedConstant *packed = &step->emission->packed[k];
+      TRY(take_weight(r, e, packed->key, packed->bytes, packed->fill, packed->context, &step->set->packed[k]));
     }
   }
   return OK;
-}
-
-static void lay_out_arguments(Executable *e, ReadyLaunch *ready) {
-  const Launch *launch = ready->launch;
-  ready->arguments = arena_array(e->arena, void *, launch->arg_count);
-  ready->pointers = arena_array(e->arena, void *, launch->arg_count);
-  for (int i = 0; i < launch->arg_count; i++) {
-    LaunchArg *arg = &launch->args[i];
-    switch (arg->kind) {
-      case ARG_BUFFER: ready->arguments[i] = &ready->pointers[i]; break;
-      case ARG_I32: ready->arguments[i] = &arg->i32; break;
-      case ARG_I64: ready->arguments[i] = &arg->i64; break;
-      case ARG_F32: ready->arguments[i] = &arg->f32; break;
-      case ARG_BYTES: ready->arguments[i] = (void *)(uintptr_t)arg->bytes.data; break;
-    }
-  }
 }
 
 static Status compile_kernels(CudaRunner *r, Executable *e) {
   uint32_t count = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps[s].emission->launch_count;
   KernelSource *sources = arena_array(e->arena, KernelSource, count);
-  ReadyLaunch **owners = arena_array(e->arena, ReadyLaunch *, count);
   Cubin *cubins = arena_array(e->arena, Cubin, count);
   int total = 0;
-  for (uint32_t s = 0; s < e->plan->step_count; s++) {
-    ReadyStep *step = &e->steps[s];
-    step->launches = arena_array(e->arena, ReadyLaunch, step->emission->launch_count);
-    for (uint32_t l = 0; l < step->emission->launch_count; l++) {
-      ReadyLaunch *ready = &step->launches[l];
-      ready->launch = &step->emission->launches[l];
-      lay_out_arguments(e, ready);
-      if (ready->launch->kind != LAUNCH_KERNEL) continue;
-      sources[total] = (KernelSource){step->step->node->outputs[0]->name, ready->launch->source, r->device.info.sm};
-      owners[total++] = ready;
-    }
-  }
+  for (uint32_t s = 0; s < e->plan->step_count; s++)
+    total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
   TRY(compiler_compile_all(r->compiler, sources, total, 0, NULL, cubins));
-  for (int i = 0; i < total; i++) {
-    const Launch *launch = owners[i]->launch;
-    TRY(cuda_function(r->context, cubins[i].key, cubins[i].data, launch->entry, launch->shared_bytes, &owners[i]->function));
+  for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
+    int taken;
+    TRY(launch_set_load(e->steps[s].set, r->context, cubins + at, &taken));
+    at += (uint32_t)taken;
   }
   return OK;
 }
@@ -225,8 +189,7 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executa
     ReadyStep *step = &e->steps[s];
     step->step = &e->plan->steps[s];
     step->emission = ((Selection *)step->step->choice)->emission;
-    step->inputs = arena_array(arena, void *, step->step->node->input_count);
-    step->outputs = arena_array(arena, void *, step->step->node->output_count);
+    step->set = launch_set_new(step->emission, step->step->node, arena);
   }
   TRY(compile_kernels(r, e));
   double compiled = time_now();
@@ -278,40 +241,20 @@ static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t 
 
 static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
   for (uint32_t s = 0; s < e->plan->step_count; s++) {
-    ReadyStep *ready = &e->steps[s];
-    PlanStep *step = ready->step;
+    const PlanStep *step = e->steps[s].step;
+    LaunchSet *set = e->steps[s].set;
     for (int i = 0; i < step->node->input_count; i++)
-      ready->inputs[i] = address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
+      set->inputs[i] = address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
     for (int i = 0; i < step->node->output_count; i++)
-      ready->outputs[i] = address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
-    ready->workspace = step->workspace_buffer < 0 ? NULL : (char *)r->block + e->plan->buffers[step->workspace_buffer].offset;
-    for (uint32_t l = 0; l < ready->emission->launch_count; l++) {
-      ReadyLaunch *launch = &ready->launches[l];
-      for (int a = 0; a < launch->launch->arg_count; a++) {
-        const LaunchArg *arg = &launch->launch->args[a];
-        if (arg->kind != ARG_BUFFER) continue;
-        const BufferRef *ref = &arg->buffer;
-        char *base = ref->kind == BUFFER_INPUT    ? ready->inputs[ref->index]
-                     : ref->kind == BUFFER_OUTPUT ? ready->outputs[ref->index]
-                     : ref->kind == BUFFER_PACKED ? ready->packed[ref->index]
-                                                  : ready->workspace;
-        launch->pointers[a] = base ? base + (ref->kind == BUFFER_WORKSPACE ? ref->offset : 0) : NULL;
-      }
-    }
+      set->outputs[i] = address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
+    set->workspace = step->workspace_buffer < 0 ? NULL : (char *)r->block + e->plan->buffers[step->workspace_buffer].offset;
+    launch_set_patch(set);
   }
 }
 
 static Status launch_step(CudaRunner *r, ReadyStep *ready) {
-  CallContext call = {.cuda = r->context, .stream = r->context->stream, .inputs = ready->inputs, .outputs = ready->outputs, .packed = ready->packed, .workspace = ready->workspace};
-  for (uint32_t l = 0; l < ready->emission->launch_count; l++) {
-    ReadyLaunch *launch = &ready->launches[l];
-    const Launch *what = launch->launch;
-    Status status = what->kind == LAUNCH_KERNEL
-                        ? cuda_launch(r->context, launch->function, what->grid, what->block, what->cluster, what->shared_bytes, launch->arguments, r->context->stream)
-                        : what->call(what->state, &call);
-    if (status) return status_context(status, "running '%s' (%s)", ready->step->node->outputs[0]->name, ready->step->node->op->name);
-  }
-  return OK;
+  const Node *node = ready->step->node;
+  return status_context(launch_set_run(ready->set, r->context, r->context->stream), "running '%s' (%s)", node->outputs[0]->name, node->op->name);
 }
 
 static Status launch_all(CudaRunner *r, Executable *e) {

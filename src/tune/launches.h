@@ -1,0 +1,29 @@
+// The launches of one emission, ready to go: kernels loaded, arguments laid out, addresses patched in place. The executor runs
+// them for a plan's step, the tuner for a candidate.
+#pragma once
+#include "cuda/compiler.h"
+#include "cuda/context.h"
+#include "kernels/tactic.h"
+
+typedef struct ReadyLaunch {
+  const Launch *launch;
+  CudaFunction function;
+  void **arguments;  // pointers to the values, as the driver wants them
+  void **pointers;   // the values of buffer arguments
+} ReadyLaunch;
+
+typedef struct LaunchSet {
+  const Emission *emission;
+  ReadyLaunch *launches;
+  // Addresses: set them, then call launch_set_patch.
+  void **inputs, **outputs, **packed;
+  void *workspace;
+} LaunchSet;
+
+LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *arena);
+// Appends the sources of its kernels to `out`; returns how many.
+int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSource *out);
+// Takes the compiled kernels in the same order; returns how many it took through *taken.
+MUST_CHECK Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins, int *taken);
+void launch_set_patch(LaunchSet *set);
+MUST_CHECK Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream);

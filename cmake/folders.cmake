@@ -64,10 +64,10 @@ else()
 endif()
 
 ingot_folder(ingot_passes src/passes ingot_kernels)
-ingot_folder(ingot_tune src/tune ingot_passes)
+ingot_folder(ingot_tune src/tune ingot_kernels)
 ingot_folder(ingot_plan src/plan ingot_kernels)
 ingot_folder(ingot_engine src/engine ingot_plan)
-ingot_folder(ingot_runtime_core src/runtime ingot_engine)
+ingot_folder(ingot_runtime_core src/runtime ingot_engine ingot_tune)
 
 # onnx/: the translations know nothing of protobuf and serve the run-time too; reading models stands on them.
 set(onnx_ops_sources translate ops)
@@ -79,6 +79,20 @@ file(GLOB onnx_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/*.c)
 list(REMOVE_ITEM onnx_sources ${onnx_ops_sources})
 add_library(ingot_onnx STATIC ${onnx_sources})
 target_link_libraries(ingot_onnx PUBLIC ingot_onnx_ops ingot_proto PRIVATE ingot_flags)
+
+# The public libraries. libingot holds everything; libingot-runtime what running a finished engine takes. Only INGOT_API is visible.
+set(api_run ${CMAKE_SOURCE_DIR}/src/api/api.c ${CMAKE_SOURCE_DIR}/src/api/session.c)
+set(run_folders ingot_runtime_core ingot_passes ingot_tune ingot_onnx_ops)
+add_library(ingot SHARED ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
+target_link_libraries(ingot PRIVATE ${run_folders} ingot_onnx ingot_flags)
+add_library(ingot_runtime SHARED ${api_run})
+target_link_libraries(ingot_runtime PRIVATE ${run_folders} ingot_flags)
+set_target_properties(ingot_runtime PROPERTIES OUTPUT_NAME ingot-runtime)
+set_target_properties(ingot ingot_runtime PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+foreach(library ingot ingot_runtime)
+  target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+  target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
+endforeach()
 
 if(INGOT_TESTS)
   enable_testing()

@@ -9,6 +9,7 @@
 #include "cuda/context.h"
 #include "kernels/op.h"
 #include "kernels/tactic.h"
+#include "runtime/cuda_device.h"
 #include "runtime/device.h"
 #include "tune/database.h"
 #include "tune/launches.h"
@@ -26,7 +27,9 @@ typedef struct CudaRunner {
   void *block;  // the session's arena
   size_t block_bytes;
   uint64_t generation;  // of the block: graphs captured with an older one are void
-  Arena *sizes_arena;
+  Cubin *used;  // by the executables made, for an engine to store
+  uint32_t used_count, used_capacity;
+  Arena *arena;   // the device's own
   IntMap *sizes;  // address -> size, for what the runner allocates
 } CudaRunner;
 
@@ -170,6 +173,7 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   for (uint32_t s = 0; s < e->plan->step_count; s++)
     total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
   TRY(compiler_compile_all(r->compiler, sources, total, 0, NULL, cubins));
+  for (int i = 0; i < total; i++) *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) = cubins[i];
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
     TRY(launch_set_load(e->steps[s].set, r->context, cubins + at, &taken));
@@ -370,12 +374,32 @@ static const Plan *device_plan(const Executable *executable) { return executable
 
 static Status device_preload(Device *device, Hash128 hash, Bytes cubin) { return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size); }
 
+// Which kernels a plan uses is asked of the plan's executables: the compiler also saw those that tuning only tried.
 Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count) {
-  Cubin *cubins;
-  *count = compiler_used(of(device)->compiler, arena, &cubins);
-  *out = arena_array(arena, DeviceKernel, *count);
-  for (int i = 0; i < *count; i++) (*out)[i] = (DeviceKernel){cubins[i].key, {arena_copy(arena, cubins[i].data, cubins[i].size), cubins[i].size}};
+  CudaRunner *r = of(device);
+  *count = 0;
+  *out = arena_array(arena, DeviceKernel, r->used_count);
+  IntMap *seen = int_map_new(arena);
+  for (uint32_t i = 0; i < r->used_count; i++) {
+    const Cubin *cubin = &r->used[i];
+    if (int_map_get(seen, cubin->key.low)) continue;
+    int_map_set(seen, cubin->key.low, r);
+    (*out)[(*count)++] = (DeviceKernel){cubin->key, {arena_copy(arena, cubin->data, cubin->size), cubin->size}};
+  }
   return OK;
+}
+
+void cuda_device_forget_kernels(Device *device) { of(device)->used_count = 0; }
+
+Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database, TuneReport *report) {
+  CudaRunner *r = of(device);
+  options->cuda = r->context;
+  options->compiler = r->compiler;
+  options->workspace_limit = r->workspace_limit;
+  TRY(cuda_enter(r->context));
+  Status status = tune_sites(sites, count, options, database, report);
+  cuda_leave(r->context);
+  return status;
 }
 
 // ---- life --------------------------------------------------------------------------------------------------------------------
@@ -393,7 +417,7 @@ static void device_free(Device *device) {
     cuda_context_close(r->context);
   }
   compiler_free(r->compiler);
-  arena_free(r->sizes_arena);
+  arena_free(r->arena);
   free(r);
 }
 
@@ -406,7 +430,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
                                 .log = r->log};
   TRY(cuda_context_open(&context, &r->context));
   r->device.info = r->context->info;
-  const char *folder = options->cache_directory ? path_join(r->sizes_arena, options->cache_directory, "kernels") : NULL;
+  const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;
   r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
   r->weights = options->weights;
   if (!r->weights) {
@@ -419,8 +443,8 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
 Status cuda_device_new(const DeviceOptions *options, Device **out) {
   CudaRunner *r = calloc(1, sizeof *r);
   if (!r) return status_out_of_memory();
-  r->sizes_arena = arena_new();
-  r->sizes = int_map_new(r->sizes_arena);
+  r->arena = arena_new();
+  r->sizes = int_map_new(r->arena);
   if (options->log) r->log = *options->log;
   r->tuning = options->tuning;
   r->workspace_limit = options->workspace_limit;

@@ -1,0 +1,173 @@
+// Models and the building of engines: import, passes, tuning. Part of libingot, not of libingot-runtime.
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/checked.h"
+#include "base/recover.h"
+#include "base/thread.h"
+#include "kernels/op.h"
+#include "onnx/import.h"
+#include "onnx/model.h"
+#include "onnx/translate.h"
+#include "passes/passes.h"
+#include "runtime/tune_graph.h"
+#include "tune/database.h"
+
+// ---- models ------------------------------------------------------------------------------------------------------------------
+
+static Status import(const Model *source, ingot_model *model) { return onnx_import(source, core_ops, model->arena, &model->graph); }
+
+static Status open_path(const char *path, const ingot_config *given, ingot_model *model) {
+  ingot_config config = api_config(given);
+  Log log = api_log(&config);
+  OnnxLimits limits = {.file_bytes = config.model_limit};
+  Model *source;
+  TRY(onnx_model_open(path, &limits, model->arena, &log, &source));
+  return import(source, model);
+}
+
+static Status open_bytes(const void *bytes, size_t size, const char *folder, const ingot_config *given, ingot_model *model) {
+  ingot_config config = api_config(given);
+  Log log = api_log(&config);
+  OnnxLimits limits = {.file_bytes = config.model_limit};
+  Model *source;
+  void *copy;
+  TRY(arena_try_alloc(model->arena, size, 64, &copy));
+  memcpy(copy, bytes, size);
+  TRY(onnx_model_open_bytes((Bytes){copy, size}, folder, &limits, model->arena, &log, &source));
+  return import(source, model);
+}
+
+static ingot_error *finish_open(Status status, ingot_model *model, ingot_model **out) {
+  if (status) ingot_model_free(model);
+  else *out = model;
+  return api_error(status);
+}
+
+static ingot_model *model_new(void) {
+  ingot_model *model = calloc(1, sizeof *model);
+  if (model) model->arena = arena_new();
+  return model;
+}
+
+ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out) {
+  if (!path || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_model_open: path or out is NULL"));
+  ingot_model *model = model_new();
+  if (!model) return api_error(status_out_of_memory());
+  return finish_open(RECOVER_GUARD(open_path(path, config, model)), model, out);
+}
+
+ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config, ingot_model **out) {
+  if (!bytes || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_model_open_memory: bytes or out is NULL"));
+  ingot_model *model = model_new();
+  if (!model) return api_error(status_out_of_memory());
+  return finish_open(RECOVER_GUARD(open_bytes(bytes, size, folder, config, model)), model, out);
+}
+
+void ingot_model_free(ingot_model *model) {
+  if (!model) return;
+  arena_free(model->arena);
+  free(model);
+}
+
+// ---- engines -----------------------------------------------------------------------------------------------------------------
+
+// Constants of the model point into its file or arena: the engine gets bytes of its own, since it outlives the model.
+static Status own_constants(Graph *graph, Arena *arena, IntMap *copies) {
+  FOR_NODES(node, graph) {
+    for (int i = 0; i < node->input_count; i++) {
+      Value *value = node->inputs[i];
+      if (!value || !value->constant || value->dtype == DTYPE_STRING) continue;
+      uint64_t key = (uint64_t)(uintptr_t)value->constant->data;
+      void *copy = int_map_get(copies, key);
+      size_t bytes = tensor_bytes(value->constant);
+      if (!copy) {
+        TRY(arena_try_alloc(arena, MAX(bytes, 1), 64, &copy));
+        memcpy(copy, value->constant->data, bytes);
+        int_map_set(copies, key, copy);
+        int_map_set(copies, (uint64_t)(uintptr_t)copy, copy);  // met again through another use
+      }
+      value->constant->data = copy;
+    }
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) TRY(own_constants(node->attributes[i].graph, arena, copies));
+  }
+  for (int i = 0; i < graph->output_count; i++) {
+    Value *value = graph->outputs[i];
+    if (!value->constant || value->dtype == DTYPE_STRING || int_map_get(copies, (uint64_t)(uintptr_t)value->constant->data)) continue;
+    void *copy;
+    TRY(arena_try_alloc(arena, MAX(tensor_bytes(value->constant), 1), 64, &copy));
+    memcpy(copy, value->constant->data, tensor_bytes(value->constant));
+    value->constant->data = copy;
+  }
+  return OK;
+}
+
+static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+
+static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
+  TuningDatabase *database;
+  if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
+  else database = tuning_new(engine->arena);
+  Device *device;
+  ingot_config cuda = *config;
+  cuda.device = INGOT_DEVICE_CUDA;
+  TRY(api_open_device(&cuda, log, engine->tf32, NULL, database, &device));
+  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+  TuneGraphOptions options = {.seconds = config->tuning_seconds, .progress = config->progress, .progress_context = config->progress_context, .log = log};
+  Status status = tune_graph(engine->graph, device, &hooks, &options, database);
+  if (!status) {
+    engine->tuning = tuning_print(database, engine->arena);
+    DeviceKernel *kernels;
+    int count;
+    status = cuda_device_kernels(device, engine->arena, &kernels, &count);
+    for (int i = 0; !status && i < count; i++)
+      *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) =
+          (EngineKernel){.hash = kernels[i].hash, .sm = device->info.sm, .cubin = kernels[i].cubin};
+  }
+  device->free(device);
+  if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
+  return status;
+}
+
+static Status build(const ingot_model *model, const ingot_config *given, Engine *engine) {
+  ingot_config config = api_config(given);
+  Log log = api_log(&config);
+  double start = time_now();
+  engine->graph = graph_copy(engine->arena, model->graph);
+  engine->tf32 = (config.precision & INGOT_TF32) != 0;
+  if ((config.precision & INGOT_FP16) && (config.precision & INGOT_BF16)) FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
+  bool cuda = config.device == INGOT_DEVICE_CUDA || (config.device == INGOT_DEVICE_AUTO && cuda_device_present(config.device_index));
+  PassOptions options = {.device = cuda ? DEVICE_CUDA : DEVICE_CPU,
+                         .sm = 0,
+                         .precision = config.precision & INGOT_FP16 ? DTYPE_F16 : config.precision & INGOT_BF16 ? DTYPE_BF16 : DTYPE_COUNT,
+                         .tf32 = engine->tf32,
+                         .disabled = config.disabled_passes,
+                         .log = &log};
+  PassReport reports[64];
+  int count;
+  if (config.progress && !config.progress(config.progress_context, "passes", 0, -1)) FAIL(ERROR_CANCELLED, "cancelled before the passes");
+  TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
+  for (int i = 0; i < count; i++)
+    *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
+        (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_after};
+  TRY(own_constants(engine->graph, engine->arena, int_map_new(engine->arena)));
+  log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
+  if (cuda) TRY(tune(engine, &config, &log));
+  return OK;
+}
+
+static Status build_and_wrap(const ingot_model *model, const ingot_config *config, Arena *arena, ingot_engine **out) {
+  Engine *engine = engine_new(arena);
+  TRY(build(model, config, engine));
+  return api_engine_wrap(engine, out);
+}
+
+ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out) {
+  if (!model || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_engine_build: model or out is NULL"));
+  Arena *arena = arena_new();
+  Status status = RECOVER_GUARD(build_and_wrap(model, config, arena, out));
+  if (status) arena_free(arena);
+  return api_error(status);
+}

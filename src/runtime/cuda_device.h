@@ -1,0 +1,9 @@
+// What tuning and engine building ask of a CUDA device beyond the common interface.
+#pragma once
+#include "runtime/device.h"
+#include "tune/tune.h"
+
+// Fills in the device's own context, compiler and limits.
+MUST_CHECK Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database, TuneReport *report);
+// Kernels used from here on are the ones cuda_device_kernels returns.
+void cuda_device_forget_kernels(Device *device);

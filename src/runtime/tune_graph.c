@@ -1,0 +1,81 @@
+// See tune_graph.h.
+#include "runtime/tune_graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "cuda/context.h"
+#include "runtime/cuda_device.h"
+#include "tune/tune.h"
+
+bool cuda_device_present(int index) {
+  int count = 0;
+  status_free(cuda_device_count(NULL, &count));
+  return index >= 0 && index < count;
+}
+
+// Inputs of the declared shapes, zeros where contents matter. *usable is false where a rank or type is only known at run time.
+static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs, bool *usable) {
+  *usable = true;
+  for (int i = 0; i < graph->input_count; i++) {
+    const Value *value = graph->inputs[i];
+    if (value->rank < 0 || value->dtype == DTYPE_COUNT || value->dtype == DTYPE_STRING) {
+      *usable = false;
+      return OK;
+    }
+    int64_t dims[MAX_RANK];
+    for (int k = 0; k < value->rank; k++) dims[k] = dim_is_static(value->dims[k]) ? value->dims[k] : 1;
+    TRY(run_tensor_borrow_device(device, value->dtype, value->rank, dims, NULL, &inputs[i]));
+    if (value->rank > 1) continue;
+    inputs[i].storage->host_memory = calloc(1, MAX(run_tensor_bytes(&inputs[i]), 1));
+    if (!inputs[i].storage->host_memory) return status_out_of_memory();
+    inputs[i].storage->owns_host = true;
+  }
+  return OK;
+}
+
+static bool forward_progress(void *context, double fraction, double seconds_left) {
+  const TuneGraphOptions *options = context;
+  return !options->progress || options->progress(options->progress_context, "tuning", fraction, seconds_left);
+}
+
+static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
+  const Site **sites = calloc((size_t)plan->step_count + 1, sizeof *sites);
+  if (!sites) return status_out_of_memory();
+  for (uint32_t i = 0; i < plan->step_count; i++) sites[i] = &plan->steps[i].site;
+  TuneOptions tune = {.seconds = options->seconds, .log = options->log, .progress = forward_progress, .progress_context = (void *)(uintptr_t)options};
+  TuneReport report;
+  Status status = cuda_device_tune(device, sites, (int)plan->step_count, &tune, database, &report);
+  free(sites);
+  if (!status)
+    log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured, report.sites, report.seconds,
+            report.candidates, report.rejected);
+  return status;
+}
+
+Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options, TuningDatabase *database) {
+  RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
+  Runner *runner = NULL;
+  Status status = OK;
+  bool usable;
+  if (!inputs) return status_out_of_memory();
+  TRY_GOTO(make_inputs(graph, device, inputs, &usable));
+  if (!usable) goto done;
+  for (int round = 0; round < 2; round++) {  // the second time with what tuning found, so that the kernels in use are compiled
+    Executable *executable;
+    Stage *stage;
+    runner_free(runner);
+    runner = NULL;
+    TRY_GOTO(runner_new(graph, device, hooks, &runner));
+    if (round || options->seconds <= 0) cuda_device_forget_kernels(device);
+    TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
+    if (options->seconds <= 0 || round) break;
+    TRY_GOTO(tune_plan(device->plan(executable), device, options, database));
+  }
+done:
+  runner_free(runner);
+  for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
+  free(inputs);
+  return status;
+}

@@ -1,0 +1,17 @@
+// Prepares a graph on a CUDA device for its declared shapes (symbols count as 1), so that its kernels are compiled and can be stored,
+// and tunes its sites as far as the budget goes.
+#pragma once
+#include "runtime/runner.h"
+#include "tune/database.h"
+
+typedef struct TuneGraphOptions {
+  double seconds;  // 0: compile only
+  bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
+  void *progress_context;
+  const Log *log;
+} TuneGraphOptions;
+
+// The device was opened with this database; it sees what is added.
+MUST_CHECK Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options, TuningDatabase *database);
+// A driver is there and has a device with this number.
+bool cuda_device_present(int index);

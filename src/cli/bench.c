@@ -1,0 +1,146 @@
+// ingot bench: how fast a model runs here.
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/thread.h"
+#include "cli/cli.h"
+
+static int run(int count, char **arguments);
+const Command command_bench = {"bench", "measure latency and throughput",
+                               "[options]\n\n"
+                               "Runs the model on random inputs (or --input files) and reports latency: median, p90 and p99 of the whole call as a\n"
+                               "caller sees it (inputs from host memory, outputs back), and of the inference itself, enqueued back to back.\n\n"
+                               "  --seconds S      how long to measure; default: 2\n"
+                               "  --warmup N       runs before the clock starts; default: 10\n"
+                               "  --profile        the time of each step, slowest first\n",
+                               run};
+
+typedef struct Result {
+  double host_ms, p90_ms, p99_ms, device_ms, first_ms, build_ms;
+  int runs;
+} Result;
+
+static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingot_tensor *outputs, int output_count, double seconds, int warmup, Result *result) {
+  double start = time_now();
+  ingot_error *error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
+  if (!error) error = ingot_session_synchronize(session);
+  result->first_ms = (time_now() - start) * 1e3;
+  for (int i = 0; i < warmup && !error; i++) error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
+  enum { MAX_RUNS = 100000 };
+  double *times = malloc(MAX_RUNS * sizeof *times);
+  int runs = 0;
+  start = time_now();
+  while (!error && times && runs < MAX_RUNS && (runs < 5 || time_now() - start < seconds)) {
+    double begin = time_now();
+    error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
+    times[runs++] = (time_now() - begin) * 1e3;
+  }
+  result->runs = runs;
+  result->host_ms = times ? cli_median(times, runs) : 0;
+  result->p90_ms = times ? cli_percentile(times, runs, 0.9) : 0;
+  result->p99_ms = times ? cli_percentile(times, runs, 0.99) : 0;
+  free(times);
+  if (!error) error = ingot_session_time_device(session, inputs->tensors, inputs->count, seconds, &result->device_ms);
+  return error;
+}
+
+static int slowest_first(const void *a, const void *b) {
+  double x = ((const ingot_step *)a)->milliseconds, y = ((const ingot_step *)b)->milliseconds;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void print_profile(const ingot_step *steps, int count) {
+  double total = 0;
+  for (int i = 0; i < count; i++) total += steps[i].milliseconds;
+  printf("\n%9s %6s  %-12s %-34s %s\n", "ms", "share", "operator", "tactic", "from");
+  for (int i = 0; i < count; i++)
+    printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", steps[i].milliseconds, steps[i].milliseconds / total * 100, steps[i].op, steps[i].tactic, steps[i].origins);
+  printf("%9.4f 100.0%%  %d steps, each timed alone\n", total, count);
+}
+
+static int bench(const Common *common, double seconds, int warmup, bool profile) {
+  ingot_engine *engine = NULL;
+  ingot_session *session = NULL;
+  Result result = {0};
+  double start = time_now();
+  ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
+  if (!error) error = ingot_session_create(engine, &common->config, &session);
+  result.build_ms = (time_now() - start) * 1e3;
+  if (error) return cli_fail(error);
+  InputSet inputs;
+  int code = cli_make_inputs(engine, common, NULL, 1, &inputs);
+  int output_count = ingot_engine_output_count(engine);
+  ingot_tensor *outputs = calloc((size_t)output_count + 1, sizeof *outputs);
+  enum { MAX_STEPS = 4096 };
+  ingot_step *steps = calloc(MAX_STEPS, sizeof *steps);
+  int step_count = 0;
+  if (!code) error = measure(session, &inputs, outputs, output_count, seconds, warmup, &result);
+  if (!code && !error && profile) error = ingot_session_profile(session, inputs.tensors, inputs.count, steps, MAX_STEPS, &step_count);
+  if (error) code = cli_fail(error);
+  if (!code) {
+    ingot_memory memory = ingot_session_memory(session);
+    if (common->json) {
+      Arena *arena = arena_new();
+      Text text = text_new(arena);
+      Json json = json_new(&text);
+      json_object(&json, NULL);
+      json_string(&json, "model", common->model);
+      json_string(&json, "device", ingot_session_device(session));
+      json_int(&json, "runs", result.runs);
+      json_double(&json, "host_ms", result.host_ms);
+      json_double(&json, "host_p90_ms", result.p90_ms);
+      json_double(&json, "host_p99_ms", result.p99_ms);
+      json_double(&json, "device_ms", result.device_ms);
+      json_double(&json, "first_run_ms", result.first_ms);
+      json_double(&json, "open_ms", result.build_ms);
+      json_int(&json, "weights_bytes", (int64_t)memory.weights);
+      json_int(&json, "arena_bytes", (int64_t)memory.arena);
+      if (profile) {
+        json_array(&json, "steps");
+        for (int i = 0; i < MIN(step_count, MAX_STEPS); i++) {
+          json_object(&json, NULL);
+          json_string(&json, "name", steps[i].name);
+          json_string(&json, "op", steps[i].op);
+          json_string(&json, "tactic", steps[i].tactic);
+          json_string(&json, "origins", steps[i].origins);
+          json_double(&json, "ms", steps[i].milliseconds);
+          json_end_object(&json);
+        }
+        json_end_array(&json);
+      }
+      json_end_object(&json);
+      puts(text_get(&text));
+      arena_free(arena);
+    } else {
+      char weights[24], arena_text[24], unpacked[24];
+      printf("device      %s\n", ingot_session_device(session));
+      printf("inference   %.4f ms   (%.1f per second, enqueued back to back)\n", result.device_ms, 1e3 / result.device_ms);
+      printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", result.host_ms, result.p90_ms, result.p99_ms, result.runs);
+      printf("opening     %.1f ms, first run %.1f ms\n", result.build_ms, result.first_ms);
+      printf("memory      weights %s, arena %s (%s without reuse)\n", cli_bytes((double)memory.weights, weights), cli_bytes((double)memory.arena, arena_text),
+             cli_bytes((double)memory.unpacked, unpacked));
+      if (profile) {
+        step_count = MIN(step_count, MAX_STEPS);
+        qsort(steps, (size_t)step_count, sizeof *steps, slowest_first);
+        print_profile(steps, step_count);
+      }
+    }
+  }
+  free(steps);
+  free(outputs);
+  cli_free_inputs(&inputs);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+  return code;
+}
+
+static int run(int count, char **arguments) {
+  Common common;
+  double seconds = 2;
+  int warmup = 10, positional_count;
+  bool profile = false, stop;
+  const Option options[] = {{"seconds", OPTION_DOUBLE, &seconds}, {"warmup", OPTION_INT, &warmup}, {"profile", OPTION_FLAG, &profile}, {NULL, OPTION_FLAG, NULL}};
+  int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
+  return code || stop ? code : bench(&common, seconds, warmup, profile);
+}

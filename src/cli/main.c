@@ -1,0 +1,37 @@
+// The command `ingot`.
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const Command *const commands[] = {&command_build, &command_run, &command_bench, &command_inspect, &command_verify, NULL};
+
+static void help(FILE *out) {
+  fprintf(out,
+          "ingot %s: casts an ONNX model into an engine and runs it on a GPU or a CPU.\n\n"
+          "usage: ingot COMMAND MODEL [options]     (ingot COMMAND --help explains one)\n\n",
+          ingot_version());
+  for (int i = 0; commands[i]; i++) fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+  fprintf(out,
+          "\nMODEL is an .onnx file, or an engine that `ingot build` wrote.\n\n"
+          "  ingot run model.onnx --input photo.jpg           one run, results summarised\n"
+          "  ingot bench model.onnx --fp16                    how fast it is here\n"
+          "  ingot build model.onnx --fp16 --tune 30 -o model.ingot\n"
+          "  ingot inspect model.ingot                        what it is made of, and what each part costs\n"
+          "  ingot verify model.onnx --data test_data_set_0   compare with expected outputs, or site by site with the reference\n");
+}
+
+int main(int count, char **arguments) {
+  if (count < 2 || !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "-h") || !strcmp(arguments[1], "help")) {
+    help(count < 2 ? stderr : stdout);
+    return count < 2 ? 2 : 0;
+  }
+  if (!strcmp(arguments[1], "--version")) {
+    printf("ingot %s\n", ingot_version());
+    return 0;
+  }
+  for (int i = 0; commands[i]; i++)
+    if (!strcmp(commands[i]->name, arguments[1])) return commands[i]->run(count - 2, arguments + 2);
+  fprintf(stderr, "ingot: there is no command '%s'\n\n", arguments[1]);
+  help(stderr);
+  return 2;
+}

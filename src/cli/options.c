@@ -1,0 +1,206 @@
+// Options: parsing by table, and the ones every command has.
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static const char common_help[] =
+    "Options of every command:\n"
+    "  --device cpu|cuda[:N]   where to run; default: the first GPU, else the CPU\n"
+    "  --fp16 --bf16 --tf32    precisions beyond the model's own\n"
+    "  --threads N             CPU threads; default: all cores\n"
+    "  --disable PASS,...      leave passes out (`all`: every optional one)\n"
+    "  --tune SECONDS          measure candidates for so long; default: 0, the cost model picks\n"
+    "  --tuning FILE           database of measurements, read and merged into\n"
+    "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
+    "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
+    "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open\n"
+    "  --json                  machine-readable output\n"
+    "  --verbose, --quiet      more, or nothing but results\n";
+
+static void on_log(void *context, ingot_severity severity, const char *message) {
+  static const char *const names[] = {"internal error", "error", "warning", "info", "verbose"};
+  fprintf(stderr, "ingot: %s: %s\n", names[severity], message);
+}
+
+static bool on_progress(void *context, const char *stage, double fraction, double seconds_left) {
+  if (!isatty(2)) return true;
+  int bar = (int)(fraction * 30);
+  fprintf(stderr, "\r%-10s [%.*s%*s] %3.0f%%", stage, bar, "##############################", 30 - bar, "", fraction * 100);
+  if (seconds_left >= 0) fprintf(stderr, "  %.0f s left ", seconds_left);
+  if (fraction >= 1) fprintf(stderr, "\r%60s\r", "");
+  return true;
+}
+
+static int set_device(Common *common, const char *value) {
+  if (!strcmp(value, "cpu")) common->config.device = INGOT_DEVICE_CPU;
+  else if (!strncmp(value, "cuda", 4) && (!value[4] || value[4] == ':')) {
+    common->config.device = INGOT_DEVICE_CUDA;
+    common->config.device_index = value[4] ? atoi(value + 5) : 0;
+  } else {
+    fprintf(stderr, "ingot: --device takes cpu, cuda or cuda:N, not '%s'\n", value);
+    return 2;
+  }
+  return 0;
+}
+
+static int set_option(const Option *option, const char *value) {
+  char *end = NULL;
+  switch (option->kind) {
+    case OPTION_FLAG: *(bool *)option->target = true; return 0;
+    case OPTION_STRING: *(const char **)option->target = value; return 0;
+    case OPTION_INT: *(int *)option->target = (int)strtol(value, &end, 10); break;
+    case OPTION_DOUBLE: *(double *)option->target = strtod(value, &end); break;
+  }
+  if (end != value && !*end) return 0;
+  fprintf(stderr, "ingot: --%s takes a number, not '%s'\n", option->name, value);
+  return 2;
+}
+
+static const Option *find_option(const Option *options, const char *name) {
+  for (; options && options->name; options++)
+    if (!strcmp(options->name, name)) return options;
+  return NULL;
+}
+
+int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options, const char **positional, int limit,
+              int *positional_count, bool *stop) {
+  *common = (Common){0};
+  *positional_count = 0;
+  *stop = false;
+  ingot_config_init(&common->config);
+  const char *device = NULL;
+  bool fp16 = false, bf16 = false, tf32 = false;
+  int workspace = 0;
+  const char *input = NULL;
+  const Option shared[] = {{"device", OPTION_STRING, &device},
+                           {"fp16", OPTION_FLAG, &fp16},
+                           {"bf16", OPTION_FLAG, &bf16},
+                           {"tf32", OPTION_FLAG, &tf32},
+                           {"threads", OPTION_INT, &common->config.threads},
+                           {"disable", OPTION_STRING, &common->config.disabled_passes},
+                           {"tune", OPTION_DOUBLE, &common->config.tuning_seconds},
+                           {"tuning", OPTION_STRING, &common->config.tuning_file},
+                           {"workspace", OPTION_INT, &workspace},
+                           {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
+                           {"shapes", OPTION_STRING, &common->shapes},
+                           {"input", OPTION_STRING, &input},
+                           {"json", OPTION_FLAG, &common->json},
+                           {"verbose", OPTION_FLAG, &common->verbose},
+                           {"quiet", OPTION_FLAG, &common->quiet},
+                           {NULL, OPTION_FLAG, NULL}};
+  for (int i = 0; i < count; i++) {
+    const char *argument = arguments[i];
+    if (!strcmp(argument, "--help") || !strcmp(argument, "-h")) {
+      printf("usage: ingot %s MODEL %s\n%s", command->name, command->usage, common_help);
+      *stop = true;
+      return 0;
+    }
+    if (argument[0] != '-' || !argument[1]) {
+      if (!common->model) common->model = argument;
+      else if (*positional_count < limit) positional[(*positional_count)++] = argument;
+      else {
+        fprintf(stderr, "ingot %s: what is '%s' for?\n", command->name, argument);
+        return 2;
+      }
+      continue;
+    }
+    char name[64];
+    snprintf(name, sizeof name, "%s", argument + (argument[1] == '-' ? 2 : 1));
+    char *equals = strchr(name, '=');
+    if (equals) *equals = 0;
+    if (!strcmp(name, "o")) snprintf(name, sizeof name, "output");
+    const Option *option = find_option(options, name);
+    if (!option) option = find_option(shared, name);
+    if (!option) {
+      fprintf(stderr, "ingot %s: there is no option '%s' (see ingot %s --help)\n", command->name, argument, command->name);
+      return 2;
+    }
+    const char *value = NULL;
+    if (option->kind != OPTION_FLAG) {
+      if (equals) value = argument + (equals - name) + (argument[1] == '-' ? 3 : 2);
+      else if (i + 1 < count) value = arguments[++i];
+      else {
+        fprintf(stderr, "ingot %s: %s wants a value\n", command->name, argument);
+        return 2;
+      }
+    }
+    int code = set_option(option, value);
+    if (code) return code;
+    if (input) {
+      if (common->input_count == 64) return cli_fail_text("more than 64 inputs");
+      common->inputs[common->input_count++] = input;
+      input = NULL;
+    }
+  }
+  if (!common->model) {
+    fprintf(stderr, "usage: ingot %s MODEL %s\n%s", command->name, command->usage, common_help);
+    return 2;
+  }
+  if (device) {
+    int code = set_device(common, device);
+    if (code) return code;
+  }
+  common->config.precision = (fp16 ? INGOT_FP16 : 0) | (bf16 ? INGOT_BF16 : 0) | (tf32 ? INGOT_TF32 : 0);
+  common->config.workspace_limit = (size_t)workspace << 20;
+  common->config.log = on_log;
+  common->config.log_most = common->verbose ? INGOT_VERBOSE : common->quiet || common->json ? INGOT_ERROR_MESSAGE : INGOT_WARNING;
+  if (!common->quiet && !common->json) common->config.progress = on_progress;
+  return 0;
+}
+
+int cli_fail(ingot_error *error) {
+  fprintf(stderr, "ingot: %s\n", ingot_error_message(error));
+  ingot_error_free(error);
+  return 1;
+}
+
+int cli_fail_text(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  fputs("ingot: ", stderr);
+  vfprintf(stderr, format, args);
+  fputc('\n', stderr);
+  va_end(args);
+  return 1;
+}
+
+const char *cli_bytes(double bytes, char out[24]) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  while (bytes >= 1024 && unit < 4) bytes /= 1024, unit++;
+  snprintf(out, 24, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+  return out;
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+double cli_median(double *values, int count) {
+  qsort(values, (size_t)count, sizeof *values, ascending);
+  return count ? values[count / 2] : 0;
+}
+double cli_percentile(const double *sorted, int count, double fraction) {
+  int at = (int)(fraction * count);
+  return count ? sorted[at < count ? at : count - 1] : 0;
+}
+
+static bool is_engine(const char *path) {
+  char head[5] = {0};
+  FILE *file = fopen(path, "rbe");
+  bool engine = file && fread(head, 1, 5, file) == 5 && !memcmp(head, "INGOT", 5);
+  if (file) fclose(file);
+  return engine;
+}
+
+ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out) {
+  if (is_engine(path)) return ingot_engine_load(path, config, out);
+  ingot_model *model = NULL;
+  ingot_error *error = ingot_model_open(path, config, &model);
+  if (!error) error = ingot_engine_build(model, config, out);
+  ingot_model_free(model);
+  return error;
+}

@@ -173,6 +173,10 @@ typedef struct ingot_step {
 } ingot_step;
 INGOT_API ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit, int *count);
 
+/* How long one inference takes when runs are enqueued back to back, inputs and outputs staying where they are: the median over
+ * batches of runs, in milliseconds, measured for about `seconds`. */
+INGOT_API ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds);
+
 #ifdef __cplusplus
 }
 #endif

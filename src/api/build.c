@@ -16,7 +16,7 @@
 
 // ---- models ------------------------------------------------------------------------------------------------------------------
 
-static Status import(const Model *source, ingot_model *model) { return onnx_import(source, core_ops, model->arena, &model->graph); }
+static Status import(const Model *source, ingot_model *model) { return onnx_import(source, model->arena, &model->graph); }
 
 static Status open_path(const char *path, const ingot_config *given, ingot_model *model) {
   ingot_config config = api_config(given);

@@ -341,3 +341,17 @@ ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *i
   if (!session || (limit && !out) || !count) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_profile: an argument is NULL"));
   return api_error(RECOVER_GUARD(profile(session, inputs, input_count, out, limit, count)));
 }
+
+static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds) {
+  TRY(take_inputs(session, inputs, input_count));
+  double median;
+  TRY(runner_time(session->runner, session->inputs, seconds, &median));
+  note_memory(session);
+  *milliseconds = median * 1e3;
+  return OK;
+}
+
+ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds) {
+  if (!session || (input_count && !inputs) || !milliseconds) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_time: an argument is NULL"));
+  return api_error(RECOVER_GUARD(time_runs(session, inputs, input_count, seconds, milliseconds)));
+}

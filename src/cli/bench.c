@@ -41,7 +41,7 @@ static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingo
   result->p90_ms = times ? cli_percentile(times, runs, 0.9) : 0;
   result->p99_ms = times ? cli_percentile(times, runs, 0.99) : 0;
   free(times);
-  if (!error) error = ingot_session_time_device(session, inputs->tensors, inputs->count, seconds, &result->device_ms);
+  if (!error) error = ingot_session_time(session, inputs->tensors, inputs->count, seconds, &result->device_ms);
   return error;
 }
 

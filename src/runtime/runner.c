@@ -390,7 +390,22 @@ Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **exec
   return OK;
 }
 
-Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count) {
+// Runs the stage's plan once and finds the addresses it used, so that it can be run again alone.
+static Status place(Runner *runner, StageEntry *entry, const RunTensor *inputs, RunTensor *outputs, void **in, void **out) {
+  Graph *ready = entry->stage->ready;
+  TRY(run_ready(runner, entry, true, inputs, outputs));
+  for (int i = 0; i < ready->input_count; i++) {
+    if (!value_use_count(ready->inputs[i])) continue;
+    if (entry->inputs[i].storage) in[i] = entry->inputs[i].storage->device_memory;
+    else TRY(run_tensor_device(&inputs[i], &in[i]));
+  }
+  for (int i = 0; i < ready->output_count; i++) TRY(run_tensor_device(&outputs[i], &out[i]));
+  return OK;
+}
+
+typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void **out, void *context);
+
+static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
   TRY(find_entry(runner, runner->top, inputs, &entry));
   Graph *ready = entry->stage->ready;
@@ -398,19 +413,74 @@ Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, 
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   Status status = OK;
   if (!outputs || !in) TRY_GOTO(status_out_of_memory());
-  TRY_GOTO(run_ready(runner, entry, true, inputs, outputs));  // warms up and places inputs
-  for (int i = 0; i < ready->input_count; i++) {
-    if (!value_use_count(ready->inputs[i])) continue;
-    if (entry->inputs[i].storage) in[i] = entry->inputs[i].storage->device_memory;
-    else TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
-  }
-  for (int i = 0; i < ready->output_count; i++) TRY_GOTO(run_tensor_device(&outputs[i], &in[ready->input_count + i]));
-  TRY_GOTO(runner->device->profile(runner->device, entry->executable, in, in + ready->input_count, out, limit, count));
+  TRY_GOTO(place(runner, entry, inputs, outputs, in, in + ready->input_count));
+  TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));
 done:
   if (outputs) drop_all(outputs, ready->output_count);
   free(outputs);
   free(in);
   return status;
+}
+
+typedef struct ProfileWork {
+  StepReport *out;
+  int limit, *count;
+} ProfileWork;
+
+static Status profile_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
+  ProfileWork *work = context;
+  return runner->device->profile(runner->device, entry->executable, in, out, work->out, work->limit, work->count);
+}
+
+Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count) {
+  return with_placed(runner, inputs, profile_placed, &(ProfileWork){out, limit, count});
+}
+
+enum { TIMED_BATCHES = 25 };
+
+typedef struct TimeWork {
+  double budget, *seconds;
+  const RunTensor *inputs;
+} TimeWork;
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+// A model in several stages is run whole; one stage is replayed alone.
+static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
+  TimeWork *work = context;
+  Device *device = runner->device;
+  double times[TIMED_BATCHES];
+  int batch = 3;
+  for (int round = -2; round < TIMED_BATCHES; round++) {
+    TRY(device->synchronize(device));
+    double start = time_now();
+    for (int i = 0; i < batch; i++) {
+      if (entry->stage->complete) {
+        TRY(device->run(device, entry->executable, in, out));
+        continue;
+      }
+      RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
+      if (!outputs) return status_out_of_memory();
+      Status status = cache_run(runner, runner->top, true, 0, work->inputs, outputs);
+      drop_all(outputs, runner->top->graph->output_count);
+      free(outputs);
+      TRY(status);
+    }
+    TRY(device->synchronize(device));
+    double each = (time_now() - start) / batch;
+    if (round >= 0) times[round] = each;
+    else batch = (int)MIN(MAX(work->budget / TIMED_BATCHES / MAX(each, 1e-7), 1), 10000);
+  }
+  qsort(times, TIMED_BATCHES, sizeof *times, ascending);
+  *work->seconds = times[TIMED_BATCHES / 2];
+  return OK;
+}
+
+Status runner_time(Runner *runner, const RunTensor *inputs, double budget, double *seconds) {
+  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, inputs});
 }
 
 RunnerStats runner_stats(const Runner *runner) { return runner->stats; }

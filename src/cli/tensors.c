@@ -71,7 +71,7 @@ static int random_input(const ingot_engine *engine, int index, const Common *com
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
     double unit = (double)(state >> 11) / 9007199254740992.0;
     if (dtype_is_float(dtype)) tensor_set_f(out, i, unit * 2 - 1);
-    else tensor_set_i(out, i, dtype == DTYPE_BOOL ? state >> 63 : (int64_t)(unit * 100));
+    else tensor_set_i(out, i, dtype == DTYPE_BOOL ? (int64_t)(state >> 63) : (int64_t)(unit * 100));
   }
   return 0;
 }

@@ -94,6 +94,14 @@ foreach(library ingot ingot_runtime)
   target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
 endforeach()
 
+# The command line stands on the folders themselves: it shows what the public interface hides.
+add_library(ingot_api STATIC ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
+target_link_libraries(ingot_api PUBLIC ${run_folders} ingot_onnx PRIVATE ingot_flags)
+file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
+add_executable(ingot_cli ${cli_sources})
+target_link_libraries(ingot_cli PRIVATE ingot_api ingot_flags)
+set_target_properties(ingot_cli PROPERTIES OUTPUT_NAME ingot)
+
 if(INGOT_TESTS)
   enable_testing()
   add_subdirectory(tests)

@@ -3,7 +3,7 @@
 
 #include "cli/cli.h"
 
-static const Command *const commands[] = {&command_bench, &command_verify, NULL};
+static const Command *const commands[] = {&command_bench, &command_inspect, &command_verify, NULL};
 
 static void help(FILE *out) {
   fprintf(out,

@@ -178,12 +178,11 @@ static Status share(RunTensor *to, const RunTensor *from) {
 }
 
 static Status allocate_output(Device *device, const Value *value, RunTensor *out) {
-  out->dtype = value->dtype;
-  out->rank = value->rank;
-  value_get_dims(value, out->dims);
+  RunTensor shape = {.dtype = value->dtype, .rank = value->rank};
+  value_get_dims(value, shape.dims);
   void *memory;
-  TRY(device->allocate(device, run_tensor_bytes(out), &memory));
-  Status status = run_tensor_borrow_device(device, value->dtype, value->rank, out->dims, memory, out);
+  TRY(device->allocate(device, run_tensor_bytes(&shape), &memory));
+  Status status = run_tensor_borrow_device(device, value->dtype, value->rank, shape.dims, memory, out);
   if (status) device->release(device, memory);
   else out->storage->owns_device = true;
   return status;

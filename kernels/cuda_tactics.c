@@ -5,7 +5,7 @@ extern const Tactic cublaslt_matmul_tactic, mma_matmul_tactic, simt_matmul_tacti
 extern const Tactic depthwise_conv_tactic, cudnn_graph_conv_tactic, cudnn_conv_tactic, mma_conv_tactic;
 extern const Tactic simt_conv_tactic, simt_conv_transpose_tactic;
 extern const Tactic elementwise_tactic, rowwise_tactic;
-extern const Tactic concat_tactic, pad_tactic, pool_tactic, resize_tactic, cumulative_tactic, topk_tactic;
+extern const Tactic concat_tactic, pad_tactic, pool_tactic, resize_tactic, cumulative_tactic, topk_tactic, recurrent_tactic;
 extern const Tactic gather_tactic, gather_elements_tactic, gather_nd_tactic, scatter_elements_tactic, scatter_nd_tactic;
 
 // clang-format off: one line a tactic
@@ -27,6 +27,7 @@ const Tactic *const cuda_tactics[] = {
     &resize_tactic,
     &cumulative_tactic,
     &topk_tactic,
+    &recurrent_tactic,
     &gather_tactic,
     &gather_elements_tactic,
     &gather_nd_tactic,

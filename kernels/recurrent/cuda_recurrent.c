@@ -1,0 +1,227 @@
+// recurrent: the host side of recurrent.cuh. Writes the struct through which the device code sees the site, and the launches: the
+// projections, then either one launch that runs all steps or one or two launches a step.
+#include <math.h>
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/elementwise/points.h"
+#include "kernels/recurrent/recurrent.h"
+
+enum { ALONE_THREADS = 512, STEP_THREADS = 256, PERSISTENT_BYTES = 1 << 20 };
+
+typedef struct Recurrent {
+  const Site *site;
+  RecurrentSpec spec;
+  int64_t steps, batch, input, hidden;
+  const char *sums;  // the type of arithmetic
+  size_t sum_size;
+  int rows;  // batch rows of a warp
+} Recurrent;
+
+static bool supports(const Site *site) { return true; }
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "steps"};
+  return 1;
+}
+
+static bool present(const Site *site, int input) { return input < site->node->input_count && !site->inputs[input].absent; }
+
+static Status read_recurrent(const Site *site, Recurrent *r) {
+  *r = (Recurrent){.site = site};
+  TRY(recurrent_read(site->node, &r->spec));
+  const TensorDesc *x = &site->inputs[0];
+  r->steps = x->dims[0];
+  r->batch = x->dims[1];
+  r->input = x->dims[2];
+  r->hidden = site->inputs[2].dims[2];
+  r->sums = x->dtype == DTYPE_F64 ? "double" : "float";
+  r->sum_size = x->dtype == DTYPE_F64 ? 8 : 4;
+  r->rows = r->batch >= 4 ? 4 : r->batch >= 2 ? 2 : 1;
+  return OK;
+}
+
+// --- Text
+
+// `A name(int a, int b ...) const`, which reads an input at these coordinates; 0 where the input is absent.
+static void add_reader(Text *text, const Recurrent *r, int input, const char *name, int rank) {
+  static const char *const coordinates[] = {"a", "b", "c"};
+  text_add(text, "  __device__ __forceinline__ A %s(", name);
+  for (int i = 0; i < rank; i++) text_add(text, "%sint %s", i ? ", " : "", coordinates[i]);
+  text_add(text, ") const { return ");
+  if (!present(r->site, input)) text_add(text, "0");
+  else
+    text_add(text, "(A)Element_%s::get(x%d[%s])", dtype_name(r->site->inputs[input].dtype), input,
+             desc_offset(text->arena, &r->site->inputs[input], coordinates));
+  text_add(text, "; }\n");
+}
+
+static void add_writer(Text *text, const Recurrent *r, int output, const char *name, int rank) {
+  static const char *const coordinates[] = {"a", "b", "c", "d"};
+  text_add(text, "  __device__ __forceinline__ void %s(", name);
+  for (int i = 0; i < rank; i++) text_add(text, "int %s, ", coordinates[i]);
+  text_add(text, "A value) const {");
+  if (output < r->site->node->output_count) {
+    const TensorDesc *y = &r->site->outputs[output];
+    text_add(text, " y%d[%s] = Element_%s::set((Element_%s::Value)value);", output, desc_offset(text->arena, y, coordinates),
+             dtype_name(y->dtype), dtype_name(y->dtype));
+  }
+  text_add(text, " }\n");
+}
+
+static char *number(Arena *arena, double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return arena_printf(arena, "(A)__longlong_as_double(0x%016llxll /* %g */)", (unsigned long long)bits, value);
+}
+
+static char *activation(Arena *arena, const RecurrentActivation *f) {
+  char *alpha = number(arena, f->alpha), *beta = number(arena, f->beta);
+  switch (f->function) {
+    case FUNCTION_RELU: return arena_string(arena, "v > 0 ? v : 0");
+    case FUNCTION_TANH: return arena_string(arena, "x_tanh(v)");
+    case FUNCTION_SIGMOID: return arena_string(arena, "x_sigmoid(v)");
+    case FUNCTION_AFFINE: return arena_printf(arena, "%s * v + %s", alpha, beta);
+    case FUNCTION_LEAKY_RELU: return arena_printf(arena, "v >= 0 ? v : %s * v", alpha);
+    case FUNCTION_THRESHOLDED_RELU: return arena_printf(arena, "v > %s ? v : 0", alpha);
+    case FUNCTION_SCALED_TANH: return arena_printf(arena, "%s * x_tanh(%s * v)", alpha, beta);
+    case FUNCTION_HARD_SIGMOID: return arena_printf(arena, "x_min((A)1, x_max((A)0, %s * v + %s))", alpha, beta);
+    case FUNCTION_ELU: return arena_printf(arena, "v >= 0 ? v : %s * x_expm1(v)", alpha);
+    case FUNCTION_SOFTSIGN: return arena_string(arena, "v / (1 + x_abs(v))");
+    default: return arena_string(arena, "x_log1p(x_exp(-x_abs(v))) + x_max(v, (A)0)");
+  }
+}
+
+static void add_struct(Text *text, const Recurrent *r) {
+  const Node *node = r->site->node;
+  const RecurrentSpec *spec = &r->spec;
+  text_add(text, "struct In {\n  typedef %s A;\n  enum { LSTM = %d, GRU = %d, RNN = %d, KIND = %d };\n", r->sums,
+           RECURRENT_LSTM, RECURRENT_GRU, RECURRENT_RNN, spec->kind);
+  text_add(text,
+           "  static constexpr int STEPS = %lld, BATCH = %lld, INPUT = %lld, HIDDEN = %lld, GATES = %d, DIRECTIONS = %d;\n",
+           (long long)r->steps, (long long)r->batch, (long long)r->input, (long long)r->hidden, spec->gates, spec->directions);
+  text_add(text, "  static constexpr bool REVERSED = %d, LINEAR_BEFORE_RESET = %d, INPUT_FORGET = %d;\n", spec->reversed,
+           spec->linear_before_reset, spec->input_forget);
+  for (int i = 0; i < node->input_count; i++)
+    if (present(r->site, i)) text_add(text, "  const Element_%s::Stored *x%d;\n", dtype_name(r->site->inputs[i].dtype), i);
+  for (int i = 0; i < node->output_count; i++)
+    text_add(text, "  Element_%s::Stored *y%d;\n", dtype_name(r->site->outputs[i].dtype), i);
+  add_reader(text, r, 0, "x", 3);
+  add_reader(text, r, 1, "w", 3);
+  add_reader(text, r, 2, "r", 3);
+  add_reader(text, r, 3, "bias", 2);
+  add_reader(text, r, 5, "h0", 3);
+  add_reader(text, r, 6, "c0", 3);
+  add_reader(text, r, 7, "peephole", 2);
+  text_add(text, "  __device__ __forceinline__ int length(int a) const {\n");
+  if (present(r->site, 4))
+    text_add(text,
+             "    const i64 length = (i64)x4[%s];\n    return length < 0 ? 0 : length > STEPS ? STEPS : (int)length;\n  }\n",
+             desc_offset(text->arena, &r->site->inputs[4], (const char *const[]){"a"}));
+  else text_add(text, "    return STEPS;\n  }\n");
+  add_writer(text, r, 0, "set_y", 4);
+  add_writer(text, r, 1, "set_h", 3);
+  add_writer(text, r, 2, "set_c", 3);
+  text_add(text, "  DEVICE A clipped(A v) { return %s; }\n",
+           spec->clip > 0 ? arena_printf(text->arena, "x_min(%s, x_max(-%s, v))", number(text->arena, spec->clip),
+                                         number(text->arena, spec->clip))
+                          : "v");
+  text_add(text, "  DEVICE A activate(int direction, int function, A v) {\n    switch (direction * 3 + function) {\n");
+  for (int d = 0; d < spec->directions; d++)
+    for (int f = 0; f < spec->functions; f++)
+      text_add(text, "      case %d: return %s;\n", d * 3 + f, activation(text->arena, &spec->activations[d][f]));
+  text_add(text, "      default: return v;\n    }\n  }\n};\n");
+}
+
+static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *more, const char *body) {
+  text_add(text, "extern \"C\" __global__ void %s(", entry);
+  site_parameters(text, r->site);
+  text_add(text, ", %s) {\n  const In in = {", more);
+  const char *comma = "";
+  for (int i = 0; i < r->site->node->input_count; i++) {
+    if (!present(r->site, i)) continue;
+    text_add(text, "%sx%d", comma, i);
+    comma = ", ";
+  }
+  for (int i = 0; i < r->site->node->output_count; i++) text_add(text, ", y%d", i);
+  text_add(text, "};\n  %s;\n}\n", body);
+}
+
+// --- Launches
+
+static void emit_steps(const Recurrent *r, Emission *out, const char *source, unsigned blocks, unsigned threads, size_t states,
+                       int first, int last, int phases) {
+  unsigned groups = (unsigned)(ceil_div(r->batch, r->rows) * r->spec.directions);
+  Launch *launch =
+      emit_kernel(out, source, "recurrent_steps_kernel", (unsigned[]){blocks, groups, 1}, (unsigned[]){threads, 1, 1});
+  site_arguments(out, launch, r->site);
+  emit_workspace(out, launch, 0);
+  emit_workspace(out, launch, states);
+  emit_i32(out, launch, first);
+  emit_i32(out, launch, last);
+  emit_i32(out, launch, phases);
+}
+
+// No steps: the final states are the initial ones.
+static Status emit_initial(const Recurrent *r, Emission *out, Text *text) {
+  const TensorDesc *yh = &r->site->outputs[1];
+  if (r->site->node->output_count < 2 || desc_count(yh) == 0) return OK;
+  text_add(text, "extern \"C\" __global__ void recurrent_initial(");
+  site_parameters(text, r->site);
+  text_add(text,
+           ") {\n  const int i = blockIdx.x * %d + threadIdx.x, k = i %% %lld, row = i / %lld;\n  if (i >= %lld) return;\n",
+           POINT_THREADS, (long long)r->hidden, (long long)r->hidden, (long long)desc_count(yh));
+  const char *names[] = {arena_printf(out->arena, "(row / %lld)", (long long)r->batch),
+                         arena_printf(out->arena, "(row %% %lld)", (long long)r->batch), "k"};
+  for (int o = 1; o < r->site->node->output_count; o++) {
+    int input = o + 4;
+    text_add(text, "  y%d[%s] = ", o, desc_offset(out->arena, &r->site->outputs[o], names));
+    if (present(r->site, input)) text_add(text, "x%d[%s];\n", input, desc_offset(out->arena, &r->site->inputs[input], names));
+    else text_add(text, "Element_%s::set(0);\n", dtype_name(r->site->outputs[o].dtype));
+  }
+  text_add(text, "}\n");
+  unsigned grid[3] = {(unsigned)ceil_div(desc_count(yh), POINT_THREADS), 1, 1};
+  site_arguments(out, emit_kernel(out, text_get(text), "recurrent_initial", grid, (unsigned[]){POINT_THREADS, 1, 1}), r->site);
+  return OK;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  Recurrent recurrent, *r = &recurrent;
+  TRY(read_recurrent(site, r));
+  if (r->batch == 0 || r->hidden == 0) return OK;
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/recurrent/recurrent.cuh\"\n");
+  if (r->steps == 0) return emit_initial(r, out, &text);
+  int64_t rows = r->steps * r->batch, units = r->spec.gates * r->hidden;
+  size_t projected, states;
+  if (!checked_mul((size_t)(rows * r->spec.directions), (size_t)units * r->sum_size, &projected) || rows > INT32_MAX)
+    FAIL(ERROR_OUT_OF_MEMORY, "a recurrent layer over %lld steps", (long long)r->steps);
+  projected = align_up(projected, 256);
+  states = 5 * (size_t)(r->spec.directions * r->batch * r->hidden) * r->sum_size;
+  out->workspace_bytes = MAX(out->workspace_bytes, projected + states);
+
+  bool few = rows < 16;
+  add_struct(&text, r);
+  add_kernel(&text, r, "recurrent_project", "In::A *out", few ? "project_warp(in, out)" : "project_tile(in, out)");
+  add_kernel(&text, r, "recurrent_steps_kernel", "const In::A *projected, In::A *states, int first, int last, int phases",
+             arena_printf(out->arena, "recurrent_steps<In, %d>(in, projected, states, first, last, phases)", r->rows));
+  const char *source = text_get(&text);
+  unsigned grid[3] = {(unsigned)ceil_div(units, few ? 8 : 64), (unsigned)(few ? rows : ceil_div(rows, 64)),
+                      (unsigned)r->spec.directions};
+  Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){256, 1, 1});
+  site_arguments(out, launch, site);
+  emit_workspace(out, launch, 0);
+
+  bool two = r->spec.kind == RECURRENT_GRU && !r->spec.linear_before_reset;
+  size_t weights = (size_t)(units * r->hidden) * dtype_size(site->inputs[2].dtype);
+  if (r->steps > 1 && weights <= PERSISTENT_BYTES) {
+    emit_steps(r, out, source, 1, ALONE_THREADS, projected, 0, (int)r->steps, 3);
+    return OK;
+  }
+  unsigned blocks = (unsigned)ceil_div(r->hidden, STEP_THREADS / 32);
+  for (int step = 0; step < r->steps; step++)
+    for (int phase = 1; phase <= 1 + two; phase++)
+      emit_steps(r, out, source, blocks, STEP_THREADS, projected, step, step + 1, phase);
+  return OK;
+}
+
+const Tactic recurrent_tactic = {"recurrent", &op_recurrent, true, supports, candidates, emit};

@@ -145,16 +145,16 @@ void reference_store_ints(Tensor *out, int64_t first, int64_t count, const int64
 }
 
 int64_t dims_count(int rank, const int64_t *dims) {
-  int64_t count = 1;
-  for (int i = 0; i < rank; i++) count *= dims[i];
-  return count;
+  uint64_t count = 1;  // wraps rather than overflows: tensor_new is who refuses sizes
+  for (int i = 0; i < rank; i++) count *= (uint64_t)dims[i];
+  return (int64_t)count;
 }
 
 void dims_strides(int rank, const int64_t *dims, int64_t *strides) {
-  int64_t stride = 1;
+  uint64_t stride = 1;
   for (int i = rank - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= dims[i];
+    strides[i] = (int64_t)stride;
+    stride *= (uint64_t)dims[i];
   }
 }
 

@@ -117,7 +117,10 @@ static Status read_output_padding(const Node *node, int axes, int64_t *out) {
   int count;
   const int64_t *values = node_ints(node, "output_padding", &count);
   if (values && count != axes) FAIL(ERROR_INVALID_MODEL, "'output_padding' has %d values where %d are expected", count, axes);
-  for (int i = 0; i < axes; i++) out[i] = values ? values[i] : 0;
+  for (int i = 0; i < axes; i++) {
+    out[i] = values ? values[i] : 0;
+    if (out[i] < 0 || out[i] > INT32_MAX) FAIL(ERROR_INVALID_MODEL, "'output_padding'[%d] is %lld", i, (long long)out[i]);
+  }
   return OK;
 }
 
@@ -164,8 +167,10 @@ static Status reference_conv_transpose(Reference *r) {
     FAIL(ERROR_INVALID_MODEL, "%lld input channels, %lld groups, weights for %lld", (long long)x->dims[1], (long long)group,
          (long long)w->dims[0]);
   for (int i = 0; i < window.axes; i++) {
-    int64_t size = window.stride[i] * (x->dims[2 + i] - 1) + output_padding[i] + window.dilation[i] * (window.kernel[i] - 1) +
-                   1 - window.pad_begin[i] - window.pad_end[i];
+    int64_t size,
+        rest = output_padding[i] + window.dilation[i] * (window.kernel[i] - 1) + 1 - window.pad_begin[i] - window.pad_end[i];
+    if (!checked_mul_i64(window.stride[i], x->dims[2 + i] - 1, &size) || !checked_add_i64(size, rest, &size))
+      FAIL(ERROR_INVALID_MODEL, "axis %d of the result is too large", 2 + i);
     dims[2 + i] = MAX(size, 0);
   }
   Tensor *out;

@@ -73,7 +73,8 @@ static Status reference_pad(Reference *r) {
   TRY(reference_dims(r, "pads", &pads, &count));
   if (count != 2 * rank) FAIL(ERROR_INVALID_MODEL, "%d pads for a tensor of rank %d", count, rank);
   for (int i = 0; i < rank; i++) {
-    dims[i] = pads[i] + x->dims[i] + pads[rank + i];
+    if (!checked_add_i64(pads[i], x->dims[i], &dims[i]) || !checked_add_i64(dims[i], pads[rank + i], &dims[i]))
+      FAIL(ERROR_INVALID_MODEL, "the pads of axis %d are too large", i);
     if (mode != PAD_CONSTANT && x->dims[i] == 0 && dims[i] > 0) FAIL(ERROR_INVALID_MODEL, "axis %d has nothing to repeat", i);
   }
   Tensor *out;

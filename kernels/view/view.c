@@ -136,6 +136,12 @@ const OpDef op_reshape = {
     .is_view = true,
 };
 
+static bool slice_fits(int64_t size, int64_t start, int64_t step, int64_t count) {
+  int64_t last;
+  return checked_mul_i64(count - 1, step, &last) && checked_add_i64(last, start, &last) && last >= 0 && last < size &&
+         start < size;
+}
+
 static Status infer_slice(Node *node) {
   Value *x;
   const Dim *starts, *dims;
@@ -150,9 +156,7 @@ static Status infer_slice(Node *node) {
   for (int i = 0; i < rank; i++) {
     if (steps[i] == 0) FAIL(ERROR_INVALID_MODEL, "the step of axis %d is 0", i);
     if (!dim_is_static(starts[i]) || !dim_is_static(dims[i]) || !dim_is_static(x->dims[i]) || dims[i] == 0) continue;
-    int64_t last;
-    if (!checked_mul_i64(dims[i] - 1, steps[i], &last) || !checked_add_i64(last, starts[i], &last) || last < 0 ||
-        last >= x->dims[i] || starts[i] >= x->dims[i])
+    if (!slice_fits(x->dims[i], starts[i], steps[i], dims[i]))
       FAIL(ERROR_INVALID_MODEL, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
            (long long)dims[i], (long long)starts[i], (long long)steps[i]);
   }
@@ -171,12 +175,11 @@ static Status reference_slice(Reference *r) {
   if (rank != x->rank || start_count != rank || step_count != rank) FAIL(ERROR_INVALID_MODEL, "ranks differ");
   dims_strides(rank, x->dims, from);
   for (int i = 0; i < rank; i++) {
-    int64_t last = starts[i] + (dims[i] - 1) * steps[i];
-    if (dims[i] > 0 && (starts[i] >= x->dims[i] || last < 0 || last >= x->dims[i]))
+    if (dims[i] > 0 && !slice_fits(x->dims[i], starts[i], steps[i], dims[i]))
       FAIL(ERROR_INVALID_MODEL, "axis %d of size %lld: %lld elements from %lld by %lld lie outside", i, (long long)x->dims[i],
            (long long)dims[i], (long long)starts[i], (long long)steps[i]);
-    offset += starts[i] * from[i];
-    strides[i] = steps[i] * from[i];
+    strides[i] = dims[i] > 0 ? steps[i] * from[i] : 0;
+    offset += dims[i] > 0 ? starts[i] * from[i] : 0;
   }
   return copy_view(r, rank, dims, dims_count(rank, dims) ? offset : 0, strides);
 }

@@ -32,11 +32,9 @@ static const Dim *constant_contents(Graph *graph, const Tensor *tensor, int *cou
 const Dim *contents_of_value(Graph *graph, const Value *value, int *count) {
   *count = 0;
   if (!value || value->kind != VALUE_TENSOR) return NULL;
-  if (value->contents) {
-    *count = value->contents_count;
-    return value->contents;
-  }
-  return value->constant ? constant_contents(graph, value->constant, count) : NULL;
+  if (value->constant) return constant_contents(graph, value->constant, count);  // may have become known after its symbols
+  *count = value->contents_count;
+  return value->contents;
 }
 
 // Output dims, input dims and the output's coordinate: what "where does this element come from" needs.

@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 static const MmaConfig configs[] = {
-    {128, 256, 64, 64, 64, 4}, {256, 128, 64, 64, 64, 4}, {128, 128, 64, 64, 64, 4}, {128, 128, 128, 64, 64, 3},
-    {128, 128, 64, 64, 32, 4}, {128, 64, 64, 64, 32, 4},  {128, 64, 128, 64, 32, 3}, {64, 128, 64, 32, 64, 4},
-    {64, 128, 128, 32, 64, 3}, {64, 64, 64, 32, 32, 5},   {64, 64, 128, 32, 32, 4},  {64, 32, 128, 32, 16, 4},
-    {32, 64, 128, 16, 32, 4},  {32, 128, 128, 32, 32, 4}, {16, 64, 128, 16, 16, 5},  {16, 128, 128, 16, 32, 4},
-    {128, 32, 128, 32, 32, 4}, {32, 32, 128, 16, 16, 4},
+    {128, 256, 128, 64, 64, 3}, {256, 128, 128, 64, 64, 3}, {128, 256, 64, 64, 64, 4}, {256, 128, 64, 64, 64, 4},
+    {128, 128, 64, 64, 64, 4},  {128, 128, 128, 64, 64, 3}, {128, 64, 64, 64, 32, 4},  {128, 64, 128, 64, 32, 3},
+    {64, 128, 64, 32, 64, 4},   {64, 128, 128, 32, 64, 3},  {64, 64, 64, 32, 32, 5},   {64, 64, 128, 32, 32, 4},
+    {64, 32, 128, 32, 16, 4},   {32, 64, 128, 16, 32, 4},   {32, 128, 128, 32, 32, 4}, {16, 64, 128, 16, 16, 5},
+    {16, 128, 128, 16, 32, 4},  {128, 32, 128, 32, 32, 4},  {32, 32, 128, 16, 16, 4},
 };
 
 bool mma_dtype_supported(const Site *site, DType dtype) {
@@ -41,9 +41,9 @@ int mma_shared_bytes(const Candidate *c, int size) {
 // Multiply-adds per clock and multiprocessor with 16-bit operands: what the chip does, and what its shared memory can feed (a warp reads
 // wm + wn lines of 32 bytes for wm * wn * 16 products, at 128 bytes per clock).
 static double mma_rate(int sm, const MmaConfig *c) {
-  double chip = sm >= 100 ? 1024 : sm == 90 ? 1250 : sm == 80 ? 1000 : 512;
+  double chip = sm >= 100 ? 1024 : sm == 90 ? 1030 : sm == 80 ? 1000 : 512;
   double feed = 64.0 * c->wm * c->wn / (c->wm + c->wn);
-  return 1 / (1 / chip + 0.3 / feed);
+  return 1 / (1 / chip + 0.38 / feed);
 }
 
 int mma_candidates(const Site *site, const TiledProduct *p, Candidate *out, int limit) {

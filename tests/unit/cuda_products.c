@@ -1,0 +1,191 @@
+// Matrix products and convolutions written here: which sites their tactics take, that every kernel compiles for every target it is
+// offered on, that no candidate asks a GPU for more than it has, and how filters are packed. What the kernels compute is
+// tested on a GPU.
+#include "../site_test.h"
+#include "cuda/compiler.h"
+#include "cuda/nvrtc.h"
+#include "kernels/conv/conv.h"
+#include "kernels/matmul/matmul.h"
+
+extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, simt_conv_transpose_tactic,
+    depthwise_conv_tactic;
+
+static const char bias_gelu[] =
+    "{%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; %3: f32 = const 0.70710678; %4 = mul %2 %3; %5 = erf %4; "
+    "%6 = mul %5 %2; yield %6}";
+static const uint8_t channels_last[] = {0, 2, 3, 1}, swapped[] = {1, 0};
+
+static SiteTest *product(DType dtype, int64_t m, int64_t k, int64_t n, const uint8_t *a_order, const uint8_t *b_order) {
+  SiteTest *test = site_test_new();
+  site_input(test, dtype, SITE_DIMS(m, k), a_order);
+  site_input(test, dtype, SITE_DIMS(k, n), b_order);
+  site_node(test, &op_matmul, 2);
+  if (dtype == DTYPE_I8) node_set_int(test->node, "dtype", DTYPE_I32);
+  site_ready(test, NULL, false);
+  return test;
+}
+
+static SiteTest *image(const OpDef *op, DType dtype, int64_t channels, int64_t filters, int64_t kernel, int64_t group,
+                       const uint8_t *order) {
+  SiteTest *test = site_test_new();
+  site_input(test, dtype, SITE_DIMS(1, channels, 9, 7), order);
+  if (op == &op_conv_transpose) site_input(test, dtype, SITE_DIMS(channels, filters / group, kernel, kernel), NULL);
+  else site_input(test, dtype, SITE_DIMS(filters, channels / group, kernel, kernel), NULL);
+  site_node(test, op, 2);
+  const int64_t pads[4] = {kernel / 2, kernel / 2, kernel / 2, kernel / 2}, strides[2] = {2, 1}, dilations[2] = {1, 1};
+  node_set_ints(test->node, "pads", pads, 4);
+  node_set_ints(test->node, "strides", strides, 2);
+  node_set_ints(test->node, "dilations", dilations, 2);
+  node_set_int(test->node, "group", group);
+  site_ready(test, order, false);
+  test->inputs[1].constant = &test->tensors[1];
+  return test;
+}
+
+static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
+static void become(SiteTest *test, int sm) {
+  int shared = sm == 75 ? 65536 : sm == 80 ? 166912 : sm == 90 || sm == 100 ? 232448 : 101376;
+  test->device.sm = sm;
+  test->device.shared_per_block = shared;
+  test->device.shared_per_multiprocessor = shared + 1024;
+}
+
+// The first candidate of the tactic on every target that supports the site.
+static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets) {
+  const Nvrtc *nvrtc;
+  Status missing = nvrtc_open(test->arena, &nvrtc);
+  if (missing) {
+    status_free(missing);
+    cr_skip_test("NVRTC is not installed");
+  }
+  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  KernelSource sources[4 * COUNT_OF(targets)];
+  int count = 0, supported = 0;
+  for (size_t i = 0; i < COUNT_OF(targets); i++) {
+    become(test, targets[i]);
+    if (!tactic->supports(&test->site)) continue;
+    supported++;
+    Candidate candidate;
+    cr_assert_eq(tactic->candidates(&test->site, NULL, &candidate, 1), 1);
+    Emission emission = {.arena = test->arena};
+    Status status = tactic->emit(&test->site, &candidate, NULL, &emission);
+    cr_assert_null(status, "%s", status_message(status));
+    for (uint32_t k = 0; k < emission.launch_count; k++)
+      sources[count++] = (KernelSource){tactic->name, emission.launches[k].source, targets[i]};
+  }
+  cr_assert_eq(supported, expected_targets, "%s: %d targets", tactic->name, supported);
+  Cubin cubins[COUNT_OF(sources)];
+  Status status = compiler_compile_all(compiler, sources, count, 2, NULL, cubins);
+  cr_assert_null(status, "%s", status_message(status));
+  compiler_free(compiler);
+  site_done(test);
+}
+
+Test(cuda_products, tensor_core_products_compile, .timeout = 120) {
+  compiles(product(DTYPE_F16, 70, 96, 72, NULL, NULL), &mma_matmul_tactic, 7);
+  compiles(product(DTYPE_BF16, 37, 53, 29, swapped, swapped), &mma_matmul_tactic, 6);
+  SiteTest *split = product(DTYPE_F16, 16, 4096, 96, NULL, NULL);
+  compiles(split, &mma_matmul_tactic, 7);
+}
+
+Test(cuda_products, tf32_only_where_it_is_allowed, .timeout = 120) {
+  SiteTest *test = product(DTYPE_F32, 64, 64, 64, NULL, swapped);
+  become(test, 90);
+  cr_assert(!mma_matmul_tactic.supports(&test->site));
+  test->site.tf32 = true;
+  compiles(test, &mma_matmul_tactic, 6);
+}
+
+Test(cuda_products, products_of_every_type_compile, .timeout = 120) {
+  compiles(product(DTYPE_F32, 33, 64, 40, NULL, NULL), &simt_matmul_tactic, 7);
+  static const DType types[] = {DTYPE_F64, DTYPE_F16, DTYPE_F8E4M3FN, DTYPE_I8, DTYPE_U16,
+                                DTYPE_I32, DTYPE_U32, DTYPE_I64,      DTYPE_U64};
+  for (size_t i = 0; i < COUNT_OF(types); i++) {
+    SiteTest *test = product(types[i], 3, 4, 5, NULL, NULL);
+    become(test, 80);
+    cr_assert(simt_matmul_tactic.supports(&test->site), "%s", dtype_name(types[i]));
+    site_done(test);
+  }
+  compiles(product(DTYPE_I8, 5, 6, 7, NULL, NULL), &simt_matmul_tactic, 7);
+}
+
+Test(cuda_products, epilogues_compile, .timeout = 120) {
+  SiteTest *test = site_test_new();
+  site_input(test, DTYPE_F16, SITE_DIMS(40, 64), NULL);
+  site_input(test, DTYPE_F16, SITE_DIMS(64, 48), NULL);
+  site_input(test, DTYPE_F16, SITE_DIMS(48), NULL);
+  site_node(test, &op_matmul, 2);
+  site_epilogue(test, bias_gelu);
+  site_ready(test, NULL, false);
+  compiles(test, &mma_matmul_tactic, 7);
+}
+
+Test(cuda_products, convolutions_compile, .timeout = 120) {
+  compiles(image(&op_conv, DTYPE_F16, 16, 24, 3, 1, channels_last), &mma_conv_tactic, 7);
+  compiles(image(&op_conv, DTYPE_F16, 3, 24, 7, 1, channels_last), &mma_conv_tactic, 7);
+  compiles(image(&op_conv, DTYPE_F32, 6, 9, 3, 3, NULL), &simt_conv_tactic, 7);
+  compiles(image(&op_conv_transpose, DTYPE_F32, 6, 8, 4, 2, NULL), &simt_conv_transpose_tactic, 7);
+  compiles(image(&op_conv, DTYPE_F16, 16, 16, 3, 16, channels_last), &depthwise_conv_tactic, 7);
+  compiles(image(&op_conv, DTYPE_F32, 6, 6, 5, 6, NULL), &depthwise_conv_tactic, 7);
+}
+
+Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
+  static const int64_t shapes[][3] = {{1, 4096, 4096}, {128, 768, 3072}, {4096, 4096, 4096}, {7, 1, 1}, {1000, 37, 3}};
+  for (size_t s = 0; s < COUNT_OF(shapes); s++)
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+      SiteTest *test = product(DTYPE_F16, 8, 8, 8, NULL, NULL);
+      become(test, targets[i]);
+      // Only dims and strides matter to a tactic.
+      int64_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
+      const int64_t dims[3][2] = {{m, k}, {k, n}, {m, n}};
+      TensorDesc *descs[3] = {&test->inputs[0], &test->inputs[1], &test->outputs[0]};
+      for (int d = 0; d < 3; d++) {
+        descs[d]->dims[0] = dims[d][0];
+        descs[d]->dims[1] = descs[d]->strides[0] = dims[d][1];
+      }
+      Candidate list[64];
+      int count = mma_matmul_tactic.candidates(&test->site, NULL, list, 64);
+      cr_assert_geq(count, 4);
+      for (int c = 0; c < count; c++) {
+        Emission emission = {.arena = test->arena};
+        cr_assert_null(mma_matmul_tactic.emit(&test->site, &list[c], NULL, &emission));
+        const Launch *launch = &emission.launches[0];
+        cr_assert_leq((int)launch->shared_bytes, test->device.shared_per_block, "%s on sm_%d", list[c].name, targets[i]);
+        cr_assert_leq((int)launch->block[0], 1024);
+        cr_assert_eq(emission.workspace_bytes > 0, emission.launch_count == 2, "a split of K needs its partial sums");
+      }
+      site_done(test);
+    }
+}
+
+Test(cuda_products, filters_are_packed_tap_by_tap) {
+  SiteTest *test = image(&op_conv, DTYPE_F16, 3, 2, 3, 1, channels_last);
+  become(test, 90);
+  Candidate candidate;
+  cr_assert_eq(mma_conv_tactic.candidates(&test->site, NULL, &candidate, 1), 1);
+  Emission emission = {.arena = test->arena};
+  cr_assert_null(mma_conv_tactic.emit(&test->site, &candidate, NULL, &emission));
+  cr_assert_eq(emission.packed_count, 1);
+  enum { PITCH = 32 };  // 27 elements on 16-byte lines
+  cr_assert_eq(emission.packed[0].bytes, 2 * PITCH * sizeof(uint16_t));
+  uint16_t packed[2 * PITCH];
+  cr_assert_null(emission.packed[0].fill(emission.packed[0].context, packed));
+  const uint16_t *filters = test->tensors[1].data;
+  for (int f = 0; f < 2; f++)
+    for (int i = 0; i < PITCH; i++) {
+      int tap = i / 3, channel = i % 3;
+      cr_assert_eq(packed[f * PITCH + i], i < 27 ? filters[(f * 3 + channel) * 9 + tap] : 0);
+    }
+  site_done(test);
+}
+
+Test(cuda_products, unaligned_and_unusual_layouts_are_taken) {
+  SiteTest *test = product(DTYPE_F16, 16, 32, 24, NULL, NULL);
+  become(test, 90);
+  test->inputs[0].offset = 1;  // a slice: single elements
+  cr_assert(mma_matmul_tactic.supports(&test->site));
+  test->inputs[0].strides[1] = 2;  // every second column: no contiguous axis
+  cr_assert(!mma_matmul_tactic.supports(&test->site));
+  cr_assert(simt_matmul_tactic.supports(&test->site));
+  site_done(test);
+}

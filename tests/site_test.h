@@ -96,8 +96,9 @@ static inline double site_evaluate(const SiteTest *test, int at, int64_t i) {
     }
     return tensor_get_f(operand, index);
   }
-  double a = site_evaluate(test, code->args[0], i), b = code->op == OP_relu ? 0 : site_evaluate(test, code->args[1], i);
-  return code->op == OP_add ? a + b : code->op == OP_mul ? a * b : fmax(a, b);
+  double a = site_evaluate(test, code->args[0], i),
+         b = code->op == OP_relu || code->op == OP_tanh ? 0 : site_evaluate(test, code->args[1], i);
+  return code->op == OP_add ? a + b : code->op == OP_mul ? a * b : code->op == OP_tanh ? tanh(a) : fmax(a, b);
 }
 
 // After attributes are set. order: of the output. The expected output is that of the reference with (or without) the epilogue.

@@ -1,6 +1,8 @@
 // See library_epilogue.h.
 #include "kernels/common/library_epilogue.h"
+#include <math.h>
 #include "base/checked.h"
+#include "ir/interpret.h"
 #include "kernels/elementwise/generate.h"
 
 typedef struct Match {
@@ -73,12 +75,68 @@ static bool is_zero(const Program *program, int at) {
   return program->code[at].op == OP_const && program->code[at].number == 0;
 }
 
+// --- GELU in its tanh form, which models spell in many ways: recognised by its values. The usual form, with erf, differs from it by
+// up to 5e-4; constants rounded to half precision move it by less than 1e-4.
+
+// Marks what `at` needs above `sum`; false if that is more than constants and plain arithmetic.
+static bool needs_only(const Program *program, int at, int sum, bool *needed) {
+  if (at == sum || needed[at]) return true;
+  const Instruction *instruction = &program->code[at];
+  if (at < sum && instruction->op != OP_const) return false;
+  if (instruction->op == OP_input || instruction->op == OP_index || instruction->op == OP_extent) return false;
+  if (!dtype_is_float(instruction->dtype)) return false;
+  needed[at] = true;
+  for (int i = 0; i < opcode_info(instruction->op)->arity; i++)
+    if (!needs_only(program, instruction->args[i], sum, needed)) return false;
+  return true;
+}
+
+static bool has_values_of_gelu(const Program *program, int sum, const bool *needed, Arena *scratch) {
+  enum { SAMPLES = 64 };
+  StripProgram strip;
+  strip_program_init(&strip, scratch, program, true);
+  double **registers = arena_array(scratch, double *, (size_t)program->count);
+  int *list = arena_array(scratch, int, (size_t)program->count), count = 0;
+  for (int i = 0; i < program->count; i++) {
+    registers[i] = arena_array(scratch, double, SAMPLES);
+    if (!needed[i]) continue;
+    if (program->code[i].op == OP_const) strip_fill(strip.classes[i], registers[i], program->code[i].number, 0, SAMPLES);
+    else list[count++] = i;
+  }
+  for (int i = 0; i < SAMPLES; i++) registers[sum][i] = (i - SAMPLES / 2) * 0.19 + 0.01;
+  double x[SAMPLES];
+  for (int i = 0; i < SAMPLES; i++) x[i] = registers[sum][i];
+  program_run_strip(&strip, list, count, (void *const *)registers, SAMPLES);
+  const double *y = registers[program->outputs[0]];
+  for (int i = 0; i < SAMPLES; i++) {
+    double expected = 0.5 * x[i] * (1 + tanh(0.79788456080286536 * (x[i] + 0.044715 * x[i] * x[i] * x[i])));
+    if (!(fabs(y[i] - expected) <= 1e-4)) return false;
+  }
+  return true;
+}
+
+// Tries every sum that the rest of the program sees nothing below.
+static bool match_gelu(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
+  const Program *program = site->node->epilogue;
+  bool matched = false;
+  Arena *scratch = arena_new();
+  for (int sum = program->outputs[0] - 1; sum >= 0 && !matched; sum--) {
+    *out = (LibraryEpilogue){LIBRARY_GELU_TANH, -1, -1};
+    Match match = {site, program, channel_axis, natural, 0, out};
+    bool *needed = arena_array(scratch, bool, (size_t)program->count);
+    matched = needs_only(program, program->outputs[0], sum, needed) && take_sum(&match, sum, 0) && match.results == 1 &&
+              has_values_of_gelu(program, sum, needed, scratch);
+  }
+  arena_free(scratch);
+  return matched;
+}
+
 bool library_epilogue(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
   *out = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
   if (site->outputs[0].dtype != natural) return false;
   const Program *program = site->node->epilogue;
   if (!program) return true;
-  if (!dtype_is_float(natural) || program->output_count != 1) return false;
+  if (!dtype_is_float(natural) || program->output_count != 1 || program_has_reduction(program)) return false;
   Match match = {site, program, channel_axis, natural, 0, out};
   int at = skip_casts(program, program->outputs[0]);
   const Instruction *last = &program->code[at];
@@ -87,7 +145,8 @@ bool library_epilogue(const Site *site, int channel_axis, DType natural, Library
              : last->op == OP_max && is_zero(program, last->args[0]) ? last->args[1]
                                                                      : -1;
   if (relu >= 0) out->activation = LIBRARY_RELU;
-  return take_sum(&match, relu >= 0 ? relu : at, 0) && match.results == 1;
+  if (take_sum(&match, relu >= 0 ? relu : at, 0) && match.results == 1) return true;
+  return match_gelu(site, channel_axis, natural, out);
 }
 
 LibraryResult library_result(const Site *site, DType natural, size_t workspace_bytes) {

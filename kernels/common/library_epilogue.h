@@ -3,7 +3,7 @@
 #pragma once
 #include "kernels/tactic.h"
 
-typedef enum LibraryActivation { LIBRARY_IDENTITY, LIBRARY_RELU } LibraryActivation;
+typedef enum LibraryActivation { LIBRARY_IDENTITY, LIBRARY_RELU, LIBRARY_GELU_TANH } LibraryActivation;
 typedef struct LibraryEpilogue {
   LibraryActivation activation;
   int bias;      // input number of a vector along the channel axis, or -1

@@ -228,13 +228,14 @@ static Status fill_matmul_desc(const LtPlan *plan, const void *bias, CublasLtMat
   const LtProblem *p = &plan->problem;
   TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_TRANSPOSE_A, p->first.transposed));
   TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_TRANSPOSE_B, p->second.transposed));
-  bool relu = p->epilogue.activation == LIBRARY_RELU;
-  if (bias) {
-    TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_EPILOGUE, relu ? CUBLAS_EPILOGUE_RELU_BIAS : CUBLAS_EPILOGUE_BIAS));
-    CUBLASLT_TRY(plan->lt, cublasLtMatmulDescSetAttribute(desc, CUBLAS_MATMUL_BIAS_POINTER, &bias, sizeof bias));
-  } else if (relu) {
-    TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_EPILOGUE, CUBLAS_EPILOGUE_RELU));
-  }
+  static const CublasEpilogue epilogues[] = {[LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_NONE,
+                                             [LIBRARY_RELU] = CUBLAS_EPILOGUE_RELU,
+                                             [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU};
+  static const CublasEpilogue with_bias[] = {[LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_BIAS,
+                                             [LIBRARY_RELU] = CUBLAS_EPILOGUE_RELU_BIAS,
+                                             [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU_BIAS};
+  TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_EPILOGUE, (bias ? with_bias : epilogues)[p->epilogue.activation]));
+  if (bias) CUBLASLT_TRY(plan->lt, cublasLtMatmulDescSetAttribute(desc, CUBLAS_MATMUL_BIAS_POINTER, &bias, sizeof bias));
   return OK;
 }
 

@@ -64,7 +64,8 @@ MUST_CHECK Status cuda_device_info(const CudaDriver *driver, int ordinal, Device
 
 // --- Life. ERROR_UNSUPPORTED: no driver, no such device, or a GPU older than sm_75.
 MUST_CHECK Status cuda_context_open(const CudaContextOptions *options, CudaContext **out);
-// Waits for the stream, unloads modules, frees staging. The caller has freed its own memory and graphs. NULL is fine.
+// Waits for the stream, unloads modules, frees staging. The caller has freed its own memory and graphs, and emissions, whose states hold
+// handles of the libraries. NULL is fine.
 void cuda_context_close(CudaContext *context);
 MUST_CHECK Status cuda_enter(CudaContext *context);
 void cuda_leave(CudaContext *context);

@@ -112,6 +112,7 @@ static CublasResult fake_matmul(CublasLtHandle handle, CublasLtMatmulDesc desc, 
         if (scalar(desc->scale, beta) != 0) sum += scalar(desc->scale, beta) * get(lc, c, batch, row, column);
         if (desc->epilogue & CUBLAS_EPILOGUE_BIAS) sum += element_get_f(type, desc->bias + row * (int64_t)dtype_size(type));
         if (desc->epilogue & CUBLAS_EPILOGUE_RELU) sum = fmax(sum, 0);
+        if (desc->epilogue & CUBLAS_EPILOGUE_GELU) sum *= 0.5 * (1 + tanh(0.7978845608 * (sum + 0.044715 * sum * sum * sum)));
         int64_t at = batch * ld->stride + column * ld->leading + row;
         element_set_f(type, (char *)d + at * (int64_t)dtype_size(type), sum);
       }
@@ -217,6 +218,22 @@ Test(cuda_cublaslt, epilogues_the_library_knows_are_one_launch) {
                          HEAD "%3: f32 = const 0; %4 = max %3 %0; yield %4}"};
   for (size_t i = 0; i < COUNT_OF(texts); i++)
     cr_assert_eq(with_epilogue(texts[i], true, NULL, SITE_DIMS(2, 5, 7)), 1, "%s", texts[i]);
+}
+
+#define TANH_GELU(a, c)                                                             \
+  HEAD "%3 = add %0 %1; %4 = mul %3 %3; %5 = mul %4 %3; %6: f32 = const " a         \
+       "; %7 = mul %6 %5; %8 = add %3 %7; "                                         \
+       "%9: f32 = const " c                                                         \
+       "; %10 = mul %9 %8; %11 = tanh %10; %12: f32 = const 1; %13 = add %11 %12; " \
+       "%14 = mul %3 %13; %15: f32 = const 0.5; %16 = mul %14 %15; yield %16}"
+
+Test(cuda_cublaslt, gelu_is_fused_in_its_tanh_form_only) {
+  cr_assert_eq(with_epilogue(TANH_GELU("0.044715", "0.79788458"), true, NULL, SITE_DIMS(2, 5, 7)), 1);
+  cr_assert_eq(with_epilogue(TANH_GELU("0.05", "0.79788458"), false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  const char *erf_form = HEAD
+      "%3: f32 = const 0.70710678; %4 = mul %0 %3; %5 = erf %4; %6: f32 = const 1; %7 = add %5 %6; "
+      "%8 = mul %0 %7; %9: f32 = const 0.5; %10 = mul %8 %9; yield %10}";
+  cr_assert_eq(with_epilogue(erf_form, false, NULL, SITE_DIMS(2, 5, 7)), 2);
 }
 
 Test(cuda_cublaslt, other_epilogues_are_a_kernel_of_their_own) {

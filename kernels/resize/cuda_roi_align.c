@@ -1,0 +1,48 @@
+// roi_align: a thread for each bin of each channel. A region of an image that does not exist gives zeros.
+#include <string.h>
+#include "kernels/elementwise/points.h"
+#include "kernels/resize/resize.h"
+
+static bool supports(const Site *site) {
+  DTypeKind kind = dtype_kind(site->inputs[0].dtype);
+  return kind == KIND_FLOAT;
+}
+
+static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+  out[0] = (Candidate){.name = "points"};
+  return 1;
+}
+
+static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+  const Node *node = site->node;
+  const TensorDesc *x = &site->inputs[0], *rois = &site->inputs[1], *images = &site->inputs[2], *y = &site->outputs[0];
+  Arena *arena = out->arena;
+  if (desc_count(y) == 0) return OK;
+  bool wide = x->dtype == DTYPE_F64 || rois->dtype == DTYPE_F64;
+  double scale = node_float(node, "scale", 1);
+  uint64_t bits;
+  memcpy(&bits, &scale, sizeof bits);
+  Text text = text_new(arena);
+  text_add(&text, "#include \"kernels/resize/roi_align.cuh\"\n");
+  points_open(&text, site, "roi_align", "", y, 1);
+  text_add(&text, "  typedef %s A;\n  const i64 image = (i64)x2[%s];\n  A corner[4], value = 0;\n", wide ? "double" : "float",
+           desc_offset(arena, images, (const char *const[]){"i0"}));
+  for (int k = 0; k < 4; k++)
+    text_add(&text, "  corner[%d] = (A)Element_%s::get(x1[%s]);\n", k, dtype_name(rois->dtype),
+             desc_offset(arena, rois, (const char *const[]){"i0", arena_printf(arena, "%d", k)}));
+  text_add(&text, "  auto read = [=](int row, int column) { return (A)Element_%s::get(x0[%s]); };\n", dtype_name(x->dtype),
+           desc_offset(arena, x, (const char *const[]){"image", "i1", "row", "column"}));
+  text_add(&text,
+           "  if ((u64)image < %lldull)\n    value = roi_bin<A, %s, %s, %lld, %lld, %lld>(corner, "
+           "(A)__longlong_as_double(0x%016llxll /* %g */), i2, i3, %lld, %lld, read);\n",
+           (long long)x->dims[0], strcmp(node_string(node, "mode", "avg"), "max") == 0 ? "true" : "false",
+           strcmp(node_string(node, "coordinates", "half_pixel"), "half_pixel") == 0 ? "true" : "false", (long long)y->dims[2],
+           (long long)y->dims[3], (long long)node_int(node, "sampling", 0), (unsigned long long)bits, scale,
+           (long long)x->dims[2], (long long)x->dims[3]);
+  text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL),
+           stored_expression(arena, y->dtype, wide ? DTYPE_F64 : DTYPE_F32, "value"));
+  points_launch(out, site, text_get(&text), "roi_align", y, 1);
+  return OK;
+}
+
+const Tactic roi_align_tactic = {"roi_align", &op_roi_align, true, supports, candidates, emit};

@@ -22,3 +22,5 @@ typedef struct CpuTactic {
 } CpuTactic;
 
 extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-terminated, preferred first
+// The threads for CpuCall.pool; see kernels/common/cpu_team.h. threads <= 0: one for each core.
+ThreadPool *cpu_pool_new(int threads);

@@ -1,9 +1,14 @@
 // Every way to compute a site on the CPU, preferred first. What none of them supports runs its reference.
 #include "kernels/cpu_tactic.h"
+#include "kernels/conv/cpu_conv.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/cpu_matmul.h"
 #include "kernels/rowwise/rowwise.h"
 
 const CpuTactic *const cpu_tactics[] = {
+    &cpu_conv,
+    &cpu_conv_transpose,
+    &cpu_matmul,
     &elementwise_cpu,
     &rowwise_cpu,
     NULL,

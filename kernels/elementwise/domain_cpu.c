@@ -1,23 +1,7 @@
-// Elementwise and rowwise nodes on the CPU: the strips engine, groups of rows shared among threads. Each thread that is inside
-// the loop takes one of as many scratch areas as the pool has threads.
-#include <stdatomic.h>
+// Elementwise and rowwise nodes on the CPU: the strips engine, groups of rows shared among threads.
 #include <string.h>
-#include "base/checked.h"
+#include "kernels/elementwise/cpu_strips.h"
 #include "kernels/elementwise/domain.h"
-
-enum { GRAIN_ELEMENTS = 1 << 15 };  // a thread is worth waking for some ten microseconds of work
-
-typedef struct DomainState {
-  Strips *strips;
-  size_t scratch_bytes;  // of each area
-  int area_count;
-  atomic_flag *taken;  // of each area
-} DomainState;
-
-typedef struct DomainJob {
-  const DomainState *state;
-  const CpuCall *call;
-} DomainJob;
 
 static bool computable(DType dtype) { return dtype_kind(dtype) != KIND_COMPLEX && dtype_kind(dtype) != KIND_STRING; }
 
@@ -54,37 +38,13 @@ Status domain_cpu_prepare(const Site *site, Arena *arena, ThreadPool *pool, void
   int64_t domain[MAX_RANK];
   bool reduced[MAX_RANK];
   TRY(site_domain(site, &rank, domain, reduced));
-  DomainState *state = arena_new_of(arena, DomainState);
-  state->strips = strips_new(arena, node_program(site->node, "program"), false, rank, domain, reduced, site->inputs,
-                             site->node->input_count, site->outputs);
-  state->scratch_bytes = align_up(state->strips->scratch_bytes, 4096);
-  state->area_count = thread_pool_size(pool);
-  state->taken = arena_array(arena, atomic_flag, (size_t)state->area_count);
-  for (int i = 0; i < state->area_count; i++) atomic_flag_clear(&state->taken[i]);
-  *workspace_bytes = state->scratch_bytes * (size_t)state->area_count;
-  *out = state;
+  Strips *strips = strips_new(arena, node_program(site->node, "program"), false, rank, domain, reduced, site->inputs,
+                              site->node->input_count, site->outputs);
+  *out = cpu_strips_new(arena, pool, strips, workspace_bytes);
   return OK;
 }
 
-// At most area_count threads are inside, so one is free, now or in a moment.
-static int take_area(const DomainState *state) {
-  for (int i = 0;; i = (i + 1) % state->area_count)
-    if (!atomic_flag_test_and_set_explicit(&state->taken[i], memory_order_acquire)) return i;
-}
-
-static void run_groups(void *context, int64_t begin, int64_t end) {
-  const DomainJob *job = context;
-  const DomainState *state = job->state;
-  int area = take_area(state);
-  char *scratch = (char *)job->call->workspace + state->scratch_bytes * (size_t)area;
-  strips_run(state->strips, job->call->inputs, job->call->outputs, scratch, begin, end);
-  atomic_flag_clear_explicit(&state->taken[area], memory_order_release);
-}
-
-Status domain_cpu_run(void *context, const CpuCall *call) {
-  const DomainState *state = context;
-  DomainJob job = {state, call};
-  int64_t group = MAX(state->strips->box_rows * state->strips->row_extent, 1);
-  parallel_for(call->pool, state->strips->group_count, MAX(GRAIN_ELEMENTS / group, 1), run_groups, &job);
+Status domain_cpu_run(void *strips, const CpuCall *call) {
+  cpu_strips_run(strips, call->pool, call->inputs, call->outputs, call->workspace);
   return OK;
 }

@@ -35,6 +35,7 @@ struct ThreadPool {
   _Atomic int parked;
   _Atomic bool stopping;
   double spin_seconds;
+  void (*fork)(void (*body)(void *), void *argument, int threads);  // NULL: the workers are ours
   int worker_count;
   pthread_t workers[];
 };
@@ -55,7 +56,8 @@ static inline void pause_briefly(void) {
   }
 }
 
-static void run_chunks(ThreadPool *pool) {
+static void run_chunks(void *context) {
+  ThreadPool *pool = context;
   int64_t index;
   while ((index = atomic_fetch_add_explicit(&pool->next_chunk, 1, memory_order_relaxed)) < pool->chunk_count) {
     int64_t begin = index * pool->chunk;
@@ -127,10 +129,8 @@ static void start_workers(ThreadPool *pool, int count) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-ThreadPool *thread_pool_new(int threads) {
+static ThreadPool *pool_make(int threads) {
   int cores = core_count();
-  if (threads <= 0) threads = cores;
-  threads = MIN(threads, (int)MOST_THREADS);
   size_t size = align_up(sizeof(ThreadPool) + sizeof(pthread_t) * (size_t)threads, CACHE_LINE);
   ThreadPool *pool = aligned_alloc(CACHE_LINE, size);
   if (!pool) return NULL;
@@ -138,7 +138,24 @@ ThreadPool *thread_pool_new(int threads) {
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->work, NULL);
   pthread_cond_init(&pool->done, NULL);
-  start_workers(pool, threads - 1);
+  return pool;
+}
+
+static int wanted_threads(int threads) { return MIN(threads > 0 ? threads : core_count(), (int)MOST_THREADS); }
+
+ThreadPool *thread_pool_new(int threads) {
+  threads = wanted_threads(threads);
+  ThreadPool *pool = pool_make(threads);
+  if (pool) start_workers(pool, threads - 1);
+  return pool;
+}
+
+ThreadPool *thread_pool_borrow(int threads, void (*fork)(void (*body)(void *), void *argument, int threads)) {
+  threads = wanted_threads(threads);
+  ThreadPool *pool = pool_make(threads);
+  if (!pool) return NULL;
+  pool->fork = fork;
+  pool->worker_count = threads - 1;
   return pool;
 }
 
@@ -148,7 +165,7 @@ void thread_pool_free(ThreadPool *pool) {
   atomic_store(&pool->stopping, true);
   pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->mutex);
-  for (int i = 0; i < pool->worker_count; i++) pthread_join(pool->workers[i], NULL);
+  for (int i = 0; i < pool->worker_count && !pool->fork; i++) pthread_join(pool->workers[i], NULL);
   pthread_cond_destroy(&pool->done);
   pthread_cond_destroy(&pool->work);
   pthread_mutex_destroy(&pool->mutex);
@@ -197,6 +214,10 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   pool->chunk = chunk;
   pool->chunk_count = count / chunk + (count % chunk != 0);
   atomic_store_explicit(&pool->next_chunk, 0, memory_order_relaxed);
+  if (pool->fork) {
+    pool->fork(run_chunks, pool, (int)MIN(pool->chunk_count, thread_pool_size(pool)));
+    return;
+  }
   uint64_t number = (uint64_t)number_of(atomic_load(&pool->state)) + 1;
   atomic_store(&pool->state, number << 32 | OPEN);
   wake_parked(pool, pool->chunk_count - 1);

@@ -382,7 +382,7 @@ static Dim make_remainder(DimTable *table, Dim a, Dim b) {
 }
 
 // Whether a >= b for all values of the symbols, as far as bounds show.
-static bool bounds_show(const DimTable *table, Dim a, Dim b) {
+static bool is_at_least(const DimTable *table, Dim a, Dim b) {
   Poly difference, other;
   poly_of(table, a, &difference);
   poly_of(table, b, &other);
@@ -390,16 +390,6 @@ static bool bounds_show(const DimTable *table, Dim a, Dim b) {
   if (!poly_add_scaled(table, &difference, &other, -1)) return false;
   poly_bounds(table, &difference, &low, &high);
   return low >= 0;
-}
-
-// The same, seeing that a max is at least each of its operands and a min at most each.
-static bool is_at_least(const DimTable *table, Dim a, Dim b) {
-  if (a == b || bounds_show(table, a, b)) return true;
-  if (is_chain(table, b, DIM_MIN))
-    return is_at_least(table, a, dim_entry(table, b)->a) || is_at_least(table, a, dim_entry(table, b)->b);
-  if (is_chain(table, a, DIM_MAX))
-    return is_at_least(table, dim_entry(table, a)->a, b) || is_at_least(table, dim_entry(table, a)->b, b);
-  return false;
 }
 
 static bool add_choices(const DimTable *table, DimOp op, Dim dim, Dim *choices, int *count) {

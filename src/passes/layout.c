@@ -54,7 +54,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
         TRY(enter(graph, node));
         ++*changes;
       }
-      if (node->op == &op_conv && node->inputs[1]->constant) channels_last(node->inputs[1]->rank, node->inputs[1]->order);
+      if (node->op == &op_conv && node->inputs[1]->constant && options->device == DEVICE_CUDA) channels_last(node->inputs[1]->rank, node->inputs[1]->order);
       channels_last(out->rank, out->order);
       ++*changes;
     } else if (follows_image(node)) {

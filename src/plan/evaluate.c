@@ -274,7 +274,7 @@ static Status run_scan(Evaluation *e, const Node *node, const Tensor **inputs, T
 // --- nodes in order
 
 static Status run_node(Evaluation *e, Node *node) {
-  const Tensor **inputs = NULL;
+  const Tensor **inputs;
   Tensor *outputs = arena_array(e->arena, Tensor, (size_t)node->output_count + 1);
   TRY(gather_inputs(e, node, &inputs));
   for (int i = 0; i < node->attribute_count; i++)

@@ -235,7 +235,7 @@ static void cpu_name(char *name, size_t size) {
 Status cpu_device_new(const DeviceOptions *options, Device **out) {
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
-  cpu->pool = thread_pool_new(options->threads);
+  cpu->pool = cpu_pool_new(options->threads);
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
                          .log = options->log,
                          .allocate = cpu_allocate,

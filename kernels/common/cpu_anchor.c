@@ -1,0 +1,178 @@
+// See cpu_anchor.h.
+#include "kernels/common/cpu_anchor.h"
+#include <string.h>
+#include "base/checked.h"
+
+static bool computable(DType dtype) { return dtype_is_float(dtype) && dtype != DTYPE_F64; }
+
+bool cpu_anchor_supports(const Site *site) {
+  const Node *node = site->node;
+  int own = node_operand_count(node);
+  for (int i = 0; i < node->input_count; i++) {
+    const TensorDesc *desc = &site->inputs[i];
+    if (desc->absent && i >= own) return false;
+    if (!desc->absent && i < own && (!computable(desc->dtype) || desc_count(desc) == 0)) return false;
+    if (!desc->absent && (dtype_kind(desc->dtype) == KIND_COMPLEX || dtype_kind(desc->dtype) == KIND_STRING)) return false;
+  }
+  return desc_count(&site->outputs[0]) > 0 && (node->epilogue || computable(site->outputs[0].dtype));
+}
+
+Status cpu_memory_desc(const TensorDesc *desc, dnnl_memory_desc_t *out) {
+  dnnl_dims_t dims, strides;
+  for (int i = 0; i < desc->rank; i++) dims[i] = desc->dims[i], strides[i] = desc->strides[i];
+  TRY_DNNL(dnnl_memory_desc_init_by_strides(out, desc->rank, dims, dnnl_f32, strides));
+  return OK;
+}
+
+Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAnchor **out) {
+  CpuAnchor *anchor = *out = arena_new_of(arena, CpuAnchor);
+  anchor->arena = arena;
+  anchor->pool = pool;
+  anchor->site = site;
+  for (int i = 0; i < MIN(node_operand_count(site->node), 2); i++) anchor->inputs[i] = site->inputs[i];
+  anchor->y = anchor->result = site->outputs[0];
+  return onednn_new(arena, pool, &anchor->one);
+}
+
+static size_t reserve(CpuAnchor *anchor, size_t bytes) {
+  size_t at = anchor->workspace_bytes;
+  anchor->workspace_bytes += align_up(bytes, 256);
+  return at;
+}
+
+static bool lies_so(const TensorDesc *desc, const int64_t *strides) {
+  for (int i = 0; i < desc->rank; i++)
+    if (desc->dims[i] != 1 && desc->strides[i] != strides[i]) return false;
+  return true;
+}
+
+static TensorDesc staged_desc(const TensorDesc *desc, const int64_t *strides) {
+  TensorDesc staged = *desc;
+  staged.dtype = DTYPE_F32;
+  staged.offset = 0;
+  memcpy(staged.strides, strides, sizeof(int64_t) * (size_t)desc->rank);
+  return staged;
+}
+
+void cpu_anchor_stage(CpuAnchor *anchor, int input, const int64_t *strides) {
+  TensorDesc *desc = &anchor->inputs[input];
+  TensorDesc staged = staged_desc(desc, strides);
+  if (desc->dtype != DTYPE_F32 || !lies_so(desc, strides)) {
+    anchor->operands[input].copy =
+        cpu_strips_copy(anchor->arena, anchor->pool, desc, &staged, &anchor->operands[input].scratch);
+    anchor->operands[input].at = reserve(anchor, desc_bytes(&staged));
+  }
+  *desc = staged;  // the strides of axes of size 1 too: oneDNN compares them
+}
+
+void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides) {
+  TensorDesc staged = staged_desc(&anchor->y, strides);
+  anchor->y_staged = anchor->y.dtype != DTYPE_F32 || !lies_so(&anchor->y, strides);
+  if (anchor->y_staged) anchor->y_at = reserve(anchor, desc_bytes(&staged));
+  anchor->y = anchor->result = staged;
+}
+
+void cpu_anchor_source(CpuAnchor *anchor, int channel_axis) {
+  const Node *node = anchor->site->node;
+  anchor->source = (EpilogueSource){.program = node->epilogue,
+                                    .operands = node->epilogue ? anchor->site->inputs + node->epilogue_first : NULL,
+                                    .first_input = node->epilogue_first,
+                                    .y = &anchor->y,
+                                    .channel_axis = channel_axis,
+                                    .bias_rank = 1};
+}
+
+Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast) {
+  dnnl_memory_desc_t bias;
+  anchor->fused = !anchor->y_staged && onednn_epilogue_match(&anchor->source, &anchor->epilogue);
+  if (anchor->fused) {
+    onednn_bias_desc(&anchor->source, &bias);
+    TRY(onednn_epilogue_set(anchor->one, &anchor->epilogue, &anchor->source));
+    TRY(describe(anchor, context, anchor->epilogue.bias >= 0 ? &bias : NULL, fast));
+    if (*fast || !anchor->source.program) return OK;
+  }
+  anchor->fused = false;
+  TRY(onednn_epilogue_set(anchor->one, NULL, &anchor->source));
+  return describe(anchor, context, NULL, fast);
+}
+
+// The pass reads what the library wrote and writes the output, in place unless the result is staged.
+static void make_pass(CpuAnchor *anchor, size_t *scratch) {
+  const Program *program = anchor->site->node->epilogue;
+  const TensorDesc *out = &anchor->site->outputs[0];
+  anchor->pass_inputs = arena_array(anchor->arena, void *, program ? program->input_count : 1);
+  if (!program) {
+    anchor->pass = cpu_strips_copy(anchor->arena, anchor->pool, &anchor->result, out, scratch);
+    return;
+  }
+  TensorDesc *inputs = arena_array(anchor->arena, TensorDesc, program->input_count);
+  inputs[0] = anchor->result;
+  for (int i = 1; i < program->input_count; i++) inputs[i] = anchor->site->inputs[anchor->site->node->epilogue_first + i - 1];
+  anchor->pass = cpu_strips_elementwise(anchor->arena, anchor->pool, program, inputs, out, scratch);
+}
+
+static Status pack(CpuAnchor *anchor, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+  const Tensor *constant = anchor->site->inputs[1].constant;
+  Arena *scratch = arena_new();
+  Tensor floats = *constant;
+  Status status = OK;
+  if (constant->dtype != DTYPE_F32) {
+    TRY_GOTO(tensor_new(scratch, DTYPE_F32, constant->rank, constant->dims, &floats));
+    for (int64_t i = 0; i < tensor_count(constant); i++) ((float *)floats.data)[i] = (float)tensor_get_f(constant, i);
+  }
+  TRY_GOTO(arena_try_alloc(anchor->arena, dnnl_memory_desc_get_size(to), 64, &anchor->operands[1].packed));
+  TRY_GOTO(onednn_reorder(anchor->one, from, floats.data, to, anchor->operands[1].packed));
+done:
+  arena_free(scratch);
+  return status;
+}
+
+Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes) {
+  Onednn *one = anchor->one;
+  bool has_weights = node_operand_count(anchor->site->node) > 1;
+  TRY(onednn_make(one));
+  TRY(onednn_argument(one, DNNL_ARG_SRC, onednn_memory_desc(one, dnnl_query_src_md, 0), &anchor->operands[0].argument));
+  TRY(onednn_argument(one, DNNL_ARG_DST, onednn_memory_desc(one, dnnl_query_dst_md, 0), &anchor->y_argument));
+  if (has_weights) {
+    const dnnl_memory_desc_t *wanted = onednn_memory_desc(one, dnnl_query_weights_md, 0);
+    TRY(onednn_argument(one, DNNL_ARG_WEIGHTS, wanted, &anchor->operands[1].argument));
+    if (weights_desc) TRY(pack(anchor, weights_desc, wanted));
+    if (anchor->operands[1].packed) onednn_set(one, anchor->operands[1].argument, anchor->operands[1].packed);
+  }
+  if (anchor->fused) TRY(onednn_epilogue_add(one, &anchor->epilogue, &anchor->source));
+  size_t pass = 0;
+  if (anchor->y_staged || !anchor->fused) make_pass(anchor, &pass);
+  // The copies, the library and the pass use scratch memory one after the other.
+  size_t scratch = MAX(MAX(one->scratch_bytes, pass), MAX(anchor->operands[0].scratch, anchor->operands[1].scratch));
+  anchor->scratch_at = reserve(anchor, scratch);
+  *workspace_bytes = anchor->workspace_bytes;
+  return OK;
+}
+
+Status cpu_anchor_run(void *state, const CpuCall *call) {
+  CpuAnchor *anchor = state;
+  Onednn *one = anchor->one;
+  char *workspace = call->workspace;
+  void *scratch = workspace + anchor->scratch_at;
+  int operand_count = MIN(node_operand_count(anchor->site->node), 2);
+  for (int i = 0; i < operand_count; i++) {
+    if (anchor->operands[i].packed) continue;
+    void *data = call->inputs[i];
+    if (anchor->operands[i].copy) {
+      data = workspace + anchor->operands[i].at;
+      cpu_strips_run(anchor->operands[i].copy, call->pool, &call->inputs[i], &data, scratch);
+    }
+    onednn_set(one, anchor->operands[i].argument, data);
+  }
+  void *y = anchor->y_staged ? workspace + anchor->y_at : call->outputs[0];
+  onednn_set(one, anchor->y_argument, y);
+  onednn_epilogue_bind(one, &anchor->epilogue, call->inputs);
+  TRY(onednn_run(one, scratch));
+  if (!anchor->pass) return OK;
+  const Program *program = anchor->site->node->epilogue;
+  anchor->pass_inputs[0] = y;
+  for (int i = 1; program && i < program->input_count; i++)
+    anchor->pass_inputs[i] = call->inputs[anchor->site->node->epilogue_first + i - 1];
+  cpu_strips_run(anchor->pass, call->pool, anchor->pass_inputs, call->outputs, scratch);
+  return OK;
+}

@@ -1,0 +1,49 @@
+// What oneDNN tactics share around the call of the library. The library computes in f32 on tensors that lie in one of its favourite ways;
+// an operand that does not (another float type, other strides) is staged: copied into the workspace first. The result is staged
+// likewise. An epilogue the library cannot fuse runs as a pass over the result, which also puts a staged one into its place.
+#pragma once
+#include "kernels/common/onednn_epilogue.h"
+#include "kernels/cpu_tactic.h"
+#include "kernels/elementwise/cpu_strips.h"
+
+typedef struct CpuAnchor {
+  Arena *arena;
+  ThreadPool *pool;
+  const Site *site;
+  Onednn *one;
+  size_t workspace_bytes;
+  struct {
+    CpuStrips *copy;     // NULL: read where it lies
+    size_t at, scratch;  // in the workspace
+    void *packed;        // constant, in the library's own layout; set once
+    int argument;
+  } operands[2];
+  TensorDesc inputs[2], y;  // as the library sees them
+  bool y_staged;
+  TensorDesc result;  // what the pass reads: y with the site's axes
+  size_t y_at, scratch_at;
+  int y_argument;
+  EpilogueSource source;
+  bool fused;  // else `pass` does the epilogue
+  OnednnEpilogue epilogue;
+  CpuStrips *pass;
+  void **pass_inputs;
+} CpuAnchor;
+
+// The anchor's first two inputs and output, seen as the site has them.
+MUST_CHECK Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAnchor **out);
+// f32 tensors of the desc's dims in a stride order; staged unless the tensor lies so already. strides NULL: as it is, only the type matters.
+void cpu_anchor_stage(CpuAnchor *anchor, int input, const int64_t *strides);
+void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides);
+// The epilogue with operands seen through axes that the caller merged; by default they are the site's own.
+void cpu_anchor_source(CpuAnchor *anchor, int channel_axis);
+// Describes the operation with the epilogue fused if that is possible and fast, else without. describe gets the bias desc, or NULL.
+typedef Status (*CpuAnchorDescribe)(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast);
+MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast);
+// Makes the primitive with its arguments, and the pass. Packs constant operand 1, given in f32 as `weights_desc` lies.
+MUST_CHECK Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes);
+Status cpu_anchor_run(void *anchor, const CpuCall *call);
+
+// Whether the tactics can compute the site at all: floats of 32 bits and less, no empty tensor, an epilogue the strips engine can run.
+bool cpu_anchor_supports(const Site *site);
+MUST_CHECK Status cpu_memory_desc(const TensorDesc *desc, dnnl_memory_desc_t *out);

@@ -1,0 +1,142 @@
+// Convolutions and transposed convolutions on the CPU, by oneDNN: f32, narrower floats through f32 copies. Images are read and written with the
+// channels innermost where one of them lies so already; row-major images stay so, if oneDNN has a fast way for them, which
+// is half as fast but saves two copies. Constant weights are packed once into the layout the chosen kernel wants.
+#include "kernels/conv/cpu_conv.h"
+#include <string.h>
+#include "kernels/conv/conv.h"
+
+CpuWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small) {
+  CpuWindow out;
+  for (int i = 0; i < window->axes; i++) {
+    out.kernel[i] = window->kernel[i];
+    out.strides[i] = window->stride[i];
+    out.dilations[i] = window->dilation[i] - 1;
+    out.pad_begin[i] = window->pad_begin[i];
+    int64_t reach = (small[i] - 1) * window->stride[i] + (window->kernel[i] - 1) * window->dilation[i] + 1;
+    out.pad_end[i] = MAX(reach - large[i] - window->pad_begin[i], (int64_t)0);
+  }
+  return out;
+}
+
+void cpu_image_strides(int rank, const int64_t *dims, bool channels_last, int64_t *strides) {
+  int64_t stride = 1;
+  if (channels_last) strides[1] = 1, stride = dims[1];
+  for (int i = rank - 1; i >= 0; i--) {
+    if (i == 1 && channels_last) continue;
+    strides[i] = stride;
+    stride *= dims[i];
+  }
+}
+
+bool cpu_window_fits(const Window *window, const int64_t *large, const int64_t *small) {
+  for (int i = 0; i < window->axes; i++) {
+    int64_t reach = (small[i] - 1) * window->stride[i] + (window->kernel[i] - 1) * window->dilation[i] + 1;
+    int64_t beyond = large[i] + window->pad_begin[i] - reach;  // what no window sees
+    if (window->pad_begin[i] < 0 || beyond >= window->stride[i]) return false;
+  }
+  return true;
+}
+
+static Status read_geometry(const Site *site, Window *window) {
+  const TensorDesc *w = &site->inputs[1];
+  Dim kernel[MAX_RANK];
+  for (int i = 2; i < w->rank; i++) kernel[i - 2] = w->dims[i];
+  return window_read(site->node, w->rank - 2, kernel, window);
+}
+
+static bool supports(const Site *site) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  Window window;
+  Status status = read_geometry(site, &window);
+  bool fine = !status && cpu_anchor_supports(site) && x->rank <= 5;
+  status_free(status);
+  if (!fine) return false;
+  return site->node->op == &op_conv ? cpu_window_fits(&window, x->dims + 2, y->dims + 2)
+                                    : cpu_window_fits(&window, y->dims + 2, x->dims + 2);
+}
+
+typedef struct Describe {
+  bool transposed;
+  CpuWindow window;
+  dnnl_memory_desc_t weights;  // any layout, or as they lie
+} Describe;
+
+static Status describe(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast) {
+  const Describe *d = context;
+  const CpuWindow *w = &d->window;
+  dnnl_memory_desc_t x, y;
+  TRY(cpu_memory_desc(&anchor->inputs[0], &x));
+  TRY(cpu_memory_desc(&anchor->y, &y));
+  if (d->transposed) {
+    dnnl_deconvolution_desc_t operation;
+    TRY_DNNL(dnnl_dilated_deconvolution_forward_desc_init(&operation, dnnl_forward_inference, dnnl_deconvolution_direct, &x,
+                                                          &d->weights, bias, &y, w->strides, w->dilations, w->pad_begin,
+                                                          w->pad_end));
+    return onednn_describe(anchor->one, &operation, fast);
+  }
+  dnnl_convolution_desc_t operation;
+  TRY_DNNL(dnnl_dilated_convolution_forward_desc_init(&operation, dnnl_forward_inference, dnnl_convolution_direct, &x,
+                                                      &d->weights, bias, &y, w->strides, w->dilations, w->pad_begin,
+                                                      w->pad_end));
+  return onednn_describe(anchor->one, &operation, fast);
+}
+
+// [outputs, inputs / group, kernel] as oneDNN wants it: groups are an axis of their own, outputs come before inputs.
+static Status weights_desc(const TensorDesc *w, const int64_t *strides, int64_t group, bool transposed, bool any,
+                           dnnl_memory_desc_t *out) {
+  dnnl_dims_t dims, own_strides;
+  int rank = 0;
+  int64_t per_group = w->dims[0] / group;
+  if (group > 1) dims[rank] = group, own_strides[rank++] = per_group * strides[0];
+  int first = transposed ? 1 : 0;
+  dims[rank] = first ? w->dims[1] : per_group, own_strides[rank++] = strides[first];
+  dims[rank] = first ? per_group : w->dims[1], own_strides[rank++] = strides[1 - first];
+  for (int i = 2; i < w->rank; i++) dims[rank] = w->dims[i], own_strides[rank++] = strides[i];
+  if (any) TRY_DNNL(dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, dnnl_format_tag_any));
+  else TRY_DNNL(dnnl_memory_desc_init_by_strides(out, rank, dims, dnnl_f32, own_strides));
+  return OK;
+}
+
+// Everything for one choice of layouts. *fast says whether it is worth keeping.
+static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, bool channels_last, CpuAnchor **out,
+                             dnnl_memory_desc_t *plain_weights, bool *fast) {
+  const Node *node = site->node;
+  const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
+  int64_t strides[MAX_RANK], group = node_int(node, "group", 1);
+  Describe d = {.transposed = node->op == &op_conv_transpose};
+  Window window;
+  TRY(read_geometry(site, &window));
+  d.window = d.transposed ? cpu_window(&window, y->dims + 2, x->dims + 2) : cpu_window(&window, x->dims + 2, y->dims + 2);
+
+  TRY(cpu_anchor_new(site, arena, pool, out));
+  CpuAnchor *anchor = *out;
+  cpu_image_strides(x->rank, x->dims, channels_last, strides);
+  cpu_anchor_stage(anchor, 0, strides);
+  cpu_image_strides(y->rank, y->dims, channels_last, strides);
+  cpu_anchor_stage_result(anchor, strides);
+  cpu_image_strides(w->rank, w->dims, false, strides);
+  if (!w->constant) cpu_anchor_stage(anchor, 1, strides);
+  cpu_anchor_source(anchor, 1);
+  TRY(weights_desc(w, strides, group, d.transposed, false, plain_weights));
+  TRY(weights_desc(w, strides, group, d.transposed, w->constant != NULL, &d.weights));
+  return cpu_anchor_describe(anchor, describe, &d, fast);
+}
+
+static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  bool row_major = desc_is_row_major(x) && desc_is_row_major(y) && x->dtype == DTYPE_F32 && y->dtype == DTYPE_F32 &&
+                   node_int(site->node, "group", 1) == 1;
+  bool channels_last = !row_major || (desc_is_channels_last(x) && desc_is_channels_last(y));
+  CpuAnchor *anchor;
+  dnnl_memory_desc_t plain_weights;
+  bool fast;
+  TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
+  if (!fast) TRY(prepare_layout(site, arena, pool, !channels_last, &anchor, &plain_weights, &fast));
+  if (!fast && !anchor->one->desc) TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
+  if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no convolution for '%s'", site->node->outputs[0]->name);
+  *state = anchor;
+  return cpu_anchor_finish(anchor, site->inputs[1].constant ? &plain_weights : NULL, workspace_bytes);
+}
+
+const CpuTactic cpu_conv = {"onednn_conv", &op_conv, supports, prepare, cpu_anchor_run};
+const CpuTactic cpu_conv_transpose = {"onednn_conv_transpose", &op_conv_transpose, supports, prepare, cpu_anchor_run};

@@ -1,0 +1,256 @@
+// Every CPU tactic that supports an operator case agrees with the reference, whatever order the tensors lie in, whether or not
+// weights are constants, and whatever lies in its workspace.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/cases.h"
+#include "kernels/cpu_tactic.h"
+
+typedef enum Layout { ROW_MAJOR, CHANNELS_LAST, COLUMN_MAJOR, SPREAD, LAYOUTS } Layout;
+static const char *const layout_names[] = {"row-major", "channels-last", "column-major", "spread"};
+
+static TensorDesc describe(const Tensor *tensor, Layout layout, bool constant) {
+  TensorDesc desc = {.dtype = tensor->dtype, .rank = tensor->rank, .constant = constant ? tensor : NULL};
+  memcpy(desc.dims, tensor->dims, sizeof desc.dims);
+  int order[MAX_RANK];
+  for (int i = 0; i < desc.rank; i++) order[i] = layout == COLUMN_MAJOR ? desc.rank - 1 - i : i;
+  if (layout == CHANNELS_LAST && desc.rank >= 3) {
+    for (int i = 1; i + 1 < desc.rank; i++) order[i] = i + 1;
+    order[desc.rank - 1] = 1;
+  }
+  int64_t stride = 1;
+  for (int i = desc.rank - 1; i >= 0; i--) {
+    desc.strides[order[i]] = stride;
+    stride *= MAX(desc.dims[order[i]], 1);
+    if (layout == SPREAD) stride = stride * 2 + 1;  // rows with room between them
+  }
+  return desc;
+}
+
+static size_t extent_bytes(const TensorDesc *desc) {
+  int64_t last = 0;
+  for (int i = 0; i < desc->rank; i++) last += MAX(desc->dims[i] - 1, 0) * desc->strides[i];
+  return (size_t)(last + 1) * dtype_size(desc->dtype);
+}
+
+static void *strided_memory(const TensorDesc *desc) {
+  size_t bytes = align_up(extent_bytes(desc), 64);
+  void *memory = aligned_alloc(64, bytes);
+  memset(memory, 0xC5, bytes);
+  return memory;
+}
+
+typedef struct Run {
+  const OperatorCase *row;
+  const Node *node;
+  const Tensor *const *inputs;
+  const Tensor *expected;
+  ThreadPool *pool;
+  Layout layout;
+  bool constants;
+} Run;
+
+static void check_outputs(const Run *run, const CpuTactic *tactic, Arena *arena, const TensorDesc *descs, void *const *memory) {
+  for (int i = 0; i < run->node->output_count; i++) {
+    double rtol, atol;
+    Tensor actual;
+    operator_case_tolerance(run->row, descs[i].dtype, &rtol, &atol);
+    cr_assert_null(tensor_new(arena, descs[i].dtype, descs[i].rank, descs[i].dims, &actual));
+    tensor_gather_strided(&actual, memory[i], descs[i].strides);
+    Comparison result = tensor_compare(&actual, &run->expected[i], rtol, atol);
+    cr_expect_eq(result.mismatches, 0, "%s by %s, %s%s, output %d: %lld of %lld differ, by up to %g (first at %lld)",
+                 run->row->name, tactic->name, layout_names[run->layout], run->constants ? ", constants" : "", i,
+                 (long long)result.mismatches, (long long)result.count, result.max_absolute, (long long)result.first_mismatch);
+  }
+}
+
+static void run_tactic(const Run *run, const CpuTactic *tactic, const Site *site, void **inputs, void **outputs) {
+  Arena *arena = arena_new();
+  void *state = NULL;
+  size_t bytes = 0;
+  Status status = tactic->prepare(site, arena, run->pool, &state, &bytes);
+  cr_assert_null(status, "%s by %s, %s: %s", run->row->name, tactic->name, layout_names[run->layout], status_message(status));
+  char *workspace = aligned_alloc(64, align_up(bytes, 64) + 64);
+  memset(workspace, 0xC5, align_up(bytes, 64) + 64);
+  CpuCall call = {.inputs = inputs, .outputs = outputs, .workspace = workspace, .pool = run->pool};
+  for (int again = 0; again < 2; again++) {
+    status = tactic->run(state, &call);
+    cr_assert_null(status, "%s by %s: %s", run->row->name, tactic->name, status_message(status));
+  }
+  for (int i = 0; i < 64; i++)
+    cr_assert_eq((unsigned char)workspace[align_up(bytes, 64) + (size_t)i], 0xC5, "%s by %s: beyond the workspace",
+                 run->row->name, tactic->name);
+  check_outputs(run, tactic, arena, site->outputs, outputs);
+  free(workspace);
+  arena_free(arena);
+}
+
+// Runs all tactics that support the node in this layout; returns how many did.
+static int run_layout(const Run *run) {
+  const Node *node = run->node;
+  Arena *arena = arena_new();
+  TensorDesc *inputs = arena_array(arena, TensorDesc, node->input_count),
+             *outputs = arena_array(arena, TensorDesc, node->output_count);
+  void **input_memory = arena_array(arena, void *, node->input_count),
+       **output_memory = arena_array(arena, void *, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    if (!run->inputs[i]) {
+      inputs[i].absent = true;
+      continue;
+    }
+    // What a plan gives constants: packed, in some order.
+    bool constant = run->constants && i > 0;
+    inputs[i] = describe(run->inputs[i], constant && run->layout == SPREAD ? ROW_MAJOR : run->layout, constant);
+    input_memory[i] = strided_memory(&inputs[i]);
+    tensor_scatter_strided(run->inputs[i], input_memory[i], inputs[i].strides);
+  }
+  // Outputs are always packed.
+  for (int i = 0; i < node->output_count; i++) {
+    outputs[i] = describe(&run->expected[i], run->layout == SPREAD ? ROW_MAJOR : run->layout, false);
+    output_memory[i] = strided_memory(&outputs[i]);
+  }
+  DeviceInfo device = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(run->pool)};
+  Site site = {.node = node, .inputs = inputs, .outputs = outputs, .device = &device};
+  int count = 0;
+  for (int i = 0; cpu_tactics[i]; i++) {
+    if (cpu_tactics[i]->op != node->op || !cpu_tactics[i]->supports(&site)) continue;
+    run_tactic(run, cpu_tactics[i], &site, input_memory, output_memory);
+    count++;
+  }
+  for (int i = 0; i < node->input_count; i++) free(input_memory[i]);
+  for (int i = 0; i < node->output_count; i++) free(output_memory[i]);
+  arena_free(arena);
+  return count;
+}
+
+static bool is_countable(const Node *node) {
+  if (!node->op->reference || node->op->is_view || node->op->data_dependent || node->op->random) return false;
+  for (int i = 0; i < node->output_count; i++)
+    if (!value_is_static(node->outputs[i])) return false;
+  return true;
+}
+
+static int run_case(const OperatorCase *row, ThreadPool *pool) {
+  Arena *arena = arena_new();
+  Graph *graph = NULL;
+  Status status = operator_case_build(row, arena, core_ops, &graph);
+  cr_assert_null(status, "%s", status_message(status));
+  Tensor *inputs = arena_array(arena, Tensor, graph->input_count);
+  cr_assert_null(operator_case_fill(row, graph, arena, 1, inputs));
+  const Tensor **tensors = arena_array(arena, const Tensor *, graph->next_value_id);
+  for (int i = 0; i < graph->input_count; i++) tensors[graph->inputs[i]->id] = &inputs[i];
+  int count = 0;
+  FOR_NODES(node, graph) {
+    const Tensor **operands = arena_array(arena, const Tensor *, node->input_count);
+    Tensor *outputs = arena_array(arena, Tensor, node->output_count);
+    for (int i = 0; i < node->input_count; i++) {
+      const Value *value = node->inputs[i];
+      if (value) operands[i] = value->constant ? value->constant : tensors[value->id];
+    }
+    cr_assert_null(reference_run(node, arena, operands, outputs));
+    for (int i = 0; i < node->output_count; i++) tensors[node->outputs[i]->id] = &outputs[i];
+    Run run = {row, node, operands, outputs, pool};
+    for (int k = 0; k < LAYOUTS * 2 && is_countable(node); k++) {
+      run.layout = (Layout)(k / 2);
+      run.constants = k % 2;
+      count += run_layout(&run);
+    }
+  }
+  arena_free(arena);
+  return count;
+}
+
+static void run_cases(const OperatorCase *rows) {
+  ThreadPool *pool = cpu_pool_new(2);
+  const char *only = getenv("INGOT_TEST_CASE");  // part of a name, for debugging one
+  for (const OperatorCase *row = rows; row->name; row++)
+    if (!only || strstr(row->name, only)) run_case(row, pool);
+  thread_pool_free(pool);
+}
+
+Test(cpu_tactics, operator_cases) { run_cases(operator_cases); }
+
+// Epilogues as models have them, on the operators that oneDNN fuses them into.
+#define ACC "%0: f32 = input 0; "
+#define NONE ""
+#define BIAS ", %b"
+#define BOTH ", %b, %r"
+#define EPILOGUE(name, operands, program)                                                                                 \
+  {"epilogue/conv_" name, "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 3, 3], %b: f32[16, 1, 1], %r: f32[2, 16, 6, 7]) -> (%y)", \
+   "%y: ?[?] = conv(%x, %w" operands ") {pads: [1, 1, 1, 1]} epilogue from 2 {" ACC program "}", "", 1},                  \
+  {                                                                                                                       \
+    "epilogue/matmul_" name, "(%a: f32[2, 3, 8, 33], %w: f32[33, 17], %b: f32[17], %r: f32[2, 3, 8, 17]) -> (%y)",        \
+        "%y: ?[?] = matmul(%a, %w" operands ") epilogue from 2 {" ACC program "}", "", 1                                  \
+  }
+
+static const OperatorCase epilogue_cases[] = {
+    EPILOGUE("bias", BOTH, "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; yield %3"),
+    EPILOGUE("residual_relu", BOTH,
+             "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = add %3 %2; %5 = relu %4; yield %5"),
+    EPILOGUE("activated_residual", BOTH,
+             "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = tanh %3; %5 = sub %2 %4; yield %5"),
+    EPILOGUE("scaled", BIAS, "%1: f32 = input 1; %2: f32 = const 0.5; %3 = mul %0 %2; %4 = mul %3 %1; %5 = neg %4; yield %5"),
+    EPILOGUE(
+        "relu6", BIAS,
+        "%1: f32 = input 1; %2 = add %0 %1; %3: f32 = const 0; %4: f32 = const 0.75; %5 = max %2 %3; %6 = min %5 %4; yield %6"),
+    EPILOGUE("clip_of_relu", NONE, "%1 = relu %0; %2: f32 = const 0.5; %3 = min %2 %1; yield %3"),
+    EPILOGUE("swish", BIAS, "%1: f32 = input 1; %2 = add %0 %1; %3 = sigmoid %2; %4 = mul %2 %3; yield %4"),
+    EPILOGUE("swish_scaled", NONE, "%1: f32 = const 1.702; %2 = mul %0 %1; %3 = sigmoid %2; %4 = mul %3 %0; yield %4"),
+    EPILOGUE("gelu", NONE,
+             "%1: f32 = const 0.5; %2 = mul %0 %1; %3: f32 = const 0.70710678; %4 = mul %0 %3; %5 = erf %4; %6: f32 = const 1; "
+             "%7 = add %5 %6; %8 = mul %2 %7; yield %8"),
+    EPILOGUE("gelu_divided", NONE,
+             "%1: f32 = const 1.41421356; %2 = div %0 %1; %3 = erf %2; %4: f32 = const 1; %5 = add %3 %4; %6 = mul %0 %5; "
+             "%7: f32 = const 0.5; %8 = mul %6 %7; yield %8"),
+    EPILOGUE("gelu_tanh", NONE,
+             "%1 = mul %0 %0; %2 = mul %1 %0; %3: f32 = const 0.044715; %4 = mul %2 %3; %5 = add %0 %4; %6: f32 = const "
+             "0.797884561; "
+             "%7 = mul %5 %6; %8 = tanh %7; %9: f32 = const 1; %10 = add %8 %9; %11: f32 = const 0.5; %12 = mul %0 %11; "
+             "%13 = mul %12 %10; yield %13"),
+    EPILOGUE("hard_swish", NONE,
+             "%1: f32 = const 0.166666667; %2 = mul %0 %1; %3: f32 = const 0.5; %4 = add %2 %3; %5: f32 = const 0; %6: f32 = "
+             "const 1; "
+             "%7 = max %4 %5; %8 = min %7 %6; %9 = mul %0 %8; yield %9"),
+    EPILOGUE("hard_swish_relu6", NONE,
+             "%1: f32 = const 3; %2 = add %0 %1; %3: f32 = const 0; %4: f32 = const 6; %5 = max %2 %3; %6 = min %5 %4; "
+             "%7 = mul %0 %6; %8 = div %7 %4; yield %8"),
+    EPILOGUE("hard_sigmoid", NONE,
+             "%1: f32 = const 0.2; %2 = mul %0 %1; %3: f32 = const 0.5; %4 = add %2 %3; %5: f32 = const 0; %6: f32 = const 1; "
+             "%7 = max %4 %5; %8 = min %7 %6; yield %8"),
+    EPILOGUE("leaky", NONE,
+             "%1: f32 = const 0; %2 = lt %0 %1; %3: f32 = const 0.1; %4 = mul %0 %3; %5 = select %2 %4 %0; yield %5"),
+    EPILOGUE(
+        "elu", NONE,
+        "%1: f32 = const 0; %2 = gt %0 %1; %3 = expm1 %0; %4: f32 = const 0.7; %5 = mul %3 %4; %6 = select %2 %0 %5; yield %6"),
+    EPILOGUE("softplus", NONE, "%1 = relu %0; %2 = abs %0; %3 = neg %2; %4 = exp %3; %5 = log1p %4; %6 = add %1 %5; yield %6"),
+    EPILOGUE("mish", NONE,
+             "%1 = relu %0; %2 = abs %0; %3 = neg %2; %4 = exp %3; %5 = log1p %4; %6 = add %1 %5; %7 = tanh %6; %8 = mul %0 "
+             "%7; yield %8"),
+    EPILOGUE("square", BIAS, "%1: f32 = input 1; %2 = add %0 %1; %3 = mul %2 %2; yield %3"),
+    EPILOGUE("unmapped", BIAS, "%1: f32 = input 1; %2 = sin %0; %3 = mul %2 %0; %4 = add %3 %1; yield %4"),
+    EPILOGUE("unmapped_twice", BOTH, "%1: f32 = input 2; %2 = add %0 %1; %3 = cos %2; %4 = mul %3 %0; yield %4"),
+    {"epilogue/matmul_row_vector", "(%a: f32[2, 8, 9], %w: f32[9, 17], %b: f32[8, 1]) -> (%y)",
+     "%y: ?[?] = matmul(%a, %w, %b) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = add %0 %1; yield %2}", "", 1},
+    {"epilogue/conv_squeeze", "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 1, 1], %s: f32[2, 16, 1, 1]) -> (%y)",
+     "%y: ?[?] = conv(%x, %w, %s) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = sigmoid %0; %3 = mul %2 %1; yield %3}", "",
+     1},
+    {0},
+};
+
+Test(cpu_tactics, epilogues) { run_cases(epilogue_cases); }
+
+static int count_runs(const char *name, ThreadPool *pool) {
+  for (const OperatorCase *row = operator_cases; row->name; row++)
+    if (strcmp(row->name, name) == 0) return run_case(row, pool);
+  return 0;
+}
+
+// A tactic that quietly supports nothing would pass everything above.
+Test(cpu_tactics, common_sites_are_supported) {
+  ThreadPool *pool = cpu_pool_new(1);
+  cr_assert_eq(thread_pool_size(pool), 1);
+  cr_expect_eq(count_runs("conv/3x3_f32", pool), LAYOUTS * 2);
+  thread_pool_free(pool);
+}

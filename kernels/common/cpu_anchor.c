@@ -28,7 +28,7 @@ Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAncho
   CpuAnchor *anchor = *out = arena_new_of(arena, CpuAnchor);
   anchor->arena = arena;
   anchor->pool = pool;
-  anchor->site = site;
+  anchor->site = *site;
   for (int i = 0; i < MIN(node_operand_count(site->node), 2); i++) anchor->inputs[i] = site->inputs[i];
   anchor->y = anchor->result = site->outputs[0];
   return onednn_new(arena, pool, &anchor->one);
@@ -73,9 +73,9 @@ void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides) {
 }
 
 void cpu_anchor_source(CpuAnchor *anchor, int channel_axis) {
-  const Node *node = anchor->site->node;
+  const Node *node = anchor->site.node;
   anchor->source = (EpilogueSource){.program = node->epilogue,
-                                    .operands = node->epilogue ? anchor->site->inputs + node->epilogue_first : NULL,
+                                    .operands = node->epilogue ? anchor->site.inputs + node->epilogue_first : NULL,
                                     .first_input = node->epilogue_first,
                                     .y = &anchor->y,
                                     .channel_axis = channel_axis,
@@ -98,8 +98,8 @@ Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *
 
 // The pass reads what the library wrote and writes the output, in place unless the result is staged.
 static void make_pass(CpuAnchor *anchor, size_t *scratch) {
-  const Program *program = anchor->site->node->epilogue;
-  const TensorDesc *out = &anchor->site->outputs[0];
+  const Program *program = anchor->site.node->epilogue;
+  const TensorDesc *out = &anchor->site.outputs[0];
   anchor->pass_inputs = arena_array(anchor->arena, void *, program ? program->input_count : 1);
   if (!program) {
     anchor->pass = cpu_strips_copy(anchor->arena, anchor->pool, &anchor->result, out, scratch);
@@ -107,12 +107,12 @@ static void make_pass(CpuAnchor *anchor, size_t *scratch) {
   }
   TensorDesc *inputs = arena_array(anchor->arena, TensorDesc, program->input_count);
   inputs[0] = anchor->result;
-  for (int i = 1; i < program->input_count; i++) inputs[i] = anchor->site->inputs[anchor->site->node->epilogue_first + i - 1];
+  for (int i = 1; i < program->input_count; i++) inputs[i] = anchor->site.inputs[anchor->site.node->epilogue_first + i - 1];
   anchor->pass = cpu_strips_elementwise(anchor->arena, anchor->pool, program, inputs, out, scratch);
 }
 
 static Status pack(CpuAnchor *anchor, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
-  const Tensor *constant = anchor->site->inputs[1].constant;
+  const Tensor *constant = anchor->site.inputs[1].constant;
   Arena *scratch = arena_new();
   Tensor floats = *constant;
   Status status = OK;
@@ -129,7 +129,7 @@ done:
 
 Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes) {
   Onednn *one = anchor->one;
-  bool has_weights = node_operand_count(anchor->site->node) > 1;
+  bool has_weights = node_operand_count(anchor->site.node) > 1;
   TRY(onednn_make(one));
   TRY(onednn_argument(one, DNNL_ARG_SRC, onednn_memory_desc(one, dnnl_query_src_md, 0), &anchor->operands[0].argument));
   TRY(onednn_argument(one, DNNL_ARG_DST, onednn_memory_desc(one, dnnl_query_dst_md, 0), &anchor->y_argument));
@@ -154,7 +154,7 @@ Status cpu_anchor_run(void *state, const CpuCall *call) {
   Onednn *one = anchor->one;
   char *workspace = call->workspace;
   void *scratch = workspace + anchor->scratch_at;
-  int operand_count = MIN(node_operand_count(anchor->site->node), 2);
+  int operand_count = MIN(node_operand_count(anchor->site.node), 2);
   for (int i = 0; i < operand_count; i++) {
     if (anchor->operands[i].packed) continue;
     void *data = call->inputs[i];
@@ -169,10 +169,10 @@ Status cpu_anchor_run(void *state, const CpuCall *call) {
   onednn_epilogue_bind(one, &anchor->epilogue, call->inputs);
   TRY(onednn_run(one, scratch));
   if (!anchor->pass) return OK;
-  const Program *program = anchor->site->node->epilogue;
+  const Program *program = anchor->site.node->epilogue;
   anchor->pass_inputs[0] = y;
   for (int i = 1; program && i < program->input_count; i++)
-    anchor->pass_inputs[i] = call->inputs[anchor->site->node->epilogue_first + i - 1];
+    anchor->pass_inputs[i] = call->inputs[anchor->site.node->epilogue_first + i - 1];
   cpu_strips_run(anchor->pass, call->pool, anchor->pass_inputs, call->outputs, scratch);
   return OK;
 }

@@ -9,7 +9,7 @@
 typedef struct CpuAnchor {
   Arena *arena;
   ThreadPool *pool;
-  const Site *site;
+  Site site;  // a copy: the planner reuses its own
   Onednn *one;
   size_t workspace_bytes;
   struct {

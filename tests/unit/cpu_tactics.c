@@ -70,8 +70,10 @@ static void run_tactic(const Run *run, const CpuTactic *tactic, const Site *site
   Arena *arena = arena_new();
   void *state = NULL;
   size_t bytes = 0;
-  Status status = tactic->prepare(site, arena, run->pool, &state, &bytes);
+  Site passing = *site;  // what it points to lives on, the site itself does not
+  Status status = tactic->prepare(&passing, arena, run->pool, &state, &bytes);
   cr_assert_null(status, "%s by %s, %s: %s", run->row->name, tactic->name, layout_names[run->layout], status_message(status));
+  memset(&passing, 0, sizeof passing);
   char *workspace = aligned_alloc(64, align_up(bytes, 64) + 64);
   memset(workspace, 0xC5, align_up(bytes, 64) + 64);
   CpuCall call = {.inputs = inputs, .outputs = outputs, .workspace = workspace, .pool = run->pool};

@@ -25,7 +25,9 @@ typedef struct Segments {
 
 static Segments segments_of(const Walk *walk, const StripOperand *operand) {
   const Strips *strips = walk->strips;
-  Segments segments = {.extent = {1}, .stride = {1}};
+  Segments segments;
+  segments.count = 0;
+  segments.extent[0] = segments.stride[0] = 1;
   for (int i = strips->rank - 1; i >= 0; i--) {
     int64_t extent = walk->extents[i], stride = operand->strides[i];
     if (extent == 1 || (operand->row_level && strips->axes[i].reduced)) continue;
@@ -277,10 +279,9 @@ static void run_once(Walk *walk) {
   walk->length = strips->box_length;
   for (uint32_t i = 0; i < strips->once.count; i++) {
     const StripAction *action = &strips->once.actions[i];
-    if (action->kind == ACTION_LOAD && strips->row_extent == 0) continue;  // rows without elements have nothing to load
-    if (action->kind != ACTION_COMPUTE_ROW) run_action(walk, action);
-    else
+    if (action->kind == ACTION_COMPUTE_ROW)
       compute_row(walk, action->index, strips->element_at[action->index] != SIZE_MAX ? walk->rows * walk->length : walk->rows);
+    else if (strips->chunk_count) run_action(walk, action);  // empty rows have no elements
   }
 }
 

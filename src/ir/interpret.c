@@ -52,6 +52,12 @@ static StripStep step_of(const StripProgram *strip, const Instruction *instructi
     step.flags = from_float || dtype_is_float(instruction->dtype) ? (int)instruction->integer : 0;  // integers wrap
     step.convert = strip->table->convert[from][to];
     step.narrow = strip->table->narrow[instruction->dtype][to];
+    if (from == REGISTER_F32 && strip->table->quantize[to] && step.flags & CAST_SATURATE &&
+        dtype_bits(instruction->dtype) <= 16) {
+      step.convert = strip->table->quantize[to];
+      step.narrow = NULL;
+      step.flags = dtype_bits(instruction->dtype);
+    }
   } else if (!power_by_products(strip, instruction, &step)) {
     step.compute = strip->table->compute[instruction->op][from];
     if (may_overflow(instruction->op) && dtype_is_integer(instruction->dtype))

@@ -37,7 +37,8 @@ typedef struct StripTable {
   StripStore *store[DTYPE_COUNT][REGISTER_CLASSES];
   StripConvert *convert[REGISTER_CLASSES][REGISTER_CLASSES];  // from, to; flags: CAST_SATURATE matters from float to U64
   StripConvert *narrow[DTYPE_COUNT][REGISTER_CLASSES];        // rounds or wraps to the dtype; flags of a cast; NULL: no change
-  StripReduce *reduce[2][REDUCE_COUNT][REGISTER_CLASSES];     // inner, outer
+  StripConvert *quantize[REGISTER_CLASSES];                // F32 to integers of up to 16 bits, saturated; flags: how many bits
+  StripReduce *reduce[2][REDUCE_COUNT][REGISTER_CLASSES];  // inner, outer
   StripSearch *search[2][SEARCH_COUNT][REGISTER_CLASSES];
   StripExpand *expand[2][2];  // inner, outer; 4 and 8 bytes
 } StripTable;

@@ -84,7 +84,7 @@ Test(elementwise, every_cast) {
                                            INFINITY, -INFINITY, NAN,  65504, 448,  500,  6.5};
           double v = i < 15 ? special[i] : (random_unit() - 0.5) * (i % 2 ? 10 : 600);
           if (dtype_is_float((DType)from)) tensor_set_f(&input, i, v);
-          else tensor_set_i(&input, i, (int64_t)random_bits() << 16);
+          else tensor_set_i(&input, i, (int64_t)(random_bits() << 16));
         }
         Naive naive = naive_new(p, 1, dims, &input);
         check_case(&op_elementwise, &elementwise_cpu, p, &naive, 1, 1e-7, 0);

@@ -316,6 +316,12 @@ static void batch_fail(Batch *batch, int job, Status status) {
   batch->stop = true;
 }
 
+// A function of its own: nothing that lives across the guard's setjmp changes here.
+static Status compile_guarded(Compiler *compiler, const KernelSource *source) {
+  Cubin cubin;
+  return RECOVER_GUARD(compiler_compile(compiler, source, &cubin));
+}
+
 static void batch_run(void *context, int64_t begin, int64_t end) {
   Batch *batch = context;
   for (int64_t job = begin; job < end; job++) {
@@ -323,8 +329,7 @@ static void batch_run(void *context, int64_t begin, int64_t end) {
     bool stop = batch->stop;
     pthread_mutex_unlock(&batch->mutex);
     if (stop) return;
-    Cubin cubin;
-    Status status = RECOVER_GUARD(compiler_compile(batch->compiler, &batch->sources[batch->jobs[job]], &cubin));
+    Status status = compile_guarded(batch->compiler, &batch->sources[batch->jobs[job]]);
     pthread_mutex_lock(&batch->mutex);
     batch->done++;
     if (status) {

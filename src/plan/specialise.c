@@ -61,8 +61,26 @@ static Status bind_input(Specialiser *s, Value *value, const StageInput *actual)
   return OK;
 }
 
-// Replaces symbolic dims in attributes by their values, as far as they are bound.
+static void bind_outputs(Specialiser *s, Node *node) {
+  for (int i = 0; i < node->output_count; i++) {
+    Value *value = node->outputs[i];
+    for (int k = 0; k < value->rank; k++) {
+      int64_t size;
+      if (!dim_is_static(value->dims[k]) && dim_evaluate(s->graph->dims, &s->binding, value->dims[k], &size) && size >= 0)
+        value->dims[k] = size;
+    }
+  }
+}
+
+// Replaces symbolic dims in attributes by their values, as far as they are bound; in bodies and branches too, since those may
+// speak of the symbols of the graph around them.
 static void bind_attributes(Specialiser *s, Node *node) {
+  for (int i = 0; i < node->attribute_count; i++)
+    if (node->attributes[i].kind == ATTR_GRAPH)
+      FOR_NODES(inner, node->attributes[i].graph) {
+        bind_attributes(s, inner);
+        bind_outputs(s, inner);
+      }
   for (int i = 0; i < node->attribute_count; i++) {
     Attribute *attribute = &node->attributes[i];
     if (attribute->kind != ATTR_DIMS) continue;
@@ -72,17 +90,6 @@ static void bind_attributes(Specialiser *s, Node *node) {
       dims[k] = dim_evaluate(s->graph->dims, &s->binding, attribute->dims[k], &value) ? dim_constant(s->graph->dims, value) : attribute->dims[k];
     }
     attribute->dims = dims;
-  }
-}
-
-static void bind_outputs(Specialiser *s, Node *node) {
-  for (int i = 0; i < node->output_count; i++) {
-    Value *value = node->outputs[i];
-    for (int k = 0; k < value->rank; k++) {
-      int64_t size;
-      if (!dim_is_static(value->dims[k]) && dim_evaluate(s->graph->dims, &s->binding, value->dims[k], &size) && size >= 0)
-        value->dims[k] = size;
-    }
   }
 }
 

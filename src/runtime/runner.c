@@ -296,7 +296,10 @@ static Status run_body(void *context, const RunTensor *inputs, RunTensor *output
 
 static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
   const Node *node = entry->stage->actions[index].node;
-  if (!entry->bodies[index]) return run_on_host(runner, node, inputs, outputs);
+  if (!entry->bodies[index]) {
+    if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
+    return run_on_host(runner, node, inputs, outputs);
+  }
   BodyCall call = {runner, entry->bodies[index], depth};
   return loop_run(runner->device, node, run_body, &call, inputs, outputs);
 }
@@ -362,6 +365,7 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
   if (!runner) return status_out_of_memory();
   runner->device = device;
   runner->hooks = *hooks;
+  runner->stats.host_operator = "";
   Status status = cache_new(runner, graph, NULL, &runner->top);
   if (status) free(runner);
   else *out = runner;
@@ -375,14 +379,14 @@ void runner_free(Runner *runner) {
 }
 
 Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
-  runner->stats = (RunnerStats){0};
+  runner->stats = (RunnerStats){.host_operator = ""};
   return cache_run(runner, runner->top, true, 0, inputs, outputs);
 }
 
 Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
   StageEntry *entry;
   TRY(find_entry(runner, runner->top, inputs, &entry));
-  runner->stats = (RunnerStats){0};
+  runner->stats = (RunnerStats){.host_operator = ""};
   note_stats(runner, entry);
   *executable = entry->executable;
   *stage = entry->stage;

@@ -45,6 +45,7 @@ typedef struct RunnerStats {
   size_t arena_bytes, temporary_bytes, constant_bytes;  // of the largest stage
   int stages;     // in the last run
   bool data_dependent;
+  const char *host_operator;  // one that a GPU run left to the host's reference; "" if none
 } RunnerStats;
 
 // outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known

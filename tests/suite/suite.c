@@ -1,7 +1,7 @@
 // ingot-suite: runs folders of ONNX backend cases, each in a process of its own with a time limit, so that a crash or a hang
 // is one failure among others. With --passing FILE the cases named there must pass; --grow adds those that newly do.
 //
-//   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--quiet] FOLDER...
+//   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] FOLDER...
 //
 // A folder is a case, or holds cases, or holds folders of cases.
 #include <dirent.h>
@@ -34,6 +34,7 @@ typedef struct Suite {
   const char *filter, *passing;
   int jobs, limit;
   bool grow, quiet;
+  DeviceKind device;
 } Suite;
 
 typedef struct Job {
@@ -70,14 +71,15 @@ static _Noreturn void run_child(const Suite *suite, const Case *one, int out) {
   struct rlimit memory = {(rlim_t)MEMORY_LIMIT_GB << 30, (rlim_t)MEMORY_LIMIT_GB << 30}, no_core = {0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
 #ifndef __SANITIZE_ADDRESS__
-  setrlimit(RLIMIT_AS, &memory);
+  if (suite->device == DEVICE_CPU) setrlimit(RLIMIT_AS, &memory);  // a GPU's address space is mapped whole
 #else
   (void)memory;
 #endif
   alarm((unsigned)suite->limit);
   Arena *arena = arena_new();
-  Status status = RECOVER_GUARD(suite_case_run(one->folder, arena));
-  const char *message = status ? status_message(status) : "";
+  const char *host = "";
+  Status status = RECOVER_GUARD(suite_case_run(one->folder, suite->device, arena, &host));
+  const char *message = status ? status_message(status) : host;
   if (write(out, message, strlen(message)) < 0) _exit(3);
   _exit(status ? 1 : 0);
 }
@@ -111,6 +113,7 @@ static void finish(const Suite *suite, Job *job) {
   for (char *c = one->reason; *c; c++)
     if (*c == '\n') *c = ' ';
   if (!one->passed) printf("FAIL %s: %s\n", one->name, one->reason);
+  else if (*one->reason) printf("HOST %s: %s ran on the host\n", one->name, one->reason);
   else if (!suite->quiet) printf("PASS %s\n", one->name);
   job->running = NULL;
 }
@@ -180,7 +183,7 @@ static Status check_passing(Suite *suite, int *missing) {
 }
 
 static const char *usage =
-    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--quiet] FOLDER...\n";
+    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] FOLDER...\n";
 
 int main(int argc, char **argv) {
   Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};
@@ -190,6 +193,7 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[i], "--jobs") == 0 && more) suite.jobs = atoi(argv[++i]);
     else if (strcmp(argv[i], "--limit") == 0 && more) suite.limit = atoi(argv[++i]);
     else if (strcmp(argv[i], "--passing") == 0 && more) suite.passing = argv[++i];
+    else if (strcmp(argv[i], "--device") == 0 && more) suite.device = strcmp(argv[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
     else if (strcmp(argv[i], "--grow") == 0) suite.grow = true;
     else if (strcmp(argv[i], "--quiet") == 0) suite.quiet = true;
     else if (argv[i][0] == '-') return fputs(usage, stderr), 2;

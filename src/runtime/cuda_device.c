@@ -24,6 +24,9 @@ typedef struct CudaRunner {
   const TuningDatabase *tuning;
   size_t workspace_limit;
   bool no_graph;
+  const Tactic *forced;
+  int forced_candidate;
+  bool *forced_taken;
   void *block;  // the session's arena
   size_t block_bytes;
   uint64_t generation;  // of the block: graphs captured with an older one are void
@@ -117,9 +120,14 @@ static Status choose(void *context, const Site *site, bool last, void **choice, 
   Executable *executable = ((void **)context)[0];
   CudaRunner *r = ((void **)context)[1];
   SelectOptions options = {.cuda = r->context, .tuning = r->tuning, .workspace_limit = r->workspace_limit, .log = &r->log};
+  if (r->forced && r->forced->op == site->node->op) {
+    options.forced = r->forced;
+    options.forced_candidate = r->forced_candidate;
+  }
   Selection *selection;
   TRY(select_tactic(site, &options, last, executable->arena, &selection));
   *choice = selection;
+  if (selection && options.forced && r->forced_taken) *r->forced_taken = true;
   if (selection) *workspace = selection->emission->workspace_bytes;
   return OK;
 }
@@ -390,6 +398,13 @@ Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int
 }
 
 void cuda_device_forget_kernels(Device *device) { of(device)->used_count = 0; }
+
+void cuda_device_force(Device *device, const Tactic *tactic, int candidate, bool *taken) {
+  CudaRunner *r = of(device);
+  r->forced = tactic;
+  r->forced_candidate = candidate;
+  r->forced_taken = taken;
+}
 
 Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database, TuneReport *report) {
   CudaRunner *r = of(device);

@@ -25,7 +25,10 @@ static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs,
       return OK;
     }
     int64_t dims[MAX_RANK];
-    for (int k = 0; k < value->rank; k++) dims[k] = dim_is_static(value->dims[k]) ? value->dims[k] : 1;
+    if (!value_get_dims(value, dims)) {
+      *usable = false;
+      return OK;
+    }
     TRY(run_tensor_borrow_device(device, value->dtype, value->rank, dims, NULL, &inputs[i]));
     if (value->rank > 1) continue;
     inputs[i].storage->host_memory = calloc(1, MAX(run_tensor_bytes(&inputs[i]), 1));
@@ -61,7 +64,10 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
   bool usable;
   if (!inputs) return status_out_of_memory();
   TRY_GOTO(make_inputs(graph, device, inputs, &usable));
-  if (!usable) goto done;
+  if (!usable) {
+    log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
+    goto done;
+  }
   for (int round = 0; round < 2; round++) {  // the second time with what tuning found, so that the kernels in use are compiled
     Executable *executable;
     Stage *stage;

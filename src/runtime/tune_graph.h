@@ -1,5 +1,5 @@
-// Prepares a graph on a CUDA device for its declared shapes (symbols count as 1), so that its kernels are compiled and can be stored,
-// and tunes its sites as far as the budget goes.
+// Prepares a graph on a CUDA device for its declared shapes, so that its kernels are compiled and can be stored, and tunes its
+// sites as far as the budget goes. A graph whose shapes are open is left for the first run.
 #pragma once
 #include "runtime/runner.h"
 #include "tune/database.h"

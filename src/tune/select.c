@@ -47,10 +47,25 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
   return OK;
 }
 
+static Status select_forced(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
+  Candidate candidates[MAX_CANDIDATES];
+  *done = false;
+  if (!options->forced->supports(site)) return OK;
+  int count = options->forced->candidates(site, options->cuda, candidates, MAX_CANDIDATES);
+  if (options->forced_candidate >= count) return OK;
+  *selection = (Selection){.tactic = options->forced, .candidate = candidates[options->forced_candidate]};
+  return try_candidate(site, options, arena, selection, done);
+}
+
 Status select_tactic(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection **out) {
   *out = NULL;
   Selection *selection = arena_new_of(arena, Selection);
   bool done;
+  if (options->forced) {
+    TRY(select_forced(site, options, arena, selection, &done));
+    if (done) *out = selection;
+    return OK;
+  }
   TRY(from_database(site, options, arena, selection, &done));
   for (int i = 0; cuda_tactics[i] && !done; i++) {
     const Tactic *tactic = cuda_tactics[i];

@@ -17,6 +17,8 @@ typedef struct SelectOptions {
   const TuningDatabase *tuning;
   size_t workspace_limit;
   const Log *log;
+  const Tactic *forced;  // this tactic's candidate of this number, or nothing; NULL: free choice
+  int forced_candidate;
 } SelectOptions;
 
 // *out is NULL where nothing supports the site as it is; slow general tactics are offered with `last` only.

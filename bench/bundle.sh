@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# bundle.sh BUILD DIR: a folder that runs on any x86-64 Linux with glibc >= 2.36: the tools, the tests, and the shared libraries they need that such
+# a system may lack. NVIDIA's libraries are not among them: they are opened at run time where they are.
+set -euo pipefail
+build=$1 out=$2
+mkdir -p "$out/bin" "$out/lib" "$out/share"
+tools=("$build/ingot" "$build/tests/ingot-suite" "$build/tests/ingot-cases")
+for tool in "${tools[@]}"; do
+  cp "$tool" "$out/bin/"
+  strip "$out/bin/$(basename "$tool")"
+done
+cp -L "$build"/libingot*.so.*.* "$out/lib/" 2>/dev/null || true
+strip --strip-unneeded "$out"/lib/libingot* 2>/dev/null || true
+cp include/ingot/ingot.h "$out/share/"
+# Everything the tools need but the C library itself, which must be the system's.
+for library in $(ldd "${tools[@]}" | awk '$2 == "=>" {print $3}' | sort -u); do
+  case $(basename "$library") in
+    libc.so* | libm.so* | libdl.so* | libpthread.so* | librt.so* | ld-linux*) ;;
+    *) cp -L "$library" "$out/lib/" ;;
+  esac
+done
+strip --strip-unneeded "$out"/lib/*.so* 2>/dev/null || true
+for tool in "$out"/bin/*; do patchelf --set-rpath '$ORIGIN/../lib' "$tool"; done
+for library in "$out"/lib/*; do patchelf --set-rpath '$ORIGIN' "$library" 2>/dev/null || true; done
+cp -r bench/*.py bench/*.sh "$out/share/"
+cp tests/suite/passing.txt "$out/share/"
+du -sh "$out" | cut -f1

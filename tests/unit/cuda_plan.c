@@ -1,0 +1,87 @@
+// Planning for a GPU without one: every operator case is planned for several architectures with every tactic that Ingot writes
+// itself, and what they emit is sound: launches fit the chip, buffers exist.
+#include <criterion/criterion.h>
+#include <string.h>
+#include "kernels/cases.h"
+#include "plan/specialise.h"
+#include "plan/plan.h"
+#include "tune/select.h"
+#include "passes/passes.h"
+
+typedef struct Chooser {
+  Arena *arena;
+  SelectOptions options;
+  int launches;
+} Chooser;
+
+static void check(const Site *site, const Selection *selection) {
+  const char *name = selection->tactic->name;
+  for (uint32_t i = 0; i < selection->emission->launch_count; i++) {
+    const Launch *launch = &selection->emission->launches[i];
+    if (launch->kind != LAUNCH_KERNEL) continue;
+    unsigned threads = launch->block[0] * launch->block[1] * launch->block[2];
+    cr_assert(threads >= 1 && threads <= 1024, "%s: a block of %u threads", name, threads);
+    cr_assert(launch->grid[0] >= 1 && launch->grid[1] >= 1 && launch->grid[2] >= 1, "%s: an empty grid", name);
+    cr_assert(launch->grid[1] <= 65535 && launch->grid[2] <= 65535, "%s: a grid of %u x %u x %u", name, launch->grid[0], launch->grid[1], launch->grid[2]);
+    cr_assert(launch->shared_bytes <= (unsigned)site->device->shared_per_block, "%s: %u bytes of shared memory", name, launch->shared_bytes);
+    cr_assert(launch->source && strstr(launch->source, launch->entry), "%s: no entry in the source", name);
+    for (int a = 0; a < launch->arg_count; a++) {
+      const LaunchArg *arg = &launch->args[a];
+      if (arg->kind != ARG_BUFFER) continue;
+      int limit = arg->buffer.kind == BUFFER_INPUT ? site->node->input_count : arg->buffer.kind == BUFFER_OUTPUT ? site->node->output_count : arg->buffer.kind == BUFFER_PACKED ? (int)selection->emission->packed_count : 1;
+      cr_assert(arg->buffer.index >= 0 && arg->buffer.index < limit, "%s: a buffer that is not there", name);
+      if (arg->buffer.kind == BUFFER_INPUT) cr_assert(!site->inputs[arg->buffer.index].absent, "%s: reads an absent input", name);
+      if (arg->buffer.kind == BUFFER_WORKSPACE) cr_assert(arg->buffer.offset <= selection->emission->workspace_bytes, "%s: outside its workspace", name);
+    }
+  }
+}
+
+static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
+  Chooser *chooser = context;
+  Selection all[64];
+  int count = select_all(site, &chooser->options, all, 64);
+  for (int i = 0; i < count; i++) {
+    Status status = selection_emit(site, &chooser->options, chooser->arena, &all[i]);
+    if (!status) check(site, &all[i]), chooser->launches++;
+    status_free(status);
+  }
+  Selection *selection;
+  TRY(select_tactic(site, &chooser->options, last, chooser->arena, &selection));
+  *choice = selection;
+  if (selection) *workspace = selection->emission->workspace_bytes;
+  return OK;
+}
+
+static bool runs(void *context, const Node *node) { return select_supports(node, context, false); }
+
+static Status plan_case(const OperatorCase *row, int sm, bool optimise, Arena *arena) {
+  DeviceInfo device = {.kind = DEVICE_CUDA, .name = "a GPU", .sm = sm, .multiprocessors = 132, .shared_per_block = sm == 75 ? 65536 : 101376, .shared_per_multiprocessor = 102400, .l2_bytes = 50 << 20, .memory_bytes = 1ll << 34};
+  Graph *graph;
+  TRY(operator_case_build(row, arena, core_ops, &graph));
+  if (optimise) TRY(passes_run(graph, &(PassOptions){.device = DEVICE_CUDA, .sm = sm, .precision = DTYPE_F16}, NULL, 0, NULL));
+  StageInput *inputs = arena_array(arena, StageInput, graph->input_count + 1);
+  for (int i = 0; i < graph->input_count; i++) {
+    inputs[i].dtype = graph->inputs[i]->dtype;
+    inputs[i].rank = graph->inputs[i]->rank;
+    if (!value_get_dims(graph->inputs[i], inputs[i].dims)) return OK;
+  }
+  Stage *stage;
+  TRY(specialise(graph, inputs, &(SpecialiseHooks){.runs = runs, .context = &device}, arena, &stage));
+  Chooser chooser = {.arena = arena};
+  Plan *plan;
+  return plan_make(stage->ready, &(PlanTarget){.info = &device, .context = &chooser, .select = choose}, arena, &plan);
+}
+
+static void plan_all(int sm, bool optimise) {
+  for (const OperatorCase *row = operator_cases; row->name; row++) {
+    Arena *arena = arena_new();
+    Status status = plan_case(row, sm, optimise, arena);
+    cr_expect(!status, "%s on sm_%d%s: %s", row->name, sm, optimise ? " in fp16" : "", status_message(status));
+    status_free(status);
+    arena_free(arena);
+  }
+}
+
+Test(cuda_plan, every_case_on_hopper) { plan_all(90, false); }
+Test(cuda_plan, every_case_on_turing) { plan_all(75, false); }
+Test(cuda_plan, every_case_after_the_passes_in_half_precision) { plan_all(90, true); }

@@ -119,7 +119,7 @@ static Status reference_reshape(Reference *r) {
     FAIL(ERROR_INVALID_MODEL, "%lld elements cannot become %lld", (long long)tensor_count(x),
          (long long)dims_count(rank, dims));
   TRY(reference_output(r, 0, x->dtype, rank, dims, &out));
-  memcpy(out->data, x->data, tensor_bytes(out));
+  if (tensor_bytes(out)) memcpy(out->data, x->data, tensor_bytes(out));
   return OK;
 }
 

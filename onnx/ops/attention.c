@@ -80,7 +80,7 @@ static Value *softmax_scores(Translation *t, Builder *b, Value *products, Value 
   stages[3] = x;
   program_output(p, program_cast(p, dtype, x));
   int64_t mode = node_int(a, "qk_matmul_output_mode", 0);
-  if (translate_wants(t, 3) && mode >= 0 && mode <= 3) program_output(p, program_cast(p, dtype, stages[mode]));
+  if (translate_wants(t, 3)) program_output(p, program_cast(p, dtype, stages[mode]));
   int64_t axis = column;
   Value *y = build_rowwise(b, p, s.count, s.inputs, &axis, 1);
   if (y && translate_wants(t, 3)) t->outputs[3] = build_output(y, 1);
@@ -98,6 +98,12 @@ static Status attention(Translation *t) {
   DimTable *table = t->graph->dims;
   Value *q = t->inputs[0], *k = t->inputs[1], *v = t->inputs[2], *mask = translate_input(t, 3), *valid = translate_input(t, 6);
   bool flat = q->rank == 3;
+  if ((q->rank != 3 && q->rank != 4) || k->rank != q->rank || v->rank != q->rank)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "Q, K and V have ranks %d, %d and %d, expected 3 or 4", q->rank, k->rank, v->rank);
+  int64_t mode = node_int(t->attributes, "qk_matmul_output_mode", 0);
+  if (mode < 0 || mode > 3) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "qk_matmul_output_mode is %lld", (long long)mode);
+  for (int i = 4; i <= 5; i++)
+    if (translate_has(t, i) && t->inputs[i]->rank != 4) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d must have rank 4", i);
   int64_t query_heads = node_int(t->attributes, "q_num_heads", 0), heads = node_int(t->attributes, "kv_num_heads", 0);
   if (flat && (query_heads < 1 || heads < 1))
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "q_num_heads and kv_num_heads are missing");
@@ -165,6 +171,7 @@ static Status rotary_embedding(Translation *t) {
   Value *x = t->inputs[0], *tables[2] = {t->inputs[1], t->inputs[2]};
   bool flat = x->rank == 3, interleaved = node_int(t->attributes, "interleaved", 0) != 0;
   int64_t heads = node_int(t->attributes, "num_heads", 0);
+  if (x->rank != 3 && x->rank != 4) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input has rank %d, expected 3 or 4", x->rank);
   if (flat && heads < 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_heads is missing");
   DimTable *table = t->graph->dims;
   int head_axis = flat ? 2 : 1;
@@ -172,6 +179,9 @@ static Status rotary_embedding(Translation *t) {
   if (b.status) return translate_end(t, &b);
   Dim whole = x->dims[3], turns = node_int(t->attributes, "rotary_embedding_dim", 0);
   if (turns == 0) turns = whole;
+  int64_t known = node_int(t->attributes, "rotary_embedding_dim", 0);
+  if (known < 0 || (dim_is_static(whole) && known > whole))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "rotary_embedding_dim is %lld", (long long)known);
   Dim half = dim_div(table, turns, 2);
   for (int i = 0; i < 2; i++) {
     if (translate_has(t, 3)) tables[i] = build_gather(&b, tables[i], t->inputs[3], 0);

@@ -46,6 +46,21 @@ Status ints_operand(Translation *t, const char *attribute, int input, const int6
   return OK;
 }
 
+Status check_sizes(const Translation *t, const Dim *sizes, int count, int least) {
+  int64_t known;
+  if (count < least) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "%d sizes are given, expected at least %d", count, least);
+  for (int i = 0; i < count; i++)
+    if (dim_get_constant(t->graph->dims, sizes[i], &known) && known < 0)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "size %d is %lld", i, (long long)known);
+  return OK;
+}
+
+Status check_present(const Translation *t) {
+  for (int i = 0; i < t->input_count; i++)
+    if (!t->inputs[i]) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is missing", i);
+  return OK;
+}
+
 Status dtype_attribute(const Translation *t, const char *name, DType otherwise, DType *out) {
   int64_t number = node_int(t->attributes, name, 0);
   *out = otherwise;

@@ -25,6 +25,14 @@ MUST_CHECK Status ints_operand(Translation *t, const char *attribute, int input,
     TRY(ints_operand((t), (attribute), (input), (values), (count))); \
     if ((t)->deferred) return OK;                                    \
   } while (0)
+// NEED_DIMS for sizes: none of them may be negative, and at least `least` of them are needed.
+MUST_CHECK Status check_sizes(const Translation *t, const Dim *sizes, int count, int least);
+#define NEED_SIZES(t, input, sizes, count, least)       \
+  do {                                                  \
+    NEED_DIMS((t), (input), (sizes), (count));          \
+    TRY(check_sizes((t), *(sizes), *(count), (least))); \
+  } while (0)
+MUST_CHECK Status check_present(const Translation *t);  // every input, for operators that take any number
 static inline bool translate_wants(const Translation *t, int output) { return output < t->output_count; }
 static inline Value *translate_input(const Translation *t, int input) {
   return translate_has(t, input) ? t->inputs[input] : NULL;

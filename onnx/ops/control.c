@@ -71,8 +71,10 @@ static Status scan_axes(const Translation *t, const char *name, int count, int64
 // The core node: states, scan inputs and captures go in; the axes are normalised.
 static Status scan_node(Translation *t, Builder *b, Graph *body, int inputs, Value *const *values, int scans, Value **first) {
   int states = body->input_count - scans - captures_of(t), slices = body->output_count - states;
-  if (states < 0 || slices < 0 || inputs != body->input_count)
+  if (states < 0 || slices < 0 || inputs != body->input_count || t->output_count > body->output_count)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its body has %d inputs and %d outputs", body->input_count, body->output_count);
+  for (int i = 0; i < inputs; i++)
+    if (!values[i]) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is missing", i);
   Arena *arena = t->graph->arena;
   int64_t *in_axes = arena_array(arena, int64_t, (size_t)scans + 1),
           *in_directions = arena_array(arena, int64_t, (size_t)scans + 1);
@@ -111,6 +113,7 @@ static Status scan(Translation *t) {
   TRY(get_graph(t, "body", &body));
   Value *first;
   int scans = (int)node_int(t->attributes, "num_scan_inputs", 0);
+  if (scans < 1 || scans > t->input_count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_scan_inputs is %d", scans);
   TRY(scan_node(t, &b, body, t->input_count, t->inputs, scans, &first));
   for (int i = 0; i < t->output_count; i++) t->outputs[i] = build_output(first, i);
   return OK;
@@ -123,11 +126,14 @@ static Status scan_batched(Translation *t) {
   TRY(get_graph(t, "body", &body));
   if (translate_has(t, 0)) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "sequence_lens is given");
   int count = t->input_count - 1, scans = (int)node_int(t->attributes, "num_scan_inputs", 0), captures = captures_of(t);
+  if (count < 1 || scans < 1 || scans > count - captures)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_scan_inputs is %d", scans);
   int each = count - captures;
   Graph *outer = graph_new_inside(t->graph, "batch");
   Value **inner = arena_array(t->graph->arena, Value *, (size_t)count + 1);
   for (int i = 0; i < count; i++) {
     const Value *x = t->inputs[i + 1];
+    if (!x) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is missing", i + 1);
     if (i < each && x->rank < 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d has no batch axis", i + 1);
     inner[i] = i < each ? graph_add_input(outer, NULL, x->dtype, x->rank - 1, x->dims + 1)
                         : graph_add_input(outer, NULL, x->dtype, x->rank, x->dims);

@@ -151,9 +151,9 @@ static Status col2im(Translation *t) {
   const Dim *image;
   const int64_t *block;
   int axes, block_count;
-  NEED_DIMS(t, 1, &image, &axes);
+  NEED_SIZES(t, 1, &image, &axes, 1);
   NEED_INTS(t, 2, &block, &block_count);
-  if (block_count != axes) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "image and block differ in rank");
+  if (block_count != axes || axes > MAX_RANK) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "image and block differ in rank");
   WindowSpec window = {.axes = axes};
   TRY(read_list(t, "strides", axes, 1, window.strides));
   TRY(read_list(t, "dilations", axes, 1, window.dilations));

@@ -176,6 +176,7 @@ static Status einsum(Translation *t) {
   Term *terms = arena_array(t->graph->arena, Term, (size_t)t->input_count);
   Term output = {0};
   int widest = 0;
+  TRY(check_present(t));
   for (int i = 0; i < t->input_count; i++) {
     int rank = t->inputs[i]->rank, width = rank - letters_in(s);
     if (width < 0 || !read_term(&s, width, &terms[i]) || terms[i].count != rank || (i + 1 < t->input_count && *s++ != ','))

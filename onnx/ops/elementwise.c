@@ -101,6 +101,7 @@ static Status power_old(Translation *t) {
 
 static Status variadic(Translation *t) {
   Builder b = translate_begin(t);
+  TRY(check_present(t));
   if (t->input_count == 1) return identity(t);
   bool mean = strcmp(t->op_type, "Mean") == 0;
   if (t->input_count == 2 && !mean) return binary(t);

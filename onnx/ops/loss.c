@@ -120,6 +120,7 @@ static void adam(const Step *s, const int *in, int *out) {
 
 static Status optimiser(Translation *t) {
   Builder b = translate_begin(t);
+  TRY(check_present(t));
   bool is_adam = strcmp(t->op_type, "Adam") == 0;
   int tensors = is_adam ? 4 : 3, parameters = (t->input_count - 2) / tensors;
   if (parameters < 1 || t->input_count != 2 + tensors * parameters || t->output_count > (tensors - 1) * parameters)

@@ -68,7 +68,7 @@ static Status expand(Translation *t) {
   Value *x = t->inputs[0];
   const Dim *shape;
   int count;
-  NEED_DIMS(t, 1, &shape, &count);
+  NEED_SIZES(t, 1, &shape, &count, 0);
   int rank = MAX(count, x->rank);
   if (rank > MAX_RANK) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its output would have rank %d", rank);
   Dim dims[MAX_RANK];
@@ -113,7 +113,7 @@ static Status tile_op(Translation *t) {
   Builder b = translate_begin(t);
   const Dim *repeats;
   int count;
-  NEED_DIMS(t, 1, &repeats, &count);
+  NEED_SIZES(t, 1, &repeats, &count, 0);
   if (count != t->inputs[0]->rank) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "repeats has %d values", count);
   t->outputs[0] = tile(&b, t->inputs[0], repeats);
   if (!t->outputs[0] && !b.status) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its input has rank %d", t->inputs[0]->rank);
@@ -125,8 +125,8 @@ static Status tile_old(Translation *t) {
   Builder b = translate_begin(t);
   const Dim *tiles, *where;
   int count;
-  NEED_DIMS(t, 1, &tiles, &count);
-  NEED_DIMS(t, 2, &where, &count);
+  NEED_SIZES(t, 1, &tiles, &count, 1);
+  NEED_SIZES(t, 2, &where, &count, 1);
   int axis;
   Dim repeats[MAX_RANK];
   TRY(normalise_axis(t, where[0], t->inputs[0]->rank, &axis));
@@ -224,9 +224,11 @@ static Status split(Translation *t) {
   TRY(normalise_axis(t, node_int(t->attributes, "axis", 0), x->rank, &axis));
   const Dim *sizes = NULL;
   if (translate_has(t, 1)) {
-    NEED_DIMS(t, 1, &sizes, &count);
+    NEED_SIZES(t, 1, &sizes, &count, 0);
   } else {
-    sizes = node_ints(t->attributes, "split", &count);  // not negative, so they are Dims as they stand
+    sizes = node_ints(t->attributes, "split", &count);
+    for (int i = 0; i < count; i++)
+      if (sizes[i] < 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "size %d is %lld", i, (long long)sizes[i]);
   }
   if (sizes && count != t->output_count)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it has %d sizes and %d outputs", count, t->output_count);
@@ -242,6 +244,7 @@ static Status split(Translation *t) {
 static Status concat(Translation *t) {
   Builder b = translate_begin(t);
   int axis;
+  TRY(check_present(t));
   TRY(normalise_axis(t, node_int(t->attributes, "axis", 1), t->inputs[0]->rank, &axis));
   t->outputs[0] = t->input_count == 1 ? t->inputs[0] : build_concat(&b, t->input_count, t->inputs, axis);
   return translate_end(t, &b);
@@ -318,7 +321,7 @@ static Status depth_to_space(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   int64_t block = node_int(t->attributes, "blocksize", 0);
-  if (x->rank != 4 || block < 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "expected rank 4 and a blocksize");
+  if (x->rank != 4 || block < 1 || block > 1 << 15) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "expected rank 4 and a blocksize");
   DimTable *table = t->graph->dims;
   bool columns_first = strcmp(node_string(t->attributes, "mode", "DCR"), "CRD") == 0;
   Dim depth = dim_div(table, x->dims[1], block * block), h = x->dims[2], w = x->dims[3];
@@ -334,7 +337,7 @@ static Status space_to_depth(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   int64_t block = node_int(t->attributes, "blocksize", 0);
-  if (x->rank != 4 || block < 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "expected rank 4 and a blocksize");
+  if (x->rank != 4 || block < 1 || block > 1 << 15) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "expected rank 4 and a blocksize");
   DimTable *table = t->graph->dims;
   Dim h = dim_div(table, x->dims[2], block), w = dim_div(table, x->dims[3], block);
   Dim apart[] = {x->dims[0], x->dims[1], h, block, w, block};
@@ -350,7 +353,7 @@ static Status center_crop_pad(Translation *t) {
   DimTable *table = t->graph->dims;
   const Dim *shape;
   int count, axis_count;
-  NEED_DIMS(t, 1, &shape, &count);
+  NEED_SIZES(t, 1, &shape, &count, 0);
   const int64_t *axes = node_ints(t->attributes, "axes", &axis_count);
   if ((axes ? axis_count : x->rank) != count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "shape has %d values", count);
   Dim pads[2 * MAX_RANK] = {0};

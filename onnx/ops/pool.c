@@ -59,7 +59,7 @@ static Status max_unpool(Translation *t) {
   if (translate_has(t, 2)) {
     const Dim *shape;
     int shape_count;
-    NEED_DIMS(t, 2, &shape, &shape_count);
+    NEED_SIZES(t, 2, &shape, &shape_count, 0);
     if (shape_count != x->rank) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "output_shape has %d values", shape_count);
     for (int i = 0; i < x->rank; i++) pads[i + x->rank] = dim_most(table, dim_sub(table, shape[i], dims[i]), 0);
     node = node_start(&b, "pad", 1, &y, 1);

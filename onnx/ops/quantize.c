@@ -4,6 +4,11 @@
 
 Value *quantize_parameter(Builder *b, const Value *x, Value *parameter, int axis, int64_t block_size) {
   if (b->status || !parameter || parameter->rank == 0) return parameter;
+  if (block_size > 0 && (parameter->rank != x->rank || parameter->rank == MAX_RANK)) {
+    b->status =
+        status_make(ERROR_INVALID_MODEL, "a blocked scale has rank %d for an input of rank %d", parameter->rank, x->rank);
+    return NULL;
+  }
   if (block_size <= 0) {
     if (parameter->rank == 1 && (parameter->dims[0] == 1 || x->rank <= 1)) {
       if (parameter->dims[0] == 1) return build_reshape(b, parameter, 0, NULL);

@@ -32,6 +32,8 @@ static Status random_tensor(Translation *t) {
     int count;
     const int64_t *shape = node_ints(t->attributes, "shape", &count);
     TRY(dtype_attribute(t, "dtype", DTYPE_F32, &dtype));
+    for (int i = 0; i < count; i++)
+      if (shape[i] < 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "size %d is %lld", i, (long long)shape[i]);
     if (count > MAX_RANK) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its output would have rank %d", count);
     t->outputs[0] = draw(&b, t->attributes, kind, dtype, count, shape);
   }
@@ -63,6 +65,7 @@ static Status multinomial(Translation *t) {
   DType dtype;
   TRY(dtype_attribute(t, "dtype", DTYPE_I32, &dtype));
   if (x->rank != 2) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input has rank %d, expected 2", x->rank);
+  if (node_int(t->attributes, "sample_size", 1) < 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "sample_size is negative");
   Value *probability = build_softmax(&b, x, 1);
   Node *node = node_start(&b, "cumulative", 1, &probability, 1);
   node_set_string(node, "kind", "sum");
@@ -98,7 +101,7 @@ static Status dropout(Translation *t) {
   if (t->opset >= 12 && training && translate_has(t, 1)) {
     const Tensor *tensor;
     NEED_CONSTANT(t, 1, &tensor);
-    ratio = tensor_get_f(tensor, 0);
+    if (tensor_count(tensor) == 1) ratio = tensor_get_f(tensor, 0);
   }
   t->outputs[0] = x;
   if (!training || ratio <= 0) {

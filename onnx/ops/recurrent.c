@@ -14,6 +14,9 @@ static Status recurrent(Translation *t) {
   const Node *a = t->attributes;
   bool batch_first = node_int(a, "layout", 0) != 0, lstm = strcmp(t->op_type, "LSTM") == 0,
        gru = strcmp(t->op_type, "GRU") == 0;
+  for (int i = 0; i < 3; i++)
+    if (t->inputs[i]->rank != 3)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d has rank %d, expected 3", i, t->inputs[i]->rank);
   Value *inputs[8] = {0};
   for (int i = 0; i < 8; i++) inputs[i] = translate_input(t, i);
   inputs[0] = swap_input(&b, inputs[0], batch_first);

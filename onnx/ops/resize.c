@@ -6,9 +6,11 @@ typedef struct Plan {
   Dim dims[MAX_RANK];
   double scales[MAX_RANK];
   float roi[2 * MAX_RANK];
+  bool bad;  // a scale or extent makes no size
 } Plan;
 
 static void plan_identity(const Value *x, Plan *plan) {
+  plan->bad = false;
   for (int i = 0; i < x->rank; i++) {
     plan->dims[i] = x->dims[i];
     plan->scales[i] = 1;
@@ -21,7 +23,9 @@ static bool plan_scale(DimTable *table, const Value *x, Plan *plan, int axis, do
   Dim size = x->dims[axis];
   double extent = (double)plan->roi[axis + MAX_RANK] - plan->roi[axis];
   plan->scales[axis] = scale;
-  if (dim_is_static(size)) plan->dims[axis] = (Dim)floor((double)size * extent * scale + 1e-9);
+  double wanted = dim_is_static(size) ? floor((double)size * extent * scale + 1e-9) : 0;
+  if (!(scale > 0) || !(extent >= 0) || !(extent * scale < 0x1p31) || !(wanted < 0x1p40)) plan->bad = true;
+  else if (dim_is_static(size)) plan->dims[axis] = (Dim)wanted;
   else if (scale * extent == floor(scale * extent)) plan->dims[axis] = dim_mul(table, size, (Dim)(scale * extent));
   else return false;
   return true;
@@ -45,8 +49,10 @@ static void plan_keep_aspect(const Value *x, Plan *plan, const int64_t *axes, in
   }
   for (int i = 0; i < count; i++) {
     int axis = axes ? (int)axes[i] : i;
+    double size = floor(scale * (double)x->dims[axis] + 0.5);
     plan->scales[axis] = scale;
-    plan->dims[axis] = (Dim)floor(scale * (double)x->dims[axis] + 0.5);
+    if (size >= 0 && size < 0x1p40) plan->dims[axis] = (Dim)size;
+    else plan->bad = true;
   }
 }
 
@@ -54,6 +60,7 @@ static Status emit_resize(Translation *t, const Plan *plan, const char *coordina
   Builder b = translate_begin(t);
   Value *x = t->inputs[0], *roi = NULL;
   bool crops = strcmp(coordinates, "tf_crop_and_resize") == 0, same = !crops;
+  if (plan->bad) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "a scale is not positive or far too large");
   for (int i = 0; i < x->rank; i++) same &= plan->dims[i] == x->dims[i] && plan->scales[i] == 1;
   if (same) {
     t->outputs[0] = x;
@@ -139,7 +146,7 @@ static Status resize(Translation *t) {
   }
   if (translate_has(t, 3)) {
     const Dim *sizes;
-    NEED_DIMS(t, 3, &sizes, &count);
+    NEED_SIZES(t, 3, &sizes, &count, 0);
     if (count != axis_count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "sizes has %d values", count);
     for (int i = 0; i < count; i++)
       if (!plan_size(x, &plan, axes ? (int)axes[i] : i, sizes[i])) t->deferred = true;
@@ -177,7 +184,7 @@ static Status affine_grid(Translation *t) {
   Value *theta = t->inputs[0], *columns[4];
   const Dim *size;
   int count;
-  NEED_DIMS(t, 1, &size, &count);
+  NEED_SIZES(t, 1, &size, &count, 4);
   int axes = count - 2, rank = axes + 2;
   if ((axes != 2 && axes != 3) || theta->rank != 3)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "size has %d values, expected 4 or 5", count);

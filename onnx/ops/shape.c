@@ -115,7 +115,7 @@ static Status constant_of_shape(Translation *t) {
   Builder b = translate_begin(t);
   const Dim *dims;
   int count;
-  NEED_DIMS(t, 0, &dims, &count);
+  NEED_SIZES(t, 0, &dims, &count, 0);
   if (count > MAX_RANK) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its output would have rank %d", count);
   const Tensor *value = node_tensor(t->attributes, "value");
   DType dtype = value ? value->dtype : DTYPE_F32;
@@ -142,6 +142,8 @@ static Status range(Translation *t) {
   if (dtype_is_float(dtype)) {
     const Tensor *ends[3];
     for (int i = 0; i < 3; i++) NEED_CONSTANT(t, i, &ends[i]);
+    for (int i = 0; i < 3; i++)
+      if (tensor_count(ends[i]) != 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is no scalar", i);
     double start = tensor_get_f(ends[0], 0), limit = tensor_get_f(ends[1], 0), step = tensor_get_f(ends[2], 0);
     double count = ceil((limit - start) / step);
     if (!(count < 0x1p40)) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it would have %g elements", count);
@@ -196,10 +198,12 @@ static Status one_hot(Translation *t) {
   const Tensor *depth_tensor = translate_constant(t, 1);
   Dim known;
   if (depth_tensor && dtype_is_float(depth_tensor->dtype)) {
-    known = (Dim)tensor_get_f(depth_tensor, 0);
+    double value = tensor_count(depth_tensor) ? tensor_get_f(depth_tensor, 0) : -1;
+    if (!(value >= 0 && value < 0x1p40)) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its depth is %g", value);
+    known = (Dim)value;
     depth = &known;
   } else {
-    NEED_DIMS(t, 1, &depth, &count);
+    NEED_SIZES(t, 1, &depth, &count, 1);
   }
   if (rank > MAX_RANK) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its output would have rank %d", rank);
   TRY(normalise_axis(t, node_int(t->attributes, "axis", -1), rank, &axis));

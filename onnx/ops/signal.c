@@ -15,7 +15,7 @@ static Status dft(Translation *t) {
   const Dim *length = NULL;
   const int64_t *given;
   int count, axis;
-  if (translate_has(t, 1)) NEED_DIMS(t, 1, &length, &count);
+  if (translate_has(t, 1)) NEED_SIZES(t, 1, &length, &count, 1);
   int64_t wanted = t->opset >= 20 ? -2 : node_int(t->attributes, "axis", 1);
   if (translate_has(t, 2)) {
     NEED_INTS(t, 2, &given, &count);
@@ -40,7 +40,7 @@ static Status stft(Translation *t) {
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "frame_step is %lld, the signal's rank %d", (long long)*step, x->rank);
   Dim length;
   if (translate_has(t, 3)) {
-    NEED_DIMS(t, 3, &given, &count);
+    NEED_SIZES(t, 3, &given, &count, 1);
     length = *given;
   } else if (window) {
     length = window->dims[0];
@@ -63,7 +63,7 @@ static Status window(Translation *t) {
   Builder b = translate_begin(t);
   const Dim *size;
   int count;
-  NEED_DIMS(t, 0, &size, &count);
+  NEED_SIZES(t, 0, &size, &count, 1);
   DType dtype;
   TRY(dtype_attribute(t, "output_datatype", DTYPE_F32, &dtype));
   double a0 = 0.5, a1 = 0.5, a2 = 0;
@@ -95,7 +95,10 @@ static double mel_of(double hertz) { return 2595 * log10(1 + hertz / 700); }
 static Status mel_weight_matrix(Translation *t) {
   Builder b = translate_begin(t);
   const Tensor *in[5];
-  for (int i = 0; i < 5; i++) NEED_CONSTANT(t, i, &in[i]);
+  for (int i = 0; i < 5; i++) {
+    NEED_CONSTANT(t, i, &in[i]);
+    if (tensor_count(in[i]) != 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is no scalar", i);
+  }
   int64_t bins = tensor_get_i(in[0], 0), length = tensor_get_i(in[1], 0), rate = tensor_get_i(in[2], 0);
   if (bins < 1 || length < 1 || rate < 1 || bins > 1 << 20)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes must be positive");

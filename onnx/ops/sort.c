@@ -24,7 +24,7 @@ static Status topk_old(Translation *t) {
 static Status topk(Translation *t) {
   const Dim *k;
   int count;
-  NEED_DIMS(t, 1, &k, &count);
+  NEED_SIZES(t, 1, &k, &count, 1);
   return topk_of(t, *k);
 }
 

@@ -242,7 +242,7 @@ static Status scan_message(Scan *scan, const ProtobufCMessageDescriptor *type, s
     FAIL(ERROR_INVALID_MODEL, "messages at offset %zu are nested more than %d deep", begin, scan->limits.depth);
   TRY(take(scan, type->sizeof_message + ALLOCATION_OVERHEAD, 1));
   for (size_t at = begin; at < end;) {
-    Field field;
+    Field field = {0};
     TRY(read_field(scan, type, &at, end, &field));
     if (!field.descriptor) continue;
     TRY(refuse_second(type, &field, &seen));

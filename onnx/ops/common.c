@@ -29,7 +29,7 @@ Status normalise_axis(const Translation *t, int64_t axis, int rank, int *out) {
 Status normalise_axes(const Translation *t, int64_t *axes, int count, int rank) {
   bool seen[2 * MAX_RANK] = {false};
   for (int i = 0; i < count; i++) {
-    int axis;
+    int axis = 0;
     TRY(normalise_axis(t, axes[i], rank, &axis));
     if (seen[axis]) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "axis %d is named twice", axis);
     seen[axis] = true;

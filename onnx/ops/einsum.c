@@ -78,7 +78,7 @@ static void sum_unneeded(Builder *b, Term *term, const bool *needed, const Term 
 // Axes in the order of `labels`; a label the term lacks becomes an axis of 1.
 static Value *arranged(Builder *b, const Term *term, const int *labels, int count) {
   if (b->status || !term->value) return NULL;
-  int perm[MAX_RANK], present = 0;
+  int perm[MAX_RANK] = {0}, present = 0;
   int64_t missing[2 * MAX_RANK];
   int missing_count = 0;
   for (int i = 0; i < count; i++) {

@@ -70,7 +70,7 @@ static Status read_rule(const Translation *t, Rule *rule) {
 
 static Status linear_attention(Translation *t) {
   Builder b = translate_begin(t);
-  Rule rule;
+  Rule rule = {0};
   TRY(read_rule(t, &rule));
   for (int i = 0; i < 3; i++)
     if (t->inputs[i]->rank != 3)

@@ -108,9 +108,12 @@ static Status print_graph(const Graph *graph, char **out) {
   return *out ? OK : status_out_of_memory();
 }
 
+// A function of its own: nothing that lives across the guard's setjmp changes here.
+static Status print_guarded(const Graph *graph, char **out) { return RECOVER_GUARD(print_graph(graph, out)); }
+
 static char *graph_string(const Graph *graph) {
   char *text = NULL;
-  status_free(RECOVER_GUARD(print_graph(graph, &text)));
+  status_free(print_guarded(graph, &text));
   return text;
 }
 char *ingot_engine_text(const ingot_engine *engine) { return graph_string(engine->engine->graph); }

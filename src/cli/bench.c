@@ -7,26 +7,32 @@
 #include "cli/cli.h"
 
 static int run(int count, char **arguments);
-const Command command_bench = {"bench", "measure latency and throughput",
-                               "[options]\n\n"
-                               "Runs the model on random inputs (or --input files) and reports latency: median, p90 and p99 of the whole call as a\n"
-                               "caller sees it (inputs from host memory, outputs back), and of the inference itself, enqueued back to back.\n\n"
-                               "  --seconds S      how long to measure; default: 2\n"
-                               "  --warmup N       runs before the clock starts; default: 10\n"
-                               "  --profile        the time of each step, slowest first\n",
-                               run};
+const Command command_bench = {
+    "bench", "measure latency and throughput",
+    "[options]\n\n"
+    "  ingot bench resnet50.onnx                                  on the GPU, or the CPU where there is none\n"
+    "  ingot bench resnet50.onnx --fp16 --shapes input:32x3x224x224  a batch of 32 in half precision\n"
+    "  ingot bench model.onnx --device cpu --threads 1 --profile  where the time goes on one core\n\n"
+    "Runs the model on random inputs (or --input files) and reports latency: median, p90 and p99 of the whole call as a\n"
+    "caller sees it (inputs from host memory, outputs back), and of the inference itself, enqueued back to back.\n\n"
+    "  --seconds S      how long to measure; default: 2\n"
+    "  --warmup N       runs before the clock starts; default: 10\n"
+    "  --profile        the time of each step, slowest first\n",
+    run};
 
 typedef struct Result {
   double host_ms, p90_ms, p99_ms, device_ms, first_ms, build_ms;
   int runs;
 } Result;
 
-static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingot_tensor *outputs, int output_count, double seconds, int warmup, Result *result) {
+static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingot_tensor *outputs, int output_count,
+                            double seconds, int warmup, Result *result) {
   double start = time_now();
   ingot_error *error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
   if (!error) error = ingot_session_synchronize(session);
   result->first_ms = (time_now() - start) * 1e3;
-  for (int i = 0; i < warmup && !error; i++) error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
+  for (int i = 0; i < warmup && !error; i++)
+    error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
   enum { MAX_RUNS = 100000 };
   double *times = malloc(MAX_RUNS * sizeof *times);
   int runs = 0;
@@ -55,7 +61,8 @@ static void print_profile(const ingot_step *steps, int count) {
   for (int i = 0; i < count; i++) total += steps[i].milliseconds;
   printf("\n%9s %6s  %-12s %-34s %s\n", "ms", "share", "operator", "tactic", "from");
   for (int i = 0; i < count; i++)
-    printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", steps[i].milliseconds, steps[i].milliseconds / total * 100, steps[i].op, steps[i].tactic, steps[i].origins);
+    printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", steps[i].milliseconds, steps[i].milliseconds / total * 100, steps[i].op,
+           steps[i].tactic, steps[i].origins);
   printf("%9.4f 100.0%%  %d steps, each timed alone\n", total, count);
 }
 
@@ -76,7 +83,8 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
   ingot_step *steps = calloc(MAX_STEPS, sizeof *steps);
   int step_count = 0;
   if (!code) error = measure(session, &inputs, outputs, output_count, seconds, warmup, &result);
-  if (!code && !error && profile) error = ingot_session_profile(session, inputs.tensors, inputs.count, steps, MAX_STEPS, &step_count);
+  if (!code && !error && profile)
+    error = ingot_session_profile(session, inputs.tensors, inputs.count, steps, MAX_STEPS, &step_count);
   if (error) code = cli_fail(error);
   if (!code) {
     ingot_memory memory = ingot_session_memory(session);
@@ -96,19 +104,7 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
       json_double(&json, "open_ms", result.build_ms);
       json_int(&json, "weights_bytes", (int64_t)memory.weights);
       json_int(&json, "arena_bytes", (int64_t)memory.arena);
-      if (profile) {
-        json_array(&json, "steps");
-        for (int i = 0; i < MIN(step_count, MAX_STEPS); i++) {
-          json_object(&json, NULL);
-          json_string(&json, "name", steps[i].name);
-          json_string(&json, "op", steps[i].op);
-          json_string(&json, "tactic", steps[i].tactic);
-          json_string(&json, "origins", steps[i].origins);
-          json_double(&json, "ms", steps[i].milliseconds);
-          json_end_object(&json);
-        }
-        json_end_array(&json);
-      }
+      if (profile) cli_json_steps(&json, steps, MIN(step_count, MAX_STEPS));
       json_end_object(&json);
       puts(text_get(&text));
       arena_free(arena);
@@ -116,10 +112,11 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
       char weights[24], arena_text[24], unpacked[24];
       printf("device      %s\n", ingot_session_device(session));
       printf("inference   %.4f ms   (%.1f per second, enqueued back to back)\n", result.device_ms, 1e3 / result.device_ms);
-      printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", result.host_ms, result.p90_ms, result.p99_ms, result.runs);
+      printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", result.host_ms, result.p90_ms,
+             result.p99_ms, result.runs);
       printf("opening     %.1f ms, first run %.1f ms\n", result.build_ms, result.first_ms);
-      printf("memory      weights %s, arena %s (%s without reuse)\n", cli_bytes((double)memory.weights, weights), cli_bytes((double)memory.arena, arena_text),
-             cli_bytes((double)memory.unpacked, unpacked));
+      printf("memory      weights %s, arena %s (%s without reuse)\n", cli_bytes((double)memory.weights, weights),
+             cli_bytes((double)memory.arena, arena_text), cli_bytes((double)memory.unpacked, unpacked));
       if (profile) {
         step_count = MIN(step_count, MAX_STEPS);
         qsort(steps, (size_t)step_count, sizeof *steps, slowest_first);
@@ -140,7 +137,10 @@ static int run(int count, char **arguments) {
   double seconds = 2;
   int warmup = 10, positional_count;
   bool profile = false, stop;
-  const Option options[] = {{"seconds", OPTION_DOUBLE, &seconds}, {"warmup", OPTION_INT, &warmup}, {"profile", OPTION_FLAG, &profile}, {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"seconds", OPTION_DOUBLE, &seconds},
+                            {"warmup", OPTION_INT, &warmup},
+                            {"profile", OPTION_FLAG, &profile},
+                            {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   return code || stop ? code : bench(&common, seconds, warmup, profile);
 }

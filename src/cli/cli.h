@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "cli/picture.h"
 #include "ingot/ingot.h"
 #include "ir/tensor.h"
 
@@ -17,9 +18,10 @@ extern const Command command_build, command_run, command_bench, command_inspect,
 typedef struct Common {
   ingot_config config;
   bool json, quiet, verbose;
-  const char *model;            // the first positional argument
-  const char *shapes;           // "input:1x3x224x224,ids:1x128"
-  const char *inputs[64];       // --input
+  const char *model;       // the first positional argument
+  const char *shapes;      // "input:1x3x224x224,ids:1x128"
+  PictureOptions picture;  // --mean, --scale, --bgr
+  const char *inputs[64];  // --input
   int input_count;
 } Common;
 
@@ -28,20 +30,22 @@ typedef enum OptionKind { OPTION_FLAG, OPTION_STRING, OPTION_INT, OPTION_DOUBLE 
 typedef struct Option {
   const char *name;  // without the dashes
   OptionKind kind;
-  void *target;      // bool, const char *, int or double
+  void *target;  // bool, const char *, int or double
 } Option;
 
 // Parses; positional arguments other than the model go to `positional` (at most `limit`). Returns 0, or the exit code after it printed
 // what is wrong (2) or the help (asked for: 0 through *stop).
-int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options, const char **positional, int limit,
-              int *positional_count, bool *stop);
+int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options,
+              const char **positional, int limit, int *positional_count, bool *stop);
 // Prints "ingot: message" and returns 1; frees the error.
 int cli_fail(ingot_error *error);
 int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // Opens an .onnx (building it) or an engine file, by content.
+bool cli_is_engine(const char *path);
 ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out);
 // Inputs for a session: from files given by the user ("name=file" or in order), from a folder of input_K.pb, else random.
+// After a failure there is nothing to free; freeing twice is fine.
 typedef struct InputSet {
   Arena *arena;
   ingot_tensor *tensors;
@@ -49,12 +53,16 @@ typedef struct InputSet {
 } InputSet;
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out);
 void cli_free_inputs(InputSet *set);
-// Files by extension: .npy, .npz (first array or "file.npz:name"), .pb; pictures where the wanted shape is an image's.
-int cli_read_tensor(const char *path, const ingot_binding *wanted, Arena *arena, Tensor *out);
-int cli_write_tensor(const char *path, const char *name, const Tensor *tensor);
+// Files by extension: .npy, .npz (the array called like `wanted`, the only one, or "file.npz:name"), .pb; pictures where `picture` is
+// given. wanted may be NULL.
+int cli_read_tensor(const char *path, const ingot_binding *wanted, const PictureOptions *picture, Arena *arena, Tensor *out);
+int cli_write_tensor(const char *path, const char *name, const Tensor *tensor);                       // .npy, .pb
+int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count);  // .npz
 ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape);  // shape: MAX_RANK words that outlive the result
 int cli_unwrap(const ingot_tensor *tensor, Tensor *out);
 
-const char *cli_bytes(double bytes, char out[24]);  // "12.3 MiB"
-double cli_median(double *values, int count);       // sorts
+void cli_json_passes(Json *json, const ingot_pass_report *passes, int count);  // "passes": [...]
+void cli_json_steps(Json *json, const ingot_step *steps, int count);           // "steps": [...]
+const char *cli_bytes(double bytes, char out[24]);                             // "12.3 MiB"
+double cli_median(double *values, int count);                                  // sorts
 double cli_percentile(const double *sorted, int count, double fraction);

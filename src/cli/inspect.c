@@ -7,17 +7,33 @@
 #include "cli/cli.h"
 
 static int run(int count, char **arguments);
-const Command command_inspect = {"inspect", "show the graph, the passes, the sites and the memory bill",
-                                 "[options]\n\n"
-                                 "  --before         the graph as imported, before the passes (models only)\n"
-                                 "  --after          the optimised graph\n"
-                                 "  --passes         what each pass changed\n"
-                                 "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
-                                 "  --memory         weights, arena, and what the arena would be without reuse\n"
-                                 "Without any of them: passes, sites and memory.\n",
-                                 run};
+const Command command_inspect = {
+    "inspect", "show the graph, the passes, the sites and the memory bill",
+    "[options]\n\n"
+    "  ingot inspect resnet50.onnx                      passes, sites and memory\n"
+    "  ingot inspect resnet50.onnx --before > a         the graph as imported, as text ...\n"
+    "  ingot inspect resnet50.onnx --after > b          ... and as optimised: compare the two with diff\n"
+    "  ingot inspect r.ingot --sites --json | jq '.steps | sort_by(-.ms) | .[:5]'   the five slowest steps\n\n"
+    "  --before         the graph as imported, before the passes (models only)\n"
+    "  --after          the optimised graph\n"
+    "  --passes         what each pass changed\n"
+    "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
+    "  --memory         weights, arena, and what the arena would be without reuse\n"
+    "Without any of them: passes, sites and memory.\n",
+    run};
 
 enum { MAX_STEPS = 8192, MAX_PASSES = 64 };
+
+// What was asked for, and what was found.
+typedef struct Inspection {
+  bool before, after, passes, sites, memory;
+  ingot_engine *engine;
+  ingot_session *session;
+  ingot_step *steps;
+  int step_count;
+} Inspection;
+
+// ---- for people --------------------------------------------------------------------------------------------------------------
 
 static void print_bindings(const ingot_engine *engine, bool output) {
   int count = output ? ingot_engine_output_count(engine) : ingot_engine_input_count(engine);
@@ -36,71 +52,151 @@ static void print_passes(const ingot_engine *engine) {
   ingot_pass_report passes[MAX_PASSES];
   int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
   printf("\n%-24s %8s %8s %10s\n", "pass", "changes", "nodes", "ms");
-  for (int i = 0; i < count; i++) printf("%-24s %8d %8d %10.2f\n", passes[i].name, passes[i].changes, passes[i].nodes_after, passes[i].seconds * 1e3);
+  for (int i = 0; i < count; i++)
+    printf("%-24s %8d %8d %10.2f\n", passes[i].name, passes[i].changes, passes[i].nodes_after, passes[i].seconds * 1e3);
 }
 
-static ingot_error *print_sites(const Common *common, ingot_engine *engine, ingot_session *session, bool sites, bool memory) {
-  InputSet inputs;
-  if (cli_make_inputs(engine, common, NULL, 1, &inputs)) return NULL;
-  ingot_step *steps = calloc(MAX_STEPS, sizeof *steps);
-  int count = 0;
-  ingot_error *error = steps ? ingot_session_profile(session, inputs.tensors, inputs.count, steps, MAX_STEPS, &count) : NULL;
-  if (!error && sites) {
-    double total = 0;
-    printf("\n%9s  %-14s %-36s %s\n", "ms", "operator", "tactic", "from");
-    for (int i = 0; i < MIN(count, MAX_STEPS); i++) {
-      printf("%9.4f  %-14s %-36.36s %s\n", steps[i].milliseconds, steps[i].op, steps[i].tactic, steps[i].origins);
-      total += steps[i].milliseconds;
+static void print_sites(const Inspection *seen) {
+  double total = 0;
+  printf("\n%9s  %-14s %-36s %s\n", "ms", "operator", "tactic", "from");
+  for (int i = 0; i < seen->step_count; i++) {
+    const ingot_step *step = &seen->steps[i];
+    printf("%9.4f  %-14s %-36.36s %s\n", step->milliseconds, step->op, step->tactic, step->origins);
+    total += step->milliseconds;
+  }
+  printf("%9.4f  %d steps, each timed alone, on %s\n", total, seen->step_count, ingot_session_device(seen->session));
+}
+
+static void print_memory(const Inspection *seen) {
+  ingot_memory bill = ingot_session_memory(seen->session);
+  char weights[24], arena[24], unpacked[24];
+  printf("\nmemory  weights %s, arena %s (%s without reuse)\n", cli_bytes((double)bill.weights, weights),
+         cli_bytes((double)bill.arena, arena), cli_bytes((double)bill.unpacked, unpacked));
+}
+
+static void print_text(char *text) {
+  puts(text ? text : "");
+  free(text);
+}
+
+static void print(const Inspection *seen, const ingot_model *model) {
+  if (seen->before) print_text(ingot_model_text(model));
+  if (seen->after) print_text(ingot_engine_text(seen->engine));
+  if (seen->passes || seen->sites || seen->memory) {
+    print_bindings(seen->engine, false);
+    print_bindings(seen->engine, true);
+  }
+  if (seen->passes) print_passes(seen->engine);
+  if (seen->sites) print_sites(seen);
+  if (seen->memory) print_memory(seen);
+}
+
+// ---- for programs ------------------------------------------------------------------------------------------------------------
+
+static void json_text(Json *json, const char *key, char *text) {
+  json_string(json, key, text);
+  free(text);
+}
+
+static void json_bindings(Json *json, const ingot_engine *engine, bool output) {
+  int count = output ? ingot_engine_output_count(engine) : ingot_engine_input_count(engine);
+  json_array(json, output ? "outputs" : "inputs");
+  for (int i = 0; i < count; i++) {
+    ingot_binding b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
+    json_object(json, NULL);
+    json_string(json, "name", b.name);
+    json_string(json, "dtype", b.dtype_name);
+    if (b.rank < 0) {
+      json_string(json, "shape", NULL);
+    } else {
+      json_array(json, "shape");
+      for (int k = 0; k < b.rank; k++) {
+        if (b.dims[k] < 0) json_string(json, NULL, ingot_engine_dim_name(engine, output, i, k));
+        else json_int(json, NULL, b.dims[k]);
+      }
+      json_end_array(json);
     }
-    printf("%9.4f  %d steps, each timed alone, on %s\n", total, count, ingot_session_device(session));
+    json_end_object(json);
   }
-  if (!error && memory) {
-    ingot_memory bill = ingot_session_memory(session);
-    char weights[24], arena[24], unpacked[24];
-    printf("\nmemory  weights %s, arena %s (%s without reuse)\n", cli_bytes((double)bill.weights, weights), cli_bytes((double)bill.arena, arena),
-           cli_bytes((double)bill.unpacked, unpacked));
+  json_end_array(json);
+}
+
+static void print_json(const char *path, const Inspection *seen, const ingot_model *model) {
+  Arena *arena = arena_new();
+  Text text = text_new(arena);
+  Json json = json_new(&text);
+  json_object(&json, NULL);
+  json_string(&json, "model", path);
+  json_bindings(&json, seen->engine, false);
+  json_bindings(&json, seen->engine, true);
+  if (seen->before) json_text(&json, "before", ingot_model_text(model));
+  if (seen->after) json_text(&json, "after", ingot_engine_text(seen->engine));
+  if (seen->passes) {
+    ingot_pass_report passes[MAX_PASSES];
+    cli_json_passes(&json, passes, MIN(ingot_engine_passes(seen->engine, passes, MAX_PASSES), MAX_PASSES));
   }
-  free(steps);
+  if (seen->session) json_string(&json, "device", ingot_session_device(seen->session));
+  if (seen->sites) cli_json_steps(&json, seen->steps, seen->step_count);
+  if (seen->memory) {
+    ingot_memory bill = ingot_session_memory(seen->session);
+    json_object(&json, "memory");
+    json_int(&json, "weights_bytes", (int64_t)bill.weights);
+    json_int(&json, "arena_bytes", (int64_t)bill.arena);
+    json_int(&json, "unpacked_bytes", (int64_t)bill.unpacked);
+    json_end_object(&json);
+  }
+  json_end_object(&json);
+  puts(text_get(&text));
+  arena_free(arena);
+}
+
+// ---- the command -------------------------------------------------------------------------------------------------------------
+
+// Runs the plan once with a clock around each step.
+static int profile(const Common *common, Inspection *seen) {
+  InputSet inputs = {0};
+  ingot_error *error = ingot_session_create(seen->engine, &common->config, &seen->session);
+  int code = error ? cli_fail(error) : cli_make_inputs(seen->engine, common, NULL, 1, &inputs);
+  if (code) return code;
+  seen->steps = calloc(MAX_STEPS, sizeof *seen->steps);
+  if (seen->steps)
+    error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, seen->steps, MAX_STEPS, &seen->step_count);
+  else code = cli_fail_text("out of memory");
+  seen->step_count = MIN(seen->step_count, MAX_STEPS);
   cli_free_inputs(&inputs);
-  return error;
+  return error ? cli_fail(error) : code;
+}
+
+static int inspect(const Common *common, Inspection *seen) {
+  ingot_model *model = NULL;
+  ingot_error *error = NULL;
+  if (seen->before && cli_is_engine(common->model))
+    return cli_fail_text("%s is an engine: only a model knows the graph before the passes", common->model);
+  if (seen->before) error = ingot_model_open(common->model, &common->config, &model);
+  if (!error) error = cli_open_engine(common->model, &common->config, &seen->engine);
+  int code = error ? cli_fail(error) : 0;
+  if (!code && (seen->sites || seen->memory)) code = profile(common, seen);
+  if (!code) {
+    if (common->json) print_json(common->model, seen, model);
+    else print(seen, model);
+  }
+  ingot_session_free(seen->session);
+  ingot_engine_free(seen->engine);
+  ingot_model_free(model);
+  free(seen->steps);
+  return code;
 }
 
 static int run(int count, char **arguments) {
   Common common;
-  bool before = false, after = false, passes = false, sites = false, memory = false, stop;
+  Inspection seen = {0};
   int positional_count;
-  const Option options[] = {{"before", OPTION_FLAG, &before}, {"after", OPTION_FLAG, &after},   {"passes", OPTION_FLAG, &passes},
-                            {"sites", OPTION_FLAG, &sites},   {"memory", OPTION_FLAG, &memory}, {NULL, OPTION_FLAG, NULL}};
+  bool stop;
+  const Option options[] = {{"before", OPTION_FLAG, &seen.before}, {"after", OPTION_FLAG, &seen.after},
+                            {"passes", OPTION_FLAG, &seen.passes}, {"sites", OPTION_FLAG, &seen.sites},
+                            {"memory", OPTION_FLAG, &seen.memory}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_inspect, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  if (!before && !after && !passes && !sites && !memory) passes = sites = memory = true;
-  ingot_error *error = NULL;
-  if (before) {
-    ingot_model *model = NULL;
-    error = ingot_model_open(common.model, &common.config, &model);
-    if (error) return cli_fail(error);
-    char *text = ingot_model_text(model);
-    puts(text ? text : "");
-    free(text);
-    ingot_model_free(model);
-  }
-  if (!after && !passes && !sites && !memory) return 0;
-  ingot_engine *engine = NULL;
-  ingot_session *session = NULL;
-  error = cli_open_engine(common.model, &common.config, &engine);
-  if (!error && after) {
-    char *text = ingot_engine_text(engine);
-    puts(text ? text : "");
-    free(text);
-  }
-  if (!error && (passes || sites || memory)) {
-    print_bindings(engine, false);
-    print_bindings(engine, true);
-  }
-  if (!error && passes) print_passes(engine);
-  if (!error && (sites || memory)) error = ingot_session_create(engine, &common.config, &session);
-  if (!error && (sites || memory)) error = print_sites(&common, engine, session, sites, memory);
-  ingot_session_free(session);
-  ingot_engine_free(engine);
-  return error ? cli_fail(error) : 0;
+  if (!seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory) seen.passes = seen.sites = seen.memory = true;
+  return inspect(&common, &seen);
 }

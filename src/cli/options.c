@@ -16,7 +16,11 @@ static const char common_help[] =
     "  --tuning FILE           database of measurements, read and merged into\n"
     "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
-    "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open\n"
+    "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures)\n"
+    "  --input FILE            .npy, .npz, .pb, .jpg or .png, for one input after the other, or NAME=FILE; repeat as needed\n"
+    "  --mean M --scale S      of pictures: a value v of 0 to 255 becomes (v - M) * S; each is one number or three (1/128;\n"
+    "                          123.7,116.3,103.5). Default: floats in [0, 1], integers as they are\n"
+    "  --bgr                   the model wants the channels of pictures blue first\n"
     "  --json                  machine-readable output\n"
     "  --verbose, --quiet      more, or nothing but results\n";
 
@@ -59,14 +63,19 @@ static int set_option(const Option *option, const char *value) {
   return 2;
 }
 
+static int bad_numbers(const char *name, const char *value) {
+  fprintf(stderr, "ingot: --%s takes one number or three, like 127 or 0.485,0.456,0.406 or 1/128, not '%s'\n", name, value);
+  return 2;
+}
+
 static const Option *find_option(const Option *options, const char *name) {
   for (; options && options->name; options++)
     if (!strcmp(options->name, name)) return options;
   return NULL;
 }
 
-int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options, const char **positional, int limit,
-              int *positional_count, bool *stop) {
+int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options,
+              const char **positional, int limit, int *positional_count, bool *stop) {
   *common = (Common){0};
   *positional_count = 0;
   *stop = false;
@@ -74,7 +83,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   const char *device = NULL;
   bool fp16 = false, bf16 = false, tf32 = false;
   int workspace = 0;
-  const char *input = NULL;
+  const char *input = NULL, *mean = NULL, *scale = NULL;
   const Option shared[] = {{"device", OPTION_STRING, &device},
                            {"fp16", OPTION_FLAG, &fp16},
                            {"bf16", OPTION_FLAG, &bf16},
@@ -87,6 +96,9 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                            {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
                            {"shapes", OPTION_STRING, &common->shapes},
                            {"input", OPTION_STRING, &input},
+                           {"mean", OPTION_STRING, &mean},
+                           {"scale", OPTION_STRING, &scale},
+                           {"bgr", OPTION_FLAG, &common->picture.bgr},
                            {"json", OPTION_FLAG, &common->json},
                            {"verbose", OPTION_FLAG, &common->verbose},
                            {"quiet", OPTION_FLAG, &common->quiet},
@@ -143,10 +155,16 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
     int code = set_device(common, device);
     if (code) return code;
   }
+  if (mean && !picture_parse_numbers(mean, common->picture.mean)) return bad_numbers("mean", mean);
+  common->picture.normalised = mean || scale;
+  for (int c = 0; c < 3; c++) common->picture.scale[c] = 1;
+  if (scale && !picture_parse_numbers(scale, common->picture.scale)) return bad_numbers("scale", scale);
   common->config.precision = (fp16 ? INGOT_FP16 : 0) | (bf16 ? INGOT_BF16 : 0) | (tf32 ? INGOT_TF32 : 0);
   common->config.workspace_limit = (size_t)workspace << 20;
   common->config.log = on_log;
-  common->config.log_most = common->verbose ? INGOT_VERBOSE : common->quiet || common->json ? INGOT_ERROR_MESSAGE : INGOT_WARNING;
+  common->config.log_most = common->verbose                 ? INGOT_VERBOSE
+                            : common->quiet || common->json ? INGOT_ERROR_MESSAGE
+                                                            : INGOT_WARNING;
   if (!common->quiet && !common->json) common->config.progress = on_progress;
   return 0;
 }
@@ -188,7 +206,7 @@ double cli_percentile(const double *sorted, int count, double fraction) {
   return count ? sorted[at < count ? at : count - 1] : 0;
 }
 
-static bool is_engine(const char *path) {
+bool cli_is_engine(const char *path) {
   char head[5] = {0};
   FILE *file = fopen(path, "rbe");
   bool engine = file && fread(head, 1, 5, file) == 5 && !memcmp(head, "INGOT", 5);
@@ -197,10 +215,37 @@ static bool is_engine(const char *path) {
 }
 
 ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out) {
-  if (is_engine(path)) return ingot_engine_load(path, config, out);
+  if (cli_is_engine(path)) return ingot_engine_load(path, config, out);
   ingot_model *model = NULL;
   ingot_error *error = ingot_model_open(path, config, &model);
   if (!error) error = ingot_engine_build(model, config, out);
   ingot_model_free(model);
   return error;
+}
+
+void cli_json_passes(Json *json, const ingot_pass_report *passes, int count) {
+  json_array(json, "passes");
+  for (int i = 0; i < count; i++) {
+    json_object(json, NULL);
+    json_string(json, "name", passes[i].name);
+    json_int(json, "changes", passes[i].changes);
+    json_int(json, "nodes_after", passes[i].nodes_after);
+    json_double(json, "ms", passes[i].seconds * 1e3);
+    json_end_object(json);
+  }
+  json_end_array(json);
+}
+
+void cli_json_steps(Json *json, const ingot_step *steps, int count) {
+  json_array(json, "steps");
+  for (int i = 0; i < count; i++) {
+    json_object(json, NULL);
+    json_string(json, "name", steps[i].name);
+    json_string(json, "op", steps[i].op);
+    json_string(json, "tactic", steps[i].tactic);
+    json_string(json, "origins", steps[i].origins);
+    json_double(json, "ms", steps[i].milliseconds);
+    json_end_object(json);
+  }
+  json_end_array(json);
 }

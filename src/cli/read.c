@@ -1,22 +1,105 @@
 // Reading and writing tensor files by extension.
 #include <string.h>
 
+#include "api/api.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/numpy.h"
 #include "onnx/tensor.h"
 
 static bool has_extension(const char *path, const char *extension) { return !strcasecmp(path_extension(path), extension); }
 
-int cli_read_tensor(const char *path, const ingot_binding *wanted, Arena *arena, Tensor *out) {
+static DType wanted_dtype(const ingot_binding *wanted) {
+  DType dtype;
+  return wanted && dtype_parse(wanted->dtype_name, &dtype) ? dtype : DTYPE_COUNT;
+}
+
+static const char *array_name(Arena *arena, const ArchiveMember *member) {
+  size_t length = strlen(member->name);
+  return length > 4 && !strcmp(member->name + length - 4, ".npy") ? arena_string_n(arena, member->name, length - 4)
+                                                                  : member->name;
+}
+
+// The array `name`, else the one called like the input, else the only one.
+static Status read_archive(const char *path, const char *name, const ingot_binding *wanted, Arena *arena, Tensor *out) {
+  Bytes file, bytes;
+  Archive archive;
+  TRY(file_map(path, arena, &file));
+  TRY(archive_open(file, arena, &archive));
+  const ArchiveMember *found = NULL;
+  Text names = text_new(arena);
+  for (uint32_t i = 0; i < archive.count; i++) {
+    const char *have = array_name(arena, &archive.members[i]);
+    if (!strcmp(have, name ? name : wanted ? wanted->name : "")) found = &archive.members[i];
+    if (i < 16) text_add(&names, "%s%s", i ? ", " : "", have);
+  }
+  if (!found && !name && archive.count == 1) found = archive.members;
+  if (!found)
+    FAIL(ERROR_NOT_FOUND, "it holds no array '%s'; it holds %s", name ? name : wanted ? wanted->name : "", text_get(&names));
+  TRY(archive_read(&archive, found, arena, &bytes));
+  return status_context(npy_read(bytes, wanted_dtype(wanted), arena, out), "array '%s'", array_name(arena, found));
+}
+
+static Status read_array(const char *path, const ingot_binding *wanted, Arena *arena, Tensor *out) {
+  Bytes bytes;
+  TRY(file_map(path, arena, &bytes));
+  return npy_read(bytes, wanted_dtype(wanted), arena, out);
+}
+
+// "all.npz:mask" is an array of an archive, unless a file is called so.
+static const char *archive_path(const char *path, Arena *arena, const char **name) {
+  const char *colon = strrchr(path, ':');
+  *name = NULL;
+  if (has_extension(path, ".npz")) return path;
+  if (!colon || file_exists(path)) return NULL;
+  const char *file = arena_string_n(arena, path, (size_t)(colon - path));
+  *name = colon + 1;
+  return has_extension(file, ".npz") ? file : NULL;
+}
+
+int cli_read_tensor(const char *path, const ingot_binding *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
+  const char *name, *archive = archive_path(path, arena, &name);
   Status status;
-  if (has_extension(path, ".pb")) status = onnx_read_tensor_file(path, arena, out);
-  else return cli_fail_text("%s: tensors are read from .pb files", path);
-  return status ? cli_fail((ingot_error *)status) : 0;
+  if (archive) status = status_context(read_archive(archive, name, wanted, arena, out), "%s", archive);
+  else if (has_extension(path, ".npy")) status = status_context(read_array(path, wanted, arena, out), "%s", path);
+  else if (has_extension(path, ".pb")) status = onnx_read_tensor_file(path, arena, out);
+  else if (picture && wanted && picture_is_one(path)) status = picture_read(path, wanted, picture, arena, out);
+  else
+    return cli_fail_text("%s: tensors are read from .npy, .npz and .pb files%s", path,
+                         picture ? ", pictures from .jpg and .png" : "");
+  return status ? cli_fail(api_error(status)) : 0;
+}
+
+static Status write_array(const char *path, const Tensor *tensor, Arena *arena) {
+  Text text = text_new(arena);
+  TRY(npy_write(&text, tensor));
+  return file_write_atomic(path, text.bytes, text.length);
 }
 
 int cli_write_tensor(const char *path, const char *name, const Tensor *tensor) {
+  Arena *arena = arena_new();
   Status status;
   if (has_extension(path, ".pb")) status = onnx_write_tensor_file(path, name, tensor);
-  else return cli_fail_text("%s: tensors are written as .pb", path);
-  return status ? cli_fail((ingot_error *)status) : 0;
+  else if (has_extension(path, ".npy")) status = write_array(path, tensor, arena);
+  else status = status_make(ERROR_INVALID_ARGUMENT, "%s: tensors are written as .npy, .npz or .pb", path);
+  arena_free(arena);
+  return status ? cli_fail(api_error(status)) : 0;
+}
+
+static Status write_archive(const char *path, const char *const *names, const Tensor *tensors, int count, Arena *arena) {
+  ArchiveWriter writer = {.text = text_new(arena)};
+  for (int i = 0; i < count; i++) {
+    Text text = text_new(arena);
+    TRY(status_context(npy_write(&text, &tensors[i]), "'%s'", names[i]));
+    TRY(archive_add(&writer, arena_printf(arena, "%s.npy", names[i]), (Bytes){(const uint8_t *)text.bytes, text.length}));
+  }
+  TRY(archive_finish(&writer));
+  return file_write_atomic(path, writer.text.bytes, writer.text.length);
+}
+
+int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count) {
+  Arena *arena = arena_new();
+  Status status = write_archive(path, names, tensors, count, arena);
+  arena_free(arena);
+  return status ? cli_fail(api_error(status)) : 0;
 }

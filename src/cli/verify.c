@@ -11,15 +11,20 @@
 #include "kernels/op.h"
 
 static int run(int count, char **arguments);
-const Command command_verify = {"verify", "compare results with what was expected, or with the reference",
-                                "[options]\n\n"
-                                "  --data DIR       a folder with input_K.pb and output_K.pb: runs the model on the inputs and compares the outputs.\n"
-                                "                   Without it, every site is compared with the plain C reference on random (or --input) inputs,\n"
-                                "                   and the first that differs is named.\n"
-                                "  --rtol R         relative tolerance of single elements; default: 1e-3 (with fp16 or bf16: 1e-1)\n"
-                                "  --atol A         absolute tolerance of single elements; default: 1e-5 (with fp16 or bf16: 1e-1)\n"
-                                "  --norm E         judge by ||a - b|| / ||b|| <= E instead of single elements\n",
-                                run};
+const Command command_verify = {
+    "verify", "compare results with what was expected, or with the reference",
+    "[options]\n\n"
+    "  ingot verify model.onnx                          every site against the reference, on random inputs\n"
+    "  ingot verify model.onnx --fp16 --norm 1e-2       the same in half precision, judged by the norm\n"
+    "  ingot verify model.onnx --data test_data_set_0   outputs against expected ones\n\n"
+    "Exit code 0: all agree; 1: something differs, or the model does not run.\n\n"
+    "  --data DIR       a folder with input_K.pb and output_K.pb: runs the model on the inputs and compares the outputs.\n"
+    "                   Without it, every site is compared with the plain C reference on random (or --input) inputs,\n"
+    "                   and the first that differs is named.\n"
+    "  --rtol R         relative tolerance of single elements; default: 1e-3 (with fp16 or bf16: 1e-1)\n"
+    "  --atol A         absolute tolerance of single elements; default: 1e-5 (with fp16 or bf16: 1e-1)\n"
+    "  --norm E         judge by ||a - b|| / ||b|| <= E instead of single elements\n",
+    run};
 
 typedef struct Tolerance {
   double rtol, atol, norm;  // norm >= 0: judge by it
@@ -27,65 +32,111 @@ typedef struct Tolerance {
 
 static bool passes(const Tensor *actual, const Tensor *expected, const Tolerance *tolerance, Comparison *comparison) {
   *comparison = tensor_compare(actual, expected, tolerance->rtol, tolerance->atol);
-  bool same_shape = actual->rank == expected->rank && !memcmp(actual->dims, expected->dims, (size_t)actual->rank * sizeof *actual->dims);
+  bool same_shape =
+      actual->rank == expected->rank && !memcmp(actual->dims, expected->dims, (size_t)actual->rank * sizeof *actual->dims);
   if (!same_shape || actual->dtype != expected->dtype) return false;
   return tolerance->norm >= 0 ? comparison->norm_error <= tolerance->norm : !comparison->mismatches;
 }
 
-static void print_shape(FILE *out, const Tensor *tensor) {
-  fprintf(out, "%s[", dtype_name(tensor->dtype));
-  for (int i = 0; i < tensor->rank; i++) fprintf(out, "%s%lld", i ? ", " : "", (long long)tensor->dims[i]);
-  fprintf(out, "]");
+// Where the findings go: lines for people, or one JSON object.
+typedef struct Report {
+  Json *json;  // NULL: lines
+  bool quiet, verbose;
+  int compared, differing;
+} Report;
+
+static bool same_type(const Tensor *a, const Tensor *b) {
+  return a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
 }
 
-static void report(const char *name, bool ok, const Tensor *actual, const Tensor *expected, const Comparison *c) {
-  printf("%s  %-28s ", ok ? "ok    " : "DIFFER", name);
-  print_shape(stdout, actual);
-  if (actual->dtype != expected->dtype || actual->rank != expected->rank || memcmp(actual->dims, expected->dims, (size_t)actual->rank * sizeof *actual->dims)) {
-    printf(", expected ");
-    print_shape(stdout, expected);
+static void add_shape(Text *text, const Tensor *tensor) {
+  text_add(text, "%s[", dtype_name(tensor->dtype));
+  for (int i = 0; i < tensor->rank; i++) text_add(text, "%s%lld", i ? ", " : "", (long long)tensor->dims[i]);
+  text_add(text, "]");
+}
+
+static const char *shape_text(Arena *arena, const Tensor *tensor) {
+  Text text = text_new(arena);
+  add_shape(&text, tensor);
+  return text_get(&text);
+}
+
+static void report_json(Json *json, Arena *arena, const char *name, bool ok, const Tensor *actual, const Tensor *expected,
+                        const Comparison *c, const Node *node) {
+  json_object(json, NULL);
+  json_string(json, "name", name);
+  json_bool(json, "agrees", ok);
+  json_string(json, "type", shape_text(arena, actual));
+  if (!same_type(actual, expected)) {
+    json_string(json, "expected_type", shape_text(arena, expected));
   } else {
-    printf("  relative norm %.2e, largest difference %.2e", c->norm_error, c->max_absolute);
-    if (!ok && c->first_mismatch >= 0)
-      printf(", %lld elements, the first at %lld: %g for %g", (long long)c->mismatches, (long long)c->first_mismatch, tensor_get_f(actual, c->first_mismatch),
-             tensor_get_f(expected, c->first_mismatch));
+    json_double(json, "relative_norm", c->norm_error);
+    json_double(json, "largest_difference", c->max_absolute);
+    json_int(json, "mismatches", c->mismatches);
+    json_int(json, "first_mismatch", c->first_mismatch);
   }
-  printf("\n");
+  if (node) {
+    json_string(json, "operator", node->op->name);
+    json_string(json, "origins", node_origins_text(node, arena));
+  }
+  json_end_object(json);
 }
 
-static int compare_outputs(const ingot_engine *engine, const ingot_tensor *outputs, const char *folder, const Tolerance *tolerance, Arena *arena) {
-  int differing = 0;
+static void report_line(Arena *arena, const char *name, bool ok, const Tensor *actual, const Tensor *expected,
+                        const Comparison *c, const Node *node) {
+  printf("%s  %-28s %s", ok ? "ok    " : "DIFFER", name, shape_text(arena, actual));
+  if (!same_type(actual, expected)) printf(", expected %s", shape_text(arena, expected));
+  else printf("  relative norm %.2e, largest difference %.2e", c->norm_error, c->max_absolute);
+  if (!ok && same_type(actual, expected) && c->first_mismatch >= 0)
+    printf(", %lld elements, the first at %lld: %g for %g", (long long)c->mismatches, (long long)c->first_mismatch,
+           tensor_get_f(actual, c->first_mismatch), tensor_get_f(expected, c->first_mismatch));
+  printf("\n");
+  if (!ok && node) printf("        from %s\n", node_origins_text(node, arena));
+}
+
+// One value compared. node: what made it, or NULL.
+static void report_value(Report *report, Arena *arena, const char *name, const Tensor *actual, const Tensor *expected,
+                         const Tolerance *tolerance, const Node *node) {
+  Comparison comparison;
+  bool ok = passes(actual, expected, tolerance, &comparison);
+  report->compared++;
+  report->differing += !ok;
+  if (report->json) report_json(report->json, arena, name, ok, actual, expected, &comparison, node);
+  else if (!ok || (node ? report->verbose : !report->quiet)) report_line(arena, name, ok, actual, expected, &comparison, node);
+}
+
+static int compare_outputs(const ingot_engine *engine, const ingot_tensor *outputs, const char *folder,
+                           const Tolerance *tolerance, Report *report, Arena *arena) {
   for (int i = 0; i < ingot_engine_output_count(engine); i++) {
     ingot_binding binding = ingot_engine_output(engine, i);
     const char *path = arena_printf(arena, "%s/output_%d.pb", folder, i);
+    Tensor actual, expected;
     if (!file_exists(path)) {
-      printf("       %-28s no %s to compare with\n", binding.name, path);
+      if (!report->json && !report->quiet) printf("        %-28s there is no %s to compare with\n", binding.name, path);
       continue;
     }
-    Tensor actual, expected;
-    Comparison comparison;
-    if (cli_unwrap(&outputs[i], &actual) || cli_read_tensor(path, &binding, arena, &expected)) return 1;
-    bool ok = passes(&actual, &expected, tolerance, &comparison);
-    report(binding.name, ok, &actual, &expected, &comparison);
-    differing += !ok;
+    if (cli_unwrap(&outputs[i], &actual) || cli_read_tensor(path, &binding, NULL, arena, &expected)) return 1;
+    report_value(report, arena, binding.name, &actual, &expected, tolerance, NULL);
   }
-  return differing != 0;
+  return report->compared ? 0 : cli_fail_text("%s: there is no output_0.pb to compare with", folder);
 }
 
-static int verify_data(const Common *common, ingot_engine *engine, const char *folder, const Tolerance *tolerance) {
+static int verify_data(const Common *common, ingot_engine *engine, const char *folder, const Tolerance *tolerance,
+                       Report *report) {
   ingot_session *session = NULL;
   ingot_error *error = ingot_session_create(engine, &common->config, &session);
   if (error) return cli_fail(error);
-  InputSet inputs;
-  int code = cli_make_inputs(engine, common, folder, 1, &inputs);
-  ingot_tensor *outputs = calloc((size_t)ingot_engine_output_count(engine) + 1, sizeof *outputs);
+  InputSet inputs = {0};
+  int code = cli_make_inputs(engine, common, folder, 1, &inputs), count = ingot_engine_output_count(engine);
+  ingot_tensor *outputs = calloc((size_t)count + 1, sizeof *outputs);
+  if (!code && !outputs) code = cli_fail_text("out of memory");
   if (!code) {
-    error = ingot_session_run(session, inputs.tensors, inputs.count, outputs, ingot_engine_output_count(engine));
+    error = ingot_session_run(session, inputs.tensors, inputs.count, outputs, count);
     if (error) code = cli_fail(error);
   }
   if (!code) {
-    if (!common->quiet) printf("on %s\n", ingot_session_device(session));
-    code = compare_outputs(engine, outputs, folder, tolerance, inputs.arena);
+    if (!common->quiet && !report->json) printf("on %s\n", ingot_session_device(session));
+    code = compare_outputs(engine, outputs, folder, tolerance, report, inputs.arena);
   }
   free(outputs);
   cli_free_inputs(&inputs);
@@ -96,11 +147,12 @@ static int verify_data(const Common *common, ingot_engine *engine, const char *f
 // Every value a node makes becomes an output, so that one run shows them all.
 static void expose_everything(Graph *graph) {
   FOR_NODES(node, graph)
-    for (int i = 0; i < node->output_count; i++)
-      if (!node->outputs[i]->is_output && node->outputs[i]->dtype != DTYPE_STRING && node->outputs[i]->kind == VALUE_TENSOR) graph_mark_output(graph, node->outputs[i]);
+  for (int i = 0; i < node->output_count; i++)
+    if (!node->outputs[i]->is_output && node->outputs[i]->dtype != DTYPE_STRING && node->outputs[i]->kind == VALUE_TENSOR)
+      graph_mark_output(graph, node->outputs[i]);
 }
 
-static int verify_node(const Node *node, Tensor *const *tensors, const Tolerance *tolerance, bool verbose, bool *differs) {
+static int verify_node(const Node *node, Tensor *const *tensors, const Tolerance *tolerance, Report *report) {
   Arena *scratch = arena_new();
   const Tensor **inputs = arena_array(scratch, const Tensor *, node->input_count);
   Tensor *expected = arena_array(scratch, Tensor, node->output_count);
@@ -113,26 +165,17 @@ static int verify_node(const Node *node, Tensor *const *tensors, const Tolerance
   int code = 0;
   if (known) {
     Status status = reference_run(node, scratch, inputs, expected);
-    if (status) code = cli_fail((ingot_error *)status_context(status, "the reference of '%s'", node->outputs[0]->name));
+    if (status) code = cli_fail(api_error(status_context(status, "the reference of '%s'", node->outputs[0]->name)));
   }
   for (int i = 0; i < node->output_count && known && !code; i++) {
     const Tensor *actual = tensors[node->outputs[i]->id];
-    if (!actual) continue;
-    Tensor want = expected[i];
-    // The reference stores what the program says; the site may store a narrower float.
-    Comparison comparison;
-    bool ok = passes(actual, &want, tolerance, &comparison);
-    if (!ok || verbose) report(node->outputs[i]->name, ok, actual, &want, &comparison);
-    if (!ok) {
-      *differs = true;
-      for (int k = 0; k < node->origin_count; k++) printf("        from %s (%s)\n", node->origins[k].name, node->origins[k].op_type);
-    }
+    if (actual) report_value(report, scratch, node->outputs[i]->name, actual, &expected[i], tolerance, node);
   }
   arena_free(scratch);
   return code;
 }
 
-static int verify_sites(const Common *common, ingot_engine *engine, const Tolerance *tolerance) {
+static int verify_sites(const Common *common, ingot_engine *engine, const Tolerance *tolerance, Report *report) {
   Arena *arena = arena_new();
   Engine *exposed = engine_new(arena);
   exposed->graph = graph_copy(arena, engine->engine->graph);
@@ -165,17 +208,18 @@ static int verify_sites(const Common *common, ingot_engine *engine, const Tolera
     code = cli_unwrap(&inputs.tensors[i], tensors[graph->inputs[i]->id]);
   }
   for (Node *node = graph->first; node && !code; node = node->next) {
-    bool differs = false;
-    code = verify_node(node, tensors, tolerance, common->verbose, &differs);
+    int differing = report->differing;
+    code = verify_node(node, tensors, tolerance, report);
     sites++;
-    wrong += differs;
+    wrong += report->differing > differing;
   }
-  if (!code) printf("%d of %d sites agree with the reference on %s\n", sites - wrong, sites, ingot_session_device(session));
+  if (!code && !report->json)
+    printf("%d of %d sites agree with the reference on %s\n", sites - wrong, sites, ingot_session_device(session));
   free(outputs);
-  if (inputs.arena) cli_free_inputs(&inputs);
+  cli_free_inputs(&inputs);
   ingot_session_free(session);
   ingot_engine_free(wrapped);
-  return code ? code : wrong != 0;
+  return code;
 }
 
 static int run(int count, char **arguments) {
@@ -197,7 +241,21 @@ static int run(int count, char **arguments) {
   ingot_engine *engine = NULL;
   ingot_error *error = cli_open_engine(common.model, &common.config, &engine);
   if (error) return cli_fail(error);
-  code = folder ? verify_data(&common, engine, folder, &tolerance) : verify_sites(&common, engine, &tolerance);
+  Arena *arena = arena_new();
+  Text text = text_new(arena);
+  Json json = json_new(&text);
+  Report report = {.json = common.json ? &json : NULL, .quiet = common.quiet, .verbose = common.verbose};
+  json_object(&json, NULL);
+  json_string(&json, "model", common.model);
+  json_array(&json, "values");
+  code =
+      folder ? verify_data(&common, engine, folder, &tolerance, &report) : verify_sites(&common, engine, &tolerance, &report);
+  json_end_array(&json);
+  json_int(&json, "compared", report.compared);
+  json_int(&json, "differing", report.differing);
+  json_end_object(&json);
+  if (common.json && !code) puts(text_get(&text));
+  arena_free(arena);
   ingot_engine_free(engine);
-  return code;
+  return code ? code : report.differing != 0;
 }

@@ -1,0 +1,115 @@
+// ingot build: casts a model into an engine file.
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/api.h"
+#include "base/checked.h"
+#include "base/thread.h"
+#include "cli/cli.h"
+
+static int run(int count, char **arguments);
+const Command command_build = {
+    "build", "cast a model into an engine file",
+    "[-o FILE] [options]\n\n"
+    "Imports the model, runs the passes over it, compiles and (with --tune) measures kernels where there is a GPU, and\n"
+    "writes one file that opens in milliseconds, on this machine or another.\n\n"
+    "  ingot build resnet50.onnx                            writes resnet50.ingot here, in seconds\n"
+    "  ingot build resnet50.onnx --fp16 --tune 60 -o r.ingot   half precision, a minute of measuring\n"
+    "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build\n"
+    "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n\n"
+    "  --output FILE, -o FILE  where to; default: the model's name with .ingot, in this folder\n",
+    run};
+
+enum { MAX_PASSES = 64 };
+
+static const char *default_output(Arena *arena, const char *model) {
+  const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model, *extension = path_extension(name);
+  return arena_printf(arena, "%.*s.ingot", (int)(strlen(name) - strlen(extension)), name);
+}
+
+static double file_bytes(const char *path) {
+  struct stat info;
+  return stat(path, &info) ? 0 : (double)info.st_size;
+}
+
+// "fold_scale 53, fuse_epilogue 49": passes that stand in the pipeline several times are added up.
+static const char *passes_text(Arena *arena, const ingot_pass_report *passes, int count) {
+  Text text = text_new(arena);
+  for (int i = 0; i < count; i++) {
+    int changes = 0;
+    bool met = false;
+    for (int k = 0; k < count; k++) {
+      if (strcmp(passes[i].name, passes[k].name)) continue;
+      met |= k < i;
+      changes += passes[k].changes;
+    }
+    if (changes && !met) text_add(&text, "%s%s %d", text.length ? ", " : "", passes[i].name, changes);
+  }
+  return text.length ? text_get(&text) : "nothing to do";
+}
+
+static void print_report(const char *model, const char *output, const ingot_engine *engine, int nodes_before, double seconds,
+                         Arena *arena) {
+  char size[24];
+  ingot_pass_report passes[MAX_PASSES];
+  int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
+  printf("model    %s, %s, %d nodes\n", model, cli_bytes(file_bytes(model), size), nodes_before);
+  printf("passes   %s\n", passes_text(arena, passes, count));
+  if (engine->engine->kernel_count)
+    printf("kernels  %u, compiled for sm_%d\n", engine->engine->kernel_count, engine->engine->kernels[0].sm);
+  printf("engine   %s, %s, %d nodes, built in %.1f s\n", output, cli_bytes(file_bytes(output), size),
+         engine->engine->graph->node_count, seconds);
+}
+
+static void print_json(const char *model, const char *output, const ingot_engine *engine, int nodes_before, double seconds,
+                       Arena *arena) {
+  Text text = text_new(arena);
+  Json json = json_new(&text);
+  ingot_pass_report passes[MAX_PASSES];
+  int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
+  json_object(&json, NULL);
+  json_string(&json, "model", model);
+  json_string(&json, "engine", output);
+  json_int(&json, "bytes", (int64_t)file_bytes(output));
+  json_double(&json, "seconds", seconds);
+  json_int(&json, "nodes_before", nodes_before);
+  json_int(&json, "nodes_after", engine->engine->graph->node_count);
+  json_int(&json, "kernels", engine->engine->kernel_count);
+  cli_json_passes(&json, passes, count);
+  json_end_object(&json);
+  puts(text_get(&text));
+}
+
+static ingot_error *build(const Common *common, const char *output, Arena *arena) {
+  ingot_model *model = NULL;
+  ingot_engine *engine = NULL;
+  double start = time_now();
+  ingot_error *error = ingot_model_open(common->model, &common->config, &model);
+  if (!error) error = ingot_engine_build(model, &common->config, &engine);
+  if (!error) error = ingot_engine_save(engine, output);
+  double seconds = time_now() - start;
+  if (!error) {
+    if (common->json) print_json(common->model, output, engine, model->graph->node_count, seconds, arena);
+    else if (!common->quiet) print_report(common->model, output, engine, model->graph->node_count, seconds, arena);
+  }
+  ingot_engine_free(engine);
+  ingot_model_free(model);
+  return error;
+}
+
+static int run(int count, char **arguments) {
+  Common common;
+  const char *output = NULL;
+  int positional_count;
+  bool stop;
+  const Option options[] = {{"output", OPTION_STRING, &output}, {NULL, OPTION_FLAG, NULL}};
+  int code = cli_parse(&command_build, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
+  if (code || stop) return code;
+  if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
+  Arena *arena = arena_new();
+  if (!output) output = default_output(arena, common.model);
+  ingot_error *error = build(&common, output, arena);
+  arena_free(arena);
+  return error ? cli_fail(error) : 0;
+}

@@ -186,9 +186,10 @@ static Status plan_node(Planner *p, Node *node) {
   if (all_outputs_empty(node)) return OK;
   PlanStep step = {0};
   TRY(fill_site(p, node, &step));
-  TRY(p->target->select(p->target->context, &step.site, false, &step.choice, &step.workspace_bytes));
+  bool copy = node->op == &op_elementwise;  // what copies are made of: it must take any strides itself
+  TRY(p->target->select(p->target->context, &step.site, copy, &step.choice, &step.workspace_bytes));
   // Nothing reads these strides: make every strided input dense, first in its own order, then row-major.
-  for (int attempt = 0; attempt < 2 && !step.choice; attempt++) {
+  for (int attempt = 0; attempt < 2 && !step.choice && !copy; attempt++) {
     bool row_major = attempt == 1;
     bool changed = false;
     for (int i = 0; i < node->input_count; i++) {

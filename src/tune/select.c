@@ -57,6 +57,13 @@ static Status select_forced(const Site *site, const SelectOptions *options, Aren
   return try_candidate(site, options, arena, selection, done);
 }
 
+// Copying operands is worth it only where it opens the way to something faster than the general tactic.
+static bool copies_may_help(const OpDef *op) {
+  for (int i = 0; cuda_tactics[i]; i++)
+    if (cuda_tactics[i]->op == op && !cuda_tactics[i]->general) return true;
+  return false;
+}
+
 Status select_tactic(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection **out) {
   *out = NULL;
   Selection *selection = arena_new_of(arena, Selection);
@@ -67,6 +74,7 @@ Status select_tactic(const Site *site, const SelectOptions *options, bool last, 
     return OK;
   }
   TRY(from_database(site, options, arena, selection, &done));
+  last = last || !copies_may_help(site->node->op);
   for (int i = 0; cuda_tactics[i] && !done; i++) {
     const Tactic *tactic = cuda_tactics[i];
     if (tactic->op != site->node->op || (tactic->general && !last) || !tactic->supports(site)) continue;

@@ -67,7 +67,7 @@ static Status plan_case(const OperatorCase *row, int sm, bool optimise, Arena *a
   }
   Stage *stage;
   TRY(specialise(graph, inputs, &(SpecialiseHooks){.runs = runs, .context = &device}, arena, &stage));
-  Chooser chooser = {.arena = arena};
+  Chooser chooser = {.arena = arena, .options = {.workspace_limit = (size_t)256 << 20}};
   Plan *plan;
   return plan_make(stage->ready, &(PlanTarget){.info = &device, .context = &chooser, .select = choose}, arena, &plan);
 }

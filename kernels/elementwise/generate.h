@@ -49,7 +49,13 @@ typedef struct GeneratedKernel {
 } GeneratedKernel;
 MUST_CHECK Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
                                        const TensorDesc *outputs, Arena *arena, GeneratedKernel *out);
-// The same, where element 0 of a tensor lies bases[i] elements behind the pointer the kernel is given (inputs, then outputs).
-MUST_CHECK Status generate_elementwise_from(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
-                                            const TensorDesc *outputs, const int64_t *bases, Arena *arena,
-                                            GeneratedKernel *out);
+// Several such programs as one kernel, one after another in its grid: the parts of a concatenation. Its parameters are those of the
+// parts in order; no part is over nothing. bases: where element 0 of a tensor lies that many elements behind the
+// pointer the kernel is given (inputs, then outputs); NULL: it is there.
+typedef struct ElementwisePart {
+  const Program *program;
+  int input_count, output_count;
+  const TensorDesc *inputs, *outputs;
+  const int64_t *bases;
+} ElementwisePart;
+MUST_CHECK Status generate_elementwise_parts(int count, const ElementwisePart *parts, Arena *arena, GeneratedKernel *out);

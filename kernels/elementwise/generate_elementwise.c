@@ -23,6 +23,9 @@ typedef struct Generator {
   const int64_t *bases;        // of each tensor, elements from its pointer to element 0; NULL: none
   int inner;                   // the innermost axis of the nest
   int vector;
+  int64_t blocks;
+  size_t shared_bytes;
+  const char *prefix;  // of the kernel's parameters, where it has several parts
   // Tiled: the axis along which the tiled operands are contiguous, or -1.
   int across;
   bool *tiled;
@@ -74,15 +77,17 @@ static int choose_vector(const Generator *g) {
 
 // --- Text
 
-static void add_parameters(Text *text, const Generator *g, bool types) {
+// The tensors' pointers, "x0, x1, y0", with types or without, their names with a prefix.
+static void add_pointers(Text *text, const Generator *g, bool types, const char *prefix) {
   for (int t = 0, any = 0; t < g->input_count + g->output_count; t++) {
     bool input = t < g->input_count;
     if (input && operand(g, t)->absent) continue;
     text_add(text, any++ ? ", " : "");
     if (types) text_add(text, "%sElement_%s::Stored *", input ? "const " : "", dtype_name(operand(g, t)->dtype));
-    text_add(text, input ? "x%d" : "y%d", input ? t : t - g->input_count);
+    text_add(text, input ? "%sx%d" : "%sy%d", prefix, input ? t : t - g->input_count);
   }
 }
+static void add_parameters(Text *text, const Generator *g, bool types) { add_pointers(text, g, types, ""); }
 
 static void add_bases(Text *text, const Generator *g) {
   for (int t = 0; g->bases && t < g->input_count + g->output_count; t++)
@@ -155,7 +160,7 @@ static void add_compute_and_store(Text *text, const Generator *g) {
   }
 }
 
-static void emit_linear(Text *text, const Generator *g, GeneratedKernel *out) {
+static void emit_linear(Text *text, Generator *g) {
   text_add(text, "template <int V> DEVICE void elements(");
   add_parameters(text, g, true);
   add_coordinate_parameters(text, g, true);
@@ -168,14 +173,14 @@ static void emit_linear(Text *text, const Generator *g, GeneratedKernel *out) {
   int64_t row = g->nest.extents[g->inner], items = 1;
   for (int i = 0; i < g->nest.rank; i++) items *= i == g->inner ? ceil_div(row, g->vector) : g->nest.extents[i];
   const char *type = nest_is_small(&g->nest) ? "u32" : "u64";
-  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) elementwise(", THREADS);
+  text_add(text, "DEVICE void run(");
   add_parameters(text, g, true);
-  text_add(text, ") {\n  const %s item = (%s)blockIdx.x * %d + threadIdx.x;\n  if (item >= %lldu%s) return;\n", type, type,
-           THREADS, (long long)items, nest_is_small(&g->nest) ? "" : "ll");
+  text_add(text, ", u32 block, char *) {\n  const %s item = (%s)block * %d + threadIdx.x;\n  if (item >= %lldu%s) return;\n",
+           type, type, THREADS, (long long)items, nest_is_small(&g->nest) ? "" : "ll");
   add_bases(text, g);
   nest_emit_coordinates(text, &g->nest, 0, g->nest.rank, "item", g->vector);
   if (row % g->vector) {
-    text_add(text, "  if (c%d + %d > %lld) {\n    for (int c = c%d; c < %lld; c++) elements<1>(", g->inner, g->vector,
+    text_add(text, "  if (c%d + %d > %lld) {\n    for (auto c = c%d; c < %lld; c++) elements<1>(", g->inner, g->vector,
              (long long)row, g->inner, (long long)row);
     add_parameters(text, g, false);
     text_add(text, ", c);\n    return;\n  }\n");
@@ -184,8 +189,7 @@ static void emit_linear(Text *text, const Generator *g, GeneratedKernel *out) {
   add_parameters(text, g, false);
   add_coordinate_parameters(text, g, false);
   text_add(text, ");\n}\n");
-  out->grid[0] = (unsigned)ceil_div(items, THREADS);
-  out->block[0] = THREADS;
+  g->blocks = ceil_div(items, THREADS);
 }
 
 // --- Tiles
@@ -218,19 +222,23 @@ static void choose_tiles(Generator *g) {
   if (nest->extents[g->inner] % g->vector || nest->extents[g->across] % g->vector) g->vector = 1;
 }
 
-static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
+static void emit_tiled(Text *text, Generator *g) {
   const Nest *nest = &g->nest;
   int64_t columns = nest->extents[g->inner], rows = nest->extents[g->across], rest = 1;
   int64_t column_tiles = ceil_div(columns, g->tile), row_tiles = ceil_div(rows, g->tile);
-  const char *type = nest_is_small(nest) ? "int" : "i64", *index = nest_is_small(nest) ? "u32" : "u64";
-  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) elementwise(", THREADS);
+  const char *type = nest_is_small(nest) ? "int" : "i64";
+  text_add(text, "DEVICE void run(");
   add_parameters(text, g, true);
-  text_add(text, ") {\n  constexpr int TILE = %d, V = %d;\n", g->tile, g->vector);
-  for (int t = 0; t < g->input_count; t++)
-    if (g->tiled[t])
-      text_add(text, "  __shared__ Element_%s::Stored tile%d[TILE][TILE + V];\n", dtype_name(g->inputs[t].dtype), t);
+  text_add(text, ", u32 block, char *shared) {\n  constexpr int TILE = %d, V = %d;\n", g->tile, g->vector);
+  text_add(text, "  const int x = threadIdx.x %% 32, y = threadIdx.x / 32;\n");
+  g->shared_bytes = 0;
+  for (int t = 0; t < g->input_count; t++) {
+    if (!g->tiled[t]) continue;
+    text_add(text, "  auto tile%d = (Element_%s::Stored(*)[TILE + V])(shared + %zu);\n", t, dtype_name(g->inputs[t].dtype),
+             g->shared_bytes);
+    g->shared_bytes += align_up((size_t)(g->tile * (g->tile + g->vector)) * dtype_size(g->inputs[t].dtype), 16);
+  }
   add_bases(text, g);
-  text_add(text, "  const %s block = blockIdx.x;\n", index);
   text_add(text, "  const %s column0 = (%s)(block %% %lldu) * TILE, row0 = (%s)(block / %lldu %% %lldu) * TILE;\n", type, type,
            (long long)column_tiles, type, (long long)column_tiles, (long long)row_tiles);
   int64_t inner = column_tiles * row_tiles;
@@ -242,8 +250,8 @@ static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
     rest *= nest->extents[i];
   }
   // In: rows of the tile are the output's columns; threads run along the operand's contiguous axis.
-  text_add(text, "#pragma unroll\n  for (int r = threadIdx.y; r < TILE; r += %d) {\n", TILE_ROWS);
-  text_add(text, "  const %s c%d = column0 + r, c%d = row0 + threadIdx.x * V;\n", type, g->inner, g->across);
+  text_add(text, "#pragma unroll\n  for (int r = y; r < TILE; r += %d) {\n", TILE_ROWS);
+  text_add(text, "  const %s c%d = column0 + r, c%d = row0 + x * V;\n", type, g->inner, g->across);
   for (int j = 0; j < g->tile / (32 * g->vector); j++) {
     text_add(text, "  if (c%d < %lld && c%d + %d < %lld) {\n", g->inner, (long long)columns, g->across, j * 32,
              (long long)rows);
@@ -254,14 +262,14 @@ static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
           text,
           "    { const Element_%s::Stored *from = x%d + (%s) + %d;\n#pragma unroll\n      for (int i = 0; i < V; i += %d) {\n"
           "        const auto part = load_vector<%d>(from + i);\n#pragma unroll\n"
-          "        for (int k = 0; k < %d; k++) tile%d[r][threadIdx.x * V + %d + i + k] = part[k];\n      } }\n",
+          "        for (int k = 0; k < %d; k++) tile%d[r][x * V + %d + i + k] = part[k];\n      } }\n",
           dtype_name(g->inputs[t].dtype), t, nest_offset(nest, t, 0, nest->rank), j * 32, alignment, alignment, alignment, t,
           j * 32);
     }
     text_add(text, "  }\n");
   }
-  text_add(text, "  }\n  __syncthreads();\n#pragma unroll\n  for (int r = threadIdx.y; r < TILE; r += %d)\n", TILE_ROWS);
-  text_add(text, "#pragma unroll\n  for (int column = threadIdx.x * V; column < TILE; column += 32 * V) {\n");
+  text_add(text, "  }\n  __syncthreads();\n#pragma unroll\n  for (int r = y; r < TILE; r += %d)\n", TILE_ROWS);
+  text_add(text, "#pragma unroll\n  for (int column = x * V; column < TILE; column += 32 * V) {\n");
   text_add(text, "  const %s c%d = row0 + r, c%d = column0 + column;\n", type, g->across, g->inner);
   text_add(text, "  if (c%d >= %lld || c%d >= %lld) continue;\n", g->across, (long long)rows, g->inner, (long long)columns);
   for (int t = 0; t < g->input_count; t++) {
@@ -276,47 +284,94 @@ static void emit_tiled(Text *text, Generator *g, GeneratedKernel *out) {
   }
   add_compute_and_store(text, g);
   text_add(text, "  }\n}\n");
-  out->grid[0] = (unsigned)(column_tiles * row_tiles * rest);
-  out->block[0] = 32;
-  out->block[1] = TILE_ROWS;
+  g->blocks = column_tiles * row_tiles * rest;
+}
+
+static Status check_part(const ElementwisePart *part) {
+  const Program *program = part->program;
+  if (program_has_reduction(program)) FAIL(ERROR_INTERNAL, "an elementwise program has a reduction");
+  if (part->output_count != program->output_count || part->input_count < program->input_count)
+    FAIL(ERROR_INTERNAL, "a program of %d inputs and %d outputs is given %d and %d tensors", program->input_count,
+         program->output_count, part->input_count, part->output_count);
+  return OK;
+}
+
+// Adds the part as `namespace part<number>` with a function run(pointers, block).
+static void emit_part(Text *text, Generator *g, int number) {
+  g->used = arena_array(g->arena, bool, (size_t)MAX(g->input_count, 1));
+  bool *needed = arena_array(g->arena, bool, (size_t)g->program->count);
+  program_needed(g->program, needed);
+  for (int i = 0; i < g->program->count; i++)
+    if (needed[i] && g->program->code[i].op == OP_input) g->used[g->program->code[i].args[0]] = true;
+  make_nest(g);
+  choose_tiles(g);
+  text_add(text, "namespace part%d {\n", number);
+  if (g->across >= 0) {
+    emit_tiled(text, g);
+  } else {
+    g->vector = choose_vector(g);
+    emit_linear(text, g);
+  }
+  text_add(text, "}  // namespace part%d\n", number);
+}
+
+// The kernel itself: consecutive blocks belong to consecutive parts. A block runs one part, so they share their shared memory.
+static void emit_entry(Text *text, const Generator *parts, int count) {
+  size_t shared_bytes = 0;
+  int64_t first = 0;
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) elementwise(", THREADS);
+  for (int p = 0; p < count; p++) {
+    text_add(text, p ? ", " : "");
+    add_pointers(text, &parts[p], true, parts[p].prefix);
+    shared_bytes = MAX(shared_bytes, parts[p].shared_bytes);
+  }
+  text_add(text, ") {\n");
+  if (shared_bytes)
+    text_add(text, "  __shared__ uint4 words[%zu];\n  char *const shared = (char *)words;\n", shared_bytes / 16);
+  else text_add(text, "  char *const shared = nullptr;\n");
+  for (int p = 0; p < count; p++) {
+    bool last = p + 1 == count;
+    if (!last) text_add(text, "  if (blockIdx.x < %lldu) {\n  ", (long long)(first + parts[p].blocks));
+    text_add(text, "  part%d::run(", p);
+    add_pointers(text, &parts[p], false, parts[p].prefix);
+    text_add(text, first ? ", blockIdx.x - %lldu, shared);\n" : ", blockIdx.x, shared);\n", (long long)first);
+    if (!last) text_add(text, "    return;\n  }\n");
+    first += parts[p].blocks;
+  }
+  text_add(text, "}\n");
+}
+
+Status generate_elementwise_parts(int count, const ElementwisePart *parts, Arena *arena, GeneratedKernel *out) {
+  *out = (GeneratedKernel){.entry = "elementwise", .grid = {0, 1, 1}, .block = {THREADS, 1, 1}};
+  Generator *generators = arena_array(arena, Generator, (size_t)count);
+  Text text = text_new(arena);
+  int64_t blocks = 0;
+  text_add(&text, GENERATED_INCLUDES);
+  for (int p = 0; p < count; p++) {
+    TRY(check_part(&parts[p]));
+    Generator *g = &generators[p];
+    *g = (Generator){.program = parts[p].program,
+                     .input_count = parts[p].input_count,
+                     .output_count = parts[p].output_count,
+                     .inputs = parts[p].inputs,
+                     .outputs = parts[p].outputs,
+                     .bases = parts[p].bases,
+                     .prefix = count > 1 ? arena_printf(arena, "p%d_", p) : "",
+                     .arena = arena};
+    if (desc_count(&g->outputs[0]) == 0) FAIL(ERROR_INTERNAL, "an elementwise kernel over nothing");
+    emit_part(&text, g, p);
+    blocks += g->blocks;
+  }
+  if (blocks > INT32_MAX) FAIL(ERROR_UNSUPPORTED, "an elementwise kernel of %lld blocks", (long long)blocks);
+  emit_entry(&text, generators, count);
+  out->grid[0] = (unsigned)blocks;
+  out->source = text_get(&text);
+  return OK;
 }
 
 Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
                             const TensorDesc *outputs, Arena *arena, GeneratedKernel *out) {
-  return generate_elementwise_from(program, input_count, inputs, output_count, outputs, NULL, arena, out);
-}
-
-Status generate_elementwise_from(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
-                                 const TensorDesc *outputs, const int64_t *bases, Arena *arena, GeneratedKernel *out) {
-  if (program_has_reduction(program)) FAIL(ERROR_INTERNAL, "an elementwise program has a reduction");
-  if (output_count != program->output_count || input_count < program->input_count)
-    FAIL(ERROR_INTERNAL, "a program of %d inputs and %d outputs is given %d and %d tensors", program->input_count,
-         program->output_count, input_count, output_count);
-  Generator generator = {.program = program,
-                         .input_count = input_count,
-                         .output_count = output_count,
-                         .inputs = inputs,
-                         .outputs = outputs,
-                         .bases = bases,
-                         .arena = arena};
-  Generator *g = &generator;
-  *out = (GeneratedKernel){.entry = "elementwise", .grid = {0, 1, 1}, .block = {1, 1, 1}};
-  if (desc_count(&outputs[0]) == 0) return OK;
-  g->used = arena_array(arena, bool, (size_t)MAX(input_count, 1));
-  bool *needed = arena_array(arena, bool, (size_t)program->count);
-  program_needed(program, needed);
-  for (int i = 0; i < program->count; i++)
-    if (needed[i] && program->code[i].op == OP_input) g->used[program->code[i].args[0]] = true;
-  make_nest(g);
-  choose_tiles(g);
-  Text text = text_new(arena);
-  text_add(&text, GENERATED_INCLUDES);
-  if (g->across >= 0) {
-    emit_tiled(&text, g, out);
-  } else {
-    g->vector = choose_vector(g);
-    emit_linear(&text, g, out);
-  }
-  out->source = text_get(&text);
-  return OK;
+  ElementwisePart part = {program, input_count, output_count, inputs, outputs, NULL};
+  *out = (GeneratedKernel){.entry = "elementwise", .grid = {0, 1, 1}, .block = {THREADS, 1, 1}};
+  return desc_count(&outputs[0]) == 0 ? OK : generate_elementwise_parts(1, &part, arena, out);
 }

@@ -165,14 +165,11 @@ DType accumulator_dtype(DType dtype) {
   }
 }
 
-Status emit_copy(Emission *emission, const Site *site, int input, int output, const TensorDesc *to, int64_t base) {
-  const TensorDesc *from = &site->inputs[input];
+Status emit_copy(Emission *emission, const Site *site, int input, int output) {
   Program *program = program_new(emission->arena, 1);
-  program_output(program, program_input(program, 0, from->dtype));
-  TensorDesc target = *to;
-  target.offset += base;
+  program_output(program, program_input(program, 0, site->inputs[input].dtype));
   GeneratedKernel kernel;
-  TRY(generate_elementwise_from(program, 1, from, 1, &target, (int64_t[]){0, base}, emission->arena, &kernel));
+  TRY(generate_elementwise(program, 1, &site->inputs[input], 1, &site->outputs[output], emission->arena, &kernel));
   if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(emission, kernel.source, kernel.entry, kernel.grid, kernel.block);
   emit_buffer(emission, launch, BUFFER_INPUT, input);

@@ -35,6 +35,5 @@ int desc_vector_width(const TensorDesc *desc, int axis, int most);
 char *site_epilogue(Arena *arena, const Site *site, DType accumulator, const char *acc);
 // Floats of up to 32 bits, f64, integers: what sums of a dtype are made in: f32, f64, i64, u64.
 DType accumulator_dtype(DType dtype);
-// A launch that copies an input to an output, or to a part of it: `to` has the input's dims, and its element 0 lies `base` elements
-// behind the output's.
-MUST_CHECK Status emit_copy(Emission *emission, const Site *site, int input, int output, const TensorDesc *to, int64_t base);
+// A launch that copies an input to an output of the same dims.
+MUST_CHECK Status emit_copy(Emission *emission, const Site *site, int input, int output);

@@ -49,7 +49,7 @@ static char *sum_stored(Arena *arena, const Site *site) {
 static Status emit_elements(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *updates = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
-  TRY(emit_copy(out, site, 0, 0, y, 0));
+  TRY(emit_copy(out, site, 0, 0));
   if (desc_count(indices) == 0) return OK;
   int axis = (int)node_int(site->node, "axis", 0);
   const char *other[MAX_RANK] = {0}, *target[MAX_RANK] = {0};
@@ -144,7 +144,7 @@ static unsigned blocks_for(int64_t points) { return (unsigned)ceil_div(points, P
 static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *updates = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
-  TRY(emit_copy(out, site, 0, 0, y, 0));
+  TRY(emit_copy(out, site, 0, 0));
   Rows r = rows_of(site);
   if (r.rows * r.slice == 0 || r.places == 0) return OK;
   if (r.rows > INT32_MAX) FAIL(ERROR_UNSUPPORTED, "a scatter of %lld updates", (long long)r.rows);

@@ -164,7 +164,7 @@ Test(generate_cuda, layout_changes_pass_through_shared_memory) {
   Arena *arena = arena_new();
   TensorDesc x = desc_with(DTYPE_F16, image, rows_first), y = desc_with(DTYPE_F16, image, channels_last);
   const char *source = relu_source(arena, &x, &y);
-  cr_expect_not_null(strstr(source, "__shared__ Element_f16::Stored tile0[TILE]"), "%s", source);
+  cr_expect_not_null(strstr(source, "__shared__ uint4 words["), "%s", source);
   cr_expect_not_null(strstr(source, "load_vector<2>"), "%s", source);
   arena_free(arena);
 }

@@ -78,6 +78,11 @@ static void load_segments(const Walk *walk, const StripOperand *operand, const S
   size_t size = register_size(operand->class), item = operand->kind == OPERAND_INPUT ? dtype_size(operand->dtype) : 0;
   StripLoad *load = operand->kind == OPERAND_INPUT ? table->load[operand->dtype][operand->class] : NULL;
   const char *data = operand->kind == OPERAND_INPUT ? walk->inputs[operand->number] : NULL;
+  if (segments->count == 2 && segments->stride[1] == 1 && operand->dtype == DTYPE_F32 && operand->class == REGISTER_F32 &&
+      load) {
+    table->transpose(out, data + offset * (int64_t)item, segments->stride[0], segments->extent[0], segments->extent[1]);
+    return;
+  }
   // The same run over and over: load it once and double it.
   bool repeats = segments->count == 2 && segments->stride[1] == 0;
   int64_t counters[MAX_RANK] = {0};

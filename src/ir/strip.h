@@ -18,6 +18,8 @@ typedef void StripCompute(void *out, const void *a, const void *b, const void *c
 // Strides are in elements. Loads have fast paths for strides 1 and 0, stores for 1.
 typedef void StripLoad(void *out, const void *data, int64_t stride, int64_t n);
 typedef void StripStore(void *data, int64_t stride, const void *a, int64_t n);
+// out[j * columns + i] = in[i * stride + j].
+typedef void StripTranspose(void *out, const void *in, int64_t stride, int64_t columns, int64_t rows);
 typedef void StripConvert(void *out, const void *a, int64_t n, int flags);
 // Rows of a strip: element l of row r is a[r * length + l] (inner) or a[l * rows + r] (outer). Each row is combined with what
 // total[r] holds. Sums and products of F32 are kept in double, the others in their own type.
@@ -35,6 +37,7 @@ typedef struct StripTable {
   StripCompute *compute[OPCODE_COUNT][REGISTER_CLASSES];  // by the class of the last operand
   StripLoad *load[DTYPE_COUNT][REGISTER_CLASSES];
   StripStore *store[DTYPE_COUNT][REGISTER_CLASSES];
+  StripTranspose *transpose;                                  // a load of f32 whose outer loop is contiguous
   StripConvert *convert[REGISTER_CLASSES][REGISTER_CLASSES];  // from, to; flags: CAST_SATURATE matters from float to U64
   StripConvert *narrow[DTYPE_COUNT][REGISTER_CLASSES];        // rounds or wraps to the dtype; flags of a cast; NULL: no change
   StripConvert *quantize[REGISTER_CLASSES];                // F32 to integers of up to 16 bits, saturated; flags: how many bits

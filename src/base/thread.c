@@ -35,7 +35,7 @@ struct ThreadPool {
   _Atomic int parked;
   _Atomic bool stopping;
   double spin_seconds;
-  void (*fork)(void (*body)(void *), void *argument, int threads);  // NULL: the workers are ours
+  ThreadLender lender;  // fork NULL: the workers are ours
   int worker_count;
   pthread_t workers[];
 };
@@ -150,11 +150,14 @@ ThreadPool *thread_pool_new(int threads) {
   return pool;
 }
 
-ThreadPool *thread_pool_borrow(int threads, void (*fork)(void (*body)(void *), void *argument, int threads)) {
+ThreadPool *thread_pool_borrow(int threads, ThreadLender lender) {
   threads = wanted_threads(threads);
   ThreadPool *pool = pool_make(threads);
-  if (!pool) return NULL;
-  pool->fork = fork;
+  if (!pool) {
+    if (lender.release) lender.release(lender.context);
+    return NULL;
+  }
+  pool->lender = lender;
   pool->worker_count = threads - 1;
   return pool;
 }
@@ -165,8 +168,9 @@ void thread_pool_free(ThreadPool *pool) {
   atomic_store(&pool->stopping, true);
   pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->mutex);
-  for (int i = 0; i < pool->worker_count && !pool->fork; i++) pthread_join(pool->workers[i], NULL);
+  for (int i = 0; i < pool->worker_count && !pool->lender.fork; i++) pthread_join(pool->workers[i], NULL);
   pthread_cond_destroy(&pool->done);
+  if (pool->lender.release) pool->lender.release(pool->lender.context);
   pthread_cond_destroy(&pool->work);
   pthread_mutex_destroy(&pool->mutex);
   free(pool);
@@ -214,8 +218,8 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   pool->chunk = chunk;
   pool->chunk_count = count / chunk + (count % chunk != 0);
   atomic_store_explicit(&pool->next_chunk, 0, memory_order_relaxed);
-  if (pool->fork) {
-    pool->fork(run_chunks, pool, (int)MIN(pool->chunk_count, thread_pool_size(pool)));
+  if (pool->lender.fork) {
+    pool->lender.fork(pool->lender.context, run_chunks, pool, (int)MIN(pool->chunk_count, thread_pool_size(pool)));
     return;
   }
   uint64_t number = (uint64_t)number_of(atomic_load(&pool->state)) + 1;

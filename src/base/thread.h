@@ -8,12 +8,17 @@ typedef struct ThreadPool ThreadPool;
 // threads counts the caller of parallel_for; threads <= 0: one for each core this process may use. Where the system
 // refuses threads the pool is smaller, and NULL at worst, which is a pool of one.
 ThreadPool *thread_pool_new(int threads);
-// A pool without threads of its own: fork(body, argument, threads) calls body(argument) in that many threads at once, of which the
-// caller is one, and returns when all have. For hosts of a library that keeps threads already: two sets of them that spin
-// on the same cores slow each other down.
-ThreadPool *thread_pool_borrow(int threads, void (*fork)(void (*body)(void *), void *argument, int threads));
-void thread_pool_free(ThreadPool *pool);       // NULL is fine; not while a loop runs
-int thread_pool_size(const ThreadPool *pool);  // 1 for NULL
+// A pool without threads of its own, for hosts of a library that keeps threads already: two sets of them that spin on the same
+// cores slow each other down.
+typedef struct ThreadLender {
+  // Calls body(argument) in about that many threads at once, of which the caller is one; returns when all have.
+  void (*fork)(void *context, void (*body)(void *), void *argument, int threads);
+  void (*release)(void *context);  // when the pool is freed; NULL: nothing to do
+  void *context;
+} ThreadLender;
+ThreadPool *thread_pool_borrow(int threads, ThreadLender lender);  // where memory is out: NULL, and released
+void thread_pool_free(ThreadPool *pool);                           // NULL is fine; not while a loop runs
+int thread_pool_size(const ThreadPool *pool);                      // 1 for NULL
 // Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and
 // returns when all are done; what the calls wrote is then visible here. The calling thread takes part. pool NULL, or a
 // count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).

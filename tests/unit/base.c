@@ -417,20 +417,23 @@ Test(thread, each_index_exactly_once) {
   thread_pool_free(NULL);
 }
 
-static void fork_twice(void (*body)(void *), void *argument, int threads) {
+static void fork_twice(void *context, void (*body)(void *), void *argument, int threads) {
   for (int i = 0; i < MIN(threads, 2); i++) body(argument);  // fewer than asked for, and not even at once
 }
+static void release(void *context) { ++*(int *)context; }
 static void count_visits(void *context, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; i++) ((int *)context)[i]++;
 }
 
 Test(thread, borrowed_threads_cover_the_loop_once) {
-  ThreadPool *pool = thread_pool_borrow(3, fork_twice);
-  int visits[1000] = {0};
+  int visits[1000] = {0}, released = 0;
+  ThreadPool *pool = thread_pool_borrow(3, (ThreadLender){fork_twice, release, &released});
   cr_assert_eq(thread_pool_size(pool), 3);
   parallel_for(pool, 1000, 7, count_visits, visits);
   for (int i = 0; i < 1000; i++) cr_assert_eq(visits[i], 1);
+  cr_assert_eq(released, 0);
   thread_pool_free(pool);
+  cr_assert_eq(released, 1);
 }
 
 Test(thread, many_short_loops) {  // late wakers meet closed loops; the next loop must not see them

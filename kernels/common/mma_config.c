@@ -11,62 +11,99 @@ static const MmaConfig configs[] = {
     {16, 128, 128, 16, 32, 4},  {128, 32, 128, 32, 32, 4},  {32, 32, 128, 16, 16, 4},
 };
 
+// For wgmma: wm is a warpgroup's rows, wn is bn.
+static const MmaConfig warpgroup_configs[] = {
+    {128, 256, 128, 64, 256, 4}, {256, 128, 128, 128, 128, 4}, {128, 128, 128, 64, 128, 3},
+    {128, 128, 128, 64, 128, 6}, {128, 64, 128, 64, 64, 4},    {256, 64, 128, 128, 64, 4},
+    {64, 256, 128, 64, 256, 4},  {64, 128, 128, 64, 128, 4},   {64, 64, 128, 64, 64, 4},
+};
+
 bool mma_dtype_supported(const Site *site, DType dtype) {
   if (dtype == DTYPE_F16) return site->device->sm >= 75;
   if (dtype == DTYPE_BF16) return site->device->sm >= 80;
   return dtype == DTYPE_F32 && site->tf32 && site->device->sm >= 80;
 }
 
-const char *mma_instruction(DType dtype) { return dtype == DTYPE_F16 ? "MmaF16" : dtype == DTYPE_BF16 ? "MmaBf16" : "MmaTf32"; }
+char *mma_tile_type(Arena *arena, const Candidate *c, DType dtype) {
+  const char *instruction = dtype == DTYPE_F16 ? "MmaF16" : dtype == DTYPE_BF16 ? "MmaBf16" : "MmaTf32";
+  return arena_printf(arena, "%s<Problem, %s>", c->config[MMA_WARPGROUPS] ? "WgmmaTile" : "MmaTile", instruction);
+}
 
-void mma_emit_tile(Text *text, const Candidate *c) {
+void mma_emit_includes(Text *text, const Candidate *c) {
+  text_add(text, "#include \"kernels/common/%s.cuh\"\n", c->config[MMA_WARPGROUPS] ? "wgmma_tile" : "mma_tile");
+}
+
+void mma_emit_tile(Text *text, const Candidate *c, DType dtype) {
   const int *config = c->config;
-  text_add(text, "  static constexpr int BM = %d, BN = %d, BK = %d, WM = %d, WN = %d, STAGES = %d;\n", config[MMA_BM],
-           config[MMA_BN], config[MMA_BK], config[MMA_WM], config[MMA_WN], config[MMA_STAGES]);
+  text_add(text, "  static constexpr int BM = %d, BN = %d, BK = %d, WM = %d, WN = %d, STAGES = %d, SIZE = %d;\n",
+           config[MMA_BM], config[MMA_BN], config[MMA_BK], config[MMA_WM], config[MMA_WN], config[MMA_STAGES],
+           (int)dtype_size(dtype));
+}
+
+// A warpgroup (four warps) makes wm x bn, a warp wm x wn.
+static int tile_threads(int bm, int bn, int wm, int wn, bool warpgroups) {
+  return warpgroups ? bm / wm * 128 : bm / wm * (bn / wn) * 32;
+}
+// The stages, or what the epilogue needs to turn fragments into rows; a warpgroup's stages start on a multiple of 1024.
+static int tile_shared_bytes(int bm, int bn, int bk_bytes, int wn, int stages, int threads, bool warpgroups) {
+  return MAX(stages * (bm + bn) * bk_bytes, threads / 32 * 16 * (wn + 8) * 4) + (warpgroups ? 1024 : 0);
 }
 
 int mma_threads(const Candidate *c) {
-  return c->config[MMA_BM] / c->config[MMA_WM] * (c->config[MMA_BN] / c->config[MMA_WN]) * 32;
+  const int *config = c->config;
+  return tile_threads(config[MMA_BM], config[MMA_BN], config[MMA_WM], config[MMA_WN], config[MMA_WARPGROUPS]);
 }
-
-// The stages, or what the epilogue needs to turn fragments into rows.
-static int shared_bytes(int bm, int bn, int bk_bytes, int wn, int stages, int threads) {
-  return MAX(stages * (bm + bn) * bk_bytes, threads / 32 * 16 * (wn + 8) * 4);
-}
-int mma_shared_bytes(const Candidate *c, int size) {
-  return shared_bytes(c->config[MMA_BM], c->config[MMA_BN], c->config[MMA_BK] * size, c->config[MMA_WN], c->config[MMA_STAGES],
-                      mma_threads(c));
+int mma_shared_bytes(const Candidate *c, DType dtype) {
+  const int *config = c->config;
+  return tile_shared_bytes(config[MMA_BM], config[MMA_BN], config[MMA_BK] * (int)dtype_size(dtype), config[MMA_WN],
+                           config[MMA_STAGES], mma_threads(c), config[MMA_WARPGROUPS]);
 }
 
 // Multiply-adds per clock and multiprocessor with 16-bit operands: what the chip does, and what its shared memory can feed (a warp reads
 // wm + wn lines of 32 bytes for wm * wn * 16 products, at 128 bytes per clock).
 static double mma_rate(int sm, const MmaConfig *c) {
-  double chip = sm >= 100 ? 1024 : sm == 90 ? 1030 : sm == 80 ? 1000 : 512;
+  double chip = sm >= 100 ? 1024 : sm == 90 ? 1100 : sm == 80 ? 1000 : 512;
   double feed = 64.0 * c->wm * c->wn / (c->wm + c->wn);
-  return 1 / (1 / chip + 0.38 / feed);
+  return 1 / (1 / chip + 0.32 / feed);
+}
+
+// Warpgroup products read both operands from shared memory: the fewer columns, the more of it for each of them.
+static double wgmma_rate(const MmaConfig *c) { return c->bn >= 256 ? 1230 : c->bn >= 128 ? 1135 : 840; }
+
+static const TileOverhead warp_overhead = {.start = 1370, .step = 106, .full_warps = 5.4, .l2_bytes = 41, .split_us = 1.9};
+static const TileOverhead warpgroup_overhead = {.start = 1550, .step = 95, .full_warps = 6.4, .l2_bytes = 41, .split_us = 1.9};
+
+static void offer_tile(CandidateList *list, const Site *site, const TiledProduct *p, const MmaConfig *c, bool warpgroups) {
+  int size = (int)dtype_size(p->dtype), most = site->device->shared_per_block, fewest = warpgroups ? 3 : 2;
+  int threads = tile_threads(c->bm, c->bn, c->wm, c->wn, warpgroups), stages = site->device->sm < 80 ? 2 : c->stages;
+  while (stages > fewest && tile_shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads, warpgroups) > most) stages--;
+  int shared = tile_shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads, warpgroups);
+  if (shared > most) return;
+  int registers = warpgroups ? c->wm / 64 * c->bn / 2 + 50 : c->wm * c->wn / 32 + c->wm + c->wn + 48;
+  double rate = warpgroups ? wgmma_rate(c) : mma_rate(site->device->sm, c) * 2 / size;
+  TileCost cost = {c->bm,
+                   c->bn,
+                   c->bk_bytes / size,
+                   threads,
+                   shared,
+                   MIN(registers, 255),
+                   rate,
+                   warpgroups ? &warpgroup_overhead : &warp_overhead};
+  int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
+  for (int s = 0; s < count; s++) {
+    Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups}};
+    snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%s%dx%d s%d splitk%d", c->bm, c->bn, c->bk_bytes / size,
+             warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s]);
+    candidate_offer(list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
+  }
 }
 
 int mma_candidates(const Site *site, const TiledProduct *p, Candidate *out, int limit) {
   CandidateList list = {.items = out, .limit = limit};
-  int size = (int)dtype_size(p->dtype);
-  for (size_t i = 0; i < COUNT_OF(configs); i++) {
-    const MmaConfig *c = &configs[i];
-    int threads = c->bm / c->wm * (c->bn / c->wn) * 32, stages = site->device->sm < 80 ? 2 : c->stages;
-    while (stages > 2 && shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads) > site->device->shared_per_block)
-      stages--;
-    int shared = shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads);
-    if (shared > site->device->shared_per_block) continue;
-    if (size == 4 && c->wm * c->wn > 2048) continue;  // spills: word-wise fragments need more addresses
-    int registers = c->wm * c->wn / 32 + c->wm + c->wn + 48;
-    TileCost cost = {
-        c->bm, c->bn, c->bk_bytes / size, threads, shared, MIN(registers, 255), mma_rate(site->device->sm, c) * 2 / size};
-    int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
-    for (int s = 0; s < count; s++) {
-      Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s]}};
-      snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%dx%d s%d splitk%d", c->bm, c->bn, c->bk_bytes / size, c->wm,
-               c->wn, stages, splits[s]);
-      candidate_offer(&list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
-    }
-  }
+  for (size_t i = 0; i < COUNT_OF(configs); i++)
+    // Words of tf32 need more addresses than registers are left for with large warp tiles.
+    if (dtype_size(p->dtype) == 2 || configs[i].wm * configs[i].wn <= 2048) offer_tile(&list, site, p, &configs[i], false);
+  for (size_t i = 0; i < COUNT_OF(warpgroup_configs) && site->device->sm == 90 && dtype_size(p->dtype) == 2; i++)
+    offer_tile(&list, site, p, &warpgroup_configs[i], true);
   return list.count;
 }

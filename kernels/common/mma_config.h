@@ -7,11 +7,22 @@ typedef struct MmaConfig {
 } MmaConfig;
 
 bool mma_dtype_supported(const Site *site, DType dtype);  // by this device, and for f32 only as tf32
-const char *mma_instruction(DType dtype);                 // "MmaF16"
+// The tile engine's type, "MmaTile<Problem, MmaF16>".
+char *mma_tile_type(Arena *arena, const Candidate *candidate, DType dtype);
 // Tiles and splits for a product, cheapest first; config as numbered below.
 int mma_candidates(const Site *site, const TiledProduct *product, Candidate *out, int limit);
-// Adds the tile's constants to the generated `struct Problem`.
-void mma_emit_tile(Text *text, const Candidate *candidate);
+// Adds the tile's constants to the generated `struct Problem`, and the includes the engine needs before it.
+void mma_emit_tile(Text *text, const Candidate *candidate, DType dtype);
+void mma_emit_includes(Text *text, const Candidate *candidate);
 int mma_threads(const Candidate *candidate);
-int mma_shared_bytes(const Candidate *candidate, int size);
-enum { MMA_BM, MMA_BN, MMA_BK, MMA_WM, MMA_WN, MMA_STAGES, MMA_SPLITS };
+int mma_shared_bytes(const Candidate *candidate, DType dtype);
+enum {
+  MMA_BM,
+  MMA_BN,
+  MMA_BK,
+  MMA_WM,
+  MMA_WN,
+  MMA_STAGES,
+  MMA_SPLITS,
+  MMA_WARPGROUPS
+};  // the last: wgmma_tile.cuh, not mma_tile.cuh

@@ -109,6 +109,32 @@ template <unsigned TILES_M, unsigned TILES_N> DEVICE void tile_position(unsigned
   tile_n = (int)(within / height);
 }
 
+// Sixteen rows of WN columns go from a warp's fragments through its own corner of shared memory to the output, so that a lane gets
+// neighbouring columns. sums: four for each eight columns.
+template <int WN> struct FragmentStore {
+  static constexpr int PITCH = WN + 8, FLOATS = 16 * PITCH;
+  template <int ROWS, int COLUMNS, class Output>
+  static __device__ __forceinline__ void store(float *corner, const float *sums, int m0, int n0, int lane, const Output &output) {
+    constexpr int V = Output::VECTOR, PER_ROW = WN / V, TURNS = 16 * PER_ROW / 32;
+#pragma unroll
+    for (int j = 0; j < WN / 8; j++) {
+      float *at = corner + lane / 4 * PITCH + j * 8 + lane % 4 * 2;
+      store_elements<2, 8>(at, sums + j * 4);
+      store_elements<2, 8>(at + 8 * PITCH, sums + j * 4 + 2);
+    }
+    __syncwarp();
+#pragma unroll 2
+    for (int turn = 0; turn < TURNS; turn++) {
+      int index = turn * 32 + lane, row = index / PER_ROW, column = index % PER_ROW * V;
+      float values[V];
+      load_elements<V, (V < 4 ? V : 4) * 4>(corner + row * PITCH + column, values);
+      int m = m0 + row, n = n0 + column;
+      if (m < ROWS && n < COLUMNS) output.template store<V>((u32)m, (u32)n, values);
+    }
+    __syncwarp();
+  }
+};
+
 // Multiplies `pieces` pieces and hands the result of the tile at (m0, n0) to output. T: BM, BN, BK, WM, WN (a warp's part), STAGES,
 // A_K_FAST, B_K_FAST, and the output's size M x N.
 template <class T, class Mma> struct MmaTile {
@@ -191,35 +217,9 @@ template <class T, class Mma> struct MmaTile {
     }
     copy_wait<0>();
     __syncthreads();
-    store(shared, sums, m0 + warp_m, n0 + warp_n, warp, lane, output);
-  }
-
-  // Sixteen rows at a time go through the warp's own corner of shared memory, so that a lane gets neighbouring columns.
-  static constexpr int PITCH = WN + 8, CORNER_BYTES = 16 * PITCH * 4;
-  template <class Output>
-  static __device__ __forceinline__ void store(u8 *shared, const float (&sums)[FRAGMENTS_M][FRAGMENTS_N][4], int m0, int n0, int warp, int lane,
-                                               const Output &output) {
-    float *corner = (float *)(shared + warp * CORNER_BYTES);
-    constexpr int V = Output::VECTOR, PER_ROW = WN / V, TURNS = 16 * PER_ROW / 32;
+    float *corner = (float *)shared + warp * FragmentStore<WN>::FLOATS;
 #pragma unroll
-    for (int i = 0; i < FRAGMENTS_M; i++) {
-#pragma unroll
-      for (int j = 0; j < FRAGMENTS_N; j++) {
-        float *at = corner + lane / 4 * PITCH + j * 8 + lane % 4 * 2;
-        store_elements<2, 8>(at, sums[i][j]);
-        store_elements<2, 8>(at + 8 * PITCH, sums[i][j] + 2);
-      }
-      __syncwarp();
-#pragma unroll 2
-      for (int turn = 0; turn < TURNS; turn++) {
-        int index = turn * 32 + lane, row = index / PER_ROW, column = index % PER_ROW * V;
-        float values[V];
-        load_elements<V, (V < 4 ? V : 4) * 4>(corner + row * PITCH + column, values);
-        int m = m0 + i * 16 + row, n = n0 + column;
-        if (m < T::M && n < T::N) output.template store<V>((u32)m, (u32)n, values);
-      }
-      __syncwarp();
-    }
+    for (int i = 0; i < FRAGMENTS_M; i++)
+      FragmentStore<WN>::template store<T::M, T::N>(corner, &sums[i][0][0], m0 + warp_m + i * 16, n0 + warp_n, lane, output);
   }
 };
-

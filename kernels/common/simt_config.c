@@ -5,9 +5,10 @@
 
 // The last is the one every type can afford.
 enum { SIMT_TILES = 9 };
-const SimtTile simt_tiles[SIMT_TILES] = {{128, 128, 8, 8, 8}, {128, 64, 8, 8, 8}, {64, 128, 8, 8, 8},
-                                         {64, 64, 16, 8, 8},  {32, 64, 16, 4, 8}, {32, 32, 16, 4, 4},
-                                         {16, 128, 16, 4, 4}, {8, 128, 16, 2, 4}, {64, 64, 16, 4, 4}};
+const SimtTile simt_tiles[SIMT_TILES] = {{128, 128, 8, 8, 8, 124}, {128, 64, 8, 8, 8, 146}, {64, 128, 8, 8, 8, 151},
+                                         {64, 64, 16, 8, 8, 190},  {32, 64, 16, 4, 8, 127}, {32, 32, 16, 4, 4, 80},
+                                         {16, 128, 16, 4, 4, 96},  {8, 128, 16, 2, 4, 83},  {64, 64, 16, 4, 4, 64}};
+static const TileOverhead overhead = {.start = 100, .step = 350, .full_warps = 7.5, .l2_bytes = 35, .split_us = 6.7};
 
 int simt_threads(const SimtTile *t) { return t->bm / t->tm * (t->bn / t->tn); }
 
@@ -15,13 +16,14 @@ int simt_candidates(const Site *site, const TiledProduct *p, DType accumulator, 
   CandidateList list = {.items = out, .limit = limit};
   for (int i = accumulator == DTYPE_F32 ? 0 : SIMT_TILES - 1; i < SIMT_TILES; i++) {
     const SimtTile *t = &simt_tiles[i];
-    TileCost cost = {t->bm,
-                     t->bn,
-                     t->bk,
-                     simt_threads(t),
-                     2 * t->bk * (t->bm + t->bn + 8) * 4,
-                     t->tm * t->tn + 60,
-                     128.0 * t->tm * t->tn / (t->tm * t->tn + 4.0 * (t->tm + t->tn))};
+    TileCost cost = {.bm = t->bm,
+                     .bn = t->bn,
+                     .bk = t->bk,
+                     .threads = simt_threads(t),
+                     .shared_bytes = 2 * t->bk * (t->bm + t->bn + 8) * 4,
+                     .registers = t->registers,
+                     .rate = 178.0 * t->tm * t->tn / (t->tm * t->tn + 1.4 * (t->tm + t->tn)),
+                     .overhead = &overhead};
     int splits[10], count = split_choices(site->device, &cost, p, splits, accumulator == DTYPE_F32 ? 10 : 1);
     for (int s = 0; s < count; s++) {
       Candidate candidate = {.config = {i, splits[s]}};

@@ -4,6 +4,7 @@
 
 typedef struct SimtTile {
   int bm, bn, bk, tm, tn;
+  int registers;  // that a thread takes
 } SimtTile;
 extern const SimtTile simt_tiles[];
 

@@ -3,11 +3,19 @@
 #pragma once
 #include "kernels/common/anchor_source.h"
 
+// What a kind of kernel costs besides its arithmetic, in clocks of a multiprocessor.
+typedef struct TileOverhead {
+  double start, step;  // of a block, and of one step of bk
+  double full_warps;   // resident on a multiprocessor, they keep its arithmetic busy
+  double l2_bytes;     // read per clock and multiprocessor
+  double split_us;     // a split's second kernel
+} TileOverhead;
 // A piece of work for one block, as the cost model sees it.
 typedef struct TileCost {
   int bm, bn, bk, threads;
   int shared_bytes, registers;  // registers: of one thread, roughly
   double rate;                  // multiply-adds per clock that a full multiprocessor does with this tile
+  const TileOverhead *overhead;
 } TileCost;
 // batch products of m x n x k with operands of one dtype.
 typedef struct TiledProduct {

@@ -97,9 +97,10 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   const char *type = device_type(c.dtype);
 
   Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n");
+  mma_emit_includes(&text, candidate);
+  text_add(&text, "struct Problem {\n");
   conv_emit_geometry(&text, p);
-  mma_emit_tile(&text, candidate);
+  mma_emit_tile(&text, candidate, c.dtype);
   text_add(&text, "  static constexpr int COPY_A = %d, COPY_B = %d;\n", c.copy_a, c.copy_b);
   text_add(&text, "  static constexpr bool A_K_FAST = true, B_K_FAST = true, C_FAST = true, PLAIN = %d, WHOLE_K = %d;\n",
            c.plain, p->k % config[MMA_BK] == 0);
@@ -108,7 +109,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   int64_t w_group = c.pack ? p->filters * c.b_outer : p->w_group;
   const char *body = arena_printf(
       out->arena, "  mma_conv<Problem, %s>(x + (i64)batch * %lldll, w + (i64)batch * %lldll, tile, k_begin, k_end, output);\n",
-      mma_instruction(c.dtype), (long long)(p->channels * p->x_channel), (long long)w_group);
+      mma_tile_type(out->arena, candidate, c.dtype), (long long)(p->channels * p->x_channel), (long long)w_group);
   TiledKernel kernel = {.name = "mma_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", type, type),
                         .body = body,
@@ -120,7 +121,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
                         .k = p->k,
-                        .shared_bytes = (unsigned)mma_shared_bytes(candidate, (int)dtype_size(c.dtype))};
+                        .shared_bytes = (unsigned)mma_shared_bytes(candidate, c.dtype)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &packed, out);
 }
 

@@ -3,7 +3,9 @@
 // Tiling: the engine of kernels/common/mma_tile.cuh over the image matrix (rows are output positions, K runs over taps and channels), which
 // exists only in shared memory: a 16-byte chunk is copied from where its tap lies in the image, or zeroed where that is padding. Filters
 // come as [filter][tap][channel]. Memory traffic per output: K * (1/BM + 1/BN) elements, of which the image's repeats hit L1 and L2;
-// one element written. Limit: the tensor cores' mma.sync rate for wide layers, memory for narrow ones.
+// one element written. Limit: the tensor cores for wide layers, memory for narrow ones.
+// Reached on an H200, f16, against cuDNN's best: ResNet-50's layers at batch 1 2.8 to 7.5 us (1.0 to 2.1 times its speed), at batch 32
+// 3x3 of 64 channels 280 TFLOP/s (0.98), of 128 328 (0.79), of 512 285 (0.66), the 7x7 stem 113 us (0.73).
 #pragma once
 #include "kernels/common/mma_tile.cuh"
 #include "kernels/conv/window.cuh"
@@ -68,20 +70,19 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
 
 // x points at the group's first channel, w at its first filter. P adds to the tile and the geometry: COPY_A, COPY_B, B_OUTER (elements
 // between filters), WHOLE_K, PLAIN (the image matrix lies in memory as it is, A_OUTER elements between rows).
-template <class P, class Mma, class Output>
+template <class P, class Tile, class Output>
 DEVICE void mma_conv(const void *x, const void *w, unsigned tile, int k_begin, int k_end, const Output &output) {
-  typedef MmaTile<P, Mma> Tile;
-  typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, Mma::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N, P::WHOLE_K> CopyB;
+  typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N, P::WHOLE_K> CopyB;
   int tile_m, tile_n;
   tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
   CopyB copy_b(w, tile_n * P::BN, k_begin, k_end);
   const int pieces = (k_end - k_begin + P::BK - 1) / P::BK;
   if constexpr (P::PLAIN) {
-    typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, Mma::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M, P::WHOLE_K> CopyA;
+    typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M, P::WHOLE_K> CopyA;
     CopyA copy_a(x, tile_m * P::BM, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   } else {
-    ImageCopy<typename Tile::SharedA, P, Mma::SIZE, Tile::THREADS> copy_a(x, tile_m * P::BM, k_begin, k_end);
+    ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> copy_a(x, tile_m * P::BM, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   }
 }

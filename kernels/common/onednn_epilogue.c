@@ -104,7 +104,7 @@ static bool operand_of(const Match *m, int at, int *operand) {
 static bool push_binary(Match *m, dnnl_alg_kind_t algorithm, int operand) {
   OnednnEpilogue *out = m->out;
   // oneDNN adds the bias before any link.
-  if (out->count == 0 && out->bias < 0 && algorithm == dnnl_binary_add &&
+  if (m->source->bias_rank > 0 && out->count == 0 && out->bias < 0 && algorithm == dnnl_binary_add &&
       is_channel_vector(m->source, &m->source->operands[operand])) {
     out->bias = operand;
     return true;

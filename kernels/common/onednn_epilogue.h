@@ -13,7 +13,7 @@ typedef struct EpilogueSource {
   int first_input;             // the node input that operands[0] is
   const TensorDesc *y;
   int channel_axis;
-  int bias_rank;  // of the bias as the operation takes it: 1, or y's
+  int bias_rank;  // of the bias as the operation takes it: 1, or that of y; 0: it takes none
 } EpilogueSource;
 
 typedef struct EpilogueLink {

@@ -1,6 +1,5 @@
-// cumulative: many lines, one thread each; few long lines, one block each.
-// Traffic: input and output once. Limit on the chip: memory bandwidth with blocks; with threads, where lines are contiguous, the
-// cache lines that neighbouring threads share.
+// cumulative: long lines that are few, or contiguous, take a block each; the others a thread each.
+// Traffic: input and output once. Limit on the chip: memory bandwidth.
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/elementwise/points.h"
@@ -24,7 +23,8 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   TensorDesc lines = *y;
   lines.dims[axis] = 1;
   int64_t n = x->dims[axis], count = desc_count(&lines);
-  bool blocks = n >= 128 && count < 16 * BLOCK_THREADS && count <= INT32_MAX;
+  bool contiguous = x->strides[axis] == 1;
+  bool blocks = n >= 128 && count <= INT32_MAX && (contiguous || count < 16 * BLOCK_THREADS);
   // A block's threads share the line's coordinates: its number stands for the point.
   Text text = text_new(out->arena);
   text_add(&text, "#include \"kernels/scan/scan.cuh\"\n");

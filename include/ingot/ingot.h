@@ -154,7 +154,7 @@ INGOT_API ingot_error *ingot_session_set_shapes(ingot_session *session, const in
 
 /* Runs the model. Inputs come in the engine's order, on the host or on the session's device. outputs[i] with data set receives the
  * result there (host or device memory large enough; shape is filled in if not NULL); with data NULL, Ingot points data, shape, ndim and
- * dtype at memory of the session, on the device that outputs[i].device names, valid until the next run. Returns when
+ * dtype at memory of the session, on the device that outputs[i].device names, valid until the next run (which may be given the same array). Returns when
  * host outputs are written; with device outputs only, the work is enqueued on the session's stream. */
 INGOT_API ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);

@@ -28,6 +28,7 @@ struct ingot_session {
   char device_name[192];
   RunTensor *inputs, *outputs;  // scratch of a run; outputs stay until the next
   int64_t (*output_shapes)[MAX_RANK];
+  void **handed_out;            // outputs[i].data as the last run set it; coming back, it asks for the session's memory again
   ingot_memory memory;
 };
 

@@ -167,7 +167,8 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   session->inputs = calloc((size_t)graph->input_count + 1, sizeof *session->inputs);
   session->outputs = calloc((size_t)graph->output_count + 1, sizeof *session->outputs);
   session->output_shapes = calloc((size_t)graph->output_count + 1, sizeof *session->output_shapes);
-  return session->inputs && session->outputs && session->output_shapes ? OK : status_out_of_memory();
+  session->handed_out = calloc((size_t)graph->output_count + 1, sizeof *session->handed_out);
+  return session->inputs && session->outputs && session->output_shapes && session->handed_out ? OK : status_out_of_memory();
 }
 
 ingot_error *ingot_session_create(ingot_engine *engine, const ingot_config *config, ingot_session **out) {
@@ -197,6 +198,7 @@ void ingot_session_free(ingot_session *session) {
   free(session->inputs);
   free(session->outputs);
   free(session->output_shapes);
+  free(session->handed_out);
   free(session);
 }
 
@@ -236,12 +238,16 @@ static void note_memory(ingot_session *session) {
   session->memory = (ingot_memory){.weights = stats.constant_bytes, .arena = stats.arena_bytes, .unpacked = stats.temporary_bytes};
 }
 
+// Whether the caller brought memory, rather than what an earlier run lent.
+static bool is_callers(const ingot_session *session, int index, const ingot_tensor *out) { return out->data && out->data != session->handed_out[index]; }
+
 static Status give_output(ingot_session *session, int index, ingot_tensor *out) {
   RunTensor *result = &session->outputs[index];
   const char *name = session->engine->outputs[index].name;
   if (result->dtype == DTYPE_STRING) FAIL(ERROR_UNSUPPORTED, "output '%s' holds strings, which a DLPack tensor cannot", name);
   memcpy(session->output_shapes[index], result->dims, sizeof *session->output_shapes);
-  if (out->data) {
+  if (is_callers(session, index, out)) {
+    session->handed_out[index] = NULL;
     // Device memory was written in place where its size was known beforehand.
     char *to = (char *)out->data + out->byte_offset;
     size_t bytes = run_tensor_bytes(result);
@@ -264,6 +270,7 @@ static Status give_output(ingot_session *session, int index, ingot_tensor *out) 
     }
     out->byte_offset = 0;
     out->shape = session->output_shapes[index];
+    session->handed_out[index] = out->data;
   }
   out->ndim = result->rank;
   out->dtype = api_dtype(result->dtype);
@@ -273,7 +280,7 @@ static Status give_output(ingot_session *session, int index, ingot_tensor *out) 
 
 // Device memory the caller brought for an output of static shape is written by the last kernel itself.
 static Status place_output(ingot_session *session, int index, const ingot_tensor *out) {
-  if (!out->data || on_host(out) || session->device->info.kind != DEVICE_CUDA) return OK;
+  if (!is_callers(session, index, out) || on_host(out) || session->device->info.kind != DEVICE_CUDA) return OK;
   const Value *value = session->engine->engine->graph->outputs[index];
   int64_t dims[MAX_RANK];
   if (!value_get_dims(value, dims)) return OK;

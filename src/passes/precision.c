@@ -115,6 +115,10 @@ static Status narrow_node(Narrowing *n, Node *node) {
     narrow_program(program, n->dtype);
     node_set_program(node, "program", program);
   }
+  if (node->epilogue) {
+    node->epilogue = program_copy(n->graph->arena, node->epilogue);
+    narrow_program(node->epilogue, n->dtype);
+  }
   if (node_attribute(node, "dtype") && node_int(node, "dtype", 0) == DTYPE_F32) node_set_int(node, "dtype", n->dtype);
   uint8_t orders[8][MAX_RANK];
   for (int i = 0; i < node->output_count && i < 8; i++) memcpy(orders[i], node->outputs[i]->order, MAX_RANK);

@@ -1,9 +1,9 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--seed N] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates. Prints the cases that differ and a summary; exits with 1 if any did.
+// candidates; --quick runs each once, without replaying (for slow checkers). Prints the cases that differ and a summary; exits with 1 if any did.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@
 typedef struct Options {
   DeviceKind device;
   const char *filter;
-  bool tactics, verbose;
+  bool tactics, quick, verbose;
   uint64_t seed;
 } Options;
 
@@ -69,14 +69,14 @@ static Status compare(const OperatorCase *row, const Graph *graph, const RunTens
   return OK;
 }
 
-static Status run_once(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs, const Tensor *expected, const char **host) {
+static Status run_once(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs, const Tensor *expected, int rounds, const char **host) {
   Runner *runner;
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
   TRY(runner_new(graph, device, &hooks, &runner));
   RunTensor *in = calloc((size_t)graph->input_count + 1, sizeof *in), *out = calloc((size_t)graph->output_count + 1, sizeof *out);
   Status status = OK;
   for (int i = 0; i < graph->input_count; i++) TRY_GOTO(run_tensor_borrow_host(device, &inputs[i], &in[i]));
-  for (int round = 0; round < 3; round++) {  // the second and third are replayed where the device replays
+  for (int round = 0; round < rounds; round++) {  // the second and third are replayed where the device replays
     TRY_GOTO(runner_run(runner, in, out));
     TRY_GOTO(status_context(compare(row, graph, out, expected), "run %d", round + 1));
     for (int i = 0; i < graph->output_count; i++) run_tensor_drop(&out[i]);
@@ -112,11 +112,11 @@ static void run_tactics(const OperatorCase *row, const Graph *graph, Device *dev
     bool used = false;
     FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
     if (!used) continue;
-    for (int c = 0; c < 4; c++) {
+    for (int c = 0; c < (options->quick ? 1 : 4); c++) {
       bool taken = false;
       cuda_device_force(device, cuda_tactics[t], c, &taken);
       const char *host = "";
-      Status status = run_once(row, graph, device, inputs, expected, &host);
+      Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host);
       cuda_device_force(device, NULL, 0, NULL);
       if (!taken) {  // it does not support the site, or has no further candidate
         status_free(status);
@@ -139,7 +139,7 @@ static Status run_case(const OperatorCase *row, Device *device, const Options *o
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
       const char *host = "";
-      Status result = RECOVER_GUARD(run_once(row, graph, device, inputs, expected, &host));
+      Status result = RECOVER_GUARD(run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host));
       note(row, "", result, host, options, tally);
       if (options->tactics && device->info.kind == DEVICE_CUDA) run_tactics(row, graph, device, inputs, expected, options, tally);
     }
@@ -156,9 +156,10 @@ int main(int count, char **arguments) {
     else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
     else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
     else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
+    else if (!strcmp(arguments[i], "--quick")) options.quick = true;
     else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
     else {
-      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--seed N] [--verbose]\n");
+      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--verbose]\n");
       return 2;
     }
   }

@@ -139,7 +139,8 @@ INGOT_API ingot_binding ingot_engine_output(const ingot_engine *engine, int inde
 INGOT_API const char *ingot_engine_dim_name(const ingot_engine *engine, bool output, int index, int axis); /* "batch", "2*seq"; "" if fixed */
 INGOT_API char *ingot_engine_text(const ingot_engine *engine); /* the optimised graph; free() it; NULL if out of memory */
 typedef struct ingot_pass_report { const char *name; int changes; double seconds; int nodes_after; } ingot_pass_report;
-/* What each pass did when the engine was built, in order. Fills at most `limit`, returns how many there are. */
+/* What each pass did when the engine was built, in order; seconds are 0 for an engine from a file. Fills at most `limit`, returns how
+ * many there are. */
 INGOT_API int ingot_engine_passes(const ingot_engine *engine, ingot_pass_report *out, int limit);
 
 /* ---- Sessions ------------------------------------------------------------------------------------------------------------ */

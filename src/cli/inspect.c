@@ -52,8 +52,11 @@ static void print_passes(const ingot_engine *engine) {
   ingot_pass_report passes[MAX_PASSES];
   int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
   printf("\n%-24s %8s %8s %10s\n", "pass", "changes", "nodes", "ms");
-  for (int i = 0; i < count; i++)
-    printf("%-24s %8d %8d %10.2f\n", passes[i].name, passes[i].changes, passes[i].nodes_after, passes[i].seconds * 1e3);
+  for (int i = 0; i < count; i++) {
+    printf("%-24s %8d %8d ", passes[i].name, passes[i].changes, passes[i].nodes_after);
+    if (passes[i].seconds > 0) printf("%10.2f\n", passes[i].seconds * 1e3);
+    else printf("%10s\n", "-");  // an engine file does not keep times
+  }
 }
 
 static void print_sites(const Inspection *seen) {

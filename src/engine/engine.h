@@ -5,7 +5,7 @@
 //   weights  tensors, 256-byte aligned, mapped when the engine is loaded
 //   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
 //   tuning   the tuning database's lines that concern this engine
-//   passes   one line a pass: name, changes, seconds, nodes after
+//   passes   one line a pass: name, changes, nodes after; not how long it took, so that the same build gives the same bytes
 //
 // A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
 #pragma once
@@ -22,7 +22,7 @@ typedef struct EngineKernel {
 typedef struct EnginePass {
   const char *name;
   int changes;
-  double seconds;
+  double seconds;  // 0 of an engine from a file
   int nodes_after;
 } EnginePass;
 

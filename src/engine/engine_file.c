@@ -8,7 +8,7 @@
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 
-enum { VERSION = 1, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
+enum { VERSION = 2, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
 typedef enum Section { SECTION_GRAPH, SECTION_WEIGHTS, SECTION_KERNELS, SECTION_TUNING, SECTION_PASSES, SECTION_COUNT } Section;
 static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes"};
 
@@ -74,7 +74,7 @@ static Status write_file(const Engine *engine, const char *path, Arena *scratch)
   write_kernels(engine, &kernels);
   for (uint32_t i = 0; i < engine->pass_count; i++) {
     const EnginePass *pass = &engine->passes[i];
-    text_add(&passes, "%s %d %.9g %d\n", pass->name, pass->changes, pass->seconds, pass->nodes_after);
+    text_add(&passes, "%s %d %d\n", pass->name, pass->changes, pass->nodes_after);
   }
   const char *tuning = engine->tuning ? engine->tuning : "";
   size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length};
@@ -146,8 +146,8 @@ static Status read_passes(Engine *engine, const char *bytes, size_t size) {
   char *text = arena_string_n(engine->arena, bytes, size), *save = NULL;
   for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
     char name[64];
-    EnginePass pass;
-    if (sscanf(line, "%63s %d %lf %d", name, &pass.changes, &pass.seconds, &pass.nodes_after) != 4) FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
+    EnginePass pass = {0};
+    if (sscanf(line, "%63s %d %d", name, &pass.changes, &pass.nodes_after) != 3) FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
     pass.name = arena_string(engine->arena, name);
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) = pass;
   }

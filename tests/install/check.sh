@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# check.sh BUILD: installs into a folder that is then moved, builds a small C program against each library by pkg-config and by
+# CMake, and runs them. Also: nothing but the public interface is visible, and running an engine needs no protobuf.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+model=$here/../../examples/digits/digits.onnx
+
+fail() { echo "install check: $*" >&2; exit 1; }
+
+cmake --install "$build" --prefix "$work/first" >/dev/null
+mv "$work/first" "$work/prefix"  # nothing may remember where it was installed
+libraries=$(dirname "$(find "$work/prefix" -name libingot.so)")
+export LD_LIBRARY_PATH=$libraries PKG_CONFIG_PATH=$libraries/pkgconfig
+
+for name in ingot ingot-runtime; do
+  library=$libraries/lib$name.so
+  foreign=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^ingot_' || true)
+  [ -z "$foreign" ] || fail "lib$name.so shows what is not public: $(echo $foreign | head -c 200)"
+  undefined=$(ldd -r "$library" 2>&1 | grep -E 'undefined symbol|not found' || true)
+  [ -z "$undefined" ] || fail "lib$name.so: $undefined"
+done
+! ldd "$libraries/libingot-runtime.so" | grep -q protobuf || fail "libingot-runtime needs protobuf"
+! nm -D "$libraries/libingot-runtime.so" | grep -q ' ingot_model_open' || fail "libingot-runtime holds the importer"
+
+cc=${CC:-cc}
+"$cc" -std=c99 -Wall -Wextra -Werror -pedantic "$here/consumer.c" -o "$work/by_pkg_config" $(pkg-config --cflags --libs ingot)
+"$cc" -DRUNTIME_ONLY "$here/consumer.c" -o "$work/runtime_by_pkg_config" $(pkg-config --cflags --libs ingot-runtime)
+"$work/by_pkg_config" "$model" "$work/digits.ingot"
+"$work/runtime_by_pkg_config" none "$work/digits.ingot"
+
+cmake -S "$here" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" || { cat "$work/log"; fail "find_package(Ingot)"; }
+cmake --build "$work/consumer" >"$work/log" || { cat "$work/log"; fail "building with CMake"; }
+"$work/consumer/consumer" "$model" "$work/again.ingot"
+"$work/consumer/consumer_runtime" none "$work/again.ingot"
+cmp "$work/digits.ingot" "$work/again.ingot" || fail "the same model gave two different engines"
+
+"$work/prefix/bin/ingot" run "$work/again.ingot" --device cpu --quiet >/dev/null
+if command -v g++ >/dev/null; then
+  echo '#include <ingot/ingot.h>' | g++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ $(pkg-config --cflags ingot) - || fail "the header is not C++"
+fi
+echo "install check passed"

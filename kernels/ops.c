@@ -16,6 +16,8 @@
 #include "kernels/rowwise/rowwise.h"
 #include "kernels/scan/scan.h"
 #include "kernels/sort/sort.h"
+#include "kernels/text/strings.h"
+#include "kernels/tree/tree.h"
 #include "kernels/view/view.h"
 
 const OpDef *const core_ops[] = {
@@ -28,6 +30,7 @@ const OpDef *const core_ops[] = {
     &op_reshape,
     &op_slice,
     &op_expand,
+    &op_bitcast,
     // products over windows
     &op_matmul,
     &op_conv,
@@ -56,6 +59,16 @@ const OpDef *const core_ops[] = {
     &op_dft,
     &op_random,
     &op_det,
+    // strings, tables, trees
+    &op_string_concat,
+    &op_string_equal,
+    &op_string_split,
+    &op_string_normalize,
+    &op_string_match,
+    &op_string_cast,
+    &op_lookup,
+    &op_ngrams,
+    &op_trees,
     // control
     &op_if,
     &op_loop,

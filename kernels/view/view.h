@@ -2,4 +2,4 @@
 #pragma once
 #include "kernels/op.h"
 
-extern const OpDef op_dims, op_transpose, op_reshape, op_slice, op_expand;
+extern const OpDef op_dims, op_transpose, op_reshape, op_slice, op_expand, op_bitcast;

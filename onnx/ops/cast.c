@@ -30,6 +30,10 @@ static Status cast_to(Translation *t, DType dtype) {
   E8m0Rounding rounding = strcmp(mode, "down") == 0 ? E8M0_DOWN : strcmp(mode, "nearest") == 0 ? E8M0_NEAREST : E8M0_UP;
   if (x->dtype == dtype) {
     t->outputs[0] = x;
+  } else if (x->dtype == DTYPE_STRING || dtype == DTYPE_STRING) {
+    Node *node = node_start(&b, "string_cast", 1, &x, 1);
+    node_set_int(node, "dtype", dtype);
+    t->outputs[0] = node_done(&b, node);
   } else if (is_narrow(dtype)) {
     Program *p = program_new(t->graph->arena, 1);
     program_output(p, program_cast_narrow(p, dtype, program_input(p, 0, x->dtype), saturate, rounding));
@@ -55,8 +59,20 @@ static Status cast(Translation *t) {
 
 static Status cast_like(Translation *t) { return cast_to(t, t->inputs[1]->dtype); }
 
+static Status bit_cast(Translation *t) {
+  Builder b = translate_begin(t);
+  DType dtype;
+  TRY(dtype_attribute(t, "to", DTYPE_COUNT, &dtype));
+  if (dtype == DTYPE_COUNT) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "the attribute 'to' is missing");
+  Node *node = node_start(&b, "bitcast", 1, t->inputs, 1);
+  node_set_int(node, "dtype", dtype);
+  t->outputs[0] = node_done(&b, node);
+  return translate_end(t, &b);
+}
+
 const OnnxOp onnx_cast_ops[] = {
     {"", "Cast", 1, 0, 1, 1, 1, 1, cast},
+    {"", "BitCast", 26, 0, 1, 1, 1, 1, bit_cast},
     {"", "CastLike", 15, 0, 2, 2, 1, 1, cast_like},
     {0},
 };

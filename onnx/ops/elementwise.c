@@ -44,7 +44,9 @@ static Status binary(Translation *t) {
   Value *x = t->inputs[0], *y = t->inputs[1];
   if (x->dtype != y->dtype)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs have types %s and %s", dtype_name(x->dtype), dtype_name(y->dtype));
-  t->outputs[0] = build_binary(&b, opcode_of(t), x, y);
+  if (x->dtype == DTYPE_STRING && strcmp(t->op_type, "Equal") == 0)
+    t->outputs[0] = node_done(&b, node_start(&b, "string_equal", 2, t->inputs, 1));
+  else t->outputs[0] = build_binary(&b, opcode_of(t), x, y);
   return translate_end(t, &b);
 }
 

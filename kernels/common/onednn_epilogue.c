@@ -32,8 +32,12 @@ static EpilogueLink *last_link(Match *m, dnnl_alg_kind_t algorithm) {
   return out->count && out->links[out->count - 1].algorithm == algorithm ? &out->links[out->count - 1] : NULL;
 }
 
+// Two links of one algorithm share their constants in oneDNN's matrix products (seen in 2.6: tanh between two scales), so the second
+// is refused.
 static bool push(Match *m, dnnl_alg_kind_t algorithm, double alpha, double beta, int operand) {
   if (m->out->count == EPILOGUE_LINKS) return false;
+  for (int i = 0; i < m->out->count && operand < 0; i++)
+    if (m->out->links[i].algorithm == algorithm) return false;
   m->out->links[m->out->count++] = (EpilogueLink){algorithm, (float)alpha, (float)beta, operand};
   return true;
 }

@@ -318,7 +318,8 @@ static void want_element(Planner *p, StripPhase *phase, int root) {
   for (int i = root; i >= 0; i--) {
     if (!p->wanted[i]) continue;
     p->has_element[i] = true;
-    if (p->done[i] || p->scope[i] != SCOPE_ELEMENT) continue;
+    // A uniform value is computed over its whole register, from whole registers.
+    if (p->scope[i] == SCOPE_ROW || (p->done[i] && p->scope[i] == SCOPE_ELEMENT)) continue;
     const Instruction *instruction = &p->program->code[i];
     for (int k = 0; k < opcode_info(instruction->op)->arity; k++) p->wanted[instruction->args[k]] = true;
   }

@@ -44,6 +44,8 @@ static void set_values(Node *node, void *context) {
 
 static void set_program(Node *node, void *context) { node_set_program(node, "program", context); }
 
+static void set_dtype(Node *node, void *context) { node_set_int(node, "dtype", *(const DType *)context); }
+
 static Program *cast_program(Graph *graph, DType from, DType to) {
   Program *program = program_new(graph->arena, 1);
   program_output(program, program_cast(program, to, program_input(program, 0, from)));
@@ -147,7 +149,9 @@ const Dim *build_contents(Graph *graph, const Value *value, int *count) {
 
 Status build_copy(Graph *graph, Node *at, Value *x, Value **out) {
   Builder b = {.graph = graph, .at = at};
-  Node *node = append(&b, &op_elementwise, 1, &x, 1, set_program, cast_program(graph, x->dtype, x->dtype));
+  bool scalar = x->dtype != DTYPE_STRING && dtype_kind(x->dtype) != KIND_COMPLEX;
+  Node *node = scalar ? append(&b, &op_elementwise, 1, &x, 1, set_program, cast_program(graph, x->dtype, x->dtype))
+                      : append(&b, &op_bitcast, 1, &x, 1, set_dtype, &x->dtype);
   *out = node ? node->outputs[0] : NULL;
   return b.status;
 }

@@ -8,7 +8,8 @@ static Status infer_bitcast(Node *node) {
   Value *x;
   TRY(meaning_require(node, 0, &x));
   int64_t dtype = node_int(node, "dtype", x->dtype);
-  if (dtype < 0 || dtype >= DTYPE_COUNT || dtype == DTYPE_STRING || x->dtype == DTYPE_STRING ||
+  bool same = dtype == (int64_t)x->dtype;
+  if (dtype < 0 || dtype >= DTYPE_COUNT || (!same && (dtype == DTYPE_STRING || x->dtype == DTYPE_STRING)) ||
       dtype_bits((DType)dtype) != dtype_bits(x->dtype))
     FAIL(ERROR_INVALID_MODEL, "%s cannot be read as type %lld, which has another width", dtype_name(x->dtype),
          (long long)dtype);

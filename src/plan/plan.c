@@ -219,10 +219,18 @@ static Program *identity_program(Arena *arena, DType dtype) {
   return program;
 }
 
+// A node that copies its input, not yet inferred. Programs have no strings and no complex numbers.
+static Node *add_copy(Graph *graph, Node *at, Value *source) {
+  bool scalar = source->dtype != DTYPE_STRING && dtype_kind(source->dtype) != KIND_COMPLEX;
+  Node *copy = graph_add(graph, at, scalar ? &op_elementwise : &op_bitcast, 1, &source, 1);
+  if (scalar) node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
+  else node_set_int(copy, "dtype", source->dtype);
+  return copy;
+}
+
 static Status plan_copy(Planner *p, Node *at, Value *source, Value **out, bool row_major) {
   Graph *graph = p->plan->graph;
-  Node *copy = graph_add(graph, at, &op_elementwise, 1, &source, 1);
-  node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
+  Node *copy = add_copy(graph, at, source);
   TRY(node_infer(copy));
   if (!row_major) memcpy(copy->outputs[0]->order, source->order, sizeof source->order);
   p->plan->copies_inserted++;
@@ -249,8 +257,7 @@ static Status plan_outputs(Planner *p) {
     if (binding->buffer >= 0 && p->plan->buffers[binding->buffer].kind == PLAN_OUTPUT && p->plan->buffers[binding->buffer].index == i &&
         binding->offset == 0 && desc_is_row_major(&binding->desc))
       continue;
-    Node *copy = graph_add(graph, NULL, &op_elementwise, 1, &value, 1);
-    node_set_program(copy, "program", identity_program(graph->arena, value->dtype));
+    Node *copy = add_copy(graph, NULL, value);
     TRY(node_infer(copy));
     TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
     if (all_outputs_empty(copy)) continue;

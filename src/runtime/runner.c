@@ -36,6 +36,8 @@ struct Runner {
   RunnerHooks hooks;
   Arena *arena;
   StageCache *top;
+  Arena *strings[2];  // bytes of the strings made in this run and in the one before
+  int turn;
   RunnerStats stats;
   uint64_t clock;
 };
@@ -85,7 +87,9 @@ static Status cache_new(Runner *runner, const Graph *graph, const bool *known, S
 static bool device_runs(void *context, const Node *node) {
   Device *device = context;
   for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i] && node->inputs[i]->dtype == DTYPE_STRING && device->info.kind != DEVICE_CPU) return false;
+    if (node->inputs[i] && node->inputs[i]->dtype == DTYPE_STRING) return false;
+  for (int i = 0; i < node->output_count; i++)
+    if (node->outputs[i]->dtype == DTYPE_STRING) return false;  // the runner keeps the bytes
   return device->runs(device, node);
 }
 
@@ -249,6 +253,11 @@ static Status slot_tensor(Runner *runner, const Slot *slot, const RunTensor *inp
   return slot->constant ? run_tensor_borrow_host(runner->device, slot->constant, out) : OK;
 }
 
+// Elements point to bytes of the reference's scratch memory, or of its inputs': they get bytes that outlive both.
+static void keep_strings(Runner *runner, const char **elements, int64_t count) {
+  for (int64_t i = 0; i < count; i++) elements[i] = arena_string(runner->strings[runner->turn], elements[i]);
+}
+
 // Runs a node by its reference, on the host.
 static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inputs, RunTensor *outputs) {
   Arena *scratch = arena_new();
@@ -273,6 +282,7 @@ static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inp
       TRY_GOTO(status_out_of_memory());
     }
     memcpy(copy, results[i].data, bytes);
+    if (results[i].dtype == DTYPE_STRING) keep_strings(runner, copy, tensor_count(&results[i]));
     outputs[i].storage->host_memory = copy;
     outputs[i].storage->owns_host = true;
   }
@@ -366,20 +376,24 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
   runner->device = device;
   runner->hooks = *hooks;
   runner->stats.host_operator = "";
+  for (int i = 0; i < 2; i++) runner->strings[i] = arena_new();
   Status status = cache_new(runner, graph, NULL, &runner->top);
-  if (status) free(runner);
+  if (status) runner_free(runner);
   else *out = runner;
   return status;
 }
 
 void runner_free(Runner *runner) {
   if (!runner) return;
-  cache_free(runner, runner->top);
+  if (runner->top) cache_free(runner, runner->top);
+  for (int i = 0; i < 2; i++) arena_free(runner->strings[i]);
   free(runner);
 }
 
 Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
   runner->stats = (RunnerStats){.host_operator = ""};
+  runner->turn ^= 1;
+  arena_reset(runner->strings[runner->turn]);
   return cache_run(runner, runner->top, true, 0, inputs, outputs);
 }
 

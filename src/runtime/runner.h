@@ -49,7 +49,7 @@ typedef struct RunnerStats {
 } RunnerStats;
 
 // outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
-// beforehand; on return, the results, each one reference owned by the caller.
+// beforehand; on return, the results, each one reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
 // Specialises, plans and compiles for these shapes without running. *executable is the first stage's.
 MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);

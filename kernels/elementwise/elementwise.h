@@ -3,4 +3,4 @@
 #include "kernels/cpu_tactic.h"
 
 extern const OpDef op_elementwise;
-extern const CpuTactic elementwise_cpu;
+extern const CpuTactic elementwise_cpu_move, elementwise_cpu;

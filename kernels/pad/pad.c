@@ -63,6 +63,13 @@ static int64_t source_of(PadMode mode, int64_t at, int64_t size) {
   }
 }
 
+Status pad_axis(const Node *node, int64_t in, int64_t begin, int64_t out, int64_t *coordinates) {
+  PadMode mode;
+  TRY(read_mode(node, &mode));
+  for (int64_t i = 0; i < out; i++) coordinates[i] = source_of(mode, i - begin, in);
+  return OK;
+}
+
 static Status reference_pad(Reference *r) {
   const Tensor *x = r->inputs[0], *value = reference_input(r, 1);
   const int64_t *pads;

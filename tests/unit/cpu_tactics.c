@@ -238,6 +238,14 @@ static const OperatorCase epilogue_cases[] = {
     {"epilogue/conv_squeeze", "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 1, 1], %s: f32[2, 16, 1, 1]) -> (%y)",
      "%y: ?[?] = conv(%x, %w, %s) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = sigmoid %0; %3 = mul %2 %1; yield %3}", "",
      1},
+    {"epilogue/resize_nearest_add", "(%x: f32[1, 5, 6, 7], %r: f32[1, 5, 12, 14]) -> (%y)",
+     "%y: ?[?] = resize(%x, %r) {mode: \"nearest\", dims: dims[1, 5, 12, 14]} epilogue from 1 {" ACC
+     "%1: f32 = input 1; %2 = add %0 %1; yield %2}",
+     "", 1},
+    {"epilogue/resize_linear_add", "(%x: f32[1, 5, 6, 7], %r: f32[1, 5, 12, 14]) -> (%y)",
+     "%y: ?[?] = resize(%x, %r) {mode: \"linear\", dims: dims[1, 5, 12, 14]} epilogue from 1 {" ACC
+     "%1: f32 = input 1; %2 = add %0 %1; yield %2}",
+     "", 1},
     {0},
 };
 

@@ -1,0 +1,44 @@
+// Concatenation on the CPU: a strided copy for each input, into its part of the output.
+#include "base/checked.h"
+#include "kernels/common/cpu_copy.h"
+#include "kernels/gather/cpu_gather.h"
+#include "kernels/gather/gather.h"
+
+typedef struct ConcatState {
+  int count;
+  CpuCopy *copies;
+  int64_t *offsets;  // bytes into the output
+} ConcatState;
+
+static bool supports(const Site *site) {
+  // Copies write each element of the output once.
+  return desc_is_dense(&site->outputs[0]) && !site->node->epilogue;
+}
+
+static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+  int axis = (int)node_int(site->node, "axis", 0);
+  const TensorDesc *y = &site->outputs[0];
+  ConcatState *state = arena_new_of(arena, ConcatState);
+  state->count = site->node->input_count;
+  state->copies = arena_array(arena, CpuCopy, state->count);
+  state->offsets = arena_array(arena, int64_t, state->count);
+  int64_t at = 0;
+  for (int i = 0; i < state->count; i++) {
+    const TensorDesc *x = &site->inputs[i];
+    cpu_copy_plan(&state->copies[i], dtype_size(y->dtype), y->rank, x->dims, y->strides, x->strides);
+    state->offsets[i] = at * y->strides[axis] * (int64_t)dtype_size(y->dtype);
+    at += x->dims[axis];
+  }
+  *workspace_bytes = 0;
+  *out = state;
+  return OK;
+}
+
+static Status run(void *context, const CpuCall *call) {
+  const ConcatState *state = context;
+  for (int i = 0; i < state->count; i++)
+    cpu_copy_run(&state->copies[i], call->pool, (char *)call->outputs[0] + state->offsets[i], call->inputs[i]);
+  return OK;
+}
+
+const CpuTactic cpu_concat = {"copies", &op_concat, supports, prepare, run};

@@ -1,0 +1,43 @@
+// Padding on the CPU, all modes and types: a table for each axis says what its elements show.
+#include "kernels/pad/cpu_pad.h"
+#include "kernels/common/cpu_pick.h"
+#include "kernels/pad/pad.h"
+
+typedef struct PadState {
+  CpuPick pick;
+  bool has_value;
+} PadState;
+
+static bool supports(const Site *site) {
+  const TensorDesc *y = &site->outputs[0];
+  return y->dtype != DTYPE_STRING && desc_count(&site->inputs[0]) > 0 && cpu_pick_supports(y);
+}
+
+static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+  PadState *state = arena_new_of(arena, PadState);
+  int count;
+  int64_t *offsets[MAX_RANK];
+  const Dim *pads = node_dims(site->node, "pads", &count);
+  for (int axis = 0; axis < y->rank; axis++) {
+    offsets[axis] = arena_array(arena, int64_t, y->dims[axis]);
+    TRY(pad_axis(site->node, x->dims[axis], pads[axis], y->dims[axis], offsets[axis]));
+    for (int64_t i = 0; i < y->dims[axis]; i++)
+      offsets[axis][i] = offsets[axis][i] < 0 ? PICK_CONSTANT : offsets[axis][i] * x->strides[axis];
+  }
+  cpu_pick_plan(&state->pick, arena, y, offsets);
+  state->has_value = site->node->input_count > 1 && !site->inputs[1].absent;
+  *workspace_bytes = 0;
+  *out = state;
+  return OK;
+}
+
+static Status run(void *context, const CpuCall *call) {
+  static const uint64_t zero[2];
+  const PadState *state = context;
+  cpu_pick_run(&state->pick, call->pool, call->outputs[0], call->inputs[0],
+               state->has_value ? call->inputs[1] : (const void *)zero);
+  return OK;
+}
+
+const CpuTactic cpu_pad = {"table", &op_pad, supports, prepare, run};

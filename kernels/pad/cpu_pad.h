@@ -1,0 +1,5 @@
+// Padding on the CPU.
+#pragma once
+#include "kernels/cpu_tactic.h"
+
+extern const CpuTactic cpu_pad;

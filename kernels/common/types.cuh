@@ -49,7 +49,7 @@ template <int EXPONENT, int MANTISSA, int BIAS, NarrowSpecials SPECIALS> struct 
     u32 sign = float_bits(value) >> 31 ? sign_code : 0;
     if (magnitude > 0x7f800000u) {
       if (SPECIALS == NARROW_FNUZ) return sign_code;
-      if (SPECIALS == NARROW_NUMBERS) return largest;
+      if (SPECIALS == NARROW_NUMBERS) return sign_code;
       return sign | (SPECIALS == NARROW_IEEE ? infinity | 1u << (MANTISSA - 1) : sign_code - 1);
     }
     u32 code = 0xffffffffu;

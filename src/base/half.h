@@ -53,14 +53,12 @@ static inline uint32_t narrow_from_float(NarrowFormat format, float value, bool 
   const uint32_t largest = format.specials == NARROW_IEEE ? infinity - 1
                            : format.specials == NARROW_FN ? sign_code - 2
                                                           : sign_code - 1;
-  const uint32_t nan = format.specials == NARROW_IEEE      ? infinity | 1u << (format.mantissa_bits - 1)
-                       : format.specials == NARROW_NUMBERS ? largest
-                                                           : sign_code - 1;
+  const uint32_t nan = format.specials == NARROW_IEEE ? infinity | 1u << (format.mantissa_bits - 1) : sign_code - 1;
   uint32_t magnitude = float_bits(value) & 0x7fffffff;
   uint32_t sign = float_bits(value) >> 31 ? sign_code : 0;
   if (magnitude > 0x7f800000) {
     if (format.specials == NARROW_FNUZ) return sign_code;
-    if (format.specials == NARROW_NUMBERS) return nan;  // without its sign: ONNX Cast gives 6
+    if (format.specials == NARROW_NUMBERS) return sign_code;  // whatever its sign: so do ONNX's own expected results
     return sign | nan;
   }
   uint32_t code = UINT32_MAX;  // of infinity: out of range
@@ -131,7 +129,7 @@ static inline float e4m3fnuz_to_float(uint8_t code) { return narrow_to_float(NAR
 static inline float e5m2_to_float(uint8_t code) { return narrow_to_float(NARROW_E5M2, code); }
 static inline float e5m2fnuz_to_float(uint8_t code) { return narrow_to_float(NARROW_E5M2FNUZ, code); }
 
-// The code is in the low 4 bits. Always saturates; NaN, which the format lacks, becomes 6.
+// The code is in the low 4 bits. Always saturates; NaN, which the format lacks, becomes -0.
 static inline uint8_t e2m1_from_float(float value) { return (uint8_t)narrow_from_float(NARROW_E2M1, value, true); }
 static inline float e2m1_to_float(uint8_t code) { return narrow_to_float(NARROW_E2M1, code & 15u); }
 

@@ -24,3 +24,6 @@ typedef struct CpuTactic {
 extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-terminated, preferred first
 // The threads for CpuCall.pool; see kernels/common/cpu_team.h. threads <= 0: one for each core.
 ThreadPool *cpu_pool_new(int threads);
+// Whether the pool's threads take floats below the normal range for zero, which they are 20 times slower with: a softmax behind a
+// mask of -100 is full of them. The caller sets it for the steps it wants and puts it back: the threads are not only ours.
+void cpu_pool_flush(ThreadPool *pool, bool flush);

@@ -3,9 +3,7 @@
 // run-time is found at run time, through oneDNN's own dependency: it need not be known when Ingot is built.
 #pragma once
 #include "base/thread.h"
-
-// threads <= 0: one for each core. Where oneDNN was built without OpenMP this is a pool with threads of its own.
-ThreadPool *cpu_pool_new(int threads);
+#include "kernels/cpu_tactic.h"
 
 // How many threads oneDNN uses is a setting of the calling thread. Enter sets it to the pool's size and returns what leave restores.
 typedef struct CpuTeam {

@@ -229,3 +229,31 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   atomic_fetch_and(&pool->state, ~(uint64_t)OPEN);
   wait_until_left(pool);
 }
+
+typedef struct Each {
+  void (*fn)(void *context);
+  void *context;
+  _Atomic int64_t inside;
+  int64_t all;
+} Each;
+
+// Whoever takes an index keeps it until all are taken: so each thread takes one.
+static void call_each(void *context, int64_t begin, int64_t end) {
+  Each *each = context;
+  for (int64_t i = begin; i < end; i++) {
+    each->fn(each->context);
+    atomic_fetch_add(&each->inside, 1);
+    while (atomic_load(&each->inside) < each->all) sched_yield();
+  }
+}
+
+void thread_pool_each(ThreadPool *pool, void (*fn)(void *context), void *context) {
+  if (thread_pool_size(pool) == 1) {
+    fn(context);
+  } else if (pool->lender.fork) {
+    pool->lender.fork(pool->lender.context, fn, context, thread_pool_size(pool));
+  } else {
+    Each each = {.fn = fn, .context = context, .all = thread_pool_size(pool)};
+    parallel_for(pool, each.all, 1, call_each, &each);
+  }
+}

@@ -11,7 +11,8 @@ ThreadPool *thread_pool_new(int threads);
 // A pool without threads of its own, for hosts of a library that keeps threads already: two sets of them that spin on the same
 // cores slow each other down.
 typedef struct ThreadLender {
-  // Calls body(argument) in about that many threads at once, of which the caller is one; returns when all have.
+  // Calls body(argument) once in each of about that many threads, of which the caller is one; returns when all have. The same
+  // caller gets the same threads again.
   void (*fork)(void *context, void (*body)(void *), void *argument, int threads);
   void (*release)(void *context);  // when the pool is freed; NULL: nothing to do
   void *context;
@@ -24,4 +25,6 @@ int thread_pool_size(const ThreadPool *pool);                      // 1 for NULL
 // count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).
 void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end),
                   void *context);
+// Calls fn(context) once in each thread of the pool, the caller included: for what threads keep to themselves.
+void thread_pool_each(ThreadPool *pool, void (*fn)(void *context), void *context);
 double time_now(void);  // seconds, monotonic

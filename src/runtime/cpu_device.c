@@ -14,6 +14,7 @@ typedef struct CpuDevice {
   ThreadPool *pool;
   char *block;  // the session's arena; grows to the largest plan
   size_t block_bytes;
+  bool flushing;  // what cpu_pool_flush was last told
 } CpuDevice;
 
 typedef struct CpuChoice {
@@ -21,6 +22,7 @@ typedef struct CpuChoice {
   void *state;
   CpuCall call;
   void **inputs, **outputs;
+  bool flush;  // floats below the normal range may be taken for zero
 } CpuChoice;
 
 struct Executable {
@@ -78,6 +80,16 @@ static Status place_constant(Arena *arena, const PlanBuffer *buffer, void **out)
   return OK;
 }
 
+// Not where they may be all there is: the smallest f8e8m0 is one of them, and references keep the letter of the law.
+static bool may_flush(const PlanStep *step, const CpuChoice *choice) {
+  if (!choice->tactic) return false;
+  for (int i = 0; i < step->node->input_count; i++)
+    if (!step->site.inputs[i].absent && step->site.inputs[i].dtype == DTYPE_F8E8M0) return false;
+  for (int i = 0; i < step->node->output_count; i++)
+    if (step->site.outputs[i].dtype == DTYPE_F8E8M0) return false;
+  return true;
+}
+
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Executable *executable = arena_new_of(arena, Executable);
@@ -93,6 +105,7 @@ static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable
     CpuChoice *choice = plan->steps[i].choice;
     choice->inputs = arena_array(arena, void *, plan->steps[i].node->input_count);
     choice->outputs = arena_array(arena, void *, plan->steps[i].node->output_count);
+    choice->flush = may_flush(&plan->steps[i], choice);
     choice->call = (CpuCall){.inputs = choice->inputs, .outputs = choice->outputs, .pool = cpu->pool};
   }
   *out = executable;
@@ -150,6 +163,11 @@ static char *place_address(CpuDevice *cpu, const Executable *executable, int buf
   return base + offset * (int64_t)dtype_size(dtype);
 }
 
+static void set_flush(CpuDevice *cpu, bool flush) {
+  if (cpu->flushing != flush) cpu_pool_flush(cpu->pool, flush);
+  cpu->flushing = flush;
+}
+
 static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
   CpuChoice *choice = step->choice;
   for (int i = 0; i < step->node->input_count; i++)
@@ -157,6 +175,7 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
   for (int i = 0; i < step->node->output_count; i++)
     choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
   choice->call.workspace = step->workspace_buffer < 0 ? NULL : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
+  set_flush(cpu, choice->flush);
   return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
 }
 
@@ -182,8 +201,12 @@ static Status cpu_run(Device *device, Executable *executable, void *const *input
   for (uint32_t i = 0; i < executable->plan->step_count; i++) {
     PlanStep *step = &executable->plan->steps[i];
     Status status = run_step(cpu, executable, step, inputs, outputs);
-    if (status) return step_context(status, step);
+    if (status) {
+      set_flush(cpu, false);
+      return step_context(status, step);
+    }
   }
+  set_flush(cpu, false);
   return OK;
 }
 
@@ -196,7 +219,10 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
     const CpuChoice *choice = step->choice;
     double start = time_now();
     Status status = run_step(cpu, executable, step, inputs, outputs);
-    if (status) return step_context(status, step);
+    if (status) {
+      set_flush(cpu, false);
+      return step_context(status, step);
+    }
     if (i < limit)
       out[i] = (StepReport){.name = step->node->outputs[0]->name,
                             .op = step->node->op->name,
@@ -204,6 +230,7 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
                             .origins = node_origins_text(step->node, executable->arena),
                             .milliseconds = (time_now() - start) * 1e3};
   }
+  set_flush(cpu, false);
   return OK;
 }
 

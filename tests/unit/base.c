@@ -1,4 +1,5 @@
 // The foundation library, by what its users rely on.
+#include <pthread.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <math.h>
@@ -415,6 +416,29 @@ Test(thread, each_index_exactly_once) {
   check_cover(NULL, 100, 1);
   cr_assert_eq(thread_pool_size(NULL), 1);
   thread_pool_free(NULL);
+}
+
+static void note_thread(void *context) {
+  pthread_t *threads = context;
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&mutex);
+  while (*threads) threads++;
+  *threads = pthread_self();
+  pthread_mutex_unlock(&mutex);
+}
+
+Test(thread, each_thread_is_called_once) {
+  for (int size = 1; size <= 4; size++) {
+    ThreadPool *pool = thread_pool_new(size);
+    pthread_t threads[8] = {0};
+    thread_pool_each(pool, note_thread, threads);
+    for (int i = 0; i < size; i++) {
+      cr_assert_neq(threads[i], 0);
+      for (int k = 0; k < i; k++) cr_assert_neq(threads[i], threads[k]);
+    }
+    cr_assert_eq(threads[size], 0);
+    thread_pool_free(pool);
+  }
 }
 
 static void fork_twice(void *context, void (*body)(void *), void *argument, int threads) {

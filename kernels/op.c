@@ -37,11 +37,18 @@ static Status run_epilogue(Reference *reference, const Tensor *result) {
     }
     if (!fits) FAIL(ERROR_INVALID_MODEL, "input %d of the epilogue does not broadcast to the result", index);
   }
-  Tensor *out;
-  DType dtype = program->code[program->outputs[0]].dtype;
+  // What is stored has the program's type, or the other float type that the node's output was given.
+  Tensor *out, computed;
+  DType dtype = program->code[program->outputs[0]].dtype, stored = node->outputs[0]->dtype;
+  bool converts = stored != dtype && stored < DTYPE_COUNT && dtype_is_float(stored) && dtype_is_float(dtype);
   static const bool reduced[MAX_RANK];
-  TRY(reference_output(reference, 0, dtype, result->rank, result->dims, &out));
-  return domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, out);
+  TRY(reference_output(reference, 0, converts ? stored : dtype, result->rank, result->dims, &out));
+  if (!converts) return domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, out);
+  TRY(tensor_new(reference->arena, dtype, result->rank, result->dims, &computed));
+  TRY(domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, &computed));
+  int64_t count = tensor_count(out);
+  for (int64_t i = 0; i < count; i++) tensor_set_f(out, i, tensor_get_f(&computed, i));
+  return OK;
 }
 
 Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs) {

@@ -115,9 +115,12 @@ static Status narrow_node(Narrowing *n, Node *node) {
     narrow_program(program, n->dtype);
     node_set_program(node, "program", program);
   }
-  if (node->epilogue) {
+  // What only the caller reads is stored as the caller wants it, by the epilogue itself.
+  bool for_caller = node->epilogue && node->outputs[0]->is_output && !node->outputs[0]->uses;
+  if (node->epilogue && !for_caller) {
     node->epilogue = program_copy(n->graph->arena, node->epilogue);
     narrow_program(node->epilogue, n->dtype);
+    if (node->outputs[0]->dtype == DTYPE_F32) node->outputs[0]->dtype = n->dtype;
   }
   if (node_attribute(node, "dtype") && node_int(node, "dtype", 0) == DTYPE_F32) node_set_int(node, "dtype", n->dtype);
   uint8_t orders[8][MAX_RANK];

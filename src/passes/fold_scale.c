@@ -61,6 +61,13 @@ static bool matches(const Node *conv, const Node *user, bool *is_variable, int64
   return is_affine(node_program(user, "program"), is_variable);
 }
 
+static bool is_zero(const Tensor *tensor) {
+  int64_t count = tensor_count(tensor);
+  for (int64_t i = 0; i < count; i++)
+    if (tensor_get_f(tensor, i) != 0) return false;
+  return true;
+}
+
 static Status fold(Graph *graph, Node *conv, Node *user, const bool *is_variable, int64_t channels) {
   Arena *arena = graph->arena;
   const Tensor *old = conv->inputs[1]->constant;
@@ -79,6 +86,12 @@ static Status fold(Graph *graph, Node *conv, Node *user, const bool *is_variable
     for (int64_t k = 0; k < per_channel; k++) tensor_set_f(&weight, c * per_channel + k, tensor_get_f(old, c * per_channel + k) * scale);
   }
   node_set_input(conv, 1, graph_add_constant(graph, conv->inputs[1]->name, &weight));
+  if (is_zero(&bias)) {  // a scale alone: nothing is left of it
+    node_merge_origins(conv, user);
+    value_replace(user->outputs[0], conv->outputs[0]);
+    node_remove(user);
+    return OK;
+  }
   Program *program = program_new(arena, 2);
   program_output(program, program_op2(program, OP_add, program_input(program, 0, old->dtype), program_input(program, 1, old->dtype)));
   Node *add = graph_add(graph, user, &op_elementwise, 2, (Value *[]){conv->outputs[0], graph_add_constant(graph, NULL, &bias)}, 1);

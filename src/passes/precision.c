@@ -36,14 +36,17 @@ static Value *cast_before(Graph *graph, Node *at, Value *value, DType dtype, Sta
   return cast;
 }
 
+// What only the caller reads is stored as the caller wants it.
+static bool is_for_caller(const Value *value) { return value->is_output && !value->uses; }
+
 // What a program stores is narrow; large constants in it are clamped like stored ones.
-static void narrow_program(Program *program, DType dtype) {
+static void narrow_program(const Node *node, Program *program, DType dtype) {
   bool large = false;
   for (int i = 0; i < program->count; i++)
     large |= program->code[i].op == OP_const && dtype_is_float(program->code[i].dtype) && fabs(program->code[i].number) > 65504.0;
   for (int i = 0; i < program->output_count; i++) {
     int result = program->outputs[i];
-    if (program->code[result].dtype != DTYPE_F32) continue;
+    if (program->code[result].dtype != DTYPE_F32 || is_for_caller(node->outputs[i])) continue;
     if (large && dtype == DTYPE_F16) {
       result = program_op2(program, OP_max, result, program_const_f(program, DTYPE_F32, -65504.0));
       result = program_op2(program, OP_min, result, program_const_f(program, DTYPE_F32, 65504.0));
@@ -112,15 +115,13 @@ static Status narrow_node(Narrowing *n, Node *node) {
   for (int i = 0; i < node->input_count; i++) TRY(narrow_input(n, node, i));
   if (is_program_node(node)) {
     Program *program = program_copy(n->graph->arena, node_program(node, "program"));
-    narrow_program(program, n->dtype);
+    narrow_program(node, program, n->dtype);
     node_set_program(node, "program", program);
   }
-  // What only the caller reads is stored as the caller wants it, by the epilogue itself.
-  bool for_caller = node->epilogue && node->outputs[0]->is_output && !node->outputs[0]->uses;
-  if (node->epilogue && !for_caller) {
+  if (node->epilogue) {
     node->epilogue = program_copy(n->graph->arena, node->epilogue);
-    narrow_program(node->epilogue, n->dtype);
-    if (node->outputs[0]->dtype == DTYPE_F32) node->outputs[0]->dtype = n->dtype;
+    narrow_program(node, node->epilogue, n->dtype);
+    if (node->outputs[0]->dtype == DTYPE_F32 && !is_for_caller(node->outputs[0])) node->outputs[0]->dtype = n->dtype;
   }
   if (node_attribute(node, "dtype") && node_int(node, "dtype", 0) == DTYPE_F32) node_set_int(node, "dtype", n->dtype);
   uint8_t orders[8][MAX_RANK];

@@ -15,6 +15,7 @@
 #include "kernels/resize/resize.h"
 #include "kernels/rowwise/rowwise.h"
 #include "kernels/scan/scan.h"
+#include "kernels/sequence/sequence.h"
 #include "kernels/sort/sort.h"
 #include "kernels/text/strings.h"
 #include "kernels/tree/tree.h"
@@ -70,6 +71,7 @@ const OpDef *const core_ops[] = {
     &op_ngrams,
     &op_trees,
     // control
+    &op_sequence,
     &op_if,
     &op_loop,
     &op_scan,

@@ -266,6 +266,7 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
       int64_t known;
       kept[i + side * x->rank] = amount;
       if (dim_get_constant(table, amount, &known) && known < 0) {
+        if (known < -INT32_MAX) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "pad %d is %lld", i, (long long)known);
         if (side == 0) starts[i] = -known;
         dims[i] = dim_most(table, dim_add(table, dims[i], amount), 0);
         kept[i + side * x->rank] = 0;

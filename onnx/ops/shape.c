@@ -160,7 +160,7 @@ static Status range(Translation *t) {
     t->deferred = true;
     return OK;
   }
-  if (step == 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its delta is 0");
+  if (step == 0 || step == INT64_MIN) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its delta is %lld", (long long)step);
   Dim distance = step > 0 ? dim_sub(table, *limit, *start) : dim_sub(table, *start, *limit);
   distance = dim_most(table, distance, 0);
   Dim n = dim_ceil_div(table, distance, step > 0 ? step : -step);

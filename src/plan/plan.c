@@ -34,6 +34,8 @@ static Binding *binding_of(Planner *p, const Value *value) {
   return &p->bindings[value->id];
 }
 
+static const int64_t MAX_VALUE_BYTES = (int64_t)1 << 46;  // sizes beyond it come from broken models: sums of some do not overflow
+
 static void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
   int64_t stride = 1;
   for (int i = rank - 1; i >= 0; i--) {
@@ -58,6 +60,10 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   desc->dtype = value->dtype;
   desc->rank = value->rank;
   if (!value_get_dims(value, desc->dims)) FAIL(ERROR_INTERNAL, "value '%s' reached the planner without static dims", value->name);
+  int64_t bytes = (int64_t)dtype_size(value->dtype);
+  for (int i = 0; i < value->rank; i++)
+    if (!checked_mul_i64(bytes, MAX(desc->dims[i], 1), &bytes) || bytes > MAX_VALUE_BYTES)
+      FAIL(ERROR_OUT_OF_MEMORY, "value '%s' would take more than %lld bytes", value->name, (long long)MAX_VALUE_BYTES);
   uint8_t row_major[MAX_RANK];
   for (int i = 0; i < MAX_RANK; i++) row_major[i] = (uint8_t)i;
   bool ours = kind == PLAN_ARENA || kind == PLAN_CONSTANT;

@@ -45,7 +45,7 @@ static Status stack_push(Stack *stack, const RunTensor *row) {
 static Status host_tensor(Device *device, DType dtype, int rank, const int64_t *dims, RunTensor *out) {
   if (rank > MAX_RANK) FAIL(ERROR_UNSUPPORTED, "rank %d is more than %d", rank, MAX_RANK);
   Tensor shape = {.dtype = dtype, .rank = rank};
-  memcpy(shape.dims, dims, (size_t)rank * sizeof *dims);
+  if (rank) memcpy(shape.dims, dims, (size_t)rank * sizeof *dims);
   size_t bytes = tensor_bytes(&shape);
   shape.data = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
   if (!shape.data) return status_out_of_memory();

@@ -1,0 +1,5 @@
+// Sequences of tensors.
+#pragma once
+#include "kernels/op.h"
+
+extern const OpDef op_sequence;

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "kernels/control/control.h"
 #include "kernels/op.h"
+#include "kernels/sequence/sequence.h"
 #include "kernels/view/view.h"
 
 enum { MAX_REWRITES = 200000 };  // nested translations and inlined branches: a bound against models that never end
@@ -26,9 +27,15 @@ static bool all_inputs_constant(const Node *node) {
   return true;
 }
 
+// A sequence's elements are known where a `sequence` node holds them.
+static bool input_is_static(const Value *value) {
+  if (value->kind == VALUE_SEQUENCE) return value->producer && value->producer->op == &op_sequence;
+  return value_is_static(value) && value->dtype != DTYPE_COUNT;
+}
+
 static bool all_inputs_static(const Node *node) {
   for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i] && (!value_is_static(node->inputs[i]) || node->inputs[i]->dtype == DTYPE_COUNT)) return false;
+    if (node->inputs[i] && !input_is_static(node->inputs[i])) return false;
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/matmul/cpu_matmul.h"
 #include "kernels/pad/cpu_pad.h"
 #include "kernels/pool/cpu_pool.h"
+#include "kernels/recurrent/cpu_recurrent.h"
 #include "kernels/resize/cpu_resize.h"
 #include "kernels/rowwise/rowwise.h"
 
@@ -18,6 +19,7 @@ const CpuTactic *const cpu_tactics[] = {
     &cpu_gather,
     &cpu_pad,
     &cpu_resize,
+    &cpu_recurrent,
     &elementwise_cpu_move,
     &elementwise_cpu,
     &rowwise_cpu,

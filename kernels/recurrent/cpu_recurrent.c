@@ -1,0 +1,281 @@
+// Recurrent layers on the CPU, in f32. What the input contributes to the gates of all steps is one matrix product; then each step is a product
+// with the state by oneDNN, weights packed once where they are constant, and a scalar program for the gates (cell.h) run
+// in strips. The state lives in the output: step t reads what step t - 1 wrote there.
+#include "kernels/recurrent/cpu_recurrent.h"
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/common/onednn.h"
+#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/recurrent/cell.h"
+
+enum { X, W, R, BIAS, LENGTHS, H0, C0, PEEPHOLES, INPUTS };
+// Products below this many multiplications stay on one thread: a step that takes ten microseconds does not pay for a fork.
+enum { MOST_INPUTS = 16, WORTHY_PRODUCT = 1 << 20 };
+
+// y[rows, columns] = a[rows, inner] * weights[columns, inner]' + bias
+typedef struct Product {
+  Onednn *one;
+  int a, weights, bias, y;   // argument numbers
+  int64_t inner, first_row;  // of the weights of a direction
+  void *packed[2];           // by direction; NULL: read where they lie
+  size_t scratch_bytes;
+} Product;
+
+typedef struct Gates {
+  CpuStrips *strips[2];  // by direction
+  int input_count;
+  size_t scratch_bytes;
+} Gates;
+
+typedef struct RecurrentState {
+  RecurrentSpec spec;
+  int64_t steps, batch, input, hidden, rows;  // rows: gates * hidden
+  bool has[INPUTS];
+  bool split;  // gru whose candidate sees the state behind the reset gate
+  int output_count;
+  Product project, state, candidate;
+  CellInputs cell, second;
+  int z;
+  Gates gates, update;
+  size_t gates_at, recurrence_at, zero_at, c_at[2], z_at, reset_at, scratch_at;  // in the workspace
+} RecurrentState;
+
+static bool has_input(const Site *site, int index) { return index < site->node->input_count && !site->inputs[index].absent; }
+
+// Rows that end early would each need their own order of steps.
+static bool all_full(const TensorDesc *lengths, int64_t steps) {
+  if (!lengths->constant) return false;
+  for (int64_t i = 0; i < tensor_count(lengths->constant); i++)
+    if (tensor_get_i(lengths->constant, i) != steps) return false;
+  return true;
+}
+
+static bool supports(const Site *site) {
+  for (int i = 0; i < site->node->input_count; i++)
+    if (has_input(site, i) && i != LENGTHS && (site->inputs[i].dtype != DTYPE_F32 || !desc_is_row_major(&site->inputs[i])))
+      return false;
+  for (int i = 0; i < site->node->output_count; i++)
+    if (!desc_is_row_major(&site->outputs[i])) return false;
+  if (has_input(site, LENGTHS) && !all_full(&site->inputs[LENGTHS], site->inputs[X].dims[0])) return false;
+  return desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
+}
+
+static Status pack(Product *product, Arena *arena, const Tensor *constant, const dnnl_memory_desc_t *plain, int64_t rows,
+                   int directions) {
+  const dnnl_memory_desc_t *wanted = onednn_memory_desc(product->one, dnnl_query_weights_md, 0);
+  for (int d = 0; d < directions; d++) {
+    const float *weights = (const float *)constant->data + (d * rows + product->first_row) * product->inner;
+    TRY(arena_try_alloc(arena, dnnl_memory_desc_get_size(wanted), 64, &product->packed[d]));
+    TRY(onednn_reorder(product->one, plain, weights, wanted, product->packed[d]));
+  }
+  return OK;
+}
+
+// rows: of all gates, in the weights; the product takes `columns` of them from first_row on.
+static Status make_product(Product *product, Arena *arena, ThreadPool *pool, int64_t count, int64_t inner, int64_t columns,
+                           int64_t first_row, const RecurrentState *state, const Tensor *constant) {
+  dnnl_memory_desc_t a, plain, weights, bias, y;
+  dnnl_dims_t a_dims = {count, inner}, w_dims = {inner, columns}, w_strides = {1, inner}, b_dims = {1, columns},
+              y_dims = {count, columns};
+  product->inner = inner;
+  product->first_row = first_row;
+  TRY(onednn_new(arena, count * inner * columns < WORTHY_PRODUCT ? NULL : pool, &product->one));
+  TRY_DNNL(dnnl_memory_desc_init_by_tag(&a, 2, a_dims, dnnl_f32, dnnl_ab));
+  TRY_DNNL(dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab));
+  TRY_DNNL(dnnl_memory_desc_init_by_tag(&bias, 2, b_dims, dnnl_f32, dnnl_ab));
+  TRY_DNNL(dnnl_memory_desc_init_by_strides(&plain, 2, w_dims, dnnl_f32, w_strides));
+  weights = plain;
+  if (constant) TRY_DNNL(dnnl_memory_desc_init_by_tag(&weights, 2, w_dims, dnnl_f32, dnnl_format_tag_any));
+  dnnl_matmul_desc_t operation;
+  TRY_DNNL(dnnl_matmul_desc_init(&operation, &a, &weights, state->has[BIAS] ? &bias : NULL, &y));
+  TRY(onednn_describe(product->one, &operation, NULL));
+  TRY(onednn_make(product->one));
+  TRY(onednn_argument(product->one, DNNL_ARG_SRC, &a, &product->a));
+  TRY(onednn_argument(product->one, DNNL_ARG_WEIGHTS, onednn_memory_desc(product->one, dnnl_query_weights_md, 0),
+                      &product->weights));
+  TRY(onednn_argument(product->one, DNNL_ARG_DST, &y, &product->y));
+  if (state->has[BIAS]) TRY(onednn_argument(product->one, DNNL_ARG_BIAS, &bias, &product->bias));
+  product->scratch_bytes = product->one->scratch_bytes;
+  return constant ? pack(product, arena, constant, &plain, state->rows, state->spec.directions) : OK;
+}
+
+// [batch, hidden] with rows `stride` apart.
+static TensorDesc rows_desc(const RecurrentState *state, int64_t stride) {
+  return (TensorDesc){.dtype = DTYPE_F32, .rank = 2, .dims = {state->batch, state->hidden}, .strides = {stride, 1}};
+}
+
+static void make_gates(Gates *gates, Arena *arena, ThreadPool *pool, const RecurrentState *state, int direction,
+                       const Program *program, const CellInputs *cell, int64_t state_rows) {
+  TensorDesc inputs[MOST_INPUTS], outputs[2];
+  int64_t dims[2] = {state->batch, state->hidden};
+  static const bool reduced[MAX_RANK];
+  for (int i = 0; i < MOST_INPUTS; i++) inputs[i] = rows_desc(state, state->hidden);
+  for (int i = 0; i < 2; i++) outputs[i] = rows_desc(state, state->hidden);
+  for (int k = 0; k < 4; k++) {
+    if (cell->input_gates[k] >= 0) inputs[cell->input_gates[k]] = rows_desc(state, state->rows);
+    if (cell->state_gates[k] >= 0) inputs[cell->state_gates[k]] = rows_desc(state, state_rows);
+  }
+  for (int k = 0; k < 3; k++)
+    if (cell->peephole[k] >= 0)
+      inputs[cell->peephole[k]] = (TensorDesc){.dtype = DTYPE_F32, .rank = 1, .dims = {state->hidden}, .strides = {1}};
+  gates->input_count = program->input_count;
+  Strips *strips = strips_new(arena, program, false, 2, dims, reduced, inputs, program->input_count, outputs);
+  gates->strips[direction] = cpu_strips_new(arena, pool, strips, &gates->scratch_bytes);
+}
+
+static CellInputs no_inputs(void) {
+  return (CellInputs){
+      .input_gates = {-1, -1, -1, -1}, .state_gates = {-1, -1, -1, -1}, .h = -1, .c = -1, .peephole = {-1, -1, -1}};
+}
+
+static void make_cells(RecurrentState *state, Arena *arena, ThreadPool *pool) {
+  for (int d = 0; d < state->spec.directions; d++) {
+    state->cell = state->second = no_inputs();
+    if (!state->split) {
+      Program *program = cell_program(arena, &state->spec, d, state->has[PEEPHOLES], &state->cell);
+      make_gates(&state->gates, arena, pool, state, d, program, &state->cell, state->rows);
+      continue;
+    }
+    Program *reset = cell_reset_program(arena, &state->spec, d, &state->cell);
+    make_gates(&state->gates, arena, pool, state, d, reset, &state->cell, 2 * state->hidden);
+    Program *update = cell_update_program(arena, &state->spec, d, &state->second, &state->z);
+    make_gates(&state->update, arena, pool, state, d, update, &state->second, state->hidden);
+  }
+}
+
+static size_t reserve(size_t *bytes, int64_t floats) {
+  size_t at = *bytes;
+  *bytes += align_up((size_t)floats * sizeof(float), 256);
+  return at;
+}
+
+static void reserve_workspace(RecurrentState *state, size_t *bytes) {
+  int64_t block = state->batch * state->hidden;
+  *bytes = 0;
+  state->gates_at = reserve(bytes, state->steps * state->batch * state->rows);
+  state->recurrence_at = reserve(bytes, state->batch * state->rows);
+  state->zero_at = reserve(bytes, block);
+  for (int i = 0; i < 2; i++) state->c_at[i] = reserve(bytes, block);
+  state->z_at = reserve(bytes, block);
+  state->reset_at = reserve(bytes, block);
+  state->scratch_at = *bytes;
+  size_t products = MAX(MAX(state->project.scratch_bytes, state->state.scratch_bytes), state->candidate.scratch_bytes);
+  *bytes += MAX(products, MAX(state->gates.scratch_bytes, state->update.scratch_bytes));
+}
+
+static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+  RecurrentState *state = arena_new_of(arena, RecurrentState);
+  const TensorDesc *x = &site->inputs[X];
+  TRY(recurrent_read(site->node, &state->spec));
+  state->steps = x->dims[0], state->batch = x->dims[1], state->input = x->dims[2];
+  state->hidden = site->inputs[R].dims[2];
+  state->rows = state->spec.gates * state->hidden;
+  state->output_count = site->node->output_count;
+  state->split = state->spec.kind == RECURRENT_GRU && !state->spec.linear_before_reset;
+  for (int i = 0; i < INPUTS; i++) state->has[i] = has_input(site, i);
+  const Tensor *w = site->inputs[W].constant, *r = site->inputs[R].constant;
+  int64_t hidden = state->hidden, rows = state->rows;
+  TRY(make_product(&state->project, arena, pool, state->steps * state->batch, state->input, rows, 0, state, w));
+  TRY(make_product(&state->state, arena, pool, state->batch, hidden, state->split ? 2 * hidden : rows, 0, state, r));
+  if (state->split) TRY(make_product(&state->candidate, arena, pool, state->batch, hidden, hidden, 2 * hidden, state, r));
+  make_cells(state, arena, pool);
+  reserve_workspace(state, workspace_bytes);
+  *out = state;
+  return OK;
+}
+
+typedef struct Run {
+  const RecurrentState *state;
+  const CpuCall *call;
+  char *workspace;
+  void *scratch;
+  int direction;
+} Run;
+
+static float *floats_at(const Run *run, size_t at) { return (float *)(void *)(run->workspace + at); }
+
+// bias_half: 0 for what comes with the input, 1 for what comes with the state.
+static Status multiply(const Run *run, const Product *product, int source, int bias_half, void *a, void *y) {
+  const RecurrentState *state = run->state;
+  int d = run->direction;
+  void *weights = product->packed[d];
+  if (!weights) weights = (float *)run->call->inputs[source] + (d * state->rows + product->first_row) * product->inner;
+  onednn_set(product->one, product->a, a);
+  onednn_set(product->one, product->weights, weights);
+  onednn_set(product->one, product->y, y);
+  if (state->has[BIAS])
+    onednn_set(product->one, product->bias,
+               (float *)run->call->inputs[BIAS] + (2 * d + bias_half) * state->rows + product->first_row);
+  return onednn_run(product->one, run->scratch);
+}
+
+static void set(void **inputs, int number, void *data) {
+  if (number >= 0) inputs[number] = data;
+}
+
+static void compute(const Run *run, const Gates *gates, const CellInputs *cell, float *from_input, float *from_state, float *h,
+                    float *c, float *z, int z_number, void *const *outputs) {
+  const RecurrentState *state = run->state;
+  void *inputs[MOST_INPUTS] = {0};
+  int first = cell == &state->second ? 2 : 0;  // the second product gives the candidate alone
+  for (int k = 0; k < 4; k++) {
+    set(inputs, cell->input_gates[k], from_input + k * state->hidden);
+    if (k >= first) set(inputs, cell->state_gates[k], from_state + (k - first) * state->hidden);
+  }
+  set(inputs, cell->h, h);
+  set(inputs, cell->c, c);
+  set(inputs, z_number, z);
+  for (int k = 0; k < 3 && cell->peephole[k] >= 0; k++)
+    set(inputs, cell->peephole[k], (float *)run->call->inputs[PEEPHOLES] + (run->direction * 3 + k) * state->hidden);
+  cpu_strips_run(gates->strips[run->direction], run->call->pool, inputs, outputs, run->scratch);
+}
+
+// h, c: the state before; y, next_c: behind.
+static Status step(const Run *run, float *from_input, float *h, float *c, float *y, float *next_c) {
+  const RecurrentState *state = run->state;
+  float *recurrence = floats_at(run, state->recurrence_at);
+  TRY(multiply(run, &state->state, R, 1, h, recurrence));
+  if (!state->split) {
+    compute(run, &state->gates, &state->cell, from_input, recurrence, h, c, NULL, -1, (void *[]){y, next_c});
+    return OK;
+  }
+  float *z = floats_at(run, state->z_at), *reset = floats_at(run, state->reset_at);
+  compute(run, &state->gates, &state->cell, from_input, recurrence, h, NULL, NULL, -1, (void *[]){z, reset});
+  TRY(multiply(run, &state->candidate, R, 1, reset, recurrence));
+  compute(run, &state->update, &state->second, from_input, recurrence, h, NULL, z, state->z, (void *[]){y});
+  return OK;
+}
+
+static Status run_direction(const Run *run) {
+  const RecurrentState *state = run->state;
+  const CpuCall *call = run->call;
+  int64_t block = state->batch * state->hidden, d = run->direction;
+  size_t block_bytes = (size_t)block * sizeof(float);
+  float *gates = floats_at(run, state->gates_at), *zero = floats_at(run, state->zero_at), *y = call->outputs[0];
+  TRY(multiply(run, &state->project, W, 0, call->inputs[X], gates));
+  memset(zero, 0, block_bytes);
+  float *h = state->has[H0] ? (float *)call->inputs[H0] + d * block : zero;
+  float *c = state->has[C0] ? (float *)call->inputs[C0] + d * block : zero;
+  bool backwards = d == 1 || state->spec.reversed;
+  for (int64_t s = 0; s < state->steps; s++) {
+    int64_t t = backwards ? state->steps - 1 - s : s;
+    float *next_h = y + (t * state->spec.directions + d) * block, *next_c = floats_at(run, state->c_at[s % 2]);
+    TRY(step(run, gates + t * state->batch * state->rows, h, c, next_h, next_c));
+    h = next_h, c = next_c;
+  }
+  if (state->output_count > 1) memcpy((float *)call->outputs[1] + d * block, h, block_bytes);
+  if (state->output_count > 2) memcpy((float *)call->outputs[2] + d * block, c, block_bytes);
+  return OK;
+}
+
+static Status run(void *context, const CpuCall *call) {
+  const RecurrentState *state = context;
+  char *workspace = call->workspace;
+  for (int d = 0; d < state->spec.directions; d++) {
+    Run run = {state, call, workspace, workspace + state->scratch_at, d};
+    TRY(run_direction(&run));
+  }
+  return OK;
+}
+
+const CpuTactic cpu_recurrent = {"onednn_steps", &op_recurrent, supports, prepare, run};

@@ -77,18 +77,6 @@ static int shrink(Program *p, int x, const Node *a, int opset) {
   return op3(p, OP_select, op2(p, OP_lt, x, constant_like(p, x, -lambda)), shifted(p, x, bias), high);
 }
 
-static int scaled_tanh(Program *p, int x, const Node *a, int opset) {
-  return scaled(p, op1(p, OP_tanh, scaled(p, x, node_float(a, "beta", 1))), node_float(a, "alpha", 1));
-}
-
-static int affine(Program *p, int x, const Node *a, int opset) {
-  return shifted(p, scaled(p, x, node_float(a, "alpha", 1)), node_float(a, "beta", 0));
-}
-
-static int parametric_softplus(Program *p, int x, const Node *a, int opset) {
-  return scaled(p, softplus_of(p, scaled(p, x, node_float(a, "beta", 1))), node_float(a, "alpha", 1));
-}
-
 static int binarizer(Program *p, int x, const Node *a, int opset) {
   int above = op2(p, OP_gt, x, constant_like(p, x, node_float(a, "threshold", 0)));
   return op3(p, OP_select, above, constant_like(p, x, 1), constant_like(p, x, 0));
@@ -111,9 +99,6 @@ static const struct {
     {"Softsign", softsign},
     {"Swish", swish},
     {"Shrink", shrink},
-    {"ScaledTanh", scaled_tanh},
-    {"Affine", affine},
-    {"ParametricSoftplus", parametric_softplus},
     {"Binarizer", binarizer},
 };
 
@@ -153,9 +138,6 @@ const OnnxOp onnx_activation_ops[] = {
     {"", "Softsign", 1, 0, 1, 1, 1, 1, activation},
     {"", "Swish", 24, 0, 1, 1, 1, 1, activation},
     {"", "Shrink", 9, 0, 1, 1, 1, 1, activation},
-    {"", "ScaledTanh", 1, 0, 1, 1, 1, 1, activation},
-    {"", "Affine", 1, 0, 1, 1, 1, 1, activation},
-    {"", "ParametricSoftplus", 1, 0, 1, 1, 1, 1, activation},
     {"", "PRelu", 1, 0, 2, 2, 1, 1, prelu},
     {"ai.onnx.ml", "Binarizer", 1, 0, 1, 1, 1, 1, activation},
     {0},

@@ -226,9 +226,11 @@ Test(ir_graph, verifier_names_what_is_broken) {
   expect_broken("belongs to another value");
   a->name = name;
 
-  node_set_int(a->producer, "axes", 1);
-  expect_broken("has no attribute 'axes'");
   a->producer->op = &op_mix;
+  node_set_int(a->producer, "axes", 1);
+  node_set_int(a->producer, "edge", 1);
+  expect_broken("has no attribute 'edge'");
+  node_drop_attribute(a->producer, "edge");
   expect_ok(graph_verify(graph));
   node_set_float(a->producer, "axes", 1);
   expect_broken("of another kind");

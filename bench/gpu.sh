@@ -49,7 +49,7 @@ part_models() {
 
 part_suite() {
   check suite "$tests/ingot-suite" --device cuda --quiet --jobs "$(nproc)" --limit 60 --passing "$passing" \
-    "${INGOT_ONNX_DATA:?}"/{node,simple,pytorch-operator,pytorch-converted}
+    "${INGOT_ONNX_DATA:?}"
 }
 
 part_zoo() {

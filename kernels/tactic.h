@@ -85,6 +85,7 @@ typedef struct Tactic {
   int (*candidates)(const Site *site, CudaContext *cuda, Candidate *out, int limit);
   // cuda is NULL when building for a GPU that is not here: library tactics then return ERROR_UNSUPPORTED.
   Status (*emit)(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out);
+  bool library;             // computes through cuBLASLt or cuDNN, which have to be opened first
 } Tactic;
 
 extern const Tactic *const cuda_tactics[];  // NULL-terminated, preferred first

@@ -233,4 +233,4 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return plan->fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &plan->target);
 }
 
-const Tactic cudnn_conv_tactic = {"cudnn", &op_conv, false, supports, candidates, emit};
+const Tactic cudnn_conv_tactic = {"cudnn", &op_conv, false, supports, candidates, emit, true};

@@ -321,4 +321,4 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return plan->problem.fused ? OK : library_emit_epilogue(out, site, &plan->target);
 }
 
-const Tactic cudnn_graph_conv_tactic = {"cudnn_graph", &op_conv, false, supports, candidates, emit};
+const Tactic cudnn_graph_conv_tactic = {"cudnn_graph", &op_conv, false, supports, candidates, emit, true};

@@ -423,4 +423,4 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return plan->problem.fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &plan->target);
 }
 
-const Tactic cublaslt_matmul_tactic = {"cublaslt", &op_matmul, false, supports, candidates, emit};
+const Tactic cublaslt_matmul_tactic = {"cublaslt", &op_matmul, false, supports, candidates, emit, true};

@@ -138,7 +138,7 @@ static Status open_stream(CudaContext *context, const CudaContextOptions *option
 }
 
 // A library that is missing is no error here: DeviceInfo says so.
-static Status probe_libraries(CudaContext *context) {
+Status cuda_open_libraries(CudaContext *context) {
   const CublasLt *cublaslt;
   Cudnn *cudnn;
   TRY(cuda_enter(context));
@@ -163,7 +163,7 @@ static Status context_fill(CudaContext *context, const CudaContextOptions *optio
     context->retained = true;
   }
   TRY(open_stream(context, options));
-  if (options->libraries) TRY(probe_libraries(context));
+  if (options->libraries) TRY(cuda_open_libraries(context));
   return OK;
 }
 

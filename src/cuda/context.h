@@ -128,5 +128,7 @@ MUST_CHECK Status cuda_time(CudaContext *context, const CudaTiming *timing, Stat
                             void *state, double *seconds);
 
 // --- Libraries, opened and made ready for this context when first asked for. ERROR_UNSUPPORTED where they are missing.
+// Both at once; context->info then says which are there. A missing one is no error.
+MUST_CHECK Status cuda_open_libraries(CudaContext *context);
 MUST_CHECK Status cuda_cublaslt(CudaContext *context, const CublasLt **out);
 MUST_CHECK Status cuda_cudnn(CudaContext *context, Cudnn **out);

@@ -212,6 +212,7 @@ static bool node_is_ready(Cut *cut, const Node *node) {
 static bool node_is_action(Cut *cut, const Node *node) {
   const SpecialiseHooks *hooks = cut->s->hooks;
   if (node->op == &op_if || (hooks->is_deferred && hooks->is_deferred(node))) return false;
+  if (node->op->is_view && node->outputs[0]->dtype != DTYPE_STRING) return false;  // costs nothing in the next stage
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i] && !node->inputs[i]->constant && cut->state[node->inputs[i]->id] == MADE_LATER) return false;
   return all_inputs_static(node) || node->op == &op_loop || node->op == &op_scan || node->op->data_dependent;

@@ -23,7 +23,7 @@ typedef struct CudaRunner {
   WeightStore *weights, *own_weights;
   const TuningDatabase *tuning;
   size_t workspace_limit;
-  bool no_graph;
+  bool no_graph, libraries_opened;
   const Tactic *forced;
   int forced_candidate;
   bool *forced_taken;
@@ -116,10 +116,21 @@ static Status device_synchronize(Device *device) {
 
 // ---- compiling ---------------------------------------------------------------------------------------------------------------
 
+// cuBLASLt and cuDNN take a tenth of a second to open: only plans that want them pay it.
+static Status open_libraries(void *context) {
+  CudaRunner *r = context;
+  if (r->libraries_opened) return OK;
+  r->libraries_opened = true;
+  TRY(cuda_open_libraries(r->context));
+  r->device.info.cublaslt = r->context->info.cublaslt;
+  r->device.info.cudnn = r->context->info.cudnn;
+  return OK;
+}
+
 static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
   Executable *executable = ((void **)context)[0];
   CudaRunner *r = ((void **)context)[1];
-  SelectOptions options = {.cuda = r->context, .tuning = r->tuning, .workspace_limit = r->workspace_limit, .log = &r->log};
+  SelectOptions options = {.cuda = r->context, .tuning = r->tuning, .workspace_limit = r->workspace_limit, .log = &r->log, .open_libraries = open_libraries, .context = r};
   if (r->forced && r->forced->op == site->node->op) {
     options.forced = r->forced;
     options.forced_candidate = r->forced_candidate;
@@ -411,6 +422,7 @@ Status cuda_device_tune(Device *device, const Site *const *sites, int count, Tun
   options->cuda = r->context;
   options->compiler = r->compiler;
   options->workspace_limit = r->workspace_limit;
+  TRY(open_libraries(r));  // every way is to be tried
   TRY(cuda_enter(r->context));
   Status status = tune_sites(sites, count, options, database, report);
   cuda_leave(r->context);
@@ -441,7 +453,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
                                 .context = options->cuda_context,
                                 .stream = options->cuda_stream,
                                 .use_stream = options->cuda_stream != NULL,
-                                .libraries = true,
+                                .libraries = false,
                                 .log = r->log};
   TRY(cuda_context_open(&context, &r->context));
   r->device.info = r->context->info;

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "kernels/conv/conv.h"
+#include "kernels/matmul/matmul.h"
+
 enum { MAX_CANDIDATES = 24 };
 
 static Emission *emission_new(Arena *arena) {
@@ -33,7 +36,9 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
   if (!entry) return OK;
   for (int i = 0; cuda_tactics[i]; i++) {
     const Tactic *tactic = cuda_tactics[i];
-    if (tactic->op != site->node->op || strcmp(tactic->name, entry->tactic) || !tactic->supports(site)) continue;
+    if (tactic->op != site->node->op || strcmp(tactic->name, entry->tactic)) continue;
+    if (tactic->library && options->open_libraries) TRY(options->open_libraries(options->context));
+    if (!tactic->supports(site)) continue;
     Candidate candidates[MAX_CANDIDATES];
     int count = tactic->candidates(site, options->cuda, candidates, MAX_CANDIDATES);
     for (int c = 0; c < count; c++) {
@@ -50,6 +55,7 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
 static Status select_forced(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
   Candidate candidates[MAX_CANDIDATES];
   *done = false;
+  if (options->forced->library && options->open_libraries) TRY(options->open_libraries(options->context));
   if (!options->forced->supports(site)) return OK;
   int count = options->forced->candidates(site, options->cuda, candidates, MAX_CANDIDATES);
   if (options->forced_candidate >= count) return OK;
@@ -64,6 +70,37 @@ static bool copies_may_help(const OpDef *op) {
   return false;
 }
 
+// Multiplications and additions of a product or convolution; 0 for other operators.
+static double site_work(const Site *site) {
+  const OpDef *op = site->node->op;
+  if (site->node->input_count < 2 || site->inputs[1].absent) return 0;
+  const TensorDesc *w = &site->inputs[1], *y = &site->outputs[0];
+  double work = 2.0 * (double)desc_count(y);
+  if (op == &op_matmul) return work * (double)w->dims[w->rank - 2];
+  if (op != &op_conv) return 0;
+  for (int i = 1; i < w->rank; i++) work *= (double)w->dims[i];
+  return work;
+}
+
+static const double SMALL_WORK = 1e9;  // where the libraries' larger tiles begin to pay
+
+// Tries the tactics in order: those of libraries, or Ingot's own.
+static Status select_among(const Site *site, const SelectOptions *options, bool last, bool library, Arena *arena, Selection *selection, bool *done) {
+  for (int i = 0; cuda_tactics[i] && !*done; i++) {
+    const Tactic *tactic = cuda_tactics[i];
+    if (tactic->op != site->node->op || tactic->library != library || (tactic->general && !last)) continue;
+    if (library && options->open_libraries) TRY(options->open_libraries(options->context));
+    if (!tactic->supports(site)) continue;
+    Candidate candidates[MAX_CANDIDATES];
+    int count = tactic->candidates(site, options->cuda, candidates, MAX_CANDIDATES);
+    for (int c = 0; c < count && !*done; c++) {
+      *selection = (Selection){.tactic = tactic, .candidate = candidates[c]};
+      TRY(try_candidate(site, options, arena, selection, done));
+    }
+  }
+  return OK;
+}
+
 Status select_tactic(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection **out) {
   *out = NULL;
   Selection *selection = arena_new_of(arena, Selection);
@@ -75,16 +112,8 @@ Status select_tactic(const Site *site, const SelectOptions *options, bool last, 
   }
   TRY(from_database(site, options, arena, selection, &done));
   last = last || !copies_may_help(site->node->op);
-  for (int i = 0; cuda_tactics[i] && !done; i++) {
-    const Tactic *tactic = cuda_tactics[i];
-    if (tactic->op != site->node->op || (tactic->general && !last) || !tactic->supports(site)) continue;
-    Candidate candidates[MAX_CANDIDATES];
-    int count = tactic->candidates(site, options->cuda, candidates, MAX_CANDIDATES);
-    for (int c = 0; c < count && !done; c++) {
-      *selection = (Selection){.tactic = tactic, .candidate = candidates[c]};
-      TRY(try_candidate(site, options, arena, selection, &done));
-    }
-  }
+  bool own_first = site_work(site) < SMALL_WORK;
+  for (int round = 0; round < 2 && !done; round++) TRY(select_among(site, options, last, own_first == (round == 1), arena, selection, &done));
   if (done) *out = selection;
   return OK;
 }

@@ -1,5 +1,6 @@
 // Picking a tactic and a candidate for a site: what the tuning database says, else the first tactic that supports it, in its first
-// configuration that fits the limits.
+// configuration that fits the limits. Ingot's own kernels come first for small sites, where they measured faster (fused epilogues,
+// split-K) and need no library; NVIDIA's libraries for large ones.
 #pragma once
 #include "base/log.h"
 #include "kernels/tactic.h"
@@ -17,6 +18,9 @@ typedef struct SelectOptions {
   const TuningDatabase *tuning;
   size_t workspace_limit;
   const Log *log;
+  // Called before a library tactic is considered; updates the site's DeviceInfo. NULL: what the DeviceInfo says stays.
+  Status (*open_libraries)(void *context);
+  void *context;
   const Tactic *forced;  // this tactic's candidate of this number, or nothing; NULL: free choice
   int forced_candidate;
 } SelectOptions;

@@ -60,7 +60,7 @@ struct Element_bf16 : ElementNarrow<bf16> {};
 struct Element_f8e4m3fn : ElementEight<f8e4m3fn> {};
 struct Element_f8e4m3fnuz : ElementEight<f8e4m3fnuz> {};
 struct Element_f8e5m2 : ElementEight<f8e5m2> {  // has infinities, and keeps them
-  DEVICE f8e5m2 set(float value) { return x_isinf(value) ? from_float<f8e5m2>(value) : from_float_saturate<f8e5m2>(value); }
+  DEVICE f8e5m2 set(float value) { return fabsf(value) == __int_as_float(0x7f800000) ? from_float<f8e5m2>(value) : from_float_saturate<f8e5m2>(value); }
 };
 struct Element_f8e5m2fnuz : ElementEight<f8e5m2fnuz> {};
 struct Element_f4e2m1 : ElementEight<f4e2m1> {};

@@ -95,7 +95,7 @@ static Status write_file(const Engine *engine, const char *path, Arena *scratch)
     if (contents[i] && sizes[i]) memcpy(bytes + header.sections[i].offset, contents[i], sizes[i]);
   for (uint32_t i = 0; i < weights.count; i++)
     memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data, tensor_bytes(weights.tensors[i]));
-  for (int i = 0; i < SECTION_COUNT; i++) header.sections[i].checksum = hash_bytes(bytes + header.sections[i].offset, sizes[i], 0);
+  for (int i = 0; i < SECTION_COUNT; i++) header.sections[i].checksum = hash128_bytes(bytes + header.sections[i].offset, sizes[i]).low;
   header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
   return file_write_atomic(path, bytes, end);
@@ -121,7 +121,7 @@ static Status check_header(const void *bytes, size_t size, Header *header) {
     const SectionEntry *s = &header->sections[i];
     if (s->offset % PAGE || s->offset > size || s->size > size - s->offset)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' lies outside the file", section_names[i]);
-    if (hash_bytes((const char *)bytes + s->offset, s->size, 0) != s->checksum)
+    if (hash128_bytes((const char *)bytes + s->offset, s->size).low != s->checksum)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' fails its checksum", section_names[i]);
   }
   return OK;

@@ -27,7 +27,50 @@ void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides)
 
 void tensor_scatter_strided(const Tensor *from, void *to, const int64_t *strides) { copy_strided(from, to, strides, false); }
 
+// Whether the order differs from row-major only by axes of size 1, which lie anywhere.
+static bool same_in_memory(const Tensor *tensor, const uint8_t *order) {
+  int last = -1;
+  for (int i = 0; i < tensor->rank; i++) {
+    if (tensor->dims[order[i]] == 1) continue;
+    if (order[i] < last) return false;
+    last = order[i];
+  }
+  return true;
+}
+
+// [outer][rows][columns] -> [outer][columns][rows], in blocks that stay in the cache.
+#define TRANSPOSE(Type)                                                                                             \
+  static void transpose_##Type(const Type *from, Type *to, int64_t outer, int64_t rows, int64_t columns) {         \
+    enum { BLOCK = 32 };                                                                                            \
+    for (int64_t o = 0; o < outer; o++, from += rows * columns, to += rows * columns)                              \
+      for (int64_t r = 0; r < rows; r += BLOCK)                                                                     \
+        for (int64_t c = 0; c < columns; c += BLOCK)                                                                \
+          for (int64_t j = c; j < c + BLOCK && j < columns; j++)                                                    \
+            for (int64_t i = r; i < r + BLOCK && i < rows; i++) to[j * rows + i] = from[i * columns + j];          \
+  }
+TRANSPOSE(uint16_t)
+TRANSPOSE(uint32_t)
+
+// Channels-last of a packed image or filter is a batch of transposes: [n][c][spatial] -> [n][spatial][c].
+static bool reorder_channels_last(const Tensor *from, const uint8_t *order, void *to) {
+  size_t size = dtype_size(from->dtype);
+  if (from->rank < 3 || (size != 2 && size != 4) || order[0] != 0 || order[from->rank - 1] != 1) return false;
+  int64_t spatial = 1;
+  for (int i = 1; i + 1 < from->rank; i++) {
+    if (order[i] != i + 1) return false;
+    spatial *= from->dims[i + 1];
+  }
+  if (size == 2) transpose_uint16_t(from->data, to, from->dims[0], from->dims[1], spatial);
+  else transpose_uint32_t(from->data, to, from->dims[0], from->dims[1], spatial);
+  return true;
+}
+
 void tensor_reorder(const Tensor *from, const uint8_t *order, void *to) {
+  if (same_in_memory(from, order)) {
+    memcpy(to, from->data, tensor_bytes(from));
+    return;
+  }
+  if (reorder_channels_last(from, order, to)) return;
   int64_t strides[MAX_RANK], stride = 1;
   for (int i = from->rank - 1; i >= 0; i--) {
     strides[order[i]] = stride;

@@ -49,13 +49,14 @@ bool matmul_problem(const Site *site, MatmulProblem *p) {
   return p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX && p->batch <= (int64_t)65535 * 65535;
 }
 
-// The stride of the axis that is not contiguous and those of the batch axes decide the alignment.
-static int operand_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t outer_stride,
-                          int64_t outer_extent) {
+// The stride of the axis that is not contiguous and those of the batch axes decide the alignment. A line that is no whole number of
+// vectors gets narrower ones, so that the last access of the last line stays inside the tensor.
+static int operand_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t inner_extent,
+                          int64_t outer_stride, int64_t outer_extent) {
   int vector = 1;
   while (vector * 2 * (int)dtype_size(desc->dtype) <= 16) {
     int next = vector * 2;
-    if (desc->offset % next || (outer_extent > 1 && outer_stride % next)) break;
+    if (desc->offset % next || inner_extent % next || (outer_extent > 1 && outer_stride % next)) break;
     bool aligned = true;
     for (int i = 0; i < batch_axes; i++) aligned &= batch[i] % next == 0;
     if (!aligned) break;
@@ -69,8 +70,8 @@ static int contiguous_vector(const TensorDesc *desc, const int64_t *batch, int b
                              int64_t other_stride, int64_t other, bool *k_fast) {
   bool k_contiguous = k_stride == 1 || k == 1, other_contiguous = other_stride == 1 || other == 1;
   *k_fast = k_contiguous || (!other_contiguous && k_stride != 0 && llabs(k_stride) < llabs(other_stride));
-  if (k_contiguous) return operand_vector(desc, batch, batch_axes, other_stride, other);
-  if (other_contiguous) return operand_vector(desc, batch, batch_axes, k_stride, k);
+  if (k_contiguous) return operand_vector(desc, batch, batch_axes, k, other_stride, other);
+  if (other_contiguous) return operand_vector(desc, batch, batch_axes, other, k_stride, k);
   return 0;
 }
 

@@ -29,6 +29,7 @@ Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAncho
   anchor->arena = arena;
   anchor->pool = pool;
   anchor->site = *site;
+  anchor->residual = -1;
   for (int i = 0; i < MIN(node_operand_count(site->node), 2); i++) anchor->inputs[i] = site->inputs[i];
   anchor->y = anchor->result = site->outputs[0];
   return onednn_new(arena, pool, &anchor->one);
@@ -82,18 +83,38 @@ void cpu_anchor_source(CpuAnchor *anchor, int channel_axis) {
                                     .bias_rank = 1};
 }
 
-Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast) {
+static Status describe_fused(CpuAnchor *anchor, const OnednnEpilogue *epilogue, CpuAnchorDescribe describe, void *context,
+                             bool *fast) {
   dnnl_memory_desc_t bias;
+  onednn_bias_desc(&anchor->source, &bias);
+  TRY(onednn_epilogue_set(anchor->one, epilogue, &anchor->source));
+  return describe(anchor, context, epilogue->bias >= 0 ? &bias : NULL, fast);
+}
+
+Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast) {
   anchor->fused = !anchor->y_staged && onednn_epilogue_match(&anchor->source, &anchor->epilogue);
   if (anchor->fused) {
-    onednn_bias_desc(&anchor->source, &bias);
-    TRY(onednn_epilogue_set(anchor->one, &anchor->epilogue, &anchor->source));
-    TRY(describe(anchor, context, anchor->epilogue.bias >= 0 ? &bias : NULL, fast));
+    TRY(describe_fused(anchor, &anchor->epilogue, describe, context, fast));
     if (*fast || !anchor->source.program) return OK;
   }
   anchor->fused = false;
   TRY(onednn_epilogue_set(anchor->one, NULL, &anchor->source));
   return describe(anchor, context, NULL, fast);
+}
+
+Status cpu_anchor_try_residual(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, const char *prefix) {
+  OnednnEpilogue changed = anchor->epilogue;
+  int operand = anchor->fused ? onednn_epilogue_add_in_place(&changed, &anchor->source) : -1;
+  bool fast;
+  if (operand < 0) return OK;
+  TRY(describe_fused(anchor, &changed, describe, context, &fast));
+  if (!anchor->one->desc || strncmp(onednn_implementation(anchor->one), prefix, strlen(prefix)) != 0)
+    return describe_fused(anchor, &anchor->epilogue, describe, context, &fast);
+  anchor->epilogue = changed;
+  anchor->residual = operand;
+  const TensorDesc *y = &anchor->y;  // the operand lies so too
+  cpu_copy_plan(&anchor->residual_copy, sizeof(float), y->rank, y->dims, y->strides, y->strides);
+  return OK;
 }
 
 // The pass reads what the library wrote and writes the output, in place unless the result is staged.
@@ -167,6 +188,8 @@ Status cpu_anchor_run(void *state, const CpuCall *call) {
   void *y = anchor->y_staged ? workspace + anchor->y_at : call->outputs[0];
   onednn_set(one, anchor->y_argument, y);
   onednn_epilogue_bind(one, &anchor->epilogue, call->inputs);
+  if (anchor->residual >= 0)
+    cpu_copy_run(&anchor->residual_copy, call->pool, y, call->inputs[anchor->source.first_input + anchor->residual]);
   TRY(onednn_run(one, scratch));
   if (!anchor->pass) return OK;
   const Program *program = anchor->site.node->epilogue;

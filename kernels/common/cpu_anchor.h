@@ -2,6 +2,7 @@
 // an operand that does not (another float type, other strides) is staged: copied into the workspace first. The result is staged
 // likewise. An epilogue the library cannot fuse runs as a pass over the result, which also puts a staged one into its place.
 #pragma once
+#include "kernels/common/cpu_copy.h"
 #include "kernels/common/onednn_epilogue.h"
 #include "kernels/cpu_tactic.h"
 #include "kernels/elementwise/cpu_strips.h"
@@ -24,6 +25,8 @@ typedef struct CpuAnchor {
   size_t y_at, scratch_at;
   int y_argument;
   EpilogueSource source;
+  int residual;  // operand whose content is copied into y before the call, or -1
+  CpuCopy residual_copy;
   bool fused;  // else `pass` does the epilogue
   OnednnEpilogue epilogue;
   CpuStrips *pass;
@@ -40,6 +43,9 @@ void cpu_anchor_source(CpuAnchor *anchor, int channel_axis);
 // Describes the operation with the epilogue fused if that is possible and fast, else without. describe gets the bias desc, or NULL.
 typedef Status (*CpuAnchorDescribe)(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast);
 MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast);
+// Describes it again with the addition of a whole tensor made in place: oneDNN has faster ways then. Kept if what it would use starts with
+// `prefix`.
+MUST_CHECK Status cpu_anchor_try_residual(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, const char *prefix);
 // Makes the primitive with its arguments, and the pass. Packs constant operand 1, given in f32 as `weights_desc` lies.
 MUST_CHECK Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes);
 Status cpu_anchor_run(void *anchor, const CpuCall *call);

@@ -43,10 +43,13 @@ Status onednn_describe(Onednn *one, const_dnnl_op_desc_t operation, bool *fast) 
   if (status != dnnl_success) one->desc = NULL;
   if (status == dnnl_out_of_memory || !fast) return onednn_status(status, "describing an operation");
   if (status != dnnl_success) return OK;
-  const char *name = "";
-  TRY_DNNL(dnnl_primitive_desc_query(one->desc, dnnl_query_impl_info_str, 0, (void *)&name));
-  *fast = strncmp(name, "ref", 3) != 0;
+  *fast = strncmp(onednn_implementation(one), "ref", 3) != 0;
   return OK;
+}
+
+const char *onednn_implementation(const Onednn *one) {
+  const char *name = "";
+  return dnnl_primitive_desc_query(one->desc, dnnl_query_impl_info_str, 0, (void *)&name) == dnnl_success ? name : "";
 }
 
 Status onednn_make(Onednn *one) {

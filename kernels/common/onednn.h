@@ -28,6 +28,7 @@ MUST_CHECK Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out);
 // Describes the operation (a dnnl_*_desc_t) with what `attributes` holds, replacing an earlier one. *fast, unless NULL, says whether
 // oneDNN has more than plain loops for it. An operation it has nothing for gives *fast = false and OK; desc is then NULL.
 MUST_CHECK Status onednn_describe(Onednn *one, const_dnnl_op_desc_t operation, bool *fast);
+const char *onednn_implementation(const Onednn *one);  // oneDNN's name of what it would use: "brgconv:avx512_core"
 // Makes the primitive of the description, and its scratchpad.
 MUST_CHECK Status onednn_make(Onednn *one);
 const dnnl_memory_desc_t *onednn_memory_desc(const Onednn *one, dnnl_query_t what, int index);

@@ -38,7 +38,7 @@ static bool push(Match *m, dnnl_alg_kind_t algorithm, double alpha, double beta,
   if (m->out->count == EPILOGUE_LINKS) return false;
   for (int i = 0; i < m->out->count && operand < 0; i++)
     if (m->out->links[i].algorithm == algorithm) return false;
-  m->out->links[m->out->count++] = (EpilogueLink){algorithm, (float)alpha, (float)beta, operand};
+  m->out->links[m->out->count++] = (EpilogueLink){algorithm, (float)alpha, (float)beta, operand, false};
   return true;
 }
 
@@ -54,7 +54,7 @@ static bool push_linear(Match *m, double alpha, double beta) {
 static bool push_clip(Match *m, double low, double high) {
   EpilogueLink *last = last_link(m, dnnl_eltwise_clip), *relu = last_link(m, dnnl_eltwise_relu);
   if (relu && relu->alpha == 0) {
-    *relu = (EpilogueLink){dnnl_eltwise_clip, 0, INFINITY, -1};
+    *relu = (EpilogueLink){dnnl_eltwise_clip, 0, INFINITY, -1, false};
     last = relu;
   }
   if (!last) {
@@ -64,7 +64,7 @@ static bool push_clip(Match *m, double low, double high) {
     last->alpha = (float)fmin(fmax(last->alpha, low), high);
     last->beta = (float)fmin(fmax(last->beta, low), high);
   }
-  if (last->alpha == 0 && isinf(last->beta)) *last = (EpilogueLink){dnnl_eltwise_relu, 0, 0, -1};
+  if (last->alpha == 0 && isinf(last->beta)) *last = (EpilogueLink){dnnl_eltwise_relu, 0, 0, -1, false};
   return true;
 }
 
@@ -85,17 +85,24 @@ static bool is_channel_vector(const EpilogueSource *source, const TensorDesc *de
   return true;
 }
 
+static bool is_whole(const TensorDesc *desc, const TensorDesc *y) {
+  for (int axis = 0; axis < y->rank; axis++) {
+    int64_t stride, dim = operand_dim(desc, y, axis, &stride);
+    if (dim != y->dims[axis] || (dim != 1 && stride != y->strides[axis])) return false;
+  }
+  return true;
+}
+
 // Whole tensors must lie as y does; anything that broadcasts must do so in a way that oneDNN has code for.
 static bool operand_fits(const EpilogueSource *source, const TensorDesc *desc) {
   const TensorDesc *y = source->y;
   if (desc->absent || desc->dtype != DTYPE_F32 || desc->rank > y->rank) return false;
-  bool whole = true, scalar = true;
+  bool scalar = true;
   for (int axis = 0; axis < y->rank; axis++) {
-    int64_t stride, dim = operand_dim(desc, y, axis, &stride);
-    if (dim != 1) scalar = false;
-    if (dim != y->dims[axis] || (dim != 1 && stride != y->strides[axis])) whole = false;
+    int64_t stride;
+    if (operand_dim(desc, y, axis, &stride) != 1) scalar = false;
   }
-  return whole || scalar || is_channel_vector(source, desc);
+  return scalar || is_whole(desc, y) || is_channel_vector(source, desc);
 }
 
 static bool operand_of(const Match *m, int at, int *operand) {
@@ -158,6 +165,11 @@ static bool flatten(const Match *m, int at, Product *product) {
   if (instruction->op == OP_neg) {
     product->scale = -product->scale;
     return flatten(m, instruction->args[0], product);
+  }
+  if (instruction->op == OP_pow && constant(m, instruction->args[1], &value) && (value == 2 || value == 3)) {
+    for (int i = 0; i < (int)value; i++)
+      if (!flatten(m, instruction->args[0], product)) return false;
+    return true;
   }
   if (!m->depends[at]) {
     if (!operand_of(m, at, &operand) || product->operand_count == MAX_FACTORS) return false;
@@ -245,7 +257,6 @@ static bool is_gelu_tanh_argument(const Match *m, int at, int x) {
   for (int side = 0; side < 2; side++) {
     if (code(m, sum)->args[side] != x) continue;
     Product product = {.scale = 1};
-    if (code(m, code(m, sum)->args[1 - side])->op == OP_pow) return false;
     if (!flatten(m, code(m, sum)->args[1 - side], &product)) return false;
     cubic = product.scale;
     return product.factor_count == 3 && product.operand_count == 0 && near(cubic, 0.044715) && product.factors[0] == x &&
@@ -288,6 +299,7 @@ static bool gated(Match *m, int x, int gate, double *scale) {
 static bool chain_product(Match *m, int at) {
   Product product = {.scale = 1};
   if (!flatten(m, at, &product)) return false;
+  if (product.factor_count == 1 && product.factors[0] == at) return false;  // a power that is no product
   OnednnEpilogue before = *m->out;
   bool found = product.factor_count == 1 && chain(m, product.factors[0]);
   for (int side = 0; side < 2 && !found && product.factor_count == 2; side++) {
@@ -359,6 +371,7 @@ static bool chain(Match *m, int at) {
       return chain_sum(m, instruction);
     case OP_sub: return chain_sum(m, instruction);
     case OP_neg:
+    case OP_pow:
     case OP_mul: return chain_product(m, at);
     case OP_div:
       if (operand_of(m, instruction->args[1], &operand))
@@ -411,6 +424,10 @@ static Status append_link(dnnl_post_ops_t operations, const EpilogueLink *link, 
     TRY_DNNL(dnnl_post_ops_append_eltwise(operations, 1, link->algorithm, link->alpha, link->beta));
     return OK;
   }
+  if (link->in_place) {
+    TRY_DNNL(dnnl_post_ops_append_sum(operations, 1));
+    return OK;
+  }
   dnnl_memory_desc_t desc;
   TRY(operand_memory_desc(source, link->operand, &desc));
   TRY_DNNL(dnnl_post_ops_append_binary(operations, link->algorithm, &desc));
@@ -426,6 +443,16 @@ Status onednn_epilogue_set(Onednn *one, const OnednnEpilogue *epilogue, const Ep
 done:
   dnnl_post_ops_destroy(operations);
   return status;
+}
+
+int onednn_epilogue_add_in_place(OnednnEpilogue *epilogue, const EpilogueSource *source) {
+  for (int i = 0; i < epilogue->count; i++) {
+    EpilogueLink *link = &epilogue->links[i];
+    if (link->algorithm != dnnl_binary_add || !is_whole(&source->operands[link->operand], source->y)) continue;
+    link->in_place = true;
+    return link->operand;
+  }
+  return -1;
 }
 
 void onednn_bias_desc(const EpilogueSource *source, dnnl_memory_desc_t *out) {
@@ -449,7 +476,7 @@ static Status add_argument(Onednn *one, OnednnEpilogue *epilogue, const Epilogue
 Status onednn_epilogue_add(Onednn *one, OnednnEpilogue *epilogue, const EpilogueSource *source) {
   dnnl_memory_desc_t desc;
   for (int i = 0; i < epilogue->count; i++) {
-    if (epilogue->links[i].operand < 0) continue;
+    if (epilogue->links[i].operand < 0 || epilogue->links[i].in_place) continue;
     TRY(operand_memory_desc(source, epilogue->links[i].operand, &desc));
     TRY(add_argument(one, epilogue, source, DNNL_ARG_ATTR_MULTIPLE_POST_OP(i) | DNNL_ARG_SRC_1, epilogue->links[i].operand,
                      &desc));

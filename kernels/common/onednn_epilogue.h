@@ -20,6 +20,7 @@ typedef struct EpilogueLink {
   dnnl_alg_kind_t algorithm;  // dnnl_eltwise_* or dnnl_binary_*
   float alpha, beta;          // of a function
   int operand;                // of a binary operation: number in `operands`; else -1
+  bool in_place;              // an addition of what y holds before the call: the operand must be copied there
 } EpilogueLink;
 
 typedef struct OnednnEpilogue {
@@ -33,6 +34,8 @@ typedef struct OnednnEpilogue {
 
 // False where some part is not recognised. Everything is f32.
 bool onednn_epilogue_match(const EpilogueSource *source, OnednnEpilogue *out);
+// Makes the one addition of a tensor that lies as y does work in place; -1 where there is none, else its operand number.
+int onednn_epilogue_add_in_place(OnednnEpilogue *epilogue, const EpilogueSource *source);
 // Sets the links as post-operations of one->attributes, before it is described; a NULL epilogue takes them away.
 MUST_CHECK Status onednn_epilogue_set(Onednn *one, const OnednnEpilogue *epilogue, const EpilogueSource *source);
 void onednn_bias_desc(const EpilogueSource *source, dnnl_memory_desc_t *out);

@@ -97,6 +97,16 @@ static Status weights_desc(const TensorDesc *w, const int64_t *strides, int64_t 
   return OK;
 }
 
+// oneDNN's best kernels add a residual only in place; its second best add any. For 1x1 kernels over many positions these are as good, and save
+// a copy (ResNet-50, one core: 0.56 ms either way at 14x14, 0.99 against 0.61 ms at 7x7).
+static bool wants_residual(const CpuAnchor *anchor) {
+  enum { FEW_POSITIONS = 128 };
+  const char *implementation = onednn_implementation(anchor->one);
+  int64_t positions = desc_count(&anchor->y) / anchor->y.dims[1];
+  if (strncmp(implementation, "jit_1x1", 7) == 0) return positions < FEW_POSITIONS;
+  return strncmp(implementation, "jit", 3) == 0;
+}
+
 // Everything for one choice of layouts. *fast says whether it is worth keeping.
 static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, bool channels_last, CpuAnchor **out,
                              dnnl_memory_desc_t *plain_weights, bool *fast) {
@@ -119,7 +129,9 @@ static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, b
   cpu_anchor_source(anchor, 1);
   TRY(weights_desc(w, strides, group, d.transposed, false, plain_weights));
   TRY(weights_desc(w, strides, group, d.transposed, w->constant != NULL, &d.weights));
-  return cpu_anchor_describe(anchor, describe, &d, fast);
+  TRY(cpu_anchor_describe(anchor, describe, &d, fast));
+  if (!*fast || !anchor->fused || d.transposed || !wants_residual(anchor)) return OK;
+  return cpu_anchor_try_residual(anchor, describe, &d, "brgconv");
 }
 
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {

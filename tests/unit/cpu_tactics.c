@@ -235,6 +235,23 @@ static const OperatorCase epilogue_cases[] = {
     EPILOGUE("unmapped_twice", BOTH, "%1: f32 = input 2; %2 = add %0 %1; %3 = cos %2; %4 = mul %3 %0; yield %4"),
     {"epilogue/matmul_row_vector", "(%a: f32[2, 8, 9], %w: f32[9, 17], %b: f32[8, 1]) -> (%y)",
      "%y: ?[?] = matmul(%a, %w, %b) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = add %0 %1; yield %2}", "", 1},
+    {"epilogue/gelu_of_powers", "(%a: f32[8, 33], %w: f32[33, 17]) -> (%y)",
+     "%y: ?[?] = matmul(%a, %w) epilogue from 2 {" ACC
+     "%1: f32 = const 3; %2 = pow %0 %1; %3: f32 = const 0.044715; %4 = mul %2 %3; %5 = add %0 %4; "
+     "%6: f32 = const 0.797884561; %7 = mul %5 %6; %8 = tanh %7; %9: f32 = const 1; %10 = add %8 %9; %11: f32 = const 0.5; %12 "
+     "= mul %0 %11; "
+     "%13 = mul %12 %10; yield %13}",
+     "", 1},
+    {"epilogue/power", "(%a: f32[8, 33], %w: f32[33, 17]) -> (%y)",
+     "%y: ?[?] = matmul(%a, %w) epilogue from 2 {" ACC
+     "%1: f32 = const 5; %2 = pow %0 %1; %3: f32 = const 2; %4 = pow %2 %3; yield %4}",
+     "", 1},
+    {"epilogue/conv_residual_1x1",
+     "(%x: f32[2, 32, 7, 7], %w: f32[64, 32, 1, 1], %b: f32[1, 64, 1, 1], %r: f32[2, 64, 7, 7]) -> (%y)",
+     "%y: ?[?] = conv(%x, %w, %b, %r) epilogue from 2 {" ACC
+     "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = add %2 %3; %5 = relu %4; "
+     "yield %5}",
+     "", 1},
     {"epilogue/conv_squeeze", "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 1, 1], %s: f32[2, 16, 1, 1]) -> (%y)",
      "%y: ?[?] = conv(%x, %w, %s) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = sigmoid %0; %3 = mul %2 %1; yield %3}", "",
      1},

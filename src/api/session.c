@@ -280,7 +280,9 @@ static Status give_output(ingot_session *session, int index, ingot_tensor *out) 
 
 // Device memory the caller brought for an output of static shape is written by the last kernel itself.
 static Status place_output(ingot_session *session, int index, const ingot_tensor *out) {
-  if (!is_callers(session, index, out) || on_host(out) || session->device->info.kind != DEVICE_CUDA) return OK;
+  bool cuda = session->device->info.kind == DEVICE_CUDA, host = on_host(out) || out->device.device_type == 0;
+  if (!cuda && !host) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is wanted on a GPU, but the session runs on the CPU", session->engine->outputs[index].name);
+  if (!cuda || host || !is_callers(session, index, out)) return OK;
   const Value *value = session->engine->engine->graph->outputs[index];
   int64_t dims[MAX_RANK];
   if (!value_get_dims(value, dims)) return OK;

@@ -1,0 +1,168 @@
+// An engine file is a stranger's: whatever is cut off or flipped, loading says what is wrong or gives an engine that works. Checksums
+// catch most; where they are made right again, the checks behind them have to.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/recover.h"
+#include "engine/engine.h"
+#include "ingot/ingot.h"
+#include "kernels/op.h"
+
+#define MODEL "examples/digits/digits.onnx"
+// As engine_file.c lays it out: a header of magic, version, flags, size, five sections (offset, size, checksum), checksum.
+enum { SECTIONS = 5, SECTION_AT = 24, HEADER_BYTES = SECTION_AT + SECTIONS * 24 + 8, PAGE = 4096 };
+
+static Arena *arena;
+static uint8_t *good;
+static size_t size;
+
+static void set_up(void) {
+  char path[] = "/tmp/ingot-engine-XXXXXX";
+  close(mkstemp(path));
+  ingot_config config;
+  ingot_config_init(&config);
+  config.device = INGOT_DEVICE_CPU;
+  ingot_model *model;
+  ingot_engine *engine;
+  cr_assert(!ingot_model_open(MODEL, &config, &model));
+  cr_assert(!ingot_engine_build(model, &config, &engine));
+  cr_assert(!ingot_engine_save(engine, path));
+  ingot_engine_free(engine);
+  ingot_model_free(model);
+  arena = arena_new();
+  Bytes bytes;
+  cr_assert(!file_read(path, 0, arena, &bytes));
+  unlink(path);
+  size = bytes.size;
+  good = arena_copy(arena, bytes.data, size);
+}
+static void tear_down(void) { arena_free(arena); }
+TestSuite(engine_file, .init = set_up, .fini = tear_down, .timeout = 120);
+
+// Reads bytes of their exact size from the heap, so that sanitizers see every step beyond the end. True where an engine came out.
+static bool try_read(const void *bytes, size_t count, const char *what, size_t where) {
+  void *exact = malloc(count ? count : 1);
+  if (count) memcpy(exact, bytes, count);
+  Arena *scratch = arena_new();
+  Engine *engine = NULL;
+  Status status = RECOVER_GUARD(engine_read_memory(exact, count, core_ops, scratch, &engine));
+  bool opened = !status;
+  if (status) cr_assert_gt(strlen(status_message(status)), 10, "%s at %zu: refused without a reason", what, where);
+  if (status) cr_assert_neq(status_code(status), ERROR_INTERNAL, "%s at %zu: %s", what, where, status_message(status));
+  status_free(status);
+  arena_free(scratch);
+  free(exact);
+  return opened;
+}
+
+Test(engine_file, the_good_one_opens) { cr_assert(try_read(good, size, "nothing", 0)); }
+
+Test(engine_file, truncation_is_always_noticed) {
+  for (size_t cut = 0; cut < size; cut += cut < PAGE ? 1 : 997) cr_assert_not(try_read(good, cut, "cut", cut), "%zu of %zu bytes are accepted", cut, size);
+}
+
+Test(engine_file, bytes_behind_the_end_are_noticed) {
+  uint8_t *longer = arena_alloc(arena, size + 1);
+  memcpy(longer, good, size);
+  cr_assert_not(try_read(longer, size + 1, "one byte more", size));
+}
+
+Test(engine_file, a_flipped_bit_is_noticed_or_harmless) {
+  uint8_t *bytes = arena_copy(arena, good, size);
+  for (size_t at = 0; at < size; at += at < 2 * PAGE ? 1 : 211) {
+    uint8_t bit = (uint8_t)(1 << at % 8);
+    bytes[at] ^= bit;
+    bool opened = try_read(bytes, size, "flip", at);
+    // Only the gaps between sections are nobody's.
+    if (at < HEADER_BYTES) cr_assert_not(opened, "a flipped bit at %zu is accepted", at);
+    bytes[at] ^= bit;
+  }
+}
+
+// ---- behind the checksums ----------------------------------------------------------------------------------------------------
+
+static uint64_t get(const uint8_t *bytes, size_t at) {
+  uint64_t value;
+  memcpy(&value, bytes + at, 8);
+  return value;
+}
+static void put(uint8_t *bytes, size_t at, uint64_t value) { memcpy(bytes + at, &value, 8); }
+
+// As a malicious writer would: checksums of what is there now.
+static void make_checksums_right(uint8_t *bytes) {
+  for (int i = 0; i < SECTIONS; i++) {
+    size_t entry = SECTION_AT + (size_t)i * 24;
+    uint64_t offset = get(bytes, entry), length = get(bytes, entry + 8);
+    if (offset <= size && length <= size - offset) put(bytes, entry + 16, hash_bytes(bytes + offset, length, 0));
+  }
+  put(bytes, HEADER_BYTES - 8, hash_bytes(bytes, HEADER_BYTES - 8, 0));
+}
+
+Test(engine_file, the_layout_is_the_one_this_test_knows) {
+  uint8_t *bytes = arena_copy(arena, good, size);
+  make_checksums_right(bytes);
+  cr_assert_arr_eq(bytes, good, size);
+}
+
+Test(engine_file, sections_outside_the_file_are_noticed) {
+  const uint64_t odd[] = {1, PAGE - 1, PAGE + 8, size, size + PAGE, UINT64_MAX, UINT64_MAX - PAGE + 1, (uint64_t)1 << 63};
+  for (int section = 0; section < SECTIONS; section++)
+    for (size_t field = 0; field < 2; field++)
+      for (size_t i = 0; i < COUNT_OF(odd); i++) {
+        uint8_t *bytes = arena_copy(arena, good, size);
+        put(bytes, SECTION_AT + (size_t)section * 24 + field * 8, odd[i]);
+        make_checksums_right(bytes);
+        try_read(bytes, size, "section", odd[i]);
+      }
+}
+
+Test(engine_file, whatever_the_sections_say_nothing_crashes) {
+  uint8_t *bytes = malloc(size);
+  uint64_t random = 12345;
+  for (int round = 0; round < 3000; round++) {
+    memcpy(bytes, good, size);
+    for (int change = 0; change < 1 + round % 4; change++) {
+      random = random * 6364136223846793005ull + 1442695040888963407ull;
+      size_t entry = SECTION_AT + (round % 5 == 1 ? 0 : (size_t)(random >> 33) % SECTIONS) * 24;  // the graph more often than the others
+      uint64_t offset = get(good, entry), length = get(good, entry + 8);
+      if (!length) continue;
+      size_t at = offset + (random >> 20) % length;
+      static const char spice[] = "0123456789-%@[](){}:,=\"\n\0 ~fi";
+      bytes[at] = round % 2 ? (uint8_t)spice[(random >> 50) % sizeof spice] : (uint8_t)(random >> 56);
+    }
+    make_checksums_right(bytes);
+    try_read(bytes, size, "round", (size_t)round);
+  }
+  free(bytes);
+}
+
+// Lines of the graph's text taken out, doubled and swapped: still text, often still a graph, but another one.
+Test(engine_file, graphs_with_lines_moved_are_refused_or_sound) {
+  uint64_t offset = get(good, SECTION_AT), length = get(good, SECTION_AT + 8);
+  const char *text = (const char *)good + offset;
+  size_t lines[256];
+  int count = 0;
+  lines[count++] = 0;
+  for (size_t i = 0; i < length && count < 255; i++)
+    if (text[i] == '\n') lines[count++] = i + 1;
+  uint8_t *bytes = malloc(size);
+  for (int drop = 0; drop + 1 < count; drop++) {
+    memcpy(bytes, good, size);
+    memset(bytes + offset + lines[drop], ' ', lines[drop + 1] - lines[drop] - 1);  // out
+    make_checksums_right(bytes);
+    try_read(bytes, size, "line out", (size_t)drop);
+    if (drop + 2 >= count) continue;
+    memcpy(bytes, good, size);  // swapped with the next
+    size_t first = lines[drop + 1] - lines[drop], second = lines[drop + 2] - lines[drop + 1];
+    memcpy(bytes + offset + lines[drop], text + lines[drop + 1], second);
+    memcpy(bytes + offset + lines[drop] + second, text + lines[drop], first);
+    make_checksums_right(bytes);
+    try_read(bytes, size, "lines swapped", (size_t)drop);
+  }
+  free(bytes);
+}

@@ -91,7 +91,10 @@ set_target_properties(ingot_runtime PROPERTIES OUTPUT_NAME ingot-runtime)
 set_target_properties(ingot ingot_runtime PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 foreach(library ingot ingot_runtime)
   target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
-  target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
+  target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL)
+  if(NOT INGOT_SANITIZE)  # a sanitized library takes its run-time from the program
+    target_link_options(${library} PRIVATE -Wl,--no-undefined)
+  endif()
 endforeach()
 
 # The command line stands on the folders themselves: it shows what the public interface hides.
@@ -106,7 +109,7 @@ target_link_libraries(ingot_cli PRIVATE ingot_api ZLIB::ZLIB ingot_flags)
 set_target_properties(ingot_cli PROPERTIES OUTPUT_NAME ingot)
 
 include(${CMAKE_CURRENT_SOURCE_DIR}/cmake/install.cmake)
-if(INGOT_EXAMPLES)
+if(INGOT_EXAMPLES AND NOT INGOT_SANITIZE)
   add_subdirectory(examples)
 endif()
 if(INGOT_TESTS)

@@ -348,15 +348,6 @@ static Status import_outputs(Scope *scope, const Onnx__Graph *proto) {
   return OK;
 }
 
-static void remove_unused(Graph *graph) {
-  for (Node *node = graph->last, *previous; node; node = previous) {
-    bool used = false;
-    previous = node->previous;
-    for (int i = 0; i < node->output_count; i++) used |= value_use_count(node->outputs[i]) > 0;
-    if (!used) node_remove(node);
-  }
-}
-
 static Status import_graph(Importer *importer, Graph **out) {
   const Onnx__Model *proto = importer->model->proto;
   const Onnx__Graph *main = proto->graph;
@@ -371,7 +362,7 @@ static Status import_graph(Importer *importer, Graph **out) {
   TRY(import_outputs(scope, main));
   graph->current_origins = NULL;
   graph->current_origin_count = 0;
-  remove_unused(graph);
+  graph_remove_unused(graph);
   *out = graph;
   return OK;
 }

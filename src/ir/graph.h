@@ -144,6 +144,13 @@ Program *node_program(const Node *node, const char *name);
 Graph *node_graph(const Node *node, const char *name);
 Tensor *node_tensor(const Node *node, const char *name);
 
+// Symbols and who tells their values; see symbols.c. The names that attributes of the graph's nodes speak of, bodies and branches too.
+StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena);
+bool value_shows_symbol(const Value *value, const StringMap *names);      // one of its dims is one of these symbols
+bool node_introduces_symbol(const Node *node, const StringMap *names);    // ... and no input or attribute of the node has it already
+// Removes nodes whose results nobody uses, but for those that tell a size others speak of. Returns how many went.
+int graph_remove_unused(Graph *graph);
+
 // Copies a whole graph (with subgraphs) into another arena; constants' bytes are shared, not copied.
 Graph *graph_copy(Arena *arena, const Graph *graph);
 // Copies the node into another graph; map[value->id] gives the new inputs. Outputs are typed like the old ones, dims imported.

@@ -78,6 +78,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   Arena *scratch = arena_new();
   merge_constants(graph, scratch, changes);
   IntMap *map = int_map_new(scratch);
+  const StringMap *symbols = graph_attribute_symbols(graph, scratch);
   FOR_NODES_SAFE(node, graph) {
     if (node->op->random || node_attribute(node, "body") || node_attribute(node, "then_branch")) continue;
     uint64_t hash = node_hash(node);
@@ -86,7 +87,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
       if (nodes_equal(bucket->item, node)) same = bucket->item;
     bool given_out = false;
     for (int i = 0; i < node->output_count; i++) given_out |= node->outputs[i]->is_output;
-    if (!same || given_out) {
+    if (!same || given_out || node_introduces_symbol(node, symbols)) {
       push(scratch, map, hash, node);
       continue;
     }

@@ -199,13 +199,23 @@ static Slot slot_of(Cut *cut, Value *value) {
   return *slot;
 }
 
+// Sizes that the node's own attributes speak of are known.
+static bool attributes_are_known(const Node *node) {
+  for (int i = 0; i < node->attribute_count; i++)
+    for (int k = 0; node->attributes[i].kind == ATTR_DIMS && k < node->attributes[i].count; k++) {
+      int64_t unused;
+      if (!dim_get_constant(node->graph->dims, node->attributes[i].dims[k], &unused)) return false;
+    }
+  return true;
+}
+
 static bool node_is_ready(Cut *cut, const Node *node) {
   const SpecialiseHooks *hooks = cut->s->hooks;
   if (is_control(node) || node->op->data_dependent) return false;
   if (hooks->is_deferred && hooks->is_deferred(node)) return false;
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i] && !node->inputs[i]->constant && cut->state[node->inputs[i]->id] != MADE_READY) return false;
-  if (!all_inputs_static(node) || !all_outputs_static(node)) return false;
+  if (!all_inputs_static(node) || !all_outputs_static(node) || !attributes_are_known(node)) return false;
   return node->op->is_view || !hooks->runs || hooks->runs(hooks->context, node);
 }
 
@@ -215,6 +225,7 @@ static bool node_is_action(Cut *cut, const Node *node) {
   if (node->op->is_view && node->outputs[0]->dtype != DTYPE_STRING) return false;  // costs nothing in the next stage
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i] && !node->inputs[i]->constant && cut->state[node->inputs[i]->id] == MADE_LATER) return false;
+  if (!attributes_are_known(node)) return false;
   return all_inputs_static(node) || node->op == &op_loop || node->op == &op_scan || node->op->data_dependent;
 }
 
@@ -322,6 +333,11 @@ static Status cut_graph(Cut *cut) {
     for (int i = 0; i < node->input_count; i++) rest_value(cut, node->inputs[i]);
     copy_node(stage->rest, node, cut->rest_map);
   }
+  // Sizes that rest speaks of come in with a value that has them, even where nobody reads it.
+  const StringMap *symbols = graph_attribute_symbols(stage->rest, arena);
+  FOR_NODES(node, work)
+    for (int i = 0; i < node->output_count; i++)
+      if (cut->state[node->outputs[i]->id] != MADE_LATER && value_shows_symbol(node->outputs[i], symbols)) rest_value(cut, node->outputs[i]);
   for (int i = 0; i < work->output_count; i++) graph_mark_output(stage->rest, rest_value(cut, work->outputs[i]));
   mark_fetches(cut);
   bool any_fetch = false;
@@ -331,16 +347,6 @@ static Status cut_graph(Cut *cut) {
     FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) cannot be given a static shape", stuck->output_count ? stuck->outputs[0]->name : "", stuck->op->name);
   }
   return OK;
-}
-
-// Drops nodes whose outputs nobody uses, from the end.
-static void drop_dead(Graph *graph) {
-  for (Node *node = graph->last, *previous; node; node = previous) {
-    previous = node->previous;
-    bool used = false;
-    for (int i = 0; i < node->output_count; i++) used |= value_use_count(node->outputs[i]) > 0;
-    if (!used) node_remove(node);
-  }
 }
 
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {
@@ -354,7 +360,7 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
   }
   for (Node *node = work->first, *next; node; node = next)
     TRY(status_context(simplify(&s, node, &next), "in '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name));
-  drop_dead(work);
+  graph_remove_unused(work);
   Cut cut = {.s = &s, .work = work, .stage = arena_new_of(arena, Stage)};
   cut.state = arena_array(arena, uint8_t, work->next_value_id);
   cut.ready_map = arena_array(arena, Value *, work->next_value_id);

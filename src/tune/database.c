@@ -53,7 +53,7 @@ Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out) {
     char *end = NULL;
     if (!fields[4] || rest || sscanf(fields[0], "sm_%d", &entry.sm) != 1) FAIL(ERROR_CORRUPT, "tuning database, line %d: expected five fields separated by tabs", number);
     entry.microseconds = strtod(fields[4], &end);
-    if (end == fields[4] || !(entry.microseconds >= 0)) FAIL(ERROR_CORRUPT, "tuning database, line %d: '%s' is not a time", number, fields[4]);
+    if (end == fields[4] || *end || !(entry.microseconds >= 0)) FAIL(ERROR_CORRUPT, "tuning database, line %d: '%s' is not a time", number, fields[4]);
     tuning_add(database, &entry);
   }
   *out = database;

@@ -1,0 +1,73 @@
+// Sizes that show only when a node has run are symbols which that node introduces. Others may speak of them in their attributes
+// without reading the node's results: then it must run all the same, or nobody could say how large they are.
+#include "ir/graph.h"
+
+static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
+  if (dim_is_static(dim)) return;
+  switch (dim_op(table, dim)) {
+    case DIM_CONSTANT: return;
+    case DIM_SYMBOL: string_map_set(names, dim_symbol_name(table, dim), names); return;
+    default:
+      note_dim(table, dim_operand(table, dim, 0), names);
+      note_dim(table, dim_operand(table, dim, 1), names);
+  }
+}
+
+static void note_attributes(const Graph *graph, StringMap *names) {
+  FOR_NODES(node, graph)
+    for (int i = 0; i < node->attribute_count; i++) {
+      const Attribute *attribute = &node->attributes[i];
+      if (attribute->kind == ATTR_GRAPH) note_attributes(attribute->graph, names);
+      for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++) note_dim(graph->dims, attribute->dims[k], names);
+    }
+}
+
+StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena) {
+  StringMap *names = string_map_new(arena);
+  note_attributes(graph, names);
+  return names;
+}
+
+bool value_shows_symbol(const Value *value, const StringMap *names) {
+  for (int k = 0; k < value->rank; k++) {
+    Dim dim = value->dims[k];
+    if (dim_is_static(dim) || dim_op(value->graph->dims, dim) != DIM_SYMBOL) continue;
+    if (string_map_get(names, dim_symbol_name(value->graph->dims, dim))) return true;
+  }
+  return false;
+}
+
+bool node_introduces_symbol(const Node *node, const StringMap *names) {
+  for (int o = 0; o < node->output_count; o++) {
+    const Value *output = node->outputs[o];
+    for (int k = 0; k < output->rank; k++) {
+      Dim dim = output->dims[k];
+      if (dim_is_static(dim) || dim_op(node->graph->dims, dim) != DIM_SYMBOL) continue;
+      if (!string_map_get(names, dim_symbol_name(node->graph->dims, dim))) continue;
+      bool taken_over = false;
+      for (int i = 0; i < node->input_count && !taken_over; i++)
+        for (int j = 0; node->inputs[i] && j < node->inputs[i]->rank; j++) taken_over |= node->inputs[i]->dims[j] == dim;
+      for (int a = 0; a < node->attribute_count && !taken_over; a++)
+        for (int j = 0; node->attributes[a].kind == ATTR_DIMS && j < node->attributes[a].count; j++) taken_over |= node->attributes[a].dims[j] == dim;
+      if (!taken_over) return true;
+    }
+  }
+  return false;
+}
+
+// From the end, so that whole chains go in one walk.
+int graph_remove_unused(Graph *graph) {
+  Arena *scratch = arena_new();
+  const StringMap *symbols = graph_attribute_symbols(graph, scratch);
+  int removed = 0;
+  for (Node *node = graph->last, *previous; node; node = previous) {
+    previous = node->previous;
+    bool used = false;
+    for (int i = 0; i < node->output_count; i++) used |= value_use_count(node->outputs[i]) > 0;
+    if (used || node_introduces_symbol(node, symbols)) continue;
+    node_remove(node);
+    removed++;
+  }
+  arena_free(scratch);
+  return removed;
+}

@@ -1,0 +1,141 @@
+// Planning: packed buffers that live at the same time never overlap, reshapes of strided tensors address the same elements, and a
+// plan's memory is what its buffers say.
+#include "plan/plan.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+static uint64_t state = 88172645463325252ull;
+static uint64_t next_random(uint64_t below) {
+  state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+  return below ? state % below : 0;
+}
+
+static size_t largest_moment(const PackItem *items, int count, int steps, size_t alignment) {
+  size_t most = 0;
+  for (int t = 0; t < steps; t++) {
+    size_t live = 0;
+    for (int i = 0; i < count; i++)
+      if (items[i].first <= t && t <= items[i].last) live += align_up(items[i].bytes, alignment);
+    most = MAX(most, live);
+  }
+  return most;
+}
+
+Test(plan, what_lives_together_never_overlaps) {
+  double waste = 0;
+  int rounds = 300;
+  for (int round = 0; round < rounds; round++) {
+    Arena *arena = arena_new();
+    int count = 1 + (int)next_random(120), steps = 1 + (int)next_random(100);
+    PackItem *items = arena_array(arena, PackItem, count);
+    for (int i = 0; i < count; i++) {
+      items[i].bytes = next_random(10) ? 1 + next_random(next_random(2) ? 100000 : 300) : 0;
+      items[i].first = (int)next_random((uint64_t)steps);
+      items[i].last = MIN(steps - 1, items[i].first + (int)next_random(12));
+    }
+    size_t total = pack_intervals(items, count, PLAN_ALIGNMENT, arena);
+    for (int i = 0; i < count; i++) {
+      cr_assert_eq(items[i].offset % PLAN_ALIGNMENT, 0);
+      cr_assert_leq(items[i].offset + items[i].bytes, total);
+      for (int k = 0; k < i; k++) {
+        bool together = items[i].first <= items[k].last && items[k].first <= items[i].last;
+        bool overlap = items[i].bytes && items[k].bytes && items[i].offset < items[k].offset + items[k].bytes && items[k].offset < items[i].offset + items[i].bytes;
+        cr_assert_not(together && overlap, "round %d: items %d and %d overlap", round, i, k);
+      }
+    }
+    size_t least = largest_moment(items, count, steps, PLAN_ALIGNMENT);
+    cr_assert_geq(total, least);
+    waste += least ? (double)total / (double)least - 1 : 0;
+    arena_free(arena);
+  }
+  cr_expect_lt(waste / rounds, 0.1, "%.1f%% more than the fullest moment needs, on average", waste / rounds * 100);
+}
+
+Test(plan, nothing_takes_no_memory) {
+  Arena *arena = arena_new();
+  cr_expect_eq(pack_intervals(NULL, 0, PLAN_ALIGNMENT, arena), 0);
+  arena_free(arena);
+}
+
+// ---- reshapes ----------------------------------------------------------------------------------------------------------------
+
+static int64_t address(int rank, const int64_t *dims, const int64_t *strides, int64_t linear) {
+  int64_t at = 0;
+  for (int i = rank - 1; i >= 0; i--) {
+    at += linear % dims[i] * strides[i];
+    linear /= dims[i];
+  }
+  return at;
+}
+
+// Whether any strides at all give the new shape the same addresses: tried axis by axis, an axis of size above 1 taking its step from
+// the first element that moves along it alone.
+static bool possible(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims) {
+  int64_t steps[MAX_RANK], count = 1, base = address(rank, dims, strides, 0);
+  for (int i = new_rank - 1; i >= 0; i--) {
+    steps[i] = new_dims[i] > 1 ? address(rank, dims, strides, count) - base : 0;
+    count *= new_dims[i];
+  }
+  for (int64_t i = 0; i < count; i++)
+    if (address(new_rank, new_dims, steps, i) != address(rank, dims, strides, i) - base) return false;
+  return true;
+}
+
+// Splits `count` into factors, in random order, with ones among them.
+static int random_shape(int64_t count, int64_t *dims) {
+  int rank = 0;
+  while (count > 1 && rank < MAX_RANK - 2) {
+    int64_t factor = 2 + (int64_t)next_random(5);
+    if (count % factor) factor = next_random(3) ? 0 : count;
+    if (!factor) continue;
+    if (!next_random(4)) dims[rank++] = 1;
+    if (rank < MAX_RANK) dims[rank++] = factor;
+    count /= factor;
+  }
+  if (count > 1 || !rank) dims[rank++] = count;
+  return rank;
+}
+
+Test(plan, reshapes_address_the_same_elements) {
+  int found = 0, refused = 0;
+  for (int round = 0; round < 20000; round++) {
+    const int64_t counts[] = {1, 2, 6, 12, 24, 36, 60, 64, 72, 120};
+    int64_t count = counts[next_random(COUNT_OF(counts))], dims[MAX_RANK], new_dims[MAX_RANK], strides[MAX_RANK], new_strides[MAX_RANK], product = 1;
+    int rank = random_shape(count, dims), new_rank = random_shape(count, new_dims);
+    // Dense in a random axis order, sometimes with gaps, repetition (0) or backwards.
+    int order[MAX_RANK];
+    for (int i = 0; i < rank; i++) order[i] = i;
+    if (next_random(2))
+      for (int i = rank - 1; i > 0; i--) {
+        int k = (int)next_random((uint64_t)i + 1), kept = order[i];
+        order[i] = order[k];
+        order[k] = kept;
+      }
+    for (int i = rank - 1; i >= 0; i--) {
+      strides[order[i]] = product;
+      product *= dims[order[i]] * (next_random(8) ? 1 : 2);
+    }
+    for (int i = 0; i < rank; i++) {
+      if (!next_random(10)) strides[i] = 0;
+      if (!next_random(10)) strides[i] = -strides[i];
+    }
+    bool given = strides_reshape(rank, dims, strides, new_rank, new_dims, new_strides);
+    cr_assert_eq(given, possible(rank, dims, strides, new_rank, new_dims), "round %d: found %d", round, given);
+    for (int64_t i = 0; given && i < count; i++) cr_assert_eq(address(new_rank, new_dims, new_strides, i), address(rank, dims, strides, i), "round %d element %lld", round, (long long)i);
+    found += given;
+    refused += !given;
+  }
+  cr_expect_gt(found, 2000);
+  cr_expect_gt(refused, 2000);
+}
+
+Test(plan, reshapes_of_nothing_and_of_one) {
+  int64_t strides[MAX_RANK];
+  cr_expect(strides_reshape(2, (int64_t[]){0, 5}, (int64_t[]){7, 3}, 3, (int64_t[]){5, 0, 2}, strides));
+  cr_expect(strides_reshape(0, NULL, NULL, 2, (int64_t[]){1, 1}, strides));
+  cr_expect(strides_reshape(2, (int64_t[]){1, 1}, (int64_t[]){99, -4}, 0, NULL, strides));
+}

@@ -1,0 +1,363 @@
+// Graphs whose shapes or paths depend on data, run whole: branches, loops, sizes that show only when something has run. Each graph
+// runs as it is and after the passes, several times with different inputs, and must give what a few lines of C give.
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/graph_text.h"
+#include "ir/verify.h"
+#include "kernels/deferred.h"
+#include "kernels/op.h"
+#include "onnx/translate.h"
+#include "passes/passes.h"
+#include "runtime/runner.h"
+
+enum { MOST = 4 };
+
+typedef struct Run {
+  Arena *arena;
+  Graph *graph;
+  Device *device;
+  Runner *runner;
+  RunTensor inputs[MOST], outputs[MOST];
+  Tensor results[MOST];
+  int input_count;
+} Run;
+
+static Log no_log;
+
+static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+static void expect_ok(Status status) { cr_assert(!status, "%s", status_message(status)); }
+
+static Status optimise(Graph *graph, void *context) {
+  PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+  return passes_run(graph, &options, NULL, 0, NULL);
+}
+
+// Bodies and branches first.
+static void infer_all(Graph *graph) {
+  FOR_NODES(node, graph) {
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) infer_all(node->attributes[i].graph);
+    expect_ok(node_infer(node));
+  }
+}
+
+static Run start(const char *text, bool passes) {
+  Run run = {.arena = arena_new()};
+  expect_ok(graph_parse(run.arena, core_ops, text, strlen(text), NULL, 0, &run.graph));
+  infer_all(run.graph);
+  expect_ok(graph_verify(run.graph));
+  if (passes) expect_ok(optimise(run.graph, NULL));
+  DeviceOptions options = {.kind = DEVICE_CPU, .threads = 1, .log = &no_log};
+  expect_ok(cpu_device_new(&options, &run.device));
+  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred, .optimise = passes ? optimise : NULL};
+  expect_ok(runner_new(run.graph, run.device, &hooks, &run.runner));
+  return run;
+}
+
+static void give(Run *run, DType dtype, int rank, const int64_t *dims, const double *values) {
+  Tensor tensor;
+  expect_ok(tensor_new(run->arena, dtype, rank, dims, &tensor));
+  for (int64_t i = 0; i < tensor_count(&tensor); i++) tensor_set_f(&tensor, i, values[i]);
+  expect_ok(run_tensor_borrow_host(run->device, &tensor, &run->inputs[run->input_count++]));
+}
+#define GIVE(run, dtype, dims, ...) give(run, dtype, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
+#define D(...) ((const int64_t[]){__VA_ARGS__})
+static void give_scalar(Run *run, DType dtype, double value) { give(run, dtype, 0, NULL, &value); }
+
+static void drop(Run *run) {
+  for (int i = 0; i < run->input_count; i++) run_tensor_drop(&run->inputs[i]);
+  for (int i = 0; i < run->graph->output_count; i++) run_tensor_drop(&run->outputs[i]);
+  run->input_count = 0;
+}
+
+static Status go(Run *run) {
+  for (int i = 0; i < MOST; i++)
+    if (run->outputs[i].storage) run_tensor_drop(&run->outputs[i]);
+  TRY(runner_run(run->runner, run->inputs, run->outputs));
+  for (int i = 0; i < run->graph->output_count; i++) {
+    run->results[i] = (Tensor){.dtype = run->outputs[i].dtype, .rank = run->outputs[i].rank};
+    memcpy(run->results[i].dims, run->outputs[i].dims, sizeof run->results[i].dims);
+    TRY(run_tensor_host(&run->outputs[i], &run->results[i].data));
+  }
+  return OK;
+}
+
+static void expect(const Run *run, int output, int rank, const int64_t *dims, const double *values) {
+  const Tensor *result = &run->results[output];
+  cr_assert_eq(result->rank, rank, "output %d has rank %d, not %d", output, result->rank, rank);
+  for (int k = 0; k < rank; k++) cr_assert_eq(result->dims[k], dims[k], "output %d axis %d is %lld, not %lld", output, k, (long long)result->dims[k], (long long)dims[k]);
+  for (int64_t i = 0; i < tensor_count(result); i++)
+    cr_assert(fabs(tensor_get_f(result, i) - values[i]) <= 1e-5 * fmax(1, fabs(values[i])), "output %d element %lld is %g, not %g", output, (long long)i, tensor_get_f(result, i),
+              values[i]);
+}
+#define EXPECT(run, output, dims, ...) expect(run, output, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
+
+static void finish(Run *run) {
+  drop(run);
+  runner_free(run->runner);
+  run->device->free(run->device);
+  arena_free(run->arena);
+}
+
+#define BOTH(run, text) \
+  for (int passes_ = 0; passes_ < 2; passes_++) \
+    for (Run run = start(text, passes_), *once_ = &run; once_; finish(&run), once_ = NULL)
+
+#define OP1(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}}"
+#define OP2(op) "{program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = " op " %0 %1; yield %2}}"
+#define OP2I(op) "{program: program {%0: i64 = input 0; %1: i64 = input 1; %2 = " op " %0 %1; yield %2}}"
+#define SUM "{program: program {%0: f32 = input 0; %1 = reduce_sum %0; yield %1}, axes: [0]}"
+
+Test(stages, symbolic_shapes_one_after_the_other) {
+  BOTH(run, "graph g(%x: f32[n, 6]) -> (%y) { %r: ?[?] = reshape(%x) {dims: dims[(2*n), 3]} %t: ?[?] = transpose(%r) {perm: [1, 0]} %y: ?[?] = elementwise(%t) " OP1("neg") " }") {
+    const int64_t sizes[] = {1, 3, 0, 1, 2, 3};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+      int64_t n = sizes[i];
+      double values[18], expected[18];
+      for (int k = 0; k < 18; k++) values[k] = k;
+      for (int64_t r = 0; r < 3; r++)
+        for (int64_t c = 0; c < 2 * n; c++) expected[r * 2 * n + c] = -values[c * 3 + r];
+      give(&run, DTYPE_F32, 2, D(n, 6), values);
+      expect_ok(go(&run));
+      expect(&run, 0, 2, D(3, 2 * n), expected);
+      drop(&run);
+    }
+    cr_expect_not(runner_stats(run.runner).data_dependent);
+  }
+}
+
+Test(stages, a_branch_is_taken_by_the_data) {
+  BOTH(run, "graph g(%c: bool[], %x: f32[2, 2]) -> (%y) {"
+            "  %y: ?[?] = if(%c, %x) {"
+            "    then_branch: graph t(%a: f32[2, 2]) -> (%b) { %b: ?[?] = elementwise(%a) " OP1("neg") " },"
+            "    else_branch: graph e(%a: f32[2, 2]) -> (%b) { %b: ?[?] = reshape(%a) {dims: dims[4]} }}"
+            "}") {
+    for (int i = 0; i < 4; i++) {
+      give_scalar(&run, DTYPE_BOOL, i % 2);
+      GIVE(&run, DTYPE_F32, D(2, 2), 1, 2, 3, 4 + i);
+      expect_ok(go(&run));
+      if (i % 2) EXPECT(&run, 0, D(2, 2), -1, -2, -3, -4 - i);
+      else EXPECT(&run, 0, D(4), 1, 2, 3, 4 + i);
+      drop(&run);
+    }
+  }
+}
+
+Test(stages, a_branch_is_taken_by_what_was_computed) {
+  BOTH(run, "graph g(%x: f32[3]) -> (%y) {"
+            "  %s: ?[?] = rowwise(%x) " SUM
+            "  %p: ?[?] = elementwise(%s) {program: program {%0: f32 = input 0; %1: f32 = const 0.0; %2 = gt %0 %1; yield %2}}"
+            "  %c: ?[?] = reshape(%p) {dims: dims[]}"
+            "  %y: ?[?] = if(%c, %x) {"
+            "    then_branch: graph t(%a: f32[3]) -> (%b) { %b: ?[?] = elementwise(%a) " OP1("relu") " },"
+            "    else_branch: graph e(%a: f32[3]) -> (%b) { %b: ?[?] = elementwise(%a) " OP1("neg") " }}"
+            "}") {
+    GIVE(&run, DTYPE_F32, D(3), 5, -1, 2);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(3), 5, 0, 2);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(3), -5, -1, 2);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(3), 5, 1, -2);
+  }
+}
+
+Test(stages, sizes_show_when_something_ran) {
+  // The elements that are not zero, doubled, and their sum.
+  BOTH(run, "graph g(%x: f32[n]) -> (%y, %s) {"
+            "  %i: ?[?] = nonzero(%x)"
+            "  %t: ?[?] = transpose(%i) {perm: [1, 0]}"
+            "  %e: ?[?] = gather_nd(%x, %t) {batch_dims: 0}"
+            "  %y: ?[?] = elementwise(%e, %e) " OP2("add")
+            "  %s: ?[?] = rowwise(%y) " SUM
+            "}") {
+    GIVE(&run, DTYPE_F32, D(5), 0, 3, 0, -1, 4);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(3), 6, -2, 8);
+    EXPECT(&run, 1, D(1), 12);
+    cr_expect(runner_stats(run.runner).data_dependent);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(2), 0, 0);
+    expect_ok(go(&run));
+    cr_expect_eq(run.results[0].dims[0], 0);
+    EXPECT(&run, 1, D(1), 0);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(5), 1, 3, 2, -1, 4);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(5), 2, 6, 4, -2, 8);
+  }
+}
+
+Test(stages, only_the_size_is_asked_for) {
+  // Nobody reads the coordinates; that they are as many as they are has to be found out all the same.
+  BOTH(run, "graph g(%x: f32[n]) -> (%y, %s) {"
+            "  %i: i64[1, found] = nonzero(%x)"
+            "  %k: i64[1, again] = nonzero(%x)"
+            "  %y: ?[?] = elementwise() {program: program {%0: f32 = const 2.5; yield %0}, dims: dims[2, again]}"
+            "  %s: ?[?] = dims() {values: dims[found, (3*found + again)]}"
+            "}") {
+    GIVE(&run, DTYPE_F32, D(4), 1, 0, 2, 3);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(2, 3), 2.5, 2.5, 2.5, 2.5, 2.5, 2.5);
+    EXPECT(&run, 1, D(2), 3, 12);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(2), 0, 1);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(2, 1), 2.5, 2.5);
+    EXPECT(&run, 1, D(2), 1, 4);
+  }
+}
+
+static const char counted[] =
+    "graph g(%n: i64[], %x: f32[2]) -> (%y, %z) {"
+    "  %y: ?[?], %z: ?[?] = loop(%n, _, %x) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[2]) -> (%go, %t, %d) {"
+    "    %f: ?[?] = elementwise(%i) {program: program {%0: i64 = input 0; %1: f32 = cast %0; yield %1}}"
+    "    %d: ?[?] = elementwise(%s, %s) " OP2("add")
+    "    %t: ?[?] = elementwise(%d, %f) " OP2("add")
+    "  }}"
+    "}";
+
+Test(stages, a_loop_counts) {
+  BOTH(run, counted) {
+    for (int n = 4; n >= 0; n -= 2) {
+      double s[2] = {1, -1}, stacked[8];
+      give_scalar(&run, DTYPE_I64, n);
+      give(&run, DTYPE_F32, 1, D(2), s);
+      for (int i = 0; i < n; i++)
+        for (int k = 0; k < 2; k++) {
+          stacked[2 * i + k] = 2 * s[k];
+          s[k] = 2 * s[k] + i;
+        }
+      expect_ok(go(&run));
+      expect(&run, 0, 1, D(2), s);
+      expect(&run, 1, 2, D(n, 2), stacked);
+      drop(&run);
+    }
+  }
+}
+
+Test(stages, a_loop_ends_by_its_condition) {
+  BOTH(run, "graph g(%x: f32[1]) -> (%y, %k) {"
+            "  const %yes: bool[] = [1]"
+            "  %y: ?[?], %k: ?[?] = loop(_, %yes, %x) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[1]) -> (%more, %t, %t) {"
+            "    %t: ?[?] = elementwise(%s, %s) " OP2("add")
+            "    %m: ?[?] = elementwise(%t) {program: program {%0: f32 = input 0; %1: f32 = const 100; %2 = lt %0 %1; yield %2}}"
+            "    %more: ?[?] = reshape(%m) {dims: dims[]}"
+            "  }}"
+            "}") {
+    GIVE(&run, DTYPE_F32, D(1), 3);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(1), 192);
+    EXPECT(&run, 1, D(6, 1), 6, 12, 24, 48, 96, 192);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(1), 300);
+    expect_ok(go(&run));
+    EXPECT(&run, 1, D(1, 1), 600);
+  }
+}
+
+Test(stages, a_state_grows) {
+  BOTH(run, "graph g(%n: i64[], %x: f32[1]) -> (%y) {"
+            "  %y: ?[?] = loop(%n, _, %x, %x) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[m], %c: f32[1]) -> (%go, %t) {"
+            "    %e: ?[?] = elementwise(%s) " OP1("neg")
+            "    %t: ?[?] = concat(%e, %c) {axis: 0}"
+            "  }}"
+            "}") {
+    give_scalar(&run, DTYPE_I64, 3);
+    GIVE(&run, DTYPE_F32, D(1), 7);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(4), -7, 7, -7, 7);
+    drop(&run);
+    give_scalar(&run, DTYPE_I64, 0);
+    GIVE(&run, DTYPE_F32, D(1), 7);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(1), 7);
+  }
+}
+
+Test(stages, a_branch_inside_a_loop_inside_a_loop) {
+  // For i < n: for j < 3: s = j odd ? s + x : -s.
+  BOTH(run, "graph g(%n: i64[], %x: f32[2]) -> (%y) {"
+            "  const %three: i64[] = [3]"
+            "  %y: ?[?] = loop(%n, _, %x, %x, %three) {states: 1, body: graph outer(%i: i64[], %go: bool[], %s: f32[2], %x: f32[2], %three: i64[]) -> (%go, %t) {"
+            "    %t: ?[?] = loop(%three, _, %s, %x) {states: 1, body: graph inner(%j: i64[], %on: bool[], %u: f32[2], %x: f32[2]) -> (%on, %v) {"
+            "      const %two: i64[] = [2]"
+            "      %r: ?[?] = elementwise(%j, %two) " OP2I("mod")
+            "      %odd: ?[?] = elementwise(%r) {program: program {%0: i64 = input 0; %1: bool = cast %0; yield %1}}"
+            "      %v: ?[?] = if(%odd, %u, %x) {"
+            "        then_branch: graph t(%a: f32[2], %b: f32[2]) -> (%c) { %c: ?[?] = elementwise(%a, %b) " OP2("add") " },"
+            "        else_branch: graph e(%a: f32[2], %b: f32[2]) -> (%c) { %c: ?[?] = elementwise(%a) " OP1("neg") " }}"
+            "    }}"
+            "  }}"
+            "}") {
+    for (int n = 1; n < 4; n++) {
+      double x[2] = {1, 10}, s[2] = {1, 10};
+      for (int i = 0; i < n; i++)
+        for (int j = 0; j < 3; j++)
+          for (int k = 0; k < 2; k++) s[k] = j % 2 ? s[k] + x[k] : -s[k];
+      give_scalar(&run, DTYPE_I64, n);
+      give(&run, DTYPE_F32, 1, D(2), x);
+      expect_ok(go(&run));
+      expect(&run, 0, 1, D(2), s);
+      drop(&run);
+    }
+  }
+}
+
+Test(stages, a_scan_runs_over_an_axis) {
+  // Sums along the second axis, kept and stacked, forwards.
+  BOTH(run, "graph g(%s: f32[2], %x: f32[2, n]) -> (%y, %z) {"
+            "  %y: ?[?], %z: ?[?] = scan(%s, %x) {states: 1, scan_inputs: 1, input_axes: [1], output_axes: [1], body: graph b(%a: f32[2], %e: f32[2]) -> (%c, %c) {"
+            "    %c: ?[?] = elementwise(%a, %e) " OP2("add")
+            "  }}"
+            "}") {
+    GIVE(&run, DTYPE_F32, D(2), 100, 200);
+    GIVE(&run, DTYPE_F32, D(2, 3), 1, 2, 3, 4, 5, 6);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(2), 106, 215);
+    EXPECT(&run, 1, D(2, 3), 101, 103, 106, 204, 209, 215);
+  }
+}
+
+Test(stages, loops_after_unknown_sizes_before_branches) {
+  // Everything at once: count the non-zeros, loop that often, branch on the result.
+  BOTH(run, "graph g(%x: f32[n]) -> (%y) {"
+            "  %i: ?[?] = nonzero(%x)"
+            "  %one: ?[?] = elementwise(%i) {program: program {%0: i64 = input 0; %1: f32 = const 1.0; yield %1}}"
+            "  %c: ?[?] = rowwise(%one) {program: program {%0: f32 = input 0; %1 = reduce_sum %0; yield %1}, axes: [0, 1]}"
+            "  %r: ?[?] = reshape(%c) {dims: dims[]}"
+            "  %k: ?[?] = elementwise(%r) {program: program {%0: f32 = input 0; %1: i64 = cast %0; yield %1}}"
+            "  %d: ?[?] = loop(%k, _, %r) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[]) -> (%go, %t) { %t: ?[?] = elementwise(%s, %s) " OP2("add") " }}"
+            "  %p: ?[?] = elementwise(%d) {program: program {%0: f32 = input 0; %1: f32 = const 20.0; %2 = gt %0 %1; yield %2}}"
+            "  %y: ?[?] = if(%p, %x, %d) {"
+            "    then_branch: graph t(%a: f32[n], %e: f32[]) -> (%c) { %c: ?[?] = elementwise(%a, %e) " OP2("mul") " },"
+            "    else_branch: graph e(%a: f32[n], %e: f32[]) -> (%e) { }}"
+            "}") {
+    GIVE(&run, DTYPE_F32, D(4), 1, 0, 2, 3);  // 3 * 2^3 = 24
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(4), 24, 0, 48, 72);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(3), 1, 0, 2);  // 2 * 2^2 = 8
+    expect_ok(go(&run));
+    expect(&run, 0, 0, NULL, (const double[]){8});
+  }
+}
+
+Test(stages, wrong_inputs_are_errors_and_the_runner_goes_on) {
+  BOTH(run, counted) {
+    give_scalar(&run, DTYPE_I64, 2);
+    GIVE(&run, DTYPE_F32, D(3), 1, 2, 3);
+    Status status = go(&run);
+    cr_assert(status);
+    cr_expect(strstr(status_message(status), "x"), "%s", status_message(status));
+    status_free(status);
+    drop(&run);
+    give_scalar(&run, DTYPE_I64, 1);
+    GIVE(&run, DTYPE_F32, D(2), 1, 2);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(2), 2, 4);
+  }
+}

@@ -98,7 +98,7 @@ static void make_checksums_right(uint8_t *bytes) {
   for (int i = 0; i < SECTIONS; i++) {
     size_t entry = SECTION_AT + (size_t)i * 24;
     uint64_t offset = get(bytes, entry), length = get(bytes, entry + 8);
-    if (offset <= size && length <= size - offset) put(bytes, entry + 16, hash_bytes(bytes + offset, length, 0));
+    if (offset <= size && length <= size - offset) put(bytes, entry + 16, hash128_bytes(bytes + offset, length).low);
   }
   put(bytes, HEADER_BYTES - 8, hash_bytes(bytes, HEADER_BYTES - 8, 0));
 }

@@ -162,6 +162,8 @@ ThreadPool *thread_pool_borrow(int threads, ThreadLender lender) {
   return pool;
 }
 
+void *thread_pool_lender(const ThreadPool *pool) { return pool ? pool->lender.context : NULL; }
+
 void thread_pool_free(ThreadPool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->mutex);

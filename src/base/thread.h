@@ -18,6 +18,7 @@ typedef struct ThreadLender {
   void *context;
 } ThreadLender;
 ThreadPool *thread_pool_borrow(int threads, ThreadLender lender);  // where memory is out: NULL, and released
+void *thread_pool_lender(const ThreadPool *pool);  // the lender's context; NULL where the threads are the pool's own
 void thread_pool_free(ThreadPool *pool);                           // NULL is fine; not while a loop runs
 int thread_pool_size(const ThreadPool *pool);                      // 1 for NULL
 // Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and

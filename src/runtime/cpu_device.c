@@ -198,6 +198,7 @@ static Status step_context(Status status, const PlanStep *step) {
 static Status cpu_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
+  double start = time_now();
   for (uint32_t i = 0; i < executable->plan->step_count; i++) {
     PlanStep *step = &executable->plan->steps[i];
     Status status = run_step(cpu, executable, step, inputs, outputs);
@@ -207,6 +208,7 @@ static Status cpu_run(Device *device, Executable *executable, void *const *input
     }
   }
   set_flush(cpu, false);
+  cpu_pool_worked(cpu->pool, time_now() - start);
   return OK;
 }
 

@@ -456,6 +456,7 @@ Test(thread, borrowed_threads_cover_the_loop_once) {
   parallel_for(pool, 1000, 7, count_visits, visits);
   for (int i = 0; i < 1000; i++) cr_assert_eq(visits[i], 1);
   cr_assert_eq(released, 0);
+  cr_assert_eq(thread_pool_lender(pool), &released);
   thread_pool_free(pool);
   cr_assert_eq(released, 1);
 }

@@ -8,7 +8,10 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "kernels/deferred.h"
 #include "kernels/op.h"
+#include "onnx/translate.h"
+#include "plan/specialise.h"
 
 static int run(int count, char **arguments);
 const Command command_verify = {
@@ -175,38 +178,50 @@ static int verify_node(const Node *node, Tensor *const *tensors, const Tolerance
   return code;
 }
 
-static int verify_sites(const Common *common, ingot_engine *engine, const Tolerance *tolerance, Report *report) {
-  Arena *arena = arena_new();
+static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+
+// The graph as it looks for these inputs: without symbols, with branches taken. Where that shows only when the model has run, the
+// graph as it was.
+static Status fix_shapes(const Graph *graph, const Tensor *inputs, Arena *arena, Graph **out) {
+  bool *decides = arena_array(arena, bool, graph->input_count);
+  StageInput *stage_inputs = arena_array(arena, StageInput, graph->input_count);
+  graph_shape_inputs(graph, is_deferred, decides);
+  for (int i = 0; i < graph->input_count; i++) {
+    stage_inputs[i] = (StageInput){.rank = inputs[i].rank, .dtype = inputs[i].dtype, .known = decides[i] ? &inputs[i] : NULL};
+    memcpy(stage_inputs[i].dims, inputs[i].dims, sizeof inputs[i].dims);
+  }
+  Stage *stage;
+  SpecialiseHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+  TRY(specialise(graph, stage_inputs, &hooks, arena, &stage));
+  *out = stage->complete ? stage->ready : graph_copy(arena, graph);
+  return OK;
+}
+
+static Status expose(const Engine *engine, const Tensor *given, Arena *arena, ingot_engine **out) {
   Engine *exposed = engine_new(arena);
-  exposed->graph = graph_copy(arena, engine->engine->graph);
-  exposed->tf32 = engine->engine->tf32;
+  exposed->tf32 = engine->tf32;
+  TRY(fix_shapes(engine->graph, given, arena, &exposed->graph));
   expose_everything(exposed->graph);
-  ingot_engine *wrapped = NULL;
-  Status status = api_engine_wrap(exposed, &wrapped);
-  if (status) {
-    arena_free(arena);
-    return cli_fail(api_error(status));
-  }
-  Graph *graph = exposed->graph;
+  return api_engine_wrap(exposed, out);
+}
+
+// Runs the graph with everything exposed and compares node by node.
+static int compare_sites(const Common *common, ingot_engine *exposed, const InputSet *inputs, Tensor *given,
+                         const Tolerance *tolerance, Report *report) {
+  const Graph *graph = exposed->engine->graph;
+  Arena *arena = inputs->arena;
   ingot_session *session = NULL;
-  ingot_error *error = ingot_session_create(wrapped, &common->config, &session);
-  InputSet inputs = {0};
-  int code = error ? cli_fail(error) : cli_make_inputs(wrapped, common, NULL, 1, &inputs);
+  ingot_error *error = ingot_session_create(exposed, &common->config, &session);
   int output_count = graph->output_count, sites = 0, wrong = 0;
-  ingot_tensor *outputs = calloc((size_t)output_count + 1, sizeof *outputs);
+  ingot_tensor *outputs = arena_array(arena, ingot_tensor, output_count);
   Tensor **tensors = arena_array(arena, Tensor *, graph->next_value_id);
-  if (!code) {
-    error = ingot_session_run(session, inputs.tensors, inputs.count, outputs, output_count);
-    if (error) code = cli_fail(error);
-  }
+  if (!error) error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
+  int code = error ? cli_fail(error) : 0;
   for (int i = 0; i < output_count && !code; i++) {
     tensors[graph->outputs[i]->id] = arena_new_of(arena, Tensor);
     code = cli_unwrap(&outputs[i], tensors[graph->outputs[i]->id]);
   }
-  for (int i = 0; i < graph->input_count && !code; i++) {
-    tensors[graph->inputs[i]->id] = arena_new_of(arena, Tensor);
-    code = cli_unwrap(&inputs.tensors[i], tensors[graph->inputs[i]->id]);
-  }
+  for (int i = 0; i < graph->input_count && !code; i++) tensors[graph->inputs[i]->id] = &given[i];
   for (Node *node = graph->first; node && !code; node = node->next) {
     int differing = report->differing;
     code = verify_node(node, tensors, tolerance, report);
@@ -215,10 +230,24 @@ static int verify_sites(const Common *common, ingot_engine *engine, const Tolera
   }
   if (!code && !report->json)
     printf("%d of %d sites agree with the reference on %s\n", sites - wrong, sites, ingot_session_device(session));
-  free(outputs);
-  cli_free_inputs(&inputs);
   ingot_session_free(session);
-  ingot_engine_free(wrapped);
+  return code;
+}
+
+static int verify_sites(const Common *common, ingot_engine *engine, const Tolerance *tolerance, Report *report) {
+  InputSet inputs = {0};
+  int code = cli_make_inputs(engine, common, NULL, 1, &inputs);
+  if (code) return code;
+  Tensor *given = arena_array(inputs.arena, Tensor, inputs.count);
+  for (int i = 0; i < inputs.count && !code; i++) code = cli_unwrap(&inputs.tensors[i], &given[i]);
+  Arena *arena = arena_new();  // the exposed engine's
+  ingot_engine *exposed = NULL;
+  Status status = code ? OK : expose(engine->engine, given, arena, &exposed);
+  if (status) code = cli_fail(api_error(status));
+  if (!code) code = compare_sites(common, exposed, &inputs, given, tolerance, report);
+  if (exposed) ingot_engine_free(exposed);
+  else arena_free(arena);
+  cli_free_inputs(&inputs);
   return code;
 }
 

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# check.sh BUILD: the commands as a user meets them: what they print and write, that files go round, and that whatever is wrong gives one
+# line and the right exit code (1: it did not work, 2: it was asked for wrongly).
+set -euo pipefail
+ingot=$(realpath "$1/ingot")
+digits=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../examples/digits")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export NO_COLOR=1
+count=0
+
+fail() { echo "cli check: $*" >&2; exit 1; }
+# says CODE TEXT ARGUMENTS...: exit code, and a text that must be in what is printed.
+says() {
+  local code=$1 text=$2 got=0
+  shift 2
+  "$ingot" "$@" >out 2>&1 || got=$?
+  [ "$got" -eq "$code" ] || fail "ingot $*: exit code $got, not $code: $(head -3 out)"
+  [ -z "$text" ] || grep -qF -- "$text" out || fail "ingot $*: '$text' is not in: $(head -5 out)"
+  if [ "$code" -eq 1 ] && [ "$(wc -l <out)" -gt 1 ]; then fail "ingot $*: more than one line: $(head -5 out)"; fi
+  count=$((count + 1))
+}
+json() { "$ingot" "$@" --json | python3 -c "import json, sys; json.load(sys.stdin)" || fail "ingot $* --json is not JSON"; count=$((count + 1)); }
+cpu="--device cpu"
+
+# help
+says 0 "usage: ingot COMMAND" --help
+says 0 "ingot 0." --version
+says 2 "usage: ingot COMMAND"
+for command in build run bench inspect verify; do
+  says 0 "ingot $command" $command --help
+  says 2 "usage: ingot $command" $command
+  says 2 "no option '--frobnicate'" $command model.onnx --frobnicate
+  says 1 "No such file" $command /nowhere/model.onnx
+done
+says 2 "no command 'frobnicate'" frobnicate
+
+# build, and what an engine is good for
+says 0 "engine   digits.ingot" build "$digits/digits.onnx" $cpu
+[ -s digits.ingot ] || fail "no engine was written"
+says 0 "" build "$digits/digits.onnx" $cpu --quiet -o again.ingot
+[ -s out ] && fail "--quiet prints: $(cat out)"
+cmp digits.ingot again.ingot || fail "the same build gives other bytes"
+says 1 "is an engine already" build digits.ingot
+says 1 "/nowhere" build "$digits/digits.onnx" $cpu -o /nowhere/x.ingot
+json build "$digits/digits.onnx" $cpu -o again.ingot
+says 0 "conv" inspect digits.ingot $cpu
+says 0 "memory" inspect digits.ingot $cpu --memory
+says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
+says 1 "is an engine" inspect digits.ingot $cpu --before
+json inspect "$digits/digits.onnx" $cpu --before --after --passes --sites --memory
+says 0 "inference" bench digits.ingot $cpu --seconds 0.05
+json bench digits.ingot $cpu --seconds 0.05 --profile
+says 0 "sites agree" verify digits.ingot $cpu
+json verify digits.ingot $cpu
+
+# run, and files going round
+says 0 "probabilities" run digits.ingot $cpu --input "$digits/test_images.npy" --top 2
+says 0 "row 1" run digits.ingot $cpu --shapes image:2x1x8x8 --top 1 --softmax
+json run digits.ingot $cpu --top 3
+"$ingot" run digits.ingot $cpu --shapes image:3x1x8x8 --seed 5 --quiet -o golden >/dev/null
+says 0 "ok" verify digits.ingot $cpu --data golden
+json verify digits.ingot $cpu --data golden
+for out in a.npy a.npz a.pb; do
+  "$ingot" run digits.ingot $cpu --data golden --quiet -o $out >/dev/null
+  [ -s $out ] || fail "$out was not written"
+done
+if python3 -c 'import numpy' 2>/dev/null; then
+  python3 - <<'PYTHON' || fail "NumPy does not read what was written"
+import numpy as np
+a, z = np.load("a.npy"), np.load("a.npz")["probabilities"]
+assert a.shape == (3, 10) and a.dtype == np.float32 and (a == z).all() and np.allclose(a.sum(1), 1)
+x = np.random.default_rng(0).integers(0, 255, (4, 1, 8, 8)).astype(np.uint8)
+np.save("plain.npy", x)
+np.save("fortran.npy", np.asfortranarray(x))
+np.savez("stored.npz", image=x, other=x[0])
+np.savez_compressed("deflated.npz", image=x, other=x[0])
+PYTHON
+  "$ingot" run digits.ingot $cpu --input plain.npy --quiet -o plain.out.npy >/dev/null
+  for input in fortran.npy stored.npz deflated.npz image=deflated.npz deflated.npz:image; do
+    "$ingot" run digits.ingot $cpu --input $input --quiet -o again.npy >/dev/null
+    cmp -s plain.out.npy again.npy || fail "--input $input gives another result than plain.npy"
+  done
+  says 1 "holds no array 'nothing'" run digits.ingot $cpu --input deflated.npz:nothing
+  head -c 300 deflated.npz >cut.npz
+  says 1 "zip archive" run digits.ingot $cpu --input cut.npz
+  head -c 300 plain.npy >cut.npy
+  says 1 "ends after" run digits.ingot $cpu --input cut.npy
+fi
+
+# what is asked for wrongly
+says 2 "takes a number" run digits.ingot --top many
+says 2 "wants a value" run digits.ingot --top
+says 2 "--device takes" run digits.ingot --device abacus
+says 2 "--mean takes" run digits.ingot --mean grey
+says 1 "no such input" run digits.ingot $cpu --shapes picture:1x1x8x8
+says 1 "sizes are written like" run digits.ingot $cpu --shapes image:1xx8
+says 1 "axis 3 is 9" run digits.ingot $cpu --shapes image:1x1x8x9
+says 1 "takes only 1" run digits.ingot $cpu --input golden/input_0.pb --input golden/input_0.pb
+says 1 "tensors are read from" run digits.ingot $cpu --input "$digits/train.py"
+says 1 "'image' is u8, but f32 was given" run digits.ingot $cpu --input a.npy
+head -c 5000 "$digits/digits.onnx" >cut.onnx
+head -c 5000 digits.ingot >cut.ingot
+says 1 "not readable as ONNX" run cut.onnx
+says 1 "its header says" run cut.ingot
+echo "cli check passed: $count commands"

@@ -58,9 +58,9 @@ part_zoo() {
   for folder in "$zoo"/*-script "$zoo"/*-dynamo; do
     [ -f "$folder/test_data_set_0/output_0.pb" ] || { note "FAIL zoo-$(basename "$folder"): not exported"; failures=$((failures + 1)); continue; }
     name=$(basename "$folder")
-    check "zoo-$name-fp32" "$ingot" verify "$folder/model.onnx" --device cuda --data "$folder/test_data_set_0" --norm 1e-4 --quiet
-    check "zoo-$name-fp16" "$ingot" verify "$folder/model.onnx" --device cuda --fp16 --data "$folder/test_data_set_0" --norm 1e-2 --quiet
-    check "zoo-$name-cpu" "$ingot" verify "$folder/model.onnx" --device cpu --data "$folder/test_data_set_0" --norm 1e-4 --quiet
+    check "zoo-$name-fp32" "$ingot" verify "$folder/model.onnx" --device cuda --data "$folder/test_data_set_0" --norm 1e-4
+    check "zoo-$name-fp16" "$ingot" verify "$folder/model.onnx" --device cuda --fp16 --data "$folder/test_data_set_0" --norm 1e-2
+    check "zoo-$name-cpu" "$ingot" verify "$folder/model.onnx" --device cpu --data "$folder/test_data_set_0" --norm 1e-4
   done
 }
 

@@ -310,7 +310,16 @@ static Status cut_graph(Cut *cut) {
     }
   }
   if (stage->complete) {
-    for (int i = 0; i < work->output_count; i++) graph_mark_output(stage->ready, ready_value(cut, work->outputs[i]));
+    stage->results = arena_array(arena, Slot, work->output_count);
+    for (int i = 0; i < work->output_count; i++) {
+      Value *value = work->outputs[i];
+      if (value->dtype == DTYPE_STRING && (value->is_input || value->constant)) {
+        stage->results[i] = slot_of(cut, value);
+        continue;
+      }
+      stage->results[i] = (Slot){.kind = SLOT_READY, .index = stage->ready->output_count};
+      graph_mark_output(stage->ready, ready_value(cut, value));
+    }
     return OK;
   }
   // Actions: what the host can do as soon as ready has run.

@@ -36,7 +36,8 @@ typedef struct Action {
 typedef struct Stage {
   Graph *ready;            // inputs: all of the stage's, in order
   bool rewritten;          // operators were translated or branches inlined: passes have new work
-  bool complete;           // ready's outputs are the graph's outputs; nothing below is set
+  bool complete;           // nothing is left after ready; of what follows only `results` is set
+  Slot *results;           // where complete: each of the graph's outputs, ready's or (strings, which no device holds) passed on
   Action *actions;
   uint32_t action_count, action_capacity;
   Graph *rest;             // outputs: the graph's outputs

@@ -354,12 +354,29 @@ static void note_stats(Runner *runner, const StageEntry *entry) {
   if (!entry->stage->complete) stats->data_dependent = true;
 }
 
+// Some results are strings that came in or are constants: they are handed on, the rest is run.
+static Status run_with_strings(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs, RunTensor *outputs) {
+  const Stage *stage = entry->stage;
+  int count = stage->ready->output_count;
+  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
+  if (!ready) return status_out_of_memory();
+  Status status = run_ready(runner, entry, top, inputs, ready);
+  for (int i = 0; i < output_count && !status; i++) {
+    run_tensor_drop(&outputs[i]);
+    status = slot_tensor(runner, &stage->results[i], inputs, ready, NULL, &outputs[i]);
+  }
+  drop_all(ready, count);
+  free(ready);
+  return status;
+}
+
 static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
   if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
   StageEntry *entry;
   TRY(find_entry(runner, cache, inputs, &entry));
   note_stats(runner, entry);
-  if (entry->stage->complete) return run_ready(runner, entry, top, inputs, outputs);
+  if (entry->stage->complete && entry->stage->ready->output_count == cache->graph->output_count) return run_ready(runner, entry, top, inputs, outputs);
+  if (entry->stage->complete) return run_with_strings(runner, entry, cache->graph->output_count, top, inputs, outputs);
   int count = entry->stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();

@@ -6,7 +6,8 @@ extern const Tactic depthwise_conv_tactic, cudnn_graph_conv_tactic, cudnn_conv_t
 extern const Tactic simt_conv_tactic, simt_conv_transpose_tactic;
 extern const Tactic elementwise_tactic, rowwise_tactic;
 extern const Tactic concat_tactic, pad_tactic, pool_tactic, resize_tactic, cumulative_tactic, topk_tactic, recurrent_tactic;
-extern const Tactic grid_sample_tactic, roi_align_tactic, col2im_tactic, deform_conv_tactic, dft_tactic, det_tactic, random_tactic;
+extern const Tactic grid_sample_tactic, roi_align_tactic, col2im_tactic, deform_conv_tactic, dft_tactic, det_tactic,
+    random_tactic;
 extern const Tactic gather_tactic, gather_elements_tactic, gather_nd_tactic, scatter_elements_tactic, scatter_nd_tactic;
 
 // clang-format off: one line a tactic

@@ -43,7 +43,8 @@ static Status run_epilogue(Reference *reference, const Tensor *result) {
   bool converts = stored != dtype && stored < DTYPE_COUNT && dtype_is_float(stored) && dtype_is_float(dtype);
   static const bool reduced[MAX_RANK];
   TRY(reference_output(reference, 0, converts ? stored : dtype, result->rank, result->dims, &out));
-  if (!converts) return domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, out);
+  if (!converts)
+    return domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, out);
   TRY(tensor_new(reference->arena, dtype, result->rank, result->dims, &computed));
   TRY(domain_compute(reference->arena, program, result->rank, result->dims, reduced, inputs, input_count, &computed));
   int64_t count = tensor_count(out);

@@ -14,17 +14,17 @@ typedef struct AttributeSpec {
 // What a reference works with. Inputs are row-major host tensors, NULL where absent.
 typedef struct Reference {
   const Node *node;
-  Arena *arena;                  // outputs and scratch
-  const Tensor *const *inputs;   // node->input_count of them; the epilogue's extra operands are among them
-  Tensor *outputs;               // node->output_count of them
+  Arena *arena;                 // outputs and scratch
+  const Tensor *const *inputs;  // node->input_count of them; the epilogue's extra operands are among them
+  Tensor *outputs;              // node->output_count of them
 } Reference;
 // Makes output `index`: if it was given with data and the same type and dims, that memory; else new memory in the arena.
 MUST_CHECK Status reference_output(Reference *reference, int index, DType dtype, int rank, const int64_t *dims, Tensor **out);
 
 struct OpDef {
-  const char *name;       // "conv"
-  const char *help;       // one line for documentation and `ingot inspect`
-  int min_inputs, max_inputs;   // of the operator itself, without epilogue operands; max -1: any number
+  const char *name;            // "conv"
+  const char *help;            // one line for documentation and `ingot inspect`
+  int min_inputs, max_inputs;  // of the operator itself, without epilogue operands; max -1: any number
   int min_outputs, max_outputs;
   const AttributeSpec *attributes;  // ends with a NULL name; NULL: it may have any (`deferred`)
   // Sets dtype, rank and dims of every output. Reports what is wrong with inputs or attributes. Dims may be symbolic.
@@ -33,10 +33,10 @@ struct OpDef {
   // Computes the outputs of one node on the host, without its epilogue (reference_run applies that). Plain loops; sums in
   // double (int64 for integers). NULL only for operators that the executor itself expands (if, loop, scan, call).
   Status (*reference)(Reference *reference);
-  bool takes_epilogue;    // a fused program may follow it
-  bool data_dependent;    // an output's size is known only after it ran
-  bool random;            // never folded, never merged
-  bool is_view;           // no arithmetic: an affine re-indexing of input 0
+  bool takes_epilogue;  // a fused program may follow it
+  bool data_dependent;  // an output's size is known only after it ran
+  bool random;          // never folded, never merged
+  bool is_view;         // no arithmetic: an affine re-indexing of input 0
 };
 
 // The operator table (kernels/ops.c), NULL-terminated.

@@ -11,19 +11,20 @@ typedef struct TensorDesc {
   int64_t strides[MAX_RANK];  // in elements; 0 where broadcast, negative where flipped. The pointer given is that of element 0.
   const Tensor *constant;     // row-major content where known at build, else NULL
   bool absent;                // an optional input that is not there
-  int64_t offset;             // elements from the 256-byte aligned start of its buffer to element 0: decides which vector accesses are safe
+  int64_t
+      offset;  // elements from the 256-byte aligned start of its buffer to element 0: decides which vector accesses are safe
 } TensorDesc;
 
 typedef enum DeviceKind { DEVICE_CPU, DEVICE_CUDA } DeviceKind;
 typedef struct DeviceInfo {
   DeviceKind kind;
   char name[128];
-  int sm;                  // 75, 80, 86, 89, 90, 100, 120
-  int multiprocessors;     // CPU: threads
-  int shared_per_block;    // bytes, opt-in limit
+  int sm;                // 75, 80, 86, 89, 90, 100, 120
+  int multiprocessors;   // CPU: threads
+  int shared_per_block;  // bytes, opt-in limit
   int shared_per_multiprocessor;
   int64_t l2_bytes, memory_bytes;
-  bool cublaslt, cudnn;    // the libraries were found
+  bool cublaslt, cudnn;  // the libraries were found
 } DeviceInfo;
 
 typedef struct Site {
@@ -31,14 +32,14 @@ typedef struct Site {
   const TensorDesc *inputs;   // node->input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
-  bool tf32;                  // f32 matrix products may use TF32 tensor cores
+  bool tf32;  // f32 matrix products may use TF32 tensor cores
 } Site;
 
 int64_t desc_count(const TensorDesc *desc);
-bool desc_is_row_major(const TensorDesc *desc);          // dense, last axis fastest
+bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)
-bool desc_is_channels_last(const TensorDesc *desc);      // dense, order 0, 2, 3, ..., 1
-bool desc_is_dense(const TensorDesc *desc);              // some permutation of a packed tensor: no holes, no overlap
+bool desc_is_channels_last(const TensorDesc *desc);                 // dense, order 0, 2, 3, ..., 1
+bool desc_is_dense(const TensorDesc *desc);                         // some permutation of a packed tensor: no holes, no overlap
 size_t desc_bytes(const TensorDesc *desc);
 // A text that is equal for sites that can share a tuning result: operator, attributes, epilogue, dtypes, dims, strides, tf32.
 char *site_key(const Site *site, Arena *arena);

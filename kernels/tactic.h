@@ -17,8 +17,8 @@ typedef struct Candidate {
 typedef enum BufferKind { BUFFER_INPUT, BUFFER_OUTPUT, BUFFER_WORKSPACE, BUFFER_PACKED } BufferKind;
 typedef struct BufferRef {
   BufferKind kind;
-  int index;       // input, output or packed-constant number
-  size_t offset;   // bytes, inside the workspace
+  int index;      // input, output or packed-constant number
+  size_t offset;  // bytes, inside the workspace
 } BufferRef;
 
 typedef enum ArgKind { ARG_BUFFER, ARG_I32, ARG_I64, ARG_F32, ARG_BYTES } ArgKind;
@@ -29,14 +29,17 @@ typedef struct LaunchArg {
     int32_t i32;
     int64_t i64;
     float f32;
-    struct { const void *data; size_t size; } bytes;  // a struct passed by value
+    struct {
+      const void *data;
+      size_t size;
+    } bytes;  // a struct passed by value
   };
 } LaunchArg;
 
 // What a library call gets at run time: resolved pointers in the order of the site.
 typedef struct CallContext {
   CudaContext *cuda;
-  void *stream;            // CUstream
+  void *stream;                                          // CUstream
   void *const *inputs, *const *outputs, *const *packed;  // device addresses
   void *workspace;
 } CallContext;
@@ -47,15 +50,15 @@ typedef struct Launch {
   // LAUNCH_KERNEL: `source` is a complete translation unit (it #includes "kernels/..." files by path); entry is extern "C".
   const char *source, *entry;
   unsigned grid[3], block[3];
-  unsigned cluster[3];      // all 0: no cluster
-  unsigned shared_bytes;    // dynamic shared memory
+  unsigned cluster[3];    // all 0: no cluster
+  unsigned shared_bytes;  // dynamic shared memory
   LaunchArg *args;
   int arg_count;
   // LAUNCH_CALL: enqueues work on the stream; must be capturable into a CUDA graph.
   // LAUNCH_HOST: the node's reference on the host, between copies; not capturable. For operators a GPU has no kernel for.
   Status (*call)(void *state, const CallContext *context);
-  void *state;              // lives in the emission's arena; handles are released through arena_on_free
-  const char *label;        // what a profile shows
+  void *state;        // lives in the emission's arena; handles are released through arena_on_free
+  const char *label;  // what a profile shows
 } Launch;
 
 // A constant the tactic wants in a form of its own (packed weights): made once on the host when the plan is made, then uploaded.
@@ -73,19 +76,19 @@ typedef struct Emission {
   uint32_t launch_count, launch_capacity;
   PackedConstant *packed;
   uint32_t packed_count, packed_capacity;
-  size_t workspace_bytes;   // 256-byte aligned at run time, private to the site's launches
+  size_t workspace_bytes;  // 256-byte aligned at run time, private to the site's launches
 } Emission;
 
 typedef struct Tactic {
-  const char *name;         // "mma_matmul", "cudnn_conv"
-  const OpDef *op;          // the operator it serves
-  bool general;             // slow but does everything: tried only when nothing else supports the site
+  const char *name;  // "mma_matmul", "cudnn_conv"
+  const OpDef *op;   // the operator it serves
+  bool general;      // slow but does everything: tried only when nothing else supports the site
   bool (*supports)(const Site *site);
   // Fills at most `limit` candidates, best guess first; returns how many. At least 1 where supports() is true.
   int (*candidates)(const Site *site, CudaContext *cuda, Candidate *out, int limit);
   // cuda is NULL when building for a GPU that is not here: library tactics then return ERROR_UNSUPPORTED.
   Status (*emit)(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out);
-  bool library;             // computes through cuBLASLt or cuDNN, which have to be opened first
+  bool library;  // computes through cuBLASLt or cuDNN, which have to be opened first
 } Tactic;
 
 extern const Tactic *const cuda_tactics[];  // NULL-terminated, preferred first

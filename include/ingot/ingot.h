@@ -57,12 +57,28 @@ INGOT_API void ingot_error_free(ingot_error *error);
 
 #ifndef DLPACK_DLPACK_H_
 typedef enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3 } DLDeviceType;
-typedef struct { DLDeviceType device_type; int32_t device_id; } DLDevice;
+typedef struct {
+  DLDeviceType device_type;
+  int32_t device_id;
+} DLDevice;
 typedef enum {
-  kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4, kDLComplex = 5, kDLBool = 6,
-  kDLFloat8_e4m3fn = 10, kDLFloat8_e4m3fnuz = 11, kDLFloat8_e5m2 = 12, kDLFloat8_e5m2fnuz = 13, kDLFloat8_e8m0fnu = 14, kDLFloat4_e2m1fn = 17
+  kDLInt = 0,
+  kDLUInt = 1,
+  kDLFloat = 2,
+  kDLBfloat = 4,
+  kDLComplex = 5,
+  kDLBool = 6,
+  kDLFloat8_e4m3fn = 10,
+  kDLFloat8_e4m3fnuz = 11,
+  kDLFloat8_e5m2 = 12,
+  kDLFloat8_e5m2fnuz = 13,
+  kDLFloat8_e8m0fnu = 14,
+  kDLFloat4_e2m1fn = 17
 } DLDataTypeCode;
-typedef struct { uint8_t code, bits; uint16_t lanes; } DLDataType;
+typedef struct {
+  uint8_t code, bits;
+  uint16_t lanes;
+} DLDataType;
 typedef struct {
   void *data;
   DLDevice device;
@@ -77,7 +93,13 @@ typedef DLTensor ingot_tensor;
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------------- */
 
-typedef enum ingot_severity { INGOT_INTERNAL_ERROR_MESSAGE, INGOT_ERROR_MESSAGE, INGOT_WARNING, INGOT_INFO, INGOT_VERBOSE } ingot_severity;
+typedef enum ingot_severity {
+  INGOT_INTERNAL_ERROR_MESSAGE,
+  INGOT_ERROR_MESSAGE,
+  INGOT_WARNING,
+  INGOT_INFO,
+  INGOT_VERBOSE
+} ingot_severity;
 typedef enum ingot_device { INGOT_DEVICE_AUTO, INGOT_DEVICE_CPU, INGOT_DEVICE_CUDA } ingot_device;
 
 /* Precisions beyond the model's own; a bit set. Accumulation is always fp32 (int32 for 8-bit integers). */
@@ -97,10 +119,11 @@ typedef struct ingot_config {
   const char *disabled_passes; /* comma-separated names of passes to leave out; "all": every optional one; NULL: none */
   void *cuda_context;          /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
   void *cuda_stream;
-  bool no_cuda_graph;          /* launch kernel by kernel instead of replaying a CUDA graph */
-  void (*log)(void *context, ingot_severity severity, const char *message); /* may be called from several threads; NULL: silent */
+  bool no_cuda_graph; /* launch kernel by kernel instead of replaying a CUDA graph */
+  void (*log)(void *context, ingot_severity severity,
+              const char *message); /* may be called from several threads; NULL: silent */
   void *log_context;
-  ingot_severity log_most;     /* messages less severe are dropped */
+  ingot_severity log_most; /* messages less severe are dropped */
   /* Called now and then during long work; seconds_left is negative where unknown. Returning false cancels. */
   bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
   void *progress_context;
@@ -112,9 +135,11 @@ INGOT_API void ingot_config_init(ingot_config *config); /* defaults; a NULL conf
 typedef struct ingot_model ingot_model;
 INGOT_API ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out);
 /* folder: where external data is looked for; NULL refuses it. The bytes may be freed afterwards. */
-INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config, ingot_model **out);
+INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
+                                               ingot_model **out);
 INGOT_API void ingot_model_free(ingot_model *model);
-INGOT_API char *ingot_model_text(const ingot_model *model); /* the imported graph, before any pass; free() it; NULL if out of memory */
+INGOT_API char *ingot_model_text(
+    const ingot_model *model); /* the imported graph, before any pass; free() it; NULL if out of memory */
 
 /* ---- Engines ------------------------------------------------------------------------------------------------------------- */
 
@@ -136,9 +161,15 @@ INGOT_API int ingot_engine_input_count(const ingot_engine *engine);
 INGOT_API int ingot_engine_output_count(const ingot_engine *engine);
 INGOT_API ingot_binding ingot_engine_input(const ingot_engine *engine, int index);
 INGOT_API ingot_binding ingot_engine_output(const ingot_engine *engine, int index);
-INGOT_API const char *ingot_engine_dim_name(const ingot_engine *engine, bool output, int index, int axis); /* "batch", "2*seq"; "" if fixed */
+INGOT_API const char *ingot_engine_dim_name(const ingot_engine *engine, bool output, int index,
+                                            int axis);         /* "batch", "2*seq"; "" if fixed */
 INGOT_API char *ingot_engine_text(const ingot_engine *engine); /* the optimised graph; free() it; NULL if out of memory */
-typedef struct ingot_pass_report { const char *name; int changes; double seconds; int nodes_after; } ingot_pass_report;
+typedef struct ingot_pass_report {
+  const char *name;
+  int changes;
+  double seconds;
+  int nodes_after;
+} ingot_pass_report;
 /* What each pass did when the engine was built, in order; seconds are 0 for an engine from a file. Fills at most `limit`, returns how
  * many there are. */
 INGOT_API int ingot_engine_passes(const ingot_engine *engine, ingot_pass_report *out, int limit);
@@ -157,7 +188,8 @@ INGOT_API ingot_error *ingot_session_set_shapes(ingot_session *session, const in
  * result there (host or device memory large enough; shape is filled in if not NULL); with data NULL, Ingot points data, shape, ndim and
  * dtype at memory of the session, on the device that outputs[i].device names, valid until the next run (which may be given the same array). Returns when
  * host outputs are written; with device outputs only, the work is enqueued on the session's stream. */
-INGOT_API ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs, int output_count);
+INGOT_API ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count,
+                                         ingot_tensor *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
 
 typedef struct ingot_memory {
@@ -172,11 +204,13 @@ typedef struct ingot_step {
   const char *name, *op, *tactic, *origins;
   double milliseconds;
 } ingot_step;
-INGOT_API ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit, int *count);
+INGOT_API ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count,
+                                             ingot_step *out, int limit, int *count);
 
 /* How long one inference takes when runs are enqueued back to back, inputs and outputs staying where they are: the median over
  * batches of runs, in milliseconds, measured for about `seconds`. */
-INGOT_API ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds);
+INGOT_API ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
+                                          double *milliseconds);
 
 #ifdef __cplusplus
 }

@@ -9,10 +9,8 @@ const OpDef op_rowwise = {
     .max_inputs = -1,
     .min_outputs = 1,
     .max_outputs = -1,
-    .attributes = (const AttributeSpec[]){{"program", ATTR_PROGRAM, true},
-                                          {"axes", ATTR_INTS, true},
-                                          {"dims", ATTR_DIMS, false},
-                                          {0}},
+    .attributes =
+        (const AttributeSpec[]){{"program", ATTR_PROGRAM, true}, {"axes", ATTR_INTS, true}, {"dims", ATTR_DIMS, false}, {0}},
     .infer = domain_infer,
     .reference = domain_reference,
 };

@@ -11,7 +11,9 @@ _Static_assert((int)INGOT_VERBOSE == (int)LOG_VERBOSE, "public and internal seve
 const char *ingot_version(void) { return INGOT_VERSION; }
 
 ingot_error *api_error(Status status) { return (ingot_error *)status; }
-ingot_code ingot_error_code(const ingot_error *error) { return error ? (ingot_code)status_code((Status)(uintptr_t)error) : INGOT_OK; }
+ingot_code ingot_error_code(const ingot_error *error) {
+  return error ? (ingot_code)status_code((Status)(uintptr_t)error) : INGOT_OK;
+}
 const char *ingot_error_message(const ingot_error *error) { return status_message((Status)(uintptr_t)error); }
 void ingot_error_free(ingot_error *error) { status_free((Status)error); }
 
@@ -29,7 +31,9 @@ ingot_config api_config(const ingot_config *config) {
 
 Log api_log(const ingot_config *config) {
   // The public severities are the internal ones, so the caller's function is called as it is.
-  return (Log){.write = (void (*)(void *, LogSeverity, const char *))config->log, .context = config->log_context, .most = (LogSeverity)config->log_most};
+  return (Log){.write = (void (*)(void *, LogSeverity, const char *))config->log,
+               .context = config->log_context,
+               .most = (LogSeverity)config->log_most};
 }
 
 // DLPack's type codes by ours. Types DLPack has no code for (strings) have bits 0.
@@ -68,7 +72,8 @@ bool api_dtype_from(DLDataType type, DType *out) {
   return false;
 }
 
-Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights, const struct TuningDatabase *tuning, Device **out) {
+Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
+                       const struct TuningDatabase *tuning, Device **out) {
   DeviceOptions options = {.index = config->device_index,
                            .threads = config->threads,
                            .tf32 = tf32,

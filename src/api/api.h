@@ -15,7 +15,7 @@ struct ingot_engine {
   atomic_int references;
   Engine *engine;
   WeightStore *weights;
-  Text names;  // dim names, for getters
+  Text names;              // dim names, for getters
   const char **dim_names;  // [output][index][axis], flattened
   ingot_binding *inputs, *outputs;
 };
@@ -28,7 +28,7 @@ struct ingot_session {
   char device_name[192];
   RunTensor *inputs, *outputs;  // scratch of a run; outputs stay until the next
   int64_t (*output_shapes)[MAX_RANK];
-  void **handed_out;            // outputs[i].data as the last run set it; coming back, it asks for the session's memory again
+  void **handed_out;  // outputs[i].data as the last run set it; coming back, it asks for the session's memory again
   ingot_memory memory;
 };
 
@@ -37,6 +37,7 @@ Log api_log(const ingot_config *config);
 ingot_config api_config(const ingot_config *config);
 ingot_error *api_error(Status status);
 MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes the engine over
-MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights, const struct TuningDatabase *tuning, Device **out);
+MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
+                                  const struct TuningDatabase *tuning, Device **out);
 DLDataType api_dtype(DType dtype);
 bool api_dtype_from(DLDataType type, DType *out);

@@ -58,7 +58,8 @@ ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingo
   return finish_open(RECOVER_GUARD(open_path(path, config, model)), model, out);
 }
 
-ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config, ingot_model **out) {
+ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
+                                     ingot_model **out) {
   if (!bytes || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_model_open_memory: bytes or out is NULL"));
   ingot_model *model = model_new();
   if (!model) return api_error(status_out_of_memory());
@@ -95,7 +96,8 @@ static Status own_constants(Graph *graph, Arena *arena, IntMap *copies) {
   }
   for (int i = 0; i < graph->output_count; i++) {
     Value *value = graph->outputs[i];
-    if (!value->constant || value->dtype == DTYPE_STRING || int_map_get(copies, (uint64_t)(uintptr_t)value->constant->data)) continue;
+    if (!value->constant || value->dtype == DTYPE_STRING || int_map_get(copies, (uint64_t)(uintptr_t)value->constant->data))
+      continue;
     void *copy;
     TRY(arena_try_alloc(arena, MAX(tensor_bytes(value->constant), 1), 64, &copy));
     memcpy(copy, value->constant->data, tensor_bytes(value->constant));
@@ -115,7 +117,10 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   cuda.device = INGOT_DEVICE_CUDA;
   TRY(api_open_device(&cuda, log, engine->tf32, NULL, database, &device));
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
-  TuneGraphOptions options = {.seconds = config->tuning_seconds, .progress = config->progress, .progress_context = config->progress_context, .log = log};
+  TuneGraphOptions options = {.seconds = config->tuning_seconds,
+                              .progress = config->progress,
+                              .progress_context = config->progress_context,
+                              .log = log};
   Status status = tune_graph(engine->graph, device, &hooks, &options, database);
   if (!status) {
     engine->tuning = tuning_print(database, engine->arena);
@@ -137,17 +142,22 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
   double start = time_now();
   engine->graph = graph_copy(engine->arena, model->graph);
   engine->tf32 = (config.precision & INGOT_TF32) != 0;
-  if ((config.precision & INGOT_FP16) && (config.precision & INGOT_BF16)) FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
-  bool cuda = config.device == INGOT_DEVICE_CUDA || (config.device == INGOT_DEVICE_AUTO && cuda_device_present(config.device_index));
+  if ((config.precision & INGOT_FP16) && (config.precision & INGOT_BF16))
+    FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
+  bool cuda =
+      config.device == INGOT_DEVICE_CUDA || (config.device == INGOT_DEVICE_AUTO && cuda_device_present(config.device_index));
   PassOptions options = {.device = cuda ? DEVICE_CUDA : DEVICE_CPU,
                          .sm = 0,
-                         .precision = config.precision & INGOT_FP16 ? DTYPE_F16 : config.precision & INGOT_BF16 ? DTYPE_BF16 : DTYPE_COUNT,
+                         .precision = config.precision & INGOT_FP16   ? DTYPE_F16
+                                      : config.precision & INGOT_BF16 ? DTYPE_BF16
+                                                                      : DTYPE_COUNT,
                          .tf32 = engine->tf32,
                          .disabled = config.disabled_passes,
                          .log = &log};
   PassReport reports[64];
   int count;
-  if (config.progress && !config.progress(config.progress_context, "passes", 0, -1)) FAIL(ERROR_CANCELLED, "cancelled before the passes");
+  if (config.progress && !config.progress(config.progress_context, "passes", 0, -1))
+    FAIL(ERROR_CANCELLED, "cancelled before the passes");
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =

@@ -17,7 +17,8 @@
 static void describe(Engine *engine, Value *const *values, int count, ingot_binding *out) {
   for (int i = 0; i < count; i++) {
     const Value *value = values[i];
-    out[i] = (ingot_binding){.name = value->name, .rank = value->rank, .dtype = api_dtype(value->dtype), .dtype_name = "unknown"};
+    out[i] =
+        (ingot_binding){.name = value->name, .rank = value->rank, .dtype = api_dtype(value->dtype), .dtype_name = "unknown"};
     if (value->dtype != DTYPE_COUNT) out[i].dtype_name = dtype_name(value->dtype);
     for (int k = 0; k < value->rank; k++) out[i].dims[k] = dim_is_static(value->dims[k]) ? value->dims[k] : -1;
   }
@@ -156,13 +157,17 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   session->log = api_log(&config);
   TuningDatabase *tuning;
   TRY(tuning_parse(session->engine->engine->arena, session->engine->engine->tuning, &tuning));
-  TRY(api_open_device(&config, &session->log, session->engine->engine->tf32, session->engine->weights, tuning, &session->device));
+  TRY(api_open_device(&config, &session->log, session->engine->engine->tf32, session->engine->weights, tuning,
+                      &session->device));
   TRY(preload_kernels(session));
   const DeviceInfo *info = &session->device->info;
-  if (info->kind == DEVICE_CUDA) snprintf(session->device_name, sizeof session->device_name, "%s (CUDA device %d, sm_%d)", info->name, config.device_index, info->sm);
+  if (info->kind == DEVICE_CUDA)
+    snprintf(session->device_name, sizeof session->device_name, "%s (CUDA device %d, sm_%d)", info->name, config.device_index,
+             info->sm);
   else snprintf(session->device_name, sizeof session->device_name, "%s (%d threads)", info->name, info->multiprocessors);
   log_add(&session->log, LOG_INFO, "running on %s", session->device_name);
-  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise_stage, .optimise_context = session};
+  RunnerHooks hooks = {
+      .translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise_stage, .optimise_context = session};
   TRY(runner_new(graph, session->device, &hooks, &session->runner));
   session->inputs = calloc((size_t)graph->input_count + 1, sizeof *session->inputs);
   session->outputs = calloc((size_t)graph->output_count + 1, sizeof *session->outputs);
@@ -204,24 +209,32 @@ void ingot_session_free(ingot_session *session) {
 
 const char *ingot_session_device(const ingot_session *session) { return session->device_name; }
 
-static bool on_host(const ingot_tensor *tensor) { return tensor->device.device_type == kDLCPU || tensor->device.device_type == kDLCUDAHost; }
+static bool on_host(const ingot_tensor *tensor) {
+  return tensor->device.device_type == kDLCPU || tensor->device.device_type == kDLCUDAHost;
+}
 
 static Status take_input(ingot_session *session, int index, const ingot_tensor *given, RunTensor *out) {
   const char *name = session->engine->inputs[index].name;
   Tensor tensor = {.rank = given->ndim};
-  if (!api_dtype_from(given->dtype, &tensor.dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s': Ingot has no element type for DLPack code %d with %d bits", name, given->dtype.code, given->dtype.bits);
-  if (given->ndim < 0 || given->ndim > MAX_RANK) FAIL(ERROR_INVALID_ARGUMENT, "input '%s': rank %d is not between 0 and %d", name, given->ndim, MAX_RANK);
+  if (!api_dtype_from(given->dtype, &tensor.dtype))
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s': Ingot has no element type for DLPack code %d with %d bits", name,
+         given->dtype.code, given->dtype.bits);
+  if (given->ndim < 0 || given->ndim > MAX_RANK)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s': rank %d is not between 0 and %d", name, given->ndim, MAX_RANK);
   int64_t stride = 1;
   for (int k = given->ndim - 1; k >= 0; k--) {
     if (given->shape[k] < 0) FAIL(ERROR_INVALID_ARGUMENT, "input '%s': axis %d is negative", name, k);
-    if (given->strides && given->shape[k] > 1 && given->strides[k] != stride) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is not row-major", name);
-    if (!checked_mul_i64(stride, MAX(given->shape[k], 1), &stride) || stride > INT64_MAX / 16) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is too large", name);
+    if (given->strides && given->shape[k] > 1 && given->strides[k] != stride)
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is not row-major", name);
+    if (!checked_mul_i64(stride, MAX(given->shape[k], 1), &stride) || stride > INT64_MAX / 16)
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is too large", name);
     tensor.dims[k] = given->shape[k];
   }
   tensor.data = (char *)given->data + given->byte_offset;
   if (!given->data && tensor_bytes(&tensor)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no data", name);
   if (on_host(given)) return run_tensor_borrow_host(session->device, &tensor, out);
-  if (session->device->info.kind != DEVICE_CUDA) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' lies on a GPU, but the session runs on the CPU", name);
+  if (session->device->info.kind != DEVICE_CUDA)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' lies on a GPU, but the session runs on the CPU", name);
   return run_tensor_borrow_device(session->device, tensor.dtype, tensor.rank, tensor.dims, tensor.data, out);
 }
 
@@ -235,11 +248,14 @@ static Status take_inputs(ingot_session *session, const ingot_tensor *inputs, in
 
 static void note_memory(ingot_session *session) {
   RunnerStats stats = runner_stats(session->runner);
-  session->memory = (ingot_memory){.weights = stats.constant_bytes, .arena = stats.arena_bytes, .unpacked = stats.temporary_bytes};
+  session->memory =
+      (ingot_memory){.weights = stats.constant_bytes, .arena = stats.arena_bytes, .unpacked = stats.temporary_bytes};
 }
 
 // Whether the caller brought memory, rather than what an earlier run lent.
-static bool is_callers(const ingot_session *session, int index, const ingot_tensor *out) { return out->data && out->data != session->handed_out[index]; }
+static bool is_callers(const ingot_session *session, int index, const ingot_tensor *out) {
+  return out->data && out->data != session->handed_out[index];
+}
 
 static Status give_output(ingot_session *session, int index, ingot_tensor *out) {
   RunTensor *result = &session->outputs[index];
@@ -281,17 +297,22 @@ static Status give_output(ingot_session *session, int index, ingot_tensor *out) 
 // Device memory the caller brought for an output of static shape is written by the last kernel itself.
 static Status place_output(ingot_session *session, int index, const ingot_tensor *out) {
   bool cuda = session->device->info.kind == DEVICE_CUDA, host = on_host(out) || out->device.device_type == 0;
-  if (!cuda && !host) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is wanted on a GPU, but the session runs on the CPU", session->engine->outputs[index].name);
+  if (!cuda && !host)
+    FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is wanted on a GPU, but the session runs on the CPU",
+         session->engine->outputs[index].name);
   if (!cuda || host || !is_callers(session, index, out)) return OK;
   const Value *value = session->engine->engine->graph->outputs[index];
   int64_t dims[MAX_RANK];
   if (!value_get_dims(value, dims)) return OK;
-  return run_tensor_borrow_device(session->device, value->dtype, value->rank, dims, (char *)out->data + out->byte_offset, &session->outputs[index]);
+  return run_tensor_borrow_device(session->device, value->dtype, value->rank, dims, (char *)out->data + out->byte_offset,
+                                  &session->outputs[index]);
 }
 
-static Status run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs, int output_count) {
+static Status run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs,
+                  int output_count) {
   int expected = ingot_engine_output_count(session->engine);
-  if (output_count != expected) FAIL(ERROR_INVALID_ARGUMENT, "the model has %d outputs, but room for %d was given", expected, output_count);
+  if (output_count != expected)
+    FAIL(ERROR_INVALID_ARGUMENT, "the model has %d outputs, but room for %d was given", expected, output_count);
   drop(session->outputs, expected);
   TRY(take_inputs(session, inputs, input_count));
   for (int i = 0; i < expected; i++) TRY(place_output(session, i, &outputs[i]));
@@ -301,21 +322,27 @@ static Status run(ingot_session *session, const ingot_tensor *inputs, int input_
   return OK;
 }
 
-ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs, int output_count) {
-  if (!session || (input_count && !inputs) || (output_count && !outputs)) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_run: an argument is NULL"));
+ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_tensor *outputs,
+                               int output_count) {
+  if (!session || (input_count && !inputs) || (output_count && !outputs))
+    return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_run: an argument is NULL"));
   return api_error(RECOVER_GUARD(run(session, inputs, input_count, outputs, output_count)));
 }
 
-ingot_error *ingot_session_synchronize(ingot_session *session) { return api_error(session->device->synchronize(session->device)); }
+ingot_error *ingot_session_synchronize(ingot_session *session) {
+  return api_error(session->device->synchronize(session->device));
+}
 ingot_memory ingot_session_memory(const ingot_session *session) { return session->memory; }
 
 static Status set_shapes(ingot_session *session, const int64_t *const *shapes, int count) {
   const Graph *graph = session->engine->engine->graph;
-  if (count != graph->input_count) FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d shapes were given", graph->input_count, count);
+  if (count != graph->input_count)
+    FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d shapes were given", graph->input_count, count);
   drop(session->inputs, count);
   for (int i = 0; i < count; i++) {
     const Value *value = graph->inputs[i];
-    if (value->rank < 0 || value->dtype == DTYPE_COUNT) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared rank: run it once instead", value->name);
+    if (value->rank < 0 || value->dtype == DTYPE_COUNT)
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared rank: run it once instead", value->name);
     TRY(run_tensor_borrow_device(session->device, value->dtype, value->rank, shapes[i], NULL, &session->inputs[i]));
     // Contents that decide shapes are not known here: zeros stand for them.
     size_t bytes = run_tensor_bytes(&session->inputs[i]);
@@ -333,11 +360,13 @@ static Status set_shapes(ingot_session *session, const int64_t *const *shapes, i
 }
 
 ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *const *shapes, int count) {
-  if (!session || (count && !shapes)) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_set_shapes: an argument is NULL"));
+  if (!session || (count && !shapes))
+    return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_set_shapes: an argument is NULL"));
   return api_error(RECOVER_GUARD(set_shapes(session, shapes, count)));
 }
 
-static Status profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit, int *count) {
+static Status profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit,
+                      int *count) {
   TRY(take_inputs(session, inputs, input_count));
   StepReport *reports = calloc((size_t)limit + 1, sizeof *reports);
   if (!reports) return status_out_of_memory();
@@ -349,12 +378,15 @@ static Status profile(ingot_session *session, const ingot_tensor *inputs, int in
   return status;
 }
 
-ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit, int *count) {
-  if (!session || (limit && !out) || !count) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_profile: an argument is NULL"));
+ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out,
+                                   int limit, int *count) {
+  if (!session || (limit && !out) || !count)
+    return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_profile: an argument is NULL"));
   return api_error(RECOVER_GUARD(profile(session, inputs, input_count, out, limit, count)));
 }
 
-static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds) {
+static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
+                        double *milliseconds) {
   TRY(take_inputs(session, inputs, input_count));
   double median;
   TRY(runner_time(session->runner, session->inputs, seconds, &median));
@@ -363,7 +395,9 @@ static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int 
   return OK;
 }
 
-ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds, double *milliseconds) {
-  if (!session || (input_count && !inputs) || !milliseconds) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_time: an argument is NULL"));
+ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
+                                double *milliseconds) {
+  if (!session || (input_count && !inputs) || !milliseconds)
+    return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_session_time: an argument is NULL"));
   return api_error(RECOVER_GUARD(time_runs(session, inputs, input_count, seconds, milliseconds)));
 }

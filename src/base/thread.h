@@ -19,8 +19,8 @@ typedef struct ThreadLender {
 } ThreadLender;
 ThreadPool *thread_pool_borrow(int threads, ThreadLender lender);  // where memory is out: NULL, and released
 void *thread_pool_lender(const ThreadPool *pool);  // the lender's context; NULL where the threads are the pool's own
-void thread_pool_free(ThreadPool *pool);                           // NULL is fine; not while a loop runs
-int thread_pool_size(const ThreadPool *pool);                      // 1 for NULL
+void thread_pool_free(ThreadPool *pool);           // NULL is fine; not while a loop runs
+int thread_pool_size(const ThreadPool *pool);      // 1 for NULL
 // Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and
 // returns when all are done; what the calls wrote is then visible here. The calling thread takes part. pool NULL, or a
 // count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).

@@ -94,8 +94,10 @@ static Status write_file(const Engine *engine, const char *path, Arena *scratch)
   for (int i = 0; i < SECTION_COUNT; i++)
     if (contents[i] && sizes[i]) memcpy(bytes + header.sections[i].offset, contents[i], sizes[i]);
   for (uint32_t i = 0; i < weights.count; i++)
-    memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data, tensor_bytes(weights.tensors[i]));
-  for (int i = 0; i < SECTION_COUNT; i++) header.sections[i].checksum = hash128_bytes(bytes + header.sections[i].offset, sizes[i]).low;
+    memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data,
+           tensor_bytes(weights.tensors[i]));
+  for (int i = 0; i < SECTION_COUNT; i++)
+    header.sections[i].checksum = hash128_bytes(bytes + header.sections[i].offset, sizes[i]).low;
   header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
   return file_write_atomic(path, bytes, end);
@@ -111,12 +113,18 @@ Status engine_write(const Engine *engine, const char *path) {
 // ---- reading -----------------------------------------------------------------------------------------------------------------
 
 static Status check_header(const void *bytes, size_t size, Header *header) {
-  if (size < sizeof *header) FAIL(ERROR_CORRUPT, "not an engine: %zu bytes are fewer than its header's %zu", size, sizeof *header);
+  if (size < sizeof *header)
+    FAIL(ERROR_CORRUPT, "not an engine: %zu bytes are fewer than its header's %zu", size, sizeof *header);
   memcpy(header, bytes, sizeof *header);
-  if (memcmp(header->magic, magic, sizeof magic)) FAIL(ERROR_CORRUPT, "not an engine: it does not begin with the engine signature");
-  if (header->version != VERSION) FAIL(ERROR_CORRUPT, "engine format %u is not the one this Ingot reads (%d); build the engine again", header->version, VERSION);
-  if (hash_bytes(header, offsetof(Header, checksum), 0) != header->checksum) FAIL(ERROR_CORRUPT, "the engine's header fails its checksum");
-  if (header->file_size != size) FAIL(ERROR_CORRUPT, "the engine has %zu bytes, but its header says %llu", size, (unsigned long long)header->file_size);
+  if (memcmp(header->magic, magic, sizeof magic))
+    FAIL(ERROR_CORRUPT, "not an engine: it does not begin with the engine signature");
+  if (header->version != VERSION)
+    FAIL(ERROR_CORRUPT, "engine format %u is not the one this Ingot reads (%d); build the engine again", header->version,
+         VERSION);
+  if (hash_bytes(header, offsetof(Header, checksum), 0) != header->checksum)
+    FAIL(ERROR_CORRUPT, "the engine's header fails its checksum");
+  if (header->file_size != size)
+    FAIL(ERROR_CORRUPT, "the engine has %zu bytes, but its header says %llu", size, (unsigned long long)header->file_size);
   for (int i = 0; i < SECTION_COUNT; i++) {
     const SectionEntry *s = &header->sections[i];
     if (s->offset % PAGE || s->offset > size || s->size > size - s->offset)
@@ -131,12 +139,14 @@ static Status read_kernels(Engine *engine, const char *bytes, size_t size) {
   size_t at = 0;
   while (at < size) {
     KernelRecord record;
-    if (size - at < sizeof record || engine->kernel_count == MAX_KERNELS) FAIL(ERROR_CORRUPT, "the engine's kernels end in the middle of one");
+    if (size - at < sizeof record || engine->kernel_count == MAX_KERNELS)
+      FAIL(ERROR_CORRUPT, "the engine's kernels end in the middle of one");
     memcpy(&record, bytes + at, sizeof record);
     at += sizeof record;
-    if (record.size > size - at || align_up(record.size, 16) > size - at || record.sm > 1000) FAIL(ERROR_CORRUPT, "an engine kernel is larger than its section");
-    *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) =
-        (EngineKernel){.hash = {record.hash_low, record.hash_high}, .sm = (int)record.sm, .cubin = {(const uint8_t *)bytes + at, record.size}};
+    if (record.size > size - at || align_up(record.size, 16) > size - at || record.sm > 1000)
+      FAIL(ERROR_CORRUPT, "an engine kernel is larger than its section");
+    *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) = (EngineKernel){
+        .hash = {record.hash_low, record.hash_high}, .sm = (int)record.sm, .cubin = {(const uint8_t *)bytes + at, record.size}};
     at += align_up(record.size, 16);
   }
   return OK;
@@ -147,7 +157,8 @@ static Status read_passes(Engine *engine, const char *bytes, size_t size) {
   for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
     char name[64];
     EnginePass pass = {0};
-    if (sscanf(line, "%63s %d %d", name, &pass.changes, &pass.nodes_after) != 3) FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
+    if (sscanf(line, "%63s %d %d", name, &pass.changes, &pass.nodes_after) != 3)
+      FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
     pass.name = arena_string(engine->arena, name);
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) = pass;
   }
@@ -171,7 +182,8 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
   TRY(read_kernels(engine, base + s[SECTION_KERNELS].offset, s[SECTION_KERNELS].size));
   TRY(read_passes(engine, base + s[SECTION_PASSES].offset, s[SECTION_PASSES].size));
   engine->tuning = arena_string_n(arena, base + s[SECTION_TUNING].offset, s[SECTION_TUNING].size);
-  TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset, s[SECTION_WEIGHTS].size, &engine->graph));
+  TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset,
+                  s[SECTION_WEIGHTS].size, &engine->graph));
   TRY(status_context(graph_verify(engine->graph), "the engine's graph"));
   *out = engine;
   return OK;

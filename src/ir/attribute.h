@@ -7,7 +7,16 @@
 typedef struct Program Program;
 typedef struct Graph Graph;
 
-typedef enum AttributeKind { ATTR_INTS, ATTR_FLOATS, ATTR_STRING, ATTR_STRINGS, ATTR_DIMS, ATTR_PROGRAM, ATTR_GRAPH, ATTR_TENSOR } AttributeKind;
+typedef enum AttributeKind {
+  ATTR_INTS,
+  ATTR_FLOATS,
+  ATTR_STRING,
+  ATTR_STRINGS,
+  ATTR_DIMS,
+  ATTR_PROGRAM,
+  ATTR_GRAPH,
+  ATTR_TENSOR
+} AttributeKind;
 
 typedef struct Attribute {
   const char *name;

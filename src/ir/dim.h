@@ -14,9 +14,9 @@ typedef enum DimOp { DIM_SYMBOL, DIM_CONSTANT, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MO
 
 DimTable *dim_table_new(Arena *arena);
 static inline bool dim_is_static(Dim dim) { return dim >= 0; }
-Dim dim_symbol(DimTable *table, const char *name);          // the same name gives the same Dim
-Dim dim_fresh(DimTable *table, const char *prefix);         // a symbol with a new name: prefix + number
-Dim dim_constant(DimTable *table, int64_t value);           // any sign
+Dim dim_symbol(DimTable *table, const char *name);                    // the same name gives the same Dim
+Dim dim_fresh(DimTable *table, const char *prefix);                   // a symbol with a new name: prefix + number
+Dim dim_constant(DimTable *table, int64_t value);                     // any sign
 bool dim_get_constant(const DimTable *table, Dim dim, int64_t *out);  // true for both static and negative constants
 Dim dim_make(DimTable *table, DimOp op, Dim a, Dim b);
 static inline Dim dim_add(DimTable *t, Dim a, Dim b) { return dim_make(t, DIM_ADD, a, b); }
@@ -34,10 +34,12 @@ Dim dim_operand(const DimTable *table, Dim dim, int index);
 const char *dim_symbol_name(const DimTable *table, Dim dim);
 
 // Values of symbols for one call. Unbound symbols make dim_evaluate return false.
-typedef struct DimBinding { StringMap *values; } DimBinding;  // name -> boxed int64_t
+typedef struct DimBinding {
+  StringMap *values;
+} DimBinding;  // name -> boxed int64_t
 DimBinding dim_binding_new(Arena *arena);
 void dim_bind(DimBinding *binding, Arena *arena, const char *symbol, int64_t value);
 bool dim_evaluate(const DimTable *table, const DimBinding *binding, Dim dim, int64_t *out);
 
-void dim_print(Text *text, const DimTable *table, Dim dim);                       // 3, batch, (2*seq + 1), max(a, b)
-MUST_CHECK Status dim_parse(DimTable *table, const char **cursor, Dim *out);      // advances the cursor
+void dim_print(Text *text, const DimTable *table, Dim dim);                   // 3, batch, (2*seq + 1), max(a, b)
+MUST_CHECK Status dim_parse(DimTable *table, const char **cursor, Dim *out);  // advances the cursor

@@ -23,18 +23,18 @@ typedef struct Use {
 typedef enum ValueKind { VALUE_TENSOR, VALUE_SEQUENCE, VALUE_OPTIONAL } ValueKind;
 
 struct Value {
-  uint32_t id;           // unique within the graph
-  const char *name;      // unique within the graph; the ONNX name where there is one
+  uint32_t id;       // unique within the graph
+  const char *name;  // unique within the graph; the ONNX name where there is one
   ValueKind kind;
-  DType dtype;           // of the elements; DTYPE_COUNT: unknown until run time (only behind `deferred` nodes)
-  int rank;              // -1: unknown until run time (only behind `deferred`, `if` and `loop` nodes)
+  DType dtype;  // of the elements; DTYPE_COUNT: unknown until run time (only behind `deferred` nodes)
+  int rank;     // -1: unknown until run time (only behind `deferred`, `if` and `loop` nodes)
   Dim dims[MAX_RANK];
   uint8_t order[MAX_RANK];  // stride order: order[0] is the logical axis that is outermost in memory; identity is row-major
-  Tensor *constant;      // row-major content, or NULL
-  const Dim *contents;   // what is known of a small integer tensor's elements (row-major), or NULL; see graph_set_contents
+  Tensor *constant;         // row-major content, or NULL
+  const Dim *contents;      // what is known of a small integer tensor's elements (row-major), or NULL; see graph_set_contents
   int contents_count;
-  Node *producer;        // NULL for graph inputs and constants
-  int producer_index;    // output number
+  Node *producer;      // NULL for graph inputs and constants
+  int producer_index;  // output number
   Use *uses;
   bool is_input, is_output;  // of the graph
   Graph *graph;
@@ -50,8 +50,8 @@ struct Node {
   uint32_t id;
   const OpDef *op;
   int input_count, output_count;
-  Value **inputs;        // NULL where an optional input is absent
-  Value **outputs;       // never NULL
+  Value **inputs;   // NULL where an optional input is absent
+  Value **outputs;  // never NULL
   Attribute *attributes;
   int attribute_count;
   uint32_t attribute_capacity;
@@ -70,13 +70,17 @@ struct Graph {
   const OpDef *const *ops;  // the operator table, NULL-terminated (for parsing)
   DimTable *dims;
   const char *name;
-  Value **inputs;   int input_count;   uint32_t input_capacity;
-  Value **outputs;  int output_count;  uint32_t output_capacity;
+  Value **inputs;
+  int input_count;
+  uint32_t input_capacity;
+  Value **outputs;
+  int output_count;
+  uint32_t output_capacity;
   Node *first, *last;
   int node_count;
   uint32_t next_value_id, next_node_id;
   uint32_t next_suffix;  // for names that are taken
-  StringMap *names;  // value name -> Value
+  StringMap *names;      // value name -> Value
   // New nodes receive these origins (set by the importer around each ONNX node, by a pass around each rewrite).
   Origin *current_origins;
   int current_origin_count;
@@ -88,26 +92,26 @@ Graph *graph_new_inside(Graph *outer, const char *name);  // a subgraph: same ar
 // Values. name NULL makes one ("v12"); a taken name gets a suffix. dims NULL: zeros, to be set later.
 Value *graph_add_input(Graph *graph, const char *name, DType dtype, int rank, const Dim *dims);
 Value *graph_add_constant(Graph *graph, const char *name, const Tensor *tensor);  // keeps the tensor's data pointer
-void graph_mark_output(Graph *graph, Value *value);   // in order; the same value may be marked twice
+void graph_mark_output(Graph *graph, Value *value);                // in order; the same value may be marked twice
 void graph_replace_output(Graph *graph, int index, Value *value);  // value takes over the place and the name
 void graph_set_contents(Value *value, const Dim *contents, int count);
 Value *graph_find_value(const Graph *graph, const char *name);
 void value_set_type(Value *value, DType dtype, int rank, const Dim *dims);
 void value_set_static(Value *value, DType dtype, int rank, const int64_t *dims);
 void value_rename(Graph *graph, Value *value, const char *name);  // takes the name over from whoever has it
-bool value_is_static(const Value *value);             // rank known and all dims constant
-bool value_get_dims(const Value *value, int64_t *out);  // false if not static
-Dim value_count_dim(Graph *graph, const Value *value);  // product of dims
-int value_use_count(const Value *value);              // uses by nodes; being a graph output counts as one more
+bool value_is_static(const Value *value);                         // rank known and all dims constant
+bool value_get_dims(const Value *value, int64_t *out);            // false if not static
+Dim value_count_dim(Graph *graph, const Value *value);            // product of dims
+int value_use_count(const Value *value);                          // uses by nodes; being a graph output counts as one more
 bool value_same_shape(const Value *a, const Value *b);
 bool value_is_row_major(const Value *value);
 void value_strides(const Value *value, int64_t *strides);  // in elements, from static dims and order
 
 // Nodes. graph_add appends before `at` (NULL: at the end) with outputs not yet typed; set attributes, then call node_infer.
 Node *graph_add(Graph *graph, Node *at, const OpDef *op, int input_count, Value *const *inputs, int output_count);
-void node_remove(Node *node);                          // its outputs must have no uses
+void node_remove(Node *node);  // its outputs must have no uses
 void node_set_input(Node *node, int index, Value *value);
-int node_add_input(Node *node, Value *value);          // returns its number
+int node_add_input(Node *node, Value *value);  // returns its number
 // Every use of from, and its place among graph outputs, name and all, becomes to. Where from is a graph output and `to` is a
 // graph input or an output already, the name that callers know would be lost: value_can_replace says no, and whoever
 // replaces anyway leaves `to` its own name.
@@ -116,8 +120,8 @@ bool value_can_replace(const Value *from, const Value *to);
 void node_move_before(Node *node, Node *at);
 // Inputs of the operator itself, without the epilogue's extra operands: what infer and reference may count.
 static inline int node_operand_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
-MUST_CHECK Status node_infer(Node *node);              // op->infer: types the outputs from inputs and attributes
-void graph_sort(Graph *graph);                         // restores topological order
+MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from inputs and attributes
+void graph_sort(Graph *graph);             // restores topological order
 void node_merge_origins(Node *into, const Node *from);
 
 // Attributes. The getters return the default where absent.
@@ -146,8 +150,9 @@ Tensor *node_tensor(const Node *node, const char *name);
 
 // Symbols and who tells their values; see symbols.c. The names that attributes of the graph's nodes speak of, bodies and branches too.
 StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena);
-bool value_shows_symbol(const Value *value, const StringMap *names);      // one of its dims is one of these symbols
-bool node_introduces_symbol(const Node *node, const StringMap *names);    // ... and no input or attribute of the node has it already
+bool value_shows_symbol(const Value *value, const StringMap *names);  // one of its dims is one of these symbols
+bool node_introduces_symbol(const Node *node,
+                            const StringMap *names);  // ... and no input or attribute of the node has it already
 // Removes nodes whose results nobody uses, but for those that tell a size others speak of. Returns how many went.
 int graph_remove_unused(Graph *graph);
 
@@ -158,5 +163,6 @@ Node *node_copy(Graph *into, const Node *node, Value *const *map);
 
 #define FOR_NODES(node, graph) for (Node *node = (graph)->first; node; node = node->next)
 // Safe when the body removes `node`.
-#define FOR_NODES_SAFE(node, graph) \
-  for (Node *node = (graph)->first, *node##_next = node ? node->next : NULL; node; node = node##_next, node##_next = node ? node->next : NULL)
+#define FOR_NODES_SAFE(node, graph)                                                \
+  for (Node *node = (graph)->first, *node##_next = node ? node->next : NULL; node; \
+       node = node##_next, node##_next = node ? node->next : NULL)

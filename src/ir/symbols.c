@@ -7,19 +7,17 @@ static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
   switch (dim_op(table, dim)) {
     case DIM_CONSTANT: return;
     case DIM_SYMBOL: string_map_set(names, dim_symbol_name(table, dim), names); return;
-    default:
-      note_dim(table, dim_operand(table, dim, 0), names);
-      note_dim(table, dim_operand(table, dim, 1), names);
+    default: note_dim(table, dim_operand(table, dim, 0), names); note_dim(table, dim_operand(table, dim, 1), names);
   }
 }
 
 static void note_attributes(const Graph *graph, StringMap *names) {
   FOR_NODES(node, graph)
-    for (int i = 0; i < node->attribute_count; i++) {
-      const Attribute *attribute = &node->attributes[i];
-      if (attribute->kind == ATTR_GRAPH) note_attributes(attribute->graph, names);
-      for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++) note_dim(graph->dims, attribute->dims[k], names);
-    }
+  for (int i = 0; i < node->attribute_count; i++) {
+    const Attribute *attribute = &node->attributes[i];
+    if (attribute->kind == ATTR_GRAPH) note_attributes(attribute->graph, names);
+    for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++) note_dim(graph->dims, attribute->dims[k], names);
+  }
 }
 
 StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena) {
@@ -48,7 +46,8 @@ bool node_introduces_symbol(const Node *node, const StringMap *names) {
       for (int i = 0; i < node->input_count && !taken_over; i++)
         for (int j = 0; node->inputs[i] && j < node->inputs[i]->rank; j++) taken_over |= node->inputs[i]->dims[j] == dim;
       for (int a = 0; a < node->attribute_count && !taken_over; a++)
-        for (int j = 0; node->attributes[a].kind == ATTR_DIMS && j < node->attributes[a].count; j++) taken_over |= node->attributes[a].dims[j] == dim;
+        for (int j = 0; node->attributes[a].kind == ATTR_DIMS && j < node->attributes[a].count; j++)
+          taken_over |= node->attributes[a].dims[j] == dim;
       if (!taken_over) return true;
     }
   }

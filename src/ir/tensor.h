@@ -12,7 +12,7 @@ typedef struct Tensor {
   void *data;  // tensor_bytes() long; may point into a mapped file, then read-only
 } Tensor;
 
-int64_t tensor_count(const Tensor *tensor);   // elements; 1 for rank 0
+int64_t tensor_count(const Tensor *tensor);  // elements; 1 for rank 0
 size_t tensor_bytes(const Tensor *tensor);
 // Zeroed data in the arena, 64-byte aligned. Checks the product of dims, and each dim >= 0.
 MUST_CHECK Status tensor_new(Arena *arena, DType dtype, int rank, const int64_t *dims, Tensor *out);
@@ -22,9 +22,9 @@ Tensor *tensor_scalar_f(Arena *arena, DType dtype, double value);  // any float,
 // One element converted; index is the row-major linear index. Complex reads give the real part.
 double tensor_get_f(const Tensor *tensor, int64_t index);
 int64_t tensor_get_i(const Tensor *tensor, int64_t index);
-void tensor_set_f(Tensor *tensor, int64_t index, double value);  // rounds to nearest even, saturates integers
-void tensor_set_i(Tensor *tensor, int64_t index, int64_t value); // wraps
-bool tensor_equal(const Tensor *a, const Tensor *b);             // dtype, dims and bytes (strings by content)
+void tensor_set_f(Tensor *tensor, int64_t index, double value);   // rounds to nearest even, saturates integers
+void tensor_set_i(Tensor *tensor, int64_t index, int64_t value);  // wraps
+bool tensor_equal(const Tensor *a, const Tensor *b);              // dtype, dims and bytes (strings by content)
 
 // dtype conversion of single elements, for loaders and interpreters: memory <-> double / int64.
 double element_get_f(DType dtype, const void *element);
@@ -42,6 +42,6 @@ typedef struct Comparison {
 Comparison tensor_compare(const Tensor *actual, const Tensor *expected, double rtol, double atol);
 
 // Between row-major tensors and strided memory (strides in elements of the tensor's dtype).
-void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides);    // fills `to` from strided memory
-void tensor_scatter_strided(const Tensor *from, void *to, const int64_t *strides);   // the other way
-void tensor_reorder(const Tensor *from, const uint8_t *order, void *to);             // dense, in this stride order
+void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides);   // fills `to` from strided memory
+void tensor_scatter_strided(const Tensor *from, void *to, const int64_t *strides);  // the other way
+void tensor_reorder(const Tensor *from, const uint8_t *order, void *to);            // dense, in this stride order

@@ -23,7 +23,9 @@ static void copy_strided(const Tensor *tensor, char *strided, const int64_t *str
   }
 }
 
-void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides) { copy_strided(to, (char *)(uintptr_t)from, strides, true); }
+void tensor_gather_strided(Tensor *to, const void *from, const int64_t *strides) {
+  copy_strided(to, (char *)(uintptr_t)from, strides, true);
+}
 
 void tensor_scatter_strided(const Tensor *from, void *to, const int64_t *strides) { copy_strided(from, to, strides, false); }
 
@@ -39,14 +41,14 @@ static bool same_in_memory(const Tensor *tensor, const uint8_t *order) {
 }
 
 // [outer][rows][columns] -> [outer][columns][rows], in blocks that stay in the cache.
-#define TRANSPOSE(Type)                                                                                             \
-  static void transpose_##Type(const Type *from, Type *to, int64_t outer, int64_t rows, int64_t columns) {         \
-    enum { BLOCK = 32 };                                                                                            \
-    for (int64_t o = 0; o < outer; o++, from += rows * columns, to += rows * columns)                              \
-      for (int64_t r = 0; r < rows; r += BLOCK)                                                                     \
-        for (int64_t c = 0; c < columns; c += BLOCK)                                                                \
-          for (int64_t j = c; j < c + BLOCK && j < columns; j++)                                                    \
-            for (int64_t i = r; i < r + BLOCK && i < rows; i++) to[j * rows + i] = from[i * columns + j];          \
+#define TRANSPOSE(Type)                                                                                    \
+  static void transpose_##Type(const Type *from, Type *to, int64_t outer, int64_t rows, int64_t columns) { \
+    enum { BLOCK = 32 };                                                                                   \
+    for (int64_t o = 0; o < outer; o++, from += rows * columns, to += rows * columns)                      \
+      for (int64_t r = 0; r < rows; r += BLOCK)                                                            \
+        for (int64_t c = 0; c < columns; c += BLOCK)                                                       \
+          for (int64_t j = c; j < c + BLOCK && j < columns; j++)                                           \
+            for (int64_t i = r; i < r + BLOCK && i < rows; i++) to[j * rows + i] = from[i * columns + j];  \
   }
 TRANSPOSE(uint16_t)
 TRANSPOSE(uint32_t)

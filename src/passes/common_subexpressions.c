@@ -32,9 +32,13 @@ static bool attributes_equal(const Attribute *a, const Attribute *b) {
 }
 
 static bool nodes_equal(const Node *a, const Node *b) {
-  if (a->op != b->op || a->input_count != b->input_count || a->output_count != b->output_count || a->attribute_count != b->attribute_count) return false;
+  if (a->op != b->op || a->input_count != b->input_count || a->output_count != b->output_count ||
+      a->attribute_count != b->attribute_count)
+    return false;
   if (memcmp(a->inputs, b->inputs, (size_t)a->input_count * sizeof *a->inputs)) return false;
-  if (!a->epilogue != !b->epilogue || (a->epilogue && (a->epilogue_first != b->epilogue_first || !program_equal(a->epilogue, b->epilogue)))) return false;
+  if (!a->epilogue != !b->epilogue ||
+      (a->epilogue && (a->epilogue_first != b->epilogue_first || !program_equal(a->epilogue, b->epilogue))))
+    return false;
   for (int i = 0; i < a->attribute_count; i++) {
     const Attribute *other = node_attribute(b, a->attributes[i].name);
     if (!other || !attributes_equal(&a->attributes[i], other)) return false;
@@ -58,20 +62,20 @@ static void push(Arena *arena, IntMap *map, uint64_t hash, void *item) {
 static void merge_constants(Graph *graph, Arena *scratch, int *changes) {
   IntMap *map = int_map_new(scratch);
   FOR_NODES(node, graph)
-    for (int i = 0; i < node->input_count; i++) {
-      Value *value = node->inputs[i];
-      if (!value || !value->constant || value->dtype == DTYPE_STRING) continue;
-      uint64_t hash = hash_bytes(value->constant->data, tensor_bytes(value->constant), (uint64_t)value->dtype);
-      Bucket *bucket = int_map_get(map, hash);
-      Value *same = NULL;
-      for (; bucket && !same; bucket = bucket->next)
-        if (tensor_equal(((Value *)bucket->item)->constant, value->constant)) same = bucket->item;
-      if (!same) push(scratch, map, hash, value);
-      else if (same != value && !value->is_output) {
-        node_set_input(node, i, same);
-        ++*changes;
-      }
+  for (int i = 0; i < node->input_count; i++) {
+    Value *value = node->inputs[i];
+    if (!value || !value->constant || value->dtype == DTYPE_STRING) continue;
+    uint64_t hash = hash_bytes(value->constant->data, tensor_bytes(value->constant), (uint64_t)value->dtype);
+    Bucket *bucket = int_map_get(map, hash);
+    Value *same = NULL;
+    for (; bucket && !same; bucket = bucket->next)
+      if (tensor_equal(((Value *)bucket->item)->constant, value->constant)) same = bucket->item;
+    if (!same) push(scratch, map, hash, value);
+    else if (same != value && !value->is_output) {
+      node_set_input(node, i, same);
+      ++*changes;
     }
+  }
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {

@@ -17,8 +17,10 @@ static bool is_affine(const Program *program, const bool *is_variable) {
     if (arity > 2) c = degree[in->args[2]];
     switch (in->op) {
       case OP_input: degree[i] = is_variable[in->args[0]]; break;
-      case OP_index: case OP_extent: return false;
-      case OP_add: case OP_sub: degree[i] = a > b ? a : b; break;
+      case OP_index:
+      case OP_extent: return false;
+      case OP_add:
+      case OP_sub: degree[i] = a > b ? a : b; break;
       case OP_mul: degree[i] = a + b; break;
       case OP_div: degree[i] = b ? 2 : a; break;
       case OP_neg: degree[i] = a; break;
@@ -83,7 +85,8 @@ static Status fold(Graph *graph, Node *conv, Node *user, const bool *is_variable
   for (int64_t c = 0; c < channels; c++) {
     double zero = tensor_get_f(&at_zero, c), scale = tensor_get_f(&at_one, c) - zero;
     tensor_set_f(&bias, c, zero);
-    for (int64_t k = 0; k < per_channel; k++) tensor_set_f(&weight, c * per_channel + k, tensor_get_f(old, c * per_channel + k) * scale);
+    for (int64_t k = 0; k < per_channel; k++)
+      tensor_set_f(&weight, c * per_channel + k, tensor_get_f(old, c * per_channel + k) * scale);
   }
   node_set_input(conv, 1, graph_add_constant(graph, conv->inputs[1]->name, &weight));
   if (is_zero(&bias)) {  // a scale alone: nothing is left of it
@@ -93,8 +96,10 @@ static Status fold(Graph *graph, Node *conv, Node *user, const bool *is_variable
     return OK;
   }
   Program *program = program_new(arena, 2);
-  program_output(program, program_op2(program, OP_add, program_input(program, 0, old->dtype), program_input(program, 1, old->dtype)));
-  Node *add = graph_add(graph, user, &op_elementwise, 2, (Value *[]){conv->outputs[0], graph_add_constant(graph, NULL, &bias)}, 1);
+  program_output(program,
+                 program_op2(program, OP_add, program_input(program, 0, old->dtype), program_input(program, 1, old->dtype)));
+  Node *add =
+      graph_add(graph, user, &op_elementwise, 2, (Value *[]){conv->outputs[0], graph_add_constant(graph, NULL, &bias)}, 1);
   node_set_program(add, "program", program);
   TRY(node_infer(add));
   node_merge_origins(add, user);
@@ -111,7 +116,8 @@ static bool is_plain_add(const Node *user) {
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES(node, graph) {
-    if (node->op != &op_conv || node->epilogue || !node->inputs[1]->constant || !dtype_is_float(node->outputs[0]->dtype)) continue;
+    if (node->op != &op_conv || node->epilogue || !node->inputs[1]->constant || !dtype_is_float(node->outputs[0]->dtype))
+      continue;
     for (;;) {
       Node *user = only_user(node->outputs[0]);
       int64_t channels = node->inputs[1]->dims[0];

@@ -8,7 +8,8 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     if (node->op == &op_elementwise) {
       for (int i = 0; i < node->input_count; i++) {
         Value *input = node->inputs[i];
-        if (!input || !input->producer || input->producer->op != &op_elementwise || input->producer->output_count != 1) continue;
+        if (!input || !input->producer || input->producer->op != &op_elementwise || input->producer->output_count != 1)
+          continue;
         if (only_user(input) != node) continue;
         Node *joined = join_nodes(input->producer, node);
         if (!joined) continue;

@@ -27,4 +27,5 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_fuse_rowwise = {"fuse_rowwise", "joins reductions with the pointwise nodes and reductions around them", true, run};
+const Pass pass_fuse_rowwise = {"fuse_rowwise", "joins reductions with the pointwise nodes and reductions around them", true,
+                                run};

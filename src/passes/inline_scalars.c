@@ -55,4 +55,5 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them", true, run};
+const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them", true,
+                                  run};

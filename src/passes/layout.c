@@ -30,7 +30,8 @@ static bool wants_channels_last(const PassOptions *options, DType dtype) {
 
 static bool is_image_anchor(const Node *node) { return node->op == &op_conv || node->op == &op_conv_transpose; }
 static bool follows_image(const Node *node) {
-  return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad || node->op == &op_resize;
+  return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad ||
+         node->op == &op_resize;
 }
 
 static Status enter(Graph *graph, Node *node) {
@@ -54,14 +55,15 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
         TRY(enter(graph, node));
         ++*changes;
       }
-      if (node->op == &op_conv && node->inputs[1]->constant && options->device == DEVICE_CUDA) channels_last(node->inputs[1]->rank, node->inputs[1]->order);
+      if (node->op == &op_conv && node->inputs[1]->constant && options->device == DEVICE_CUDA)
+        channels_last(node->inputs[1]->rank, node->inputs[1]->order);
       channels_last(out->rank, out->order);
       ++*changes;
     } else if (follows_image(node)) {
       const Value *image = NULL;
       for (int i = 0; i < node->input_count && !image; i++)
-        if (node->inputs[i] && node->inputs[i]->rank == out->rank && is_channels_last(node->inputs[i]) && !node->inputs[i]->constant &&
-            (node->op != &op_elementwise || value_same_shape(node->inputs[i], out)))
+        if (node->inputs[i] && node->inputs[i]->rank == out->rank && is_channels_last(node->inputs[i]) &&
+            !node->inputs[i]->constant && (node->op != &op_elementwise || value_same_shape(node->inputs[i], out)))
           image = node->inputs[i];
       if (!image) continue;
       for (int i = 0; i < node->output_count; i++)

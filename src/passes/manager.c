@@ -25,8 +25,8 @@ static bool is_disabled(const Pass *pass, const PassOptions *options) {
 // A pass sees one graph at a time; bodies and branches are visited first.
 static Status run_everywhere(const Pass *pass, Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES(node, graph)
-    for (int i = 0; i < node->attribute_count; i++)
-      if (node->attributes[i].kind == ATTR_GRAPH) TRY(run_everywhere(pass, node->attributes[i].graph, options, changes));
+  for (int i = 0; i < node->attribute_count; i++)
+    if (node->attributes[i].kind == ATTR_GRAPH) TRY(run_everywhere(pass, node->attributes[i].graph, options, changes));
   return pass->run(graph, options, changes);
 }
 
@@ -41,7 +41,8 @@ static Status run_pass(const Pass *pass, Graph *graph, const PassOptions *option
   if (verify && changes) TRY(status_context(graph_verify(graph), "after pass %s", pass->name));
   if (changes && options->observe) options->observe(options->observe_context, pass->name, graph);
   *report = (PassReport){pass->name, changes, time_now() - start, graph->node_count};
-  log_add(options->log, LOG_VERBOSE, "pass %-20s %4d changes, %d nodes, %.2f ms", pass->name, changes, graph->node_count, report->seconds * 1e3);
+  log_add(options->log, LOG_VERBOSE, "pass %-20s %4d changes, %d nodes, %.2f ms", pass->name, changes, graph->node_count,
+          report->seconds * 1e3);
   return OK;
 }
 

@@ -7,20 +7,20 @@
 
 typedef struct PassOptions {
   DeviceKind device;
-  int sm;                  // of a CUDA device
-  DType precision;         // DTYPE_F16 or DTYPE_BF16 where asked for; DTYPE_COUNT: as the model is written
+  int sm;           // of a CUDA device
+  DType precision;  // DTYPE_F16 or DTYPE_BF16 where asked for; DTYPE_COUNT: as the model is written
   bool tf32;
-  const char *disabled;    // comma-separated names; "all": every optional pass; NULL: none
-  bool verify;             // after each pass; always in debug builds
+  const char *disabled;  // comma-separated names; "all": every optional pass; NULL: none
+  bool verify;           // after each pass; always in debug builds
   const Log *log;
   void (*observe)(void *context, const char *pass, const Graph *graph);  // after each pass that changed something; NULL: nobody
   void *observe_context;
 } PassOptions;
 
 typedef struct Pass {
-  const char *name;        // "fuse_epilogue"
-  const char *help;        // one line
-  bool optional;           // may be switched off; the others are needed for a plan to exist
+  const char *name;  // "fuse_epilogue"
+  const char *help;  // one line
+  bool optional;     // may be switched off; the others are needed for a plan to exist
   Status (*run)(Graph *graph, const PassOptions *options, int *changes);
 } Pass;
 

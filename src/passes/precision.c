@@ -51,7 +51,8 @@ static bool is_for_caller(const Value *value) { return value->is_output && !valu
 static void narrow_program(const Node *node, Program *program, DType dtype) {
   bool large = false;
   for (int i = 0; i < program->count; i++)
-    large |= program->code[i].op == OP_const && dtype_is_float(program->code[i].dtype) && fabs(program->code[i].number) > 65504.0;
+    large |=
+        program->code[i].op == OP_const && dtype_is_float(program->code[i].dtype) && fabs(program->code[i].number) > 65504.0;
   for (int i = 0; i < program->output_count; i++) {
     int result = program->outputs[i];
     if (program->code[result].dtype != DTYPE_F32 || is_for_caller(node->outputs[i])) continue;
@@ -104,7 +105,8 @@ static Status narrow_input(Narrowing *n, Node *node, int index) {
 static Status widen_inputs(Narrowing *n, Node *node) {
   for (int i = 0; i < node->input_count; i++) {
     Value *value = node->inputs[i];
-    if (!value || value->constant || value->dtype != n->dtype || !int_map_get(n->casts, (uint64_t)value->id | 1ull << 40)) continue;
+    if (!value || value->constant || value->dtype != n->dtype || !int_map_get(n->casts, (uint64_t)value->id | 1ull << 40))
+      continue;
     Status status;
     Value *cast = cast_before(n->graph, node, value, DTYPE_F32, &status);
     TRY(status);
@@ -116,7 +118,8 @@ static Status widen_inputs(Narrowing *n, Node *node) {
 static Status narrow_node(Narrowing *n, Node *node) {
   if (keeps_f32(node)) return widen_inputs(n, node);
   bool floats = false;
-  for (int i = 0; i < node->input_count; i++) floats |= node->inputs[i] && (node->inputs[i]->dtype == DTYPE_F32 || node->inputs[i]->dtype == n->dtype);
+  for (int i = 0; i < node->input_count; i++)
+    floats |= node->inputs[i] && (node->inputs[i]->dtype == DTYPE_F32 || node->inputs[i]->dtype == n->dtype);
   bool makes = false;
   for (int i = 0; i < node->output_count; i++) makes |= node->outputs[i]->dtype == DTYPE_F32;
   if (!floats && !makes) return OK;
@@ -147,7 +150,8 @@ static Status narrow_node(Narrowing *n, Node *node) {
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
   if (options->precision == DTYPE_COUNT) return OK;
   // Branches and bodies keep the types of the model: their graph's inputs and outputs must not change.
-  Narrowing n = {.graph = graph, .dtype = options->precision, .constants = int_map_new(graph->arena), .casts = int_map_new(graph->arena)};
+  Narrowing n = {
+      .graph = graph, .dtype = options->precision, .constants = int_map_new(graph->arena), .casts = int_map_new(graph->arena)};
   DType *outputs = arena_array(graph->arena, DType, graph->output_count);
   for (int i = 0; i < graph->output_count; i++) outputs[i] = graph->outputs[i]->dtype;
   Node *last = graph->last;

@@ -162,7 +162,8 @@ Node *join_nodes(Node *producer, Node *consumer) {
           !shape_fits_level(producer->outputs[o], rank, domain, rows, level[program->outputs[at++]]))
         return NULL;
   }
-  Node *joined = graph_add(graph, consumer, rows_p || rows_c ? &op_rowwise : &op_elementwise, 0, NULL, consumer->output_count + kept);
+  Node *joined =
+      graph_add(graph, consumer, rows_p || rows_c ? &op_rowwise : &op_elementwise, 0, NULL, consumer->output_count + kept);
   set_program_inputs(joined, program, c_count + p_count, inputs, 0);
   if (joined->input_count > MAX_JOINED_INPUTS) {
     node_remove(joined);

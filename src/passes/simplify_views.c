@@ -99,4 +99,5 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them", true, run};
+const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them", true,
+                                  run};

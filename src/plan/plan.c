@@ -34,7 +34,8 @@ static Binding *binding_of(Planner *p, const Value *value) {
   return &p->bindings[value->id];
 }
 
-static const int64_t MAX_VALUE_BYTES = (int64_t)1 << 46;  // sizes beyond it come from broken models: sums of some do not overflow
+static const int64_t MAX_VALUE_BYTES = (int64_t)1
+                                       << 46;  // sizes beyond it come from broken models: sums of some do not overflow
 
 static void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
   int64_t stride = 1;
@@ -48,7 +49,11 @@ static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const 
   PlanBuffer *buffer = ARENA_PUSH(p->arena, p->plan->buffers, p->plan->buffer_count, p->plan->buffer_capacity);
   int64_t count = 1;
   for (int i = 0; i < value->rank; i++) count *= dims[i];
-  *buffer = (PlanBuffer){.kind = kind, .index = index, .bytes = (size_t)count * dtype_size(value->dtype), .first_step = -1, .last_step = -1,
+  *buffer = (PlanBuffer){.kind = kind,
+                         .index = index,
+                         .bytes = (size_t)count * dtype_size(value->dtype),
+                         .first_step = -1,
+                         .last_step = -1,
                          .name = value->name};
   return buffer;
 }
@@ -59,7 +64,8 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   TensorDesc *desc = &binding->desc;
   desc->dtype = value->dtype;
   desc->rank = value->rank;
-  if (!value_get_dims(value, desc->dims)) FAIL(ERROR_INTERNAL, "value '%s' reached the planner without static dims", value->name);
+  if (!value_get_dims(value, desc->dims))
+    FAIL(ERROR_INTERNAL, "value '%s' reached the planner without static dims", value->name);
   int64_t bytes = (int64_t)dtype_size(value->dtype);
   for (int i = 0; i < value->rank; i++)
     if (!checked_mul_i64(bytes, MAX(desc->dims[i], 1), &bytes) || bytes > MAX_VALUE_BYTES)
@@ -260,8 +266,8 @@ static Status plan_outputs(Planner *p) {
     TRY(bind_constant(p, value));
     Binding *binding = binding_of(p, value);
     if (!binding->bound) FAIL(ERROR_INTERNAL, "output '%s' is never made", value->name);
-    if (binding->buffer >= 0 && p->plan->buffers[binding->buffer].kind == PLAN_OUTPUT && p->plan->buffers[binding->buffer].index == i &&
-        binding->offset == 0 && desc_is_row_major(&binding->desc))
+    if (binding->buffer >= 0 && p->plan->buffers[binding->buffer].kind == PLAN_OUTPUT &&
+        p->plan->buffers[binding->buffer].index == i && binding->offset == 0 && desc_is_row_major(&binding->desc))
       continue;
     Node *copy = add_copy(graph, NULL, value);
     TRY(node_infer(copy));
@@ -289,7 +295,8 @@ static void pack(Planner *p) {
     PlanStep *step = &plan->steps[s];
     if (step->workspace_bytes) {
       PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
-      *buffer = (PlanBuffer){.kind = PLAN_ARENA, .index = -1, .bytes = step->workspace_bytes, .first_step = -1, .name = "workspace"};
+      *buffer =
+          (PlanBuffer){.kind = PLAN_ARENA, .index = -1, .bytes = step->workspace_bytes, .first_step = -1, .name = "workspace"};
       step->workspace_buffer = (int)plan->buffer_count - 1;
       touch(plan, step->workspace_buffer, (int)s);
     }
@@ -315,7 +322,8 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   Plan *plan = p.plan = arena_new_of(arena, Plan);
   plan->graph = graph;
   for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
-  FOR_NODES(node, graph) TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
+  FOR_NODES(node, graph)
+  TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
   TRY(plan_outputs(&p));
   pack(&p);
   *out = plan;

@@ -5,10 +5,10 @@
 #include "kernels/site.h"
 
 typedef enum PlanBufferKind {
-  PLAN_INPUT,      // the caller's; index is the graph input's number; row-major
-  PLAN_OUTPUT,     // the caller's; index is the graph output's number; row-major
-  PLAN_CONSTANT,   // uploaded once; `constant` stored in `order`
-  PLAN_ARENA,      // a temporary at `offset`
+  PLAN_INPUT,     // the caller's; index is the graph input's number; row-major
+  PLAN_OUTPUT,    // the caller's; index is the graph output's number; row-major
+  PLAN_CONSTANT,  // uploaded once; `constant` stored in `order`
+  PLAN_ARENA,     // a temporary at `offset`
 } PlanBufferKind;
 
 typedef struct PlanBuffer {
@@ -29,11 +29,11 @@ typedef struct PlanPlace {
 
 typedef struct PlanStep {
   Node *node;
-  Site site;                       // descs with resolved strides
+  Site site;  // descs with resolved strides
   PlanPlace *inputs, *outputs;
-  void *choice;                    // the device's own: tactic, candidate, prepared state
+  void *choice;  // the device's own: tactic, candidate, prepared state
   size_t workspace_bytes;
-  int workspace_buffer;            // -1: none
+  int workspace_buffer;  // -1: none
 } PlanStep;
 
 typedef struct Plan {
@@ -64,8 +64,13 @@ enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
 MUST_CHECK Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out);
 
 // Packs intervals into one block: each item gets an offset; items whose lifetimes overlap never overlap in memory.
-typedef struct PackItem { size_t bytes; int first, last; size_t offset; } PackItem;
+typedef struct PackItem {
+  size_t bytes;
+  int first, last;
+  size_t offset;
+} PackItem;
 size_t pack_intervals(PackItem *items, int count, size_t alignment, Arena *scratch);  // returns the block's size
 
 // How a reshape of a strided tensor looks without moving data; false where it takes a copy.
-bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims, int64_t *new_strides);
+bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims,
+                     int64_t *new_strides);

@@ -48,7 +48,8 @@ static bool all_outputs_static(const Node *node) {
 // Symbols get their values from where a declared shape meets an actual one.
 static Status bind_input(Specialiser *s, Value *value, const StageInput *actual) {
   if (value->dtype != DTYPE_COUNT && value->dtype != actual->dtype)
-    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, but %s was given", value->name, dtype_name(value->dtype), dtype_name(actual->dtype));
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, but %s was given", value->name, dtype_name(value->dtype),
+         dtype_name(actual->dtype));
   if (value->rank >= 0 && value->rank != actual->rank)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has rank %d, but rank %d was given", value->name, value->rank, actual->rank);
   for (int i = 0; i < actual->rank && value->rank >= 0; i++) {
@@ -83,8 +84,7 @@ static void bind_outputs(Specialiser *s, Node *node) {
 // speak of the symbols of the graph around them.
 static void bind_attributes(Specialiser *s, Node *node) {
   for (int i = 0; i < node->attribute_count; i++)
-    if (node->attributes[i].kind == ATTR_GRAPH)
-      FOR_NODES(inner, node->attributes[i].graph) {
+    if (node->attributes[i].kind == ATTR_GRAPH) FOR_NODES(inner, node->attributes[i].graph) {
         bind_attributes(s, inner);
         bind_outputs(s, inner);
       }
@@ -94,7 +94,8 @@ static void bind_attributes(Specialiser *s, Node *node) {
     Dim *dims = arena_array(s->graph->arena, Dim, attribute->count);
     for (int k = 0; k < attribute->count; k++) {
       int64_t value;
-      dims[k] = dim_evaluate(s->graph->dims, &s->binding, attribute->dims[k], &value) ? dim_constant(s->graph->dims, value) : attribute->dims[k];
+      dims[k] = dim_evaluate(s->graph->dims, &s->binding, attribute->dims[k], &value) ? dim_constant(s->graph->dims, value)
+                                                                                      : attribute->dims[k];
     }
     attribute->dims = dims;
   }
@@ -117,7 +118,8 @@ static Status fold(Specialiser *s, Node *node) {
 // Copies the chosen branch in front of the `if` and lets its outputs stand for the node's.
 static Status inline_branch(Specialiser *s, Node *node) {
   const Tensor *condition = node->inputs[0]->constant;
-  if (tensor_count(condition) != 1) FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
+  if (tensor_count(condition) != 1)
+    FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
   Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
   Value **map = arena_array(s->arena, Value *, branch->next_value_id);
   for (int i = 0; i < branch->input_count; i++) map[branch->inputs[i]->id] = node->inputs[1 + i];
@@ -180,10 +182,10 @@ typedef struct Cut {
   Specialiser *s;
   Stage *stage;
   Graph *work;
-  uint8_t *state;      // by value id: how far it is known
-  Value **ready_map;   // by value id: its copy in `ready`
-  Value **rest_map;    // by value id: its copy in `rest`
-  Slot *slots;         // by value id, for values made before `rest`
+  uint8_t *state;     // by value id: how far it is known
+  Value **ready_map;  // by value id: its copy in `ready`
+  Value **rest_map;   // by value id: its copy in `rest`
+  Slot *slots;        // by value id, for values made before `rest`
   uint32_t rest_slot_capacity;
 } Cut;
 enum { MADE_LATER, MADE_READY, MADE_ACTION };
@@ -345,15 +347,17 @@ static Status cut_graph(Cut *cut) {
   // Sizes that rest speaks of come in with a value that has them, even where nobody reads it.
   const StringMap *symbols = graph_attribute_symbols(stage->rest, arena);
   FOR_NODES(node, work)
-    for (int i = 0; i < node->output_count; i++)
-      if (cut->state[node->outputs[i]->id] != MADE_LATER && value_shows_symbol(node->outputs[i], symbols)) rest_value(cut, node->outputs[i]);
+  for (int i = 0; i < node->output_count; i++)
+    if (cut->state[node->outputs[i]->id] != MADE_LATER && value_shows_symbol(node->outputs[i], symbols))
+      rest_value(cut, node->outputs[i]);
   for (int i = 0; i < work->output_count; i++) graph_mark_output(stage->rest, rest_value(cut, work->outputs[i]));
   mark_fetches(cut);
   bool any_fetch = false;
   for (int i = 0; i < stage->rest->input_count; i++) any_fetch |= stage->fetch[i];
   if (!any_fetch && !stage->action_count && stage->rest->node_count) {
     const Node *stuck = stage->rest->first;
-    FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) cannot be given a static shape", stuck->output_count ? stuck->outputs[0]->name : "", stuck->op->name);
+    FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) cannot be given a static shape", stuck->output_count ? stuck->outputs[0]->name : "",
+         stuck->op->name);
   }
   return OK;
 }
@@ -368,7 +372,8 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
     value_replace(work->inputs[i], constant);
   }
   for (Node *node = work->first, *next; node; node = next)
-    TRY(status_context(simplify(&s, node, &next), "in '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name));
+    TRY(status_context(simplify(&s, node, &next), "in '%s' (%s)", node->output_count ? node->outputs[0]->name : "",
+                       node->op->name));
   graph_remove_unused(work);
   Cut cut = {.s = &s, .work = work, .stage = arena_new_of(arena, Stage)};
   cut.state = arena_array(arena, uint8_t, work->next_value_id);

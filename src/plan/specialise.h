@@ -34,15 +34,15 @@ typedef struct Action {
 } Action;
 
 typedef struct Stage {
-  Graph *ready;            // inputs: all of the stage's, in order
-  bool rewritten;          // operators were translated or branches inlined: passes have new work
-  bool complete;           // nothing is left after ready; of what follows only `results` is set
-  Slot *results;           // where complete: each of the graph's outputs, ready's or (strings, which no device holds) passed on
+  Graph *ready;    // inputs: all of the stage's, in order
+  bool rewritten;  // operators were translated or branches inlined: passes have new work
+  bool complete;   // nothing is left after ready; of what follows only `results` is set
+  Slot *results;   // where complete: each of the graph's outputs, ready's or (strings, which no device holds) passed on
   Action *actions;
   uint32_t action_count, action_capacity;
-  Graph *rest;             // outputs: the graph's outputs
-  Slot *rest_inputs;       // one for each of rest's inputs
-  bool *fetch;             // one for each of rest's inputs: its content must be known before rest is specialised
+  Graph *rest;        // outputs: the graph's outputs
+  Slot *rest_inputs;  // one for each of rest's inputs
+  bool *fetch;        // one for each of rest's inputs: its content must be known before rest is specialised
 } Stage;
 
 typedef struct SpecialiseHooks {
@@ -55,7 +55,8 @@ typedef struct SpecialiseHooks {
 } SpecialiseHooks;
 
 // The result lives in the arena; constants' bytes are shared with `graph`.
-MUST_CHECK Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out);
+MUST_CHECK Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena,
+                             Stage **out);
 
 // mask[i]: the content of graph input i (a small integer or bool tensor) decides shapes or branches, so knowing it up front keeps
 // the model in one stage.

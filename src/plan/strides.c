@@ -2,7 +2,8 @@
 // axes must be one run in memory (each stride the product of those inside it), and the new strides follow from its last.
 #include "plan/plan.h"
 
-bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims, int64_t *new_strides) {
+bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims,
+                     int64_t *new_strides) {
   // Axes of size 1 carry no information: drop them from the old shape.
   int64_t d[MAX_RANK], s[MAX_RANK];
   int n = 0;

@@ -152,8 +152,8 @@ done:
   return status;
 }
 
-static char *place_address(CpuDevice *cpu, const Executable *executable, int buffer, int64_t offset, DType dtype, void *const *inputs,
-                           void *const *outputs) {
+static char *place_address(CpuDevice *cpu, const Executable *executable, int buffer, int64_t offset, DType dtype,
+                           void *const *inputs, void *const *outputs) {
   if (buffer < 0) return NULL;
   const PlanBuffer *b = &executable->plan->buffers[buffer];
   char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
@@ -171,10 +171,13 @@ static void set_flush(CpuDevice *cpu, bool flush) {
 static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
   CpuChoice *choice = step->choice;
   for (int i = 0; i < step->node->input_count; i++)
-    choice->inputs[i] = place_address(cpu, executable, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
+    choice->inputs[i] = place_address(cpu, executable, step->inputs[i].buffer, step->inputs[i].offset,
+                                      step->site.inputs[i].dtype, inputs, outputs);
   for (int i = 0; i < step->node->output_count; i++)
-    choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
-  choice->call.workspace = step->workspace_buffer < 0 ? NULL : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
+    choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset,
+                                       step->site.outputs[i].dtype, inputs, outputs);
+  choice->call.workspace =
+      step->workspace_buffer < 0 ? NULL : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
   set_flush(cpu, choice->flush);
   return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
 }
@@ -212,7 +215,8 @@ static Status cpu_run(Device *device, Executable *executable, void *const *input
   return OK;
 }
 
-static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                          int limit, int *count) {
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
   *count = (int)executable->plan->step_count;

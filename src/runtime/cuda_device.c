@@ -30,7 +30,7 @@ typedef struct CudaRunner {
   void *block;  // the session's arena
   size_t block_bytes;
   uint64_t generation;  // of the block: graphs captured with an older one are void
-  Cubin *used;  // by the executables made, for an engine to store
+  Cubin *used;          // by the executables made, for an engine to store
   uint32_t used_count, used_capacity;
   Arena *arena;   // the device's own
   IntMap *sizes;  // address -> size, for what the runner allocates
@@ -46,10 +46,10 @@ struct Executable {
   Plan *plan;
   Arena *arena;
   ReadyStep *steps;
-  void **constants;       // by buffer
-  Hash128 *weight_keys;   // to give back
+  void **constants;      // by buffer
+  Hash128 *weight_keys;  // to give back
   uint32_t weight_count, weight_capacity;
-  void **last;            // addresses of the last run: inputs then outputs
+  void **last;  // addresses of the last run: inputs then outputs
   bool has_last;
   uint64_t generation;
   CudaGraphExec graph;
@@ -130,7 +130,12 @@ static Status open_libraries(void *context) {
 static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
   Executable *executable = ((void **)context)[0];
   CudaRunner *r = ((void **)context)[1];
-  SelectOptions options = {.cuda = r->context, .tuning = r->tuning, .workspace_limit = r->workspace_limit, .log = &r->log, .open_libraries = open_libraries, .context = r};
+  SelectOptions options = {.cuda = r->context,
+                           .tuning = r->tuning,
+                           .workspace_limit = r->workspace_limit,
+                           .log = &r->log,
+                           .open_libraries = open_libraries,
+                           .context = r};
   if (r->forced && r->forced->op == site->node->op) {
     options.forced = r->forced;
     options.forced_candidate = r->forced_candidate;
@@ -153,13 +158,17 @@ static Status fill_constant(void *context, void *out) {
 
 static Hash128 constant_key(const PlanBuffer *buffer) {
   const Tensor *tensor = buffer->constant;
-  struct { int64_t dtype, rank, dims[MAX_RANK]; uint8_t order[MAX_RANK]; } head = {.dtype = tensor->dtype, .rank = tensor->rank};
+  struct {
+    int64_t dtype, rank, dims[MAX_RANK];
+    uint8_t order[MAX_RANK];
+  } head = {.dtype = tensor->dtype, .rank = tensor->rank};
   memcpy(head.dims, tensor->dims, (size_t)tensor->rank * sizeof *head.dims);
   memcpy(head.order, buffer->order, (size_t)tensor->rank);
   return hash128_combine(hash128_bytes(tensor->data, tensor_bytes(tensor)), hash128_bytes(&head, sizeof head));
 }
 
-static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
+                          void *context, void **memory) {
   TRY(weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory));
   *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
   return OK;
@@ -218,8 +227,8 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executa
   double compiled = time_now();
   TRY(place_weights(r, e));
   e->last = arena_array(arena, void *, graph->input_count + graph->output_count);
-  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms, kernels in %.1f ms, weights in %.1f ms", (planned - start) * 1e3, (compiled - planned) * 1e3,
-          (time_now() - compiled) * 1e3);
+  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms, kernels in %.1f ms, weights in %.1f ms", (planned - start) * 1e3,
+          (compiled - planned) * 1e3, (time_now() - compiled) * 1e3);
   return OK;
 }
 
@@ -252,7 +261,8 @@ static void device_discard(Device *device, Executable *e) {
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
 
-static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t offset, DType dtype, void *const *inputs, void *const *outputs) {
+static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t offset, DType dtype, void *const *inputs,
+                        void *const *outputs) {
   if (buffer < 0) return NULL;
   const PlanBuffer *b = &e->plan->buffers[buffer];
   char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
@@ -267,9 +277,11 @@ static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const
     const PlanStep *step = e->steps[s].step;
     LaunchSet *set = e->steps[s].set;
     for (int i = 0; i < step->node->input_count; i++)
-      set->inputs[i] = address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
+      set->inputs[i] =
+          address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
     for (int i = 0; i < step->node->output_count; i++)
-      set->outputs[i] = address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
+      set->outputs[i] =
+          address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
     set->workspace = step->workspace_buffer < 0 ? NULL : (char *)r->block + e->plan->buffers[step->workspace_buffer].offset;
     launch_set_patch(set);
   }
@@ -277,7 +289,8 @@ static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const
 
 static Status launch_step(CudaRunner *r, ReadyStep *ready) {
   const Node *node = ready->step->node;
-  return status_context(launch_set_run(ready->set, r->context, r->context->stream), "running '%s' (%s)", node->outputs[0]->name, node->op->name);
+  return status_context(launch_set_run(ready->set, r->context, r->context->stream), "running '%s' (%s)", node->outputs[0]->name,
+                        node->op->name);
 }
 
 static Status launch_all(CudaRunner *r, Executable *e) {
@@ -360,7 +373,8 @@ static Status run_timed(void *state, CudaStream stream) {
   return launch_step(timed->runner, timed->step);
 }
 
-static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out,
+                              int limit, int *count) {
   TRY(ensure_block(r, e->plan->arena_bytes));
   e->has_last = false;
   patch(r, e, inputs, outputs);
@@ -381,7 +395,8 @@ static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs,
   return OK;
 }
 
-static Status device_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count) {
+static Status device_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                             int limit, int *count) {
   CudaRunner *r = of(device);
   TRY(cuda_enter(r->context));
   Status status = profile_entered(r, executable, inputs, outputs, out, limit, count);
@@ -391,7 +406,9 @@ static Status device_profile(Device *device, Executable *executable, void *const
 
 static const Plan *device_plan(const Executable *executable) { return executable->plan; }
 
-static Status device_preload(Device *device, Hash128 hash, Bytes cubin) { return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size); }
+static Status device_preload(Device *device, Hash128 hash, Bytes cubin) {
+  return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size);
+}
 
 // Which kernels a plan uses is asked of the plan's executables: the compiler also saw those that tuning only tried.
 Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count) {
@@ -417,7 +434,8 @@ void cuda_device_force(Device *device, const Tactic *tactic, int candidate, bool
   r->forced_taken = taken;
 }
 
-Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database, TuneReport *report) {
+Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database,
+                        TuneReport *report) {
   CudaRunner *r = of(device);
   options->cuda = r->context;
   options->compiler = r->compiler;

@@ -33,9 +33,10 @@ struct Device {
   // Enqueues one run: pointers to row-major buffers, one for each graph input and output.
   Status (*run)(Device *device, Executable *executable, void *const *inputs, void *const *outputs);
   // Runs once more with a timer around each step. Fills up to `limit` reports; returns how many there are in *count.
-  Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out, int limit, int *count);
+  Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                    int limit, int *count);
   const Plan *(*plan)(const Executable *executable);
-  void (*discard)(Device *device, Executable *executable);  // lets go of device memory and graphs; the arena goes later
+  void (*discard)(Device *device, Executable *executable);       // lets go of device memory and graphs; the arena goes later
   Status (*preload)(Device *device, Hash128 hash, Bytes cubin);  // a kernel compiled earlier; NULL on the CPU
   void (*free)(Device *device);
 };
@@ -48,13 +49,13 @@ const char *node_origins_text(const Node *node, Arena *arena);
 
 typedef struct DeviceOptions {
   DeviceKind kind;
-  int index;                    // CUDA ordinal
-  int threads;                  // CPU
+  int index;    // CUDA ordinal
+  int threads;  // CPU
   bool tf32, no_graph;
   size_t workspace_limit;       // bytes one step may use beside its tensors
   const char *cache_directory;  // compiled kernels; NULL: the default
   void *cuda_context, *cuda_stream;
-  WeightStore *weights;         // NULL: the session's own
+  WeightStore *weights;                 // NULL: the session's own
   const struct TuningDatabase *tuning;  // NULL: the first candidate of the preferred tactic
   const Log *log;
 } DeviceOptions;
@@ -73,6 +74,6 @@ MUST_CHECK Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel
 MUST_CHECK Status weight_store_new(WeightStore **out);
 void weight_store_free(WeightStore *store);
 // fill makes the bytes on the host when nobody has them on the device yet.
-MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *context, void *out),
-                                    void *context, void **memory);
+MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes,
+                                    Status (*fill)(void *context, void *out), void *context, void **memory);
 void weight_store_drop(WeightStore *store, Device *device, Hash128 key);

@@ -26,7 +26,8 @@ static Status stack_push(Stack *stack, const RunTensor *row) {
     stack->rank = row->rank;
     memcpy(stack->dims, row->dims, sizeof stack->dims);
     stack->row_bytes = run_tensor_bytes(row);
-  } else if (stack->rank != row->rank || memcmp(stack->dims, row->dims, (size_t)row->rank * sizeof *row->dims) || stack->dtype != row->dtype) {
+  } else if (stack->rank != row->rank || memcmp(stack->dims, row->dims, (size_t)row->rank * sizeof *row->dims) ||
+             stack->dtype != row->dtype) {
     FAIL(ERROR_INVALID_MODEL, "iterations yield slices of different shapes");
   }
   if (stack->count == stack->capacity) {
@@ -62,7 +63,8 @@ static Status stack_finish(Device *device, Stack *stack, const Value *declared, 
   if (rank < 1 || rank > MAX_RANK) rank = 1;
   if (axis < 0) axis += rank;
   if (!stack->count) {
-    for (int i = 0; i < rank; i++) dims[i] = i < declared->rank && dim_is_static(declared->dims[i]) && i != axis ? declared->dims[i] : 0;
+    for (int i = 0; i < rank; i++)
+      dims[i] = i < declared->rank && dim_is_static(declared->dims[i]) && i != axis ? declared->dims[i] : 0;
     return host_tensor(device, declared->dtype == DTYPE_COUNT ? DTYPE_F32 : declared->dtype, rank, dims, out);
   }
   size_t outer = 1, inner = dtype_size(stack->dtype);
@@ -109,7 +111,8 @@ static Status read_scalar(const RunTensor *tensor, int64_t otherwise, int64_t *o
   if (!tensor->storage) return OK;
   void *bytes;
   TRY(run_tensor_host(tensor, &bytes));
-  if (run_tensor_bytes(tensor) != dtype_size(tensor->dtype)) FAIL(ERROR_INVALID_MODEL, "a loop's trip count or condition is not a scalar");
+  if (run_tensor_bytes(tensor) != dtype_size(tensor->dtype))
+    FAIL(ERROR_INVALID_MODEL, "a loop's trip count or condition is not a scalar");
   *out = element_get_i(tensor->dtype, bytes);
   return OK;
 }
@@ -158,7 +161,8 @@ static Status work_advance(Work *work, int first_in, int first_out) {
   return OK;
 }
 
-static Status run_loop(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs, RunTensor *outputs) {
+static Status run_loop(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs,
+                       RunTensor *outputs) {
   const Graph *graph = node_graph(node, "body");
   int states = (int)node_int(node, "states", 0);
   Work work = {0};
@@ -169,7 +173,8 @@ static Status run_loop(Device *device, const Node *node, BodyRun body, void *con
   TRY_GOTO(read_scalar(&inputs[1], 1, &condition));
   for (int i = 2; i < graph->input_count; i++) share(&work.in[i], &inputs[i]);
   for (int64_t iteration = 0; condition && iteration < trips; iteration++) {
-    if (iteration == MAX_ITERATIONS) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "a loop ran %d iterations without end", MAX_ITERATIONS));
+    if (iteration == MAX_ITERATIONS)
+      TRY_GOTO(status_make(ERROR_INVALID_MODEL, "a loop ran %d iterations without end", MAX_ITERATIONS));
     run_tensor_drop(&work.in[0]);
     run_tensor_drop(&work.in[1]);
     TRY_GOTO(scalar(device, DTYPE_I64, iteration, &work.in[0]));
@@ -180,7 +185,8 @@ static Status run_loop(Device *device, const Node *node, BodyRun body, void *con
     TRY_GOTO(work_advance(&work, 2, 1));
   }
   for (int i = 0; i < states && i < node->output_count; i++) share(&outputs[i], &work.in[2 + i]);
-  for (int i = states; i < node->output_count; i++) TRY_GOTO(stack_finish(device, &work.stack[i - states], node->outputs[i], 0, false, &outputs[i]));
+  for (int i = states; i < node->output_count; i++)
+    TRY_GOTO(stack_finish(device, &work.stack[i - states], node->outputs[i], 0, false, &outputs[i]));
 done:
   work_free(&work);
   return status;
@@ -188,11 +194,13 @@ done:
 
 static int64_t nth(const int64_t *values, int count, int index) { return index < count ? values[index] : 0; }
 
-static Status run_scan(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs, RunTensor *outputs) {
+static Status run_scan(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs,
+                       RunTensor *outputs) {
   const Graph *graph = node_graph(node, "body");
   int states = (int)node_int(node, "states", 0), scans = (int)node_int(node, "scan_inputs", 0);
   int axis_count, direction_count, out_axis_count, out_direction_count;
-  const int64_t *axes = node_ints(node, "input_axes", &axis_count), *directions = node_ints(node, "input_directions", &direction_count);
+  const int64_t *axes = node_ints(node, "input_axes", &axis_count),
+                *directions = node_ints(node, "input_directions", &direction_count);
   const int64_t *out_axes = node_ints(node, "output_axes", &out_axis_count);
   const int64_t *out_directions = node_ints(node, "output_directions", &out_direction_count);
   Work work = {0};
@@ -205,7 +213,8 @@ static Status run_scan(Device *device, const Node *node, BodyRun body, void *con
     const RunTensor *scanned = &inputs[states + i];
     int64_t axis = nth(axes, axis_count, i);
     if (axis < 0) axis += scanned->rank;
-    if (axis < 0 || axis >= scanned->rank) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "scan input %d has no axis %lld", i, (long long)axis));
+    if (axis < 0 || axis >= scanned->rank)
+      TRY_GOTO(status_make(ERROR_INVALID_MODEL, "scan input %d has no axis %lld", i, (long long)axis));
     if (i && scanned->dims[axis] != length) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "scan inputs have different lengths"));
     length = scanned->dims[axis];
   }
@@ -215,7 +224,8 @@ static Status run_scan(Device *device, const Node *node, BodyRun body, void *con
       int64_t axis = nth(axes, axis_count, i);
       if (axis < 0) axis += scanned->rank;
       run_tensor_drop(&work.in[states + i]);
-      TRY_GOTO(take_slice(device, scanned, (int)axis, nth(directions, direction_count, i) ? length - 1 - t : t, &work.in[states + i]));
+      TRY_GOTO(take_slice(device, scanned, (int)axis, nth(directions, direction_count, i) ? length - 1 - t : t,
+                          &work.in[states + i]));
     }
     TRY_GOTO(body(context, work.in, work.out));
     TRY_GOTO(work_advance(&work, 0, 0));
@@ -230,5 +240,6 @@ done:
 }
 
 Status loop_run(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs, RunTensor *outputs) {
-  return node->op == &op_loop ? run_loop(device, node, body, context, inputs, outputs) : run_scan(device, node, body, context, inputs, outputs);
+  return node->op == &op_loop ? run_loop(device, node, body, context, inputs, outputs)
+                              : run_scan(device, node, body, context, inputs, outputs);
 }

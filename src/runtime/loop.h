@@ -4,4 +4,5 @@
 #include "runtime/runner.h"
 
 typedef Status (*BodyRun)(void *context, const RunTensor *inputs, RunTensor *outputs);
-MUST_CHECK Status loop_run(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs, RunTensor *outputs);
+MUST_CHECK Status loop_run(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs,
+                           RunTensor *outputs);

@@ -17,16 +17,16 @@ typedef struct StageEntry {
   Arena *arena;
   Stage *stage;
   Executable *executable;
-  StageCache *rest;        // for stage->rest
-  StageCache **bodies;     // one for each action that is a loop or scan
-  RunTensor *inputs;       // pointer-stable staging, top level only; storage NULL until used
+  StageCache *rest;     // for stage->rest
+  StageCache **bodies;  // one for each action that is a loop or scan
+  RunTensor *inputs;    // pointer-stable staging, top level only; storage NULL until used
   RunTensor *outputs;
   uint64_t last_used;
 } StageEntry;
 
 struct StageCache {
   const Graph *graph;
-  bool *known;             // which inputs' contents are part of the key
+  bool *known;  // which inputs' contents are part of the key
   StageEntry *entries[MAX_STAGES];
   int count;
 };
@@ -95,7 +95,10 @@ static bool device_runs(void *context, const Node *node) {
 
 static Status entry_build(Runner *runner, StageCache *cache, const StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
-  SpecialiseHooks hooks = {.translate = runner->hooks.translate, .is_deferred = runner->hooks.is_deferred, .runs = device_runs, .context = runner->device};
+  SpecialiseHooks hooks = {.translate = runner->hooks.translate,
+                           .is_deferred = runner->hooks.is_deferred,
+                           .runs = device_runs,
+                           .context = runner->device};
   TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &entry->stage));
   Stage *stage = entry->stage;
   if (stage->rewritten && runner->hooks.optimise) TRY(runner->hooks.optimise(stage->ready, runner->hooks.optimise_context));
@@ -229,8 +232,8 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
       outputs[i].rank = ready->outputs[i]->rank;
       value_get_dims(ready->outputs[i], outputs[i].dims);
       if (run_tensor_bytes(&outputs[i]) > outputs[i].storage->bytes) {
-        status = status_make(ERROR_INVALID_ARGUMENT, "the buffer for output '%s' has %zu bytes, but %zu are needed", ready->outputs[i]->name,
-                             outputs[i].storage->bytes, run_tensor_bytes(&outputs[i]));
+        status = status_make(ERROR_INVALID_ARGUMENT, "the buffer for output '%s' has %zu bytes, but %zu are needed",
+                             ready->outputs[i]->name, outputs[i].storage->bytes, run_tensor_bytes(&outputs[i]));
         goto done;
       }
     }
@@ -242,7 +245,8 @@ done:
   return status;
 }
 
-static Status slot_tensor(Runner *runner, const Slot *slot, const RunTensor *inputs, const RunTensor *ready, RunTensor *const *actions, RunTensor *out) {
+static Status slot_tensor(Runner *runner, const Slot *slot, const RunTensor *inputs, const RunTensor *ready,
+                          RunTensor *const *actions, RunTensor *out) {
   switch (slot->kind) {
     case SLOT_INPUT: return share(out, &inputs[slot->index]);
     case SLOT_READY: return share(out, &ready[slot->index]);
@@ -314,7 +318,8 @@ static Status run_action(Runner *runner, StageEntry *entry, int index, int depth
   return loop_run(runner->device, node, run_body, &call, inputs, outputs);
 }
 
-static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, const RunTensor *ready, RunTensor *outputs) {
+static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, const RunTensor *ready,
+                       RunTensor *outputs) {
   Stage *stage = entry->stage;
   RunTensor **actions = calloc(stage->action_count + 1, sizeof *actions);
   RunTensor *rest = calloc((size_t)stage->rest->input_count + 1, sizeof *rest);
@@ -325,13 +330,17 @@ static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, c
     actions[a] = calloc((size_t)action->node->output_count + 1, sizeof **actions);
     RunTensor *operands = calloc((size_t)action->node->input_count + 1, sizeof *operands);
     if (!actions[a] || !operands) status = status_out_of_memory();
-    for (int i = 0; !status && i < action->node->input_count; i++) status = slot_tensor(runner, &action->inputs[i], inputs, ready, actions, &operands[i]);
-    if (!status) status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)", action->node->outputs[0]->name, action->node->op->name);
+    for (int i = 0; !status && i < action->node->input_count; i++)
+      status = slot_tensor(runner, &action->inputs[i], inputs, ready, actions, &operands[i]);
+    if (!status)
+      status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)",
+                              action->node->outputs[0]->name, action->node->op->name);
     drop_all(operands, action->node->input_count);
     free(operands);
     if (status) goto done;
   }
-  for (int i = 0; i < stage->rest->input_count; i++) TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], inputs, ready, actions, &rest[i]));
+  for (int i = 0; i < stage->rest->input_count; i++)
+    TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], inputs, ready, actions, &rest[i]));
   TRY_GOTO(cache_run(runner, entry->rest, top, depth + 1, rest, outputs));
 done:
   for (uint32_t a = 0; actions && a < stage->action_count; a++) {
@@ -355,7 +364,8 @@ static void note_stats(Runner *runner, const StageEntry *entry) {
 }
 
 // Some results are strings that came in or are constants: they are handed on, the rest is run.
-static Status run_with_strings(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs, RunTensor *outputs) {
+static Status run_with_strings(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs,
+                               RunTensor *outputs) {
   const Stage *stage = entry->stage;
   int count = stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
@@ -375,7 +385,8 @@ static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, 
   StageEntry *entry;
   TRY(find_entry(runner, cache, inputs, &entry));
   note_stats(runner, entry);
-  if (entry->stage->complete && entry->stage->ready->output_count == cache->graph->output_count) return run_ready(runner, entry, top, inputs, outputs);
+  if (entry->stage->complete && entry->stage->ready->output_count == cache->graph->output_count)
+    return run_ready(runner, entry, top, inputs, outputs);
   if (entry->stage->complete) return run_with_strings(runner, entry, cache->graph->output_count, top, inputs, outputs);
   int count = entry->stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);

@@ -21,7 +21,8 @@ typedef struct RunTensor {
 } RunTensor;
 
 MUST_CHECK Status run_tensor_borrow_host(Device *device, const Tensor *tensor, RunTensor *out);
-MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int64_t *dims, void *memory, RunTensor *out);
+MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int64_t *dims, void *memory,
+                                           RunTensor *out);
 // Row-major bytes on the host / on the device; they live as long as the tensor's storage.
 MUST_CHECK Status run_tensor_host(const RunTensor *tensor, void **out);
 MUST_CHECK Status run_tensor_device(const RunTensor *tensor, void **out);
@@ -29,9 +30,9 @@ size_t run_tensor_bytes(const RunTensor *tensor);
 void run_tensor_drop(RunTensor *tensor);  // gives up one reference
 
 typedef struct RunnerHooks {
-  Status (*translate)(Node *node, bool *done);          // onnx/translate.h
+  Status (*translate)(Node *node, bool *done);  // onnx/translate.h
   bool (*is_deferred)(const Node *node);
-  Status (*optimise)(Graph *graph, void *context);      // NULL: specialised graphs are run as they are
+  Status (*optimise)(Graph *graph, void *context);  // NULL: specialised graphs are run as they are
   void *optimise_context;
 } RunnerHooks;
 
@@ -43,7 +44,7 @@ void runner_free(Runner *runner);
 
 typedef struct RunnerStats {
   size_t arena_bytes, temporary_bytes, constant_bytes;  // of the largest stage
-  int stages;     // in the last run
+  int stages;                                           // in the last run
   bool data_dependent;
   const char *host_operator;  // one that a GPU run left to the host's reference; "" if none
 } RunnerStats;

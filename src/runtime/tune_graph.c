@@ -47,17 +47,21 @@ static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions
   const Site **sites = calloc((size_t)plan->step_count + 1, sizeof *sites);
   if (!sites) return status_out_of_memory();
   for (uint32_t i = 0; i < plan->step_count; i++) sites[i] = &plan->steps[i].site;
-  TuneOptions tune = {.seconds = options->seconds, .log = options->log, .progress = forward_progress, .progress_context = (void *)(uintptr_t)options};
+  TuneOptions tune = {.seconds = options->seconds,
+                      .log = options->log,
+                      .progress = forward_progress,
+                      .progress_context = (void *)(uintptr_t)options};
   TuneReport report;
   Status status = cuda_device_tune(device, sites, (int)plan->step_count, &tune, database, &report);
   free(sites);
   if (!status)
-    log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured, report.sites, report.seconds,
-            report.candidates, report.rejected);
+    log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
+            report.sites, report.seconds, report.candidates, report.rejected);
   return status;
 }
 
-Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options, TuningDatabase *database) {
+Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
+                  TuningDatabase *database) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
   Runner *runner = NULL;
   Status status = OK;

@@ -12,6 +12,7 @@ typedef struct TuneGraphOptions {
 } TuneGraphOptions;
 
 // The device was opened with this database; it sees what is added.
-MUST_CHECK Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options, TuningDatabase *database);
+MUST_CHECK Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
+                             TuningDatabase *database);
 // A driver is there and has a device with this number.
 bool cuda_device_present(int index);

@@ -35,7 +35,8 @@ void weight_store_free(WeightStore *store) {
 
 static Weight *find(WeightStore *store, Hash128 key) {
   for (size_t i = 0; i < store->count; i++)
-    if (store->weights[i].references && store->weights[i].key.low == key.low && store->weights[i].key.high == key.high) return &store->weights[i];
+    if (store->weights[i].references && store->weights[i].key.low == key.low && store->weights[i].key.high == key.high)
+      return &store->weights[i];
   return NULL;
 }
 
@@ -53,7 +54,8 @@ static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *
   return status;
 }
 
-static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context,
+                   void **memory) {
   Weight *weight = find(store, key);
   if (!weight) {
     for (size_t i = 0; i < store->count && !weight; i++)
@@ -78,8 +80,8 @@ static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes
   return OK;
 }
 
-Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *context, void *out), void *context,
-                         void **memory) {
+Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes,
+                         Status (*fill)(void *context, void *out), void *context, void **memory) {
   pthread_mutex_lock(&store->mutex);
   Status status = take(store, device, key, bytes, fill, context, memory);
   pthread_mutex_unlock(&store->mutex);

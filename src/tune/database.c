@@ -51,9 +51,11 @@ Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out) {
     for (int i = 0; i < 5; i++) fields[i] = strsep(&rest, "\t");
     TuningEntry entry = {.site = fields[1], .tactic = fields[2], .candidate = fields[3]};
     char *end = NULL;
-    if (!fields[4] || rest || sscanf(fields[0], "sm_%d", &entry.sm) != 1) FAIL(ERROR_CORRUPT, "tuning database, line %d: expected five fields separated by tabs", number);
+    if (!fields[4] || rest || sscanf(fields[0], "sm_%d", &entry.sm) != 1)
+      FAIL(ERROR_CORRUPT, "tuning database, line %d: expected five fields separated by tabs", number);
     entry.microseconds = strtod(fields[4], &end);
-    if (end == fields[4] || *end || !(entry.microseconds >= 0)) FAIL(ERROR_CORRUPT, "tuning database, line %d: '%s' is not a time", number, fields[4]);
+    if (end == fields[4] || *end || !(entry.microseconds >= 0))
+      FAIL(ERROR_CORRUPT, "tuning database, line %d: '%s' is not a time", number, fields[4]);
     tuning_add(database, &entry);
   }
   *out = database;

@@ -20,8 +20,10 @@ typedef struct TuningDatabase {
 } TuningDatabase;
 
 TuningDatabase *tuning_new(Arena *arena);
-MUST_CHECK Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out);  // malformed lines are an error that names the line
-const TuningEntry *tuning_get(const TuningDatabase *database, int sm, const char *site);  // NULL where unknown; NULL database is fine
+MUST_CHECK Status tuning_parse(Arena *arena, const char *text,
+                               TuningDatabase **out);  // malformed lines are an error that names the line
+const TuningEntry *tuning_get(const TuningDatabase *database, int sm,
+                              const char *site);                      // NULL where unknown; NULL database is fine
 void tuning_add(TuningDatabase *database, const TuningEntry *entry);  // keeps the faster of two
 void tuning_merge(TuningDatabase *into, const TuningDatabase *from);
 const char *tuning_print(TuningDatabase *database, Arena *arena);

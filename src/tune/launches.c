@@ -31,7 +31,8 @@ LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *are
 int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSource *out) {
   int count = 0;
   for (uint32_t i = 0; i < set->emission->launch_count; i++)
-    if (set->launches[i].launch->kind == LAUNCH_KERNEL) out[count++] = (KernelSource){label, set->launches[i].launch->source, sm};
+    if (set->launches[i].launch->kind == LAUNCH_KERNEL)
+      out[count++] = (KernelSource){label, set->launches[i].launch->source, sm};
   return count;
 }
 
@@ -65,14 +66,19 @@ void launch_set_patch(LaunchSet *set) {
 }
 
 Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream) {
-  CallContext call = {.cuda = context, .stream = stream, .inputs = set->inputs, .outputs = set->outputs, .packed = set->packed, .workspace = set->workspace};
+  CallContext call = {.cuda = context,
+                      .stream = stream,
+                      .inputs = set->inputs,
+                      .outputs = set->outputs,
+                      .packed = set->packed,
+                      .workspace = set->workspace};
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
     const ReadyLaunch *ready = &set->launches[i];
     const Launch *launch = ready->launch;
     if (launch->kind == LAUNCH_KERNEL)
-      TRY(cuda_launch(context, ready->function, launch->grid, launch->block, launch->cluster, launch->shared_bytes, ready->arguments, stream));
-    else
-      TRY(launch->call(launch->state, &call));
+      TRY(cuda_launch(context, ready->function, launch->grid, launch->block, launch->cluster, launch->shared_bytes,
+                      ready->arguments, stream));
+    else TRY(launch->call(launch->state, &call));
   }
   return OK;
 }

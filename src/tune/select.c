@@ -24,7 +24,9 @@ static Status try_candidate(const Site *site, const SelectOptions *options, Aren
   Status status = selection_emit(site, options, arena, selection);
   *done = !status && selection->emission->workspace_bytes <= options->workspace_limit;
   if (status && status_code(status) != ERROR_UNSUPPORTED) return status;
-  if (status) log_add(options->log, LOG_VERBOSE, "%s %s passed over: %s", selection->tactic->name, selection->candidate.name, status_message(status));
+  if (status)
+    log_add(options->log, LOG_VERBOSE, "%s %s passed over: %s", selection->tactic->name, selection->candidate.name,
+            status_message(status));
   status_free(status);
   return OK;
 }
@@ -85,7 +87,8 @@ static double site_work(const Site *site) {
 static const double SMALL_WORK = 1e9;  // where the libraries' larger tiles begin to pay
 
 // Tries the tactics in order: those of libraries, or Ingot's own.
-static Status select_among(const Site *site, const SelectOptions *options, bool last, bool library, Arena *arena, Selection *selection, bool *done) {
+static Status select_among(const Site *site, const SelectOptions *options, bool last, bool library, Arena *arena,
+                           Selection *selection, bool *done) {
   for (int i = 0; cuda_tactics[i] && !*done; i++) {
     const Tactic *tactic = cuda_tactics[i];
     if (tactic->op != site->node->op || tactic->library != library || (tactic->general && !last)) continue;
@@ -113,7 +116,8 @@ Status select_tactic(const Site *site, const SelectOptions *options, bool last, 
   TRY(from_database(site, options, arena, selection, &done));
   last = last || !copies_may_help(site->node->op);
   bool own_first = site_work(site) < SMALL_WORK;
-  for (int round = 0; round < 2 && !done; round++) TRY(select_among(site, options, last, own_first == (round == 1), arena, selection, &done));
+  for (int round = 0; round < 2 && !done; round++)
+    TRY(select_among(site, options, last, own_first == (round == 1), arena, selection, &done));
   if (done) *out = selection;
   return OK;
 }
@@ -147,12 +151,14 @@ static void describe(const Value *value, TensorDesc *desc) {
 
 bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
   Arena *scratch = arena_new();
-  TensorDesc *inputs = arena_array(scratch, TensorDesc, node->input_count), *outputs = arena_array(scratch, TensorDesc, node->output_count);
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, node->input_count),
+             *outputs = arena_array(scratch, TensorDesc, node->output_count);
   for (int i = 0; i < node->input_count; i++) describe(node->inputs[i], &inputs[i]);
   for (int i = 0; i < node->output_count; i++) describe(node->outputs[i], &outputs[i]);
   Site site = {.node = node, .inputs = inputs, .outputs = outputs, .device = device, .tf32 = tf32};
   bool supported = false;
-  for (int i = 0; cuda_tactics[i] && !supported; i++) supported = cuda_tactics[i]->op == node->op && cuda_tactics[i]->supports(&site);
+  for (int i = 0; cuda_tactics[i] && !supported; i++)
+    supported = cuda_tactics[i]->op == node->op && cuda_tactics[i]->supports(&site);
   arena_free(scratch);
   return supported;
 }

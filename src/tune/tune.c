@@ -17,7 +17,7 @@ typedef struct Bench {
   const Site *site;
   const TuneOptions *options;
   Arena *arena;
-  void **inputs, **outputs;   // allocations
+  void **inputs, **outputs;  // allocations
   size_t *input_bytes, *output_bytes;
   void **input_at, **output_at;  // element 0, inside them
 } Bench;
@@ -70,14 +70,18 @@ static Status bench_open(Bench *b) {
   b->output_at = arena_array(b->arena, void *, node->output_count);
   b->output_bytes = arena_array(b->arena, size_t, node->output_count);
   for (int i = 0; i < node->input_count; i++)
-    if (!b->site->inputs[i].absent) TRY(allocate(b, &b->site->inputs[i], true, (uint64_t)i + 1, &b->inputs[i], &b->input_bytes[i], &b->input_at[i]));
-  for (int i = 0; i < node->output_count; i++) TRY(allocate(b, &b->site->outputs[i], false, 0, &b->outputs[i], &b->output_bytes[i], &b->output_at[i]));
+    if (!b->site->inputs[i].absent)
+      TRY(allocate(b, &b->site->inputs[i], true, (uint64_t)i + 1, &b->inputs[i], &b->input_bytes[i], &b->input_at[i]));
+  for (int i = 0; i < node->output_count; i++)
+    TRY(allocate(b, &b->site->outputs[i], false, 0, &b->outputs[i], &b->output_bytes[i], &b->output_at[i]));
   return OK;
 }
 
 static void bench_close(Bench *b) {
-  for (int i = 0; b->inputs && i < b->site->node->input_count; i++) cuda_free(b->options->cuda, b->inputs[i], b->input_bytes[i]);
-  for (int i = 0; b->outputs && i < b->site->node->output_count; i++) cuda_free(b->options->cuda, b->outputs[i], b->output_bytes[i]);
+  for (int i = 0; b->inputs && i < b->site->node->input_count; i++)
+    cuda_free(b->options->cuda, b->inputs[i], b->input_bytes[i]);
+  for (int i = 0; b->outputs && i < b->site->node->output_count; i++)
+    cuda_free(b->options->cuda, b->outputs[i], b->output_bytes[i]);
 }
 
 typedef struct Trial {
@@ -147,7 +151,8 @@ static Status compile_ahead(const Bench *b, Selection *selections, int count, co
   for (int i = 0; i < count; i++) {
     Status status = selection_emit(b->site, options, b->arena, &selections[i]);
     if (status) {
-      log_add(b->options->log, LOG_VERBOSE, "%s %s: %s", selections[i].tactic->name, selections[i].candidate.name, status_message(status));
+      log_add(b->options->log, LOG_VERBOSE, "%s %s: %s", selections[i].tactic->name, selections[i].candidate.name,
+              status_message(status));
       status_free(status);
       selections[i].emission = NULL;
       continue;
@@ -155,12 +160,14 @@ static Status compile_ahead(const Bench *b, Selection *selections, int count, co
     const Emission *emission = selections[i].emission;
     for (uint32_t l = 0; l < emission->launch_count && sources_count < count * 8; l++)
       if (emission->launches[l].kind == LAUNCH_KERNEL)
-        sources[sources_count++] = (KernelSource){selections[i].candidate.name, emission->launches[l].source, b->site->device->sm};
+        sources[sources_count++] =
+            (KernelSource){selections[i].candidate.name, emission->launches[l].source, b->site->device->sm};
   }
   return compiler_compile_all(b->options->compiler, sources, sources_count, 0, NULL, NULL);
 }
 
-static Status tune_site(const Site *site, const char *key, const TuneOptions *options, TuningDatabase *database, TuneReport *report) {
+static Status tune_site(const Site *site, const char *key, const TuneOptions *options, TuningDatabase *database,
+                        TuneReport *report) {
   Bench b = {.site = site, .options = options, .arena = arena_new()};
   SelectOptions select = {.cuda = options->cuda, .workspace_limit = options->workspace_limit, .log = options->log};
   Selection selections[MAX_SELECTIONS];
@@ -177,7 +184,8 @@ static Status tune_site(const Site *site, const char *key, const TuneOptions *op
     Tensor sample;
     Status failed = measure(&b, &selections[i], &seconds, &sample);
     if (failed) {
-      log_add(options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site->node->outputs[0]->name, selections[i].tactic->name, selections[i].candidate.name, status_message(failed));
+      log_add(options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site->node->outputs[0]->name,
+              selections[i].tactic->name, selections[i].candidate.name, status_message(failed));
       status_free(failed);
       TRY_GOTO(cuda_check_alive(options->cuda));
       continue;
@@ -186,14 +194,15 @@ static Status tune_site(const Site *site, const char *key, const TuneOptions *op
     if (!first.data) first = sample;
     else if (!agrees(site, &sample, &first)) {
       report->rejected++;
-      log_add(options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", site->node->outputs[0]->name, selections[i].tactic->name,
-              selections[i].candidate.name, selections[0].tactic->name);
+      log_add(options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", site->node->outputs[0]->name,
+              selections[i].tactic->name, selections[i].candidate.name, selections[0].tactic->name);
       continue;
     }
     if (seconds < best_seconds) best = i, best_seconds = seconds;
   }
   if (best >= 0) {
-    tuning_add(database, &(TuningEntry){site->device->sm, key, selections[best].tactic->name, selections[best].candidate.name, best_seconds * 1e6});
+    tuning_add(database, &(TuningEntry){site->device->sm, key, selections[best].tactic->name, selections[best].candidate.name,
+                                        best_seconds * 1e6});
     report->measured++;
   }
 done:
@@ -210,7 +219,8 @@ static double weight(const Site *site) {
   for (int i = 0; i < site->node->output_count; i++) bytes += (double)desc_bytes(&site->outputs[i]);
   if (site->node->input_count > 1 && !site->inputs[1].absent && site->node->op->takes_epilogue) {
     const TensorDesc *w = &site->inputs[1];
-    work = (double)desc_count(&site->outputs[0]) * (double)desc_count(w) / (double)MAX(w->rank > 2 && site->inputs[0].rank == w->rank ? w->dims[0] : w->dims[w->rank - 1], 1);
+    work = (double)desc_count(&site->outputs[0]) * (double)desc_count(w) /
+           (double)MAX(w->rank > 2 && site->inputs[0].rank == w->rank ? w->dims[0] : w->dims[w->rank - 1], 1);
   }
   return bytes / 4e12 + work / 4e14;
 }
@@ -226,7 +236,8 @@ static int heaviest_first(const void *a, const void *b) {
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
-Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database, TuneReport *report) {
+Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
+                  TuneReport *report) {
   double start = time_now();
   Arena *arena = arena_new();
   Entry *entries = arena_array(arena, Entry, count);

@@ -20,4 +20,5 @@ typedef struct TuneReport {
 } TuneReport;
 
 // sites: what a plan consists of. Sites the database knows already are left alone.
-MUST_CHECK Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database, TuneReport *report);
+MUST_CHECK Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
+                             TuneReport *report);

@@ -56,24 +56,28 @@ static Status compare(const OperatorCase *row, const Graph *graph, const RunTens
     Tensor tensor = {.dtype = actual[i].dtype, .rank = actual[i].rank};
     memcpy(tensor.dims, actual[i].dims, sizeof tensor.dims);
     TRY(run_tensor_host(&actual[i], &tensor.data));
-    bool same = tensor.dtype == expected[i].dtype && tensor.rank == expected[i].rank && !memcmp(tensor.dims, expected[i].dims, (size_t)tensor.rank * sizeof *tensor.dims);
+    bool same = tensor.dtype == expected[i].dtype && tensor.rank == expected[i].rank &&
+                !memcmp(tensor.dims, expected[i].dims, (size_t)tensor.rank * sizeof *tensor.dims);
     if (!same) FAIL(ERROR_MISMATCH, "output %d has another type or shape than the reference's", i);
     if (tensor.dtype == DTYPE_STRING) continue;
     double rtol, atol;
     operator_case_tolerance(row, tensor.dtype, &rtol, &atol);
     Comparison c = tensor_compare(&tensor, &expected[i], rtol, atol);
     if (c.mismatches)
-      FAIL(ERROR_MISMATCH, "output %d: %lld of %lld differ, the first at %lld: %g for %g", i, (long long)c.mismatches, (long long)c.count,
-           (long long)c.first_mismatch, tensor_get_f(&tensor, c.first_mismatch), tensor_get_f(&expected[i], c.first_mismatch));
+      FAIL(ERROR_MISMATCH, "output %d: %lld of %lld differ, the first at %lld: %g for %g", i, (long long)c.mismatches,
+           (long long)c.count, (long long)c.first_mismatch, tensor_get_f(&tensor, c.first_mismatch),
+           tensor_get_f(&expected[i], c.first_mismatch));
   }
   return OK;
 }
 
-static Status run_once(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs, const Tensor *expected, int rounds, const char **host) {
+static Status run_once(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs,
+                       const Tensor *expected, int rounds, const char **host) {
   Runner *runner;
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
   TRY(runner_new(graph, device, &hooks, &runner));
-  RunTensor *in = calloc((size_t)graph->input_count + 1, sizeof *in), *out = calloc((size_t)graph->output_count + 1, sizeof *out);
+  RunTensor *in = calloc((size_t)graph->input_count + 1, sizeof *in),
+            *out = calloc((size_t)graph->output_count + 1, sizeof *out);
   Status status = OK;
   for (int i = 0; i < graph->input_count; i++) TRY_GOTO(run_tensor_borrow_host(device, &inputs[i], &in[i]));
   for (int round = 0; round < rounds; round++) {  // the second and third are replayed where the device replays
@@ -91,7 +95,8 @@ done:
   return status;
 }
 
-static void note(const OperatorCase *row, const char *how, Status status, const char *host, const Options *options, Tally *tally) {
+static void note(const OperatorCase *row, const char *how, Status status, const char *host, const Options *options,
+                 Tally *tally) {
   tally->runs++;
   if (status) {
     printf("FAIL %s%s%s: %s\n", row->name, *how ? " by " : "", how, status_message(status));
@@ -107,7 +112,8 @@ static void note(const OperatorCase *row, const char *how, Status status, const 
 }
 
 // Runs the case once for each tactic of its operators, that tactic being the only one of its operator.
-static void run_tactics(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs, const Tensor *expected, const Options *options, Tally *tally) {
+static void run_tactics(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs,
+                        const Tensor *expected, const Options *options, Tally *tally) {
   for (int t = 0; cuda_tactics[t]; t++) {
     bool used = false;
     FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
@@ -134,14 +140,16 @@ static Status run_case(const OperatorCase *row, Device *device, const Options *o
   Graph *graph;
   Status status = operator_case_build(row, arena, core_ops, &graph);
   if (!status) {
-    Tensor *inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1), *expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
+    Tensor *inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1),
+           *expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
     status = operator_case_fill(row, graph, arena, options->seed, inputs);
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
       const char *host = "";
       Status result = RECOVER_GUARD(run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host));
       note(row, "", result, host, options, tally);
-      if (options->tactics && device->info.kind == DEVICE_CUDA) run_tactics(row, graph, device, inputs, expected, options, tally);
+      if (options->tactics && device->info.kind == DEVICE_CUDA)
+        run_tactics(row, graph, device, inputs, expected, options, tally);
     }
   }
   arena_free(arena);
@@ -165,7 +173,8 @@ int main(int count, char **arguments) {
   }
   Device *device;
   DeviceOptions device_options = {.kind = options.device, .workspace_limit = (size_t)256 << 20};
-  Status status = options.device == DEVICE_CUDA ? cuda_device_new(&device_options, &device) : cpu_device_new(&device_options, &device);
+  Status status =
+      options.device == DEVICE_CUDA ? cuda_device_new(&device_options, &device) : cpu_device_new(&device_options, &device);
   if (status) {
     fprintf(stderr, "ingot-cases: %s\n", status_message(status));
     status_free(status);
@@ -178,8 +187,8 @@ int main(int count, char **arguments) {
     if (status) note(row, "", status, "", &options, &tally);
     fflush(stdout);
   }
-  printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs, device->info.name, tally.passed, tally.failed,
-         tally.host);
+  printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs,
+         device->info.name, tally.passed, tally.failed, tally.host);
   device->free(device);
   return tally.failed != 0;
 }

@@ -60,8 +60,10 @@ static Status run_data_set(const Graph *graph, Runner *runner, Device *device, A
   Status status = OK;
   for (int i = 0; i < graph->input_count; i++) {
     Tensor tensor;
-    if (graph->inputs[i]->kind != VALUE_TENSOR) TRY_GOTO(status_make(ERROR_UNSUPPORTED, "input '%s' is no tensor", graph->inputs[i]->name));
-    TRY_GOTO(status_context(onnx_read_tensor_file(arena_printf(arena, "%s/input_%d.pb", folder, i), arena, &tensor), "reading"));
+    if (graph->inputs[i]->kind != VALUE_TENSOR)
+      TRY_GOTO(status_make(ERROR_UNSUPPORTED, "input '%s' is no tensor", graph->inputs[i]->name));
+    TRY_GOTO(
+        status_context(onnx_read_tensor_file(arena_printf(arena, "%s/input_%d.pb", folder, i), arena, &tensor), "reading"));
     TRY_GOTO(run_tensor_borrow_host(device, &tensor, &inputs[i]));
   }
   TRY_GOTO(status_context(runner_run(runner, inputs, outputs), "running"));
@@ -74,7 +76,10 @@ done:
 
 static Status run_data_sets(const Graph *graph, Device *device, Arena *arena, const char *folder, const char **host) {
   Runner *runner;
-  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise, .optimise_context = &device->info.kind};
+  RunnerHooks hooks = {.translate = translate_deferred,
+                       .is_deferred = is_deferred,
+                       .optimise = optimise,
+                       .optimise_context = &device->info.kind};
   TRY(runner_new(graph, device, &hooks, &runner));
   Status status = OK;
   for (int set = 0; !status; set++) {

@@ -183,7 +183,8 @@ static Status check_passing(Suite *suite, int *missing) {
 }
 
 static const char *usage =
-    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] FOLDER...\n";
+    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] "
+    "FOLDER...\n";
 
 int main(int argc, char **argv) {
   Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};

@@ -61,7 +61,9 @@ static ingot_error *classify(ingot_session *with, uint8_t *images, int64_t count
   return ingot_session_run(with, &input, 1, out, 1);
 }
 
-static ingot_tensor image_tensor(void *data, int64_t *shape) { return (ingot_tensor){.data = data, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLUInt, 8, 1}, .shape = shape}; }
+static ingot_tensor image_tensor(void *data, int64_t *shape) {
+  return (ingot_tensor){.data = data, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLUInt, 8, 1}, .shape = shape};
+}
 
 // ---- describing --------------------------------------------------------------------------------------------------------------
 
@@ -120,7 +122,8 @@ Test(api, batches_agree_with_single_images) {
     ingot_tensor out = {.device = {kDLCPU, 0}};
     expect_ok(classify(session, images, batches[b], &out));
     cr_assert_eq(out.shape[0], batches[b]);
-    for (int64_t i = 0; i < batches[b] * CLASSES; i++) cr_assert_float_eq(((float *)out.data)[i], single[i / CLASSES][i % CLASSES], 1e-5);
+    for (int64_t i = 0; i < batches[b] * CLASSES; i++)
+      cr_assert_float_eq(((float *)out.data)[i], single[i / CLASSES][i % CLASSES], 1e-5);
   }
   free(images);
 }
@@ -137,7 +140,8 @@ Test(api, writes_into_the_callers_memory) {
   uint8_t *images = noise(3, 2);
   float mine[3 * CLASSES + 1];
   int64_t shape[2] = {0};
-  ingot_tensor lent = {.device = {kDLCPU, 0}}, out = {.data = mine, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+  ingot_tensor lent = {.device = {kDLCPU, 0}},
+               out = {.data = mine, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
   mine[3 * CLASSES] = 42;
   expect_ok(classify(session, images, 3, &out));
   cr_expect_eq(out.data, mine);
@@ -298,7 +302,8 @@ Test(api, files_that_are_not_there_or_not_engines) {
 
 Test(api, wrong_inputs_are_refused_and_the_session_goes_on) {
   uint8_t *images = noise(2, 8);
-  int64_t shape[] = {2, 1, 8, 8}, narrow[] = {2, 1, 8, 7}, flat[] = {2, 64}, negative[] = {-1, 1, 8, 8}, huge[] = {INT64_MAX, 1, 8, 8};
+  int64_t shape[] = {2, 1, 8, 8}, narrow[] = {2, 1, 8, 7}, flat[] = {2, 64}, negative[] = {-1, 1, 8, 8},
+          huge[] = {INT64_MAX, 1, 8, 8};
   ingot_tensor out = {.device = {kDLCPU, 0}}, input = image_tensor(images, shape), two[2] = {input, input};
   ingot_tensor wrong = input;
   wrong.dtype = (DLDataType){kDLFloat, 32, 1};

@@ -22,16 +22,23 @@ static void check(const Site *site, const Selection *selection) {
     unsigned threads = launch->block[0] * launch->block[1] * launch->block[2];
     cr_assert(threads >= 1 && threads <= 1024, "%s: a block of %u threads", name, threads);
     cr_assert(launch->grid[0] >= 1 && launch->grid[1] >= 1 && launch->grid[2] >= 1, "%s: an empty grid", name);
-    cr_assert(launch->grid[1] <= 65535 && launch->grid[2] <= 65535, "%s: a grid of %u x %u x %u", name, launch->grid[0], launch->grid[1], launch->grid[2]);
-    cr_assert(launch->shared_bytes <= (unsigned)site->device->shared_per_block, "%s: %u bytes of shared memory", name, launch->shared_bytes);
+    cr_assert(launch->grid[1] <= 65535 && launch->grid[2] <= 65535, "%s: a grid of %u x %u x %u", name, launch->grid[0],
+              launch->grid[1], launch->grid[2]);
+    cr_assert(launch->shared_bytes <= (unsigned)site->device->shared_per_block, "%s: %u bytes of shared memory", name,
+              launch->shared_bytes);
     cr_assert(launch->source && strstr(launch->source, launch->entry), "%s: no entry in the source", name);
     for (int a = 0; a < launch->arg_count; a++) {
       const LaunchArg *arg = &launch->args[a];
       if (arg->kind != ARG_BUFFER) continue;
-      int limit = arg->buffer.kind == BUFFER_INPUT ? site->node->input_count : arg->buffer.kind == BUFFER_OUTPUT ? site->node->output_count : arg->buffer.kind == BUFFER_PACKED ? (int)selection->emission->packed_count : 1;
+      int limit = arg->buffer.kind == BUFFER_INPUT    ? site->node->input_count
+                  : arg->buffer.kind == BUFFER_OUTPUT ? site->node->output_count
+                  : arg->buffer.kind == BUFFER_PACKED ? (int)selection->emission->packed_count
+                                                      : 1;
       cr_assert(arg->buffer.index >= 0 && arg->buffer.index < limit, "%s: a buffer that is not there", name);
-      if (arg->buffer.kind == BUFFER_INPUT) cr_assert(!site->inputs[arg->buffer.index].absent, "%s: reads an absent input", name);
-      if (arg->buffer.kind == BUFFER_WORKSPACE) cr_assert(arg->buffer.offset <= selection->emission->workspace_bytes, "%s: outside its workspace", name);
+      if (arg->buffer.kind == BUFFER_INPUT)
+        cr_assert(!site->inputs[arg->buffer.index].absent, "%s: reads an absent input", name);
+      if (arg->buffer.kind == BUFFER_WORKSPACE)
+        cr_assert(arg->buffer.offset <= selection->emission->workspace_bytes, "%s: outside its workspace", name);
     }
   }
 }
@@ -55,7 +62,14 @@ static Status choose(void *context, const Site *site, bool last, void **choice, 
 static bool runs(void *context, const Node *node) { return select_supports(node, context, false); }
 
 static Status plan_case(const OperatorCase *row, int sm, bool optimise, Arena *arena) {
-  DeviceInfo device = {.kind = DEVICE_CUDA, .name = "a GPU", .sm = sm, .multiprocessors = 132, .shared_per_block = sm == 75 ? 65536 : 101376, .shared_per_multiprocessor = 102400, .l2_bytes = 50 << 20, .memory_bytes = 1ll << 34};
+  DeviceInfo device = {.kind = DEVICE_CUDA,
+                       .name = "a GPU",
+                       .sm = sm,
+                       .multiprocessors = 132,
+                       .shared_per_block = sm == 75 ? 65536 : 101376,
+                       .shared_per_multiprocessor = 102400,
+                       .l2_bytes = 50 << 20,
+                       .memory_bytes = 1ll << 34};
   Graph *graph;
   TRY(operator_case_build(row, arena, core_ops, &graph));
   if (optimise) TRY(passes_run(graph, &(PassOptions){.device = DEVICE_CUDA, .sm = sm, .precision = DTYPE_F16}, NULL, 0, NULL));

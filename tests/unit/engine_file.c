@@ -63,7 +63,8 @@ static bool try_read(const void *bytes, size_t count, const char *what, size_t w
 Test(engine_file, the_good_one_opens) { cr_assert(try_read(good, size, "nothing", 0)); }
 
 Test(engine_file, truncation_is_always_noticed) {
-  for (size_t cut = 0; cut < size; cut += cut < PAGE ? 1 : 997) cr_assert_not(try_read(good, cut, "cut", cut), "%zu of %zu bytes are accepted", cut, size);
+  for (size_t cut = 0; cut < size; cut += cut < PAGE ? 1 : 997)
+    cr_assert_not(try_read(good, cut, "cut", cut), "%zu of %zu bytes are accepted", cut, size);
 }
 
 Test(engine_file, bytes_behind_the_end_are_noticed) {
@@ -128,7 +129,8 @@ Test(engine_file, whatever_the_sections_say_nothing_crashes) {
     memcpy(bytes, good, size);
     for (int change = 0; change < 1 + round % 4; change++) {
       random = random * 6364136223846793005ull + 1442695040888963407ull;
-      size_t entry = SECTION_AT + (round % 5 == 1 ? 0 : (size_t)(random >> 33) % SECTIONS) * 24;  // the graph more often than the others
+      size_t entry =
+          SECTION_AT + (round % 5 == 1 ? 0 : (size_t)(random >> 33) % SECTIONS) * 24;  // the graph more often than the others
       uint64_t offset = get(good, entry), length = get(good, entry + 8);
       if (!length) continue;
       size_t at = offset + (random >> 20) % length;

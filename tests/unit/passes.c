@@ -43,7 +43,8 @@ Test(passes, text_in_text_out) {
     const PassTest *test = &tests[i];
     Arena *arena = arena_new();
     Graph *graph = parse(arena, test->before, test->name);
-    PassOptions options = {.device = DEVICE_CPU, .precision = strstr(test->name, "f16") ? DTYPE_F16 : DTYPE_COUNT, .verify = true};
+    PassOptions options = {
+        .device = DEVICE_CPU, .precision = strstr(test->name, "f16") ? DTYPE_F16 : DTYPE_COUNT, .verify = true};
     Status status = passes_run_named(graph, test->passes, &options);
     cr_expect(!status, "%s: %s", test->name, status_message(status));
     const char *actual = print(arena, graph);
@@ -56,7 +57,8 @@ Test(passes, text_in_text_out) {
 Test(passes, every_pass_has_a_row) {
   for (int i = 0; pass_pipeline[i]; i++) {
     bool met = false;
-    for (size_t k = 0; k < sizeof tests / sizeof *tests; k++) met |= !strncmp(tests[k].passes, pass_pipeline[i]->name, strlen(pass_pipeline[i]->name));
+    for (size_t k = 0; k < sizeof tests / sizeof *tests; k++)
+      met |= !strncmp(tests[k].passes, pass_pipeline[i]->name, strlen(pass_pipeline[i]->name));
     cr_expect(met, "no row runs %s", pass_pipeline[i]->name);
   }
 }
@@ -65,7 +67,8 @@ static void count_passes(void *context, const char *pass, const Graph *graph) { 
 
 Test(passes, switches) {
   Arena *arena = arena_new();
-  const char *text = "graph g(%x: f32[4]) -> (%z) { %y: ?[?] = elementwise(%x) " UNARY("exp") " %z: ?[?] = elementwise(%y) " UNARY("relu") " }";
+  const char *text = "graph g(%x: f32[4]) -> (%z) { %y: ?[?] = elementwise(%x) " UNARY(
+      "exp") " %z: ?[?] = elementwise(%y) " UNARY("relu") " }";
   int observed = 0;
   PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .observe = count_passes, .observe_context = &observed};
   PassReport reports[64];

@@ -47,9 +47,15 @@ enum { DRESSES = 6 };
 static Value *dress_output(Builder *b, Value *y, int dress) {
   Value *half = build_scalar(b, y->dtype, 0.5);
   switch (dress) {
-    case 1: y = y->rank >= 2 ? channel_affine(b, y) : build_binary(b, OP_mul, y, half); return build_unary(b, OP_relu, build_binary(b, OP_add, y, half));
-    case 2: return build_binary(b, OP_add, build_unary(b, OP_sigmoid, build_reshape(b, reversed(b, y), 1, (Dim[]){value_count_dim(b->graph, y)})), half);
-    case 3: return y->rank ? build_binary(b, OP_mul, softmax(b, build_binary(b, OP_mul, y, half)), half) : build_unary(b, OP_neg, y);
+    case 1:
+      y = y->rank >= 2 ? channel_affine(b, y) : build_binary(b, OP_mul, y, half);
+      return build_unary(b, OP_relu, build_binary(b, OP_add, y, half));
+    case 2:
+      return build_binary(
+          b, OP_add, build_unary(b, OP_sigmoid, build_reshape(b, reversed(b, y), 1, (Dim[]){value_count_dim(b->graph, y)})),
+          half);
+    case 3:
+      return y->rank ? build_binary(b, OP_mul, softmax(b, build_binary(b, OP_mul, y, half)), half) : build_unary(b, OP_neg, y);
     case 4: {  // used twice, beside a residual
       Value *r = build_unary(b, OP_relu, y);
       return build_binary(b, OP_add, build_binary(b, OP_mul, r, y), build_binary(b, OP_max, r, half));
@@ -59,13 +65,15 @@ static Value *dress_output(Builder *b, Value *y, int dress) {
   }
 }
 
-static bool is_plain_float(const Value *value) { return value->kind == VALUE_TENSOR && (value->dtype == DTYPE_F32 || value->dtype == DTYPE_F16) && value_is_static(value); }
+static bool is_plain_float(const Value *value) {
+  return value->kind == VALUE_TENSOR && (value->dtype == DTYPE_F32 || value->dtype == DTYPE_F16) && value_is_static(value);
+}
 
 // Weights of convolutions become constants, as they are in models.
 static void fix_weights(Graph *graph, const Tensor *inputs) {
   FOR_NODES(node, graph)
-    for (int i = 0; node->op == &op_conv && i < graph->input_count; i++)
-      if (node->inputs[1] == graph->inputs[i]) node_set_input(node, 1, graph_add_constant(graph, NULL, &inputs[i]));
+  for (int i = 0; node->op == &op_conv && i < graph->input_count; i++)
+    if (node->inputs[1] == graph->inputs[i]) node_set_input(node, 1, graph_add_constant(graph, NULL, &inputs[i]));
 }
 
 static void dress(Graph *graph, const Tensor *inputs, int dress) {
@@ -110,17 +118,18 @@ static void tolerance_of(const OperatorCase *row, const Graph *graph, DType dtyp
   operator_case_tolerance(row, dtype, rtol, atol);
   if (!dtype_is_float(dtype)) return;
   FOR_NODES(node, graph)
-    for (int i = 0; i < node->output_count + node->input_count; i++) {
-      const Value *value = i < node->output_count ? node->outputs[i] : node->inputs[i - node->output_count];
-      if (!value || value->dtype >= DTYPE_COUNT || !dtype_is_float(value->dtype)) continue;
-      double r, a;
-      operator_case_tolerance(row, value->dtype, &r, &a);
-      *rtol = fmax(*rtol, r);
-      *atol = fmax(*atol, a);
-    }
+  for (int i = 0; i < node->output_count + node->input_count; i++) {
+    const Value *value = i < node->output_count ? node->outputs[i] : node->inputs[i - node->output_count];
+    if (!value || value->dtype >= DTYPE_COUNT || !dtype_is_float(value->dtype)) continue;
+    double r, a;
+    operator_case_tolerance(row, value->dtype, &r, &a);
+    *rtol = fmax(*rtol, r);
+    *atol = fmax(*atol, a);
+  }
 }
 
-static void compare(const OperatorCase *row, const Graph *before, const Graph *after, const Tensor *inputs, const Tensor *expected, double loose, const char *what, Arena *arena) {
+static void compare(const OperatorCase *row, const Graph *before, const Graph *after, const Tensor *inputs,
+                    const Tensor *expected, double loose, const char *what, Arena *arena) {
   Tensor *outputs = arena_array(arena, Tensor, after->output_count + 1);
   cr_assert_eq(before->output_count, after->output_count);
   evaluate(after, arena, inputs, outputs);
@@ -131,13 +140,15 @@ static void compare(const OperatorCase *row, const Graph *before, const Graph *a
     cr_assert_eq(outputs[i].dtype, expected[i].dtype, "%s: %s changes the type of output %d", row->name, what, i);
     if (expected[i].dtype == DTYPE_STRING) continue;
     Comparison c = tensor_compare(&outputs[i], &expected[i], rtol * loose, atol * loose);
-    cr_assert_eq(c.mismatches, 0, "%s: %s changes output %d at %lld of %lld: %g for %g\n%s\n%s", row->name, what, i, (long long)c.first_mismatch, (long long)c.count,
-                 tensor_get_f(&outputs[i], c.first_mismatch < 0 ? 0 : c.first_mismatch), tensor_get_f(&expected[i], c.first_mismatch < 0 ? 0 : c.first_mismatch),
-                 text_of(arena, before), text_of(arena, after));
+    cr_assert_eq(
+        c.mismatches, 0, "%s: %s changes output %d at %lld of %lld: %g for %g\n%s\n%s", row->name, what, i,
+        (long long)c.first_mismatch, (long long)c.count, tensor_get_f(&outputs[i], c.first_mismatch < 0 ? 0 : c.first_mismatch),
+        tensor_get_f(&expected[i], c.first_mismatch < 0 ? 0 : c.first_mismatch), text_of(arena, before), text_of(arena, after));
   }
 }
 
-static void check_pass(const OperatorCase *row, const Graph *graph, const Tensor *inputs, const Tensor *expected, const char *pass, const PassOptions *options, double loose) {
+static void check_pass(const OperatorCase *row, const Graph *graph, const Tensor *inputs, const Tensor *expected,
+                       const char *pass, const PassOptions *options, double loose) {
   Arena *arena = arena_new();
   Graph *changed = graph_copy(arena, graph);
   bool touched = false;
@@ -152,7 +163,8 @@ static void check_pass(const OperatorCase *row, const Graph *graph, const Tensor
 }
 
 // In half precision results are near, as far as their values fit into it; types of inputs and outputs stay.
-static void check_narrow(const OperatorCase *row, const Graph *graph, const Tensor *inputs, const Tensor *expected, DType precision) {
+static void check_narrow(const OperatorCase *row, const Graph *graph, const Tensor *inputs, const Tensor *expected,
+                         DType precision) {
   Arena *arena = arena_new();
   Graph *changed = graph_copy(arena, graph);
   PassOptions options = {.device = DEVICE_CUDA, .sm = 90, .precision = precision, .verify = true};
@@ -161,13 +173,16 @@ static void check_narrow(const OperatorCase *row, const Graph *graph, const Tens
   Tensor *outputs = arena_array(arena, Tensor, changed->output_count + 1);
   evaluate(changed, arena, inputs, outputs);
   for (int i = 0; i < changed->output_count; i++) {
-    cr_assert_eq(outputs[i].dtype, expected[i].dtype, "%s in %s: the type of output %d\n%s", row->name, dtype_name(precision), i, text_of(arena, changed));
+    cr_assert_eq(outputs[i].dtype, expected[i].dtype, "%s in %s: the type of output %d\n%s", row->name, dtype_name(precision),
+                 i, text_of(arena, changed));
     double largest = 0;
-    for (int64_t k = 0; dtype_is_float(expected[i].dtype) && k < tensor_count(&expected[i]); k++) largest = fmax(largest, fabs(tensor_get_f(&expected[i], k)));
+    for (int64_t k = 0; dtype_is_float(expected[i].dtype) && k < tensor_count(&expected[i]); k++)
+      largest = fmax(largest, fabs(tensor_get_f(&expected[i], k)));
     if (expected[i].dtype != DTYPE_F32 || largest < 0.01 || largest > 1000) continue;
     Comparison c = tensor_compare(&outputs[i], &expected[i], 1, 1);
     double bound = (precision == DTYPE_F16 ? 0.01 : 0.06) * fmax(row->loose, 1);
-    cr_assert(c.norm_error < bound, "%s in %s: output %d is off by %g\n%s", row->name, dtype_name(precision), i, c.norm_error, text_of(arena, changed));
+    cr_assert(c.norm_error < bound, "%s in %s: output %d is off by %g\n%s", row->name, dtype_name(precision), i, c.norm_error,
+              text_of(arena, changed));
   }
   arena_free(arena);
 }
@@ -183,7 +198,8 @@ static void check_case(const OperatorCase *row, int dress_number) {
   Graph *graph;
   Status status = operator_case_build(row, arena, core_ops, &graph);
   cr_assert(!status, "%s", status_message(status));
-  Tensor *inputs = arena_array(arena, Tensor, graph->input_count + 1), *expected = arena_array(arena, Tensor, graph->output_count + 1);
+  Tensor *inputs = arena_array(arena, Tensor, graph->input_count + 1),
+         *expected = arena_array(arena, Tensor, graph->output_count + 1);
   status = operator_case_fill(row, graph, arena, 3, inputs);
   cr_assert(!status, "%s", status_message(status));
   dress(graph, inputs, dress_number);

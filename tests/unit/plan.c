@@ -43,7 +43,8 @@ Test(plan, what_lives_together_never_overlaps) {
       cr_assert_leq(items[i].offset + items[i].bytes, total);
       for (int k = 0; k < i; k++) {
         bool together = items[i].first <= items[k].last && items[k].first <= items[i].last;
-        bool overlap = items[i].bytes && items[k].bytes && items[i].offset < items[k].offset + items[k].bytes && items[k].offset < items[i].offset + items[i].bytes;
+        bool overlap = items[i].bytes && items[k].bytes && items[i].offset < items[k].offset + items[k].bytes &&
+                       items[k].offset < items[i].offset + items[i].bytes;
         cr_assert_not(together && overlap, "round %d: items %d and %d overlap", round, i, k);
       }
     }
@@ -104,7 +105,8 @@ Test(plan, reshapes_address_the_same_elements) {
   int found = 0, refused = 0;
   for (int round = 0; round < 20000; round++) {
     const int64_t counts[] = {1, 2, 6, 12, 24, 36, 60, 64, 72, 120};
-    int64_t count = counts[next_random(COUNT_OF(counts))], dims[MAX_RANK], new_dims[MAX_RANK], strides[MAX_RANK], new_strides[MAX_RANK], product = 1;
+    int64_t count = counts[next_random(COUNT_OF(counts))], dims[MAX_RANK], new_dims[MAX_RANK], strides[MAX_RANK],
+            new_strides[MAX_RANK], product = 1;
     int rank = random_shape(count, dims), new_rank = random_shape(count, new_dims);
     // Dense in a random axis order, sometimes with gaps, repetition (0) or backwards.
     int order[MAX_RANK];
@@ -125,7 +127,9 @@ Test(plan, reshapes_address_the_same_elements) {
     }
     bool given = strides_reshape(rank, dims, strides, new_rank, new_dims, new_strides);
     cr_assert_eq(given, possible(rank, dims, strides, new_rank, new_dims), "round %d: found %d", round, given);
-    for (int64_t i = 0; given && i < count; i++) cr_assert_eq(address(new_rank, new_dims, new_strides, i), address(rank, dims, strides, i), "round %d element %lld", round, (long long)i);
+    for (int64_t i = 0; given && i < count; i++)
+      cr_assert_eq(address(new_rank, new_dims, new_strides, i), address(rank, dims, strides, i), "round %d element %lld", round,
+                   (long long)i);
     found += given;
     refused += !given;
   }

@@ -88,12 +88,15 @@ static Status go(Run *run) {
 static void expect(const Run *run, int output, int rank, const int64_t *dims, const double *values) {
   const Tensor *result = &run->results[output];
   cr_assert_eq(result->rank, rank, "output %d has rank %d, not %d", output, result->rank, rank);
-  for (int k = 0; k < rank; k++) cr_assert_eq(result->dims[k], dims[k], "output %d axis %d is %lld, not %lld", output, k, (long long)result->dims[k], (long long)dims[k]);
+  for (int k = 0; k < rank; k++)
+    cr_assert_eq(result->dims[k], dims[k], "output %d axis %d is %lld, not %lld", output, k, (long long)result->dims[k],
+                 (long long)dims[k]);
   for (int64_t i = 0; i < tensor_count(result); i++)
-    cr_assert(fabs(tensor_get_f(result, i) - values[i]) <= 1e-5 * fmax(1, fabs(values[i])), "output %d element %lld is %g, not %g", output, (long long)i, tensor_get_f(result, i),
-              values[i]);
+    cr_assert(fabs(tensor_get_f(result, i) - values[i]) <= 1e-5 * fmax(1, fabs(values[i])),
+              "output %d element %lld is %g, not %g", output, (long long)i, tensor_get_f(result, i), values[i]);
 }
-#define EXPECT(run, output, dims, ...) expect(run, output, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
+#define EXPECT(run, output, dims, ...) \
+  expect(run, output, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
 
 static void finish(Run *run) {
   drop(run);
@@ -102,7 +105,7 @@ static void finish(Run *run) {
   arena_free(run->arena);
 }
 
-#define BOTH(run, text) \
+#define BOTH(run, text)                         \
   for (int passes_ = 0; passes_ < 2; passes_++) \
     for (Run run = start(text, passes_), *once_ = &run; once_; finish(&run), once_ = NULL)
 
@@ -112,7 +115,9 @@ static void finish(Run *run) {
 #define SUM "{program: program {%0: f32 = input 0; %1 = reduce_sum %0; yield %1}, axes: [0]}"
 
 Test(stages, symbolic_shapes_one_after_the_other) {
-  BOTH(run, "graph g(%x: f32[n, 6]) -> (%y) { %r: ?[?] = reshape(%x) {dims: dims[(2*n), 3]} %t: ?[?] = transpose(%r) {perm: [1, 0]} %y: ?[?] = elementwise(%t) " OP1("neg") " }") {
+  BOTH(run,
+       "graph g(%x: f32[n, 6]) -> (%y) { %r: ?[?] = reshape(%x) {dims: dims[(2*n), 3]} %t: ?[?] = transpose(%r) {perm: [1, 0]} "
+       "%y: ?[?] = elementwise(%t) " OP1("neg") " }") {
     const int64_t sizes[] = {1, 3, 0, 1, 2, 3};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       int64_t n = sizes[i];
@@ -167,13 +172,12 @@ Test(stages, a_branch_is_taken_by_what_was_computed) {
 
 Test(stages, sizes_show_when_something_ran) {
   // The elements that are not zero, doubled, and their sum.
-  BOTH(run, "graph g(%x: f32[n]) -> (%y, %s) {"
-            "  %i: ?[?] = nonzero(%x)"
-            "  %t: ?[?] = transpose(%i) {perm: [1, 0]}"
-            "  %e: ?[?] = gather_nd(%x, %t) {batch_dims: 0}"
-            "  %y: ?[?] = elementwise(%e, %e) " OP2("add")
-            "  %s: ?[?] = rowwise(%y) " SUM
-            "}") {
+  BOTH(run,
+       "graph g(%x: f32[n]) -> (%y, %s) {"
+       "  %i: ?[?] = nonzero(%x)"
+       "  %t: ?[?] = transpose(%i) {perm: [1, 0]}"
+       "  %e: ?[?] = gather_nd(%x, %t) {batch_dims: 0}"
+       "  %y: ?[?] = elementwise(%e, %e) " OP2("add") "  %s: ?[?] = rowwise(%y) " SUM "}") {
     GIVE(&run, DTYPE_F32, D(5), 0, 3, 0, -1, 4);
     expect_ok(go(&run));
     EXPECT(&run, 0, D(3), 6, -2, 8);
@@ -193,12 +197,13 @@ Test(stages, sizes_show_when_something_ran) {
 
 Test(stages, only_the_size_is_asked_for) {
   // Nobody reads the coordinates; that they are as many as they are has to be found out all the same.
-  BOTH(run, "graph g(%x: f32[n]) -> (%y, %s) {"
-            "  %i: i64[1, found] = nonzero(%x)"
-            "  %k: i64[1, again] = nonzero(%x)"
-            "  %y: ?[?] = elementwise() {program: program {%0: f32 = const 2.5; yield %0}, dims: dims[2, again]}"
-            "  %s: ?[?] = dims() {values: dims[found, (3*found + again)]}"
-            "}") {
+  BOTH(run,
+       "graph g(%x: f32[n]) -> (%y, %s) {"
+       "  %i: i64[1, found] = nonzero(%x)"
+       "  %k: i64[1, again] = nonzero(%x)"
+       "  %y: ?[?] = elementwise() {program: program {%0: f32 = const 2.5; yield %0}, dims: dims[2, again]}"
+       "  %s: ?[?] = dims() {values: dims[found, (3*found + again)]}"
+       "}") {
     GIVE(&run, DTYPE_F32, D(4), 1, 0, 2, 3);
     expect_ok(go(&run));
     EXPECT(&run, 0, D(2, 3), 2.5, 2.5, 2.5, 2.5, 2.5, 2.5);

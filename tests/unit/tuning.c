@@ -34,7 +34,9 @@ Test(tuning, prints_sorted_and_reads_back) {
   add(b, 75, "matmul z", "simt", 100);
   const char *text = tuning_print(a, arena);
   cr_expect_str_eq(text, tuning_print(b, arena), "the order of measuring shows");
-  cr_expect_str_eq(text, "sm_75\tmatmul z\tsimt\t128x64 s3\t100.000\nsm_90\tconv a\tcudnn\t128x64 s3\t3.250\nsm_90\tconv b\tmma\t128x64 s3\t4.500\n");
+  cr_expect_str_eq(text,
+                   "sm_75\tmatmul z\tsimt\t128x64 s3\t100.000\nsm_90\tconv a\tcudnn\t128x64 s3\t3.250\nsm_90\tconv "
+                   "b\tmma\t128x64 s3\t4.500\n");
   TuningDatabase *again = parse(text);
   cr_expect_eq(again->count, 3);
   cr_expect_str_eq(tuning_print(again, arena), text);
@@ -63,9 +65,10 @@ Test(tuning, the_faster_line_stays) {
 }
 
 Test(tuning, malformed_lines_are_named) {
-  static const char *const bad[] = {"sm_90\ta\tb\tc\t1\nsm_90\ta\tb\n", "sm_90\ta\tb\tc\t1\nninety\ta\tb\tc\t1\n", "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\tfast\n",
-                                   "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t-1\n", "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\tnan\n", "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t1\t2\n",
-                                   "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t1x\n"};
+  static const char *const bad[] = {"sm_90\ta\tb\tc\t1\nsm_90\ta\tb\n",          "sm_90\ta\tb\tc\t1\nninety\ta\tb\tc\t1\n",
+                                    "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\tfast\n", "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t-1\n",
+                                    "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\tnan\n",  "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t1\t2\n",
+                                    "sm_90\ta\tb\tc\t1\nsm_90\ta\tb\tc\t1x\n"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     TuningDatabase *database = NULL;
     Status status = tuning_parse(arena, bad[i], &database);

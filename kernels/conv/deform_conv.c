@@ -28,12 +28,15 @@ static Status infer_deform_conv(Node *node) {
   for (int i = 0; i < window.axes; i++) taps = dim_mul(table, taps, w->dims[2 + i]);
   TRY(meaning_same_dim(node, "offset channels", offset->dims[1], dim_mul(table, taps, dim_constant(table, window.axes)),
                        &same));
+  TRY(meaning_same_dim(node, "offset batch", x->dims[0], offset->dims[0], &same));
   if (mask) TRY(meaning_same_dim(node, "mask channels", mask->dims[1], taps, &same));
+  if (mask) TRY(meaning_same_dim(node, "mask batch", x->dims[0], mask->dims[0], &same));
   dims[0] = x->dims[0];
   dims[1] = w->dims[0];
   for (int i = 0; i < window.axes; i++) {
     dims[2 + i] = window_output(table, &window, i, x->dims[2 + i], false);
     TRY(meaning_same_dim(node, "offset positions", dims[2 + i], offset->dims[2 + i], &same));
+    if (mask) TRY(meaning_same_dim(node, "mask positions", dims[2 + i], mask->dims[2 + i], &same));
   }
   value_set_type(node->outputs[0], x->dtype, x->rank, dims);
   return OK;
@@ -99,8 +102,10 @@ static Status reference_deform_conv(Reference *r) {
     const Window *window = &call.window;
     int64_t room = x->dims[2 + i] + window->pad_begin[i] + window->pad_end[i] - window->dilation[i] * (kernel[i] - 1) - 1;
     dims[2 + i] = call.out_dims[i] = room < 0 ? 0 : room / window->stride[i] + 1;
-    if (offset->dims[2 + i] != dims[2 + i]) FAIL(ERROR_INVALID_MODEL, "the offsets do not match the output");
+    if (offset->dims[2 + i] != dims[2 + i] || (mask && mask->dims[2 + i] != dims[2 + i]))
+      FAIL(ERROR_INVALID_MODEL, "the offsets or the mask do not match the output");
   }
+  if (offset->dims[0] != dims[0] || (mask && mask->dims[0] != dims[0])) FAIL(ERROR_INVALID_MODEL, "the batches do not match");
   call.taps = dims_count(axes, w->dims + 2);
   call.in_plane = dims_count(axes, x->dims + 2);
   call.out_plane = dims_count(axes, dims + 2);

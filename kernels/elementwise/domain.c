@@ -57,6 +57,16 @@ static Status broadcast(const Node *node, int rank, Dim *domain, int tensor_rank
   return OK;
 }
 
+// Against a domain that is given: what is read outside of a tensor is nobody's. Sizes not known yet are checked when they are.
+static Status check_reach(int rank, const Dim *domain, int tensor_rank, const Dim *dims) {
+  for (int i = 0; i < tensor_rank; i++) {
+    Dim have = dims[i], want = domain[i + rank - tensor_rank];
+    if (have != 1 && have != want && dim_is_static(have) && dim_is_static(want))
+      FAIL(ERROR_INVALID_MODEL, "axis %d has size %lld, the domain %lld", i, (long long)have, (long long)want);
+  }
+  return OK;
+}
+
 // *rank is -1 where an input's is.
 static Status infer_shape(const Node *node, int *rank, Dim *domain) {
   const Attribute *given = node_attribute(node, "dims");
@@ -74,10 +84,12 @@ static Status infer_shape(const Node *node, int *rank, Dim *domain) {
     *rank = MAX(*rank, value->rank);
   }
   for (int i = 0; i < *rank; i++) domain[i] = given ? given->dims[i] : 1;
-  for (int i = 0; i < node->input_count && !given; i++)
-    if (node->inputs[i])
-      TRY(status_context(broadcast(node, *rank, domain, node->inputs[i]->rank, node->inputs[i]->dims), "input %d, '%s'", i,
-                         node->inputs[i]->name));
+  for (int i = 0; i < node->input_count; i++) {
+    const Value *value = node->inputs[i];
+    if (!value) continue;
+    Status status = given ? check_reach(*rank, domain, value->rank, value->dims) : broadcast(node, *rank, domain, value->rank, value->dims);
+    TRY(status_context(status, "input %d, '%s'", i, value->name));
+  }
   return OK;
 }
 

@@ -230,7 +230,7 @@ static Status take_input(ingot_session *session, int index, const ingot_tensor *
       FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is too large", name);
     tensor.dims[k] = given->shape[k];
   }
-  tensor.data = (char *)given->data + given->byte_offset;
+  tensor.data = given->data ? (char *)given->data + given->byte_offset : NULL;
   if (!given->data && tensor_bytes(&tensor)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no data", name);
   if (on_host(given)) return run_tensor_borrow_host(session->device, &tensor, out);
   if (session->device->info.kind != DEVICE_CUDA)

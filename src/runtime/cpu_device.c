@@ -160,7 +160,7 @@ static char *place_address(CpuDevice *cpu, const Executable *executable, int buf
                : b->kind == PLAN_OUTPUT   ? outputs[b->index]
                : b->kind == PLAN_CONSTANT ? executable->constants[buffer]
                                           : cpu->block + b->offset;
-  return base + offset * (int64_t)dtype_size(dtype);
+  return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
 }
 
 static void set_flush(CpuDevice *cpu, bool flush) {
@@ -176,8 +176,9 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
   for (int i = 0; i < step->node->output_count; i++)
     choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset,
                                        step->site.outputs[i].dtype, inputs, outputs);
+  static _Alignas(64) char none[64];  // a pointer to count from, where no byte is used
   choice->call.workspace =
-      step->workspace_buffer < 0 ? NULL : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
+      step->workspace_buffer < 0 ? none : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
   set_flush(cpu, choice->flush);
   return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
 }

@@ -453,6 +453,8 @@ typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void 
 static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
   TRY(find_entry(runner, runner->top, inputs, &entry));
+  runner->stats = (RunnerStats){.host_operator = ""};
+  note_stats(runner, entry);
   Graph *ready = entry->stage->ready;
   RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);

@@ -19,6 +19,13 @@
 #include "base/text.h"
 #include "case.h"
 
+// Sanitizers map more addresses than any limit on memory allows.
+#if defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED 0
+#endif
+
 enum { REASON_BYTES = 480, MEMORY_LIMIT_GB = 8 };
 
 typedef struct Case {
@@ -70,7 +77,7 @@ static void find_cases(Suite *suite, const char *folder, const char *name, int d
 static _Noreturn void run_child(const Suite *suite, const Case *one, int out) {
   struct rlimit memory = {(rlim_t)MEMORY_LIMIT_GB << 30, (rlim_t)MEMORY_LIMIT_GB << 30}, no_core = {0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !SANITIZED
   if (suite->device == DEVICE_CPU) setrlimit(RLIMIT_AS, &memory);  // a GPU's address space is mapped whole
 #else
   (void)memory;

@@ -213,6 +213,7 @@ Test(api, profiles_and_times) {
   double milliseconds = -1;
   expect_ok(ingot_session_time(session, &input, 1, 0.02, &milliseconds));
   cr_expect_gt(milliseconds, 0);
+  cr_expect_gt(ingot_session_memory(session).arena, 0);
   free(images);
 }
 

@@ -87,7 +87,8 @@ static Status infer_shape(const Node *node, int *rank, Dim *domain) {
   for (int i = 0; i < node->input_count; i++) {
     const Value *value = node->inputs[i];
     if (!value) continue;
-    Status status = given ? check_reach(*rank, domain, value->rank, value->dims) : broadcast(node, *rank, domain, value->rank, value->dims);
+    Status status =
+        given ? check_reach(*rank, domain, value->rank, value->dims) : broadcast(node, *rank, domain, value->rank, value->dims);
     TRY(status_context(status, "input %d, '%s'", i, value->name));
   }
   return OK;

@@ -1,6 +1,6 @@
-# Writes OUT: a C table of {path, text} for every file of SOURCES (relative to ROOT), as byte arrays.
+# Writes OUT: a C table named TABLE of {path, text} for every file of SOURCES (relative to ROOT), as byte arrays.
 set(table "")
-set(body "// Made by cmake/embed.cmake: the device code under kernels/, as text.\n#include \"kernels/device_source.h\"\n")
+set(body "// Made by cmake/embed.cmake: files as text.\n#include \"kernels/device_source.h\"\n")
 set(index 0)
 foreach(source IN LISTS SOURCES)
   file(READ ${ROOT}/${source} hex HEX)
@@ -9,4 +9,4 @@ foreach(source IN LISTS SOURCES)
   string(APPEND table "  {\"${source}\", text_${index}},\n")
   math(EXPR index "${index} + 1")
 endforeach()
-file(WRITE ${OUT} "${body}const DeviceSource device_sources[] = {\n${table}  {0, 0},\n};\n")
+file(WRITE ${OUT} "${body}const DeviceSource ${TABLE}[] = {\n${table}  {0, 0},\n};\n")

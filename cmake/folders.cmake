@@ -21,7 +21,7 @@ file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} 
 list(TRANSFORM device_sources PREPEND ${CMAKE_SOURCE_DIR}/ OUTPUT_VARIABLE device_paths)
 add_custom_command(
   OUTPUT ${CMAKE_BINARY_DIR}/generated/device_sources.c
-  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} "-DSOURCES=${device_sources}" -DOUT=${CMAKE_BINARY_DIR}/generated/device_sources.c
+  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} "-DSOURCES=${device_sources}" -DTABLE=device_sources -DOUT=${CMAKE_BINARY_DIR}/generated/device_sources.c
           -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
   DEPENDS ${device_paths} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
 add_library(ingot_device STATIC ${CMAKE_BINARY_DIR}/generated/device_sources.c)

@@ -47,7 +47,7 @@ DEVICE double x_fma(double a, double b, double c) { return fma(a, b, c); }
 
 // --- NaN propagates.
 DEVICE float x_min(float a, float b) {
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800 && !defined(EMULATED)
   float result;
   asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
   return result;
@@ -56,7 +56,7 @@ DEVICE float x_min(float a, float b) {
 #endif
 }
 DEVICE float x_max(float a, float b) {
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800 && !defined(EMULATED)
   float result;
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
   return result;

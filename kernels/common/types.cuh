@@ -96,13 +96,17 @@ template <int EXPONENT, int MANTISSA, int BIAS, NarrowSpecials SPECIALS> struct 
 // --- Narrow to float. Exact.
 DEVICE float to_float(float x) { return x; }
 DEVICE float to_float(f16 x) {
+#ifdef EMULATED
+  return NarrowFormat<5, 10, 15, NARROW_IEEE>::decode(x.bits);
+#else
   float result;
   asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(x.bits));
   return result;
+#endif
 }
 DEVICE float to_float(bf16 x) { return float_of_bits((u32)x.bits << 16); }
 DEVICE float to_float(f8e4m3fn x) {
-#if __CUDA_ARCH__ >= 890
+#if __CUDA_ARCH__ >= 890 && !defined(EMULATED)
   u32 pair;
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"((u16)x.bits));
   return to_float(f16{(u16)pair});
@@ -126,12 +130,17 @@ template <class T> DEVICE T from_float_saturate(float x);
 
 template <> __device__ __forceinline__ float from_float<float>(float x) { return x; }
 template <> __device__ __forceinline__ f16 from_float<f16>(float x) {
+#ifdef EMULATED
+  if (x != x) return f16{(u16)0x7fff};
+  return f16{(u16)NarrowFormat<5, 10, 15, NARROW_IEEE>::encode(x, false)};
+#else
   f16 result;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(x));
   return result;
+#endif
 }
 template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800 && !defined(EMULATED)
   bf16 result;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(x));
   return result;
@@ -162,7 +171,7 @@ template <> __device__ __forceinline__ f8e5m2 from_float<f8e5m2>(float x) {
   return f8e5m2{(u8)NarrowFormat<5, 2, 15, NARROW_IEEE>::encode(x, false)};
 }
 template <> __device__ __forceinline__ f8e4m3fn from_float_saturate<f8e4m3fn>(float x) {
-#if __CUDA_ARCH__ >= 890
+#if __CUDA_ARCH__ >= 890 && !defined(EMULATED)
   u16 pair;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
   return f8e4m3fn{(u8)pair};
@@ -171,7 +180,7 @@ template <> __device__ __forceinline__ f8e4m3fn from_float_saturate<f8e4m3fn>(fl
 #endif
 }
 template <> __device__ __forceinline__ f8e5m2 from_float_saturate<f8e5m2>(float x) {
-#if __CUDA_ARCH__ >= 890
+#if __CUDA_ARCH__ >= 890 && !defined(EMULATED)
   u16 pair;
   asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
   return f8e5m2{(u8)pair};
@@ -198,14 +207,22 @@ template <> __device__ __forceinline__ f8e8m0 from_float_saturate<f8e8m0>(float 
 
 // Double to half in one rounding; through float it would round twice.
 DEVICE f16 f16_from_double(double x) {
+#ifdef EMULATED
+  // To odd: a sticky last bit keeps the second rounding from seeing a tie that is none.
+  float near = (float)x;
+  u32 bits = float_bits(near);
+  if (x == x && (double)near != x && (fabs((double)near) < 3e38)) bits = fabs((double)near) > fabs(x) ? (bits - 1) | 1 : bits | 1;
+  return from_float<f16>(float_of_bits(bits));
+#else
   f16 result;
   asm("cvt.rn.f16.f64 %0, %1;" : "=h"(result.bits) : "d"(x));
   return result;
+#endif
 }
 
 // Two halves at once: a pair in one register, x in the low half.
 DEVICE u32 pack_f16(float x, float y) {
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800 && !defined(EMULATED)
   u32 result;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(y), "f"(x));
   return result;
@@ -214,7 +231,7 @@ DEVICE u32 pack_f16(float x, float y) {
 #endif
 }
 DEVICE u32 pack_bf16(float x, float y) {
-#if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800 && !defined(EMULATED)
   u32 result;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(y), "f"(x));
   return result;

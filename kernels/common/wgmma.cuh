@@ -4,12 +4,19 @@
 #pragma once
 #include "kernels/common/ptx.cuh"
 
+#ifdef EMULATED
+DEVICE void fence_shared_for_async() { emulated_fence_proxy(); }
+DEVICE void wgmma_fence() { emulated_wgmma_fence(); }
+DEVICE void wgmma_commit() { emulated_wgmma_commit(); }
+template <int N> DEVICE void wgmma_wait() { emulated_wgmma_wait(N); }
+#else
 // What cp.async or ordinary stores wrote, the asynchronous products read only after this fence and a barrier.
 DEVICE void fence_shared_for_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until at most N groups of products are under way.
 template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+#endif
 
 // from: shared address of the first line. k fastest: lines of 64 k elements, eight lines (one after the other) at a time `group` bytes
 // apart. Rows fastest: lines of 64 rows for one k, eight k at a time `group` bytes apart, the next 64 rows `block` bytes on.
@@ -40,6 +47,14 @@ DEVICE u64 wgmma_descriptor(u32 from, u32 group, u32 block) {
 
 // sums[64][N] += a[64][16] * b[16][N]; the thread's sums are the 16-row fragments of its warp: of columns 8j + 2 (lane % 4) and the next,
 // rows lane / 4 (sums[4j], [4j + 1]) and lane / 4 + 8.
+#ifdef EMULATED
+template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaF16, float (&sums)[COUNT], u64 a, u64 b) {
+  emulated_wgmma('h', 2 * COUNT, ROWS_FAST_A, ROWS_FAST_B, sums, a, b);
+}
+template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaBf16, float (&sums)[COUNT], u64 a, u64 b) {
+  emulated_wgmma('b', 2 * COUNT, ROWS_FAST_A, ROWS_FAST_B, sums, a, b);
+}
+#else
 #define WGMMA_TYPE(Tag, TYPE)                                                                                                          \
   template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[32], u64 a, u64 b) {                               \
     WGMMA("64", 32, TYPE, "32", "33", "34", "35", "36");                                                                                \
@@ -52,3 +67,4 @@ DEVICE u64 wgmma_descriptor(u32 from, u32 group, u32 block) {
   }
 WGMMA_TYPE(MmaF16, "f16")
 WGMMA_TYPE(MmaBf16, "bf16")
+#endif

@@ -5,6 +5,7 @@
 template <int THREADS>
 DEVICE double block_determinant(double *a, int n) {
   __shared__ int pivot;
+  __shared__ double largest;  // the pivot's value: the swap below moves what lies at its place while others would still read it
   double result = 1;
   for (int k = 0; k < n; k++) {
     __syncthreads();
@@ -13,10 +14,12 @@ DEVICE double block_determinant(double *a, int n) {
       for (int i = k + 1; i < n; i++)
         if (fabs(a[(i64)i * n + k]) > fabs(a[(i64)best * n + k])) best = i;
       pivot = best;
+      largest = a[(i64)best * n + k];
     }
     __syncthreads();
     const int row = pivot;
-    if (a[(i64)row * n + k] == 0) return 0;
+    const double top = largest;
+    if (top == 0) return 0;
     if (row != k) {
       result = -result;
       for (int j = k + threadIdx.x; j < n; j += THREADS) {
@@ -26,7 +29,6 @@ DEVICE double block_determinant(double *a, int n) {
       }
       __syncthreads();
     }
-    const double top = a[(i64)k * n + k];
     result *= top;
     // Column k is done with: only the columns behind it change, so that the factors stay readable.
     const int side = n - k - 1;

@@ -1,12 +1,15 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates; --quick runs each once, without replaying (for slow checkers). Prints the cases that differ and a summary; exits with 1 if any did.
+// candidates; --quick runs each once, without replaying (for slow checkers); --jobs divides the cases among processes. Prints the cases that differ
+// and a summary; exits with 1 if any did.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/recover.h"
@@ -22,6 +25,7 @@ typedef struct Options {
   DeviceKind device;
   const char *filter;
   bool tactics, quick, verbose;
+  int jobs;
   uint64_t seed;
 } Options;
 
@@ -111,15 +115,31 @@ static void note(const OperatorCase *row, const char *how, Status status, const 
   status_free(status);
 }
 
+static Status open_device(const Options *options, Device **device) {
+  DeviceOptions device_options = {.kind = options->device, .workspace_limit = (size_t)256 << 20};
+  return options->device == DEVICE_CUDA ? cuda_device_new(&device_options, device) : cpu_device_new(&device_options, device);
+}
+
+// A kernel that faults takes its context with it: the next case gets a new one.
+static Status renew(Device **device, const Options *options) {
+  Status lost = (*device)->synchronize(*device);
+  if (!lost) return OK;
+  status_free(lost);
+  (*device)->free(*device);
+  *device = NULL;
+  return open_device(options, device);
+}
+
 // Runs the case once for each tactic of its operators, that tactic being the only one of its operator.
-static void run_tactics(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs,
-                        const Tensor *expected, const Options *options, Tally *tally) {
+static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **devices, const Tensor *inputs,
+                          const Tensor *expected, const Options *options, Tally *tally) {
   for (int t = 0; cuda_tactics[t]; t++) {
     bool used = false;
     FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
     if (!used) continue;
     for (int c = 0; c < (options->quick ? 1 : 4); c++) {
       bool taken = false;
+      Device *device = *devices;
       cuda_device_force(device, cuda_tactics[t], c, &taken);
       const char *host = "";
       Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host);
@@ -131,11 +151,13 @@ static void run_tactics(const OperatorCase *row, const Graph *graph, Device *dev
       char how[96];
       snprintf(how, sizeof how, "%s %d", cuda_tactics[t]->name, c);
       note(row, how, status, "", options, tally);
+      TRY(renew(devices, options));
     }
   }
+  return OK;
 }
 
-static Status run_case(const OperatorCase *row, Device *device, const Options *options, Tally *tally) {
+static Status run_case(const OperatorCase *row, Device **device, const Options *options, Tally *tally) {
   Arena *arena = arena_new();
   Graph *graph;
   Status status = operator_case_build(row, arena, core_ops, &graph);
@@ -146,49 +168,96 @@ static Status run_case(const OperatorCase *row, Device *device, const Options *o
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
       const char *host = "";
-      Status result = RECOVER_GUARD(run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host));
+      Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, &host));
       note(row, "", result, host, options, tally);
-      if (options->tactics && device->info.kind == DEVICE_CUDA)
-        run_tactics(row, graph, device, inputs, expected, options, tally);
+      status = renew(device, options);
+      if (!status && options->tactics && options->device == DEVICE_CUDA)
+        status = run_tactics(row, graph, device, inputs, expected, options, tally);
     }
   }
   arena_free(arena);
   return status;
 }
 
+// Every jobs-th case from the first on.
+static bool run_cases(const Options *options, int first, Tally *tally, char name[128]) {
+  Device *device;
+  Status status = open_device(options, &device);
+  for (int i = 0; !status && operator_cases[i].name; i++) {
+    const OperatorCase *row = &operator_cases[i];
+    if (i % options->jobs != first || (options->filter && !strstr(row->name, options->filter))) continue;
+    snprintf(name, 128, "%s", device->info.name);
+    Status failed = run_case(row, &device, options, tally);
+    if (!device) status = failed;
+    else if (failed) note(row, "", failed, "", options, tally);
+    fflush(stdout);
+  }
+  if (!status) device->free(device);
+  else fprintf(stderr, "ingot-cases: %s\n", status_message(status));
+  bool good = !status;
+  status_free(status);
+  return good;
+}
+
+typedef struct Report {
+  Tally tally;
+  bool good;
+  char name[128];
+} Report;
+
+// Each job in a process of its own, which tells its tally through a pipe.
+static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
+  bool good = true;
+  int (*pipes)[2] = calloc((size_t)options->jobs, sizeof *pipes);
+  for (int job = 0; pipes && job < options->jobs; job++) {
+    if (pipe(pipes[job])) return false;
+    pid_t child = fork();
+    if (child < 0) return false;
+    if (child) {
+      close(pipes[job][1]);
+      continue;
+    }
+    Report report = {.name = "no device"};
+    report.good = run_cases(options, job, &report.tally, report.name);
+    _exit(write(pipes[job][1], &report, sizeof report) != sizeof report);
+  }
+  for (int job = 0; pipes && job < options->jobs; job++) {
+    Report report;
+    bool told = read(pipes[job][0], &report, sizeof report) == sizeof report;
+    close(pipes[job][0]);
+    if (!told) printf("FAIL a process ended in the middle of its cases\n");
+    good &= told && report.good;
+    if (!told) continue;
+    tally->passed += report.tally.passed, tally->failed += report.tally.failed;
+    tally->host += report.tally.host, tally->runs += report.tally.runs;
+    if (report.tally.runs) memcpy(name, report.name, sizeof report.name);
+  }
+  while (wait(NULL) > 0) {
+  }
+  free(pipes);
+  return good;
+}
+
 int main(int count, char **arguments) {
-  Options options = {.seed = 1};
+  Options options = {.seed = 1, .jobs = 1};
   for (int i = 1; i < count; i++) {
     bool more = i + 1 < count;
     if (!strcmp(arguments[i], "--device") && more) options.device = strcmp(arguments[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
     else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
     else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
+    else if (!strcmp(arguments[i], "--jobs") && more && atoi(arguments[i + 1]) > 0) options.jobs = atoi(arguments[++i]);
     else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
     else if (!strcmp(arguments[i], "--quick")) options.quick = true;
     else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
     else {
-      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--verbose]\n");
+      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]\n");
       return 2;
     }
   }
-  Device *device;
-  DeviceOptions device_options = {.kind = options.device, .workspace_limit = (size_t)256 << 20};
-  Status status =
-      options.device == DEVICE_CUDA ? cuda_device_new(&device_options, &device) : cpu_device_new(&device_options, &device);
-  if (status) {
-    fprintf(stderr, "ingot-cases: %s\n", status_message(status));
-    status_free(status);
-    return 1;
-  }
   Tally tally = {0};
-  for (const OperatorCase *row = operator_cases; row->name; row++) {
-    if (options.filter && !strstr(row->name, options.filter)) continue;
-    status = run_case(row, device, &options, &tally);
-    if (status) note(row, "", status, "", &options, &tally);
-    fflush(stdout);
-  }
-  printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs,
-         device->info.name, tally.passed, tally.failed, tally.host);
-  device->free(device);
-  return tally.failed != 0;
+  char name[128] = "no device";
+  bool good = options.jobs > 1 ? run_jobs(&options, &tally, name) : run_cases(&options, 0, &tally, name);
+  printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs, name,
+         tally.passed, tally.failed, tally.host);
+  return !good || tally.failed || !tally.runs;
 }

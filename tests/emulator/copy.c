@@ -1,0 +1,137 @@
+// Shared memory by its 32-bit address, and cp.async: copies that arrive late. A copy's bytes are read when it starts, arrive when the seed
+// says so, at the latest when the thread has waited for their group, and until then nobody may touch where they go.
+#include <stdlib.h>
+#include <string.h>
+#include "emulator.h"
+
+EMULATED_API unsigned emulated_shared_address(const void *pointer) {
+  Thread *t = emulator.thread;
+  uint32_t offset;
+  if (shared_offset(t->block, (uintptr_t)pointer, &offset)) return offset;
+  finding(FOUND_ADDRESS, CALLER, "takes the shared address of %p, which is not in the block's shared memory", pointer);
+}
+
+static void aligned(uint32_t address, unsigned bytes, uintptr_t pc) {
+  if (address % bytes) finding(FOUND_MISALIGNED, pc, "uses %u bytes of shared memory at +%u, no multiple of %u", bytes, address, bytes);
+}
+
+EMULATED_API void emulated_store_shared(unsigned to, const void *value, int bytes) {
+  uint32_t offset;
+  Block *block = shared_block(emulator.thread, to, &offset);
+  aligned(offset, (unsigned)bytes, CALLER);
+  access_shared(emulator.thread, block, offset, (unsigned)bytes, ACCESS_WRITE, CALLER);
+  memcpy(shared_pointer(block, offset), value, (size_t)bytes);
+}
+EMULATED_API void emulated_load_shared(unsigned from, void *value, int bytes) {
+  uint32_t offset;
+  Block *block = shared_block(emulator.thread, from, &offset);
+  aligned(offset, (unsigned)bytes, CALLER);
+  access_shared(emulator.thread, block, offset, (unsigned)bytes, ACCESS_READ, CALLER);
+  memcpy(value, shared_pointer(block, offset), (size_t)bytes);
+}
+
+// --- cp.async
+
+static void arrive(Thread *t, PendingCopy *copy) {
+  if (!copy->done) memcpy(shared_pointer(t->block, copy->to), copy->data, copy->bytes);
+  copy->done = true;
+}
+
+EMULATED_API void emulated_copy_async(unsigned to, const void *from, int bytes, int valid) {
+  Thread *t = emulator.thread;
+  uintptr_t pc = CALLER;
+  emulator.ticks++;
+  if (valid < 0 || valid > bytes) finding(FOUND_INSTRUCTION, pc, "copies %d of %d bytes", valid, bytes);
+  aligned(to, (unsigned)bytes, pc);
+  if (valid && (uintptr_t)from % (unsigned)bytes)
+    finding(FOUND_MISALIGNED, pc, "copies %d bytes from %p, no multiple of %d", bytes, from, bytes);
+  if (valid) access_memory(t, (uintptr_t)from, (unsigned)valid, ACCESS_READ, pc);
+  access_shared(t, t->block, to, (unsigned)bytes, ACCESS_WRITE, pc);
+  for (int i = 0; i < bytes; i++) t->block->cells[to + (unsigned)i].write |= EPOCH_PENDING;
+  PendingCopy *copy = malloc(sizeof *copy);
+  if (!copy) abort();
+  *copy = (PendingCopy){.to = to, .bytes = (unsigned)bytes, .commit = t->commits};
+  memset(copy->data, 0, sizeof copy->data);
+  memcpy(copy->data, from, (size_t)valid);
+  *t->copies_end = copy;
+  t->copies_end = &copy->next;
+  if (emulator_random(4) == 0) arrive(t, copy);
+}
+
+EMULATED_API void emulated_copy_commit(void) { emulator.thread->commits++; }
+
+// The thread's copies are from now on writes of its own, at this moment.
+static void finish_first(Thread *t) {
+  PendingCopy *copy = t->copies;
+  arrive(t, copy);
+  for (unsigned i = 0; i < copy->bytes; i++) t->block->cells[copy->to + i].write = t->epoch;
+  t->copies = copy->next;
+  if (!t->copies) t->copies_end = &t->copies;
+  free(copy);
+}
+
+EMULATED_API void emulated_copy_wait(int groups) {
+  Thread *t = emulator.thread;
+  while (t->copies && t->copies->commit < t->commits - groups) finish_first(t);
+}
+
+void copies_exit(Thread *t) {
+  if (t->copies) finding(FOUND_HAZARD, 0, "ends while its copies to shared memory are under way");
+}
+
+void copies_forget(Thread *t) {
+  while (t->copies) {
+    PendingCopy *copy = t->copies;
+    t->copies = copy->next;
+    free(copy);
+  }
+}
+
+// --- Atomic operations
+
+#define ATOMIC_INTEGER(T)                                                                          \
+  static void atomic_##T(int kind, T *at, T value, T compare, T *old) {                             \
+    T now = *at;                                                                                   \
+    *old = now;                                                                                    \
+    *at = kind == 0   ? (T)(now + value)                                                           \
+          : kind == 1 ? now < value ? now : value                                                  \
+          : kind == 2 ? now > value ? now : value                                                  \
+          : kind == 3 ? (now & value)                                                              \
+          : kind == 4 ? (now | value)                                                              \
+          : kind == 5 ? (now ^ value)                                                              \
+          : kind == 6 ? value                                                                      \
+                      : now == compare ? value : now;                                              \
+  }
+#define ATOMIC_FLOAT(T)                                                                            \
+  static void atomic_##T(int kind, T *at, T value, T compare, T *old) {                             \
+    T now = *at;                                                                                   \
+    *old = now;                                                                                    \
+    *at = kind == 0 ? now + value : kind == 1 ? (now < value ? now : value) : kind == 2 ? (now > value ? now : value) : value; \
+  }
+ATOMIC_INTEGER(int32_t)
+ATOMIC_INTEGER(uint32_t)
+ATOMIC_INTEGER(int64_t)
+ATOMIC_INTEGER(uint64_t)
+ATOMIC_FLOAT(float)
+ATOMIC_FLOAT(double)
+
+EMULATED_API void emulated_atomic(int kind, char type, void *address, const void *operand, const void *compare, void *old) {
+  unsigned size = type == 'l' || type == 'U' || type == 'd' ? 8 : 4;
+  uintptr_t pc = CALLER;
+  emulator.ticks++;
+  if ((uintptr_t)address % size) finding(FOUND_MISALIGNED, pc, "changes %u bytes at %p, no multiple of %u", size, address, size);
+  access_memory(emulator.thread, (uintptr_t)address, size, ACCESS_WRITE | ACCESS_ATOMIC, pc);
+#define CASE(letter, T) \
+  case letter: atomic_##T(kind, address, *(const T *)operand, *(const T *)compare, old); break
+  switch (type) {
+    CASE('i', int32_t);
+    CASE('u', uint32_t);
+    CASE('l', int64_t);
+    CASE('U', uint64_t);
+    CASE('f', float);
+    CASE('d', double);
+  }
+#undef CASE
+  if (emulator_random(16) == 0) thread_yield();
+}
+EMULATED_API void emulated_thread_fence(void) { emulator.ticks++; }

@@ -1,0 +1,335 @@
+// An emulated CUDA device: one shared library that answers as the CUDA driver and as NVRTC, so that any program of this repository runs on it
+// unchanged ($INGOT_LIBCUDA and $INGOT_NVRTC name it; `./dev emulate` sets both). It is slow and strict: see docs/emulator.md.
+//
+//   nvrtc.c        "compiling": the text NVRTC would get goes to the host's C++ compiler, thread-sanitizer hooks included
+//   driver.c       devices, contexts, modules, launches: the driver's table; stream.c streams, events, graphs; fault.c calls that fail
+//   memory.c       device memory, and for every byte who wrote and who read it last
+//   group.c        the threads of a block (or cluster) as fibers with a seeded scheduler; fiber.c switches between them
+//   clock.c        who knows of whose work: vector clocks; check.c judges every access by them
+//   hooks.c        what compiled kernels call at each load and store
+//   warp.c barrier.c copy.c product.c ...   the instructions
+//
+// One launch runs at a time, under one lock.
+#pragma once
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "cuda/driver.h"
+
+#define EMULATED_API __attribute__((visibility("default")))
+
+enum {
+  WARP = 32,
+  BLOCK_THREADS = 1024,
+  CLUSTER_BLOCKS = 16,
+  GROUP_THREADS = BLOCK_THREADS * CLUSTER_BLOCKS,
+  SHARED_LIMIT = 227 << 10,  // of dynamic shared memory
+  SHARED_WINDOW = 256 << 10,
+  NAMED_BARRIERS = 16,
+  FINDING_SIZE = 1024,
+  STREAM_LIMIT = 48,
+};
+
+// --- Time. An epoch names one thread of one group (a cluster, or a block on its own) between two of its synchronisations; host operations
+// (copies, fills) are groups of one thread. Bits: serial of the group 26, flags 3, thread 14, clock 21. 0: nobody.
+typedef uint64_t Epoch;
+enum { EPOCH_CLOCK_BITS = 21, EPOCH_THREAD_BITS = 14, EPOCH_SERIAL_SHIFT = EPOCH_CLOCK_BITS + EPOCH_THREAD_BITS + 3 };
+#define EPOCH_PENDING ((Epoch)1 << 35)  // a write or read under way that nobody has waited for
+#define EPOCH_ATOMIC ((Epoch)1 << 36)   // of writes: by an atomic operation
+#define EPOCH_SET ((Epoch)1 << 36)      // of reads: several threads; the low bits number the set
+#define EPOCH_MANY ((Epoch)1 << 37)     // of reads: several groups of one launch
+#define EPOCH_PROXY ((Epoch)1 << 37)    // of writes: by the asynchronous proxy
+static inline uint32_t epoch_serial(Epoch e) { return (uint32_t)(e >> EPOCH_SERIAL_SHIFT); }
+static inline uint32_t epoch_thread(Epoch e) { return (uint32_t)(e >> EPOCH_CLOCK_BITS) & ((1u << EPOCH_THREAD_BITS) - 1); }
+static inline uint32_t epoch_clock(Epoch e) { return (uint32_t)e & ((1u << EPOCH_CLOCK_BITS) - 1); }
+static inline Epoch epoch_make(uint32_t serial, uint32_t thread, uint32_t clock) {
+  return (Epoch)serial << EPOCH_SERIAL_SHIFT | (Epoch)thread << EPOCH_CLOCK_BITS | clock;
+}
+
+// Every byte of shared and device memory has one. write 0: nothing wrote it.
+typedef struct Cell {
+  Epoch write, read;
+} Cell;
+
+typedef struct Index3 {
+  unsigned x, y, z;
+} Index3;
+
+// What a thread knows of all threads of its group; shared by threads that know the same. fenced: the same, of writes that a proxy fence
+// has made visible to the asynchronous proxy.
+typedef struct Knowledge {
+  int references;
+  struct Knowledge *next_free;
+  uint32_t *clock, *fenced;  // of each thread of the group
+} Knowledge;
+
+typedef struct Fiber {
+  void *stack_pointer;
+  char *stack;  // lowest address
+} Fiber;
+
+typedef enum ThreadState { THREAD_READY, THREAD_WAITING, THREAD_EXITED } ThreadState;
+typedef struct Thread Thread;
+typedef struct Block Block;
+typedef struct Group Group;
+typedef struct Launch Launch;
+
+// A copy that a thread started and has not waited for.
+typedef struct PendingCopy {
+  struct PendingCopy *next;
+  uint32_t to;  // offset in the block's shared memory
+  unsigned bytes;
+  char data[16];
+  int commit;  // its group; copies after the last commit have the number of the next one
+  bool done;   // the bytes have arrived, though nobody may look
+} PendingCopy;
+
+struct Thread {
+  Fiber fiber;
+  Group *group;
+  Block *block;
+  uint32_t id;  // in the group
+  Index3 index;
+  unsigned lane, warp;  // warp: in the block
+  ThreadState state;
+  const char *waiting_for;
+  void *waiting_at;        // what it waits in: a Meeting, a barrier
+  uintptr_t waiting_line;  // program counter
+  Epoch epoch;
+  uint32_t clock;
+  uint32_t known[WARP], known_fenced[WARP];  // of the threads of its warp, at least what `knowledge` says
+  Knowledge *knowledge;
+  PendingCopy *copies, **copies_end;
+  int commits, waited;                             // groups of copies committed, and known to be complete
+  int product_commits;
+  bool product_fence;                              // wgmma.fence since registers could last change
+  struct BulkGroup *bulk;                          // bulk copies in groups
+};
+
+// Lanes of a warp that meet in one instruction; the last to come carries it out for all.
+typedef struct Meeting {
+  struct Meeting *next;
+  const char *name;
+  unsigned count;  // 32 lanes of a warp, or 128 threads of a warpgroup
+  uint32_t mask;   // of those of each warp that are to come
+  uintptr_t line;
+  void *arguments[WARP * 4];
+  Thread *threads[WARP * 4];  // NULL: not there yet
+  void (*run)(struct Meeting *meeting);
+} Meeting;
+
+typedef struct BlockBarrier {
+  unsigned expected, arrived, waiting;  // threads; expected 0: all of the block
+  uintptr_t line;
+  Thread *first, *threads[BLOCK_THREADS];  // those that wait
+  Knowledge *knowledge;                    // of those that arrived and went on
+} BlockBarrier;
+
+struct Block {
+  Group *group;
+  Index3 index;
+  unsigned rank;
+  uint32_t first_thread;  // in the group
+  unsigned thread_count, exited;
+  struct ModuleCopy *copy;
+  char *statics, *dynamic;  // memory of static and dynamic shared variables
+  uint32_t static_bytes, dynamic_bytes, dynamic_gap;  // gap: room that the dynamic variable takes among the statics
+  uint32_t dynamic_offset;                            // in the window: statics, then dynamic
+  Cell *cells;                                        // SHARED_WINDOW
+  BlockBarrier barriers[NAMED_BARRIERS];
+  int reduce_value[2], reduce_turn;  // of __syncthreads_count and its kin
+  Meeting *meetings[BLOCK_THREADS / WARP + BLOCK_THREADS / WARP / 4];  // open ones: of each warp, then of each warpgroup
+  struct Product *products[BLOCK_THREADS / WARP / 4];                  // wgmma under way, of each warpgroup
+  struct Mbarrier *mbarriers;
+};
+
+struct Group {
+  Launch *launch;
+  uint32_t serial;
+  unsigned block_count, thread_count, exited;
+  Block *blocks[CLUSTER_BLOCKS];
+  Thread **threads;
+  Thread **ready;  // a ring of thread_count + 1
+  unsigned ready_head, ready_tail;
+  Knowledge *free_knowledge;
+  Knowledge *exited_knowledge;  // what threads knew that are gone
+  BlockBarrier cluster_barrier;
+  struct BulkCopy *bulk_copies;  // under way
+  uint32_t agent_clock;          // of the asynchronous copies, which count as one thread more
+};
+
+typedef struct Kernel {
+  const char *name;
+  void (*invoke)(void **arguments);
+  unsigned parameter_count, max_threads;
+  const unsigned *parameter_sizes;
+} Kernel;
+
+struct Launch {
+  const struct Function *function;
+  unsigned grid[3], block[3], cluster[3], shared_bytes;
+  void **arguments;
+  uint32_t serial_first;
+  int stream;        // whose time it belongs to
+  uint32_t index;    // on that stream
+  const uint32_t *clock;  // what precedes it: for each stream, how many operations
+  Launch *next_kept;
+};
+
+// --- The device as a whole.
+typedef struct Emulator {
+  int sm;
+  uint64_t seed, random;
+  uint64_t ticks;  // emulated time: accesses and instructions
+  uint64_t preempt_at;
+  uint64_t watchdog;  // tick at which a launch is given up
+  Thread *thread;     // running now; NULL: the scheduler
+  Group *group;
+  bool on_fiber;      // the stack in use is a thread's
+  jmp_buf on_host;    // where a finding goes that no thread made
+  bool failed;        // the context is lost
+  char finding[FINDING_SIZE];  // what for
+  int finding_code;
+  int findings;
+} Emulator;
+extern Emulator emulator;
+
+uint32_t emulator_random(uint32_t below);  // from the seed
+
+// --- nvrtc.c: an image is what NVRTC gives and modules are loaded from.
+typedef struct Image {
+  char magic[16];
+  uint64_t size, source_size;  // the shared object, then the text it was made of
+  char data[];
+} Image;
+extern const char image_magic[16];
+
+// --- module.c
+typedef struct ModuleCopy {
+  void *library;
+  char *statics, *dynamic;
+  uint32_t statics_bytes, dynamic_gap;
+  const char *begin, *end;  // of its mapping
+} ModuleCopy;
+typedef struct Function {
+  struct Function *next;
+  struct Module *module;
+  char *name;
+  const Kernel *kernels[CLUSTER_BLOCKS];  // in each copy
+  int dynamic_limit;
+} Function;
+typedef struct Module {
+  struct Module *next;
+  const Image *image;
+  ModuleCopy *copies[CLUSTER_BLOCKS];
+  Function *functions;
+} Module;
+CudaResult module_load(const void *image, Module **out);
+void module_free(Module *module);
+CudaResult module_function(Module *module, const char *name, Function **out);
+CudaResult module_kernel(const ModuleCopy *copy, const char *name, const Kernel **out);
+CudaResult module_copy(Module *module, unsigned rank, ModuleCopy **out);
+// "kernels/common/mma_tile.cuh:180, inlined at ..." of a program counter.
+void module_describe(const Module *module, uintptr_t pc, char *out, size_t room);
+
+// --- memory.c
+typedef struct Allocation {
+  uintptr_t begin, end;  // end: of the bytes asked for
+} Allocation;
+bool memory_open(void);
+CudaResult memory_alloc(size_t size, CudaAddress *out);
+CudaResult memory_free(CudaAddress address);
+const Allocation *memory_find(uintptr_t address);
+Cell *memory_cells(uintptr_t address);
+bool memory_is_device(uintptr_t address);
+size_t memory_live_bytes(void), memory_total(void);
+int memory_live(void);
+CudaResult memory_alloc_host(size_t size, void **out);
+CudaResult memory_free_host(void *memory);
+bool memory_is_pinned(const void *memory);
+
+// --- fiber.c
+void fiber_start(Fiber *fiber, void (*entry)(void));
+void fiber_switch(void **save_stack_pointer, void *stack_pointer);
+char *fiber_stacks(unsigned count, size_t *size);  // memory for them, kept
+
+// --- group.c
+// Runs all groups of a launch; a finding ends it.
+void launch_run(Launch *launch);
+void thread_yield(void);                                                      // lets others run
+void thread_wait(const char *what, void *at, uintptr_t line);                 // until thread_wake
+void thread_wake(Thread *thread);
+Index3 launch_block_index(const Launch *launch, uint64_t number);
+
+// --- clock.c
+void clock_begin(Group *group);
+void clock_end(Group *group);
+void clock_advance(Thread *thread);
+bool clock_knows(const Thread *thread, uint32_t other, uint32_t clock);
+bool clock_knows_fenced(const Thread *thread, uint32_t other, uint32_t clock);
+void clock_fence_proxy(Thread *thread);
+void clock_join(Thread *const *threads, unsigned count);  // all learn what any of them knows, then go on
+Knowledge *clock_release(Thread *thread, Knowledge *into);  // adds what the thread knows; into NULL: a new one
+void clock_acquire(Thread *thread, const Knowledge *from);
+void clock_exit(Thread *thread);
+void knowledge_drop(Group *group, Knowledge *knowledge);
+void clock_agent(Knowledge *into, const Group *group, uint32_t clock);  // adds asynchronous copies up to this one
+
+// --- check.c: every access. Kind of access as bits.
+typedef enum AccessKind {
+  ACCESS_READ = 0,
+  ACCESS_WRITE = 1,
+  ACCESS_ATOMIC = 2,
+  ACCESS_PROXY = 4,  // by the asynchronous proxy, for the thread
+} AccessKind;
+void access_memory(Thread *thread, uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc);
+void access_shared(Thread *thread, Block *block, uint32_t offset, unsigned size, AccessKind kind, uintptr_t pc);
+void access_cells(Thread *thread, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where);
+// Reads by the asynchronous proxy that last: checked when they begin; `number` says which operation's they are. At the end the threads
+// that waited have read, at the given epochs.
+void proxy_read_begin(Thread *thread, Block *block, uint32_t offset, unsigned size, uint32_t number, uintptr_t pc);
+void proxy_read_end(Block *block, uint32_t offset, unsigned size, uint32_t number, const Epoch *readers, int count);
+void *shared_pointer(const Block *block, uint32_t offset);
+bool shared_offset(const Block *block, uintptr_t address, uint32_t *out);
+// The block and offset of a 32-bit shared address, which may name another block of the cluster.
+Block *shared_block(Thread *thread, uint32_t address, uint32_t *offset);
+void reads_reset(void);  // a barrier of all threads: who read before it does not matter any more
+
+// --- report.c
+__attribute__((noreturn, format(printf, 3, 4))) void finding(int code, uintptr_t pc, const char *message, ...);
+__attribute__((format(printf, 2, 3))) void finding_host(int code, const char *message, ...);
+const char *where_name(uintptr_t address, char *out, size_t room);  // "shared memory at +16", "byte 4 of the 64 at 0x..."
+void epoch_name(Epoch epoch, char *out, size_t room);
+enum { FOUND_ADDRESS = 700, FOUND_TIMEOUT = 702, FOUND_MISALIGNED = 716, FOUND_INSTRUCTION = 715, FOUND_HAZARD = 719 };
+
+// --- stream.c
+uint32_t serial_take(Launch *launch);
+const Launch *serial_launch(uint32_t serial);
+bool serial_ordered(uint32_t before, const Launch *now);  // whether the other group's launch precedes this one
+void host_access(Launch *launch, uintptr_t address, size_t size, bool write);
+
+// --- warp.c
+// Lanes of a warp (count 32) or the threads of a warpgroup (128) meet; `run` is called once for all, by the last to come.
+void meet(const char *name, unsigned count, uint32_t mask, void *argument, uintptr_t line, void (*run)(Meeting *meeting));
+
+void meetings_forget(Block *block);
+void meetings_check(Block *block);  // a thread is gone: who waited for it goes on
+
+// --- barrier.c
+void barriers_check(Block *block);
+void barriers_forget(Block *block);
+void thread_exit(Thread *thread);
+
+// --- copy.c
+void copies_exit(Thread *thread);
+void copies_forget(Thread *thread);
+// --- bulk.c: copies by the asynchronous proxy.
+bool bulk_progress(Group *group);  // completes one that somebody waits for
+void group_finish(Group *group);
+
+// --- product.c
+void products_exit(Thread *thread);
+void products_forget(Block *block);
+
+#define CALLER ((uintptr_t)__builtin_return_address(0))

@@ -1,0 +1,65 @@
+// Streams, events and graphs of the emulated device. See stream.c.
+#pragma once
+#include "emulator.h"
+
+typedef enum OperationKind { OPERATION_LAUNCH, OPERATION_COPY, OPERATION_FILL, OPERATION_CALL, OPERATION_MARK, OPERATION_WAIT } OperationKind;
+
+typedef struct Operation {
+  struct Operation *next;  // in its stream's queue
+  OperationKind kind;
+  int references;
+  bool done;
+  struct Operation *before;  // on its stream
+  struct Operation **waits;
+  int wait_count;
+  uint32_t clock[STREAM_LIMIT];  // what precedes it; complete when it runs
+  uint64_t ticks;                // when it ended
+  Launch launch;                 // of all kinds: stream and index
+  char *to, *staged;             // staged: parameters, or what a copy from pageable memory found there
+  const char *from;
+  size_t size;
+  uint32_t value;
+  int width;
+  void (*call)(void *data);
+  void *call_data;
+} Operation;
+
+typedef struct Graph {
+  Operation **nodes;
+  int count, lanes;  // lanes: streams that took part in the capture
+  struct Stream *streams[STREAM_LIMIT];  // that stand for them when it is launched
+} Graph;
+
+typedef struct Stream {
+  struct Stream *next;
+  int number;
+  bool listed, closed;  // closed: goes when its queue is empty
+  Operation *queue, *queue_end, *last;
+  Graph *capturing;
+  int capture_lane;
+  bool capture_origin;
+  Operation *capture_last;
+} Stream;
+
+typedef struct Event {
+  Operation *last;
+  Graph *graph;  // if recorded in a capture
+} Event;
+
+Stream *stream_of(CudaStream handle);
+Stream *stream_new(void);
+void stream_free(Stream *stream);
+bool stream_idle(const Stream *stream);
+void streams_finish(void);
+void streams_forget(void);
+Operation *operation_new(OperationKind kind);
+bool operation_finish(Operation *op);  // false: it waits for something that never comes
+void stream_enqueue(Stream *stream, Operation *op);
+void stream_wait(Stream *stream, Event *event);
+void event_record(Event *event, Stream *stream);
+void event_free(Event *event);
+void capture_end(Graph *graph);
+void graph_free(Graph *graph);
+Graph *graph_copy(const Graph *graph);
+CudaResult graph_launch(Graph *graph, Stream *stream);
+void launch_arguments(Operation *op, void **values);

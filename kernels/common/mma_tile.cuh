@@ -190,7 +190,7 @@ template <class T, class Mma> struct MmaTile {
           __syncthreads();
           reading = reading == last ? base : reading + STAGE_BYTES;
         }
-        load_fragments((step + 1) % 2, reading, (step + 1) % STEPS);
+        if (step < STEPS - 1 || piece + 1 < pieces) load_fragments((step + 1) % 2, reading, (step + 1) % STEPS);
         if (step == 0) {
           if (fetched < pieces) {
             copy_a.copy(writing);

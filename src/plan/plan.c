@@ -326,6 +326,9 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
   TRY(plan_outputs(&p));
   pack(&p);
+#ifdef INGOT_DEBUG
+  TRY(plan_verify(plan, arena));
+#endif
   *out = plan;
   return OK;
 }

@@ -63,6 +63,10 @@ enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
 // Every value of the graph must be static. The graph may gain copy nodes. The plan lives in the arena and points into the graph.
 MUST_CHECK Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out);
 
+// Follows the plan's memory step by step: whether every value is still there when it is read. ERROR_INTERNAL names the step and the
+// buffer. In debug builds plan_make runs it.
+MUST_CHECK Status plan_verify(const Plan *plan, Arena *scratch);
+
 // Packs intervals into one block: each item gets an offset; items whose lifetimes overlap never overlap in memory.
 typedef struct PackItem {
   size_t bytes;

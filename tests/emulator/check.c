@@ -147,7 +147,7 @@ void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintpt
       cell->write = kind & ACCESS_ATOMIC ? mine | EPOCH_ATOMIC : mine;
       cell->read = 0;
     } else {
-      if (w != good_write) {
+      if (w != good_write || !w) {
         if (!w) unwritten(kind, pc, where + i);
         if (w != mine && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
         if (kind & ACCESS_PROXY) check_fenced(t, w, pc, where + i);

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "ir/graph_text.h"
+#include "kernels/op.h"
 
 static uint64_t state = 88172645463325252ull;
 static uint64_t next_random(uint64_t below) {
@@ -59,6 +61,76 @@ Test(plan, what_lives_together_never_overlaps) {
 Test(plan, nothing_takes_no_memory) {
   Arena *arena = arena_new();
   cr_expect_eq(pack_intervals(NULL, 0, PLAN_ALIGNMENT, arena), 0);
+  arena_free(arena);
+}
+
+// ---- following a plan ----------------------------------------------------------------------------------------------------------
+
+static Status choose_nothing(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
+  *choice = context;
+  *workspace = 4096;
+  return OK;
+}
+
+// Four products, whose values live for different times.
+static Plan *small_plan(Arena *arena) {
+  static const char text[] =
+      "graph g(%a: f32[64, 64], %b: f32[64, 64]) -> (%y) {\n"
+      "  %s: f32[64, 64] = matmul(%a, %b)\n  %d: f32[64, 64] = matmul(%s, %a)\n  %e: f32[64, 64] = matmul(%s, %d)\n"
+      "  %y: f32[64, 64] = matmul(%e, %d)\n}\n";
+  Graph *graph;
+  Plan *plan;
+  Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
+  cr_assert_null(status, "%s", status_message(status));
+  static const DeviceInfo cpu = {.kind = DEVICE_CPU};
+  PlanTarget target = {.info = &cpu, .context = arena, .select = choose_nothing};
+  status = plan_make(graph, &target, arena, &plan);
+  cr_assert_null(status, "%s", status_message(status));
+  return plan;
+}
+
+static void expect_refused(const Plan *plan, Arena *arena, const char *why) {
+  Status status = plan_verify(plan, arena);
+  cr_assert_not_null(status, "%s: the plan is accepted", why);
+  cr_expect_not_null(strstr(status_message(status), why), "%s", status_message(status));
+  status_free(status);
+}
+
+static PlanBuffer *buffer_called(Plan *plan, const char *name) {
+  for (uint32_t b = 0; b < plan->buffer_count; b++)
+    if (plan->buffers[b].kind == PLAN_ARENA && !strcmp(plan->buffers[b].name, name)) return &plan->buffers[b];
+  cr_assert_fail("no buffer %s", name);
+  return NULL;
+}
+
+Test(plan, a_buffer_reused_while_it_is_live_is_refused) {
+  Arena *arena = arena_new();
+  Plan *plan = small_plan(arena);
+  cr_assert_null(plan_verify(plan, arena));
+  // %d is read once more by the last step; %e takes its place too early.
+  buffer_called(plan, "e")->offset = buffer_called(plan, "d")->offset;
+  expect_refused(plan, arena, "overwrite 'd' while it is read");
+  arena_free(arena);
+}
+
+Test(plan, a_workspace_over_a_live_value_is_refused) {
+  Arena *arena = arena_new();
+  Plan *plan = small_plan(arena);
+  // The second step's workspace lies over %s, which the third reads again.
+  plan->buffers[plan->steps[1].workspace_buffer].offset = buffer_called(plan, "s")->offset;
+  expect_refused(plan, arena, "while it is read");
+  arena_free(arena);
+}
+
+Test(plan, a_value_that_nothing_made_is_refused) {
+  Arena *arena = arena_new();
+  Plan *plan = small_plan(arena);
+  for (int i = 0; i < 2; i++) {
+    PlanStep step = plan->steps[i];
+    plan->steps[i] = plan->steps[i + 1];
+    plan->steps[i + 1] = step;
+  }
+  expect_refused(plan, arena, "not written");
   arena_free(arena);
 }
 

@@ -15,9 +15,11 @@ static bool overlap(const PlanBuffer *a, const PlanBuffer *b) {
 
 static Status take(Follower *f, const PlanStep *step, int number) {
   const PlanBuffer *buffer = &f->plan->buffers[number];
-  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT) FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
+  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
+    FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
   if (buffer->kind != PLAN_ARENA) return OK;
-  if (buffer->offset % PLAN_ALIGNMENT || buffer->offset > f->plan->arena_bytes || buffer->bytes > f->plan->arena_bytes - buffer->offset)
+  if (buffer->offset % PLAN_ALIGNMENT || buffer->offset > f->plan->arena_bytes ||
+      buffer->bytes > f->plan->arena_bytes - buffer->offset)
     FAIL(ERROR_INTERNAL, "the buffer of '%s' is not in the arena", buffer->name);
   for (uint32_t b = 0; b < f->plan->buffer_count; b++) {
     const PlanBuffer *other = &f->plan->buffers[b];
@@ -28,7 +30,8 @@ static Status take(Follower *f, const PlanStep *step, int number) {
       if (step->inputs[i].buffer == (int)b)
         FAIL(ERROR_INTERNAL, "the plan lets '%s' overwrite '%s' while it is read", buffer->name, other->name);
     for (int i = 0; i < step->node->output_count; i++)
-      if (step->outputs[i].buffer == (int)b) FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", buffer->name, other->name);
+      if (step->outputs[i].buffer == (int)b)
+        FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", buffer->name, other->name);
   }
   f->holds[number] = true;
   return OK;

@@ -1,10 +1,11 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates; --quick runs each once, without replaying (for slow checkers); --jobs divides the cases among processes. Prints the cases that differ
-// and a summary; exits with 1 if any did.
+// candidates; --quick runs each once, without replaying (for slow checkers); --tf32 lets products of f32 use it; --jobs divides the cases among processes.
+// --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that
+// differ and a summary; exits with 1 if any did.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +21,17 @@
 #include "passes/passes.h"
 #include "runtime/cuda_device.h"
 #include "runtime/runner.h"
+#include "record.h"
 
 typedef struct Options {
   DeviceKind device;
   const char *filter;
-  bool tactics, quick, verbose;
+  bool tactics, quick, tf32, verbose;
   int jobs;
   uint64_t seed;
+  const char *record_path;
+  bool against;
+  Record *record;
 } Options;
 
 typedef struct Tally {
@@ -75,8 +80,26 @@ static Status compare(const OperatorCase *row, const Graph *graph, const RunTens
   return OK;
 }
 
+// Where the results of a run by one tactic go.
+typedef struct Recording {
+  Record *record;
+  const char *tactic;
+  int candidate;
+} Recording;
+
+static Status keep(const OperatorCase *row, const Graph *graph, const RunTensor *outputs, const Recording *recording) {
+  for (int i = 0; i < graph->output_count; i++) {
+    Tensor tensor = {.dtype = outputs[i].dtype, .rank = outputs[i].rank};
+    memcpy(tensor.dims, outputs[i].dims, sizeof tensor.dims);
+    TRY(run_tensor_host(&outputs[i], &tensor.data));
+    if (tensor.dtype != DTYPE_STRING)
+      TRY(record_take(recording->record, row->name, recording->tactic, recording->candidate, i, &tensor));
+  }
+  return OK;
+}
+
 static Status run_once(const OperatorCase *row, const Graph *graph, Device *device, const Tensor *inputs,
-                       const Tensor *expected, int rounds, const char **host) {
+                       const Tensor *expected, int rounds, const Recording *recording, const char **host) {
   Runner *runner;
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
   TRY(runner_new(graph, device, &hooks, &runner));
@@ -87,6 +110,7 @@ static Status run_once(const OperatorCase *row, const Graph *graph, Device *devi
   for (int round = 0; round < rounds; round++) {  // the second and third are replayed where the device replays
     TRY_GOTO(runner_run(runner, in, out));
     TRY_GOTO(status_context(compare(row, graph, out, expected), "run %d", round + 1));
+    if (recording && recording->record && round == 0) TRY_GOTO(keep(row, graph, out, recording));
     for (int i = 0; i < graph->output_count; i++) run_tensor_drop(&out[i]);
   }
   *host = runner_stats(runner).host_operator;
@@ -116,7 +140,7 @@ static void note(const OperatorCase *row, const char *how, Status status, const 
 }
 
 static Status open_device(const Options *options, Device **device) {
-  DeviceOptions device_options = {.kind = options->device, .workspace_limit = (size_t)256 << 20};
+  DeviceOptions device_options = {.kind = options->device, .workspace_limit = (size_t)256 << 20, .tf32 = options->tf32};
   return options->device == DEVICE_CUDA ? cuda_device_new(&device_options, device) : cpu_device_new(&device_options, device);
 }
 
@@ -142,7 +166,8 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
       Device *device = *devices;
       cuda_device_force(device, cuda_tactics[t], c, &taken);
       const char *host = "";
-      Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &host);
+      Recording recording = {options->record, cuda_tactics[t]->name, c};
+      Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &recording, &host);
       cuda_device_force(device, NULL, 0, NULL);
       if (!taken) {  // it does not support the site, or has no further candidate
         status_free(status);
@@ -157,6 +182,12 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
   return OK;
 }
 
+// Inputs that tf32 has exactly: products of them are as exact as those of f32, and are judged like them.
+static void round_to_tf32(Tensor *tensor) {
+  uint32_t *bits = tensor->data;
+  for (int64_t i = 0; tensor->dtype == DTYPE_F32 && i < tensor_count(tensor); i++) bits[i] = (bits[i] + 0x1000) & ~0x1fffu;
+}
+
 static Status run_case(const OperatorCase *row, Device **device, const Options *options, Tally *tally) {
   Arena *arena = arena_new();
   Graph *graph;
@@ -165,10 +196,11 @@ static Status run_case(const OperatorCase *row, Device **device, const Options *
     Tensor *inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1),
            *expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
     status = operator_case_fill(row, graph, arena, options->seed, inputs);
+    for (int i = 0; i < graph->input_count && !status && options->tf32; i++) round_to_tf32(&inputs[i]);
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
       const char *host = "";
-      Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, &host));
+      Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, NULL, &host));
       note(row, "", result, host, options, tally);
       status = renew(device, options);
       if (!status && options->tactics && options->device == DEVICE_CUDA)
@@ -208,7 +240,7 @@ typedef struct Report {
 // Each job in a process of its own, which tells its tally through a pipe.
 static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
   bool good = true;
-  int (*pipes)[2] = calloc((size_t)options->jobs, sizeof *pipes);
+  int(*pipes)[2] = calloc((size_t)options->jobs, sizeof *pipes);
   for (int job = 0; pipes && job < options->jobs; job++) {
     if (pipe(pipes[job])) return false;
     pid_t child = fork();
@@ -232,8 +264,7 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
     tally->host += report.tally.host, tally->runs += report.tally.runs;
     if (report.tally.runs) memcpy(name, report.name, sizeof report.name);
   }
-  while (wait(NULL) > 0) {
-  }
+  while (wait(NULL) > 0) {}
   free(pipes);
   return good;
 }
@@ -246,17 +277,33 @@ int main(int count, char **arguments) {
     else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
     else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
     else if (!strcmp(arguments[i], "--jobs") && more && atoi(arguments[i + 1]) > 0) options.jobs = atoi(arguments[++i]);
-    else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
+    else if ((!strcmp(arguments[i], "--record") || !strcmp(arguments[i], "--against")) && more) {
+      options.against = !strcmp(arguments[i], "--against");
+      options.record_path = arguments[++i];
+    } else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
     else if (!strcmp(arguments[i], "--quick")) options.quick = true;
+    else if (!strcmp(arguments[i], "--tf32")) options.tf32 = true;
     else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
     else {
-      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]\n");
+      fprintf(stderr,
+              "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--tf32] [--seed N] [--jobs N] "
+              "[--record FILE | --against FILE] [--verbose]\n");
       return 2;
     }
   }
   Tally tally = {0};
   char name[128] = "no device";
+  if (options.record_path) {
+    Status status = record_open(options.record_path, options.against, &options.record);
+    if (status) {
+      fprintf(stderr, "ingot-cases: %s\n", status_message(status));
+      return 2;
+    }
+    if (options.against) options.jobs = 1;  // one process sees all differences
+  }
   bool good = options.jobs > 1 ? run_jobs(&options, &tally, name) : run_cases(&options, 0, &tally, name);
+  if (options.record) record_report(options.record);
+  record_close(options.record);
   printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs, name,
          tally.passed, tally.failed, tally.host);
   return !good || tally.failed || !tally.runs;

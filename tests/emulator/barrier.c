@@ -30,8 +30,8 @@ static void same_line(const Block *block, const BlockBarrier *b, uintptr_t line)
   module_describe(module, b->line, first, sizeof first);
   module_describe(module, line, second, sizeof second);
   if (strcmp(first, second))
-    finding(FOUND_INSTRUCTION, line, "waits here while thread (%u,%u,%u) waits at %s: not all threads reach the same barrier", b->first->index.x,
-            b->first->index.y, b->first->index.z, first);
+    finding(FOUND_INSTRUCTION, line, "waits here while thread (%u,%u,%u) waits at %s: not all threads reach the same barrier",
+            b->first->index.x, b->first->index.y, b->first->index.z, first);
 }
 
 static void arrive(int id, int threads, bool waits, uintptr_t line) {
@@ -39,7 +39,8 @@ static void arrive(int id, int threads, bool waits, uintptr_t line) {
   Block *block = t->block;
   emulator.ticks++;
   if (id < 0 || id >= NAMED_BARRIERS) finding(FOUND_INSTRUCTION, line, "uses barrier %d of 16", id);
-  if (threads < 0 || threads % WARP || threads > BLOCK_THREADS) finding(FOUND_INSTRUCTION, line, "waits for %d threads, which is no number of warps", threads);
+  if (threads < 0 || threads % WARP || threads > BLOCK_THREADS)
+    finding(FOUND_INSTRUCTION, line, "waits for %d threads, which is no number of warps", threads);
   BlockBarrier *b = &block->barriers[id];
   if (!b->arrived) {
     b->line = line;

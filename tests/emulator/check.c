@@ -13,7 +13,7 @@ typedef struct ReadSet {
   Epoch epoch;
 } ReadSet;
 enum { SET_LIMIT = 1 << 20, SET_TABLE = 1 << 16 };
-static ReadSet sets[SET_LIMIT];             // by number modulo the limit: the oldest are forgotten
+static ReadSet sets[SET_LIMIT];               // by number modulo the limit: the oldest are forgotten
 static uint64_t set_next = 1, set_floor = 1;  // those below the floor were read before a barrier of all, or are forgotten
 static struct {
   Epoch before, add;
@@ -83,7 +83,9 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
     return ordered_elsewhere(readers) ? t->epoch : readers;
   }
   if (readers & EPOCH_PENDING) return readers;
-  if (!(readers & EPOCH_SET)) return clock_knows(t, epoch_thread(readers), epoch_clock(readers)) ? t->epoch : set_add(t->group->serial, readers, t->epoch);
+  if (!(readers & EPOCH_SET))
+    return clock_knows(t, epoch_thread(readers), epoch_clock(readers)) ? t->epoch
+                                                                       : set_add(t->group->serial, readers, t->epoch);
   if (set_number(readers) < set_floor) return t->epoch;
   for (uint64_t number = set_number(readers); number >= set_floor; number = sets[number % SET_LIMIT].before)
     if (sets[number % SET_LIMIT].epoch == t->epoch) return readers;
@@ -93,11 +95,14 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
 // --- What is wrong.
 
 static const char *verb(AccessKind kind) {
-  return kind & ACCESS_ATOMIC ? "changes atomically" : kind & ACCESS_WRITE ? kind & ACCESS_PROXY ? "lets an asynchronous copy write" : "writes"
-         : kind & ACCESS_PROXY ? "lets the asynchronous proxy read" : "reads";
+  return kind & ACCESS_ATOMIC  ? "changes atomically"
+         : kind & ACCESS_WRITE ? kind & ACCESS_PROXY ? "lets an asynchronous copy write" : "writes"
+         : kind & ACCESS_PROXY ? "lets the asynchronous proxy read"
+                               : "reads";
 }
 
-static void __attribute__((noreturn)) hazard(Thread *t, Epoch other, bool other_reads, AccessKind kind, uintptr_t pc, uintptr_t where) {
+static void __attribute__((noreturn))
+hazard(Thread *t, Epoch other, bool other_reads, AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160], who[160];
   where_name(where, place, sizeof place);
   epoch_name(other, who, sizeof who);
@@ -106,7 +111,9 @@ static void __attribute__((noreturn)) hazard(Thread *t, Epoch other, bool other_
     finding(FOUND_HAZARD, pc, "%s %s, which an asynchronous operation is still %s: it was not waited for", verb(kind), place,
             other_reads ? "reading" : "writing");
   finding(FOUND_HAZARD, pc, "%s %s, which %s %s with nothing to order the two", verb(kind), place, who,
-          other_reads ? "reads" : other & EPOCH_ATOMIC ? "changes atomically" : "writes");
+          other_reads            ? "reads"
+          : other & EPOCH_ATOMIC ? "changes atomically"
+                                 : "writes");
 }
 
 static void __attribute__((noreturn)) unwritten(AccessKind kind, uintptr_t pc, uintptr_t where) {
@@ -118,7 +125,8 @@ static void __attribute__((noreturn)) unfenced(Thread *t, Epoch writer, uintptr_
   char place[160], who[160];
   where_name(where, place, sizeof place);
   epoch_name(writer, who, sizeof who);
-  finding(FOUND_HAZARD, pc, "lets the asynchronous proxy read %s, which %s wrote without fence.proxy.async after it", place, who);
+  finding(FOUND_HAZARD, pc, "lets the asynchronous proxy read %s, which %s wrote without fence.proxy.async after it", place,
+          who);
 }
 
 // A write of the generic proxy is seen by the asynchronous one only through a fence.
@@ -166,8 +174,9 @@ static void inside_window(const Block *block, uint32_t offset, unsigned size, Ac
   uint32_t dynamic_at = offset - block->dynamic_offset;
   if (offset < block->static_bytes && size <= block->static_bytes - offset) return;
   if (dynamic_at < block->dynamic_bytes && size <= block->dynamic_bytes - dynamic_at) return;
-  finding(FOUND_ADDRESS, pc, "%s %u bytes of shared memory at +%u; the block has %u of static variables and from +%u on %u of dynamic ones", verb(kind),
-          size, offset, block->static_bytes, block->dynamic_offset, block->dynamic_bytes);
+  finding(FOUND_ADDRESS, pc,
+          "%s %u bytes of shared memory at +%u; the block has %u of static variables and from +%u on %u of dynamic ones",
+          verb(kind), size, offset, block->static_bytes, block->dynamic_offset, block->dynamic_bytes);
 }
 
 void access_shared(Thread *t, Block *block, uint32_t offset, unsigned size, AccessKind kind, uintptr_t pc) {
@@ -258,6 +267,7 @@ Block *shared_block(Thread *t, uint32_t address, uint32_t *offset) {
   unsigned rank = address >> 24;
   *offset = address & 0xffffff;
   if (!rank) return t->block;
-  if (rank > t->group->block_count) finding(FOUND_ADDRESS, 0, "uses a shared address of block %u of a cluster of %u", rank - 1, t->group->block_count);
+  if (rank > t->group->block_count)
+    finding(FOUND_ADDRESS, 0, "uses a shared address of block %u of a cluster of %u", rank - 1, t->group->block_count);
   return t->group->blocks[rank - 1];
 }

@@ -68,7 +68,8 @@ void clock_end(Group *group) {
 }
 
 void clock_advance(Thread *t) {
-  if (++t->clock >> EPOCH_CLOCK_BITS) finding(FOUND_TIMEOUT, 0, "more than %d synchronisations of one thread", 1 << EPOCH_CLOCK_BITS);
+  if (++t->clock >> EPOCH_CLOCK_BITS)
+    finding(FOUND_TIMEOUT, 0, "more than %d synchronisations of one thread", 1 << EPOCH_CLOCK_BITS);
   set_epoch(t);
 }
 
@@ -116,7 +117,8 @@ static void add_all(Thread *t, Knowledge *into) {
 // Within one warp whose lanes share what they know of others, 32 numbers change and no vector is needed.
 static bool join_in_warp(Thread *const *threads, unsigned count) {
   for (unsigned i = 1; i < count; i++)
-    if (threads[i]->knowledge != threads[0]->knowledge || threads[i]->id - threads[i]->lane != threads[0]->id - threads[0]->lane)
+    if (threads[i]->knowledge != threads[0]->knowledge ||
+        threads[i]->id - threads[i]->lane != threads[0]->id - threads[0]->lane)
       return false;
   uint32_t known[WARP] = {0}, fenced[WARP] = {0};
   for (unsigned i = 0; i < count; i++) {

@@ -12,7 +12,8 @@ EMULATED_API unsigned emulated_shared_address(const void *pointer) {
 }
 
 static void aligned(uint32_t address, unsigned bytes, uintptr_t pc) {
-  if (address % bytes) finding(FOUND_MISALIGNED, pc, "uses %u bytes of shared memory at +%u, no multiple of %u", bytes, address, bytes);
+  if (address % bytes)
+    finding(FOUND_MISALIGNED, pc, "uses %u bytes of shared memory at +%u, no multiple of %u", bytes, address, bytes);
 }
 
 EMULATED_API void emulated_store_shared(unsigned to, const void *value, int bytes) {
@@ -89,23 +90,24 @@ void copies_forget(Thread *t) {
 
 // --- Atomic operations
 
-#define ATOMIC_INTEGER(T)                                                                          \
-  static void atomic_##T(int kind, T *at, T value, T compare, T *old) {                             \
-    T now = *at;                                                                                   \
-    *old = now;                                                                                    \
-    *at = kind == 0   ? (T)(now + value)                                                           \
-          : kind == 1 ? now < value ? now : value                                                  \
-          : kind == 2 ? now > value ? now : value                                                  \
-          : kind == 3 ? (now & value)                                                              \
-          : kind == 4 ? (now | value)                                                              \
-          : kind == 5 ? (now ^ value)                                                              \
-          : kind == 6 ? value                                                                      \
-                      : now == compare ? value : now;                                              \
+#define ATOMIC_INTEGER(T)                                               \
+  static void atomic_##T(int kind, T *at, T value, T compare, T *old) { \
+    T now = *at;                                                        \
+    *old = now;                                                         \
+    *at = kind == 0        ? (T)(now + value)                           \
+          : kind == 1      ? now < value ? now : value                  \
+          : kind == 2      ? now > value ? now : value                  \
+          : kind == 3      ? (now & value)                              \
+          : kind == 4      ? (now | value)                              \
+          : kind == 5      ? (now ^ value)                              \
+          : kind == 6      ? value                                      \
+          : now == compare ? value                                      \
+                           : now;                                       \
   }
-#define ATOMIC_FLOAT(T)                                                                            \
-  static void atomic_##T(int kind, T *at, T value, T compare, T *old) {                             \
-    T now = *at;                                                                                   \
-    *old = now;                                                                                    \
+#define ATOMIC_FLOAT(T)                                                                                                        \
+  static void atomic_##T(int kind, T *at, T value, T compare, T *old) {                                                        \
+    T now = *at;                                                                                                               \
+    *old = now;                                                                                                                \
     *at = kind == 0 ? now + value : kind == 1 ? (now < value ? now : value) : kind == 2 ? (now > value ? now : value) : value; \
   }
 ATOMIC_INTEGER(int32_t)
@@ -119,7 +121,8 @@ EMULATED_API void emulated_atomic(int kind, char type, void *address, const void
   unsigned size = type == 'l' || type == 'U' || type == 'd' ? 8 : 4;
   uintptr_t pc = CALLER;
   emulator.ticks++;
-  if ((uintptr_t)address % size) finding(FOUND_MISALIGNED, pc, "changes %u bytes at %p, no multiple of %u", size, address, size);
+  if ((uintptr_t)address % size)
+    finding(FOUND_MISALIGNED, pc, "changes %u bytes at %p, no multiple of %u", size, address, size);
   access_memory(emulator.thread, (uintptr_t)address, size, ACCESS_WRITE | ACCESS_ATOMIC, pc);
 #define CASE(letter, T) \
   case letter: atomic_##T(kind, address, *(const T *)operand, *(const T *)compare, old); break

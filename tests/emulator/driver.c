@@ -1,7 +1,8 @@
 // The driver's interface: one emulated device under one lock. What a real driver would refuse is refused here: launches that no GPU of the
 // architecture accepts, shared memory nobody asked for, captured calls that cannot be captured.
 //
-// Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1).
+// Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1), INGOT_EMULATOR_MULTIPROCESSORS (8: few, so that
+// small cases have many waves).
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,17 +31,22 @@
 
 Emulator emulator;
 pthread_mutex_t emulator_mutex = PTHREAD_MUTEX_INITIALIZER;
-enum { INVALID_VALUE = 1, NOT_INITIALIZED = 3, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_SUPPORTED = 801, CAPTURE_UNMATCHED = 903 };
+enum {
+  INVALID_VALUE = 1,
+  NOT_INITIALIZED = 3,
+  INVALID_CONTEXT = 201,
+  NOT_FOUND = 500,
+  NOT_SUPPORTED = 801,
+  CAPTURE_UNMATCHED = 903
+};
 
-static struct Context {
-  int retained;
-} context;
+static struct Context { int retained; } context;
 static _Thread_local int context_depth;
 
 // Takes the lock for the rest of the function.
 static void unlock(pthread_mutex_t **mutex) { pthread_mutex_unlock(*mutex); }
-#define LOCKED()                                                                  \
-  __attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = &emulator_mutex;   \
+#define LOCKED()                                                               \
+  __attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = &emulator_mutex; \
   pthread_mutex_lock(locked_)
 
 uint32_t emulator_random(uint32_t below) {
@@ -57,6 +63,8 @@ EMULATED_API CudaResult cuInit(unsigned flags) {
   const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED");
   emulator.sm = sm && *sm ? atoi(sm) : 90;
   emulator.seed = emulator.random = seed && *seed ? strtoull(seed, NULL, 10) : 1;
+  const char *multiprocessors = getenv("INGOT_EMULATOR_MULTIPROCESSORS");
+  emulator.multiprocessors = multiprocessors && *multiprocessors ? atoi(multiprocessors) : 8;
   return memory_open() ? CUDA_OK : CUDA_OUT_OF_MEMORY;
 }
 EMULATED_API CudaResult cuDriverGetVersion(int *version) {
@@ -83,8 +91,10 @@ static const ErrorText errors[] = {
     {FOUND_MISALIGNED, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
     {FOUND_HAZARD, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
-    {CUDA_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
-    {CUDA_STREAM_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
+    {CUDA_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
+    {CUDA_STREAM_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
     {CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", "the stream does not capture"},
 };
 static const ErrorText *error_text(CudaResult result) {
@@ -138,7 +148,7 @@ EMULATED_API CudaResult cuDeviceGetAttribute(int *value, int attribute, CudaDevi
   switch (attribute) {
     case CUDA_DEVICE_CAPABILITY_MAJOR: *value = emulator.sm / 10; break;
     case CUDA_DEVICE_CAPABILITY_MINOR: *value = emulator.sm % 10; break;
-    case CUDA_DEVICE_MULTIPROCESSORS: *value = 8; break;  // few, so that small cases have many waves
+    case CUDA_DEVICE_MULTIPROCESSORS: *value = emulator.multiprocessors; break;
     case CUDA_DEVICE_SHARED_PER_BLOCK_OPTIN: *value = shared_per_block(emulator.sm) << 10; break;
     case CUDA_DEVICE_SHARED_PER_MULTIPROCESSOR: *value = (shared_per_block(emulator.sm) + 1) << 10; break;
     case CUDA_DEVICE_L2_BYTES: *value = 256 << 10; break;
@@ -200,9 +210,9 @@ EMULATED_API CudaResult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
   *least = *greatest = 0;
   return CUDA_OK;
 }
-#define IN_CONTEXT()                               \
-  MAY_FAIL();                                      \
-  LOCKED();                                        \
+#define IN_CONTEXT() \
+  MAY_FAIL();        \
+  LOCKED();          \
   if (!context_depth) return INVALID_CONTEXT
 
 static CudaResult outcome(void) { return emulator.failed ? emulator.finding_code : CUDA_OK; }
@@ -442,7 +452,9 @@ EMULATED_API CudaResult cuFuncGetAttribute(int *value, int attribute, CudaFuncti
   IN_CONTEXT();
   const Function *function = (const Function *)handle;
   switch (attribute) {
-    case CUDA_FUNCTION_MAX_THREADS: *value = function->kernels[0]->max_threads ? (int)function->kernels[0]->max_threads : BLOCK_THREADS; break;
+    case CUDA_FUNCTION_MAX_THREADS:
+      *value = function->kernels[0]->max_threads ? (int)function->kernels[0]->max_threads : BLOCK_THREADS;
+      break;
     case CUDA_FUNCTION_STATIC_SHARED_BYTES: *value = (int)function->module->copies[0]->statics_bytes; break;
     case CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES: *value = function->dynamic_limit; break;
     case CUDA_FUNCTION_REGISTERS: *value = 32; break;
@@ -463,11 +475,12 @@ static CudaResult launch_check(const Launch *launch) {
   const Function *function = launch->function;
   uint64_t threads = (uint64_t)launch->block[0] * launch->block[1] * launch->block[2];
   unsigned limit = function->kernels[0]->max_threads ? function->kernels[0]->max_threads : BLOCK_THREADS;
-  bool grid = launch->grid[0] && launch->grid[1] && launch->grid[2] && launch->grid[0] <= INT32_MAX && launch->grid[1] <= 65535 &&
-              launch->grid[2] <= 65535;
+  bool grid = launch->grid[0] && launch->grid[1] && launch->grid[2] && launch->grid[0] <= INT32_MAX &&
+              launch->grid[1] <= 65535 && launch->grid[2] <= 65535;
   if (!grid || !threads || threads > limit || launch->block[2] > 64) return INVALID_VALUE;
   if (launch->shared_bytes > (unsigned)function->dynamic_limit) return INVALID_VALUE;
-  if (launch->shared_bytes + function->module->copies[0]->statics_bytes > (unsigned)shared_per_block(emulator.sm) << 10) return INVALID_VALUE;
+  if (launch->shared_bytes + function->module->copies[0]->statics_bytes > (unsigned)shared_per_block(emulator.sm) << 10)
+    return INVALID_VALUE;
   if (!launch->cluster[0]) return CUDA_OK;
   uint64_t blocks = (uint64_t)launch->cluster[0] * launch->cluster[1] * launch->cluster[2];
   if (emulator.sm < 90 || !blocks || blocks > 8) return 912;  // cluster misconfiguration
@@ -485,7 +498,8 @@ static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, vo
   op->launch.shared_bytes = config->shared_bytes;
   CudaResult result = CUDA_OK;
   for (unsigned i = 0; i < config->attribute_count; i++) {
-    if (config->attributes[i].id == CUDA_LAUNCH_CLUSTER) memcpy(op->launch.cluster, config->attributes[i].cluster, sizeof op->launch.cluster);
+    if (config->attributes[i].id == CUDA_LAUNCH_CLUSTER)
+      memcpy(op->launch.cluster, config->attributes[i].cluster, sizeof op->launch.cluster);
     else if (config->attributes[i].id == CUDA_LAUNCH_COOPERATIVE && config->attributes[i].flag) result = NOT_SUPPORTED;
   }
   if (!result) result = launch_check(&op->launch);
@@ -504,17 +518,20 @@ static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, vo
   stream_enqueue(stream_of(config->stream), op);
   return outcome();
 }
-EMULATED_API CudaResult cuLaunchKernel(CudaFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-                                       unsigned block_z, unsigned shared_bytes, CudaStream stream, void **arguments, void **extra) {
+EMULATED_API CudaResult cuLaunchKernel(CudaFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                                       CudaStream stream, void **arguments, void **extra) {
   IN_CONTEXT();
   CudaLaunchConfig config = {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, NULL, 0};
   return launch(&config, function, arguments);
 }
-EMULATED_API CudaResult cuLaunchKernelEx(const CudaLaunchConfig *config, CudaFunction function, void **arguments, void **extra) {
+EMULATED_API CudaResult cuLaunchKernelEx(const CudaLaunchConfig *config, CudaFunction function, void **arguments,
+                                         void **extra) {
   IN_CONTEXT();
   return launch(config, function, arguments);
 }
-EMULATED_API CudaResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CudaFunction function, int size, size_t shared) {
+EMULATED_API CudaResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CudaFunction function, int size,
+                                                                    size_t shared) {
   MAY_FAIL();
   *blocks = size > 0 ? 2048 / size : 0;
   return CUDA_OK;

@@ -101,10 +101,10 @@ struct Thread {
   uint32_t known[WARP], known_fenced[WARP];  // of the threads of its warp, at least what `knowledge` says
   Knowledge *knowledge;
   PendingCopy *copies, **copies_end;
-  int commits, waited;                             // groups of copies committed, and known to be complete
+  int commits, waited;  // groups of copies committed, and known to be complete
   int product_commits;
-  bool product_fence;                              // wgmma.fence since registers could last change
-  struct BulkGroup *bulk;                          // bulk copies in groups
+  bool product_fence;      // wgmma.fence since registers could last change
+  struct BulkGroup *bulk;  // bulk copies in groups
 };
 
 // Lanes of a warp that meet in one instruction; the last to come carries it out for all.
@@ -133,12 +133,12 @@ struct Block {
   uint32_t first_thread;  // in the group
   unsigned thread_count, exited;
   struct ModuleCopy *copy;
-  char *statics, *dynamic;  // memory of static and dynamic shared variables
+  char *statics, *dynamic;                            // memory of static and dynamic shared variables
   uint32_t static_bytes, dynamic_bytes, dynamic_gap;  // gap: room that the dynamic variable takes among the statics
   uint32_t dynamic_offset;                            // in the window: statics, then dynamic
   Cell *cells;                                        // SHARED_WINDOW
   BlockBarrier barriers[NAMED_BARRIERS];
-  int reduce_value[2], reduce_turn;  // of __syncthreads_count and its kin
+  int reduce_value[2], reduce_turn;                                    // of __syncthreads_count and its kin
   Meeting *meetings[BLOCK_THREADS / WARP + BLOCK_THREADS / WARP / 4];  // open ones: of each warp, then of each warpgroup
   struct Product *products[BLOCK_THREADS / WARP / 4];                  // wgmma under way, of each warpgroup
   struct Mbarrier *mbarriers;
@@ -171,24 +171,24 @@ struct Launch {
   unsigned grid[3], block[3], cluster[3], shared_bytes;
   void **arguments;
   uint32_t serial_first;
-  int stream;        // whose time it belongs to
-  uint32_t index;    // on that stream
+  int stream;             // whose time it belongs to
+  uint32_t index;         // on that stream
   const uint32_t *clock;  // what precedes it: for each stream, how many operations
   Launch *next_kept;
 };
 
 // --- The device as a whole.
 typedef struct Emulator {
-  int sm;
+  int sm, multiprocessors;
   uint64_t seed, random;
   uint64_t ticks;  // emulated time: accesses and instructions
   uint64_t preempt_at;
   uint64_t watchdog;  // tick at which a launch is given up
   Thread *thread;     // running now; NULL: the scheduler
   Group *group;
-  bool on_fiber;      // the stack in use is a thread's
-  jmp_buf on_host;    // where a finding goes that no thread made
-  bool failed;        // the context is lost
+  bool on_fiber;               // the stack in use is a thread's
+  jmp_buf on_host;             // where a finding goes that no thread made
+  bool failed;                 // the context is lost
   char finding[FINDING_SIZE];  // what for
   int finding_code;
   int findings;
@@ -257,8 +257,8 @@ char *fiber_stacks(unsigned count, size_t *size);  // memory for them, kept
 // --- group.c
 // Runs all groups of a launch; a finding ends it.
 void launch_run(Launch *launch);
-void thread_yield(void);                                                      // lets others run
-void thread_wait(const char *what, void *at, uintptr_t line);                 // until thread_wake
+void thread_yield(void);                                       // lets others run
+void thread_wait(const char *what, void *at, uintptr_t line);  // until thread_wake
 void thread_wake(Thread *thread);
 Index3 launch_block_index(const Launch *launch, uint64_t number);
 
@@ -269,7 +269,7 @@ void clock_advance(Thread *thread);
 bool clock_knows(const Thread *thread, uint32_t other, uint32_t clock);
 bool clock_knows_fenced(const Thread *thread, uint32_t other, uint32_t clock);
 void clock_fence_proxy(Thread *thread);
-void clock_join(Thread *const *threads, unsigned count);  // all learn what any of them knows, then go on
+void clock_join(Thread *const *threads, unsigned count);    // all learn what any of them knows, then go on
 Knowledge *clock_release(Thread *thread, Knowledge *into);  // adds what the thread knows; into NULL: a new one
 void clock_acquire(Thread *thread, const Knowledge *from);
 void clock_exit(Thread *thread);

@@ -17,7 +17,8 @@ enum { SAVED_WORDS = 6 };
 #elif defined(__aarch64__)
 __asm__(
     ".text\n.globl fiber_switch\n.hidden fiber_switch\n.type fiber_switch, %function\nfiber_switch:\n"
-    "  sub sp, sp, #160\n  stp x19, x20, [sp]\n  stp x21, x22, [sp, #16]\n  stp x23, x24, [sp, #32]\n  stp x25, x26, [sp, #48]\n"
+    "  sub sp, sp, #160\n  stp x19, x20, [sp]\n  stp x21, x22, [sp, #16]\n  stp x23, x24, [sp, #32]\n  stp x25, x26, [sp, "
+    "#48]\n"
     "  stp x27, x28, [sp, #64]\n  stp x29, x30, [sp, #80]\n  stp d8, d9, [sp, #96]\n  stp d10, d11, [sp, #112]\n"
     "  stp d12, d13, [sp, #128]\n  stp d14, d15, [sp, #144]\n"
     "  mov x2, sp\n  str x2, [x0]\n  mov sp, x1\n"

@@ -65,7 +65,8 @@ static Block *block_new(Group *group, unsigned rank, Index3 index, unsigned thre
   Block *block = kept[rank];
   Cell *cells = block->cells;
   memset(cells, 0, used[rank] * sizeof *cells);
-  *block = (Block){.group = group, .rank = rank, .index = index, .thread_count = threads, .first_thread = first_thread, .cells = cells};
+  *block = (Block){
+      .group = group, .rank = rank, .index = index, .thread_count = threads, .first_thread = first_thread, .cells = cells};
   block->copy = launch->function->module->copies[rank];
   block->statics = block->copy->statics;
   block->dynamic = block->copy->dynamic;
@@ -138,10 +139,11 @@ static void __attribute__((noreturn)) deadlock(Group *group) {
   if (kinds > 1) {
     char line[200];
     module_describe(group->launch->function->module, who[1]->waiting_line, line, sizeof line);
-    snprintf(second, sizeof second, "; thread (%u,%u,%u) waits for %s at %s", who[1]->index.x, who[1]->index.y, who[1]->index.z, what[1], line);
+    snprintf(second, sizeof second, "; thread (%u,%u,%u) waits for %s at %s", who[1]->index.x, who[1]->index.y, who[1]->index.z,
+             what[1], line);
   }
-  finding(FOUND_TIMEOUT, who[0]->waiting_line, "waits for ever: %u of %u threads wait and none can go on; this one for %s%s", waiting,
-          group->thread_count, what[0], second);
+  finding(FOUND_TIMEOUT, who[0]->waiting_line, "waits for ever: %u of %u threads wait and none can go on; this one for %s%s",
+          waiting, group->thread_count, what[0], second);
 }
 
 static void group_run(Group *group) {
@@ -176,7 +178,8 @@ static void run_cluster(Launch *launch, const unsigned cluster[3], uint64_t numb
   group.thread_count = threads * group.block_count;
   emulator.group = &group;
   for (unsigned rank = 0; rank < group.block_count; rank++) {
-    Index3 index = {first.x + rank % cluster[0], first.y + rank / cluster[0] % cluster[1], first.z + rank / (cluster[0] * cluster[1])};
+    Index3 index = {first.x + rank % cluster[0], first.y + rank / cluster[0] % cluster[1],
+                    first.z + rank / (cluster[0] * cluster[1])};
     group.blocks[rank] = block_new(&group, rank, index, threads, rank * threads);
   }
   threads_make(&group);
@@ -203,13 +206,15 @@ void launch_run(Launch *launch) {
   uint64_t start = emulator_random((uint32_t)(count < UINT32_MAX ? count : UINT32_MAX));
   bool backwards = emulator_random(2);
   if (!setjmp(emulator.on_host))
-    for (uint64_t i = 0; i < count && !emulator.failed; i++) run_cluster(launch, cluster, (start + (backwards ? count - i : i)) % count);
+    for (uint64_t i = 0; i < count && !emulator.failed; i++)
+      run_cluster(launch, cluster, (start + (backwards ? count - i : i)) % count);
   emulator.thread = NULL;
   emulator.group = NULL;
 }
 
 void thread_preempt(uintptr_t pc) {
-  if (emulator.ticks > emulator.watchdog) finding(FOUND_TIMEOUT, pc, "has not come to an end after %lld accesses of the launch", (long long)WATCHDOG_TICKS);
+  if (emulator.ticks > emulator.watchdog)
+    finding(FOUND_TIMEOUT, pc, "has not come to an end after %lld accesses of the launch", (long long)WATCHDOG_TICKS);
   emulator.preempt_at = emulator.ticks + 1 + emulator_random(PREEMPT_TICKS);
   thread_yield();
 }

@@ -15,8 +15,8 @@ static inline void hook_aligned(void *address, unsigned size, AccessKind kind, u
   uintptr_t at = (uintptr_t)address;
   if (at & (size - 1)) {
     char place[160];
-    finding(FOUND_MISALIGNED, pc, "%s %u bytes at an address that is no multiple of %u: %s", kind ? "writes" : "reads", size, size,
-            where_name(at, place, sizeof place));
+    finding(FOUND_MISALIGNED, pc, "%s %u bytes at an address that is no multiple of %u: %s", kind ? "writes" : "reads", size,
+            size, where_name(at, place, sizeof place));
   }
   hook(at, size, kind, pc);
 }
@@ -33,8 +33,12 @@ HOOKS(2)
 HOOKS(4)
 HOOKS(8)
 HOOKS(16)
-EMULATED_API void __tsan_read_range(void *address, unsigned long size) { hook((uintptr_t)address, (unsigned)size, ACCESS_READ, CALLER); }
-EMULATED_API void __tsan_write_range(void *address, unsigned long size) { hook((uintptr_t)address, (unsigned)size, ACCESS_WRITE, CALLER); }
+EMULATED_API void __tsan_read_range(void *address, unsigned long size) {
+  hook((uintptr_t)address, (unsigned)size, ACCESS_READ, CALLER);
+}
+EMULATED_API void __tsan_write_range(void *address, unsigned long size) {
+  hook((uintptr_t)address, (unsigned)size, ACCESS_WRITE, CALLER);
+}
 EMULATED_API void __tsan_init(void) {}
 EMULATED_API void __tsan_func_entry(void *pc) {}
 EMULATED_API void __tsan_func_exit(void) {}

@@ -63,7 +63,8 @@ static Allocation *at_or_before(uintptr_t address) {
 
 const Allocation *memory_find(uintptr_t address) {
   static size_t last;
-  if (last < allocation_count && address >= allocations[last].begin && address < allocations[last].end) return &allocations[last];
+  if (last < allocation_count && address >= allocations[last].begin && address < allocations[last].end)
+    return &allocations[last];
   Allocation *a = at_or_before(address);
   if (!a || address >= a->end) return NULL;
   last = (size_t)(a - allocations);

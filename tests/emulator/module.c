@@ -185,7 +185,8 @@ void module_describe(const Module *module, uintptr_t pc, char *out, size_t room)
   if (!copy) return;
   char path[64], command[256], line[512];
   if (!write_object(module->image, path)) return;
-  snprintf(command, sizeof command, "addr2line -i -e %s 0x%llx 2>/dev/null", path, (unsigned long long)(pc - 1 - (uintptr_t)copy->begin));
+  snprintf(command, sizeof command, "addr2line -i -e %s 0x%llx 2>/dev/null", path,
+           (unsigned long long)(pc - 1 - (uintptr_t)copy->begin));
   FILE *pipe = popen(command, "r");
   size_t used = 0;
   while (pipe && fgets(line, sizeof line, pipe))

@@ -32,7 +32,8 @@ typedef struct Program {
 } Program;
 
 static const char flags[] =
-    "-std=c++17 -O1 -g1 -w -fPIC -shared -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -fno-math-errno -ffp-contract=off "
+    "-std=c++17 -O1 -g1 -w -fPIC -shared -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -fno-math-errno "
+    "-ffp-contract=off "
     "-fno-strict-aliasing -ftrivial-auto-var-init=pattern -fsanitize=thread -fno-gnu-unique";
 // gcc's own: vectors stay whole, so that their alignment is seen; extern __shared__ needs no initialiser.
 static const char gcc_flags[] = "-fno-tree-sra -fno-extern-tls-init --param=tsan-instrument-func-entry-exit=0";
@@ -46,7 +47,9 @@ EMULATED_API NvrtcResult nvrtcVersion(int *major, int *minor) {
   return NVRTC_OK;
 }
 EMULATED_API const char *nvrtcGetErrorString(NvrtcResult result) {
-  return result == NVRTC_COMPILATION ? "compilation" : result == NVRTC_OUT_OF_MEMORY ? "out of memory" : "the emulated compiler failed";
+  return result == NVRTC_COMPILATION     ? "compilation"
+         : result == NVRTC_OUT_OF_MEMORY ? "out of memory"
+                                         : "the emulated compiler failed";
 }
 static const int archs[] = {75, 80, 86, 89, 90, 100, 120};
 EMULATED_API NvrtcResult nvrtcGetNumSupportedArchs(int *count) {
@@ -58,8 +61,8 @@ EMULATED_API NvrtcResult nvrtcGetSupportedArchs(int *out) {
   return NVRTC_OK;
 }
 
-EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, const char *name, int header_count, const char *const *headers,
-                                            const char *const *include_names) {
+EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, const char *name, int header_count,
+                                            const char *const *headers, const char *const *include_names) {
   Arena *arena = arena_new();
   Program *p = arena_new_of(arena, Program);
   p->arena = arena;
@@ -129,8 +132,7 @@ static void register_kernels(const char *text, Text *out) {
       open = strchr(strchr(bounds, ')'), '(');
       if (!open) return;
     }
-    for (end = open; end > at && isspace((unsigned char)end[-1]); end--) {
-    }
+    for (end = open; end > at && isspace((unsigned char)end[-1]); end--) {}
     const char *begin = end;
     while (begin > at && (isalnum((unsigned char)begin[-1]) || begin[-1] == '_')) begin--;
     text_add(out, "EMULATED_KERNEL(%.*s, %.*s)\n", (int)(end - begin), begin, (int)bounds_length, bounds);
@@ -195,9 +197,12 @@ static bool make_object(Program *p, const char *compiler, const char *folder, co
     bool clang = strstr(compiler, "clang") != NULL;
     const char *part = arena_printf(p->arena, "%s.%d.part", out, (int)getpid());
     // Linked by the compiler's own linker driver, but without the sanitizer's library: the emulator is what it calls.
-    made = run(p, arena_printf(p->arena, "cd '%s' && %s %s %s -x c++-cpp-output -c '%s' -o '%s.o' 2>&1 && %s -shared -o '%s' '%s.o' '%s' 2>&1",
-                               folder, compiler, flags, clang ? "" : gcc_flags, text_path, part, compiler, part, part, self.dli_fname)) &&
-           !rename(part, out);
+    made =
+        run(p,
+            arena_printf(
+                p->arena, "cd '%s' && %s %s %s -x c++-cpp-output -c '%s' -o '%s.o' 2>&1 && %s -shared -o '%s' '%s.o' '%s' 2>&1",
+                folder, compiler, flags, clang ? "" : gcc_flags, text_path, part, compiler, part, part, self.dli_fname)) &&
+        !rename(part, out);
     unlink(arena_printf(p->arena, "%s.o", part));
   }
   unlink(lock_path);
@@ -213,7 +218,8 @@ static bool build(Program *p, int sm) {
   status_free(directory_make(folder));
 
   Text text = text_new(p->arena), tail = text_new(p->arena);
-  text_add(&text, "#define EMULATED 1\n#define __CUDA_ARCH__ %d\n#line 1 \"device.hpp\"\n%s", sm * 10, emulator_sources[0].text);
+  text_add(&text, "#define EMULATED 1\n#define __CUDA_ARCH__ %d\n#line 1 \"device.hpp\"\n%s", sm * 10,
+           emulator_sources[0].text);
   memset(p->included, 0, (size_t)p->header_count * sizeof *p->included);
   Text body = text_new(p->arena);
   expand(p, "kernel.cu", p->source, &body);
@@ -224,7 +230,8 @@ static bool build(Program *p, int sm) {
   const char *whole = text_get(&text);
   char hex[33];
   hash128_hex(hash128_bytes(whole, strlen(whole)), hex);
-  const char *raw = arena_printf(p->arena, "%s/%s.%d.cpp", folder, hex, (int)getpid()), *plain = arena_printf(p->arena, "%s.ii", raw);
+  const char *raw = arena_printf(p->arena, "%s/%s.%d.cpp", folder, hex, (int)getpid()),
+             *plain = arena_printf(p->arena, "%s.ii", raw);
   if (!write_whole(p, raw, whole)) return false;
   bool good = run(p, arena_printf(p->arena, "cd '%s' && %s -std=c++17 -E -w '%s' -o '%s' 2>&1", folder, compiler, raw, plain));
   Bytes preprocessed = {0}, object = {0};
@@ -247,7 +254,8 @@ static bool build(Program *p, int sm) {
     hash = hash128_combine(hash, hash128_bytes(compiler, strlen(compiler)));
     hash128_hex(hash, hex);
     const char *out = arena_printf(p->arena, "%s/%s.so", folder, hex);
-    good = (file_exists(out) || write_whole(p, plain, clean)) && make_object(p, compiler, folder, plain, out) && read_whole(p, out, &object);
+    good = (file_exists(out) || write_whole(p, plain, clean)) && make_object(p, compiler, folder, plain, out) &&
+           read_whole(p, out, &object);
   }
   unlink(raw);
   unlink(plain);

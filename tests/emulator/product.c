@@ -10,7 +10,8 @@ static float decode(char type, uint16_t bits) { return type == 'h' ? half_to_flo
 
 static void all_lanes(const Meeting *m) {
   for (unsigned i = 0; i < m->count; i++)
-    if (!m->threads[i]) finding(FOUND_INSTRUCTION, m->line, "executes %s, which takes all %u threads, when some have ended", m->name, m->count);
+    if (!m->threads[i])
+      finding(FOUND_INSTRUCTION, m->line, "executes %s, which takes all %u threads, when some have ended", m->name, m->count);
 }
 
 // --- ldmatrix, stmatrix: up to four 8x8 matrices of 16-bit elements, a row's address from each lane.
@@ -76,7 +77,10 @@ typedef struct Mma {
 // A fragment register holds 32 bits of one row: two 16-bit elements, or one of tf32 (whose 13 low bits do not count).
 static void unpack(char type, unsigned word, double *out) {
   if (type == 't') {
-    union { uint32_t bits; float value; } tf32 = {word & ~0x1fffu};
+    union {
+      uint32_t bits;
+      float value;
+    } tf32 = {word & ~0x1fffu};
     out[0] = tf32.value;
   } else {
     out[0] = decode(type, (uint16_t)word);
@@ -144,10 +148,12 @@ static Descriptor descriptor(unsigned long long bits, bool rows_fast, uintptr_t 
   static const int widths[] = {16, 128, 64, 32};
   if (bits & 0x3fffc000c000c000ull & ~((unsigned long long)7 << 49))
     finding(FOUND_INSTRUCTION, pc, "gives wgmma the descriptor %016llx, which has bits set that must be 0", bits);
-  if (bits >> 49 & 7) finding(FOUND_INSTRUCTION, pc, "gives wgmma a descriptor with base offset %llu, which is not emulated", bits >> 49 & 7);
-  Descriptor d = {(uint32_t)(bits & 0x3fff) << 4, (uint32_t)(bits >> 16 & 0x3fff) << 4, (uint32_t)(bits >> 32 & 0x3fff) << 4, widths[bits >> 62],
-                  rows_fast};
-  if (d.width == 16 && rows_fast) finding(FOUND_INSTRUCTION, pc, "gives wgmma rows-fast operands without swizzle, which is not emulated");
+  if (bits >> 49 & 7)
+    finding(FOUND_INSTRUCTION, pc, "gives wgmma a descriptor with base offset %llu, which is not emulated", bits >> 49 & 7);
+  Descriptor d = {(uint32_t)(bits & 0x3fff) << 4, (uint32_t)(bits >> 16 & 0x3fff) << 4, (uint32_t)(bits >> 32 & 0x3fff) << 4,
+                  widths[bits >> 62], rows_fast};
+  if (d.width == 16 && rows_fast)
+    finding(FOUND_INSTRUCTION, pc, "gives wgmma rows-fast operands without swizzle, which is not emulated");
   return d;
 }
 
@@ -176,7 +182,8 @@ static void visit(const Descriptor *d, int row, int rows, VisitChunk *visitor, v
 static void fetch(const Block *block, char type, const Descriptor *d, int row, int rows, double (*out)[16]) {
   for (int r = 0; r < rows; r++)
     for (int k = 0; k < 16; k++) {
-      const uint16_t *chunk = shared_pointer(block, chunk_at(d, d->rows_fast ? (row + r) / 8 * 8 : row + r, d->rows_fast ? k : k / 8 * 8));
+      const uint16_t *chunk =
+          shared_pointer(block, chunk_at(d, d->rows_fast ? (row + r) / 8 * 8 : row + r, d->rows_fast ? k : k / 8 * 8));
       out[r][k] = decode(type, chunk[d->rows_fast ? (row + r) % 8 : k % 8]);
     }
 }
@@ -210,7 +217,8 @@ static void run_wgmma(Meeting *m) {
     const Wgmma *other = m->arguments[i];
     product->sums[i] = other->sums;
     if (other->a != first->a || other->b != first->b)
-      finding(FOUND_INSTRUCTION, m->line, "executes wgmma with other descriptors than thread (%u,%u,%u) of its warpgroup", t->index.x, t->index.y, t->index.z);
+      finding(FOUND_INSTRUCTION, m->line, "executes wgmma with other descriptors than thread (%u,%u,%u) of its warpgroup",
+              t->index.x, t->index.y, t->index.z);
     if (!m->threads[i]->product_fence)
       finding(FOUND_HAZARD, m->line, "executes wgmma without wgmma.fence since its registers could last change");
   }
@@ -226,9 +234,11 @@ static void run_wgmma(Meeting *m) {
   *end = product;
 }
 
-EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a, unsigned long long b) {
+EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a,
+                                 unsigned long long b) {
   Wgmma wgmma = {.sums = sums, .a = a, .b = b};
-  wgmma.product = (Product){.type = type, .n = n, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
+  wgmma.product =
+      (Product){.type = type, .n = n, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
   meet("wgmma", WARP * 4, 0xffffffffu, &wgmma, CALLER, run_wgmma);
 }
 

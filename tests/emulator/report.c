@@ -29,8 +29,9 @@ void finding(int code, uintptr_t pc, const char *message, ...) {
   va_end(list);
   if (launch->function && pc) module_describe(launch->function->module, pc, line, sizeof line);
   if (t && launch->function)
-    snprintf(text, sizeof text, "%s: kernel %s, block (%u,%u,%u), thread (%u,%u,%u) %s (seed %llu)", line, launch->function->name, t->block->index.x,
-             t->block->index.y, t->block->index.z, t->index.x, t->index.y, t->index.z, what, (unsigned long long)emulator.seed);
+    snprintf(text, sizeof text, "%s: kernel %s, block (%u,%u,%u), thread (%u,%u,%u) %s (seed %llu)", line,
+             launch->function->name, t->block->index.x, t->block->index.y, t->block->index.z, t->index.x, t->index.y,
+             t->index.z, what, (unsigned long long)emulator.seed);
   else snprintf(text, sizeof text, "%s", what);
   record(code, text);
   void *unused;
@@ -59,7 +60,8 @@ const char *where_name(uintptr_t address, char *out, size_t room) {
   } else if ((a = memory_find(address))) {
     snprintf(out, room, "byte %llu of the %llu bytes of device memory at %p", (unsigned long long)(address - a->begin),
              (unsigned long long)(a->end - a->begin), (void *)a->begin);
-  } else if ((a = memory_find(address - 512)) || (a = memory_find((address & ~(uintptr_t)511) - 1)) || (a = memory_find(address - 64))) {
+  } else if ((a = memory_find(address - 512)) || (a = memory_find((address & ~(uintptr_t)511) - 1)) ||
+             (a = memory_find(address - 64))) {
     snprintf(out, room, "%p, %llu bytes behind the end of the %llu bytes of device memory at %p", (void *)address,
              (unsigned long long)(address - a->end), (unsigned long long)(a->end - a->begin), (void *)a->begin);
   } else {
@@ -77,7 +79,8 @@ void epoch_name(Epoch e, char *out, size_t room) {
       return;
     }
     const Thread *t = group->threads[epoch_thread(e)];
-    if (group->block_count > 1) snprintf(out, room, "thread (%u,%u,%u) of block %u", t->index.x, t->index.y, t->index.z, t->block->rank);
+    if (group->block_count > 1)
+      snprintf(out, room, "thread (%u,%u,%u) of block %u", t->index.x, t->index.y, t->index.z, t->block->rank);
     else snprintf(out, room, "thread (%u,%u,%u)", t->index.x, t->index.y, t->index.z);
   } else if (group && launch == group->launch) {
     snprintf(out, room, "another block of the launch");

@@ -8,10 +8,10 @@
 enum { HOST_ARGUMENTS = 4096 };
 char *stream_arguments_begin, *stream_arguments_end;  // parameters of the launch that runs
 
-static Stream *streams;            // all, the default one included
+static Stream *streams;  // all, the default one included
 static Stream default_stream;
 static uint32_t stream_operations[STREAM_LIMIT];  // so far; numbers of streams are used again, those of operations are not
-static uint32_t host_clock[STREAM_LIMIT];  // what the host has waited for
+static uint32_t host_clock[STREAM_LIMIT];         // what the host has waited for
 static Launch *no_launch;
 
 // --- Serials: which launch a group belonged to.
@@ -116,7 +116,8 @@ void host_access(Launch *launch, uintptr_t address, size_t size, bool write) {
     const Allocation *a = memory_find(address);
     if (!a || size > a->end - address) {
       char place[160];
-      finding(FOUND_ADDRESS, 0, "a copy or fill of %zu bytes reaches %s", size, where_name(a ? a->end : address, place, sizeof place));
+      finding(FOUND_ADDRESS, 0, "a copy or fill of %zu bytes reaches %s", size,
+              where_name(a ? a->end : address, place, sizeof place));
     }
     access_cells(&thread, memory_cells(address), (unsigned)size, write ? ACCESS_WRITE : ACCESS_READ, 0, address);
   }
@@ -235,8 +236,7 @@ bool operation_finish(Operation *op) {
 }
 
 void streams_finish(void) {
-  while (step()) {
-  }
+  while (step()) {}
   for (Stream *s = streams; s; s = s->next)
     if (s->last) raise(host_clock, s->last->clock);
 }

@@ -2,7 +2,14 @@
 #pragma once
 #include "emulator.h"
 
-typedef enum OperationKind { OPERATION_LAUNCH, OPERATION_COPY, OPERATION_FILL, OPERATION_CALL, OPERATION_MARK, OPERATION_WAIT } OperationKind;
+typedef enum OperationKind {
+  OPERATION_LAUNCH,
+  OPERATION_COPY,
+  OPERATION_FILL,
+  OPERATION_CALL,
+  OPERATION_MARK,
+  OPERATION_WAIT
+} OperationKind;
 
 typedef struct Operation {
   struct Operation *next;  // in its stream's queue
@@ -26,7 +33,7 @@ typedef struct Operation {
 
 typedef struct Graph {
   Operation **nodes;
-  int count, lanes;  // lanes: streams that took part in the capture
+  int count, lanes;                      // lanes: streams that took part in the capture
   struct Stream *streams[STREAM_LIMIT];  // that stand for them when it is launched
 } Graph;
 

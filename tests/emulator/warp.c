@@ -48,7 +48,8 @@ static void close_meeting(Meeting **at) {
 void meet(const char *name, unsigned count, uint32_t mask, void *argument, uintptr_t line, void (*run)(Meeting *meeting)) {
   Thread *t = emulator.thread;
   emulator.ticks++;
-  if (!(mask >> t->lane & 1)) finding(FOUND_INSTRUCTION, line, "executes %s with a mask %08x that leaves itself out", name, mask);
+  if (!(mask >> t->lane & 1))
+    finding(FOUND_INSTRUCTION, line, "executes %s with a mask %08x that leaves itself out", name, mask);
   unsigned first = count == WARP ? t->warp * WARP : t->warp / 4 * 4 * WARP, own = t->warp * WARP + t->lane - first;
   Meeting **at = meetings_of(t->block, t->warp, count);
   while (*at && ((*at)->run != run || (*at)->mask != mask || (*at)->threads[own])) at = &(*at)->next;
@@ -132,7 +133,8 @@ static void run_shuffle(Meeting *m) {
 
 EMULATED_API void emulated_shuffle(int kind, unsigned mask, void *value, int size, int lane, int width) {
   Shuffle shuffle = {.kind = kind, .size = size, .lane = lane, .width = width, .value = value};
-  if (width < 1 || width > WARP || (width & (width - 1))) finding(FOUND_INSTRUCTION, CALLER, "shuffles with a width of %d", width);
+  if (width < 1 || width > WARP || (width & (width - 1)))
+    finding(FOUND_INSTRUCTION, CALLER, "shuffles with a width of %d", width);
   meet("a shuffle", WARP, mask, &shuffle, CALLER, run_shuffle);
 }
 

@@ -25,7 +25,8 @@ static void check(CudaResult result, const char *call) {
 
 static void open_device(void) {
   arena = arena_new();
-  if (!getenv("INGOT_LIBCUDA") || !strstr(getenv("INGOT_LIBCUDA"), "emulator")) cr_skip_test("this is about the emulated device");
+  if (!getenv("INGOT_LIBCUDA") || !strstr(getenv("INGOT_LIBCUDA"), "emulator"))
+    cr_skip_test("this is about the emulated device");
   good(cuda_driver_open(arena, &driver));
   good(cuda_context_open(&(CudaContextOptions){.driver = driver}, &cuda));
   good(cuda_enter(cuda));

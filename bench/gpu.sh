@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # What runs on a machine with a GPU: tests, verification, benchmarks; one record and one summary at the end.
 #
-#   bench/gpu.sh [PART...]        parts: cases models suite zoo bench times sanitize; default: all of them, in that order
+#   bench/gpu.sh [PART...]        parts: cases emulated models suite zoo bench times sanitize; default: all of them, in that order
 #
 # Needs python3 with torch, torchvision, transformers and onnx for zoo and bench. Environment:
 #   INGOT_BIN        folder with ingot, ingot-suite and ingot-cases   (default: build/release and its tests folder, or ../bin of a bundle)
+#   INGOT_EMULATED   results of the emulated GPU to compare with  (for emulated; a bundle's share/emulated.record)
 #   INGOT_ONNX_DATA  backend/test/data of the onnx 1.22.0 package     (for suite)
 #   INGOT_MODELS     folder with mnist, face_rfb320 and silero_vad    (for models)
 #   INGOT_ZOO        where exported networks are kept                 (default: a temporary folder)
@@ -38,6 +39,13 @@ check() { # NAME COMMAND...: one line in the summary, the command's last line as
 
 part_cases() { check cases "$tests/ingot-cases" --device cuda --tactics; }
 
+# Kernels of our own only, as on the emulated GPU; what each result may differ by is in tests/cases/bounds.inc.
+part_emulated() {
+  local emulated=${INGOT_EMULATED:-$here/emulated.record}
+  check emulated env INGOT_CUBLASLT=/none INGOT_CUDNN=/none "$tests/ingot-cases" --device cuda --tactics --against "$emulated"
+  grep -A40 '^kernel ' "$logs/emulated.log" | tee -a "$work/summary"
+}
+
 part_models() {
   local model set
   for model in mnist face_rfb320 silero_vad; do
@@ -67,16 +75,19 @@ part_zoo() {
 part_bench() { check bench python3 "$here/peers.py" --ingot "$ingot" --zoo "$zoo" --record "$work/bench.json"; }
 part_times() { check times python3 "$here/times.py" --ingot "$ingot" --zoo "$zoo" --record "$work/times.json"; }
 
+# Every tactic; initcheck without the libraries, whose kernels write and read in ways that it does not follow.
 part_sanitize() {
-  local tool
-  for tool in memcheck racecheck; do
-    check "sanitize-$tool" compute-sanitizer --tool "$tool" --print-limit 20 --error-exitcode 9 "$tests/ingot-cases" --device cuda --quick
+  local tool libraries
+  for tool in memcheck racecheck initcheck synccheck; do
+    libraries=()
+    [ $tool = initcheck ] && libraries=(INGOT_CUBLASLT=/none INGOT_CUDNN=/none)
+    check "sanitize-$tool" env "${libraries[@]}" compute-sanitizer --tool "$tool" --print-limit 20 --error-exitcode 9 "$tests/ingot-cases" --device cuda --tactics --quick
     note "     $(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$logs/sanitize-$tool.log" | tail -1)"
   done
 }
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(cases models suite zoo bench times sanitize)
+[ $# -gt 0 ] || parts=(cases emulated models suite zoo bench times sanitize)
 for part in "${parts[@]}"; do "part_$part"; done
 record=${INGOT_RECORD:-$here/results/$(date +%F)-$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-' | tr -dc 'A-Za-z0-9-').json}
 mkdir -p "$(dirname "$record")"

@@ -85,6 +85,7 @@ typedef struct Recording {
   Record *record;
   const char *tactic;
   int candidate;
+  const bool *taken;  // whether the tactic computed anything
 } Recording;
 
 static Status keep(const OperatorCase *row, const Graph *graph, const RunTensor *outputs, const Recording *recording) {
@@ -110,7 +111,7 @@ static Status run_once(const OperatorCase *row, const Graph *graph, Device *devi
   for (int round = 0; round < rounds; round++) {  // the second and third are replayed where the device replays
     TRY_GOTO(runner_run(runner, in, out));
     TRY_GOTO(status_context(compare(row, graph, out, expected), "run %d", round + 1));
-    if (recording && recording->record && round == 0) TRY_GOTO(keep(row, graph, out, recording));
+    if (recording && recording->record && *recording->taken && round == 0) TRY_GOTO(keep(row, graph, out, recording));
     for (int i = 0; i < graph->output_count; i++) run_tensor_drop(&out[i]);
   }
   *host = runner_stats(runner).host_operator;
@@ -166,7 +167,7 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
       Device *device = *devices;
       cuda_device_force(device, cuda_tactics[t], c, &taken);
       const char *host = "";
-      Recording recording = {options->record, cuda_tactics[t]->name, c};
+      Recording recording = {options->record, cuda_tactics[t]->name, c, &taken};
       Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &recording, &host);
       cuda_device_force(device, NULL, 0, NULL);
       if (!taken) {  // it does not support the site, or has no further candidate

@@ -72,14 +72,10 @@ static Status device_allocate(Device *device, size_t bytes, void **out) {
 
 static void device_release(Device *device, void *memory) {
   CudaRunner *r = of(device);
-  Status status = cuda_enter(r->context);
-  if (status) {
-    status_free(status);
-    return;
-  }
+  bool entered = cuda_enter_to_release(r->context);
   // Work that still uses the memory is ahead on the stream; cuMemFree waits for it.
   cuda_free(r->context, memory, (size_t)(uintptr_t)int_map_get(r->sizes, (uint64_t)(uintptr_t)memory));
-  cuda_leave(r->context);
+  if (entered) cuda_leave(r->context);
 }
 
 static Status device_upload(Device *device, void *to, const void *from, size_t bytes) {
@@ -248,12 +244,11 @@ static Status device_compile(Device *device, Graph *graph, Arena *arena, Executa
 
 static void device_discard(Device *device, Executable *e) {
   CudaRunner *r = of(device);
-  Status status = cuda_enter(r->context);
-  if (!status) {
-    if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
-    cuda_leave(r->context);
+  if (e->graph) {
+    bool entered = cuda_enter_to_release(r->context);
+    r->context->driver->cuGraphExecDestroy(e->graph);
+    if (entered) cuda_leave(r->context);
   }
-  status_free(status);
   e->graph = NULL;
   for (uint32_t i = 0; i < e->weight_count; i++) weight_store_drop(r->weights, device, e->weight_keys[i]);
   e->weight_count = 0;
@@ -452,12 +447,11 @@ Status cuda_device_tune(Device *device, const Site *const *sites, int count, Tun
 static void device_free(Device *device) {
   CudaRunner *r = of(device);
   if (r->context) {
-    Status status = cuda_enter(r->context);
-    if (!status) {
+    if (r->block) {
+      bool entered = cuda_enter_to_release(r->context);
       cuda_free(r->context, r->block, r->block_bytes);
-      cuda_leave(r->context);
+      if (entered) cuda_leave(r->context);
     }
-    status_free(status);
     weight_store_free(r->own_weights);
     cuda_context_close(r->context);
   }

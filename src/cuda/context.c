@@ -299,6 +299,16 @@ static Status staging_open(CudaContext *context) {
   return OK;
 }
 
+// A transfer that failed half way may have left a copy under way, which would write over what the next one puts into its buffer, or read
+// what is not its own: the next one gets buffers that are at rest. Those that cannot be waited for are given up, which waits for them too.
+static void staging_settle(CudaContext *context) {
+  if (context->driver->cuStreamSynchronize(context->stream) == CUDA_OK) return;
+  for (int i = 0; i < CUDA_STAGING_BUFFERS; i++) {
+    cuda_free_host(context, context->staging[i]);
+    context->staging[i] = NULL;
+  }
+}
+
 // While one buffer travels, the other is filled.
 static Status upload_staged(CudaContext *context, char *to, const char *from, size_t size) {
   TRY(staging_open(context));
@@ -319,6 +329,7 @@ Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = upload_staged(context, to, from, size);
+  if (status) staging_settle(context);
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }
@@ -347,6 +358,7 @@ Status cuda_download(CudaContext *context, void *to, const void *from, size_t si
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = download_staged(context, to, from, size);
+  if (status) staging_settle(context);
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }

@@ -1,7 +1,8 @@
 // The driver's interface: one emulated device under one lock. What a real driver would refuse is refused here: launches that no GPU of the
 // architecture accepts, shared memory nobody asked for, captured calls that cannot be captured.
 //
-// Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1).
+// Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1), INGOT_EMULATOR_TRUST=shared:
+// threads of a block are not checked against each other, for tests of something else than kernels, which then take half the time.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +56,8 @@ uint32_t emulator_random(uint32_t below) {
 EMULATED_API CudaResult cuInit(unsigned flags) {
   MAY_FAIL();
   LOCKED();
-  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED");
+  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED"), *trust = getenv("INGOT_EMULATOR_TRUST");
+  emulator.trusts_shared = trust && !strcmp(trust, "shared");
   emulator.sm = sm && *sm ? atoi(sm) : 90;
   emulator.seed = emulator.random = seed && *seed ? strtoull(seed, NULL, 10) : 1;
   return memory_open() ? CUDA_OK : CUDA_OUT_OF_MEMORY;

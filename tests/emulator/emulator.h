@@ -189,6 +189,7 @@ typedef struct Emulator {
   Group *group;
   bool on_fiber;      // the stack in use is a thread's
   jmp_buf on_host;    // where a finding goes that no thread made
+  bool trusts_shared; // who accesses shared memory when is not checked
   bool failed;        // the context is lost
   char finding[FINDING_SIZE];  // what for
   int finding_code;

@@ -11,7 +11,8 @@ typedef struct Emulated {
   long (*calls)(void);
   const char *(*failed_call)(void);
   int (*live_objects)(void), (*findings)(void);
-  int (*retain)(void **context, int device), (*release)(int device), (*push)(void *context), (*pop)(void **context), (*current)(void **context);
+  int (*retain)(void **context, int device), (*release)(int device), (*push)(void *context), (*pop)(void **context),
+      (*current)(void **context);
   int (*alloc)(unsigned long long *address, size_t size), (*free)(unsigned long long address);
   int (*copy_in)(unsigned long long to, const void *from, size_t size, void *stream), (*finish)(void *stream);
 } Emulated;
@@ -54,7 +55,7 @@ typedef struct Run {
 typedef struct Scenario {
   const char *name;
   bool (*prepare)(Run *run), (*run)(Run *run);  // faults come while `run` runs, and only there. false: it could not go on
-  void (*clean)(Run *run);  // in any case
+  void (*clean)(Run *run);                      // in any case
 } Scenario;
 extern const Scenario scenarios[];  // ends with a NULL name
 

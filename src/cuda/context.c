@@ -85,11 +85,23 @@ Status cuda_check_alive(CudaContext *context) {
   return OK;
 }
 
+void cuda_note(CudaContext *context, const char *doing, Status status) {
+  if (status) log_add(&context->log, LOG_WARNING, "%s: %s", doing, status_message(status));
+  status_free(status);
+}
+
 // --- Life.
 
 Status cuda_enter(CudaContext *context) {
   CUDA_TRY(context, cuCtxPushCurrent(context->handle));
   return OK;
+}
+
+bool cuda_enter_to_release(CudaContext *context) {
+  CudaResult result = context->driver->cuCtxPushCurrent(context->handle);
+  if (!result) return true;
+  cuda_note(context, "giving back what lies on the GPU", cuda_error(context, result, "cuCtxPushCurrent"));
+  return context->driver->cuCtxPushCurrent(context->handle) == CUDA_OK;
 }
 
 void cuda_leave(CudaContext *context) {
@@ -184,10 +196,11 @@ Status cuda_context_open(const CudaContextOptions *options, CudaContext **out) {
   return OK;
 }
 
-// Results are ignored on the way out: after a fatal error every call fails, and there is nothing left to do about it.
+// Results of what gives back are ignored on the way out: after a fatal error every call fails, and there is nothing left to do about it.
+// That work which nobody waited for has failed is worth a word.
 static void release_resources(CudaContext *context) {
   const CudaDriver *driver = context->driver;
-  if (context->owns_stream) driver->cuStreamSynchronize(context->stream);
+  if (context->owns_stream) cuda_note(context, "closing the GPU", cuda_synchronize(context, context->stream));
   cublaslt_close(context->cublaslt);
   cudnn_close(context->cudnn);
   modules_unload(context);
@@ -201,9 +214,10 @@ static void release_resources(CudaContext *context) {
 
 void cuda_context_close(CudaContext *context) {
   if (!context) return;
-  if (context->handle && context->driver->cuCtxPushCurrent(context->handle) == CUDA_OK) {
+  if (context->handle) {
+    bool entered = cuda_enter_to_release(context);
     release_resources(context);
-    cuda_leave(context);
+    if (entered) cuda_leave(context);
   }
   if (context->retained) context->driver->cuDevicePrimaryCtxRelease(context->device);
   pthread_mutex_destroy(&context->mutex);
@@ -285,6 +299,16 @@ static Status staging_open(CudaContext *context) {
   return OK;
 }
 
+// A transfer that failed half way may have left a copy under way, which would write over what the next one puts into its buffer, or read
+// what is not its own: the next one gets buffers that are at rest. Those that cannot be waited for are given up, which waits for them too.
+static void staging_settle(CudaContext *context) {
+  if (context->driver->cuStreamSynchronize(context->stream) == CUDA_OK) return;
+  for (int i = 0; i < CUDA_STAGING_BUFFERS; i++) {
+    cuda_free_host(context, context->staging[i]);
+    context->staging[i] = NULL;
+  }
+}
+
 // While one buffer travels, the other is filled.
 static Status upload_staged(CudaContext *context, char *to, const char *from, size_t size) {
   TRY(staging_open(context));
@@ -305,6 +329,7 @@ Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = upload_staged(context, to, from, size);
+  if (status) staging_settle(context);
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }
@@ -333,6 +358,7 @@ Status cuda_download(CudaContext *context, void *to, const void *from, size_t si
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = download_staged(context, to, from, size);
+  if (status) staging_settle(context);
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }

@@ -68,11 +68,16 @@ MUST_CHECK Status cuda_context_open(const CudaContextOptions *options, CudaConte
 // handles of the libraries. NULL is fine.
 void cuda_context_close(CudaContext *context);
 MUST_CHECK Status cuda_enter(CudaContext *context);
+// Before things are given back, which has to happen even where the context cannot be made current: that is tried twice. false: do
+// without, and do not leave; the driver knows most things by their handles, and the rest goes with its context.
+bool cuda_enter_to_release(CudaContext *context);
 void cuda_leave(CudaContext *context);
 
 // --- Errors. Makes a Status of a driver's result; remembers the first that destroyed the context.
 MUST_CHECK Status cuda_error(CudaContext *context, CudaResult result, const char *call);
 MUST_CHECK Status cuda_check_alive(CudaContext *context);  // fails with that first error
+// Frees an error that nobody can be given, and logs it as a warning. OK is fine.
+void cuda_note(CudaContext *context, const char *doing, Status status);
 // Calls context->driver->call and forwards an error: CUDA_TRY(context, cuEventRecord(event, stream));
 #define CUDA_TRY(context, call)                                          \
   do {                                                                   \

@@ -72,14 +72,10 @@ static Status device_allocate(Device *device, size_t bytes, void **out) {
 
 static void device_release(Device *device, void *memory) {
   CudaRunner *r = of(device);
-  Status status = cuda_enter(r->context);
-  if (status) {
-    status_free(status);
-    return;
-  }
+  bool entered = cuda_enter_to_release(r->context);
   // Work that still uses the memory is ahead on the stream; cuMemFree waits for it.
   cuda_free(r->context, memory, (size_t)(uintptr_t)int_map_get(r->sizes, (uint64_t)(uintptr_t)memory));
-  cuda_leave(r->context);
+  if (entered) cuda_leave(r->context);
 }
 
 static Status device_upload(Device *device, void *to, const void *from, size_t bytes) {
@@ -246,15 +242,18 @@ static Status device_compile(Device *device, Graph *graph, Arena *arena, Executa
   return status;
 }
 
+static void drop_graph(CudaRunner *r, Executable *e) {
+  if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
+  e->graph = NULL;
+}
+
 static void device_discard(Device *device, Executable *e) {
   CudaRunner *r = of(device);
-  Status status = cuda_enter(r->context);
-  if (!status) {
-    if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
-    cuda_leave(r->context);
+  if (e->graph) {
+    bool entered = cuda_enter_to_release(r->context);
+    drop_graph(r, e);
+    if (entered) cuda_leave(r->context);
   }
-  status_free(status);
-  e->graph = NULL;
   for (uint32_t i = 0; i < e->weight_count; i++) weight_store_drop(r->weights, device, e->weight_keys[i]);
   e->weight_count = 0;
 }
@@ -309,24 +308,35 @@ static Status ensure_block(CudaRunner *r, size_t bytes) {
   return OK;
 }
 
+static Status end_capture(CudaRunner *r, CudaGraph *graph) {
+  CUDA_TRY(r->context, cuStreamEndCapture(r->context->stream, graph));
+  return OK;
+}
+
+static Status record(CudaRunner *r, Executable *e, CudaGraph *graph) {
+  CUDA_TRY(r->context, cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL));
+  Status status = launch_all(r, e), ended = end_capture(r, graph);  // it has to end in any case
+  if (!status) return ended;
+  status_free(ended);
+  return status;
+}
+
+static Status instantiate(CudaRunner *r, Executable *e, CudaGraph graph) {
+  CUDA_TRY(r->context, cuGraphInstantiateWithFlags(&e->graph, graph, 0));
+  CUDA_TRY(r->context, cuGraphUpload(e->graph, r->context->stream));
+  return OK;
+}
+
 // Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
 static void capture(CudaRunner *r, Executable *e) {
-  const CudaDriver *driver = r->context->driver;
   CudaGraph graph = NULL;
-  CudaResult result = driver->cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL);
-  Status status = OK;
-  if (!result) {
-    status = launch_all(r, e);
-    result = driver->cuStreamEndCapture(r->context->stream, &graph);
-  }
-  if (!status && !result) result = driver->cuGraphInstantiateWithFlags(&e->graph, graph, 0);
-  if (graph) driver->cuGraphDestroy(graph);
-  if (!status && !result) result = driver->cuGraphUpload(e->graph, r->context->stream);
-  if (!status && !result) return;
+  Status status = record(r, e, &graph);
+  if (!status) status = instantiate(r, e, graph);
+  if (graph) r->context->driver->cuGraphDestroy(graph);
+  if (!status) return;
   e->capture_failed = true;
-  e->graph = NULL;
-  if (!status) status = cuda_error(r->context, result, "capturing a CUDA graph");
-  log_add(&r->log, LOG_WARNING, "running launch by launch: %s", status_message(status));
+  drop_graph(r, e);
+  log_add(&r->log, LOG_WARNING, "running launch by launch: capturing a CUDA graph: %s", status_message(status));
   status_free(status);
 }
 
@@ -338,8 +348,7 @@ static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, voi
   for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
   for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
   if (!same) {
-    if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
-    e->graph = NULL;
+    drop_graph(r, e);
     patch(r, e, inputs, outputs);
     for (int i = 0; i < graph->input_count; i++) e->last[i] = inputs[i];
     for (int i = 0; i < graph->output_count; i++) e->last[graph->input_count + i] = outputs[i];
@@ -452,12 +461,11 @@ Status cuda_device_tune(Device *device, const Site *const *sites, int count, Tun
 static void device_free(Device *device) {
   CudaRunner *r = of(device);
   if (r->context) {
-    Status status = cuda_enter(r->context);
-    if (!status) {
+    if (r->block) {
+      bool entered = cuda_enter_to_release(r->context);
       cuda_free(r->context, r->block, r->block_bytes);
-      cuda_leave(r->context);
+      if (entered) cuda_leave(r->context);
     }
-    status_free(status);
     weight_store_free(r->own_weights);
     cuda_context_close(r->context);
   }

@@ -2,7 +2,8 @@
 // architecture accepts, shared memory nobody asked for, captured calls that cannot be captured.
 //
 // Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1), INGOT_EMULATOR_MULTIPROCESSORS (8: few, so that
-// small cases have many waves).
+// small cases have many waves), INGOT_EMULATOR_TRUST=shared: threads of a block are not checked against each other, for tests of something
+// else than kernels, which then take half the time.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +60,10 @@ uint32_t emulator_random(uint32_t below) {
 // --- The device.
 
 EMULATED_API CudaResult cuInit(unsigned flags) {
+  MAY_FAIL();
   LOCKED();
-  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED");
+  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED"), *trust = getenv("INGOT_EMULATOR_TRUST");
+  emulator.trusts_shared = trust && !strcmp(trust, "shared");
   emulator.sm = sm && *sm ? atoi(sm) : 90;
   emulator.seed = emulator.random = seed && *seed ? strtoull(seed, NULL, 10) : 1;
   const char *multiprocessors = getenv("INGOT_EMULATOR_MULTIPROCESSORS");
@@ -172,14 +175,15 @@ EMULATED_API CudaResult cuDevicePrimaryCtxRetain(CudaContextHandle *out, CudaDev
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuDevicePrimaryCtxRelease(CudaDevice device) {
+  GIVES_BACK();
   LOCKED();
   if (!context.retained) return INVALID_CONTEXT;
   live_objects--;
-  if (--context.retained) return CUDA_OK;
+  if (--context.retained) return fault;
   streams_forget();
   emulator.failed = false;  // a new context starts afresh
   emulator.finding[0] = 0;
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuCtxPushCurrent(CudaContextHandle handle) {
   MAY_FAIL();
@@ -187,12 +191,14 @@ EMULATED_API CudaResult cuCtxPushCurrent(CudaContextHandle handle) {
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuCtxPopCurrent(CudaContextHandle *out) {
+  GIVES_BACK();
   if (!context_depth) return INVALID_CONTEXT;
   context_depth--;
   *out = (CudaContextHandle)&context;
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuCtxGetCurrent(CudaContextHandle *out) {
+  MAY_FAIL();
   *out = context_depth ? (CudaContextHandle)&context : NULL;
   return CUDA_OK;
 }
@@ -207,6 +213,7 @@ EMULATED_API CudaResult cuCtxGetDevice(CudaDevice *device) {
   return context_depth ? CUDA_OK : INVALID_CONTEXT;
 }
 EMULATED_API CudaResult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
+  MAY_FAIL();
   *least = *greatest = 0;
   return CUDA_OK;
 }
@@ -226,6 +233,7 @@ EMULATED_API CudaResult cuCtxSynchronize(void) {
 // --- Memory.
 
 EMULATED_API CudaResult cuMemGetInfo(size_t *available, size_t *total) {
+  MAY_FAIL();
   *total = memory_total();
   *available = *total - memory_live_bytes();
   return CUDA_OK;
@@ -235,9 +243,10 @@ EMULATED_API CudaResult cuMemAlloc(CudaAddress *address, size_t size) {
   return size ? memory_alloc(size, address) : INVALID_VALUE;
 }
 EMULATED_API CudaResult cuMemFree(CudaAddress address) {
+  GIVES_BACK();
   LOCKED();
   streams_finish();  // as the driver does
-  return memory_free(address) ? INVALID_VALUE : outcome();
+  return memory_free(address) ? INVALID_VALUE : fault ? fault : outcome();
 }
 typedef struct FreeLater {
   CudaAddress address;
@@ -251,6 +260,7 @@ EMULATED_API CudaResult cuMemAllocAsync(CudaAddress *address, size_t size, CudaS
   return size ? memory_alloc(size, address) : INVALID_VALUE;
 }
 EMULATED_API CudaResult cuMemFreeAsync(CudaAddress address, CudaStream stream) {
+  GIVES_BACK();
   LOCKED();
   FreeLater *later = malloc(sizeof *later);
   if (!later) return CUDA_OUT_OF_MEMORY;
@@ -259,25 +269,30 @@ EMULATED_API CudaResult cuMemFreeAsync(CudaAddress address, CudaStream stream) {
   op->call = free_now;
   op->call_data = later;
   stream_enqueue(stream_of(stream), op);
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuMemHostAlloc(void **memory, size_t size, unsigned flags) {
   IN_CONTEXT();
   return memory_alloc_host(size, memory);
 }
 EMULATED_API CudaResult cuMemFreeHost(void *memory) {
+  GIVES_BACK();
   LOCKED();
   streams_finish();
-  return memory_free_host(memory);
+  return memory_free_host(memory) ? INVALID_VALUE : fault;
 }
 EMULATED_API CudaResult cuMemHostRegister(void *memory, size_t size, unsigned flags) {
   IN_CONTEXT();
   return NOT_SUPPORTED;
 }
-EMULATED_API CudaResult cuMemHostUnregister(void *memory) { return INVALID_VALUE; }
+EMULATED_API CudaResult cuMemHostUnregister(void *memory) {
+  MAY_FAIL();
+  return INVALID_VALUE;
+}
 
 enum { POINTER_CONTEXT = 1, POINTER_MEMORY_TYPE = 2, POINTER_DEVICE_ORDINAL = 9, MEMORY_HOST = 1, MEMORY_DEVICE = 2 };
 EMULATED_API CudaResult cuPointerGetAttribute(void *value, int attribute, CudaAddress address) {
+  MAY_FAIL();
   LOCKED();
   bool device = memory_find(address) != NULL;
   if (!device && !memory_is_pinned((const void *)address)) return INVALID_VALUE;
@@ -352,11 +367,12 @@ EMULATED_API CudaResult cuStreamCreateWithPriority(CudaStream *out, unsigned fla
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuStreamDestroy(CudaStream stream) {
+  GIVES_BACK();
   LOCKED();
   if (!stream) return INVALID_VALUE;
   live_objects--;
   stream_free(stream_of(stream));
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuStreamSynchronize(CudaStream stream) {
   IN_CONTEXT();
@@ -376,6 +392,7 @@ EMULATED_API CudaResult cuStreamWaitEvent(CudaStream stream, CudaEvent event, un
   return outcome();
 }
 EMULATED_API CudaResult cuStreamGetCtx(CudaStream stream, CudaContextHandle *out) {
+  MAY_FAIL();
   *out = (CudaContextHandle)&context;
   return CUDA_OK;
 }
@@ -388,10 +405,11 @@ EMULATED_API CudaResult cuEventCreate(CudaEvent *out, unsigned flags) {
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuEventDestroy(CudaEvent event) {
+  GIVES_BACK();
   LOCKED();
   live_objects--;
   event_free((Event *)event);
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuEventRecord(CudaEvent event, CudaStream stream) {
   IN_CONTEXT();
@@ -435,17 +453,19 @@ EMULATED_API CudaResult cuModuleLoadDataEx(CudaModule *module, const void *image
   return result;
 }
 EMULATED_API CudaResult cuModuleUnload(CudaModule module) {
+  GIVES_BACK();
   LOCKED();
   streams_finish();
   live_objects--;
   module_free((Module *)module);
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuModuleGetFunction(CudaFunction *function, CudaModule module, const char *name) {
   IN_CONTEXT();
   return module_function((Module *)module, name, (Function **)function);
 }
 EMULATED_API CudaResult cuModuleGetGlobal(CudaAddress *address, size_t *size, CudaModule module, const char *name) {
+  MAY_FAIL();
   return NOT_FOUND;  // kernels of this project have no variables of their own
 }
 EMULATED_API CudaResult cuFuncGetAttribute(int *value, int attribute, CudaFunction handle) {
@@ -572,11 +592,15 @@ EMULATED_API CudaResult cuStreamEndCapture(CudaStream stream, CudaGraph *out) {
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuStreamIsCapturing(CudaStream stream, int *status) {
+  MAY_FAIL();
   LOCKED();
   *status = stream_of(stream)->capturing != NULL;
   return CUDA_OK;
 }
-EMULATED_API CudaResult cuThreadExchangeStreamCaptureMode(int *mode) { return CUDA_OK; }
+EMULATED_API CudaResult cuThreadExchangeStreamCaptureMode(int *mode) {
+  MAY_FAIL();
+  return CUDA_OK;
+}
 EMULATED_API CudaResult cuGraphInstantiateWithFlags(CudaGraphExec *exec, CudaGraph graph, unsigned long long flags) {
   IN_CONTEXT();
   Graph *copy = graph_copy((const Graph *)graph);
@@ -595,6 +619,7 @@ EMULATED_API CudaResult cuGraphLaunch(CudaGraphExec exec, CudaStream stream) {
   return result ? result : outcome();
 }
 EMULATED_API CudaResult cuGraphGetNodes(CudaGraph graph, CudaGraphNode *nodes, size_t *count) {
+  MAY_FAIL();
   *count = (size_t)((const Graph *)graph)->count;
   return CUDA_OK;
 }
@@ -603,14 +628,16 @@ EMULATED_API CudaResult cuGraphExecUpdate(CudaGraphExec exec, CudaGraph graph, C
   return NOT_SUPPORTED;  // as for a graph of another shape: it is instantiated again
 }
 EMULATED_API CudaResult cuGraphDestroy(CudaGraph graph) {
+  GIVES_BACK();
   LOCKED();
   live_objects--;
   graph_free((Graph *)graph);
-  return CUDA_OK;
+  return fault;
 }
 EMULATED_API CudaResult cuGraphExecDestroy(CudaGraphExec exec) {
+  GIVES_BACK();
   LOCKED();
   live_objects--;
   graph_free((Graph *)exec);
-  return CUDA_OK;
+  return fault;
 }

@@ -66,7 +66,8 @@ typedef struct Knowledge {
 
 typedef struct Fiber {
   void *stack_pointer;
-  char *stack;  // lowest address
+  char *stack;       // lowest address
+  void *fake_stack;  // the address sanitizer's
 } Fiber;
 
 typedef enum ThreadState { THREAD_READY, THREAD_WAITING, THREAD_EXITED } ThreadState;
@@ -188,6 +189,7 @@ typedef struct Emulator {
   Group *group;
   bool on_fiber;               // the stack in use is a thread's
   jmp_buf on_host;             // where a finding goes that no thread made
+  bool trusts_shared;          // who accesses shared memory when is not checked
   bool failed;                 // the context is lost
   char finding[FINDING_SIZE];  // what for
   int finding_code;
@@ -251,7 +253,9 @@ bool memory_is_pinned(const void *memory);
 
 // --- fiber.c
 void fiber_start(Fiber *fiber, void (*entry)(void));
-void fiber_switch(void **save_stack_pointer, void *stack_pointer);
+void fiber_enter(Fiber *fiber);  // from the host's stack; returns when the fiber leaves
+void fiber_entered(void);        // the first thing a fiber does
+void fiber_leave(Fiber *fiber, bool for_good);
 char *fiber_stacks(unsigned count, size_t *size);  // memory for them, kept
 
 // --- group.c

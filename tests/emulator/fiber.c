@@ -1,8 +1,18 @@
 // Switching between the threads of a block: each has a stack of its own; a switch saves what the calling convention says a function keeps.
+// The address sanitizer has to be told which stack is in use, and that what it noted of a stack's frames is void when another thread gets it.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "emulator.h"
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 enum { STACK_SIZE = 128 << 10, GUARD = 4096 };
 
@@ -30,7 +40,45 @@ __asm__(
 #error "the emulator knows how to switch stacks on x86-64 and aarch64"
 #endif
 
+void fiber_switch(void **save_stack_pointer, void *stack_pointer);
+
+static void *host_stack_pointer;
+#ifdef __SANITIZE_ADDRESS__
+static void *host_fake_stack;
+static const void *host_stack;
+static size_t host_stack_size;
+#endif
+
+void fiber_enter(Fiber *fiber) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&host_fake_stack, fiber->stack + GUARD, STACK_SIZE - GUARD);
+  fiber_switch(&host_stack_pointer, fiber->stack_pointer);
+  __sanitizer_finish_switch_fiber(host_fake_stack, NULL, NULL);
+#else
+  fiber_switch(&host_stack_pointer, fiber->stack_pointer);
+#endif
+}
+
+void fiber_entered(void) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(NULL, &host_stack, &host_stack_size);
+#endif
+}
+
+void fiber_leave(Fiber *fiber, bool for_good) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(for_good ? NULL : &fiber->fake_stack, host_stack, host_stack_size);
+  fiber_switch(&fiber->stack_pointer, host_stack_pointer);
+  __sanitizer_finish_switch_fiber(fiber->fake_stack, NULL, NULL);
+#else
+  fiber_switch(&fiber->stack_pointer, host_stack_pointer);
+#endif
+}
+
 void fiber_start(Fiber *fiber, void (*entry)(void)) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(fiber->stack + GUARD, STACK_SIZE - GUARD);
+#endif
   uintptr_t top = ((uintptr_t)fiber->stack + STACK_SIZE) & ~(uintptr_t)63;
 #if defined(__x86_64__)
   void **at = (void **)(top - 56);  // aligned as after a call; what lies above is never reached: the entry does not return

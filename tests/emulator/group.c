@@ -6,13 +6,12 @@
 #include "emulator.h"
 
 enum { PREEMPT_TICKS = 4096, WATCHDOG_TICKS = 2000000000 };
-void *scheduler_stack;
 
 // --- Waiting and going on.
 
 static void to_scheduler(Thread *t) {
   emulator.thread = NULL;
-  fiber_switch(&t->fiber.stack_pointer, scheduler_stack);
+  fiber_leave(&t->fiber, t->state == THREAD_EXITED);
 }
 
 static void push_ready(Thread *t) {
@@ -44,6 +43,7 @@ void thread_wake(Thread *t) {
 // --- Making a group.
 
 static void thread_main(void) {
+  fiber_entered();
   Thread *t = emulator.thread;
   Launch *launch = t->group->launch;
   launch->function->kernels[t->block->rank]->invoke(launch->arguments);
@@ -157,7 +157,7 @@ static void group_run(Group *group) {
     group->ready_head = (group->ready_head + 1) % (group->thread_count + 1);
     emulator.thread = t;
     emulator.on_fiber = true;
-    fiber_switch(&scheduler_stack, t->fiber.stack_pointer);
+    fiber_enter(&t->fiber);
     emulator.on_fiber = false;
   }
   emulator.thread = NULL;

@@ -6,6 +6,7 @@
 // Environment: INGOT_EMULATOR_CXX the compiler (g++), INGOT_EMULATOR_CACHE the folder (cache_folder()/emulator).
 #include <ctype.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,23 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/text.h"
-#include "emulator.h"
+#include "fault.h"
 #include "kernels/device_source.h"
 
 typedef int NvrtcResult;
 enum { NVRTC_OK = 0, NVRTC_OUT_OF_MEMORY = 1, NVRTC_INVALID_OPTION = 5, NVRTC_COMPILATION = 6, NVRTC_INTERNAL = 11 };
 extern const DeviceSource emulator_sources[];  // device.hpp, made by cmake/embed.cmake
+
+// NVRTC numbers its errors otherwise than the driver.
+static NvrtcResult fault_here(const char *call) {
+  CudaResult fault = fault_due(call);
+  return !fault ? NVRTC_OK : fault == CUDA_OUT_OF_MEMORY ? NVRTC_OUT_OF_MEMORY : NVRTC_INTERNAL;
+}
+#define NVRTC_MAY_FAIL()                       \
+  do {                                         \
+    NvrtcResult fault_ = fault_here(__func__); \
+    if (fault_) return fault_;                 \
+  } while (0)
 
 typedef struct Program {
   Arena *arena;
@@ -39,6 +51,7 @@ static const char flags[] =
 static const char gcc_flags[] = "-fno-tree-sra -fno-extern-tls-init --param=tsan-instrument-func-entry-exit=0";
 
 EMULATED_API NvrtcResult nvrtcVersion(int *major, int *minor) {
+  NVRTC_MAY_FAIL();
   // The version is part of the keys under which compiled kernels are kept: another emulator makes others.
   Hash128 hash = hash128_bytes(emulator_sources[0].text, strlen(emulator_sources[0].text));
   hash = hash128_combine(hash, hash128_bytes(flags, sizeof flags));
@@ -53,16 +66,19 @@ EMULATED_API const char *nvrtcGetErrorString(NvrtcResult result) {
 }
 static const int archs[] = {75, 80, 86, 89, 90, 100, 120};
 EMULATED_API NvrtcResult nvrtcGetNumSupportedArchs(int *count) {
+  NVRTC_MAY_FAIL();
   *count = sizeof archs / sizeof *archs;
   return NVRTC_OK;
 }
 EMULATED_API NvrtcResult nvrtcGetSupportedArchs(int *out) {
+  NVRTC_MAY_FAIL();
   memcpy(out, archs, sizeof archs);
   return NVRTC_OK;
 }
 
 EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, const char *name, int header_count,
                                             const char *const *headers, const char *const *include_names) {
+  NVRTC_MAY_FAIL();
   Arena *arena = arena_new();
   Program *p = arena_new_of(arena, Program);
   p->arena = arena;
@@ -77,16 +93,19 @@ EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, c
     p->header_texts[i] = arena_string(arena, headers[i]);
   }
   p->log = "";
+  live_objects++;
   *out = p;
   return NVRTC_OK;
 }
 EMULATED_API NvrtcResult nvrtcDestroyProgram(Program **program) {
+  NvrtcResult fault = fault_here(__func__);
   if (*program) {
+    live_objects--;
     free((*program)->image);
     arena_free((*program)->arena);
   }
   *program = NULL;
-  return NVRTC_OK;
+  return fault;
 }
 
 // --- One text of many.
@@ -210,6 +229,20 @@ static bool make_object(Program *p, const char *compiler, const char *folder, co
   return made;
 }
 
+static bool take_object(Program *p, const char *path) {
+  Bytes object;
+  if (!read_whole(p, path, &object)) return false;
+  size_t source_size = strlen(p->source) + 1;
+  p->image = malloc(sizeof *p->image + object.size + source_size);
+  if (!p->image) return false;
+  memcpy(p->image->magic, image_magic, sizeof p->image->magic);
+  p->image->size = object.size;
+  p->image->source_size = source_size;
+  memcpy(p->image->data, object.data, object.size);
+  memcpy(p->image->data + object.size, p->source, source_size);
+  return true;
+}
+
 static bool build(Program *p, int sm) {
   const char *compiler = getenv("INGOT_EMULATOR_CXX");
   if (!compiler || !*compiler) compiler = "g++";
@@ -229,12 +262,18 @@ static bool build(Program *p, int sm) {
 
   const char *whole = text_get(&text);
   char hex[33];
-  hash128_hex(hash128_bytes(whole, strlen(whole)), hex);
+  Hash128 given = hash128_combine(hash128_bytes(whole, strlen(whole)), hash128_bytes(flags, sizeof flags));
+  given = hash128_combine(given, hash128_bytes(compiler, strlen(compiler)));
+  hash128_hex(given, hex);
+  // What this very text became before, without preprocessing it again.
+  const char *known = arena_printf(p->arena, "%s/%s.known.so", folder, hex);
+  if (file_exists(known)) return take_object(p, known);
   const char *raw = arena_printf(p->arena, "%s/%s.%d.cpp", folder, hex, (int)getpid()),
              *plain = arena_printf(p->arena, "%s.ii", raw);
   if (!write_whole(p, raw, whole)) return false;
   bool good = run(p, arena_printf(p->arena, "cd '%s' && %s -std=c++17 -E -w '%s' -o '%s' 2>&1", folder, compiler, raw, plain));
-  Bytes preprocessed = {0}, object = {0};
+  Bytes preprocessed = {0};
+  const char *out = NULL;
   good = good && read_whole(p, plain, &preprocessed);
   if (good) {
     // The first line names the file, which is this process's own.
@@ -253,25 +292,18 @@ static bool build(Program *p, int sm) {
     Hash128 hash = hash128_combine(hash128_bytes(clean, strlen(clean)), hash128_bytes(flags, sizeof flags));
     hash = hash128_combine(hash, hash128_bytes(compiler, strlen(compiler)));
     hash128_hex(hash, hex);
-    const char *out = arena_printf(p->arena, "%s/%s.so", folder, hex);
-    good = (file_exists(out) || write_whole(p, plain, clean)) && make_object(p, compiler, folder, plain, out) &&
-           read_whole(p, out, &object);
+    out = arena_printf(p->arena, "%s/%s.so", folder, hex);
+    good = (file_exists(out) || write_whole(p, plain, clean)) && make_object(p, compiler, folder, plain, out);
   }
   unlink(raw);
   unlink(plain);
   if (!good) return false;
-  size_t source_size = strlen(p->source) + 1;
-  p->image = malloc(sizeof *p->image + object.size + source_size);
-  if (!p->image) return false;
-  memcpy(p->image->magic, image_magic, sizeof p->image->magic);
-  p->image->size = object.size;
-  p->image->source_size = source_size;
-  memcpy(p->image->data, object.data, object.size);
-  memcpy(p->image->data + object.size, p->source, source_size);
-  return true;
+  if (symlink(out, known) && errno != EEXIST) return false;
+  return take_object(p, out);
 }
 
 EMULATED_API NvrtcResult nvrtcCompileProgram(Program *p, int count, const char *const *options) {
+  NVRTC_MAY_FAIL();
   int sm = 0;
   for (int i = 0; i < count; i++)
     if (!strncmp(options[i], "-arch=sm_", 9)) sm = atoi(options[i] + 9);
@@ -279,20 +311,24 @@ EMULATED_API NvrtcResult nvrtcCompileProgram(Program *p, int count, const char *
   return build(p, sm) ? NVRTC_OK : NVRTC_COMPILATION;
 }
 EMULATED_API NvrtcResult nvrtcGetCUBINSize(Program *p, size_t *size) {
+  NVRTC_MAY_FAIL();
   if (!p->image) return NVRTC_INTERNAL;
   *size = sizeof *p->image + p->image->size + p->image->source_size;
   return NVRTC_OK;
 }
 EMULATED_API NvrtcResult nvrtcGetCUBIN(Program *p, char *out) {
+  NVRTC_MAY_FAIL();
   if (!p->image) return NVRTC_INTERNAL;
   memcpy(out, p->image, sizeof *p->image + p->image->size + p->image->source_size);
   return NVRTC_OK;
 }
 EMULATED_API NvrtcResult nvrtcGetProgramLogSize(Program *p, size_t *size) {
+  NVRTC_MAY_FAIL();
   *size = strlen(p->log) + 1;
   return NVRTC_OK;
 }
 EMULATED_API NvrtcResult nvrtcGetProgramLog(Program *p, char *log) {
+  NVRTC_MAY_FAIL();
   strcpy(log, p->log);
   return NVRTC_OK;
 }

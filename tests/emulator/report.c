@@ -6,8 +6,6 @@
 #include <string.h>
 #include "emulator.h"
 
-extern void *scheduler_stack;
-
 static void record(int code, const char *text) {
   if (!emulator.failed) {
     emulator.failed = true;
@@ -34,8 +32,8 @@ void finding(int code, uintptr_t pc, const char *message, ...) {
              t->index.z, what, (unsigned long long)emulator.seed);
   else snprintf(text, sizeof text, "%s", what);
   record(code, text);
-  void *unused;
-  if (emulator.on_fiber) fiber_switch(&unused, scheduler_stack);  // which sees that something failed; nobody comes back
+  static Fiber gone;
+  if (emulator.on_fiber) fiber_leave(&gone, true);  // the scheduler sees that something failed; nobody comes back
   longjmp(emulator.on_host, 1);
 }
 

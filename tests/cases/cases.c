@@ -1,10 +1,10 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--quick] [--seed N] [--jobs N] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates; --quick runs each once, without replaying (for slow checkers); --jobs divides the cases among processes. Prints the cases that differ
-// and a summary; exits with 1 if any did.
+// candidates; --tactic only through that one; --quick runs each once, without replaying (for slow checkers); --jobs divides the cases
+// among processes. Prints the cases that differ and a summary; exits with 1 if any did.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 
 typedef struct Options {
   DeviceKind device;
-  const char *filter;
+  const char *filter, *tactic;
   bool tactics, quick, verbose;
   int jobs;
   uint64_t seed;
@@ -104,6 +104,7 @@ static void note(const OperatorCase *row, const char *how, Status status, const 
   tally->runs++;
   if (status) {
     printf("FAIL %s%s%s: %s\n", row->name, *how ? " by " : "", how, status_message(status));
+    fflush(stdout);
     tally->failed++;
   } else if (*host) {
     if (options->verbose) printf("HOST %s: %s\n", row->name, host);
@@ -135,6 +136,7 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
                           const Tensor *expected, const Options *options, Tally *tally) {
   for (int t = 0; cuda_tactics[t]; t++) {
     bool used = false;
+    if (options->tactic && strcmp(options->tactic, cuda_tactics[t]->name)) continue;
     FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
     if (!used) continue;
     for (int c = 0; c < (options->quick ? 1 : 4); c++) {
@@ -167,10 +169,12 @@ static Status run_case(const OperatorCase *row, Device **device, const Options *
     status = operator_case_fill(row, graph, arena, options->seed, inputs);
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
-      const char *host = "";
-      Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, &host));
-      note(row, "", result, host, options, tally);
-      status = renew(device, options);
+      if (!options->tactic) {
+        const char *host = "";
+        Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, &host));
+        note(row, "", result, host, options, tally);
+        status = renew(device, options);
+      }
       if (!status && options->tactics && options->device == DEVICE_CUDA)
         status = run_tactics(row, graph, device, inputs, expected, options, tally);
     }
@@ -247,10 +251,12 @@ int main(int count, char **arguments) {
     else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
     else if (!strcmp(arguments[i], "--jobs") && more && atoi(arguments[i + 1]) > 0) options.jobs = atoi(arguments[++i]);
     else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
+    else if (!strcmp(arguments[i], "--tactic") && more) options.tactics = true, options.tactic = arguments[++i];
     else if (!strcmp(arguments[i], "--quick")) options.quick = true;
     else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
     else {
-      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--quick] [--seed N] [--jobs N] [--verbose]\n");
+      fprintf(stderr, "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--quick] [--seed N] [--jobs N] "
+                      "[--verbose]\n");
       return 2;
     }
   }

@@ -54,9 +54,10 @@ uint32_t emulator_random(uint32_t below) {
 
 EMULATED_API CudaResult cuInit(unsigned flags) {
   LOCKED();
-  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED");
+  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED"), *checks = getenv("INGOT_EMULATOR_CHECKS");
   emulator.sm = sm && *sm ? atoi(sm) : 90;
   emulator.seed = emulator.random = seed && *seed ? strtoull(seed, NULL, 10) : 1;
+  emulator.unchecked = checks && !strcmp(checks, "off");
   return memory_open() ? CUDA_OK : CUDA_OUT_OF_MEMORY;
 }
 EMULATED_API CudaResult cuDriverGetVersion(int *version) {

@@ -83,6 +83,7 @@ typedef struct PendingCopy {
   char data[16];
   int commit;  // its group; copies after the last commit have the number of the next one
   bool done;   // the bytes have arrived, though nobody may look
+  uintptr_t line;
 } PendingCopy;
 
 struct Thread {
@@ -181,6 +182,7 @@ struct Launch {
 typedef struct Emulator {
   int sm;
   uint64_t seed, random;
+  bool unchecked;  // accesses are not judged: what is left is what a GPU itself would show
   uint64_t ticks;  // emulated time: accesses and instructions
   uint64_t preempt_at;
   uint64_t watchdog;  // tick at which a launch is given up

@@ -14,13 +14,11 @@ def rows(file, filter, tactic, sm):
     return add
 
 
-SYNC = "__syncthreads();"
-
 # --- Products on tensor cores. long_k and warpgroups have more pieces of k than stages.
 mma = rows("kernels/common/mma_tile.cuh", "matmul/warpgroups_f16", "mma_matmul", 80)
 mma("mma-first-barrier", "missing barrier", "    copy_wait<STAGES - 2>();\n    __syncthreads();\n    u32 reading", "    copy_wait<STAGES - 2>();\n    u32 reading")
 mma("mma-piece-barrier", "missing barrier", "          __syncthreads();\n", "")
-mma("mma-store-barrier", "early buffer reuse", "    copy_wait<0>();\n    __syncthreads();\n    float *corner", "    copy_wait<0>();\n    float *corner")
+mma("mma-store-barrier", "early buffer reuse", "    copy_wait<0>();\n    __syncthreads();\n    float *corner", "    copy_wait<0>();\n    float *corner", filter="matmul/tile_f16", sm=75)
 mma("mma-corner-syncwarp", "missing warp barrier", "    __syncwarp();\n#pragma unroll 2", "#pragma unroll 2")
 mma("mma-corner-reuse", "missing warp barrier", "    }\n    __syncwarp();\n  }\n};", "    }\n  }\n};")
 mma("mma-wait-few", "wait for too few copies", "          copy_wait<STAGES - 2>();", "          copy_wait<STAGES - 1>();")
@@ -59,7 +57,6 @@ wgmma("wgmma-fence", "missing wgmma_fence", "      wgmma_fence();\n", "")
 wgmma("wgmma-commit", "missing wgmma_commit", "      wgmma_commit();\n", "")
 wgmma("wgmma-wait-few", "wait for too few products", "      wgmma_wait<1>();", "      wgmma_wait<2>();")
 wgmma("wgmma-last-wait", "wait for too few products", "    wgmma_wait<0>();", "    wgmma_wait<1>();")
-wgmma("wgmma-no-last-wait", "missing wgmma_wait", "    wgmma_wait<0>();\n", "")
 wgmma("wgmma-copy-few", "wait for too few copies", "copy_wait<STAGES - 3>();", "copy_wait<STAGES - 2>();")
 wgmma("wgmma-copy-commit", "missing commit", "      copy_commit();\n      wgmma_wait", "      wgmma_wait")
 wgmma("wgmma-stage", "wrong stage", "writing = base + (STAGES - 2) * STAGE_BYTES;", "writing = base + (STAGES - 1) * STAGE_BYTES;")
@@ -73,7 +70,7 @@ wgmma("wgmma-alignment", "wrong descriptor", "base = (unaligned + 1023) & ~1023u
 wgmma("wgmma-sums", "uninitialised accumulator", "sums[part][i] = 0;", ";")
 wgmma("wgmma-corner", "wrong offset", "+ warp * FragmentStore<BN>::FLOATS", "+ warp % 4 * FragmentStore<BN>::FLOATS")
 wgmma("wgmma-rows", "wrong lane mapping", "part * 64 + warp % 4 * 16", "part * 64 + warp % 4 * 8")
-wgmma("wgmma-divergent", "collective in a branch", "      wgmma_commit();\n", "      if (warp % 4 != 3) wgmma_wait<0>();\n      wgmma_commit();\n")
+wgmma("wgmma-branch", "barrier in a branch", "      __syncthreads();\n      const u64", "      if (group == 0) __syncthreads();\n      const u64")
 MUTATIONS.append(Mutation("wgmma-descriptor", "wrong descriptor", "kernels/common/wgmma.cuh", "(u64)(group >> 4) << 32", "(u64)(group >> 4) << 30",
                           "matmul/warpgroups_f16", "mma_matmul", 90, 1, False, ""))
 
@@ -85,12 +82,11 @@ image("conv-narrow", "wrong offset", "k + part * (COPY / SIZE);", "k + part;", f
 image("conv-pass", "wrong offset", "Window<P, int>(m0 + line + pass * STEP)", "Window<P, int>(m0 + line)")
 image("conv-elements", "swizzle on one side", "store_shared<16>(to + Shared::offset(line + pass * STEP, chunk)", "store_shared<16>(to + Shared::offset(line + pass * STEP, chunk ^ 1)",
       filter="conv/filters_last_f16")
-image("conv-k-tail", "missing predicate (k)", "find(tap, step, at) && at_k < k_end;", "find(tap, step, at);")
 window = rows("kernels/conv/window.cuh", "conv/odd_channels_f32", "simt_conv", 80)
 window("window-edge", "off by one at an edge", "(u32)(first + tap * dilation) < (u32)size)", "(u32)(first + tap * dilation) <= (u32)size)")
 window("window-rows", "missing predicate (rows)", "        if (row >= P::M) inside = 0;\n", "")
 window("window-holes", "missing predicate (columns)", " && iw % P::STRIDE_W == 0;", ";", filter="conv_transpose/2x_f32", tactic="simt_conv")
-window("window-tap", "wrong stride", "h = (int)(tap / (u32)P::KERNEL_W % (u32)P::KERNEL_H)", "h = (int)(tap / (u32)P::KERNEL_H % (u32)P::KERNEL_H)", filter="conv/1x7_f32")
+window("window-tap", "wrong stride", "h = (int)(tap / (u32)P::KERNEL_W % (u32)P::KERNEL_H)", "h = (int)(tap / (u32)P::KERNEL_H % (u32)P::KERNEL_H)", filter="conv/whole_input")
 simt = rows("kernels/matmul/simt_matmul.cuh", "matmul/tails_f32", "simt_matmul", 80)
 simt("simt-first-barrier", "missing barrier", "    __syncthreads();\n  }\n  for (int k0", "  }\n  for (int k0")
 simt("simt-piece-barrier", "missing barrier", "      __syncthreads();\n      current ^= 1;", "      current ^= 1;")
@@ -103,7 +99,7 @@ simt("simt-pitch", "misaligned vector", "PITCH = ROWS + 16 / (int)sizeof(Acc);\n
 filters = rows("kernels/conv/simt_conv.cuh", "conv/odd_channels_f32", "simt_conv", 80)
 filters("simt-filters", "missing predicate (rows)", "row < P::N && k < k_end && index < ROWS * BK", "k < k_end && index < ROWS * BK", filter="conv_transpose/output_padding_f32",
         tactic="simt_conv")
-filters("simt-window", "wrong offset", "windows[K_FAST ? pass : 0]", "windows[0]", filter="conv/of_transposed")
+filters("simt-window", "wrong offset", "windows[K_FAST ? pass : 0]", "windows[0]", filter="conv/channels_last_3x3_f16")
 depthwise = rows("kernels/conv/depthwise_conv.cuh", "conv/depthwise_f32", "depthwise_conv", 80)
 depthwise("depthwise-threads", "missing predicate (threads)", "  if (thread >= P::THREADS) return;\n", "")
 depthwise("depthwise-strip", "missing predicate (columns)", "if (ow0 + t < P::OUT_W) ", "", filter="conv/channels_last_depthwise_f16")
@@ -116,7 +112,7 @@ split = rows("kernels/common/split_reduce.cuh", "matmul/long_k_f32", "simt_matmu
 split("split-first", "off by one at an edge", "int split = 1; split < SPLITS", "int split = 0; split < SPLITS")
 split("split-last", "off by one at an edge", "int split = 1; split < SPLITS", "int split = 1; split <= SPLITS")
 split("split-end", "missing predicate (threads)", "  if (index >= SIZE) return;\n", "", filter="matmul/dot_f32")
-vector = rows("kernels/common/vector.cuh", "conv/of_sliced", "", 80)
+vector = rows("kernels/common/vector.cuh", "matmul/residual_sliced", "", 80)
 vector("vector-alignment", "misaligned vector", "while (bytes % width || alignment % width)", "while (bytes % width)")
 
 from table_rest import add_rest  # noqa: E402

@@ -1,8 +1,6 @@
 """Further rows of table.py: reductions, scans, sorts and the like, and the C files that generate kernels, launch them, place buffers and
 move data."""
 
-SYNC = "__syncthreads();"
-
 
 def add_rest(rows):
     reduce = rows("kernels/rowwise/reduce.cuh", "rowwise/softmax_long", "rowwise", 80)
@@ -40,7 +38,7 @@ def add_rest(rows):
 
     dft = rows("kernels/fft/dft.cuh", "dft/real", "dft", 80)
     dft("dft-barrier", "missing barrier", "  __syncthreads();\n", "")
-    dft("dft-branch", "barrier in a branch", "roots[t] = root_of_unity<A, INVERSE>(t, N);\n  }\n  __syncthreads();", "roots[t] = root_of_unity<A, INVERSE>(t, N);\n    __syncthreads();\n  }")
+    dft("dft-branch", "barrier in a branch", "roots[t] = root_of_unity<A, INVERSE>(t, N);\n  }\n  __syncthreads();", "roots[t] = root_of_unity<A, INVERSE>(t, N);\n    __syncthreads();\n  }", filter="dft/uneven")
     dft("dft-edge", "off by one at an edge", "t < N; t += THREADS", "t <= N; t += THREADS")
     dft("dft-root", "off by one at an edge", "if (j >= N) j -= N;", "if (j > N) j -= N;", nth=1)
 
@@ -60,8 +58,8 @@ def add_rest(rows):
     pool("pool-first", "uninitialised accumulator", "for (int i = 0; i < N; i++) best[i] = 0, at[i] = -1;", "for (int i = 0; i < N; i++) best[i] = 0;")
     pool("pool-taps", "off by one at an edge", "(limit - start + dilation - 1) / dilation", "(limit - start - 1) / dilation", filter="pool/average_counted")
     element = rows("kernels/elementwise/element.cuh", "view/slice_", "", 80)
-    element("element-alignment", "misaligned vector", "least = N < ALIGN ? N : ALIGN;", "least = N;", filter="elementwise/")
-    element("element-chunk", "wrong offset", "store_vector(to + i, vector);", "store_vector(to, vector);", filter="rowwise/softmax_last")
+    element("element-alignment", "misaligned vector", "least = N < ALIGN ? N : ALIGN;", "least = N;", filter="view/slice_odd")
+    element("element-chunk", "wrong offset", "store_vector(to + i, vector);", "store_vector(to, vector);", filter="elementwise/widened")
     scatter = rows("kernels/gather/gather.cuh", "gather/rows_f32", "gather", 80)
     scatter("gather-negative", "missing predicate (rows)", "return at < 0 ? at + size : at;", "return at;")
     pad = rows("kernels/pad/pad.cuh", "pad/edge_2d", "pad", 80)
@@ -76,10 +74,10 @@ def add_rest(rows):
     tiled("host-tiles", "wrong grid", "tiles = ceil_div(rows, kernel->bm) *", "tiles = rows / kernel->bm *")
     tiled("host-batch", "wrong grid", "(unsigned)MIN(batch, 65535)", "(unsigned)MIN(batch - 1, 65535)", filter="matmul/batch_f32")
     tiled("host-splits", "wrong workspace size", "(size_t)kernel->splits *", "(size_t)(kernel->splits - 1) *", filter="matmul/long_k_f32")
-    tiled("host-reduce-grid", "wrong grid", "ceil_div(batch * rows * columns / vector, THREADS)", "(batch * rows * columns / vector / THREADS)", filter="matmul/long_k_f32")
+    tiled("host-reduce-grid", "wrong grid", "ceil_div(batch * rows * columns / vector, THREADS)", "(batch * rows * columns / vector / THREADS)", filter="matmul/column_f32")
     points = rows("kernels/elementwise/points.c", "pool/max_2x2_f32", "pool", 80)
     points("points-end", "missing predicate (threads)", "  if (point >= %lld%s) return;\\n", "  if (point > %lld%s) return;\\n")
-    points("points-grid", "wrong grid", "(unsigned)ceil_div(desc_count(domain) / vector, POINT_THREADS)", "(unsigned)(desc_count(domain) / vector / POINT_THREADS)")
+    points("points-grid", "wrong grid", "(unsigned)ceil_div(desc_count(domain) / vector, POINT_THREADS)", "(unsigned)(desc_count(domain) / vector / POINT_THREADS)", filter="pool/max_3x3_padded_f32")
     scatter = rows("kernels/gather/cuda_scatter.c", "scatter_elements/add", "scatter_elements", 80)
     scatter("scatter-charge", "scatter without its rule", "\"    if (wrapped_index(x1[%s], %lldll) == at) return;\\n\"", "\"    if (wrapped_index(x1[%s], %lldll) == at) break;\\n\"")
     scatter("scatter-atomic", "scatter without its rule", "if (place >= 0) %s(charge + place, \"\n           \"(int)row);", "if (place >= 0) charge[place] = (int)row; // %s\"\n           \"",
@@ -89,20 +87,20 @@ def add_rest(rows):
             "launch = emit_kernel(out, source, \"scatter_clear\", (unsigned[]){1, 1, 1}, (unsigned[]){1, 1, 1});", filter="scatter_nd/add", tactic="scatter_nd")
     rowwise = rows("kernels/rowwise/cuda_rowwise.c", "rowwise/sum_last_f32", "rowwise", 80)
     rowwise("rowwise-valid", "missing predicate (rows)", "if (valid && lane == 0%s) {", "if (lane == 0%s) {")
-    rowwise("rowwise-splits", "off by one at an edge", "(i64)split * %lldll + row] = acc%d", "(i64)split * %lldll] = acc%d", filter="rowwise/sum_one_row", known="")
+    rowwise("rowwise-splits", "off by one at an edge", "(i64)split * %lldll + row] = acc%d", "(i64)split * %lldll] = acc%d", filter="rowwise/argmax_long")
     rowwise("rowwise-vector", "misaligned vector", "(nest->extents[inner] % g->vector || g->row / g->vector < 8)", "g->row / g->vector < 8", filter="rowwise/sum_last_f32")
     rowwise("rowwise-lanes", "wrong lane mapping", "const int lane = threadIdx.x %% LANES;", "const int lane = threadIdx.x %% (LANES / 2);")
     topk = rows("kernels/sort/cuda_topk.c", "topk/huge_f32", "topk", 80)
     topk("topk-near", "missing barrier", "stride /= 2) {\\n      __syncthreads();\\n\"", "stride /= 2) {\\n\"")
     topk("topk-near-end", "missing barrier", "\"  __syncthreads();\\n  for (int i = threadIdx.x; i < ROOM; i += %d) from[i]", "\"  for (int i = threadIdx.x; i < ROOM; i += %d) from[i]")
-    topk("topk-rest", "missing predicate (k)", "slots[i] = at < %lldll ? slot_of(row, at) : Slot::last();", "slots[i] = %lldll ? slot_of(row, at) : Slot::last();", filter="topk/long_f32")
+    topk("topk-rest", "missing predicate (k)", "slots[i] = at < %lldll ? slot_of(row, at) : Slot::last();", "slots[i] = %lldll ? slot_of(row, at) : Slot::last();", filter="topk/pieces")
     topk("topk-grid", "wrong grid", "near_grid[3] = {(unsigned)(length * t->rows / room)", "near_grid[3] = {(unsigned)(length * t->rows / room - 1)")
     cuda_det = rows("kernels/linear/cuda_det.c", "det/batch", "det", 80)
     cuda_det("det-offset", "wrong offset", "double *a = work + (i64)point * %lldll;", "double *a = work + (i64)point * (%lldll - 1);")
     cuda_recurrent = rows("kernels/recurrent/cuda_recurrent.c", "recurrent/gru_full", "recurrent", 80)
-    cuda_recurrent("states-room", "wrong workspace size", "states = 5 *", "states = 4 *")
+    cuda_recurrent("states-room", "wrong workspace size", "states = 5 *", "states = 4 *", filter="recurrent/gru_big")
     cuda_recurrent("states-phases", "missing synchronisation", "for (int phase = 1; phase <= 1 + two; phase++)", "for (int phase = 1 + two; phase >= 1; phase--)", filter="recurrent/gru_big")
-    cuda_recurrent("states-blocks", "wrong grid", "emit_steps(r, out, source, 1, ALONE_THREADS", "emit_steps(r, out, source, 2, ALONE_THREADS")
+    cuda_recurrent("states-blocks", "wrong grid", "emit_steps(r, out, source, 1, ALONE_THREADS", "emit_steps(r, out, source, 2, ALONE_THREADS", filter="recurrent/lstm_wide")
     cuda_pool = rows("kernels/pool/cuda_pool.c", "pool/max_3x3_padded_f32", "pool", 80)
     cuda_pool("pool-edge", "off by one at an edge", "if ((u32)at%d >= %lldu) \"", "if ((u32)at%d > %lldu) \"")
 
@@ -113,9 +111,8 @@ def add_rest(rows):
     pack("pack-overlap", "buffer reused while live", "if (other->last < item->first ||", "if (other->last <= item->first ||")
     pack("pack-end", "wrong offset", "align_up(other->offset + other->bytes, alignment)", "align_up(other->offset + other->bytes / 2, alignment)")
     context = rows("src/cuda/context.c", "view/slice_of_large", "", 80)
-    context("upload-event", "wrong event", "cuEventSynchronize(context->staging_events[i]));\n    memcpy(context->staging[i], from + done, part);",
-            "cuEventSynchronize(context->staging_events[1 - i]));\n    memcpy(context->staging[i], from + done, part);",
-            )
+    copy, record = "    TRY(cuda_copy_in(context, to + done, context->staging[i], part, context->stream));\n", "    CUDA_TRY(context, cuEventRecord(context->staging_events[i], context->stream));\n"
+    context("upload-event", "wrong event", copy + record, record + copy)
     context("upload-wait", "missing synchronisation", "if (chunk >= CUDA_STAGING_BUFFERS) CUDA_TRY", "if (chunk > CUDA_STAGING_BUFFERS) CUDA_TRY")
     context("upload-end", "missing synchronisation", "    done += part;\n  }\n  return cuda_synchronize(context, context->stream);", "    done += part;\n  }\n  return OK;", filter="matmul/odd_f32")
     context("download-wait", "missing synchronisation", "      CUDA_TRY(context, cuEventSynchronize(context->staging_events[i]));\n      memcpy(to + at", "      memcpy(to + at", filter="matmul/odd_f32")
@@ -123,4 +120,4 @@ def add_rest(rows):
             "      CUDA_TRY(context, cuEventSynchronize(context->staging_events[1 - i]));\n      memcpy(to + at", filter="matmul/odd_f32")
     device = rows("src/runtime/cuda_device.c", "matmul/odd_f32", "", 80)
     device("graph-outputs", "stale pointer", "same = e->last[graph->input_count + i] == outputs[i];", "same = e->last[i] == inputs[i];")
-    device("workspace-place", "wrong offset", "(char *)r->block + e->plan->buffers[step->workspace_buffer].offset", "(char *)r->block", filter="matmul/chain_f32")
+    device("workspace-place", "wrong offset", "(char *)r->block + e->plan->buffers[step->workspace_buffer].offset", "(char *)r->block", filter="scatter_nd/of_sums")

@@ -149,8 +149,9 @@ void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintpt
       cell->write = kind & ACCESS_ATOMIC ? mine | EPOCH_ATOMIC : mine;
       cell->read = 0;
     } else {
-      if (w != good_write) {
-        if (!w) unwritten(kind, pc, where + i);
+      if (!w) {
+        if (!(kind & ACCESS_AHEAD)) unwritten(kind, pc, where + i);
+      } else if (w != good_write) {
         if (w != mine && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
         if (kind & ACCESS_PROXY) check_fenced(t, w, pc, where + i);
         good_write = w;

@@ -26,8 +26,9 @@ EMULATED_API void emulated_load_shared(unsigned from, void *value, int bytes) {
   uint32_t offset;
   Block *block = shared_block(emulator.thread, from, &offset);
   aligned(offset, (unsigned)bytes, CALLER);
-  access_shared(emulator.thread, block, offset, (unsigned)bytes, ACCESS_READ, CALLER);
-  memcpy(value, shared_pointer(block, offset), (size_t)bytes);
+  access_shared(emulator.thread, block, offset, (unsigned)bytes, ACCESS_READ | ACCESS_AHEAD, CALLER);
+  if (block->cells[offset].write || emulator.unchecked) memcpy(value, shared_pointer(block, offset), (size_t)bytes);
+  else memset(value, 0xff, (size_t)bytes);
 }
 
 // --- cp.async

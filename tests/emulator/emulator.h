@@ -284,6 +284,7 @@ typedef enum AccessKind {
   ACCESS_WRITE = 1,
   ACCESS_ATOMIC = 2,
   ACCESS_PROXY = 4,  // by the asynchronous proxy, for the thread
+  ACCESS_AHEAD = 8,  // may read what nothing wrote: fragments are loaded ahead, past the last piece too; what they hold is poison
 } AccessKind;
 void access_memory(Thread *thread, uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc);
 void access_shared(Thread *thread, Block *block, uint32_t offset, unsigned size, AccessKind kind, uintptr_t pc);

@@ -32,6 +32,7 @@ static void element(bool transposed, unsigned lane, int half, int *row, int *col
 static void run_matrices(Meeting *m) {
   all_lanes(m);
   const Matrices *first = m->arguments[0];
+  static uint16_t poison[8] = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
   uint16_t *rows[WARP];
   for (int i = 0; i < first->count * 8; i++) {
     const Matrices *lane = m->arguments[i];
@@ -40,9 +41,9 @@ static void run_matrices(Meeting *m) {
     if (offset % 16) finding(FOUND_MISALIGNED, m->line, "gives %s a row at shared +%u, no multiple of 16", m->name, offset);
     Thread *self = emulator.thread;
     emulator.thread = m->threads[i];
-    access_shared(m->threads[i], block, offset, 16, first->store ? ACCESS_WRITE : ACCESS_READ, m->line);
+    access_shared(m->threads[i], block, offset, 16, first->store ? ACCESS_WRITE : ACCESS_READ | ACCESS_AHEAD, m->line);
     emulator.thread = self;
-    rows[i] = shared_pointer(block, offset);
+    rows[i] = block->cells[offset].write || emulator.unchecked ? shared_pointer(block, offset) : poison;
   }
   for (unsigned lane = 0; lane < WARP; lane++)
     for (int k = 0; k < first->count; k++)
@@ -229,7 +230,7 @@ static void run_wgmma(Meeting *m) {
 
 EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a, unsigned long long b) {
   Wgmma wgmma = {.sums = sums, .a = a, .b = b};
-  wgmma.product = (Product){.type = type, .n = n, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
+  wgmma.product = (Product){.type = type, .n = n, .line = CALLER, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
   meet("wgmma", WARP * 4, 0xffffffffu, &wgmma, CALLER, run_wgmma);
 }
 

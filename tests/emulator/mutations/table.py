@@ -43,6 +43,7 @@ mma("mma-k-tail", "missing predicate (k)", "valid = min(max((k_end - k) * SIZE, 
 mma("mma-sums", "uninitialised accumulator", "sums[i][j][c] = 0;", ";")
 mma("mma-pitch", "misaligned vector", "PITCH = WN + 8,", "PITCH = WN + 7,")
 mma("mma-step-bytes", "wrong stride", "from += (K_FAST ? (i64)BK : BK * OUTER) * SIZE;", "from += (K_FAST ? (i64)BK : BK * OUTER);")
+mma("mma-first-fragments", "uninitialised buffer", "    if (pieces > 0) load_fragments(0, reading, 0);\n", "")
 mma("mma-tile-order", "wrong offset", "tile_n = (int)(within / height);", "tile_n = (int)(within % height);")
 ptx = rows("kernels/common/ptx.cuh", "matmul/warpgroups_f16", "mma_matmul", 75)
 ptx("turing-halves", "wrong lane mapping", "emulated_mma('h', 8, sums, a + 2 * half, b + half)", "emulated_mma('h', 8, sums, a + half, b + half)")

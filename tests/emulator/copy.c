@@ -51,7 +51,7 @@ EMULATED_API void emulated_copy_async(unsigned to, const void *from, int bytes, 
   for (int i = 0; i < bytes; i++) t->block->cells[to + (unsigned)i].write |= EPOCH_PENDING;
   PendingCopy *copy = malloc(sizeof *copy);
   if (!copy) abort();
-  *copy = (PendingCopy){.to = to, .bytes = (unsigned)bytes, .commit = t->commits};
+  *copy = (PendingCopy){.to = to, .bytes = (unsigned)bytes, .commit = t->commits, .line = pc};
   memset(copy->data, 0, sizeof copy->data);
   memcpy(copy->data, from, (size_t)valid);
   *t->copies_end = copy;
@@ -77,7 +77,8 @@ EMULATED_API void emulated_copy_wait(int groups) {
 }
 
 void copies_exit(Thread *t) {
-  if (t->copies) finding(FOUND_HAZARD, 0, "ends while its copies to shared memory are under way");
+  if (t->copies && emulator.checks != CHECKS_OFF)
+    finding(FOUND_HAZARD, t->copies->line, "ends while the copy to shared memory that it starts here is under way");
 }
 
 void copies_forget(Thread *t) {

@@ -2,8 +2,7 @@
 // architecture accepts, shared memory nobody asked for, captured calls that cannot be captured.
 //
 // Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1), INGOT_EMULATOR_MULTIPROCESSORS (8: few, so that
-// small cases have many waves), INGOT_EMULATOR_TRUST=shared: threads of a block are not checked against each other, for tests of something
-// else than kernels, which then take half the time.
+// small cases have many waves), INGOT_EMULATOR_CHECKS what is judged: all, device (memory only, which takes half the time) or off.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,10 +61,14 @@ uint32_t emulator_random(uint32_t below) {
 EMULATED_API CudaResult cuInit(unsigned flags) {
   MAY_FAIL();
   LOCKED();
-  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED"), *trust = getenv("INGOT_EMULATOR_TRUST");
-  emulator.trusts_shared = trust && !strcmp(trust, "shared");
+  const char *sm = getenv("INGOT_EMULATOR_SM"), *seed = getenv("INGOT_EMULATOR_SEED"),
+             *checks = getenv("INGOT_EMULATOR_CHECKS");
   emulator.sm = sm && *sm ? atoi(sm) : 90;
   emulator.seed = emulator.random = seed && *seed ? strtoull(seed, NULL, 10) : 1;
+  emulator.checks = !checks                     ? CHECKS_ALL
+                    : !strcmp(checks, "off")    ? CHECKS_OFF
+                    : !strcmp(checks, "device") ? CHECKS_DEVICE
+                                                : CHECKS_ALL;
   const char *multiprocessors = getenv("INGOT_EMULATOR_MULTIPROCESSORS");
   emulator.multiprocessors = multiprocessors && *multiprocessors ? atoi(multiprocessors) : 8;
   return memory_open() ? CUDA_OK : CUDA_OUT_OF_MEMORY;

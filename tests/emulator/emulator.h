@@ -84,6 +84,7 @@ typedef struct PendingCopy {
   char data[16];
   int commit;  // its group; copies after the last commit have the number of the next one
   bool done;   // the bytes have arrived, though nobody may look
+  uintptr_t line;
 } PendingCopy;
 
 struct Thread {
@@ -179,6 +180,9 @@ struct Launch {
 };
 
 // --- The device as a whole.
+// What is judged: every access; only those of device memory, for tests of something else than kernels; none: what is left is what a GPU
+// itself would show.
+typedef enum Checks { CHECKS_ALL, CHECKS_DEVICE, CHECKS_OFF } Checks;
 typedef struct Emulator {
   int sm, multiprocessors;
   uint64_t seed, random;
@@ -187,9 +191,9 @@ typedef struct Emulator {
   uint64_t watchdog;  // tick at which a launch is given up
   Thread *thread;     // running now; NULL: the scheduler
   Group *group;
-  bool on_fiber;               // the stack in use is a thread's
-  jmp_buf on_host;             // where a finding goes that no thread made
-  bool trusts_shared;          // who accesses shared memory when is not checked
+  bool on_fiber;    // the stack in use is a thread's
+  jmp_buf on_host;  // where a finding goes that no thread made
+  Checks checks;
   bool failed;                 // the context is lost
   char finding[FINDING_SIZE];  // what for
   int finding_code;

@@ -3,7 +3,10 @@
 // registered by name. The compiler is told to instrument it as for the thread sanitizer; hooks.c is what it then calls. Objects are kept
 // in a folder by the hash of the preprocessed text, so that architectures that see the same text share them.
 //
-// Environment: INGOT_EMULATOR_CXX the compiler (g++), INGOT_EMULATOR_CACHE the folder (cache_folder()/emulator).
+// Environment: INGOT_EMULATOR_CXX the compiler (g++), INGOT_EMULATOR_CACHE the folder (cache_folder()/emulator). INGOT_EMULATOR_SOURCE a
+// folder whose files stand in for the headers of the same name (FOLDER/kernels/common/mma_tile.cuh): a kernel is edited and tried
+// without building Ingot again. Ingot, which knows nothing of that, keeps compiled kernels under keys of its own texts, so that such a run
+// needs a kernel cache of its own ($XDG_CACHE_HOME); the folder of objects may be shared, as its keys are of what was compiled.
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -76,6 +79,19 @@ EMULATED_API NvrtcResult nvrtcGetSupportedArchs(int *out) {
   return NVRTC_OK;
 }
 
+// The header's text, or that of the file that stands in for it.
+static const char *header_text(Arena *arena, const char *path, const char *text) {
+  const char *folder = getenv("INGOT_EMULATOR_SOURCE");
+  const char *file = folder && *folder ? path_join(arena, folder, path) : NULL;
+  Bytes bytes;
+  if (!file || !file_exists(file)) return arena_string(arena, text);
+  Status status = file_read(file, (size_t)1 << 24, arena, &bytes);
+  const char *given = status ? arena_printf(arena, "#error \"%s\"\n", status_message(status))
+                             : arena_printf(arena, "%.*s", (int)bytes.size, (const char *)bytes.data);
+  status_free(status);
+  return given;
+}
+
 EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, const char *name, int header_count,
                                             const char *const *headers, const char *const *include_names) {
   NVRTC_MAY_FAIL();
@@ -90,7 +106,7 @@ EMULATED_API NvrtcResult nvrtcCreateProgram(Program **out, const char *source, c
   p->included = arena_array(arena, bool, (size_t)header_count);
   for (int i = 0; i < header_count; i++) {
     p->header_paths[i] = arena_string(arena, include_names[i]);
-    p->header_texts[i] = arena_string(arena, headers[i]);
+    p->header_texts[i] = header_text(arena, include_names[i], headers[i]);
   }
   p->log = "";
   live_objects++;

@@ -132,6 +132,7 @@ typedef struct Product {
   uint32_t number;
   char type;
   int n, commit;
+  uintptr_t line;
   Descriptor a, b;
   float *sums[WARP * 4];
   unsigned warps;  // that have waited for it
@@ -219,7 +220,7 @@ static void run_wgmma(Meeting *m) {
     if (other->a != first->a || other->b != first->b)
       finding(FOUND_INSTRUCTION, m->line, "executes wgmma with other descriptors than thread (%u,%u,%u) of its warpgroup",
               t->index.x, t->index.y, t->index.z);
-    if (!m->threads[i]->product_fence)
+    if (!m->threads[i]->product_fence && emulator.checks != CHECKS_OFF)
       finding(FOUND_HAZARD, m->line, "executes wgmma without wgmma.fence since its registers could last change");
   }
   // Each warp reads its own rows of A; of B, which all read, one warp is judged.
@@ -237,8 +238,8 @@ static void run_wgmma(Meeting *m) {
 EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a,
                                  unsigned long long b) {
   Wgmma wgmma = {.sums = sums, .a = a, .b = b};
-  wgmma.product =
-      (Product){.type = type, .n = n, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
+  wgmma.product = (Product){
+      .type = type, .n = n, .line = CALLER, .a = descriptor(a, rows_fast_a, CALLER), .b = descriptor(b, rows_fast_b, CALLER)};
   meet("wgmma", WARP * 4, 0xffffffffu, &wgmma, CALLER, run_wgmma);
 }
 
@@ -300,7 +301,9 @@ EMULATED_API void emulated_wgmma_wait(int groups) {
 
 void products_exit(Thread *t) {
   for (Product *p = t->block->products[t->warp / 4]; p; p = p->next)
-    if (!(p->warps >> (t->warp % 4) & 1)) finding(FOUND_HAZARD, 0, "ends while products of its warpgroup are under way");
+    if (!(p->warps >> (t->warp % 4) & 1) && emulator.checks != CHECKS_OFF)
+      finding(FOUND_HAZARD, p->line,
+              "ends while the product of its warpgroup that it starts here is under way: nobody has waited for its sums");
 }
 
 void products_forget(Block *block) {

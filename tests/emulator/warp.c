@@ -48,7 +48,8 @@ static void close_meeting(Meeting **at) {
 void meet(const char *name, unsigned count, uint32_t mask, void *argument, uintptr_t line, void (*run)(Meeting *meeting)) {
   Thread *t = emulator.thread;
   emulator.ticks++;
-  if (!(mask >> t->lane & 1)) finding(FOUND_INSTRUCTION, line, "executes %s with a mask %08x that leaves itself out", name, mask);
+  if (!(mask >> t->lane & 1))
+    finding(FOUND_INSTRUCTION, line, "executes %s with a mask %08x that leaves itself out", name, mask);
   unsigned first = count == WARP ? t->warp * WARP : t->warp / 4 * 4 * WARP, own = t->warp * WARP + t->lane - first;
   Meeting **at = meetings_of(t->block, t->warp, count);
   while (*at && ((*at)->run != run || (*at)->mask != mask || (*at)->threads[own])) at = &(*at)->next;
@@ -132,7 +133,8 @@ static void run_shuffle(Meeting *m) {
 
 EMULATED_API void emulated_shuffle(int kind, unsigned mask, void *value, int size, int lane, int width) {
   Shuffle shuffle = {.kind = kind, .size = size, .lane = lane, .width = width, .value = value};
-  if (width < 1 || width > WARP || (width & (width - 1))) finding(FOUND_INSTRUCTION, CALLER, "shuffles with a width of %d", width);
+  if (width < 1 || width > WARP || (width & (width - 1)))
+    finding(FOUND_INSTRUCTION, CALLER, "shuffles with a width of %d", width);
   meet("a shuffle", WARP, mask, &shuffle, CALLER, run_shuffle);
 }
 
@@ -172,3 +174,54 @@ EMULATED_API unsigned emulated_match(unsigned mask, const void *value, int size)
 }
 // Lanes of this emulator are never together by chance.
 EMULATED_API unsigned emulated_active_mask(void) { return 1u << emulator.thread->lane; }
+
+// --- elect.sync: the same lane every time, but not one that a kernel may count on.
+static void run_elect(Meeting *m) {
+  unsigned present = 0, which;
+  for (unsigned i = 0; i < WARP; i++) present += m->threads[i] != NULL;
+  which = (unsigned)(emulator.seed % present);
+  for (unsigned i = 0; i < WARP; i++)
+    if (m->threads[i]) *(bool *)m->arguments[i] = which-- == 0;
+}
+EMULATED_API bool emulated_elect(void) {
+  bool elected = false;
+  meet("elect.sync", WARP, 0xffffffffu, &elected, CALLER, run_elect);
+  return elected;
+}
+
+// --- setmaxnreg: warps of a warpgroup share out the registers of the block; together they may not have more than there are.
+
+enum { REGISTERS = 65536 };
+typedef struct RegisterCount {
+  int count;
+  bool raise;
+} RegisterCount;
+
+static void run_registers(Meeting *m) {
+  Block *block = emulator.thread->block;
+  const RegisterCount *first = m->arguments[0];
+  unsigned warpgroup = m->threads[0] ? m->threads[0]->warp / 4 : 0, groups = block->thread_count / (WARP * 4), total = 0;
+  for (unsigned i = 0; i < m->count; i++) {
+    if (!m->threads[i])
+      finding(FOUND_INSTRUCTION, m->line,
+              "executes setmaxnreg, which takes a whole warpgroup, when some of it have ended or never were");
+    const RegisterCount *other = m->arguments[i];
+    if (other->count != first->count || other->raise != first->raise)
+      finding(FOUND_INSTRUCTION, m->line, "executes setmaxnreg of %d while another warp of its warpgroup has %d", other->count,
+              first->count);
+  }
+  unsigned before = block->registers[warpgroup];
+  if (before && (first->raise ? before > (unsigned)first->count : before < (unsigned)first->count))
+    finding(FOUND_INSTRUCTION, m->line, "%s its registers to %d from %u", first->raise ? "raises" : "lowers", first->count,
+            before);
+  block->registers[warpgroup] = (unsigned)first->count;
+  for (unsigned i = 0; i < groups; i++) {
+    if (!block->registers[i]) return;  // as many as the launch gave
+    total += block->registers[i] * WARP * 4;
+  }
+  if (total > REGISTERS) finding(FOUND_INSTRUCTION, m->line, "brings the registers of its block to %u of %d", total, REGISTERS);
+}
+EMULATED_API void emulated_registers(int count, bool raise) {
+  RegisterCount registers = {count, raise};
+  meet("setmaxnreg", WARP * 4, 0xffffffffu, &registers, CALLER, run_registers);
+}

@@ -107,10 +107,10 @@ const char *access_verb(AccessKind kind) {
 static void __attribute__((noreturn)) hazard(Thread *t, Epoch other, bool other_reads, AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160], who[160];
   where_name(where, place, sizeof place);
-  epoch_name(other, who, sizeof who);
+  epoch_name(other_reads ? other : other & ~EPOCH_PROXY, who, sizeof who);
   bool own = epoch_serial(other) == t->group->serial;
   if (mbarrier_covers(t->group, where)) finding(FOUND_HAZARD, pc, "%s %s, where an mbarrier is in use", access_verb(kind), place);
-  if (own && (other & EPOCH_PENDING))
+  if (own && (other & EPOCH_PENDING || epoch_thread(other) >= t->group->thread_count))
     finding(FOUND_HAZARD, pc, "%s %s, which an asynchronous operation is still %s: it was not waited for", access_verb(kind), place,
             other_reads ? "reading" : "writing");
   finding(FOUND_HAZARD, pc, "%s %s, which %s %s with nothing to order the two", access_verb(kind), place, who,
@@ -125,7 +125,7 @@ static void __attribute__((noreturn)) unwritten(AccessKind kind, uintptr_t pc, u
 static void __attribute__((noreturn)) unfenced(Epoch writer, AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160], who[160];
   where_name(where, place, sizeof place);
-  epoch_name(writer, who, sizeof who);
+  epoch_name(writer & ~EPOCH_PROXY, who, sizeof who);
   finding(FOUND_HAZARD, pc, "%s %s, which %s wrote without fence.proxy.async after it", access_verb(kind), place, who);
 }
 

@@ -1,6 +1,6 @@
 // Blocks of a cluster, and launches that overlap. A block's shared memory may be used by the others from when they know that it has begun until it
 // knows that they are done; both are found here, whatever happened to come first. The cluster's barrier is one of all threads.
-#include <stdlib.h>
+#include <string.h>
 #include "emulator.h"
 
 EMULATED_API unsigned emulated_cluster_rank(void) { return emulator.thread->block->rank; }
@@ -44,18 +44,22 @@ static void release(Group *group) {
     if (group->threads[i]->state == THREAD_WAITING && group->threads[i]->waiting_at == b) thread_wake(group->threads[i]);
 }
 
-typedef struct ClusterArrival {
-  uintptr_t line;
-} ClusterArrival;
+// The compiler may have made several calls of one line.
+static void same_line(const Meeting *m, uintptr_t line) {
+  if (line == m->line) return;
+  char first[400], second[400];
+  module_describe(emulator.group->launch->function->module, m->line, first, sizeof first);
+  module_describe(emulator.group->launch->function->module, line, second, sizeof second);
+  if (strcmp(first, second))
+    finding(FOUND_INSTRUCTION, line, "arrives at the cluster's barrier here while others of its warp do at %s", first);
+}
 
 static void run_arrive(Meeting *m) {
   for (unsigned i = 0; i < m->count; i++) {
     Thread *t = m->threads[i];
     if (!t) continue;
-    const ClusterArrival *arrival = m->arguments[i];
     struct ClusterBarrier *b = &t->group->cluster_barrier;
-    if (arrival->line != m->line)
-      finding(FOUND_INSTRUCTION, arrival->line, "arrives at the cluster's barrier at another line than others of its warp");
+    same_line(m, *(uintptr_t *)m->arguments[i]);
     if (t->in_cluster_barrier)
       finding(FOUND_INSTRUCTION, m->line, "arrives at the cluster's barrier again without having waited");
     t->in_cluster_barrier = true;
@@ -68,8 +72,8 @@ static void run_arrive(Meeting *m) {
 }
 
 EMULATED_API void emulated_cluster_arrive(void) {
-  ClusterArrival arrival = {CALLER};
-  meet("barrier.cluster.arrive", WARP, 0xffffffffu, &arrival, CALLER, run_arrive);
+  uintptr_t line = CALLER;
+  meet("barrier.cluster.arrive", WARP, 0xffffffffu, &line, line, run_arrive);
 }
 EMULATED_API void emulated_cluster_wait(void) {
   Thread *t = emulator.thread;

@@ -64,6 +64,15 @@ void bulk_add_run(BulkCopy *copy, uintptr_t address, uint32_t bytes, uint32_t at
   copy->runs[copy->run_count++] = (BulkRun){address, bytes, at};
 }
 
+// Device memory that a load reads may be written again once its barrier's phase is over: that is when it is read, at the latest.
+void bulk_read_memory(Thread *t, const Mbarrier *barrier, uintptr_t address, uint32_t bytes, uintptr_t pc) {
+  Group *group = t->group;
+  Epoch own = t->epoch;
+  t->epoch = epoch_make(group->serial, clock_agent(group, barrier->agent), group->agent_clock[barrier->agent] + 1);
+  access_memory(t, address, bytes, ACCESS_READ | ACCESS_PROXY, pc);
+  t->epoch = own;
+}
+
 void bulk_read_source(BulkCopy *copy) {
   Block *from = copy->issuer->block;
   proxy_read_begin(copy->issuer, from, copy->source, copy->bytes, copy->number, copy->pc);
@@ -134,7 +143,6 @@ EMULATED_API void emulated_bulk_load(unsigned to, const void *from, unsigned byt
   Block *own = shared_block(t, to, &offset);
   if (blocks >> t->group->block_count)
     finding(FOUND_INSTRUCTION, pc, "copies to the blocks %04x of a cluster of %u", blocks, t->group->block_count);
-  if (bytes) access_memory(t, (uintptr_t)from, bytes, ACCESS_READ | ACCESS_PROXY, pc);
   for (unsigned rank = 0; rank < t->group->block_count; rank++) {
     if (blocks ? !(blocks >> rank & 1) : rank != own->rank) continue;
     unsigned there = blocks ? (rank + 1) << 24 | (barrier & 0xffffff) : barrier;
@@ -142,6 +150,7 @@ EMULATED_API void emulated_bulk_load(unsigned to, const void *from, unsigned byt
     BulkCopy *copy = bulk_start(t, BULK_LOAD, t->group->blocks[rank], offset, bytes, pc);
     if (b->block != copy->block)
       finding(FOUND_INSTRUCTION, pc, "lets a copy to block %u count at an mbarrier of block %u", rank, b->block->rank);
+    if (bytes) bulk_read_memory(t, b, (uintptr_t)from, bytes, pc);
     memcpy(copy->data, from, bytes);
     bulk_into(copy, b);
   }

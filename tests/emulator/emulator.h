@@ -396,6 +396,7 @@ BulkCopy *bulk_start(Thread *thread, BulkKind kind, Block *block, uint32_t offse
 void bulk_into(BulkCopy *copy, Mbarrier *barrier);  // marks the shared memory it writes
 void bulk_add_run(BulkCopy *copy, uintptr_t address, uint32_t bytes, uint32_t at);
 void bulk_read_source(BulkCopy *copy);
+void bulk_read_memory(Thread *thread, const Mbarrier *barrier, uintptr_t address, uint32_t bytes, uintptr_t pc);
 void bulk_settle(BulkCopy *copy, Epoch epoch);  // its phase is over: it was done by then
 void bulk_sometimes(Group *group);              // lets one land, if the seed says so
 bool bulk_progress(Group *group);               // lets one land; false: there is none

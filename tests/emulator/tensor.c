@@ -111,6 +111,7 @@ typedef struct Transfer {
   uint32_t shared;  // where the box begins
   char *box;        // as it lies in shared memory
   BulkCopy *store;
+  const Mbarrier *barrier;  // of a load
 } Transfer;
 
 // An element of the line, whose 16-byte chunk may lie elsewhere.
@@ -120,7 +121,7 @@ static void load_line(const Line *line, void *context) {
   uint32_t length = (uint32_t)map->box[0] * map->element_bytes, size = map->element_bytes;
   // A NaN of all ones, in every type.
   static const char nothing[2][8] = {{0}, {-1, -1, -1, -1, -1, -1, -1, -1}};
-  if (line->inside) access_memory(transfer->thread, line->address, line->bytes, ACCESS_READ | ACCESS_PROXY, transfer->pc);
+  if (line->inside) bulk_read_memory(transfer->thread, transfer->barrier, line->address, line->bytes, transfer->pc);
   for (uint32_t i = 0; i < length; i += size) {
     char *to = transfer->box + (swizzled(map, transfer->shared + line->at + i) - transfer->shared);
     bool inside = line->inside && i >= line->skip && i < line->skip + line->bytes;
@@ -175,7 +176,7 @@ EMULATED_API void emulated_tensor_load(unsigned to, const void *address, int ran
     BulkCopy *copy = bulk_start(t, BULK_LOAD, t->group->blocks[rank_to], at, bytes, pc);
     if (b->block != copy->block)
       finding(FOUND_INSTRUCTION, pc, "lets a copy to block %u count at an mbarrier of block %u", rank_to, b->block->rank);
-    Transfer transfer = {.map = &map, .thread = t, .pc = pc, .shared = at, .box = copy->data};
+    Transfer transfer = {.map = &map, .thread = t, .pc = pc, .shared = at, .box = copy->data, .barrier = b};
     if (offset) visit_im2col(&map, place, offset, load_line, &transfer);
     else visit_tile(&map, place, load_line, &transfer);
     bulk_into(copy, b);

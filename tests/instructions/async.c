@@ -71,7 +71,8 @@ static Status written_then_loaded(Lab *lab, const Trial *trial) {
   TRY(lab_memory(lab, in, sizeof in, &from));
   TRY(lab_memory(lab, NULL, sizeof in, &between));
   TRY(lab_memory(lab, NULL, sizeof expected, &to));
-  TRY(lab_launch(lab, trial->file, "written_then_loaded", (Shape){.grid = 1, .block = 64}, LAB_ARGUMENTS(&from, &between, &to)));
+  TRY(lab_launch(lab, trial->file, "written_then_loaded", (Shape){.grid = 1, .block = 64},
+                 LAB_ARGUMENTS(&from, &between, &to)));
   return lab_expect(lab, to, expected, 64);
 }
 

@@ -221,6 +221,18 @@ extern "C" __global__ void loaded_over_stores(PARAMETERS) {
   __syncthreads();
   barrier_wait(at, 0);
 }
+extern "C" __global__ void memory_overwritten(PARAMETERS) {
+  SHARED;
+  if (i == 0) {
+    barrier_init(at, 1);
+    fence_barrier_init();
+    barrier_arrive_expect(at, 256);
+    bulk_load(to, out, 256, at);
+    out[5] = 1;
+  }
+  __syncthreads();
+  barrier_wait(at, 0);
+}
 extern "C" __global__ void memory_unfenced(PARAMETERS) {
   SHARED;
   out[i] = in[i];

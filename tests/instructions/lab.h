@@ -13,12 +13,14 @@ typedef struct Lab {
   int memory_count;
 } Lab;
 
-// One line of a table. The kernels of `file` need an architecture of at least `sm`; number: for run, which of several variants.
+// One line of a table. The kernels of `file` need an architecture of at least `sm`, or with `only` that one; number: for run, which of several
+// variants.
 typedef struct Trial {
   const char *name, *file;
   int sm;
   Status (*run)(Lab *lab, const struct Trial *trial);
   int number;
+  bool only;
 } Trial;
 
 typedef struct TrialTable {
@@ -29,6 +31,8 @@ extern const TrialTable warp_trials, async_trials, tensor_trials, im2col_trials,
 
 // A kernel of wrong code, and a part of what must be found when it runs.
 Status findings_run(Lab *lab, const char *filter, int *passed, int *total);
+
+static inline bool sm_has(int device, int sm, bool only) { return only ? device == sm : device >= sm; }
 
 Status lab_open(Lab *lab, int device);  // the context
 void lab_close(Lab *lab);

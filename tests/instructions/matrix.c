@@ -120,9 +120,9 @@ static const Trial trials[] = {
     {"mma/f16", "matrix.cuh", 75, product, 'h'},
     {"mma/bf16", "matrix.cuh", 80, product, 'b'},
     {"mma/tf32", "matrix.cuh", 80, product, 't'},
-    {"wgmma/k fastest in both", "warpgroup.cuh", 90, warpgroup, 0},
-    {"wgmma/rows fastest in a", "warpgroup.cuh", 90, warpgroup, 1},
-    {"wgmma/rows fastest in b", "warpgroup.cuh", 90, warpgroup, 2},
-    {"wgmma/rows fastest in both", "warpgroup.cuh", 90, warpgroup, 3},
+    {"wgmma/k fastest in both", "warpgroup.cuh", 90, warpgroup, 0, true},
+    {"wgmma/rows fastest in a", "warpgroup.cuh", 90, warpgroup, 1, true},
+    {"wgmma/rows fastest in b", "warpgroup.cuh", 90, warpgroup, 2, true},
+    {"wgmma/rows fastest in both", "warpgroup.cuh", 90, warpgroup, 3, true},
 };
 const TrialTable matrix_trials = {trials, COUNT_OF(trials)};

@@ -32,7 +32,7 @@ DEVICE void product(const TensorMap *a, const TensorMap *b, float *out, int piec
       }
     return;
   }
-  registers_raise<232>();
+  registers_raise<240>();
   float sums[32];
   for (int i = 0; i < 32; i++) sums[i] = 0;
   for (int piece = 0; piece < pieces; piece++) {

@@ -44,6 +44,9 @@ static const Mistake mistakes[] = {
     {"box_askew", "no multiple of 128", NULL, 64, 0, NULL},
     {"registers_differ", "while another warp of its warpgroup has", NULL, 128, 0, NULL},
     {"registers_of_half", "setmaxnreg", NULL, 128, 0, NULL},
+    {"product_unfenced", "without fence.proxy.async after it", NULL, 128, 0, NULL},
+    {"product_too_soon", "which an asynchronous operation is still writing", NULL, 128, 0, NULL},
+    {"product_overwritten", "which an asynchronous operation is still reading", NULL, 128, 0, NULL},
     {"other_not_begun", "before anything says that this block has begun", NULL, 64, 2, NULL},
     {"other_ended", "ended", NULL, 64, 2, NULL},
     {"remote_unordered", "with nothing to order the two", NULL, 64, 2, NULL},
@@ -74,7 +77,10 @@ static Status commit(Lab *lab, const Mistake *m) {
   CUDA_TRY(lab->context, cuTensorMapEncodeTiled(&map, CUDA_TENSOR_U32, 2, from, dims, strides, box, steps, 0, CUDA_SWIZZLE_128,
                                                 CUDA_L2_NONE, 0));
   void **arguments = LAB_ARGUMENTS(&map, &from, &to, &zero);
-  Shape shape = {.grid = m->cluster ? m->cluster : 1, .block = m->block, .cluster = m->cluster};
+  Shape shape = {.grid = m->cluster ? m->cluster : 1,
+                 .block = m->block,
+                 .cluster = m->cluster,
+                 .shared = 17 << 10};  // for those that multiply
   if (m->before) {
     TRY(lab_launch(lab, "findings.cuh", m->before, shape, arguments));
     shape.overlaps = true;

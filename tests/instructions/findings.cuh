@@ -314,6 +314,63 @@ extern "C" __global__ void registers_of_half(PARAMETERS) {
   __syncthreads();
 }
 
+// --- Products of one warpgroup, 64 x 64 x 16, whose operands begin at a 1,024-byte boundary.
+#define MULTIPLYING                                                                                                    \
+  extern __shared__ u8 dynamic[];                                                                                      \
+  __shared__ u64 barriers[1];                                                                                          \
+  const u32 to = (shared_address(dynamic) + 1023) & ~1023u, at = shared_address(barriers);                             \
+  const int i = (int)threadIdx.x;                                                                                      \
+  float sums[32];                                                                                                      \
+  for (int k = 0; k < 32; k++) sums[k] = 0
+#define MULTIPLY                                                                                                        \
+  wgmma_fence();                                                                                                       \
+  wgmma<false, false>(MmaF16(), sums, wgmma_descriptor(to, 1024, 8192), wgmma_descriptor(to + 8192, 1024, 8192));       \
+  wgmma_commit();                                                                                                      \
+  wgmma_wait<0>();                                                                                                     \
+  out[i] = float_bits(sums[0])
+
+extern "C" __global__ void product_unfenced(PARAMETERS) {
+  MULTIPLYING;
+  for (int k = i; k < 4096; k += 128) store_shared<4>(to + k * 4, 0);
+  __syncthreads();
+  MULTIPLY;
+}
+extern "C" __global__ void product_too_soon(PARAMETERS) {
+  MULTIPLYING;
+  if (i == 0) {
+    barrier_init(at, 1);
+    fence_barrier_init();
+    barrier_arrive_expect(at, 16384);
+    bulk_load(to, in, 16384, at);
+  }
+  __syncthreads();
+  MULTIPLY;
+  barrier_wait(at, 0);
+}
+// The operands are loaded anew while products may still read them.
+extern "C" __global__ void product_overwritten(PARAMETERS) {
+  MULTIPLYING;
+  if (i == 0) {
+    barrier_init(at, 1);
+    fence_barrier_init();
+    barrier_arrive_expect(at, 16384);
+    bulk_load(to, in, 16384, at);
+  }
+  __syncthreads();
+  barrier_wait(at, 0);
+  wgmma_fence();
+  wgmma<false, false>(MmaF16(), sums, wgmma_descriptor(to, 1024, 8192), wgmma_descriptor(to + 8192, 1024, 8192));
+  wgmma_commit();
+  __syncthreads();
+  if (i == 0) {
+    barrier_arrive_expect(at, 16384);
+    bulk_load(to, in, 16384, at);
+  }
+  wgmma_wait<0>();
+  barrier_wait(at, 1);
+  out[i] = float_bits(sums[0]);
+}
+
 // --- In clusters of two blocks of 64 threads.
 extern "C" __global__ void other_not_begun(PARAMETERS) {
   SHARED;

@@ -91,9 +91,39 @@ static Status im2col(Lab *lab, const Trial *trial) {
   return OK;
 }
 
+// Maps that no driver makes.
+static Status refused(Lab *lab, const Trial *trial) {
+  const struct {
+    const char *what;
+    uint32_t rank;
+    int lower, upper;
+    uint32_t channels, pixels;
+  } rows[] = {{"rank 2", 2, 0, 0, 64, 64},
+              {"a corner at 128", 4, 128, 0, 64, 64},
+              {"a corner at -129", 4, 0, -129, 64, 64},
+              {"257 channels", 4, 0, 0, 257, 64},
+              {"no pixels", 4, 0, 0, 64, 0},
+              {"1,025 pixels", 4, 0, 0, 64, 1025},
+              {"channels wider than the swizzle", 4, 0, 0, 128, 64}};
+  void *memory;
+  TRY(lab_memory(lab, NULL, 64 * 8 * 8 * 2, &memory));
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    CudaTensorMap map;
+    const uint64_t dims[] = {64, 8, 8, 1}, strides[] = {128, 1024, 8192};
+    const uint32_t steps[] = {1, 1, 1, 1};
+    const int lower[] = {rows[i].lower, 0}, upper[] = {rows[i].upper, 0};
+    CudaResult result = lab->context->driver->cuTensorMapEncodeIm2col(&map, CUDA_TENSOR_F16, rows[i].rank, memory, dims,
+                                                                      strides, lower, upper, rows[i].channels, rows[i].pixels,
+                                                                      steps, 0, CUDA_SWIZZLE_128, CUDA_L2_NONE, 0);
+    if (result != 1) FAIL(ERROR_INTERNAL, "a map with %s gives %d, not CUDA_ERROR_INVALID_VALUE", rows[i].what, result);
+  }
+  return OK;
+}
+
 static const Trial trials[] = {
     {"im2col/3d", "tensor.cuh", 90, im2col, 3},
     {"im2col/4d", "tensor.cuh", 90, im2col, 4},
     {"im2col/5d", "tensor.cuh", 90, im2col, 5},
+    {"im2col/maps refused", "tensor.cuh", 90, refused, 0},
 };
 const TrialTable im2col_trials = {trials, COUNT_OF(trials)};

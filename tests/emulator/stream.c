@@ -417,6 +417,11 @@ void launch_arguments(Operation *op, void **values) {
 void streams_forget(void) {
   for (Stream *s = streams; s; s = s->next)
     while (s->queue) operation_drop(stream_pop(s));
+  // After a fault no call succeeds, so that a program cannot give its streams back: they go with the context.
+  for (Stream *s = streams, *next; s && emulator.failed; s = next) {
+    next = s->next;
+    if (s != &default_stream) stream_remove(s);
+  }
   operation_drop(default_stream.last);
   default_stream.last = NULL;
   while (no_launch) {

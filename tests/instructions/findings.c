@@ -91,7 +91,7 @@ static Status commit(Lab *lab, const Mistake *m) {
 
 Status findings_run(Lab *lab, const char *filter, int *passed, int *total) {
   if (strncmp(lab->context->info.name, "emulated", 8)) FAIL(ERROR_UNSUPPORTED, "only an emulated device finds mistakes");
-  if (lab->sm < 90) FAIL(ERROR_UNSUPPORTED, "the mistakes are made with instructions of sm_90");
+  if (lab->sm != 90) FAIL(ERROR_UNSUPPORTED, "the mistakes are made with instructions of sm_90");
   for (size_t i = 0; i < COUNT_OF(mistakes); i++) {
     const Mistake *m = &mistakes[i];
     if (!strstr(m->kernel, filter)) continue;

@@ -63,7 +63,7 @@ static Status compile_all(Lab *lab, const Options *options, Tally *tally) {
     int sm;
     bool only;
   } files[] = {{"warp.cuh", 75},   {"async.cuh", 80},           {"bulk.cuh", 90},    {"tensor.cuh", 90}, {"cluster.cuh", 90},
-               {"matrix.cuh", 75}, {"warpgroup.cuh", 90, true}, {"findings.cuh", 90}};
+               {"matrix.cuh", 75}, {"warpgroup.cuh", 90, true}, {"findings.cuh", 90, true}};
   for (size_t i = 0; i < COUNT_OF(files); i++)
     for (size_t k = 0; k < COUNT_OF(targets); k++) {
       char name[64];

@@ -311,6 +311,14 @@ static CudaResult fake_cuTensorMapEncodeTiled(CudaTensorMap *map, int type, uint
   return CUDA_OK;
 }
 
+static CudaResult fake_cuTensorMapEncodeIm2col(CudaTensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,
+                                               const uint64_t *strides, const int *lower_corner, const int *upper_corner,
+                                               uint32_t channels, uint32_t pixels, const uint32_t *element_strides,
+                                               int interleave, int swizzle, int promotion, int fill) {
+  FAKE_MAY_FAIL();
+  return CUDA_OK;
+}
+
 static const CudaSymbol fake_cuda_symbols[] = {
 #define FAKE_SYMBOL(name, exported, version, parameters) {exported, (void *)fake_##name},
     CUDA_DRIVER_TABLE(FAKE_SYMBOL)

@@ -67,23 +67,52 @@ template <int N> DEVICE void copy_wait() {
 #endif
 }
 
-// Four 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8.
-DEVICE void load_matrices(u32 (&out)[4], u32 from) {
+// One, two or four 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8.
+#define LOAD_MATRICES(COUNT, TRANSPOSED, FROM, OUTPUTS, ...) \
+  asm volatile("ldmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 {" OUTPUTS "}, [" FROM "];" : __VA_ARGS__ : "r"(from) : "memory")
+template <int COUNT> DEVICE void load_matrices(u32 (&out)[COUNT], u32 from) {
 #ifdef EMULATED
-  emulated_load_matrices(out, 4, false, from);
+  emulated_load_matrices(out, COUNT, false, from);
 #else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(from) : "memory");
+  if constexpr (COUNT == 1) LOAD_MATRICES(1, "", "%1", "%0", "=r"(out[0]));
+  if constexpr (COUNT == 2) LOAD_MATRICES(2, "", "%2", "%0, %1", "=r"(out[0]), "=r"(out[1]));
+  if constexpr (COUNT == 4) LOAD_MATRICES(4, "", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
 #endif
 }
-DEVICE void load_matrices_transposed(u32 (&out)[4], u32 from) {
+template <int COUNT> DEVICE void load_matrices_transposed(u32 (&out)[COUNT], u32 from) {
 #ifdef EMULATED
-  emulated_load_matrices(out, 4, true, from);
+  emulated_load_matrices(out, COUNT, true, from);
 #else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(from) : "memory");
+  if constexpr (COUNT == 1) LOAD_MATRICES(1, ".trans", "%1", "%0", "=r"(out[0]));
+  if constexpr (COUNT == 2) LOAD_MATRICES(2, ".trans", "%2", "%0, %1", "=r"(out[0]), "=r"(out[1]));
+  if constexpr (COUNT == 4) LOAD_MATRICES(4, ".trans", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
 #endif
 }
+#undef LOAD_MATRICES
+#if __CUDA_ARCH__ >= 900
+// The way back.
+#define STORE_MATRICES(COUNT, TRANSPOSED, INPUTS, ...) \
+  asm volatile("stmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 [%0], {" INPUTS "};" ::"r"(to), __VA_ARGS__ : "memory")
+template <int COUNT> DEVICE void store_matrices(u32 to, const u32 (&in)[COUNT]) {
+#ifdef EMULATED
+  emulated_store_matrices(in, COUNT, false, to);
+#else
+  if constexpr (COUNT == 1) STORE_MATRICES(1, "", "%1", "r"(in[0]));
+  if constexpr (COUNT == 2) STORE_MATRICES(2, "", "%1, %2", "r"(in[0]), "r"(in[1]));
+  if constexpr (COUNT == 4) STORE_MATRICES(4, "", "%1, %2, %3, %4", "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3]));
+#endif
+}
+template <int COUNT> DEVICE void store_matrices_transposed(u32 to, const u32 (&in)[COUNT]) {
+#ifdef EMULATED
+  emulated_store_matrices(in, COUNT, true, to);
+#else
+  if constexpr (COUNT == 1) STORE_MATRICES(1, ".trans", "%1", "r"(in[0]));
+  if constexpr (COUNT == 2) STORE_MATRICES(2, ".trans", "%1, %2", "r"(in[0]), "r"(in[1]));
+  if constexpr (COUNT == 4) STORE_MATRICES(4, ".trans", "%1, %2, %3, %4", "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3]));
+#endif
+}
+#undef STORE_MATRICES
+#endif
 
 // sums[16][8] += a[16][32 bytes of k] * b[32 bytes of k][8], accumulated in fp32. STEP: the elements of k.
 struct MmaF16 {

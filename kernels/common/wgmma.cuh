@@ -2,16 +2,13 @@
 // registers. Operands are described by 64-bit descriptors of a layout whose 16-byte chunks are permuted in lines of 128 bytes
 // (chunk ^ line % 8, counted from a 1024-byte boundary). sm_90a only.
 #pragma once
-#include "kernels/common/ptx.cuh"
+#include "kernels/common/async.cuh"
 
 #ifdef EMULATED
-DEVICE void fence_shared_for_async() { emulated_fence_proxy(); }
 DEVICE void wgmma_fence() { emulated_wgmma_fence(); }
 DEVICE void wgmma_commit() { emulated_wgmma_commit(); }
 template <int N> DEVICE void wgmma_wait() { emulated_wgmma_wait(N); }
 #else
-// What cp.async or ordinary stores wrote, the asynchronous products read only after this fence and a barrier.
-DEVICE void fence_shared_for_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until at most N groups of products are under way.

@@ -187,7 +187,11 @@ typedef struct CudaGraphUpdateResult {
   CALL(cuGraphExecDestroy, "cuGraphExecDestroy", 0, (CudaGraphExec exec))                                                    \
   CALL(cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled", 12000,                                                              \
        (CudaTensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims, const uint64_t *strides,           \
-        const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill))
+        const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill))         \
+  CALL(cuTensorMapEncodeIm2col, "cuTensorMapEncodeIm2col", 12000,                                                            \
+       (CudaTensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims, const uint64_t *strides,           \
+        const int *lower_corner, const int *upper_corner, uint32_t channels, uint32_t pixels,                                \
+        const uint32_t *element_strides, int interleave, int swizzle, int promotion, int fill))
 // clang-format on
 
 typedef struct CudaDriver {

@@ -94,12 +94,14 @@ void thread_exit(Thread *t) {
   Block *block = t->block;
   copies_exit(t);
   products_exit(t);
+  bulk_exit(t);
   t->state = THREAD_EXITED;
   clock_exit(t);
   block->exited++;
   block->group->exited++;
   barriers_check(block);
   meetings_check(block);
+  cluster_exit(t);
 }
 
 EMULATED_API Index3 emulated_thread_index(void) { return emulator.thread->index; }

@@ -46,9 +46,17 @@ static Epoch set_add(uint32_t serial, Epoch before, Epoch add) {
 
 // --- Orders.
 
-static bool ordered_elsewhere(Epoch e) {
+// Of a launch that overlaps the one before it, a thread knows of that one once it has waited for it, or met one that has.
+static bool overlapped(const Thread *t, const Launch *now, uint32_t serial) {
+  const Launch *before = serial_launch(serial);
+  return before && before->stream == now->stream && before->index > now->overlapped &&
+         !clock_knows(t, clock_agent(t->group, AGENTS), 1);
+}
+
+static bool ordered_elsewhere(const Thread *t, Epoch e) {
   const Launch *now = emulator.group->launch;
   uint32_t serial = epoch_serial(e);
+  if (now->overlaps && overlapped(t, now, serial)) return false;
   if (serial >= now->serial_first) return false;  // another group of this launch: launches run one at a time
   static uint32_t good_serial;
   static const Launch *good_launch;
@@ -60,14 +68,14 @@ static bool ordered_elsewhere(Epoch e) {
 }
 
 static bool write_ordered(const Thread *t, Epoch e) {
-  if (epoch_serial(e) != t->group->serial) return ordered_elsewhere(e);
+  if (epoch_serial(e) != t->group->serial) return ordered_elsewhere(t, e);
   if (e & EPOCH_PENDING) return false;
   return clock_knows(t, epoch_thread(e), epoch_clock(e));
 }
 
 // NULL-like 0 if all readers are ordered before t, else one that is not.
 static Epoch unordered_reader(const Thread *t, Epoch e) {
-  if (e & EPOCH_MANY || epoch_serial(e) != t->group->serial) return ordered_elsewhere(e) ? 0 : e;
+  if (e & EPOCH_MANY || epoch_serial(e) != t->group->serial) return ordered_elsewhere(t, e) ? 0 : e;
   if (!(e & EPOCH_SET)) return !(e & EPOCH_PENDING) && clock_knows(t, epoch_thread(e), epoch_clock(e)) ? 0 : e;
   for (uint64_t number = set_number(e); number >= set_floor; number = sets[number % SET_LIMIT].before) {
     Epoch reader = sets[number % SET_LIMIT].epoch;
@@ -81,7 +89,7 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
   if (readers & EPOCH_MANY || epoch_serial(readers) != t->group->serial) {
     const Launch *now = t->group->launch;
     if (epoch_serial(readers) >= now->serial_first) return epoch_make(now->serial_first, 0, 0) | EPOCH_MANY;
-    return ordered_elsewhere(readers) ? t->epoch : readers;
+    return ordered_elsewhere(t, readers) ? t->epoch : readers;
   }
   if (readers & EPOCH_PENDING) return readers;
   if (!(readers & EPOCH_SET))
@@ -95,7 +103,7 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
 
 // --- What is wrong.
 
-static const char *verb(AccessKind kind) {
+const char *access_verb(AccessKind kind) {
   return kind & ACCESS_ATOMIC  ? "changes atomically"
          : kind & ACCESS_WRITE ? kind & ACCESS_PROXY ? "lets an asynchronous copy write" : "writes"
          : kind & ACCESS_PROXY ? "lets the asynchronous proxy read"
@@ -106,12 +114,14 @@ static void __attribute__((noreturn))
 hazard(Thread *t, Epoch other, bool other_reads, AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160], who[160];
   where_name(where, place, sizeof place);
-  epoch_name(other, who, sizeof who);
+  epoch_name(other_reads ? other : other & ~EPOCH_PROXY, who, sizeof who);
   bool own = epoch_serial(other) == t->group->serial;
-  if (own && (other & EPOCH_PENDING))
-    finding(FOUND_HAZARD, pc, "%s %s, which an asynchronous operation is still %s: it was not waited for", verb(kind), place,
-            other_reads ? "reading" : "writing");
-  finding(FOUND_HAZARD, pc, "%s %s, which %s %s with nothing to order the two", verb(kind), place, who,
+  if (mbarrier_covers(t->group, where))
+    finding(FOUND_HAZARD, pc, "%s %s, where an mbarrier is in use", access_verb(kind), place);
+  if (own && (other & EPOCH_PENDING || epoch_thread(other) >= t->group->thread_count))
+    finding(FOUND_HAZARD, pc, "%s %s, which an asynchronous operation is still %s: it was not waited for", access_verb(kind),
+            place, other_reads ? "reading" : "writing");
+  finding(FOUND_HAZARD, pc, "%s %s, which %s %s with nothing to order the two", access_verb(kind), place, who,
           other_reads            ? "reads"
           : other & EPOCH_ATOMIC ? "changes atomically"
                                  : "writes");
@@ -119,21 +129,20 @@ hazard(Thread *t, Epoch other, bool other_reads, AccessKind kind, uintptr_t pc, 
 
 static void __attribute__((noreturn)) unwritten(AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160];
-  finding(FOUND_HAZARD, pc, "%s %s, which nothing wrote", verb(kind), where_name(where, place, sizeof place));
+  finding(FOUND_HAZARD, pc, "%s %s, which nothing wrote", access_verb(kind), where_name(where, place, sizeof place));
 }
 
-static void __attribute__((noreturn)) unfenced(Thread *t, Epoch writer, uintptr_t pc, uintptr_t where) {
+static void __attribute__((noreturn)) unfenced(Epoch writer, AccessKind kind, uintptr_t pc, uintptr_t where) {
   char place[160], who[160];
   where_name(where, place, sizeof place);
-  epoch_name(writer, who, sizeof who);
-  finding(FOUND_HAZARD, pc, "lets the asynchronous proxy read %s, which %s wrote without fence.proxy.async after it", place,
-          who);
+  epoch_name(writer & ~EPOCH_PROXY, who, sizeof who);
+  finding(FOUND_HAZARD, pc, "%s %s, which %s wrote without fence.proxy.async after it", access_verb(kind), place, who);
 }
 
 // A write of the generic proxy is seen by the asynchronous one only through a fence.
-static void check_fenced(Thread *t, Epoch w, uintptr_t pc, uintptr_t where) {
+static void check_fenced(Thread *t, Epoch w, AccessKind kind, uintptr_t pc, uintptr_t where) {
   if (epoch_serial(w) != t->group->serial || (w & EPOCH_PROXY)) return;
-  if (!clock_knows_fenced(t, epoch_thread(w), epoch_clock(w))) unfenced(t, w, pc, where);
+  if (!clock_knows_fenced(t, epoch_thread(w), epoch_clock(w))) unfenced(w, kind, pc, where);
 }
 
 void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
@@ -143,9 +152,10 @@ void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintpt
     Cell *cell = &cells[i];
     Epoch w = cell->write, r = cell->read;
     if (kind & ACCESS_WRITE) {
-      if (w && w != good_write && w != mine) {
+      if (w && w != good_write && (w != mine || kind & ACCESS_PROXY)) {
         bool both_atomic = kind & ACCESS_ATOMIC && w & EPOCH_ATOMIC && !(w & EPOCH_PENDING);
         if (!both_atomic && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
+        if (kind & ACCESS_PROXY) check_fenced(t, w, kind, pc, where + i);
         good_write = w;
       }
       if (r && r != good_read && r != mine) {
@@ -160,7 +170,7 @@ void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintpt
       if (w != good_write || !w) {
         if (!w) unwritten(kind, pc, where + i);
         if (w != mine && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
-        if (kind & ACCESS_PROXY) check_fenced(t, w, pc, where + i);
+        if (kind & ACCESS_PROXY) check_fenced(t, w, kind, pc, where + i);
         good_write = w;
       }
       if (r == mine) continue;
@@ -178,10 +188,11 @@ static void inside_window(const Block *block, uint32_t offset, unsigned size, Ac
   if (dynamic_at < block->dynamic_bytes && size <= block->dynamic_bytes - dynamic_at) return;
   finding(FOUND_ADDRESS, pc,
           "%s %u bytes of shared memory at +%u; the block has %u of static variables and from +%u on %u of dynamic ones",
-          verb(kind), size, offset, block->static_bytes, block->dynamic_offset, block->dynamic_bytes);
+          access_verb(kind), size, offset, block->static_bytes, block->dynamic_offset, block->dynamic_bytes);
 }
 
 void access_shared(Thread *t, Block *block, uint32_t offset, unsigned size, AccessKind kind, uintptr_t pc) {
+  if (block != t->block) cluster_touch(t, block, !(kind & ACCESS_PROXY), pc);
   inside_window(block, offset, size, kind, pc);
   if (emulator.checks != CHECKS_ALL) return;
   access_cells(t, block->cells + offset, size, kind, pc, shared_place(block, offset));
@@ -197,7 +208,7 @@ void proxy_read_begin(Thread *t, Block *block, uint32_t offset, unsigned size, u
       good = cell->write;
       if (!good) unwritten(ACCESS_PROXY, pc, shared_place(block, offset + i));
       if (!write_ordered(t, good)) hazard(t, good, false, ACCESS_PROXY, pc, shared_place(block, offset + i));
-      check_fenced(t, good, pc, shared_place(block, offset + i));
+      check_fenced(t, good, ACCESS_PROXY, pc, shared_place(block, offset + i));
     }
     cell->read = mark;
   }
@@ -214,7 +225,7 @@ void proxy_read_end(Block *block, uint32_t offset, unsigned size, uint32_t numbe
 static void __attribute__((noreturn)) outside(uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc) {
   char place[160];
   where_name(address, place, sizeof place);
-  finding(FOUND_ADDRESS, pc, "%s %u bytes at %s", verb(kind), size, place);
+  finding(FOUND_ADDRESS, pc, "%s %u bytes at %s", access_verb(kind), size, place);
 }
 
 static bool in_module(const Thread *t, uintptr_t address, unsigned size) {

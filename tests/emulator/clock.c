@@ -6,7 +6,7 @@
 #include <string.h>
 #include "emulator.h"
 
-static size_t vector_size(const Group *group) { return group->thread_count + 1; }  // the last: asynchronous copies
+static size_t vector_size(const Group *group) { return group->thread_count + CLOCKS_MORE; }
 
 static Knowledge *knowledge_new(Group *group) {
   Knowledge *k = group->free_knowledge;
@@ -175,10 +175,10 @@ void clock_acquire(Thread *t, const Knowledge *from) {
   own_warp_raise(t);
 }
 
-void clock_agent(Knowledge *into, const Group *group, uint32_t clock) {
-  uint32_t agent = group->thread_count;
-  if (into->clock[agent] < clock) into->clock[agent] = clock;
-  if (into->fenced[agent] < clock) into->fenced[agent] = clock;
+Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into) {
+  if (!into) into = knowledge_new(group);
+  if (from) raise(into->clock, from->clock, 2 * vector_size(group));
+  return into;
 }
 
 void clock_exit(Thread *t) { t->group->exited_knowledge = clock_release(t, t->group->exited_knowledge); }

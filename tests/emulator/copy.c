@@ -33,8 +33,8 @@ EMULATED_API void emulated_load_shared(unsigned from, void *value, int bytes) {
 
 // --- cp.async
 
-static void arrive(Thread *t, PendingCopy *copy) {
-  if (!copy->done) memcpy(shared_pointer(t->block, copy->to), copy->data, copy->bytes);
+void copy_land(const Block *block, PendingCopy *copy) {
+  if (!copy->done) memcpy(shared_pointer(block, copy->to), copy->data, copy->bytes);
   copy->done = true;
 }
 
@@ -56,7 +56,7 @@ EMULATED_API void emulated_copy_async(unsigned to, const void *from, int bytes, 
   memcpy(copy->data, from, (size_t)valid);
   *t->copies_end = copy;
   t->copies_end = &copy->next;
-  if (emulator_random(4) == 0) arrive(t, copy);
+  if (emulator_random(4) == 0) copy_land(t->block, copy);
 }
 
 EMULATED_API void emulated_copy_commit(void) { emulator.thread->commits++; }
@@ -64,7 +64,7 @@ EMULATED_API void emulated_copy_commit(void) { emulator.thread->commits++; }
 // The thread's copies are from now on writes of its own, at this moment.
 static void finish_first(Thread *t) {
   PendingCopy *copy = t->copies;
-  arrive(t, copy);
+  copy_land(t->block, copy);
   for (unsigned i = 0; i < copy->bytes; i++) t->block->cells[copy->to + i].write = t->epoch;
   t->copies = copy->next;
   if (!t->copies) t->copies_end = &t->copies;
@@ -74,6 +74,13 @@ static void finish_first(Thread *t) {
 EMULATED_API void emulated_copy_wait(int groups) {
   Thread *t = emulator.thread;
   while (t->copies && t->copies->commit < t->commits - groups) finish_first(t);
+}
+
+PendingCopy *copies_take(Thread *t) {
+  PendingCopy *all = t->copies;
+  t->copies = NULL;
+  t->copies_end = &t->copies;
+  return all;
 }
 
 void copies_exit(Thread *t) {

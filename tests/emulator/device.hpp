@@ -73,6 +73,32 @@ void emulated_store_matrices(const unsigned *in, int count, bool transposed, uns
 // type: 'h' f16, 'b' bf16, 't' tf32; k: elements of k
 void emulated_mma(char type, int k, float *sums, const unsigned *a, const unsigned *b);
 void emulated_fence_proxy();
+void emulated_mbarrier_init(unsigned barrier, unsigned count);
+void emulated_mbarrier_invalidate(unsigned barrier);
+unsigned long long emulated_mbarrier_arrive(unsigned barrier, unsigned expected_bytes, unsigned arrivals);
+void emulated_mbarrier_expect(unsigned barrier, unsigned bytes);
+void emulated_mbarrier_arrive_copies(unsigned barrier);
+void emulated_mbarrier_wait(unsigned barrier, unsigned parity);
+bool emulated_mbarrier_test(unsigned barrier, unsigned parity);
+bool emulated_mbarrier_test_state(unsigned barrier, unsigned long long state);
+void emulated_fence_mbarrier_init();
+void emulated_bulk_load(unsigned to, const void *from, unsigned bytes, unsigned barrier, unsigned blocks);  // blocks 0: the own
+void emulated_bulk_send(unsigned to, unsigned from, unsigned bytes, unsigned barrier);
+void emulated_bulk_store(void *to, unsigned from, unsigned bytes);
+void emulated_bulk_commit();
+void emulated_bulk_wait(int groups, bool read);
+void emulated_tensor_prefetch(const void *map);
+void emulated_tensor_load(unsigned to, const void *map, int rank, const int *place, const unsigned short *offset, unsigned barrier, unsigned blocks);
+void emulated_tensor_store(const void *map, int rank, const int *place, unsigned from);
+bool emulated_elect();
+void emulated_registers(int count, bool raise);
+void emulated_grid_wait();
+void emulated_grid_launch_next();
+unsigned emulated_cluster_rank();
+unsigned emulated_cluster_size();
+void emulated_cluster_arrive();
+void emulated_cluster_wait();
+unsigned emulated_cluster_address(unsigned shared, unsigned rank);
 void emulated_wgmma_fence();
 void emulated_wgmma_commit();
 void emulated_wgmma_wait(int groups);

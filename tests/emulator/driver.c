@@ -523,8 +523,11 @@ static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, vo
   for (unsigned i = 0; i < config->attribute_count; i++) {
     if (config->attributes[i].id == CUDA_LAUNCH_CLUSTER)
       memcpy(op->launch.cluster, config->attributes[i].cluster, sizeof op->launch.cluster);
+    else if (config->attributes[i].id == CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION)
+      op->launch.overlaps = config->attributes[i].flag != 0;
     else if (config->attributes[i].id == CUDA_LAUNCH_COOPERATIVE && config->attributes[i].flag) result = NOT_SUPPORTED;
   }
+  if (op->launch.overlaps && emulator.sm < 90) result = NOT_SUPPORTED;
   if (!result) result = launch_check(&op->launch);
   unsigned blocks = op->launch.cluster[0] ? op->launch.cluster[0] * op->launch.cluster[1] * op->launch.cluster[2] : 1;
   for (unsigned rank = 0; rank < blocks && !result; rank++) {

@@ -7,7 +7,8 @@
 //   group.c        the threads of a block (or cluster) as fibers with a seeded scheduler; fiber.c switches between them
 //   clock.c        who knows of whose work: vector clocks; check.c judges every access by them
 //   hooks.c        what compiled kernels call at each load and store
-//   warp.c barrier.c copy.c product.c ...   the instructions
+//   warp.c barrier.c copy.c product.c   the instructions; mbarrier.c bulk.c tensor.c cluster.c   those that go on beside
+//                  the threads; tensor_map.c what the driver makes for tensor.c
 //
 // One launch runs at a time, under one lock.
 #pragma once
@@ -29,6 +30,10 @@ enum {
   NAMED_BARRIERS = 16,
   FINDING_SIZE = 1024,
   STREAM_LIMIT = 48,
+  // Beside threads, these have clocks in a group: barriers in shared memory (each one of AGENTS; they share where there are more), and the
+  // launch before this one.
+  AGENTS = 32,
+  CLOCKS_MORE = AGENTS + 1,
 };
 
 // --- Time. An epoch names one thread of one group (a cluster, or a block on its own) between two of its synchronisations; host operations
@@ -105,8 +110,12 @@ struct Thread {
   PendingCopy *copies, **copies_end;
   int commits, waited;  // groups of copies committed, and known to be complete
   int product_commits;
-  bool product_fence;      // wgmma.fence since registers could last change
-  struct BulkGroup *bulk;  // bulk copies in groups
+  bool product_fence;               // wgmma.fence since registers could last change
+  int bulk_commits;                 // groups of bulk copies
+  uint32_t started;                 // blocks of the cluster that it has seen run, as bits
+  uint32_t remote[CLUSTER_BLOCKS];  // its clock when it last touched another block's memory and that block does not know
+  bool in_cluster_barrier;          // arrived, and has not waited
+  uint32_t cluster_phase;
 };
 
 // Lanes of a warp that meet in one instruction; the last to come carries it out for all.
@@ -144,6 +153,8 @@ struct Block {
   Meeting *meetings[BLOCK_THREADS / WARP + BLOCK_THREADS / WARP / 4];  // open ones: of each warp, then of each warpgroup
   struct Product *products[BLOCK_THREADS / WARP / 4];                  // wgmma under way, of each warpgroup
   struct Mbarrier *mbarriers;
+  unsigned registers[BLOCK_THREADS / WARP / 4];  // setmaxnreg; 0: as launched
+  bool touched;                                  // by another block of the cluster
 };
 
 struct Group {
@@ -156,9 +167,14 @@ struct Group {
   unsigned ready_head, ready_tail;
   Knowledge *free_knowledge;
   Knowledge *exited_knowledge;  // what threads knew that are gone
-  BlockBarrier cluster_barrier;
+  struct ClusterBarrier {
+    unsigned arrived;
+    uint32_t phase;
+    Knowledge *gathering, *completed;
+  } cluster_barrier;
   struct BulkCopy *bulk_copies;  // under way
-  uint32_t agent_clock;          // of the asynchronous copies, which count as one thread more
+  uint32_t agent_clock[AGENTS];
+  unsigned agents;  // given away
 };
 
 typedef struct Kernel {
@@ -176,6 +192,8 @@ struct Launch {
   int stream;             // whose time it belongs to
   uint32_t index;         // on that stream
   const uint32_t *clock;  // what precedes it: for each stream, how many operations
+  bool overlaps;  // the launch before it on the stream: operations after `overlapped` precede only threads that have waited
+  uint32_t overlapped;
   Launch *next_kept;
 };
 
@@ -282,7 +300,10 @@ Knowledge *clock_release(Thread *thread, Knowledge *into);  // adds what the thr
 void clock_acquire(Thread *thread, const Knowledge *from);
 void clock_exit(Thread *thread);
 void knowledge_drop(Group *group, Knowledge *knowledge);
-void clock_agent(Knowledge *into, const Group *group, uint32_t clock);  // adds asynchronous copies up to this one
+Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into);  // into NULL: a new one
+static inline uint32_t clock_agent(const Group *group, unsigned agent) {
+  return group->thread_count + agent;
+}  // its number among the threads
 
 // --- check.c: every access. Kind of access as bits.
 typedef enum AccessKind {
@@ -302,6 +323,7 @@ void *shared_pointer(const Block *block, uint32_t offset);
 bool shared_offset(const Block *block, uintptr_t address, uint32_t *out);
 // The block and offset of a 32-bit shared address, which may name another block of the cluster.
 Block *shared_block(Thread *thread, uint32_t address, uint32_t *offset);
+const char *access_verb(AccessKind kind);
 void reads_reset(void);  // a barrier of all threads: who read before it does not matter any more
 
 // --- report.c
@@ -330,11 +352,72 @@ void barriers_forget(Block *block);
 void thread_exit(Thread *thread);
 
 // --- copy.c
+void copy_land(const Block *block, PendingCopy *copy);  // its bytes arrive
+PendingCopy *copies_take(Thread *thread);               // all, which are no longer the thread's
 void copies_exit(Thread *thread);
 void copies_forget(Thread *thread);
-// --- bulk.c: copies by the asynchronous proxy.
-bool bulk_progress(Group *group);  // completes one that somebody waits for
+// --- mbarrier.c: barriers in shared memory.
+typedef struct Mbarrier {
+  struct Mbarrier *next;
+  Block *block;
+  uint32_t offset;
+  bool live, fenced;  // fenced: after its initialisation, for the asynchronous proxy
+  unsigned count, missing;
+  long bytes;                 // expected less those that came
+  uint32_t phase;             // how many are over
+  uint32_t copied, observed;  // the last phase that counted copies, and the last that a thread has waited for
+  unsigned agent;
+  Thread *maker;
+  uint32_t made;  // the maker's clock
+  Knowledge *gathering, *completed;
+  struct BulkCopy *landed;  // copies that have arrived in this phase
+} Mbarrier;
+Mbarrier *mbarrier_use(Thread *thread, uint32_t address, uintptr_t pc);
+void mbarrier_for_copy(Thread *thread, Mbarrier *barrier, uintptr_t pc);
+void mbarrier_count(Mbarrier *barrier, struct BulkCopy *copy, long bytes, unsigned arrivals);  // a copy has landed
+bool mbarrier_covers(const Group *group, uintptr_t where);
+const char *wait_name(const Thread *thread, char *out, size_t room);
+void mbarriers_finish(Block *block);
+void mbarriers_forget(Block *block);
+
+// --- bulk.c: copies by the asynchronous proxy. Their bytes are taken when they start and land late, in an order of the seed's.
+typedef enum BulkKind { BULK_LOAD, BULK_SEND, BULK_STORE, BULK_ARRIVAL } BulkKind;
+typedef struct BulkRun {
+  uintptr_t address;   // in device memory
+  uint32_t bytes, at;  // at: in the copy's data
+} BulkRun;
+typedef struct BulkCopy {
+  struct BulkCopy *next;
+  BulkKind kind;
+  Thread *issuer;
+  uintptr_t pc;
+  Block *block;  // whose shared memory is written, or of a store read
+  uint32_t offset, bytes;
+  uint32_t source, number;  // of a send: the shared memory it reads, of the issuer's block; number: of a read that lasts
+  Mbarrier *barrier;
+  int commit;
+  bool landed, released;  // of a store; released: its shared memory may be written again
+  BulkRun *runs;
+  unsigned run_count;
+  PendingCopy *copies;  // of an arrival
+  char *data;
+} BulkCopy;
+BulkCopy *bulk_start(Thread *thread, BulkKind kind, Block *block, uint32_t offset, uint32_t bytes, uintptr_t pc);
+void bulk_into(BulkCopy *copy, Mbarrier *barrier);  // marks the shared memory it writes
+void bulk_add_run(BulkCopy *copy, uintptr_t address, uint32_t bytes, uint32_t at);
+void bulk_read_source(BulkCopy *copy);
+void bulk_read_memory(Thread *thread, const Mbarrier *barrier, uintptr_t address, uint32_t bytes, uintptr_t pc);
+void bulk_settle(BulkCopy *copy, Epoch epoch);  // its phase is over: it was done by then
+void bulk_sometimes(Group *group);              // lets one land, if the seed says so
+bool bulk_progress(Group *group);               // lets one land; false: there is none
+void bulk_exit(Thread *thread);
 void group_finish(Group *group);
+void bulk_forget(Group *group);
+
+// --- cluster.c
+void cluster_touch(Thread *thread, Block *block, bool lasting, uintptr_t pc);  // another block's shared memory is used
+void cluster_exit(Thread *thread);
+void cluster_forget(Group *group);
 
 // --- product.c
 void products_exit(Thread *thread);

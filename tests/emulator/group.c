@@ -124,6 +124,7 @@ static void make_ready(Group *group) {
 
 static void __attribute__((noreturn)) deadlock(Group *group) {
   const char *what[3] = {0};
+  char names[3][160];
   Thread *who[3] = {0};
   unsigned waiting = 0, kinds = 0;
   for (unsigned i = 0; i < group->thread_count; i++) {
@@ -132,7 +133,7 @@ static void __attribute__((noreturn)) deadlock(Group *group) {
     waiting++;
     bool seen = false;
     for (unsigned k = 0; k < kinds; k++) seen |= who[k]->waiting_line == t->waiting_line;
-    if (!seen && kinds < 3) who[kinds] = t, what[kinds++] = t->waiting_for;
+    if (!seen && kinds < 3) who[kinds] = t, what[kinds] = wait_name(t, names[kinds], sizeof names[kinds]), kinds++;
   }
   emulator.thread = who[0];
   char second[300] = "";
@@ -188,10 +189,13 @@ static void run_cluster(Launch *launch, const unsigned cluster[3], uint64_t numb
   group_run(&group);
   if (!emulator.failed) group_finish(&group);
   for (unsigned i = 0; i < group.thread_count; i++) copies_forget(group.threads[i]);
+  bulk_forget(&group);
+  cluster_forget(&group);
   for (unsigned i = 0; i < group.block_count; i++) {
     meetings_forget(group.blocks[i]);
     products_forget(group.blocks[i]);
     barriers_forget(group.blocks[i]);
+    mbarriers_forget(group.blocks[i]);
   }
   clock_end(&group);
   emulator.group = NULL;

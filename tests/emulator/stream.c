@@ -155,6 +155,12 @@ static void run(Operation *op) {
   for (int i = 0; i < op->wait_count; i++) raise(op->clock, op->waits[i]->clock);
   if (op->before) raise(op->clock, op->before->clock);
   op->clock[op->launch.stream] = op->launch.index;
+  if (op->launch.overlaps) {
+    const Operation *before = op->before;
+    op->launch.overlaps = before && before->kind == OPERATION_LAUNCH;
+    if (op->launch.overlaps)
+      op->launch.overlapped = before->launch.overlaps ? before->launch.overlapped : before->launch.index - 1;
+  }
   bool touches = op->kind == OPERATION_LAUNCH || op->kind == OPERATION_COPY || op->kind == OPERATION_FILL;
   if (touches && !emulator.failed) {
     Launch *launch = launch_keep(&op->launch, op->clock);
@@ -393,17 +399,18 @@ CudaResult graph_launch(Graph *graph, Stream *s) {
 // Copies the values that the program's pointers lead to, as a launch does.
 void launch_arguments(Operation *op, void **values) {
   const Kernel *kernel = op->launch.function->kernels[0];
-  size_t head = (kernel->parameter_count + 1) * sizeof(void *), size = head;
-  for (unsigned i = 0; i < kernel->parameter_count; i++) size += ((size_t)kernel->parameter_sizes[i] + 15) / 16 * 16;
-  op->staged = aligned_alloc(16, (size + 31) / 16 * 16);
+  // Each at a multiple of 64: tensor maps want that.
+  size_t head = ((kernel->parameter_count + 1) * sizeof(void *) + 63) / 64 * 64, size = head;
+  for (unsigned i = 0; i < kernel->parameter_count; i++) size += ((size_t)kernel->parameter_sizes[i] + 63) / 64 * 64;
+  op->staged = aligned_alloc(64, size + 64);
   if (!op->staged) abort();
   op->size = size;
   op->launch.arguments = (void **)op->staged;
-  size_t at = (head + 15) / 16 * 16;
+  size_t at = head;
   for (unsigned i = 0; i < kernel->parameter_count; i++) {
     op->launch.arguments[i] = op->staged + at;
     memcpy(op->staged + at, values[i], kernel->parameter_sizes[i]);
-    at += ((size_t)kernel->parameter_sizes[i] + 15) / 16 * 16;
+    at += ((size_t)kernel->parameter_sizes[i] + 63) / 64 * 64;
   }
 }
 
@@ -411,6 +418,11 @@ void launch_arguments(Operation *op, void **values) {
 void streams_forget(void) {
   for (Stream *s = streams; s; s = s->next)
     while (s->queue) operation_drop(stream_pop(s));
+  // After a fault no call succeeds, so that a program cannot give its streams back: they go with the context.
+  for (Stream *s = streams, *next; s && emulator.failed; s = next) {
+    next = s->next;
+    if (s != &default_stream) stream_remove(s);
+  }
   operation_drop(default_stream.last);
   default_stream.last = NULL;
   while (no_launch) {

@@ -174,3 +174,54 @@ EMULATED_API unsigned emulated_match(unsigned mask, const void *value, int size)
 }
 // Lanes of this emulator are never together by chance.
 EMULATED_API unsigned emulated_active_mask(void) { return 1u << emulator.thread->lane; }
+
+// --- elect.sync: the same lane every time, but not one that a kernel may count on.
+static void run_elect(Meeting *m) {
+  unsigned present = 0, which;
+  for (unsigned i = 0; i < WARP; i++) present += m->threads[i] != NULL;
+  which = (unsigned)(emulator.seed % present);
+  for (unsigned i = 0; i < WARP; i++)
+    if (m->threads[i]) *(bool *)m->arguments[i] = which-- == 0;
+}
+EMULATED_API bool emulated_elect(void) {
+  bool elected = false;
+  meet("elect.sync", WARP, 0xffffffffu, &elected, CALLER, run_elect);
+  return elected;
+}
+
+// --- setmaxnreg: warps of a warpgroup share out the registers of the block; together they may not have more than there are.
+
+enum { REGISTERS = 65536 };
+typedef struct RegisterCount {
+  int count;
+  bool raise;
+} RegisterCount;
+
+static void run_registers(Meeting *m) {
+  Block *block = emulator.thread->block;
+  const RegisterCount *first = m->arguments[0];
+  unsigned warpgroup = m->threads[0] ? m->threads[0]->warp / 4 : 0, groups = block->thread_count / (WARP * 4), total = 0;
+  for (unsigned i = 0; i < m->count; i++) {
+    if (!m->threads[i])
+      finding(FOUND_INSTRUCTION, m->line,
+              "executes setmaxnreg, which takes a whole warpgroup, when some of it have ended or never were");
+    const RegisterCount *other = m->arguments[i];
+    if (other->count != first->count || other->raise != first->raise)
+      finding(FOUND_INSTRUCTION, m->line, "executes setmaxnreg of %d while another warp of its warpgroup has %d", other->count,
+              first->count);
+  }
+  unsigned before = block->registers[warpgroup];
+  if (before && (first->raise ? before > (unsigned)first->count : before < (unsigned)first->count))
+    finding(FOUND_INSTRUCTION, m->line, "%s its registers to %d from %u", first->raise ? "raises" : "lowers", first->count,
+            before);
+  block->registers[warpgroup] = (unsigned)first->count;
+  for (unsigned i = 0; i < groups; i++) {
+    if (!block->registers[i]) return;  // as many as the launch gave
+    total += block->registers[i] * WARP * 4;
+  }
+  if (total > REGISTERS) finding(FOUND_INSTRUCTION, m->line, "brings the registers of its block to %u of %d", total, REGISTERS);
+}
+EMULATED_API void emulated_registers(int count, bool raise) {
+  RegisterCount registers = {count, raise};
+  meet("setmaxnreg", WARP * 4, 0xffffffffu, &registers, CALLER, run_registers);
+}

@@ -4,7 +4,7 @@
 set -euo pipefail
 build=$1 out=$2
 mkdir -p "$out/bin" "$out/lib" "$out/share"
-tools=("$build/ingot" "$build/tests/ingot-suite" "$build/tests/ingot-cases")
+tools=("$build/ingot" "$build/tests/ingot-suite" "$build/tests/ingot-cases" "$build/tests/ingot-instructions")
 for tool in "${tools[@]}"; do
   cp "$tool" "$out/bin/"
   strip "$out/bin/$(basename "$tool")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What runs on a machine with a GPU: tests, verification, benchmarks; one record and one summary at the end.
 #
-#   bench/gpu.sh [PART...]        parts: cases emulated models suite zoo bench times sanitize; default: all of them, in that order
+#   bench/gpu.sh [PART...]        parts: cases instructions emulated models suite zoo bench times sanitize; default: all of them, in that order
 #
 # Needs python3 with torch, torchvision, transformers and onnx for zoo and bench. Environment:
 #   INGOT_BIN        folder with ingot, ingot-suite and ingot-cases   (default: build/release and its tests folder, or ../bin of a bundle)
@@ -38,6 +38,8 @@ check() { # NAME COMMAND...: one line in the summary, the command's last line as
 }
 
 part_cases() { check cases "$tests/ingot-cases" --device cuda --tactics; }
+
+part_instructions() { check instructions "$tests/ingot-instructions"; }
 
 # Kernels of our own only, as on the emulated GPU; what each result may differ by is in tests/cases/bounds.inc.
 part_emulated() {
@@ -87,7 +89,7 @@ part_sanitize() {
 }
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(cases emulated models suite zoo bench times sanitize)
+[ $# -gt 0 ] || parts=(cases instructions emulated models suite zoo bench times sanitize)
 for part in "${parts[@]}"; do "part_$part"; done
 record=${INGOT_RECORD:-$here/results/$(date +%F)-$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-' | tr -dc 'A-Za-z0-9-').json}
 mkdir -p "$(dirname "$record")"

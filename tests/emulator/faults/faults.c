@@ -2,7 +2,7 @@
 // behind, and the library works afterwards. Each scenario runs once without faults, which counts its calls; then once for every call and every
 // way to fail, and after each again without. See docs/emulator.md.
 //
-// Profiles and tunings measure the same few calls hundreds of times: of those, calls that follow the same two are failed once, unless --every.
+// Profiles and tunings measure the same few calls hundreds of times: of those, calls that follow the same call are failed once, unless --every.
 //
 //   ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...
 #include "faults.h"
@@ -149,14 +149,14 @@ static bool run_once(Walk *walk, const Subject *subject, const Scenario *scenari
   return run.good;
 }
 
-// Which calls to fail: all, or one of those that have the same name and the same two calls before them.
+// Which calls to fail: all, or one of those that have the same name and the same call before them.
 static bool *choose(const Walk *walk, const Scenario *scenario, long calls) {
   bool *chosen = calloc((size_t)calls + 1, sizeof *chosen);
   const char *const *name = walk->names;
   for (long at = walk->from; chosen && at <= calls; at += walk->step) {
     bool again = false;
-    for (long other = 3; other < at && at < NAMES && scenario->repeats && !walk->every && !again; other++)
-      again = chosen[other] && name[other] == name[at] && name[other - 1] == name[at - 1] && name[other - 2] == name[at - 2];
+    for (long other = 2; other < at && at < NAMES && scenario->repeats && !walk->every && !again; other++)
+      again = chosen[other] && name[other] == name[at] && name[other - 1] == name[at - 1];
     chosen[at] = !again;
   }
   return chosen;

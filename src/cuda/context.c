@@ -234,7 +234,8 @@ Status cuda_alloc(CudaContext *context, size_t size, void **out) {
   CudaResult result = context->driver->cuMemAlloc(&address, size);
   if (result == CUDA_OUT_OF_MEMORY) {
     size_t available = 0, total = 0;
-    context->driver->cuMemGetInfo(&available, &total);
+    if (context->driver->cuMemGetInfo(&available, &total))
+      FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for and refused", (double)size / 1e6);
     FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for; %.1f of %.1f MB are free", (double)size / 1e6,
          (double)available / 1e6, (double)total / 1e6);
   }

@@ -12,6 +12,8 @@ static struct {
   bool sticky, fired;
   char name[64], fired_name[64];
 } fault;
+enum { NAMES = 1 << 14 };
+static const char *names[NAMES];  // of the first calls since emulator_fail
 _Atomic int live_objects;
 
 // at 0: none. name "": any call.
@@ -23,6 +25,8 @@ EMULATED_API void emulator_fail(long at, int code, bool sticky, const char *name
   snprintf(fault.name, sizeof fault.name, "%s", name);
 }
 EMULATED_API long emulator_calls(void) { return fault.calls; }
+// The name of a call among them, from 1 on; NULL where it was not noted.
+EMULATED_API const char *emulator_call_name(long call) { return call > 0 && call <= fault.calls && call <= NAMES ? names[call - 1] : NULL; }
 EMULATED_API const char *emulator_failed_call(void) { return fault.fired ? fault.fired_name : NULL; }
 // Contexts, memory, streams, events, modules and graphs that were made and not given back.
 EMULATED_API int emulator_live_objects(void) { return live_objects + memory_live(); }
@@ -46,6 +50,7 @@ CudaResult fault_due(const char *call) {
   pthread_mutex_lock(&counting);
   bool counts = !fault.name[0] || !strncmp(fault.name, call, strlen(fault.name));
   bool now = counts && ++fault.calls == fault.at;
+  if (counts && fault.calls <= NAMES) names[fault.calls - 1] = call;
   if (now) {
     fault.fired = true;
     snprintf(fault.fired_name, sizeof fault.fired_name, "%s", call);

@@ -2,7 +2,9 @@
 // behind, and the library works afterwards. Each scenario runs once without faults, which counts its calls; then once for every call and every
 // way to fail, and after each again without. See docs/emulator.md.
 //
-//   ingot-faults [--step N] [--from N] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...
+// Profiles and tunings measure the same few calls hundreds of times: of those, calls that follow the same call are failed once, unless --every.
+//
+//   ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...
 #include "faults.h"
 #include <dlfcn.h>
 #include <signal.h>
@@ -12,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE_SECONDS = 60 };
+enum { PATIENCE_SECONDS = 60, NAMES = 1 << 13 };
 
 // Where the address sanitizer is: what is lost at this moment.
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
@@ -102,6 +104,8 @@ typedef struct Walk {
   const Mode *modes;
   int mode_count;
   long step, from;
+  bool every;
+  const char *names[NAMES];  // of the calls of the run that counted them
   long calls, failures;
   int problems, scenarios;
 } Walk;
@@ -127,6 +131,7 @@ static bool run_once(Walk *walk, const Subject *subject, const Scenario *scenari
   else e->fail(0, 0, false, "");
   run.good = scenario->run(&run);
   if (calls) *calls = e->calls();
+  for (long i = 0; calls && i < NAMES; i++) walk->names[i] = e->call_name(i);
   if (mode && !e->failed_call()) problem(&run, "the call was never made");
   if (!mode && !run.good) problem(&run, "does not succeed");
   char failed[64] = "";
@@ -144,14 +149,29 @@ static bool run_once(Walk *walk, const Subject *subject, const Scenario *scenari
   return run.good;
 }
 
+// Which calls to fail: all, or one of those that have the same name and the same call before them.
+static bool *choose(const Walk *walk, const Scenario *scenario, long calls) {
+  bool *chosen = calloc((size_t)calls + 1, sizeof *chosen);
+  const char *const *name = walk->names;
+  for (long at = walk->from; chosen && at <= calls; at += walk->step) {
+    bool again = false;
+    for (long other = 2; other < at && at < NAMES && scenario->repeats && !walk->every && !again; other++)
+      again = chosen[other] && name[other] == name[at] && name[other - 1] == name[at - 1];
+    chosen[at] = !again;
+  }
+  return chosen;
+}
+
 static void walk_scenario(Walk *walk, const Subject *subject, const Scenario *scenario) {
   long calls = 0;
   run_once(walk, subject, scenario, NULL, 0, &calls);
   walk->calls += calls;
   walk->scenarios++;
+  bool *chosen = choose(walk, scenario, calls);
   for (int m = 0; m < walk->mode_count; m++) {
     const Mode *mode = &walk->modes[m];
-    for (long at = walk->from; at <= calls; at += walk->step) {
+    for (long at = walk->from; chosen && at <= calls; at++) {
+      if (!chosen[at]) continue;
       // What went on to the end has shown that it works; what did not is done again.
       if (!run_once(walk, subject, scenario, mode, at, NULL)) run_once(walk, subject, scenario, NULL, at, NULL);
       walk->failures++;
@@ -161,6 +181,7 @@ static void walk_scenario(Walk *walk, const Subject *subject, const Scenario *sc
       walk->problems++;
     }
   }
+  free(chosen);
 }
 
 // --- The emulator, which the library opens too.
@@ -173,6 +194,7 @@ static bool emulator_open(Emulated *out) {
       {"emulator_fail", offsetof(Emulated, fail)},
       {"emulator_calls", offsetof(Emulated, calls)},
       {"emulator_failed_call", offsetof(Emulated, failed_call)},
+      {"emulator_call_name", offsetof(Emulated, call_name)},
       {"emulator_live_objects", offsetof(Emulated, live_objects)},
       {"emulator_findings", offsetof(Emulated, findings)},
       {"cuDevicePrimaryCtxRetain", offsetof(Emulated, retain)},
@@ -213,8 +235,9 @@ int main(int count, char **arguments) {
   int first = 1;
   for (; first < count && arguments[first][0] == '-'; first++) {
     const char *option = arguments[first];
-    bool sticky = !strcmp(option, "--sticky");
+    bool sticky = !strcmp(option, "--sticky"), every = !strcmp(option, "--every");
     if (sticky) chosen.sticky = true;
+    else if (every) walk.every = true;
     else if (first + 1 < count && !strcmp(option, "--code")) chosen.code = atoi(arguments[++first]);
     else if (first + 1 < count && !strcmp(option, "--step")) walk.step = atol(arguments[++first]);
     else if (first + 1 < count && !strcmp(option, "--from")) walk.from = atol(arguments[++first]);
@@ -223,7 +246,8 @@ int main(int count, char **arguments) {
     if (sticky || !strcmp(option, "--code")) walk.modes = &chosen, walk.mode_count = 1;
   }
   if (first >= count || arguments[first][0] == '-' || walk.step < 1 || walk.from < 1) {
-    fprintf(stderr, "usage: ingot-faults [--step N] [--from N] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...\n");
+    fprintf(stderr,
+            "usage: ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...\n");
     return 2;
   }
   char folder[] =

@@ -9,7 +9,7 @@
 typedef struct Emulated {
   void (*fail)(long at, int code, bool sticky, const char *name);
   long (*calls)(void);
-  const char *(*failed_call)(void);
+  const char *(*failed_call)(void), *(*call_name)(long call);
   int (*live_objects)(void), (*findings)(void);
   int (*retain)(void **context, int device), (*release)(int device), (*push)(void *context), (*pop)(void **context),
       (*current)(void **context);
@@ -56,6 +56,7 @@ typedef struct Scenario {
   const char *name;
   bool (*prepare)(Run *run), (*run)(Run *run);  // faults come while `run` runs, and only there. false: it could not go on
   void (*clean)(Run *run);                      // in any case
+  bool repeats;                                 // it measures: the same few calls come hundreds of times
 } Scenario;
 extern const Scenario scenarios[];  // ends with a NULL name
 

@@ -201,8 +201,8 @@ const Scenario scenarios[] = {
     {"load", NULL, load, NULL},
     {"inference on the host", forget_kernels, infer_host, NULL},
     {"inference on the device", take_device_memory, infer_device, give_device_memory},
-    {"profile", NULL, profile, NULL},
-    {"tuning", forget_kernels, tune, use_engine},
+    {"profile", NULL, profile, NULL, .repeats = true},
+    {"tuning", forget_kernels, tune, use_engine, .repeats = true},
     {NULL},
 };
 

@@ -1,0 +1,37 @@
+# Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
+# product.onnx, one site that is quick to tune. Needs the onnx package.
+import os, numpy
+from onnx import TensorProto, checker, helper, numpy_helper, save
+
+random = numpy.random.default_rng(1)
+
+
+def make(name, nodes, x, y, constants):
+    graph = helper.make_graph(
+        nodes, name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y)],
+        [numpy_helper.from_array(value.astype(numpy.float32), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    save(model, os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".onnx"))
+
+
+make(
+    "small",
+    [
+        helper.make_node("Conv", ["x", "w", "b"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("MaxPool", ["relu"], ["pool"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "v", "c"], ["gemm"]),
+        helper.make_node("Softmax", ["gemm"], ["y"]),
+    ],
+    [1, 2, 8, 8], [1, 8],
+    {
+        "w": random.normal(size=(4, 2, 3, 3)) / 4, "b": random.normal(size=4) / 4,
+        "v": random.normal(size=(64, 8)) / 8, "c": random.normal(size=8) / 8,
+    },
+)
+make("product", [helper.make_node("MatMul", ["x", "w"], ["y"])], [4, 16], [4, 8], {"w": random.normal(size=(16, 8)) / 4})

@@ -26,7 +26,9 @@ EMULATED_API void emulator_fail(long at, int code, bool sticky, const char *name
 }
 EMULATED_API long emulator_calls(void) { return fault.calls; }
 // The name of a call among them, from 1 on; NULL where it was not noted.
-EMULATED_API const char *emulator_call_name(long call) { return call > 0 && call <= fault.calls && call <= NAMES ? names[call - 1] : NULL; }
+EMULATED_API const char *emulator_call_name(long call) {
+  return call > 0 && call <= fault.calls && call <= NAMES ? names[call - 1] : NULL;
+}
 EMULATED_API const char *emulator_failed_call(void) { return fault.fired ? fault.fired_name : NULL; }
 // Contexts, memory, streams, events, modules and graphs that were made and not given back.
 EMULATED_API int emulator_live_objects(void) { return live_objects + memory_live(); }

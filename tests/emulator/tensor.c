@@ -148,6 +148,14 @@ static void check_kind(const TensorMap *map, int rank, bool im2col, uintptr_t pc
             map->im2col ? "im2col" : "tiles");
 }
 
+// A box begins at a 16-byte boundary of the tensor's lines, wherever it hangs over: a GPU takes anything else for an illegal instruction.
+static void check_start(const TensorMap *map, const int *place, uintptr_t pc) {
+  if (place[0] * (int)map->element_bytes % 16)
+    finding(FOUND_INSTRUCTION, pc,
+            "copies a box that begins at element %d of a line, %d bytes from its start: no multiple of 16", place[0],
+            place[0] * (int)map->element_bytes);
+}
+
 static void check_offsets(const TensorMap *map, const unsigned short *offset, uintptr_t pc) {
   static const unsigned limits[] = {1 << 16, 1 << 8, 1 << 5};
   for (int i = 0; i < map->rank - 2; i++)
@@ -161,6 +169,7 @@ EMULATED_API void emulated_tensor_load(unsigned to, const void *address, int ran
   uintptr_t pc = CALLER;
   TensorMap map = read_map(t, address, pc);
   check_kind(&map, rank, offset != NULL, pc);
+  check_start(&map, place, pc);
   if (offset) check_offsets(&map, offset, pc);
   uint32_t at, bytes = box_bytes(&map);
   Block *own = shared_block(t, to, &at);
@@ -189,6 +198,10 @@ EMULATED_API void emulated_tensor_store(const void *address, int rank, const int
   uintptr_t pc = CALLER;
   TensorMap map = read_map(t, address, pc);
   check_kind(&map, rank, false, pc);
+  check_start(&map, place, pc);
+  for (int i = 0; i < rank; i++)  // loads may, filling in zeros
+    if (place[i] < 0)
+      finding(FOUND_INSTRUCTION, pc, "stores a box that begins before the tensor, at %d in dimension %d", place[i], i);
   check_shared(&map, from, pc);
   BulkCopy *copy = bulk_start(t, BULK_STORE, t->block, from, box_bytes(&map), pc);
   copy->source = from;

@@ -10,7 +10,7 @@ extern "C" __global__ void __launch_bounds__(96) pipeline(const u32 *in, u32 *ou
   if (i == 0) {
     for (int stage = 0; stage < STAGES; stage++) {
       barrier_init(shared_address(&full[stage]), 1);
-      barrier_init(shared_address(&empty[stage]), 2);
+      barrier_init(shared_address(&empty[stage]), 64);
     }
     fence_barrier_init();
   }
@@ -34,8 +34,7 @@ extern "C" __global__ void __launch_bounds__(96) pipeline(const u32 *in, u32 *ou
     u32 sum = 0;
     for (int k = i; k < WORDS; k += 64) sum += words[stage][k] * (u32)(tile + 1);
     out[tile * 64 + i] = sum;
-    __syncwarp();
-    if (i % 32 == 0) barrier_arrive(shared_address(&empty[stage]));
+    barrier_arrive(shared_address(&empty[stage]));
   }
 }
 

@@ -42,6 +42,8 @@ static const Mistake mistakes[] = {
     {"map_invalid", "the tensor map is invalid", NULL, 64, 0, NULL},
     {"map_of_two", "a box of 3 dimensions by a tensor map of 2", NULL, 64, 0, NULL},
     {"box_askew", "no multiple of 128", NULL, 64, 0, NULL},
+    {"box_begins_askew", "from its start: no multiple of 16", NULL, 64, 0, NULL},
+    {"box_stored_before", "stores a box that begins before the tensor", NULL, 64, 0, NULL},
     {"registers_differ", "while another warp of its warpgroup has", NULL, 128, 0, NULL},
     {"registers_of_half", "setmaxnreg", NULL, 128, 0, NULL},
     {"product_unfenced", "without fence.proxy.async after it", NULL, 128, 0, NULL},

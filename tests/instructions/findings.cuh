@@ -305,6 +305,27 @@ extern "C" __global__ void box_askew(PARAMETERS) {
   __syncthreads();
   barrier_wait(at, 0);
 }
+extern "C" __global__ void box_begins_askew(PARAMETERS) {
+  SHARED;
+  if (i == 0) {
+    barrier_init(at, 1);
+    fence_barrier_init();
+    barrier_arrive_expect(at, BYTES);
+    tensor_load<2>(to, &map, {{3, 0}}, at);
+  }
+  __syncthreads();
+  barrier_wait(at, 0);
+}
+extern "C" __global__ void box_stored_before(PARAMETERS) {
+  SHARED;
+  for (u32 k = threadIdx.x * 4; k < BYTES; k += blockDim.x * 4) store_shared<4>(to + k, k);
+  fence_shared_for_async();
+  __syncthreads();
+  if (i != 0) return;
+  tensor_store<2>(&map, {{0, -1}}, to);
+  bulk_commit();
+  bulk_wait<0>();
+}
 extern "C" __global__ void registers_differ(PARAMETERS) {
   if (threadIdx.x < 96) registers_lower<40>();
   else registers_lower<48>();

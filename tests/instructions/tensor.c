@@ -17,15 +17,15 @@ typedef struct Box {
 enum { F16 = CUDA_TENSOR_F16, F32 = CUDA_TENSOR_F32, U8 = CUDA_TENSOR_U8, U32 = CUDA_TENSOR_U32, F64 = CUDA_TENSOR_F64 };
 static const Box boxes[] = {
     {F16, 2, 1, {100}, {64}, {1}, {0}, CUDA_SWIZZLE_NONE, 0},
-    {F32, 4, 1, {100}, {64}, {1}, {-7}, CUDA_SWIZZLE_NONE, 0},
-    {F32, 4, 1, {100}, {32}, {1}, {90}, CUDA_SWIZZLE_128, 0},
+    {F32, 4, 1, {100}, {64}, {1}, {-8}, CUDA_SWIZZLE_NONE, 0},
+    {F32, 4, 1, {100}, {32}, {1}, {88}, CUDA_SWIZZLE_128, 0},
     {F16, 2, 2, {72, 20}, {64, 16}, {1, 1}, {0, 0}, CUDA_SWIZZLE_128, 0},
-    {F16, 2, 2, {72, 20}, {64, 16}, {1, 1}, {-5, -3}, CUDA_SWIZZLE_128, 16},
+    {F16, 2, 2, {72, 20}, {64, 16}, {1, 1}, {-8, -3}, CUDA_SWIZZLE_128, 16},
     {F16, 2, 2, {72, 20}, {64, 16}, {1, 1}, {40, 9}, CUDA_SWIZZLE_128, 0},
     {F16, 2, 2, {40, 33}, {32, 24}, {1, 1}, {16, 20}, CUDA_SWIZZLE_64, 0},
-    {F16, 2, 2, {40, 33}, {16, 24}, {1, 1}, {30, -10}, CUDA_SWIZZLE_32, 0},
-    {F16, 2, 2, {40, 33}, {24, 7}, {1, 1}, {30, -2}, CUDA_SWIZZLE_NONE, 0},
-    {U8, 1, 2, {64, 20}, {16, 20}, {1, 1}, {50, 2}, CUDA_SWIZZLE_NONE, 0},
+    {F16, 2, 2, {40, 33}, {16, 24}, {1, 1}, {32, -10}, CUDA_SWIZZLE_32, 0},
+    {F16, 2, 2, {40, 33}, {24, 7}, {1, 1}, {32, -2}, CUDA_SWIZZLE_NONE, 0},
+    {U8, 1, 2, {64, 20}, {16, 20}, {1, 1}, {48, 2}, CUDA_SWIZZLE_NONE, 0},
     {F64, 8, 2, {20, 20}, {16, 5}, {1, 1}, {-4, 17}, CUDA_SWIZZLE_128, 0},
     {F16, 2, 2, {64, 64}, {64, 16}, {1, 1}, {200, 0}, CUDA_SWIZZLE_128, 0},
     {F32, 4, 2, {48, 40}, {32, 16}, {1, 2}, {8, 20}, CUDA_SWIZZLE_128, 0},
@@ -33,7 +33,7 @@ static const Box boxes[] = {
     {F16, 2, 3, {16, 9, 7}, {16, 5, 4}, {1, 1, 1}, {-8, 6, 5}, CUDA_SWIZZLE_32, 0},
     {U32, 4, 3, {12, 9, 7}, {16, 8, 3}, {1, 2, 1}, {4, -1, -1}, CUDA_SWIZZLE_64, 0},
     {F16, 2, 4, {64, 5, 4, 3}, {64, 3, 3, 2}, {1, 1, 1, 1}, {0, -1, 2, 2}, CUDA_SWIZZLE_128, 0},
-    {F16, 2, 4, {24, 6, 6, 3}, {8, 5, 4, 3}, {1, 2, 3, 1}, {20, 1, -2, -1}, CUDA_SWIZZLE_NONE, 32},
+    {F16, 2, 4, {24, 6, 6, 3}, {8, 5, 4, 3}, {1, 2, 3, 1}, {16, 1, -2, -1}, CUDA_SWIZZLE_NONE, 32},
     {F16, 2, 5, {32, 4, 3, 3, 2}, {32, 2, 3, 2, 2}, {1, 1, 1, 1, 1}, {8, -1, 1, 2, -1}, CUDA_SWIZZLE_64, 0},
     {F32, 4, 5, {4, 4, 3, 5, 3}, {4, 3, 2, 5, 2}, {1, 1, 1, 2, 1}, {0, 2, -1, -2, 2}, CUDA_SWIZZLE_NONE, 0},
 };
@@ -142,7 +142,10 @@ static Status every_box(Lab *lab, const Trial *trial, const char *verb) {
     char kernel[16];
     if ((int)boxes[i].rank != trial->number) continue;
     snprintf(kernel, sizeof kernel, "%s_%u", verb, boxes[i].rank);
-    TRY(box_error(move(lab, &boxes[i], kernel, false), &boxes[i], (int)i));
+    Box box = boxes[i];
+    for (uint32_t k = 0; k < box.rank && verb[0] == 's'; k++)
+      box.place[k] = MAX(box.place[k], 0);  // no store begins before a tensor
+    TRY(box_error(move(lab, &box, kernel, false), &box, (int)i));
   }
   return OK;
 }

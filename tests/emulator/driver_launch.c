@@ -1,0 +1,205 @@
+// The driver's interface to modules, launches and graphs.
+#include <stdlib.h>
+#include <string.h>
+#include "driver_table.h"
+
+// --- Modules and launches.
+
+EMULATED_API CudaResult cuModuleLoadDataEx(CudaModule *module, const void *image, unsigned count, int *options, void **values) {
+  IN_CONTEXT();
+  CudaResult result = module_load(image, (Module **)module);
+  if (!result) live_objects++;
+  return result;
+}
+EMULATED_API CudaResult cuModuleUnload(CudaModule module) {
+  GIVES_BACK();
+  LOCKED();
+  streams_finish();
+  live_objects--;
+  module_free((Module *)module);
+  return fault;
+}
+EMULATED_API CudaResult cuModuleGetFunction(CudaFunction *function, CudaModule module, const char *name) {
+  IN_CONTEXT();
+  return module_function((Module *)module, name, (Function **)function);
+}
+EMULATED_API CudaResult cuModuleGetGlobal(CudaAddress *address, size_t *size, CudaModule module, const char *name) {
+  MAY_FAIL();
+  return NOT_FOUND;  // kernels of this project have no variables of their own
+}
+EMULATED_API CudaResult cuFuncGetAttribute(int *value, int attribute, CudaFunction handle) {
+  IN_CONTEXT();
+  const Function *function = (const Function *)handle;
+  switch (attribute) {
+    case CUDA_FUNCTION_MAX_THREADS:
+      *value = function->kernels[0]->max_threads ? (int)function->kernels[0]->max_threads : BLOCK_THREADS;
+      break;
+    case CUDA_FUNCTION_STATIC_SHARED_BYTES: *value = (int)function->module->copies[0]->statics_bytes; break;
+    case CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES: *value = function->dynamic_limit; break;
+    case CUDA_FUNCTION_REGISTERS: *value = 32; break;
+    default: *value = 0;
+  }
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuFuncSetAttribute(CudaFunction handle, int attribute, int value) {
+  IN_CONTEXT();
+  Function *function = (Function *)handle;
+  if (attribute != CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES) return CUDA_OK;
+  if (value < 0 || value > shared_per_block(emulator.sm) << 10) return INVALID_VALUE;
+  function->dynamic_limit = value;
+  return CUDA_OK;
+}
+
+static CudaResult launch_check(const Launch *launch) {
+  const Function *function = launch->function;
+  uint64_t threads = (uint64_t)launch->block[0] * launch->block[1] * launch->block[2];
+  unsigned limit = function->kernels[0]->max_threads ? function->kernels[0]->max_threads : BLOCK_THREADS;
+  bool grid = launch->grid[0] && launch->grid[1] && launch->grid[2] && launch->grid[0] <= INT32_MAX &&
+              launch->grid[1] <= 65535 && launch->grid[2] <= 65535;
+  if (!grid || !threads || threads > limit || launch->block[2] > 64) return INVALID_VALUE;
+  if (launch->shared_bytes > (unsigned)function->dynamic_limit) return INVALID_VALUE;
+  if (launch->shared_bytes + function->module->copies[0]->statics_bytes > (unsigned)shared_per_block(emulator.sm) << 10)
+    return INVALID_VALUE;
+  if (!launch->cluster[0]) return CUDA_OK;
+  uint64_t blocks = (uint64_t)launch->cluster[0] * launch->cluster[1] * launch->cluster[2];
+  if (emulator.sm < 90 || !blocks || blocks > 8) return 912;  // cluster misconfiguration
+  for (int i = 0; i < 3; i++)
+    if (launch->grid[i] % launch->cluster[i]) return 912;
+  return CUDA_OK;
+}
+
+static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, void **arguments) {
+  Function *function = (Function *)handle;
+  Operation *op = operation_new(OPERATION_LAUNCH);
+  op->launch.function = function;
+  memcpy(op->launch.grid, config->grid, sizeof config->grid);
+  memcpy(op->launch.block, config->block, sizeof config->block);
+  op->launch.shared_bytes = config->shared_bytes;
+  CudaResult result = CUDA_OK;
+  for (unsigned i = 0; i < config->attribute_count; i++) {
+    if (config->attributes[i].id == CUDA_LAUNCH_CLUSTER)
+      memcpy(op->launch.cluster, config->attributes[i].cluster, sizeof op->launch.cluster);
+    else if (config->attributes[i].id == CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION)
+      op->launch.overlaps = config->attributes[i].flag != 0;
+    else if (config->attributes[i].id == CUDA_LAUNCH_COOPERATIVE && config->attributes[i].flag) result = NOT_SUPPORTED;
+  }
+  if (op->launch.overlaps && emulator.sm < 90) result = NOT_SUPPORTED;
+  if (!result) result = launch_check(&op->launch);
+  unsigned blocks = op->launch.cluster[0] ? op->launch.cluster[0] * op->launch.cluster[1] * op->launch.cluster[2] : 1;
+  for (unsigned rank = 0; rank < blocks && !result; rank++) {
+    ModuleCopy *copy;
+    result = module_copy(function->module, rank, &copy);
+    if (result || function->kernels[rank]) continue;
+    result = module_kernel(copy, function->name, &function->kernels[rank]);
+  }
+  if (result) {
+    free(op);
+    return result;
+  }
+  launch_arguments(op, arguments);
+  stream_enqueue(stream_of(config->stream), op);
+  return outcome();
+}
+EMULATED_API CudaResult cuLaunchKernel(CudaFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                                       CudaStream stream, void **arguments, void **extra) {
+  IN_CONTEXT();
+  CudaLaunchConfig config = {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, NULL, 0};
+  return launch(&config, function, arguments);
+}
+EMULATED_API CudaResult cuLaunchKernelEx(const CudaLaunchConfig *config, CudaFunction function, void **arguments,
+                                         void **extra) {
+  IN_CONTEXT();
+  return launch(config, function, arguments);
+}
+EMULATED_API CudaResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CudaFunction function, int size,
+                                                                    size_t shared) {
+  MAY_FAIL();
+  *blocks = size > 0 ? 2048 / size : 0;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuOccupancyMaxActiveClusters(int *clusters, CudaFunction function, const CudaLaunchConfig *config) {
+  MAY_FAIL();
+  *clusters = 1;
+  return CUDA_OK;
+}
+
+// --- Graphs.
+
+EMULATED_API CudaResult cuStreamBeginCapture(CudaStream stream, int mode) {
+  IN_CONTEXT();
+  Stream *s = stream_of(stream);
+  if (s->capturing) return INVALID_VALUE;
+  s->capturing = calloc(1, sizeof *s->capturing);
+  if (!s->capturing) return CUDA_OUT_OF_MEMORY;
+  s->capturing->lanes = 1;
+  s->capture_lane = 0;
+  s->capture_origin = true;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuStreamEndCapture(CudaStream stream, CudaGraph *out) {
+  LOCKED();
+  CudaResult fault = fault_check(__func__);
+  Stream *s = stream_of(stream);
+  Graph *graph = s->capturing;
+  if (!graph || !s->capture_origin) return CAPTURE_UNMATCHED;
+  capture_end(graph);
+  if (fault || !context_depth) {  // the capture is over all the same
+    graph_free(graph);
+    *out = NULL;
+    return fault ? fault : INVALID_CONTEXT;
+  }
+  live_objects++;
+  *out = (CudaGraph)graph;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuStreamIsCapturing(CudaStream stream, int *status) {
+  MAY_FAIL();
+  LOCKED();
+  *status = stream_of(stream)->capturing != NULL;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuThreadExchangeStreamCaptureMode(int *mode) {
+  MAY_FAIL();
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuGraphInstantiateWithFlags(CudaGraphExec *exec, CudaGraph graph, unsigned long long flags) {
+  IN_CONTEXT();
+  Graph *copy = graph_copy((const Graph *)graph);
+  if (!copy) return CUDA_OUT_OF_MEMORY;
+  live_objects++;
+  *exec = (CudaGraphExec)copy;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuGraphUpload(CudaGraphExec exec, CudaStream stream) {
+  IN_CONTEXT();
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuGraphLaunch(CudaGraphExec exec, CudaStream stream) {
+  IN_CONTEXT();
+  CudaResult result = graph_launch((Graph *)exec, stream_of(stream));
+  return result ? result : outcome();
+}
+EMULATED_API CudaResult cuGraphGetNodes(CudaGraph graph, CudaGraphNode *nodes, size_t *count) {
+  MAY_FAIL();
+  *count = (size_t)((const Graph *)graph)->count;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuGraphExecUpdate(CudaGraphExec exec, CudaGraph graph, CudaGraphUpdateResult *result) {
+  IN_CONTEXT();
+  return NOT_SUPPORTED;  // as for a graph of another shape: it is instantiated again
+}
+EMULATED_API CudaResult cuGraphDestroy(CudaGraph graph) {
+  GIVES_BACK();
+  LOCKED();
+  live_objects--;
+  graph_free((Graph *)graph);
+  return fault;
+}
+EMULATED_API CudaResult cuGraphExecDestroy(CudaGraphExec exec) {
+  GIVES_BACK();
+  LOCKED();
+  live_objects--;
+  graph_free((Graph *)exec);
+  return fault;
+}

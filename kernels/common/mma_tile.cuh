@@ -215,8 +215,7 @@ template <class T, class Mma> struct MmaTile {
           for (int j = 0; j < FRAGMENTS_N; j++) Mma::multiply(sums[i][j], a[step % 2][i], &b[step % 2][j / 2][j % 2 * 2]);
       }
     }
-    copy_wait<0>();
-    __syncthreads();
+    // The last piece's barrier lies behind all reads of its fragments, and no copy is under way: the corners may take the stages' memory.
     float *corner = (float *)shared + warp * FragmentStore<WN>::FLOATS;
 #pragma unroll
     for (int i = 0; i < FRAGMENTS_M; i++)

@@ -18,7 +18,7 @@ def rows(file, filter, tactic, sm):
 mma = rows("kernels/common/mma_tile.cuh", "matmul/warpgroups_f16", "mma_matmul", 80)
 mma("mma-first-barrier", "missing barrier", "    copy_wait<STAGES - 2>();\n    __syncthreads();\n    u32 reading", "    copy_wait<STAGES - 2>();\n    u32 reading")
 mma("mma-piece-barrier", "missing barrier", "          __syncthreads();\n", "")
-mma("mma-store-barrier", "early buffer reuse", "    copy_wait<0>();\n    __syncthreads();\n    float *corner", "    copy_wait<0>();\n    float *corner", filter="matmul/tile_f16", sm=75)
+mma("mma-reads-ahead", "reading past the last piece", "        if (step < STEPS - 1 || piece + 1 < pieces) load_fragments", "        load_fragments", filter="matmul/batch_f16")
 mma("mma-corner-syncwarp", "missing warp barrier", "    __syncwarp();\n#pragma unroll 2", "#pragma unroll 2")
 mma("mma-corner-reuse", "missing warp barrier", "    }\n    __syncwarp();\n  }\n};", "    }\n  }\n};")
 mma("mma-wait-few", "wait for too few copies", "          copy_wait<STAGES - 2>();", "          copy_wait<STAGES - 1>();")

@@ -86,6 +86,13 @@ part_sanitize() {
     check "sanitize-$tool" env "${libraries[@]}" compute-sanitizer --tool "$tool" --print-limit 20 --error-exitcode 9 "$tests/ingot-cases" --device cuda --tactics --quick
     note "     $(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$logs/sanitize-$tool.log" | tail -1)"
   done
+  # Of the instructions' kernels racecheck sees those within a block: it does not follow a barrier that another block completes.
+  check sanitize-instructions-memcheck compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 9 "$tests/ingot-instructions"
+  check sanitize-instructions-synccheck compute-sanitizer --tool synccheck --error-exitcode 9 "$tests/ingot-instructions"
+  local kind
+  for kind in warp mbarrier bulk matrices mma tensor wgmma; do
+    check "sanitize-instructions-racecheck-$kind" compute-sanitizer --tool racecheck --error-exitcode 9 "$tests/ingot-instructions" --filter "$kind/"
+  done
 }
 
 parts=("$@")

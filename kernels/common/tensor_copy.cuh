@@ -1,8 +1,9 @@
 // Copies of boxes of a tensor between global and shared memory, by one thread: the map, which the host encodes, has the tensor's address, sizes
 // and strides, the box and how its 16-byte chunks are permuted in shared memory. What lies outside the tensor arrives as zeros and is not
 // stored. Coordinates are in elements, the fastest dimension first: the first one times the element's size is a multiple of 16; those of a
-// load may be negative, those of a store may not (a GPU takes either mistake for an illegal instruction). A load counts the whole box at its barrier; a store belongs to the
-// thread's bulk group. Shared addresses are multiples of 128. A map is a __grid_constant__ parameter of the kernel, or lies in global memory.
+// load may be negative, those of a store may not (a GPU takes either mistake for an illegal instruction). A load counts the whole box at
+// its barrier; a store belongs to the thread's bulk group. Shared addresses are multiples of 128. A map is a __grid_constant__ parameter
+// of the kernel, or lies in global memory.
 #pragma once
 #include "kernels/common/cluster.cuh"
 

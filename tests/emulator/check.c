@@ -234,7 +234,6 @@ static bool in_module(const Thread *t, uintptr_t address, unsigned size) {
 }
 
 static bool in_arguments(uintptr_t address) {
-  extern char *stream_arguments_begin, *stream_arguments_end;
   return address >= (uintptr_t)stream_arguments_begin && address < (uintptr_t)stream_arguments_end;
 }
 

@@ -1,14 +1,14 @@
 // An emulated CUDA device: one shared library that answers as the CUDA driver and as NVRTC, so that any program of this repository runs on it
 // unchanged ($INGOT_LIBCUDA and $INGOT_NVRTC name it; `./dev emulate` sets both). It is slow and strict: see docs/emulator.md.
 //
-//   nvrtc.c        "compiling": the text NVRTC would get goes to the host's C++ compiler, thread-sanitizer hooks included
-//   driver.c       devices, contexts, modules, launches: the driver's table; stream.c streams, events, graphs; fault.c calls that fail
-//   memory.c       device memory, and for every byte who wrote and who read it last
+//   nvrtc.c        NVRTC's interface; compose.c makes one text of a kernel and its headers, compile.c lets the host's C++ compiler make a shared
+//                  object of it, instrumented as for the thread sanitizer; device.hpp gives CUDA's built-in names
+//   driver*.c      the driver's table; fault.c calls that fail on purpose; module.c loading what was compiled, and lines of program counters
+//   stream.c       streams, events, graphs; memory.c device memory, and for every byte who wrote and who read it last
 //   group.c        the threads of a block (or cluster) as fibers with a seeded scheduler; fiber.c switches between them
-//   clock.c        who knows of whose work: vector clocks; check.c judges every access by them
-//   hooks.c        what compiled kernels call at each load and store
+//   hooks.c        what compiled kernels call at each load and store; check.c judges every access; clock.c who knows of whose work
 //   warp.c barrier.c copy.c product.c   the instructions; mbarrier.c bulk.c tensor.c cluster.c   those that go on beside
-//                  the threads; tensor_map.c what the driver makes for tensor.c
+//                  the threads; tensor_map.c what the driver makes for tensor.c; report.c what was found
 //
 // One launch runs at a time, under one lock.
 #pragma once
@@ -334,6 +334,7 @@ void epoch_name(Epoch epoch, char *out, size_t room);
 enum { FOUND_ADDRESS = 700, FOUND_TIMEOUT = 702, FOUND_MISALIGNED = 716, FOUND_INSTRUCTION = 715, FOUND_HAZARD = 719 };
 
 // --- stream.c
+extern char *stream_arguments_begin, *stream_arguments_end;  // parameters of the launch that runs
 uint32_t serial_take(Launch *launch);
 const Launch *serial_launch(uint32_t serial);
 bool serial_ordered(uint32_t before, const Launch *now);  // whether the other group's launch precedes this one

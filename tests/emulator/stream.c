@@ -5,8 +5,7 @@
 #include <string.h>
 #include "stream.h"
 
-enum { HOST_ARGUMENTS = 4096 };
-char *stream_arguments_begin, *stream_arguments_end;  // parameters of the launch that runs
+char *stream_arguments_begin, *stream_arguments_end;
 
 static Stream *streams;  // all, the default one included
 static Stream default_stream;

@@ -1,11 +1,12 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--quick] [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--tf32] [--seed N]
+//               [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates; --tactic only through that one; --quick runs each once, without replaying (for slow checkers); --tf32 lets products of f32 use it; --jobs divides the cases among processes.
-// --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that
-// differ and a summary; exits with 1 if any did.
+// candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying (for
+// slow checkers). --tf32 lets products of f32 use it. --jobs divides the cases among processes. --record keeps what each tactic computed,
+// --against compares it with what was kept (see record.h). Prints the cases that differ and a summary; exits with 1 if any did.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ typedef struct Options {
   DeviceKind device;
   const char *filter, *tactic;
   bool tactics, quick, tf32, verbose;
-  int jobs;
+  int jobs, candidates;
   uint64_t seed;
   const char *record_path;
   bool against;
@@ -189,7 +190,7 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
     if (options->tactic && strcmp(options->tactic, cuda_tactics[t]->name)) continue;
     FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
     if (!used) continue;
-    for (int c = 0; c < (options->quick ? 1 : 4); c++) {
+    for (int c = 0; c < options->candidates; c++) {
       bool taken = false;
       Device *device = *devices;
       cuda_device_force(device, cuda_tactics[t], c, &taken);
@@ -320,6 +321,8 @@ int main(int count, char **arguments) {
     else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
     else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
     else if (!strcmp(arguments[i], "--jobs") && more && atoi(arguments[i + 1]) > 0) options.jobs = atoi(arguments[++i]);
+    else if (!strcmp(arguments[i], "--candidates") && more && atoi(arguments[i + 1]) > 0)
+      options.candidates = atoi(arguments[++i]);
     else if ((!strcmp(arguments[i], "--record") || !strcmp(arguments[i], "--against")) && more) {
       options.against = !strcmp(arguments[i], "--against");
       options.record_path = arguments[++i];
@@ -330,12 +333,14 @@ int main(int count, char **arguments) {
     else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
     else {
       fprintf(stderr,
-              "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--quick] [--tf32] [--seed "
+              "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] "
+              "[--tf32] [--seed "
               "N] [--jobs N] "
               "[--record FILE | --against FILE] [--verbose]\n");
       return 2;
     }
   }
+  if (!options.candidates) options.candidates = options.quick ? 1 : 4;
   Tally tally = {0};
   char name[128] = "no device";
   if (options.record_path) {

@@ -18,8 +18,7 @@ static const char flags[] =
     "-std=c++17 -O1 -g1 -w -fPIC -shared -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -fno-math-errno "
     "-ffp-contract=off -fno-strict-aliasing -ftrivial-auto-var-init=pattern -fsanitize=thread";
 // gcc: vectors stay whole, so that their alignment is seen; extern __shared__ needs no initialiser; modules can be unloaded.
-static const char gcc_flags[] =
-    "-fno-tree-sra -fno-extern-tls-init -fno-gnu-unique --param=tsan-instrument-func-entry-exit=0";
+static const char gcc_flags[] = "-fno-tree-sra -fno-extern-tls-init -fno-gnu-unique --param=tsan-instrument-func-entry-exit=0";
 
 static Hash128 hash_text(const char *text) { return hash128_bytes(text, strlen(text)); }
 

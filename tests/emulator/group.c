@@ -169,6 +169,27 @@ Index3 launch_block_index(const Launch *launch, uint64_t number) {
                   (unsigned)(number / ((uint64_t)launch->grid[0] * launch->grid[1]))};
 }
 
+// From the first step to the last, or to a finding: one of the scheduler's, as of a deadlock, leaves through on_host.
+static void group_live(Group *group) {
+  if (setjmp(emulator.on_host)) return;
+  group_run(group);
+  if (!emulator.failed) group_finish(group);
+}
+
+// What a finding left in the middle goes too.
+static void group_forget(Group *group) {
+  for (unsigned i = 0; i < group->thread_count; i++) copies_forget(group->threads[i]);
+  bulk_forget(group);
+  cluster_forget(group);
+  for (unsigned i = 0; i < group->block_count; i++) {
+    meetings_forget(group->blocks[i]);
+    products_forget(group->blocks[i]);
+    barriers_forget(group->blocks[i]);
+    mbarriers_forget(group->blocks[i]);
+  }
+  clock_end(group);
+}
+
 static void run_cluster(Launch *launch, const unsigned cluster[3], uint64_t number) {
   Group group = {.launch = launch, .serial = serial_take(launch)};
   unsigned threads = launch->block[0] * launch->block[1] * launch->block[2];
@@ -186,18 +207,9 @@ static void run_cluster(Launch *launch, const unsigned cluster[3], uint64_t numb
   threads_make(&group);
   clock_begin(&group);
   reads_reset();
-  group_run(&group);
-  if (!emulator.failed) group_finish(&group);
-  for (unsigned i = 0; i < group.thread_count; i++) copies_forget(group.threads[i]);
-  bulk_forget(&group);
-  cluster_forget(&group);
-  for (unsigned i = 0; i < group.block_count; i++) {
-    meetings_forget(group.blocks[i]);
-    products_forget(group.blocks[i]);
-    barriers_forget(group.blocks[i]);
-    mbarriers_forget(group.blocks[i]);
-  }
-  clock_end(&group);
+  group_live(&group);
+  group_forget(&group);
+  emulator.thread = NULL;
   emulator.group = NULL;
 }
 
@@ -209,11 +221,8 @@ void launch_run(Launch *launch) {
   emulator.preempt_at = emulator.ticks + 1 + emulator_random(PREEMPT_TICKS);
   uint64_t start = emulator_random((uint32_t)(count < UINT32_MAX ? count : UINT32_MAX));
   bool backwards = emulator_random(2);
-  if (!setjmp(emulator.on_host))
-    for (uint64_t i = 0; i < count && !emulator.failed; i++)
-      run_cluster(launch, cluster, (start + (backwards ? count - i : i)) % count);
-  emulator.thread = NULL;
-  emulator.group = NULL;
+  for (uint64_t i = 0; i < count && !emulator.failed; i++)
+    run_cluster(launch, cluster, (start + (backwards ? count - i : i)) % count);
 }
 
 void thread_preempt(uintptr_t pc) {

@@ -212,6 +212,9 @@ static void run_wgmma(Meeting *m) {
   Product *product = malloc(sizeof *product);
   if (!product) abort();
   *product = first->product;
+  Product **end = &t->block->products[t->warp / 4];
+  while (*end) end = &(*end)->next;
+  *end = product;
   product->number = ++numbers;
   product->commit = t->product_commits;
   for (unsigned i = 0; i < m->count; i++) {
@@ -230,9 +233,6 @@ static void run_wgmma(Meeting *m) {
   }
   Reading reading = {m->threads[emulator_random(4) * WARP], product, m->line};
   visit(&product->b, 0, product->n, begin_chunk, &reading);
-  Product **end = &t->block->products[t->warp / 4];
-  while (*end) end = &(*end)->next;
-  *end = product;
 }
 
 EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a,

@@ -57,7 +57,8 @@ static bool ordered_elsewhere(const Thread *t, Epoch e) {
   const Launch *now = emulator.group->launch;
   uint32_t serial = epoch_serial(e);
   if (now->overlaps && overlapped(t, now, serial)) return false;
-  if (serial >= now->serial_first) return false;  // another group of this launch: launches run one at a time
+  // Another group of this launch, for launches run one at a time: only what was published through an atomic is ordered.
+  if (serial >= now->serial_first) return !(e & (EPOCH_PENDING | EPOCH_SET | EPOCH_MANY)) && atomics_order(t, e);
   static uint32_t good_serial;
   static const Launch *good_launch;
   static uint32_t good_first;

@@ -7,6 +7,7 @@
 #include "emulator.h"
 
 static size_t vector_size(const Group *group) { return group->thread_count + CLOCKS_MORE; }
+size_t clock_numbers(const Group *group) { return 2 * vector_size(group); }
 
 static Knowledge *knowledge_new(Group *group) {
   Knowledge *k = group->free_knowledge;

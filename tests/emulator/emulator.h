@@ -7,7 +7,7 @@
 //   stream.c       streams, events, graphs; memory.c device memory, and for every byte who wrote and who read it last
 //   group.c        the threads of a block (or cluster) as fibers with a seeded scheduler; fiber.c switches between them
 //   hooks.c        what compiled kernels call at each load and store; check.c judges every access; clock.c who knows of whose work
-//   warp.c barrier.c copy.c product.c   the instructions; mbarrier.c bulk.c tensor.c cluster.c   those that go on beside
+//   warp.c barrier.c copy.c atomic.c product.c   the instructions; mbarrier.c bulk.c tensor.c cluster.c   those that go on beside
 //                  the threads; tensor_map.c what the driver makes for tensor.c; report.c what was found
 //
 // One launch runs at a time, under one lock.
@@ -107,6 +107,7 @@ struct Thread {
   uint32_t clock;
   uint32_t known[WARP], known_fenced[WARP];  // of the threads of its warp, at least what `knowledge` says
   Knowledge *knowledge;
+  Knowledge *published;  // what it knew at its last __threadfence; NULL: none
   PendingCopy *copies, **copies_end;
   int commits, waited;  // groups of copies committed, and known to be complete
   int product_commits;
@@ -158,6 +159,7 @@ struct Block {
 };
 
 struct Group {
+  struct Acquired *acquired;  // what its threads learned of other groups
   Launch *launch;
   uint32_t serial;
   unsigned block_count, thread_count, exited;
@@ -299,6 +301,7 @@ void clock_join(Thread *const *threads, unsigned count);    // all learn what an
 Knowledge *clock_release(Thread *thread, Knowledge *into);  // adds what the thread knows; into NULL: a new one
 void clock_acquire(Thread *thread, const Knowledge *from);
 void clock_exit(Thread *thread);
+size_t clock_numbers(const Group *group);  // of a Knowledge: clock, then fenced, in one array
 void knowledge_drop(Group *group, Knowledge *knowledge);
 Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into);  // into NULL: a new one
 static inline uint32_t clock_agent(const Group *group, unsigned agent) {
@@ -419,6 +422,11 @@ void bulk_forget(Group *group);
 void cluster_touch(Thread *thread, Block *block, bool lasting, uintptr_t pc);  // another block's shared memory is used
 void cluster_exit(Thread *thread);
 void cluster_forget(Group *group);
+
+// --- atomic.c
+bool atomics_order(const Thread *thread, Epoch before);
+void atomics_forget_group(Group *group);
+void atomics_forget_launch(void);
 
 // --- product.c
 void products_exit(Thread *thread);

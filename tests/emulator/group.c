@@ -179,6 +179,7 @@ static void group_live(Group *group) {
 // What a finding left in the middle goes too.
 static void group_forget(Group *group) {
   for (unsigned i = 0; i < group->thread_count; i++) copies_forget(group->threads[i]);
+  atomics_forget_group(group);
   bulk_forget(group);
   cluster_forget(group);
   for (unsigned i = 0; i < group->block_count; i++) {
@@ -223,6 +224,7 @@ void launch_run(Launch *launch) {
   bool backwards = emulator_random(2);
   for (uint64_t i = 0; i < count && !emulator.failed; i++)
     run_cluster(launch, cluster, (start + (backwards ? count - i : i)) % count);
+  atomics_forget_launch();
 }
 
 void thread_preempt(uintptr_t pc) {

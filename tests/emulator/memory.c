@@ -1,5 +1,6 @@
 // Device memory: one large reservation of addresses, handed out in order and never twice, so that an address that was freed stays wrong.
 // Beside it the cells of every byte, which cost memory only where they are touched.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,9 @@ bool memory_open(void) {
   if (device_base) return true;
   device_base = reserve(RESERVED);
   device_cells = reserve(RESERVED * sizeof(Cell));
+  if (!device_base || !device_cells)
+    fprintf(stderr, "emulated device: it needs %zu GiB of addresses (not of memory); is there a limit on this process?\n",
+            (RESERVED * (sizeof(Cell) + 1)) >> 30);
   return device_base && device_cells;
 }
 

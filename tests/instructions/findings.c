@@ -7,6 +7,7 @@ typedef struct Mistake {
   const char *kernel, *finding, *instead;  // instead: what is found where the copy happens to be early or late
   unsigned block, cluster;
   const char *before;  // a kernel that this one overlaps
+  unsigned grid;       // 0: one block, or the cluster
 } Mistake;
 
 static const Mistake mistakes[] = {
@@ -61,6 +62,8 @@ static const Mistake mistakes[] = {
     {"multicast_too_far", "of a cluster of 2", NULL, 64, 2, NULL},
     {"multicast_unexpected", "1 of 1 arrivals and -1024 bytes are missing", NULL, 64, 2, NULL},
     {"second_does_not_wait", "kernel first_of_two, launched before", NULL, 64, 0, "first_of_two"},
+    {"published_unfenced", "another block of the launch writes with nothing to order the two", NULL, 64, 0, NULL, 2},
+    {"published_too_soon", "another block of the launch writes with nothing to order the two", NULL, 64, 0, NULL, 2},
     {"second_waits_in_part", "kernel first_of_two, launched before", NULL, 64, 0, "first_of_two"},
 };
 
@@ -79,7 +82,9 @@ static Status commit(Lab *lab, const Mistake *m) {
   CUDA_TRY(lab->context, cuTensorMapEncodeTiled(&map, CUDA_TENSOR_U32, 2, from, dims, strides, box, steps, 0, CUDA_SWIZZLE_128,
                                                 CUDA_L2_NONE, 0));
   void **arguments = LAB_ARGUMENTS(&map, &from, &to, &zero);
-  Shape shape = {.grid = m->cluster ? m->cluster : 1,
+  Shape shape = {.grid = m->grid      ? m->grid
+                         : m->cluster ? m->cluster
+                                      : 1,
                  .block = m->block,
                  .cluster = m->cluster,
                  .shared = 17 << 10};  // for those that multiply

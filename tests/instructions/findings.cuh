@@ -491,3 +491,23 @@ extern "C" __global__ void second_waits_in_part(PARAMETERS) {
   if (threadIdx.x < 32) grid_wait();
   out[threadIdx.x + 64] = out[threadIdx.x] + 1;
 }
+// The second block to come reads what the first left, which did not fence before it said so, or fenced before it wrote.
+extern "C" __global__ void published_unfenced(PARAMETERS) {
+  __shared__ u32 ticket;
+  const u32 i = threadIdx.x;
+  out[blockIdx.x * 64 + i] = i;
+  __syncthreads();
+  if (i == 0) ticket = atomicExch((u32 *)in, 7u);
+  __syncthreads();
+  if (ticket == 7) out[128 + i] = out[(blockIdx.x ^ 1) * 64 + i];
+}
+extern "C" __global__ void published_too_soon(PARAMETERS) {
+  __shared__ u32 ticket;
+  const u32 i = threadIdx.x;
+  if (i == 0) __threadfence();
+  out[blockIdx.x * 64 + i] = i;
+  __syncthreads();
+  if (i == 0) ticket = atomicExch((u32 *)in, 7u);
+  __syncthreads();
+  if (ticket == 7) out[128 + i] = out[(blockIdx.x ^ 1) * 64 + i];
+}

@@ -85,10 +85,26 @@ static Status named(Lab *lab, const Trial *trial) {
   return run_words(lab, "named", 128, in, 64, expected, 128);
 }
 
+static Status last_block(Lab *lab, const Trial *trial) {
+  enum { BLOCKS = 7 };
+  uint32_t in[BLOCKS * 64], expected[64] = {0}, zero = 0;
+  words(in, BLOCKS * 64);
+  for (int i = 0; i < BLOCKS * 64; i++) expected[i % 64] += in[i] * 3;
+  void *from, *to, *left, *counter;
+  TRY(lab_memory(lab, in, sizeof in, &from));
+  TRY(lab_memory(lab, NULL, sizeof expected, &to));
+  TRY(lab_memory(lab, NULL, sizeof in, &left));
+  TRY(lab_memory(lab, &zero, sizeof zero, &counter));
+  TRY(lab_launch(lab, trial->file, "last_block", (Shape){.grid = BLOCKS, .block = 64},
+                 LAB_ARGUMENTS(&from, &to, &left, &counter)));
+  return lab_expect(lab, to, expected, 64);
+}
+
 static const Trial trials[] = {
     {"warp/shuffles", "warp.cuh", 75, shuffles, 0},
     {"warp/votes and matches", "warp.cuh", 75, votes, 0},
     {"warp/atomics", "warp.cuh", 75, atomics, 0},
     {"warp/named barriers", "warp.cuh", 75, named, 0},
+    {"warp/the last block sums up", "warp.cuh", 75, last_block, 0},
 };
 const TrialTable warp_trials = {trials, COUNT_OF(trials)};

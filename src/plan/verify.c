@@ -1,5 +1,5 @@
 // Checks a plan by following its memory step by step, from the addresses alone: what a step reads must still be what the step that made it
-// wrote. It shares nothing with the packing it judges. Takes steps times buffers; plan_make runs it in debug builds, tests always.
+// wrote. It shares nothing with the packing it judges. Takes steps times buffers; plan_make runs it in debug builds.
 #include "plan/plan.h"
 
 #include "base/checked.h"
@@ -17,6 +17,7 @@ static Status take(Follower *f, const PlanStep *step, int number) {
   const PlanBuffer *buffer = &f->plan->buffers[number];
   if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
     FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
+  f->holds[number] = true;
   if (buffer->kind != PLAN_ARENA) return OK;
   if (buffer->offset % PLAN_ALIGNMENT || buffer->offset > f->plan->arena_bytes ||
       buffer->bytes > f->plan->arena_bytes - buffer->offset)
@@ -33,7 +34,6 @@ static Status take(Follower *f, const PlanStep *step, int number) {
       if (step->outputs[i].buffer == (int)b)
         FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", buffer->name, other->name);
   }
-  f->holds[number] = true;
   return OK;
 }
 
@@ -49,9 +49,7 @@ static Status follow_step(Follower *f, const PlanStep *step) {
   if (step->workspace_buffer >= 0) TRY(take(f, step, step->workspace_buffer));
   for (int i = 0; i < step->node->output_count; i++) {
     int number = step->outputs[i].buffer;
-    if (number < 0) continue;
-    TRY(take(f, step, number));
-    f->holds[number] = true;
+    if (number >= 0) TRY(take(f, step, number));
   }
   return OK;
 }

@@ -36,7 +36,6 @@ struct Record {
   int file;
   StringMap *entries;  // key -> Entry
   Seen seen[COUNT_OF(bounds)];
-  int missing;
 };
 
 Status record_open(const char *path, bool against, Record **out) {
@@ -125,10 +124,7 @@ static Status take(Record *r, const char *name, const char *tactic, int candidat
   const char *key = arena_printf(scratch, "%s by %s %d, output %d", name, tactic, candidate, output);
   if (!r->entries) return write_entry(r, key, tensor, scratch);
   const Entry *entry = string_map_get(r->entries, key);
-  if (!entry) {
-    r->missing++;
-    FAIL(ERROR_MISMATCH, "%s is not in the record", key);
-  }
+  if (!entry) { FAIL(ERROR_MISMATCH, "%s is not in the record", key); }
   if (entry->bytes != tensor_bytes(tensor) || entry->dtype != (uint32_t)tensor->dtype)
     FAIL(ERROR_MISMATCH, "%s has another type or size in the record", key);
   Tensor expected = *tensor;

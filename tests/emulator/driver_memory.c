@@ -21,13 +21,7 @@ EMULATED_API CudaResult cuMemFree(CudaAddress address) {
   streams_finish();  // as the driver does
   return memory_free(address) ? INVALID_VALUE : fault ? fault : outcome();
 }
-typedef struct FreeLater {
-  CudaAddress address;
-} FreeLater;
-static void free_now(void *data) {
-  memory_free(((FreeLater *)data)->address);
-  free(data);
-}
+static void free_now(void *data) { memory_free((CudaAddress)(uintptr_t)data); }
 EMULATED_API CudaResult cuMemAllocAsync(CudaAddress *address, size_t size, CudaStream stream) {
   IN_CONTEXT();
   return size ? memory_alloc(size, address) : INVALID_VALUE;
@@ -35,12 +29,9 @@ EMULATED_API CudaResult cuMemAllocAsync(CudaAddress *address, size_t size, CudaS
 EMULATED_API CudaResult cuMemFreeAsync(CudaAddress address, CudaStream stream) {
   GIVES_BACK();
   LOCKED();
-  FreeLater *later = malloc(sizeof *later);
-  if (!later) return CUDA_OUT_OF_MEMORY;
-  later->address = address;
   Operation *op = operation_new(OPERATION_CALL);
   op->call = free_now;
-  op->call_data = later;
+  op->call_data = (void *)(uintptr_t)address;
   stream_enqueue(stream_of(stream), op);
   return fault;
 }

@@ -24,7 +24,6 @@ enum {
   WARP = 32,
   BLOCK_THREADS = 1024,
   CLUSTER_BLOCKS = 16,
-  GROUP_THREADS = BLOCK_THREADS * CLUSTER_BLOCKS,
   SHARED_LIMIT = 227 << 10,  // of dynamic shared memory
   SHARED_WINDOW = 256 << 10,
   NAMED_BARRIERS = 16,
@@ -288,7 +287,6 @@ void launch_run(Launch *launch);
 void thread_yield(void);                                       // lets others run
 void thread_wait(const char *what, void *at, uintptr_t line);  // until thread_wake
 void thread_wake(Thread *thread);
-Index3 launch_block_index(const Launch *launch, uint64_t number);
 
 // --- clock.c
 void clock_begin(Group *group);

@@ -164,11 +164,6 @@ static void group_run(Group *group) {
   emulator.thread = NULL;
 }
 
-Index3 launch_block_index(const Launch *launch, uint64_t number) {
-  return (Index3){(unsigned)(number % launch->grid[0]), (unsigned)(number / launch->grid[0] % launch->grid[1]),
-                  (unsigned)(number / ((uint64_t)launch->grid[0] * launch->grid[1]))};
-}
-
 // From the first step to the last, or to a finding: one of the scheduler's, as of a deadlock, leaves through on_host.
 static void group_live(Group *group) {
   if (setjmp(emulator.on_host)) return;

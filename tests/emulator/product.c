@@ -263,15 +263,11 @@ static void perform(Product *p, Thread *const *warp_threads, unsigned warp) {
   }
 }
 
-typedef struct WgmmaWait {
-  int groups;
-} WgmmaWait;
-
 static void run_wait(Meeting *m) {
   all_lanes(m);
   Thread *t = m->threads[0];
   unsigned warp = t->warp % 4;
-  int groups = ((WgmmaWait *)m->arguments[0])->groups;
+  int groups = *(const int *)m->arguments[0];
   for (unsigned i = 0; i < WARP; i++) m->threads[i]->product_fence = false;
   Product **at = &t->block->products[t->warp / 4];
   while (*at) {
@@ -294,10 +290,7 @@ static void run_wait(Meeting *m) {
   }
 }
 
-EMULATED_API void emulated_wgmma_wait(int groups) {
-  WgmmaWait wait = {groups};
-  meet("wgmma.wait_group", WARP, 0xffffffffu, &wait, CALLER, run_wait);
-}
+EMULATED_API void emulated_wgmma_wait(int groups) { meet("wgmma.wait_group", WARP, 0xffffffffu, &groups, CALLER, run_wait); }
 
 void products_exit(Thread *t) {
   for (Product *p = t->block->products[t->warp / 4]; p; p = p->next)

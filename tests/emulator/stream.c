@@ -11,7 +11,7 @@ static Stream *streams;  // all, the default one included
 static Stream default_stream;
 static uint32_t stream_operations[STREAM_LIMIT];  // so far; numbers of streams are used again, those of operations are not
 static uint32_t host_clock[STREAM_LIMIT];         // what the host has waited for
-static Launch *no_launch;
+static Launch *kept_launches;                     // whose operation is over; cells remember them
 
 // --- Serials: which launch a group belonged to.
 
@@ -145,8 +145,8 @@ static Launch *launch_keep(const Launch *launch, const uint32_t *clock) {
   *kept = *launch;
   memcpy(kept + 1, clock, STREAM_LIMIT * sizeof *clock);
   kept->clock = (const uint32_t *)(kept + 1);
-  kept->next_kept = no_launch;
-  no_launch = kept;
+  kept->next_kept = kept_launches;
+  kept_launches = kept;
   return kept;
 }
 
@@ -424,10 +424,10 @@ void streams_forget(void) {
   }
   operation_drop(default_stream.last);
   default_stream.last = NULL;
-  while (no_launch) {
-    Launch *next = no_launch->next_kept;
-    free(no_launch);
-    no_launch = next;
+  while (kept_launches) {
+    Launch *next = kept_launches->next_kept;
+    free(kept_launches);
+    kept_launches = next;
   }
   ran_count = 0;
 }

@@ -15,8 +15,9 @@ struct ingot_engine {
   atomic_int references;
   Engine *engine;
   WeightStore *weights;
-  Text names;              // dim names, for getters
-  const char **dim_names;  // [output][index][axis], flattened
+  const struct TuningDatabase *tuning;  // what engine->tuning says, parsed once
+  Text names;                           // dim names, for getters
+  const char **dim_names;               // [output][index][axis], flattened
   ingot_binding *inputs, *outputs;
 };
 

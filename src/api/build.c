@@ -74,38 +74,6 @@ void ingot_model_free(ingot_model *model) {
 
 // ---- engines -----------------------------------------------------------------------------------------------------------------
 
-// Constants of the model point into its file or arena: the engine gets bytes of its own, since it outlives the model.
-static Status own_constants(Graph *graph, Arena *arena, IntMap *copies) {
-  FOR_NODES(node, graph) {
-    for (int i = 0; i < node->input_count; i++) {
-      Value *value = node->inputs[i];
-      if (!value || !value->constant || value->dtype == DTYPE_STRING) continue;
-      uint64_t key = (uint64_t)(uintptr_t)value->constant->data;
-      void *copy = int_map_get(copies, key);
-      size_t bytes = tensor_bytes(value->constant);
-      if (!copy) {
-        TRY(arena_try_alloc(arena, MAX(bytes, 1), 64, &copy));
-        memcpy(copy, value->constant->data, bytes);
-        int_map_set(copies, key, copy);
-        int_map_set(copies, (uint64_t)(uintptr_t)copy, copy);  // met again through another use
-      }
-      value->constant->data = copy;
-    }
-    for (int i = 0; i < node->attribute_count; i++)
-      if (node->attributes[i].kind == ATTR_GRAPH) TRY(own_constants(node->attributes[i].graph, arena, copies));
-  }
-  for (int i = 0; i < graph->output_count; i++) {
-    Value *value = graph->outputs[i];
-    if (!value->constant || value->dtype == DTYPE_STRING || int_map_get(copies, (uint64_t)(uintptr_t)value->constant->data))
-      continue;
-    void *copy;
-    TRY(arena_try_alloc(arena, MAX(tensor_bytes(value->constant), 1), 64, &copy));
-    memcpy(copy, value->constant->data, tensor_bytes(value->constant));
-    value->constant->data = copy;
-  }
-  return OK;
-}
-
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 
 static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
@@ -162,7 +130,7 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
         (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_after};
-  TRY(own_constants(engine->graph, engine->arena, int_map_new(engine->arena)));
+  TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
   if (cuda) TRY(tune(engine, &config, &log));
   return OK;

@@ -38,6 +38,8 @@ static void name_dims(Engine *engine, Value *const *values, int count, const cha
 Status api_engine_wrap(Engine *engine, ingot_engine **out) {
   Arena *arena = engine->arena;
   Graph *graph = engine->graph;
+  TuningDatabase *tuning;
+  TRY(tuning_parse(arena, engine->tuning, &tuning));
   ingot_engine *wrapped = calloc(1, sizeof *wrapped);
   if (!wrapped) return status_out_of_memory();
   Status status = weight_store_new(&wrapped->weights);
@@ -47,6 +49,7 @@ Status api_engine_wrap(Engine *engine, ingot_engine **out) {
   }
   atomic_init(&wrapped->references, 1);
   wrapped->engine = engine;
+  wrapped->tuning = tuning;
   wrapped->inputs = arena_array(arena, ingot_binding, graph->input_count);
   wrapped->outputs = arena_array(arena, ingot_binding, graph->output_count);
   wrapped->dim_names = arena_array(arena, const char *, (size_t)(graph->input_count + graph->output_count) * MAX_RANK);
@@ -155,10 +158,8 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   ingot_config config = api_config(given);
   const Graph *graph = session->engine->engine->graph;
   session->log = api_log(&config);
-  TuningDatabase *tuning;
-  TRY(tuning_parse(session->engine->engine->arena, session->engine->engine->tuning, &tuning));
-  TRY(api_open_device(&config, &session->log, session->engine->engine->tf32, session->engine->weights, tuning,
-                      &session->device));
+  const ingot_engine *engine = session->engine;
+  TRY(api_open_device(&config, &session->log, engine->engine->tf32, engine->weights, engine->tuning, &session->device));
   TRY(preload_kernels(session));
   const DeviceInfo *info = &session->device->info;
   if (info->kind == DEVICE_CUDA)

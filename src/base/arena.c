@@ -109,6 +109,13 @@ void arena_reset(Arena *arena) {
 
 size_t arena_used(const Arena *arena) { return arena->used; }
 
+bool arena_owns(const Arena *arena, const void *bytes) {
+  uintptr_t at = (uintptr_t)bytes;
+  for (const Block *block = arena->blocks; block; block = block->next)
+    if (at >= (uintptr_t)block->bytes && at - (uintptr_t)block->bytes < block->size) return true;
+  return false;
+}
+
 // From block, or NULL where it has no room. extent is size rounded up to units plus the red zone.
 static void *block_take(Block *block, size_t size, size_t extent, size_t alignment) {
   uintptr_t at = (uintptr_t)block->bytes + block->used;

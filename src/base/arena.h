@@ -4,16 +4,18 @@
 // unwinds to the API boundary (see recover.h). Anything whose size a file decides goes through arena_try_alloc.
 #pragma once
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
 
 typedef struct Arena Arena;
 
-Arena *arena_new(void);                 // never NULL
-void arena_free(Arena *arena);          // NULL is fine
-void arena_reset(Arena *arena);         // keeps the first block; everything handed out is gone
-size_t arena_used(const Arena *arena);  // bytes handed out
+Arena *arena_new(void);                                  // never NULL
+void arena_free(Arena *arena);                           // NULL is fine
+void arena_reset(Arena *arena);                          // keeps the first block; everything handed out is gone
+size_t arena_used(const Arena *arena);                   // bytes handed out
+bool arena_owns(const Arena *arena, const void *bytes);  // whether the arena handed them out; a walk over its blocks
 // 16-byte aligned, zeroed, never NULL. size 0 gives a valid unique pointer.
 void *arena_alloc(Arena *arena, size_t size);
 // alignment: a power of two up to 4096. *out is zeroed; ERROR_OUT_OF_MEMORY when the system refuses.

@@ -158,6 +158,8 @@ int graph_remove_unused(Graph *graph);
 
 // Copies a whole graph (with subgraphs) into another arena; constants' bytes are shared, not copied.
 Graph *graph_copy(Arena *arena, const Graph *graph);
+// Gives the graph's tensors and strings bytes in its own arena, those of bodies, branches and attributes too; shared bytes stay shared.
+MUST_CHECK Status graph_own_tensors(Graph *graph);
 // Copies the node into another graph; map[value->id] gives the new inputs. Outputs are typed like the old ones, dims imported.
 Node *node_copy(Graph *into, const Node *node, Value *const *map);
 

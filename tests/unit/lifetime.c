@@ -1,0 +1,96 @@
+// Who owns what: an engine's graph keeps nothing of its model, whatever its tensors share.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "ingot/ingot.h"
+#include "ir/graph.h"
+#include "kernels/control/control.h"
+#include "kernels/deferred.h"
+#include "kernels/op.h"
+
+static void expect_ok(Status status) { cr_assert(!status, "%s", status_message(status)); }
+static void expect_success(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
+
+static Value *constant_at(Graph *graph, DType dtype, int64_t count, void *data) {
+  Tensor tensor = {.dtype = dtype, .rank = 1, .dims = {count}, .data = data};
+  Value *value = graph_add_constant(graph, NULL, &tensor);
+  graph_mark_output(graph, value);
+  return value;
+}
+
+Test(lifetime, overlapping_tensors_are_one_stretch) {
+  Arena *arena = arena_new();
+  Graph *graph = graph_new(arena, core_ops, "shared");
+  float *numbers = aligned_alloc(64, 1 << 10);
+  for (int i = 0; i < 256; i++) numbers[i] = (float)i;
+  Value *small = constant_at(graph, DTYPE_F32, 4, numbers), *large = constant_at(graph, DTYPE_F32, 200, numbers);
+  Value *inside = constant_at(graph, DTYPE_F32, 100, numbers + 150), *again = constant_at(graph, DTYPE_F32, 4, numbers);
+  Value *apart = constant_at(graph, DTYPE_F32, 3, numbers + 252), *empty = constant_at(graph, DTYPE_F32, 0, numbers + 255);
+  size_t before = arena_used(arena);
+  expect_ok(graph_own_tensors(graph));
+  cr_expect_lt(arena_used(arena) - before, 1200, "what is shared is copied once");
+  memset(numbers, 0xff, 1 << 10);
+  free(numbers);
+  cr_expect_eq(small->constant->data, large->constant->data);
+  cr_expect_eq(again->constant->data, large->constant->data);
+  cr_expect_eq((float *)inside->constant->data, (float *)large->constant->data + 150);
+  cr_expect_eq(tensor_get_f(large->constant, 199), 199);
+  cr_expect_eq(tensor_get_f(inside->constant, 99), 249);
+  cr_expect_eq(tensor_get_f(apart->constant, 2), 254);
+  cr_expect_eq((uintptr_t)apart->constant->data % 64, 0);
+  cr_expect(arena_owns(arena, empty->constant->data));
+  const void *data = large->constant->data;
+  expect_ok(graph_own_tensors(graph));
+  cr_expect_eq(large->constant->data, data, "what is the graph's already stays");
+  arena_free(arena);
+}
+
+Test(lifetime, attributes_bodies_and_strings_are_taken_over) {
+  Arena *arena = arena_new();
+  Graph *graph = graph_new(arena, core_ops, "outer"), *body = graph_new_inside(graph, "body");
+  int64_t *number = malloc(sizeof *number);
+  *number = 42;
+  char *text = strdup("a longer text than any inline one");
+  const char **texts = malloc(2 * sizeof *texts);
+  texts[0] = texts[1] = text;
+  Tensor attribute = {.dtype = DTYPE_I64, .data = number};
+  Node *node = graph_add(body, NULL, &op_deferred, 0, NULL, 1);
+  node_set_tensor(node, "value", &attribute);
+  Value *strings = constant_at(body, DTYPE_STRING, 2, texts), *shared = constant_at(graph, DTYPE_STRING, 1, texts);
+  node_set_graph(graph_add(graph, NULL, &op_loop, 0, NULL, 1), "body", body);
+  expect_ok(graph_own_tensors(graph));
+  memset(text, 'x', strlen(text));
+  free(text);
+  free(texts);
+  free(number);
+  cr_expect_eq(tensor_get_i(node_tensor(node, "value"), 0), 42);
+  cr_expect_str_eq(((const char **)strings->constant->data)[1], "a longer text than any inline one");
+  cr_expect_str_eq(((const char **)shared->constant->data)[0], "a longer text than any inline one");
+  arena_free(arena);
+}
+
+// Two external tensors at one offset, 256 bytes and 4 MiB.
+Test(lifetime, overlapping_external_data_outlives_its_file) {
+  char folder[] = "/tmp/ingot-lifetime-XXXXXX", path[64], command[256];
+  cr_assert(mkdtemp(folder));
+  snprintf(command, sizeof command, "cp tests/hostile/files/ext_overlap/model.onnx %s && truncate -s 4M %s/big.bin", folder,
+           folder);
+  cr_assert_eq(system(command), 0);
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  ingot_config config;
+  ingot_config_init(&config);
+  config.device = INGOT_DEVICE_CPU;
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  expect_success(ingot_model_open(path, &config, &model));
+  expect_success(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  snprintf(command, sizeof command, "rm -r %s", folder);
+  cr_assert_eq(system(command), 0);
+  expect_success(ingot_session_create(engine, &config, &session));
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+}

@@ -50,6 +50,12 @@ static void take_diagonals(Builder *b, Term *term) {
   for (int i = 0; i < term->count; i++) {
     for (int k = i + 1; k < term->count && !b->status; k++) {
       if (term->labels[k] != term->labels[i]) continue;
+      Dim rows = term->value->dims[i], columns = term->value->dims[k];
+      if (dim_is_static(rows) && dim_is_static(columns) && rows != columns) {
+        b->status = status_make(ERROR_INVALID_MODEL, "a label stands for axes of sizes %lld and %lld of one input",
+                                (long long)rows, (long long)columns);
+        return;
+      }
       Program *p = program_new(b->graph->arena, 1);
       int x = program_input(p, 0, term->value->dtype);
       int on = op2(p, OP_eq, program_index(p, DTYPE_I64, i), program_index(p, DTYPE_I64, k));
@@ -158,11 +164,8 @@ static Term join(Builder *b, Term x, Term y, const bool *needed) {
   return result;
 }
 
-// Without "->": the ellipsis, then the letters that occur once, in alphabetical order.
-static void implicit_output(const Term *terms, int count, int width, Term *output) {
-  int seen[LABELS] = {0};
-  for (int i = 0; i < count; i++)
-    for (int k = 0; k < terms[i].count; k++) seen[terms[i].labels[k]]++;
+// Without "->": the ellipsis, then the letters that occur once in the whole equation, in alphabetical order.
+static void implicit_output(const int *seen, int width, Term *output) {
   output->count = 0;
   for (int k = width; k > 0; k--) output->labels[output->count++] = ELLIPSIS + k - 1;
   static const char order[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -175,7 +178,7 @@ static Status einsum(Translation *t) {
   const char *equation = node_string(t->attributes, "equation", ""), *s = equation;
   Term *terms = arena_array(t->graph->arena, Term, (size_t)t->input_count);
   Term output = {0};
-  int widest = 0;
+  int widest = 0, seen[LABELS] = {0};  // seen: how often each label stands in the equation
   TRY(check_present(t));
   for (int i = 0; i < t->input_count; i++) {
     int rank = t->inputs[i]->rank, width = rank - letters_in(s);
@@ -183,12 +186,16 @@ static Status einsum(Translation *t) {
       TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "the equation '%s' does not fit input %d of rank %d", equation, i, rank);
     terms[i].value = t->inputs[i];
     widest = MAX(widest, width);
+    for (int k = 0; k < terms[i].count; k++) seen[terms[i].labels[k]]++;
     take_diagonals(&b, &terms[i]);
   }
   bool open = *s == 0;
-  if (open) implicit_output(terms, t->input_count, widest, &output);
+  if (open) implicit_output(seen, widest, &output);
   else if (strncmp(s, "->", 2) != 0 || (s += 2, !read_term(&s, widest, &output)) || *s)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "the equation '%s' is malformed", equation);
+  for (int k = 0; k < output.count; k++)
+    if (place(&output, output.labels[k]) != k)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "the equation '%s' names an axis of its result twice", equation);
   Term result = terms[0];
   for (int i = 0; i < t->input_count && !b.status; i++) {
     bool needed[LABELS] = {false};

@@ -47,7 +47,16 @@ static int scores_input(Program *p, Scores *s, Value *value, DType dtype) {
   return program_input(p, s->count++, dtype);
 }
 
-// softmax(softcap(scale * products) + bias), and the stage that qk_matmul_output_mode asks for as a second output.
+// How many keys the first query may look at beyond the first one: those of the past, or, where the caller keeps the cache, what is valid
+// in it less the queries themselves; else the queries start where the keys do.
+static int causal_offset(Program *p, Scores *s, const Value *products, Value *past, int length) {
+  if (past) return scores_input(p, s, past, DTYPE_I64);
+  if (length >= 0) return op2(p, OP_sub, length, program_extent(p, DTYPE_I64, products->rank - 2));
+  return program_const_i(p, DTYPE_I64, 0);
+}
+
+// softmax(softcap(scale * products) + bias), and the stage that qk_matmul_output_mode asks for as a second output. A query that may look
+// at nothing has weights of zero.
 static Value *softmax_scores(Translation *t, Builder *b, Value *products, Value *mask, Value *valid, Value *past,
                              double scale) {
   if (b->status) return NULL;
@@ -65,18 +74,17 @@ static Value *softmax_scores(Translation *t, Builder *b, Value *products, Value 
   int outside = constant_like(p, x, -HUGE_VAL), row = products->rank - 2, column = products->rank - 1;
   if (mask && mask->dtype == DTYPE_BOOL) x = op3(p, OP_select, scores_input(p, &s, mask, DTYPE_BOOL), x, outside);
   else if (mask) x = op2(p, OP_add, x, scores_input(p, &s, mask, compute));
+  int length = valid ? program_cast(p, DTYPE_I64, scores_input(p, &s, valid, valid->dtype)) : -1;
   if (node_int(a, "is_causal", 0)) {
-    int reach = program_index(p, DTYPE_I64, row);
-    if (past) reach = op2(p, OP_add, reach, scores_input(p, &s, past, DTYPE_I64));
+    int reach = op2(p, OP_add, program_index(p, DTYPE_I64, row), causal_offset(p, &s, products, past, length));
     x = op3(p, OP_select, op2(p, OP_le, program_index(p, DTYPE_I64, column), reach), x, outside);
   }
-  if (valid) {
-    int length = program_cast(p, DTYPE_I64, scores_input(p, &s, valid, valid->dtype));
-    x = op3(p, OP_select, op2(p, OP_lt, program_index(p, DTYPE_I64, column), length), x, outside);
-  }
+  if (valid) x = op3(p, OP_select, op2(p, OP_lt, program_index(p, DTYPE_I64, column), length), x, outside);
   stages[2] = x;
-  int e = op1(p, OP_exp, op2(p, OP_sub, x, program_reduce(p, OP_reduce_max, x, compute)));
+  int most = program_reduce(p, OP_reduce_max, x, compute);
+  int e = op1(p, OP_exp, op2(p, OP_sub, x, most));
   x = op2(p, OP_div, e, program_reduce(p, OP_reduce_sum, e, compute));
+  x = op3(p, OP_select, op2(p, OP_eq, most, outside), constant_like(p, x, 0), x);
   stages[3] = x;
   program_output(p, program_cast(p, dtype, x));
   int64_t mode = node_int(a, "qk_matmul_output_mode", 0);

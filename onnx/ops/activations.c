@@ -70,11 +70,15 @@ static int swish(Program *p, int x, const Node *a, int opset) {
   return op2(p, OP_mul, x, op1(p, OP_sigmoid, scaled(p, x, node_float(a, "alpha", 1))));
 }
 
-static int shrink(Program *p, int x, const Node *a, int opset) {
+// The bias and the threshold are floats: of integers it is computed in a float type that holds them, and the result is cut off.
+static int shrink(Program *p, int integral, const Node *a, int opset) {
+  DType dtype = program_dtype(p, integral);
+  int x = integral;
+  if (!dtype_is_float(dtype)) x = program_cast(p, dtype_bits(dtype) > 16 ? DTYPE_F64 : DTYPE_F32, integral);
   double lambda = node_float(a, "lambd", 0.5), bias = node_float(a, "bias", 0);
   int zero = constant_like(p, x, 0);
   int high = op3(p, OP_select, op2(p, OP_gt, x, constant_like(p, x, lambda)), shifted(p, x, -bias), zero);
-  return op3(p, OP_select, op2(p, OP_lt, x, constant_like(p, x, -lambda)), shifted(p, x, bias), high);
+  return program_cast(p, dtype, op3(p, OP_select, op2(p, OP_lt, x, constant_like(p, x, -lambda)), shifted(p, x, bias), high));
 }
 
 static int binarizer(Program *p, int x, const Node *a, int opset) {

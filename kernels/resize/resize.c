@@ -23,8 +23,8 @@ static const char *const coordinates_names[COORDINATES] = {"half_pixel",        
                                                            "align_corners",     "asymmetric",           "tf_half_pixel_for_nn",
                                                            "tf_crop_and_resize"};
 
-typedef enum NearestRule { PREFER_FLOOR, PREFER_CEIL, TAKE_FLOOR, TAKE_CEIL, NEAREST_RULES } NearestRule;
-static const char *const nearest_names[NEAREST_RULES] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+typedef enum NearestRule { PREFER_FLOOR, PREFER_CEIL, TAKE_FLOOR, TAKE_CEIL, SIMPLE, NEAREST_RULES } NearestRule;
+static const char *const nearest_names[NEAREST_RULES] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple"};
 
 static Status read_name(const Node *node, const char *attribute, const char *otherwise, int count, const char *const *names,
                         int *out) {
@@ -69,27 +69,37 @@ static Status infer_resize(Node *node) {
   return OK;
 }
 
+// Places of the nearest modes are rounded to float at every step, as ONNX's evaluator and its runtimes have them: a place that is a tie, or a
+// whole number, in float may lie on either side of it in double.
+static double rounded(const ResizeRule *rule, double value) {
+  return rule->mode == RESIZE_NEAREST ? (double)(float)value : value;
+}
+
 // The place in the input that output coordinate i shows.
 static double place_of(const ResizeRule *rule, double scale, const ResizeAxis *axis, const double roi[2], double i) {
-  double in = (double)axis->in, out = (double)axis->out, length = scale * in;  // length: out before it was rounded
+  scale = rounded(rule, scale);
+  double in = (double)axis->in, out = (double)axis->out, length = rounded(rule, scale * in);  // out before it was rounded
+  double scaled = rounded(rule, rounded(rule, i + 0.5) / scale), centred = rounded(rule, scaled - 0.5);
   switch (rule->coordinates) {
-    case HALF_PIXEL_SYMMETRIC: return in / 2 * (1 - out / length) + (i + 0.5) / scale - 0.5;
-    case PYTORCH_HALF_PIXEL: return length == 1 ? 0 : (i + 0.5) / scale - 0.5;
-    case ALIGN_CORNERS: return length == 1 ? 0 : i * (in - 1) / (length - 1);
-    case ASYMMETRIC: return i / scale;
-    case TF_HALF_PIXEL_FOR_NN: return (i + 0.5) / scale;
+    case HALF_PIXEL_SYMMETRIC:
+      return rounded(rule, rounded(rule, in / 2 * rounded(rule, 1 - rounded(rule, out / length))) + scaled) - 0.5;
+    case PYTORCH_HALF_PIXEL: return length == 1 ? 0 : centred;
+    case ALIGN_CORNERS: return length == 1 ? 0 : rounded(rule, rounded(rule, i * (in - 1)) / rounded(rule, length - 1));
+    case ASYMMETRIC: return rounded(rule, i / scale);
+    case TF_HALF_PIXEL_FOR_NN: return scaled;
     case TF_CROP_AND_RESIZE:
       if (length == 1) return (roi[0] + roi[1]) * (in - 1) / 2;
       return roi[0] * (in - 1) + i * (roi[1] - roi[0]) * (in - 1) / (length - 1);
-    default: return (i + 0.5) / scale - 0.5;
+    default: return centred;
   }
 }
 
-static double nearest_of(const ResizeRule *rule, double place) {
+static double nearest_of(const ResizeRule *rule, double scale, double place) {
   switch (rule->nearest) {
     case PREFER_CEIL: return floor(place + 0.5);
     case TAKE_FLOOR: return floor(place);
     case TAKE_CEIL: return ceil(place);
+    case SIMPLE: return scale < 1 ? ceil(place) : floor(place);
     default: return ceil(place - 0.5);
   }
 }
@@ -120,10 +130,10 @@ static Status new_table(const ResizeRule *rule, double shrink, int64_t in, int64
 }
 
 // Writes the taps of one output coordinate.
-static void fill_taps(const ResizeRule *rule, double shrink, double place, const ResizeAxis *table, int32_t *index,
-                      double *weight) {
+static void fill_taps(const ResizeRule *rule, double scale, double shrink, double place, const ResizeAxis *table,
+                      int32_t *index, double *weight) {
   if (rule->mode == RESIZE_NEAREST) {
-    double nearest = nearest_of(rule, place);
+    double nearest = nearest_of(rule, scale, place);
     *index = (int32_t)fmin(fmax(nearest, 0), (double)(table->in - 1));
     *weight = 1;
     return;
@@ -166,7 +176,7 @@ Status resize_axis(const Node *node, int axis, int64_t in, int64_t out, const do
   for (int64_t i = 0; i < out; i++) {
     double place = place_of(&rule, scale, table, roi, (double)i);
     if (table->outside) table->outside[i] = place < 0 || place > (double)(in - 1);
-    fill_taps(&rule, shrink, place, table, table->index + i * table->taps, table->weight + i * table->taps);
+    fill_taps(&rule, scale, shrink, place, table, table->index + i * table->taps, table->weight + i * table->taps);
   }
   table->identity = is_identity(table);
   return OK;

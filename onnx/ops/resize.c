@@ -98,7 +98,8 @@ static Status scale_all(Translation *t, Plan *plan, const double *scales, int co
   return OK;
 }
 
-// Upsample and Resize 10: positions are index / scale, nearest rounds down.
+// Upsample and Resize 10: positions are index / scale. Version 10 leaves open how nearest rounds; its implementations round down where an
+// axis grows and up where it shrinks.
 static Status upsample(Translation *t) {
   Plan plan;
   double scales[MAX_RANK];
@@ -116,7 +117,7 @@ static Status upsample(Translation *t) {
     double both[] = {1, 1, node_float(t->attributes, "height_scale", 1), node_float(t->attributes, "width_scale", 1)};
     TRY(scale_all(t, &plan, both, 4));
   }
-  return t->deferred ? OK : emit_resize(t, &plan, "asymmetric", "floor");
+  return t->deferred ? OK : emit_resize(t, &plan, "asymmetric", "simple");
 }
 
 static Status resize(Translation *t) {

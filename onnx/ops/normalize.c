@@ -1,5 +1,5 @@
 // Normalisations: one rowwise program each, with scale and bias inside, in f32 for narrow floats. Inference batch
-// norm is a multiplication and an addition with constants that fold, so that it merges into the convolution before it.
+// norm subtracts the mean first, where a value near it loses no digits; its constants fold, and fold_scale takes them into convolutions.
 #include "onnx/ops/common.h"
 
 // Appends (a - mean) / sqrt(variance + epsilon); returns it and the pieces some operators output.
@@ -21,15 +21,12 @@ static Value *batch_norm_inference(Builder *b, Value *const *in, double epsilon,
   int deviation = op1(factor, OP_sqrt, op2(factor, OP_add, variance, constant_like(factor, variance, epsilon)));
   program_output(factor, op2(factor, OP_div, program_input(factor, 0, compute), deviation));
   Value *scale = build_elementwise(b, factor, 2, (Value *[]){p4[0], p4[3]});
-  Program *offset = program_new(b->graph->arena, 3);
-  int moved = op2(offset, OP_mul, program_input(offset, 1, compute), program_input(offset, 2, compute));
-  program_output(offset, op2(offset, OP_sub, program_input(offset, 0, compute), moved));
-  Value *shift = build_elementwise(b, offset, 3, (Value *[]){p4[1], p4[2], scale});
-  Program *apply = program_new(b->graph->arena, 3);
-  int y = op2(apply, OP_mul, program_input(apply, 0, compute), program_input(apply, 1, compute));
-  y = op2(apply, OP_add, y, program_input(apply, 2, compute));
+  Program *apply = program_new(b->graph->arena, 4);
+  int y = op2(apply, OP_sub, program_input(apply, 0, compute), program_input(apply, 1, compute));
+  y = op2(apply, OP_mul, y, program_input(apply, 2, compute));
+  y = op2(apply, OP_add, y, program_input(apply, 3, compute));
   program_output(apply, program_cast(apply, x->dtype, y));
-  return build_elementwise(b, apply, 3, (Value *[]){x, scale, shift});
+  return build_elementwise(b, apply, 4, (Value *[]){x, p4[2], scale, p4[1]});
 }
 
 static Value *as_vector(Builder *b, Value *x, Dim count) { return build_reshape(b, x, 1, &count); }

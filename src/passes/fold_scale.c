@@ -1,132 +1,223 @@
-// A convolution followed by a per-channel affine map of its result (batch norm at inference, a scale, a bias in disguise) takes the scale
-// into its weights; what is left is the addition of one constant per channel.
+// A convolution followed by per-channel affine maps of its result (a bias, then a batch norm at inference; scales and shifts written out)
+// takes their scale into its weights; what is left is the addition of one constant per channel.
+//
+// This is one of the places that reassociate arithmetic. Scale and shift are composed in double from the parameters, as coefficients,
+// never as differences of results. What changes is the rounding: each weight once more, to its own type, and the sum is no longer rounded
+// between the shifts. The pass refuses
+//   - weights that the scale takes out of their type's digits: any rounding at all below f32, more than half a unit from f32 on;
+//   - shifts so large that rounding beside them shows: the largest, times the rounding unit, must stay below 2^-14 of a result
+//     of inputs about 1. Results so keep within 2^-14 of their own scale; and tricks that add and subtract a large number to round are left alone.
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/conv/conv.h"
 #include "passes/rewrite.h"
 
-// Degree of each instruction in input `variable`: 0 constant, 1 affine, 2 anything else.
-static bool is_affine(const Program *program, const bool *is_variable) {
-  int degree[512];
-  if (program->count > 512 || program->output_count != 1) return false;
+enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8 };
+
+// scale * x + shift; `most` is the largest shift met on the way, in units of the result.
+typedef struct Affine {
+  double scale, shift, most;
+} Affine;
+
+static double as_stored(DType dtype, double value) {
+  uint64_t element[2];
+  element_set_f(dtype, element, value);
+  return element_get_f(dtype, element);
+}
+
+static Affine affine_sum(Affine a, Affine b, double sign) {
+  Affine sum = {a.scale + sign * b.scale, a.shift + sign * b.shift, fmax(a.most, b.most)};
+  sum.most = fmax(sum.most, fabs(sum.shift));
+  return sum;
+}
+
+static Affine affine_scaled(Affine a, double factor) {
+  return (Affine){a.scale * factor, a.shift * factor, a.most * fabs(factor)};
+}
+
+// One instruction as a map of the variable; false where it is none, or where it rounds the variable below `storage`.
+static bool affine_step(const Instruction *in, Affine *values, DType storage, Affine *out) {
+  const Affine *a = &values[in->args[0]], *b = &values[in->args[1]];
+  switch (in->op) {
+    case OP_const: *out = (Affine){0, in->number, fabs(in->number)}; return true;
+    case OP_add: *out = affine_sum(*a, *b, 1); return true;
+    case OP_sub: *out = affine_sum(*a, *b, -1); return true;
+    case OP_neg: *out = affine_scaled(*a, -1); return true;
+    case OP_mul:
+      *out = b->scale == 0 ? affine_scaled(*a, b->shift) : affine_scaled(*b, a->shift);
+      return a->scale == 0 || b->scale == 0;
+    case OP_div: *out = affine_scaled(*a, 1 / b->shift); return b->scale == 0;
+    case OP_cast:
+      *out = *a;
+      if (a->scale == 0) *out = (Affine){0, as_stored(in->dtype, a->shift), fabs(a->shift)};
+      return a->scale == 0 || dtype_bits(in->dtype) >= dtype_bits(storage);
+    default: return false;
+  }
+}
+
+// The user's program as a map of its input `variable`, for one channel.
+static bool affine_of(const Node *user, const Value *variable, int64_t channel, Affine *out) {
+  const Program *program = node_program(user, "program");
+  Affine values[MAX_CODE];
   for (int i = 0; i < program->count; i++) {
     const Instruction *in = &program->code[i];
-    int a = 0, b = 0, c = 0, arity = opcode_info(in->op)->arity;
-    if (arity > 0) a = degree[in->args[0]];
-    if (arity > 1) b = degree[in->args[1]];
-    if (arity > 2) c = degree[in->args[2]];
-    switch (in->op) {
-      case OP_input: degree[i] = is_variable[in->args[0]]; break;
-      case OP_index:
-      case OP_extent: return false;
-      case OP_add:
-      case OP_sub: degree[i] = a > b ? a : b; break;
-      case OP_mul: degree[i] = a + b; break;
-      case OP_div: degree[i] = b ? 2 : a; break;
-      case OP_neg: degree[i] = a; break;
-      case OP_cast: degree[i] = a && !dtype_is_float(in->dtype) ? 2 : a; break;
-      default: degree[i] = a || b || c ? 2 : 0;
+    if (!dtype_is_float(in->dtype)) return false;
+    if (in->op != OP_input) {
+      if (!affine_step(in, values, variable->dtype, &values[i])) return false;
+      continue;
     }
-    if (degree[i] > 1) return false;
+    const Value *input = user->inputs[in->args[0]];
+    if (input == variable) {
+      values[i] = (Affine){1, 0, 0};
+      continue;
+    }
+    const Tensor *tensor = input->constant;
+    double value = tensor_get_f(tensor, tensor_count(tensor) == 1 ? 0 : channel);
+    values[i] = (Affine){0, value, fabs(value)};
   }
-  return degree[program->outputs[0]] == 1;
+  *out = values[program->outputs[0]];
+  return isfinite(out->scale) && isfinite(out->most);
 }
 
-// The node's value for every channel when the convolution's result is `x` everywhere.
-static Status evaluate_at(Node *node, const bool *is_variable, int rank, int64_t channels, double x, Tensor *out) {
-  Arena *arena = node->graph->arena;
-  int64_t dims[MAX_RANK];
-  for (int i = 0; i < rank; i++) dims[i] = i == 1 ? channels : 1;
-  Tensor *variable = arena_new_of(arena, Tensor);
-  DType dtype = node->outputs[0]->dtype;
-  TRY(tensor_new(arena, dtype, rank, dims, variable));
-  for (int64_t i = 0; i < channels; i++) tensor_set_f(variable, i, x);
-  const Tensor **inputs = arena_array(arena, const Tensor *, node->input_count);
-  for (int i = 0; i < node->input_count; i++) inputs[i] = is_variable[i] ? variable : node->inputs[i]->constant;
-  return reference_run(node, arena, inputs, out);
-}
-
-static bool matches(const Node *conv, const Node *user, bool *is_variable, int64_t channels) {
-  const Value *result = conv->outputs[0];
+// A pointwise node of the variable and of constants with one value for each channel, or one for all.
+static bool takes_channels(const Node *user, const Value *variable, int64_t channels) {
   if (user->op != &op_elementwise || user->output_count != 1 || node_attribute(user, "dims")) return false;
-  if (!value_same_shape(user->outputs[0], result) || user->outputs[0]->dtype != result->dtype) return false;
+  if (!value_same_shape(user->outputs[0], variable) || user->outputs[0]->dtype != variable->dtype) return false;
+  const Program *program = node_program(user, "program");
+  if (user->input_count > MAX_INPUTS_OF_USER || program->count > MAX_CODE || program->output_count != 1) return false;
   for (int i = 0; i < user->input_count; i++) {
     const Value *input = user->inputs[i];
-    is_variable[i] = input == result;
-    if (is_variable[i]) continue;
+    if (input == variable) continue;
     if (!input || !input->constant) return false;
-    for (int k = 0; k < input->rank; k++) {  // one value per channel or one for all
-      int axis = result->rank - input->rank + k;
+    for (int k = 0; k < input->rank; k++) {
+      int axis = variable->rank - input->rank + k;
       if (input->dims[k] != 1 && !(axis == 1 && input->dims[k] == channels)) return false;
     }
   }
-  return is_affine(node_program(user, "program"), is_variable);
-}
-
-static bool is_zero(const Tensor *tensor) {
-  int64_t count = tensor_count(tensor);
-  for (int64_t i = 0; i < count; i++)
-    if (tensor_get_f(tensor, i) != 0) return false;
   return true;
 }
 
-static Status fold(Graph *graph, Node *conv, Node *user, const bool *is_variable, int64_t channels) {
-  Arena *arena = graph->arena;
-  const Tensor *old = conv->inputs[1]->constant;
-  Tensor at_zero = {0}, at_one = {0}, weight, bias;
-  int rank = conv->outputs[0]->rank;
-  TRY(evaluate_at(user, is_variable, rank, channels, 0, &at_zero));
-  TRY(evaluate_at(user, is_variable, rank, channels, 1, &at_one));
-  TRY(tensor_new(arena, old->dtype, old->rank, old->dims, &weight));
-  int64_t bias_dims[MAX_RANK];
-  for (int i = 0; i < rank; i++) bias_dims[i] = i == 1 ? channels : 1;
-  TRY(tensor_new(arena, old->dtype, rank, bias_dims, &bias));
-  int64_t per_channel = channels ? tensor_count(old) / channels : 0;
+// What the scaled weights of a channel lose in their type, and the sum of their magnitudes.
+static bool scaled_fits(const Tensor *weight, int64_t first, int64_t count, double scale, double *sum) {
+  double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : weight->dtype == DTYPE_F32 ? FLT_EPSILON / 2 : 0;
+  *sum = 0;
+  for (int64_t i = 0; i < count; i++) {
+    double exact = tensor_get_f(weight, first + i) * scale;
+    if (!(fabs(as_stored(weight->dtype, exact) - exact) <= unit * fabs(exact))) return false;
+    *sum += fabs(exact);
+  }
+  return true;
+}
+
+static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *maps) {
+  int64_t count = channels ? tensor_count(weight) / channels : 0;
+  double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
   for (int64_t c = 0; c < channels; c++) {
-    double zero = tensor_get_f(&at_zero, c), scale = tensor_get_f(&at_one, c) - zero;
-    tensor_set_f(&bias, c, zero);
-    for (int64_t k = 0; k < per_channel; k++)
-      tensor_set_f(&weight, c * per_channel + k, tensor_get_f(old, c * per_channel + k) * scale);
+    double sum;
+    if (!scaled_fits(weight, c * count, count, maps[c].scale, &sum)) return false;
+    if (maps[c].most * unit > 0x1p-14 * sum) return false;
   }
+  return true;
+}
+
+static bool has_scale(const Affine *maps, int64_t channels) {
+  for (int64_t c = 0; c < channels; c++)
+    if (maps[c].scale != 1) return true;
+  return false;
+}
+
+typedef struct Chain {
+  Node *nodes[MAX_CHAIN];
+  int count;     // of the longest run that may be folded
+  Affine *maps;  // of the whole run, by channel
+} Chain;
+
+static Chain find_chain(const Node *conv, int64_t channels) {
+  Arena *arena = conv->graph->arena;
+  Chain chain = {0};
+  Affine *maps = arena_array(arena, Affine, (size_t)channels);
+  for (int64_t c = 0; c < channels; c++) maps[c] = (Affine){1, 0, 0};
+  const Value *result = conv->outputs[0];
+  for (int n = 0; n < MAX_CHAIN; n++) {
+    Node *user = only_user(result);
+    if (!user || !takes_channels(user, result, channels)) break;
+    chain.nodes[n] = user;
+    for (int64_t c = 0; c < channels; c++) {
+      Affine map;
+      if (!affine_of(user, result, c, &map)) return chain;
+      Affine inner = affine_scaled(maps[c], map.scale);
+      inner.shift += map.shift;
+      inner.most = fmax(inner.most, fmax(map.most, fabs(inner.shift)));
+      maps[c] = inner;
+    }
+    if (has_scale(maps, channels) && keeps_digits(conv->inputs[1]->constant, channels, maps)) {
+      chain.count = n + 1;
+      chain.maps = arena_copy(arena, maps, sizeof *maps * (size_t)channels);
+    }
+    result = user->outputs[0];
+  }
+  return chain;
+}
+
+static Status scale_weights(Node *conv, int64_t channels, const Affine *maps) {
+  Graph *graph = conv->graph;
+  const Tensor *old = conv->inputs[1]->constant;
+  Tensor weight;
+  TRY(tensor_new(graph->arena, old->dtype, old->rank, old->dims, &weight));
+  int64_t per_channel = channels ? tensor_count(old) / channels : 0;
+  for (int64_t c = 0; c < channels; c++)
+    for (int64_t k = c * per_channel; k < (c + 1) * per_channel; k++)
+      tensor_set_f(&weight, k, tensor_get_f(old, k) * maps[c].scale);
   node_set_input(conv, 1, graph_add_constant(graph, conv->inputs[1]->name, &weight));
-  if (is_zero(&bias)) {  // a scale alone: nothing is left of it
-    node_merge_origins(conv, user);
-    value_replace(user->outputs[0], conv->outputs[0]);
-    node_remove(user);
-    return OK;
-  }
-  Program *program = program_new(arena, 2);
-  program_output(program,
-                 program_op2(program, OP_add, program_input(program, 0, old->dtype), program_input(program, 1, old->dtype)));
-  Node *add =
-      graph_add(graph, user, &op_elementwise, 2, (Value *[]){conv->outputs[0], graph_add_constant(graph, NULL, &bias)}, 1);
-  node_set_program(add, "program", program);
-  TRY(node_infer(add));
-  node_merge_origins(add, user);
-  value_replace(user->outputs[0], add->outputs[0]);
-  node_remove(user);
   return OK;
 }
 
-// A bare addition is the form this pass leaves behind.
-static bool is_plain_add(const Node *user) {
-  const Program *program = node_program(user, "program");
-  return program->count == 3 && program->code[2].op == OP_add;
+// The shift as a node behind the convolution, computed in at least f32; the result itself where there is none.
+static Status add_shift(Node *conv, Node *at, int64_t channels, const Affine *maps, Value **out) {
+  Graph *graph = conv->graph;
+  Value *result = conv->outputs[0];
+  *out = result;
+  bool any = false;
+  for (int64_t c = 0; c < channels; c++) any = any || maps[c].shift != 0;
+  if (!any) return OK;
+  DType dtype = result->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+  int64_t dims[MAX_RANK];
+  for (int i = 0; i < result->rank; i++) dims[i] = i == 1 ? channels : 1;
+  Tensor shift;
+  TRY(tensor_new(graph->arena, dtype, result->rank, dims, &shift));
+  for (int64_t c = 0; c < channels; c++) tensor_set_f(&shift, c, maps[c].shift);
+  Program *program = program_new(graph->arena, 2);
+  int product = program_input(program, 0, dtype), constant = program_input(program, 1, dtype);
+  int sum = program_op2(program, OP_add, product, constant);
+  program_output(program, program_cast(program, result->dtype, sum));
+  Node *add = graph_add(graph, at, &op_elementwise, 2, (Value *[]){result, graph_add_constant(graph, NULL, &shift)}, 1);
+  node_set_program(add, "program", program);
+  TRY(node_infer(add));
+  *out = add->outputs[0];
+  return OK;
+}
+
+static Status fold(Node *conv, const Chain *chain, int64_t channels) {
+  Value *shifted;
+  TRY(scale_weights(conv, channels, chain->maps));
+  TRY(add_shift(conv, chain->nodes[0], channels, chain->maps, &shifted));
+  for (int i = 0; i < chain->count; i++) node_merge_origins(shifted->producer, chain->nodes[i]);
+  value_replace(chain->nodes[chain->count - 1]->outputs[0], shifted);
+  for (int i = chain->count - 1; i >= 0; i--) node_remove(chain->nodes[i]);
+  return OK;
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES(node, graph) {
     if (node->op != &op_conv || node->epilogue || !node->inputs[1]->constant || !dtype_is_float(node->outputs[0]->dtype))
       continue;
-    for (;;) {
-      Node *user = only_user(node->outputs[0]);
-      int64_t channels = node->inputs[1]->dims[0];
-      if (!user || user->input_count > 16 || user->op != &op_elementwise || is_plain_add(user)) break;
-      bool is_variable[16] = {0};
-      if (!matches(node, user, is_variable, channels)) break;
-      TRY(fold(graph, node, user, is_variable, channels));
-      ++*changes;
-    }
+    int64_t channels = node->inputs[1]->dims[0];
+    Chain chain = find_chain(node, channels);
+    if (!chain.count) continue;
+    TRY(fold(node, &chain, channels));
+    ++*changes;
   }
   return OK;
 }

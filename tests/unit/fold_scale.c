@@ -1,0 +1,163 @@
+// Batch norms behind convolutions, with large means, tiny variances and biases, in every float type: what fold_scale makes of them must
+// be as near to the exact result as the graph was before, but for the 2^-14 that the pass allows itself. And arithmetic that
+// only looks like a shift is left alone.
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "../evaluate.h"
+#include "base/text.h"
+#include "ir/graph_text.h"
+#include "passes/passes.h"
+
+enum { CHANNELS = 4, PIXELS = 9 };
+
+static uint64_t state = 88172645463325252u;
+static double uniform(double low, double high) {
+  state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+  return low + (high - low) * (double)(state >> 11) * 0x1p-53;
+}
+
+typedef struct Problem {
+  DType dtype;
+  int groups;
+  double mean_scale, variance;
+} Problem;
+
+static void add_values(Text *text, const char *name, DType dtype, const char *dims, int count, double low, double high) {
+  text_add(text, "  const %%%s: %s[%s] = [", name, dtype_name(dtype), dims);
+  for (int i = 0; i < count; i++) {
+    uint64_t element;
+    element_set_f(dtype, &element, uniform(low, high));
+    text_add(text, "%s%.17g", i ? ", " : "", element_get_f(dtype, &element));
+  }
+  text_add(text, "]\n");
+}
+
+// conv, a bias, then (x - mean) * factor + beta, the factor 1 / sqrt(variance) times gamma.
+static const char *problem_text(Arena *arena, const Problem *problem) {
+  Text text = text_new(arena);
+  const char *type = dtype_name(problem->dtype);
+  DType wide = problem->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+  int in = CHANNELS / problem->groups;
+  double factor = 1 / sqrt(problem->variance);
+  text_add(&text, "graph g(%%x: %s[1, %d, 3, 3]) -> (%%y) {\n", type, CHANNELS);
+  add_values(&text, "w", problem->dtype, arena_printf(arena, "%d, %d, 1, 1", CHANNELS, in), CHANNELS * in, -1, 1);
+  add_values(&text, "b", problem->dtype, "4, 1, 1", CHANNELS, -1, 1);
+  add_values(&text, "m", wide, "4, 1, 1", CHANNELS, -problem->mean_scale, problem->mean_scale);
+  add_values(&text, "s", wide, "4, 1, 1", CHANNELS, factor / 2, factor * 2);
+  add_values(&text, "t", wide, "4, 1, 1", CHANNELS, -1, 1);
+  text_add(&text, "  %%c: ?[?] = conv(%%x, %%w) {group: [%d]}\n", problem->groups);
+  text_add(&text,
+           "  %%d: ?[?] = elementwise(%%c, %%b) {program: program {%%0: %s = input 0; %%1: %s = input 1; %%2 = add %%0 %%1; "
+           "yield %%2}}\n",
+           type, type);
+  const char *w = dtype_name(wide);
+  text_add(&text,
+           "  %%y: ?[?] = elementwise(%%d, %%m, %%s, %%t) {program: program {%%0: %s = input 0; %%1: %s = input 1; %%2 = sub "
+           "%%0 %%1; %%3: %s = input 2; %%4 = mul %%2 %%3; %%5: %s = input 3; %%6 = add %%4 %%5; ",
+           w, w, w, w);
+  if (problem->dtype != wide) text_add(&text, "%%7: %s = cast %%6; yield %%7}}\n}\n", type);
+  else text_add(&text, "yield %%6}}\n}\n");
+  return text_get(&text);
+}
+
+static Graph *parse(Arena *arena, const char *text) {
+  Graph *graph = NULL;
+  Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
+  cr_assert(!status, "%s\n%s", status_message(status), text);
+  FOR_NODES(node, graph) {
+    status = node_infer(node);
+    cr_assert(!status, "%s\n%s", status_message(status), text);
+  }
+  return graph;
+}
+
+static const Tensor *constant(const Graph *graph, const char *name) { return graph_find_value(graph, name)->constant; }
+
+// The exact result, and how far a rounding of the products may move it: the pass's bound, in units of the result.
+static double exact(const Graph *graph, const Problem *problem, const Tensor *x, int channel, int pixel, double *allowed) {
+  int in = CHANNELS / problem->groups, first = channel / (CHANNELS / problem->groups) * in;
+  double sum = 0, scale = tensor_get_f(constant(graph, "s"), channel), weights = 0;
+  for (int k = 0; k < in; k++) {
+    double w = tensor_get_f(constant(graph, "w"), channel * in + k);
+    sum += w * tensor_get_f(x, (first + k) * PIXELS + pixel);
+    weights += fabs(w);
+  }
+  *allowed = 0x1p-14 * scale * weights;
+  double centred = sum + tensor_get_f(constant(graph, "b"), channel) - tensor_get_f(constant(graph, "m"), channel);
+  return centred * scale + tensor_get_f(constant(graph, "t"), channel);
+}
+
+static Tensor result_of(Graph *graph, Arena *arena, const Tensor *x) {
+  Tensor y;
+  evaluate(graph, arena, x, &y);
+  return y;
+}
+
+// Returns whether the pass folded.
+static bool check(const Problem *problem) {
+  Arena *arena = arena_new();
+  const char *text = problem_text(arena, problem);
+  Graph *plain = parse(arena, text), *folded = parse(arena, text);
+  PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+  Status status = passes_run_named(folded, "fold_scale", &options);
+  cr_assert(!status, "%s", status_message(status));
+  Tensor x;
+  cr_assert(!tensor_new(arena, problem->dtype, 4, (int64_t[]){1, CHANNELS, 3, 3}, &x));
+  for (int i = 0; i < CHANNELS * PIXELS; i++) tensor_set_f(&x, i, uniform(-2, 2));
+  Tensor before = result_of(plain, arena, &x), after = result_of(folded, arena, &x);
+  for (int i = 0; i < CHANNELS * PIXELS; i++) {
+    double allowed, right = exact(plain, problem, &x, i / PIXELS, i % PIXELS, &allowed);
+    double error = fabs(tensor_get_f(&after, i) - right), error_before = fabs(tensor_get_f(&before, i) - right);
+    uint64_t unit;
+    element_set_f(problem->dtype, &unit, right);
+    double rounding = fabs(element_get_f(problem->dtype, &unit) - right);
+    cr_assert(error <= allowed + 2 * error_before + 2 * rounding, "%s mean %g variance %g: %g is %g from %g, was %g",
+              dtype_name(problem->dtype), problem->mean_scale, problem->variance, tensor_get_f(&after, i), error, right,
+              error_before);
+  }
+  bool changed = folded->node_count < plain->node_count;
+  arena_free(arena);
+  return changed;
+}
+
+Test(fold_scale, results_stay) {
+  static const DType dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_F16, DTYPE_BF16};
+  static const double means[] = {0, 1, 100, 1e3, 1e5, 1e8}, variances[] = {1e-12, 1e-3, 1, 1e6};
+  int folded = 0, folded_narrow = 0;
+  for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++)
+    for (size_t m = 0; m < sizeof means / sizeof *means; m++)
+      for (size_t v = 0; v < sizeof variances / sizeof *variances; v++)
+        for (int groups = 1; groups <= CHANNELS; groups *= 2) {
+          bool changed = check(&(Problem){dtypes[d], groups, means[m], variances[v]});
+          folded += changed && d < 2;
+          folded_narrow += changed && d >= 2;
+          if (dtypes[d] == DTYPE_F32 && means[m] <= 1) cr_expect(changed, "an ordinary batch norm was not folded");
+          if (dtypes[d] == DTYPE_F32 && means[m] >= 1e5) cr_expect(!changed, "a mean of %g was folded", means[m]);
+        }
+  cr_expect_gt(folded, 0);
+  cr_expect_eq(folded_narrow, 0, "weights of 16 bits were rounded again");
+}
+
+// x * 2 + M - M rounds x * 2 to an integer: composing the shifts would not.
+Test(fold_scale, rounding_by_a_large_number_stays) {
+  const char *text =
+      "graph g(%x: f32[1, 1, 1, 2]) -> (%y) {\n  const %w: f32[1, 1, 1, 1] = [1.0]\n  const %m: f32[] = [12582912.0]\n"
+      "  %c: ?[?] = conv(%x, %w)\n  %d: ?[?] = elementwise(%c) {program: program {%0: f32 = input 0; %1: f32 = const 2.0; %2 = "
+      "mul %0 %1; yield %2}}\n  %e: ?[?] = elementwise(%d, %m) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = "
+      "add %0 %1; yield %2}}\n  %y: ?[?] = elementwise(%e, %m) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = "
+      "sub %0 %1; yield %2}}\n}\n";
+  Arena *arena = arena_new();
+  Graph *graph = parse(arena, text);
+  PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+  cr_assert(!passes_run_named(graph, "fold_scale", &options));
+  Tensor x;
+  cr_assert(!tensor_new(arena, DTYPE_F32, 4, (int64_t[]){1, 1, 1, 2}, &x));
+  tensor_set_f(&x, 0, 1.3);
+  tensor_set_f(&x, 1, -0.4);
+  Tensor y = result_of(graph, arena, &x);
+  cr_expect_eq(tensor_get_f(&y, 0), 3);
+  cr_expect_eq(tensor_get_f(&y, 1), -1);
+  arena_free(arena);
+}

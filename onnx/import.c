@@ -45,7 +45,7 @@ FunctionTable *function_table_new(const Model *model, Arena *arena) {
 
 const Onnx__Function *function_find(const FunctionTable *table, const char *domain, const char *name, const char *overload) {
   if (string_map_count(table) == 0) return NULL;
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   const Onnx__Function *function = string_map_get(table, function_key(arena, domain, name, overload));
   arena_free(arena);
   return function;
@@ -368,7 +368,7 @@ static Status import_graph(Importer *importer, Graph **out) {
 }
 
 Status onnx_import(const Model *model, Arena *arena, Graph **out) {
-  Problems problems = {.arena = arena_new()};
+  Problems problems = {.arena = arena_scratch()};
   *out = NULL;
   Status status = onnx_validate(model, &problems);
   if (!status) status = problems_status(&problems);

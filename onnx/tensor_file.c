@@ -118,7 +118,7 @@ static Status write_tensor(Arena *arena, const char *path, const char *name, con
 }
 
 Status onnx_write_tensor_file(const char *path, const char *name, const Tensor *tensor) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Status status = write_tensor(arena, path, name, tensor);
   arena_free(arena);
   return status;

@@ -312,7 +312,7 @@ static void check_functions(Validation *v) {
 }
 
 Status onnx_validate(const Model *model, Problems *out) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Validation v = {.model = model, .problems = out, .arena = arena};
   v.functions = function_table_new(model, arena);
   v.visited = string_map_new(arena);

@@ -134,7 +134,7 @@ static void make_pass(CpuAnchor *anchor, size_t *scratch) {
 
 static Status pack(CpuAnchor *anchor, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
   const Tensor *constant = anchor->site.inputs[1].constant;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Tensor floats = *constant;
   Status status = OK;
   if (constant->dtype != DTYPE_F32) {

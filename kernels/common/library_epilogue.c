@@ -119,7 +119,7 @@ static bool has_values_of_gelu(const Program *program, int sum, const bool *need
 static bool match_gelu(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
   const Program *program = site->node->epilogue;
   bool matched = false;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   for (int sum = program->outputs[0] - 1; sum >= 0 && !matched; sum--) {
     *out = (LibraryEpilogue){LIBRARY_GELU_TANH, -1, -1};
     Match match = {site, program, channel_axis, natural, 0, out};

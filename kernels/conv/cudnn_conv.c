@@ -124,7 +124,7 @@ static bool can_fuse(const Site *site, const CudnnProblem *p, int algo) {
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   if (!cuda) return 0;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   CudnnAlgoResult results[CUDNN_ALGO_COUNT];
   ConvPlan *plan;
   int found = 0, count = 0;

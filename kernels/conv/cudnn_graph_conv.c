@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/recover.h"
 #include "cuda/context.h"
 #include "cuda/cudnn_backend.h"
 #include "kernels/conv/conv.h"
@@ -211,30 +212,29 @@ static Status list_engines(const GraphPlan *plan, Engine *engines, int *count) {
   return ask_heuristic(plan, BACKEND_HEURISTIC_FALLBACK, engines, count);
 }
 
+static Status make_and_list(const Site *site, CudaContext *cuda, Arena *arena, GraphPlan **plan, Engine *engines, int *count) {
+  TRY(make_graph(site, cuda, arena, plan));
+  return list_engines(*plan, engines, count);
+}
+
 static Status graph_and_engines(const Site *site, CudaContext *cuda, Arena *arena, GraphPlan **plan, Engine *engines,
                                 int *count) {
   Cudnn *dnn;
   *count = 0;
   TRY(cuda_cudnn(cuda, &dnn));
   TRY(cudnn_begin(dnn, cuda->stream));
-  Status status = make_graph(site, cuda, arena, plan);
-  if (!status) {
-    status = list_engines(*plan, engines, count);
-    // A list cut short by an error is still a list.
-    if (status && *count > 0) {
-      status_free(status);
-      status = OK;
-    }
-  }
+  Status status = RECOVER_GUARD(make_and_list(site, cuda, arena, plan, engines, count));
   cudnn_end(dnn);
-  return status;
+  if (*count == 0) return status;
+  status_free(status);  // a list cut short by an error is still a list
+  return OK;
 }
 
 // --- Candidates: {place in the list, the library's number of the engine}. An engine may be proposed several times, set differently.
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   if (!cuda) return 0;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Engine engines[MAX_ENGINES];
   GraphPlan *plan;
   int count;
@@ -311,7 +311,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   TRY(graph_and_engines(site, cuda, out->arena, &plan, engines, &count));
   if (count == 0) FAIL(ERROR_UNSUPPORTED, "cuDNN has no engine for this convolution");
   TRY(cudnn_begin(plan->dnn, cuda->stream));
-  Status status = make_execution_plan(plan, &engines[choose(candidate, engines, count)]);
+  Status status = RECOVER_GUARD(make_execution_plan(plan, &engines[choose(candidate, engines, count)]));
   cudnn_end(plan->dnn);
   TRY(status);
   TRY(cudnn_pack_weights(out, site, &plan->problem, &plan->packed_weights));

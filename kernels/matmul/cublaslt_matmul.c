@@ -333,7 +333,7 @@ static void algo_facts(const CublasLt *lt, const CublasLtAlgo *algo, int facts[A
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   if (!cuda) return 0;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   CublasLtHeuristic results[HEURISTIC_LIMIT];
   LtPlan *plan;
   int count = 0;

@@ -47,8 +47,10 @@ static ingot_error *finish_open(Status status, ingot_model *model, ingot_model *
 
 static ingot_model *model_new(void) {
   ingot_model *model = calloc(1, sizeof *model);
-  if (model) model->arena = arena_new();
-  return model;
+  if (model) model->arena = arena_try_new();
+  if (model && model->arena) return model;
+  free(model);
+  return NULL;
 }
 
 ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out) {
@@ -76,6 +78,19 @@ void ingot_model_free(ingot_model *model) {
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 
+static Status tune_on(Engine *engine, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
+  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+  TRY(tune_graph(engine->graph, device, &hooks, options, database));
+  engine->tuning = tuning_print(database, engine->arena);
+  DeviceKernel *kernels;
+  int count;
+  TRY(cuda_device_kernels(device, engine->arena, &kernels, &count));
+  for (int i = 0; i < count; i++)
+    *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) =
+        (EngineKernel){.hash = kernels[i].hash, .sm = device->info.sm, .cubin = kernels[i].cubin};
+  return OK;
+}
+
 static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   TuningDatabase *database;
   if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
@@ -84,21 +99,11 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   ingot_config cuda = *config;
   cuda.device = INGOT_DEVICE_CUDA;
   TRY(api_open_device(&cuda, log, engine->tf32, NULL, database, &device));
-  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
   TuneGraphOptions options = {.seconds = config->tuning_seconds,
                               .progress = config->progress,
                               .progress_context = config->progress_context,
                               .log = log};
-  Status status = tune_graph(engine->graph, device, &hooks, &options, database);
-  if (!status) {
-    engine->tuning = tuning_print(database, engine->arena);
-    DeviceKernel *kernels;
-    int count;
-    status = cuda_device_kernels(device, engine->arena, &kernels, &count);
-    for (int i = 0; !status && i < count; i++)
-      *ARENA_PUSH(engine->arena, engine->kernels, engine->kernel_count, engine->kernel_capacity) =
-          (EngineKernel){.hash = kernels[i].hash, .sm = device->info.sm, .cubin = kernels[i].cubin};
-  }
+  Status status = RECOVER_GUARD(tune_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
   return status;
@@ -144,7 +149,8 @@ static Status build_and_wrap(const ingot_model *model, const ingot_config *confi
 
 ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out) {
   if (!model || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_engine_build: model or out is NULL"));
-  Arena *arena = arena_new();
+  Arena *arena = arena_try_new();
+  if (!arena) return api_error(status_out_of_memory());
   Status status = RECOVER_GUARD(build_and_wrap(model, config, arena, out));
   if (status) arena_free(arena);
   return api_error(status);

@@ -40,31 +40,29 @@ Status api_engine_wrap(Engine *engine, ingot_engine **out) {
   Graph *graph = engine->graph;
   TuningDatabase *tuning;
   TRY(tuning_parse(arena, engine->tuning, &tuning));
-  ingot_engine *wrapped = calloc(1, sizeof *wrapped);
-  if (!wrapped) return status_out_of_memory();
-  Status status = weight_store_new(&wrapped->weights);
-  if (status) {
-    free(wrapped);
-    return status;
+  ingot_engine wrapped = {.engine = engine, .tuning = tuning};
+  wrapped.inputs = arena_array(arena, ingot_binding, graph->input_count);
+  wrapped.outputs = arena_array(arena, ingot_binding, graph->output_count);
+  wrapped.dim_names = arena_array(arena, const char *, (size_t)(graph->input_count + graph->output_count) * MAX_RANK);
+  describe(engine, graph->inputs, graph->input_count, wrapped.inputs);
+  describe(engine, graph->outputs, graph->output_count, wrapped.outputs);
+  name_dims(engine, graph->inputs, graph->input_count, wrapped.dim_names);
+  name_dims(engine, graph->outputs, graph->output_count, wrapped.dim_names + (size_t)graph->input_count * MAX_RANK);
+  atomic_init(&wrapped.references, 1);
+  TRY(weight_store_new(&wrapped.weights));
+  *out = malloc(sizeof **out);
+  if (*out) {
+    memcpy(*out, &wrapped, sizeof wrapped);
+    return OK;
   }
-  atomic_init(&wrapped->references, 1);
-  wrapped->engine = engine;
-  wrapped->tuning = tuning;
-  wrapped->inputs = arena_array(arena, ingot_binding, graph->input_count);
-  wrapped->outputs = arena_array(arena, ingot_binding, graph->output_count);
-  wrapped->dim_names = arena_array(arena, const char *, (size_t)(graph->input_count + graph->output_count) * MAX_RANK);
-  describe(engine, graph->inputs, graph->input_count, wrapped->inputs);
-  describe(engine, graph->outputs, graph->output_count, wrapped->outputs);
-  name_dims(engine, graph->inputs, graph->input_count, wrapped->dim_names);
-  name_dims(engine, graph->outputs, graph->output_count, wrapped->dim_names + (size_t)graph->input_count * MAX_RANK);
-  *out = wrapped;
-  return OK;
+  weight_store_free(wrapped.weights);
+  return status_out_of_memory();
 }
 
 static Status load(const char *path, ingot_engine **out) {
   Engine *engine;
   TRY(engine_read(path, core_ops, &engine));
-  Status status = api_engine_wrap(engine, out);
+  Status status = RECOVER_GUARD(api_engine_wrap(engine, out));
   if (status) engine_free(engine);
   return status;
 }
@@ -103,7 +101,7 @@ const char *ingot_engine_dim_name(const ingot_engine *engine, bool output, int i
 }
 
 static Status print_graph(const Graph *graph, char **out) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Text text = text_new(scratch);
   GraphTextOptions options = {.inline_limit = 16, .origins = true};
   graph_print(&text, graph, &options);
@@ -369,12 +367,12 @@ ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *con
 static Status profile(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_step *out, int limit,
                       int *count) {
   TRY(take_inputs(session, inputs, input_count));
-  StepReport *reports = calloc((size_t)limit + 1, sizeof *reports);
-  if (!reports) return status_out_of_memory();
+  Arena *scratch = arena_scratch();
+  StepReport *reports = arena_array(scratch, StepReport, limit);
   Status status = runner_profile(session->runner, session->inputs, reports, limit, count);
   for (int i = 0; !status && i < limit && i < *count; i++)
     out[i] = (ingot_step){reports[i].name, reports[i].op, reports[i].tactic, reports[i].origins, reports[i].milliseconds};
-  free(reports);
+  arena_free(scratch);
   note_memory(session);
   return status;
 }

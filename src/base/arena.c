@@ -44,7 +44,9 @@ typedef struct Callback {
 struct Arena {
   Block *blocks;  // the one being filled first; the last one is the first allocated
   Callback *callbacks;
-  size_t used, next_size;
+  size_t used, held, next_size;
+  bool is_scratch;
+  RecoverCleanup cleanup;  // of a scratch
 };
 
 static Block *block_new(size_t size) {
@@ -62,11 +64,36 @@ static void block_free(Block *block) {
   free(block);
 }
 
-Arena *arena_new(void) {
+Arena *arena_try_new(void) {
   Arena *arena = calloc(1, sizeof *arena);
-  if (!arena) memory_exhausted();
+  if (!arena) return NULL;
   arena->next_size = FIRST_BLOCK;
+  arena->held = sizeof *arena;
   return arena;
+}
+
+Arena *arena_new(void) {
+  Arena *arena = arena_try_new();
+  if (!arena) memory_exhausted();
+  return arena;
+}
+
+static void free_scratch(void *context) {
+  Arena *arena = context;
+  arena->is_scratch = false;  // dismissed already
+  arena_free(arena);
+}
+
+Arena *arena_scratch(void) {
+  Arena *arena = arena_new();
+  arena->is_scratch = true;
+  recover_defer(&arena->cleanup, free_scratch, arena);
+  return arena;
+}
+
+void arena_keep(Arena *arena) {
+  arena->is_scratch = false;
+  recover_dismiss(&arena->cleanup);
 }
 
 static void run_callbacks(Arena *arena) {
@@ -79,6 +106,7 @@ static void run_callbacks(Arena *arena) {
 
 void arena_free(Arena *arena) {
   if (!arena) return;
+  if (arena->is_scratch) recover_dismiss(&arena->cleanup);
   run_callbacks(arena);
   while (arena->blocks) {
     Block *next = arena->blocks->next;
@@ -93,6 +121,7 @@ void arena_reset(Arena *arena) {
   Block *block = arena->blocks;
   while (block && block->next) {
     Block *next = block->next;
+    arena->held -= block->size + sizeof *block;
     block_free(block);
     block = next;
   }
@@ -108,6 +137,7 @@ void arena_reset(Arena *arena) {
 }
 
 size_t arena_used(const Arena *arena) { return arena->used; }
+size_t arena_held(const Arena *arena) { return arena->held; }
 
 bool arena_owns(const Arena *arena, const void *bytes) {
   uintptr_t at = (uintptr_t)bytes;
@@ -140,6 +170,7 @@ static void *arena_take(Arena *arena, size_t size, size_t alignment) {
     bool alone = arena->blocks && need > arena->next_size / 4;
     Block *block = block_new(alone ? need : MAX(need, arena->next_size));
     if (!block) return NULL;
+    arena->held += block->size + sizeof *block;
     if (alone) {
       block->next = arena->blocks->next;
       arena->blocks->next = block;

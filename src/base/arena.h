@@ -11,11 +11,15 @@
 
 typedef struct Arena Arena;
 
-Arena *arena_new(void);                                  // never NULL
-void arena_free(Arena *arena);                           // NULL is fine
-void arena_reset(Arena *arena);                          // keeps the first block; everything handed out is gone
-size_t arena_used(const Arena *arena);                   // bytes handed out
+Arena *arena_new(void);                 // never NULL; needs a guard, like all that allocates
+Arena *arena_try_new(void);             // NULL where memory is out: for callers without a guard
+Arena *arena_scratch(void);             // an arena of the function that makes it, on its thread: unwinding frees it
+void arena_keep(Arena *arena);          // a scratch becomes an ordinary arena: its owner has it now
+void arena_free(Arena *arena);          // NULL is fine
+void arena_reset(Arena *arena);         // keeps the first block; everything handed out is gone
+size_t arena_used(const Arena *arena);  // bytes handed out
 bool arena_owns(const Arena *arena, const void *bytes);  // whether the arena handed them out; a walk over its blocks
+size_t arena_held(const Arena *arena);                   // bytes taken from the system
 // 16-byte aligned, zeroed, never NULL. size 0 gives a valid unique pointer.
 void *arena_alloc(Arena *arena, size_t size);
 // alignment: a power of two up to 4096. *out is zeroed; ERROR_OUT_OF_MEMORY when the system refuses.

@@ -64,8 +64,15 @@ static void unmap(void *context) {
   if (mapping->address) munmap(mapping->address, mapping->size);
 }
 
+// Registered before a file is opened, so that running out of memory loses neither a mapping nor a descriptor.
+static Mapping *mapping_new(Arena *arena) {
+  Mapping *mapping = arena_new_of(arena, Mapping);
+  arena_on_free(arena, unmap, mapping);
+  return mapping;
+}
+
 // Maps an open file; the caller keeps fd.
-static Status map_open_file(int fd, const char *path, Arena *arena, Bytes *out) {
+static Status map_open_file(int fd, const char *path, Mapping *mapping, Bytes *out) {
   struct stat info;
   if (fstat(fd, &info) != 0) FAIL(ERROR_IO, "cannot inspect '%s': %m", path);
   if (!S_ISREG(info.st_mode)) FAIL(ERROR_IO, "'%s' is not a regular file", path);
@@ -73,9 +80,6 @@ static Status map_open_file(int fd, const char *path, Arena *arena, Bytes *out) 
     out->data = (const uint8_t *)"";
     return OK;
   }
-  // Registered before it is filled, so that running out of memory cannot lose a mapping.
-  Mapping *mapping = arena_new_of(arena, Mapping);
-  arena_on_free(arena, unmap, mapping);
   size_t size = (size_t)info.st_size;
   void *address = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (address == MAP_FAILED) FAIL(ERROR_IO, "cannot map '%s' (%zu bytes): %m", path, size);
@@ -86,9 +90,10 @@ static Status map_open_file(int fd, const char *path, Arena *arena, Bytes *out) 
 
 Status file_map(const char *path, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
+  Mapping *mapping = mapping_new(arena);
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
-  Status status = map_open_file(fd, path, arena, out);
+  Status status = map_open_file(fd, path, mapping, out);
   close(fd);
   return status;
 }
@@ -231,9 +236,10 @@ static Status open_confined(const char *folder, const char *relative, Arena *are
 
 Status file_map_confined(const char *folder, const char *relative, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
+  Mapping *mapping = mapping_new(arena);
   int fd;
   TRY(open_confined(folder[0] ? folder : ".", relative, arena, &fd));
-  Status status = map_open_file(fd, relative, arena, out);
+  Status status = map_open_file(fd, relative, mapping, out);
   close(fd);
   return status;
 }

@@ -53,8 +53,9 @@ static StringSlot *string_slot(const StringMap *map, const char *key, uint64_t h
 
 static void string_map_widen(StringMap *map) {
   StringMap old = *map;
-  map->slot_count = next_slot_count(old.slot_count);
-  map->slots = arena_array(map->arena, StringSlot, map->slot_count);
+  uint32_t slot_count = next_slot_count(old.slot_count);
+  map->slots = arena_array(map->arena, StringSlot, slot_count);  // may unwind: the map stays as it was
+  map->slot_count = slot_count;
   for (uint32_t i = 0; i < old.slot_count; i++)
     if (old.slots[i].key) *string_slot(map, old.slots[i].key, old.slots[i].hash) = old.slots[i];
 }
@@ -91,8 +92,9 @@ static IntSlot *int_slot(const IntMap *map, uint64_t key) {
 
 static void int_map_widen(IntMap *map) {
   IntMap old = *map;
-  map->slot_count = next_slot_count(old.slot_count);
-  map->slots = arena_array(map->arena, IntSlot, map->slot_count);
+  uint32_t slot_count = next_slot_count(old.slot_count);
+  map->slots = arena_array(map->arena, IntSlot, slot_count);
+  map->slot_count = slot_count;
   for (uint32_t i = 0; i < old.slot_count; i++)
     if (old.slots[i].used) *int_slot(map, old.slots[i].key) = old.slots[i];
 }

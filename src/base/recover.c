@@ -1,23 +1,50 @@
-// The guard list is one thread-local pointer: unwinding never crosses threads, so no lock and nothing shared.
+// Guards and cleanups are two thread-local lists: unwinding never crosses threads, so no lock and nothing shared. A cleanup remembers
+// how many guards were in force, so that one which outlives its guard is not run by another of the same depth's outside.
 #include "base/recover.h"
 #include <stdio.h>
 #include <stdlib.h>
 
 static _Thread_local RecoverGuard *innermost;
+static _Thread_local RecoverCleanup *newest;
+
+static unsigned depth_in_force(void) { return innermost ? innermost->depth : 0; }
 
 void recover_enter(RecoverGuard *guard) {
   guard->outer = innermost;
+  guard->depth = depth_in_force() + 1;
   innermost = guard;
 }
 
 void recover_leave(RecoverGuard *guard) { innermost = guard->outer; }
 
-void memory_exhausted(void) {
+void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context) {
+  *cleanup = (RecoverCleanup){.older = newest, .depth = depth_in_force(), .fn = fn, .context = context};
+  if (newest) newest->newer = cleanup;
+  newest = cleanup;
+}
+
+void recover_dismiss(RecoverCleanup *cleanup) {
+  if (cleanup->newer) cleanup->newer->older = cleanup->older;
+  else newest = cleanup->older;
+  if (cleanup->older) cleanup->older->newer = cleanup->newer;
+}
+
+void recover_unwind(Status status) {
   RecoverGuard *guard = innermost;
   if (!guard) {
-    fputs("ingot: out of memory, and no guard on this thread\n", stderr);
+    fprintf(stderr, "ingot: %s, and no guard on this thread\n", status_message(status));
     abort();
   }
+  while (newest && newest->depth >= guard->depth) {
+    RecoverCleanup *cleanup = newest;
+    void (*fn)(void *) = cleanup->fn;
+    void *context = cleanup->context;
+    recover_dismiss(cleanup);
+    fn(context);
+  }
   innermost = guard->outer;
+  guard->status = status;
   longjmp(guard->jump, 1);
 }
+
+void memory_exhausted(void) { recover_unwind(status_out_of_memory()); }

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/checked.h"
+#include "base/recover.h"
 
 #define SPIN_SECONDS 20e-6
 enum { CHUNKS_PER_THREAD = 4, MOST_THREADS = 1024, CACHE_LINE = 64 };
@@ -34,6 +35,7 @@ struct ThreadPool {
   pthread_cond_t work, done;
   _Atomic int parked;
   _Atomic bool stopping;
+  _Atomic(Status) failure;  // the first thing a thread was unwound with in this loop
   double spin_seconds;
   ThreadLender lender;  // fork NULL: the workers are ours
   int worker_count;
@@ -56,13 +58,27 @@ static inline void pause_briefly(void) {
   }
 }
 
-static void run_chunks(void *context) {
-  ThreadPool *pool = context;
+static Status take_chunks(ThreadPool *pool) {
   int64_t index;
   while ((index = atomic_fetch_add_explicit(&pool->next_chunk, 1, memory_order_relaxed)) < pool->chunk_count) {
     int64_t begin = index * pool->chunk;
     pool->fn(pool->context, begin, begin + MIN(pool->chunk, pool->count - begin));
   }
+  return OK;
+}
+
+// No thread is unwound out of the loop, the caller's neither, while others are inside: parallel_for does that at the end.
+static void run_chunks(void *context) {
+  ThreadPool *pool = context;
+  Status status = RECOVER_GUARD(take_chunks(pool)), none = OK;
+  if (!status) return;
+  atomic_store_explicit(&pool->next_chunk, pool->chunk_count, memory_order_relaxed);  // what is left would be in vain
+  if (!atomic_compare_exchange_strong(&pool->failure, &none, status)) status_free(status);
+}
+
+static void forward_failure(ThreadPool *pool) {
+  if (!atomic_load_explicit(&pool->failure, memory_order_relaxed)) return;
+  recover_unwind(atomic_exchange(&pool->failure, OK));
 }
 
 // Waits for a loop other than seen, or the end. Returns the state that shows it.
@@ -222,6 +238,7 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   atomic_store_explicit(&pool->next_chunk, 0, memory_order_relaxed);
   if (pool->lender.fork) {
     pool->lender.fork(pool->lender.context, run_chunks, pool, (int)MIN(pool->chunk_count, thread_pool_size(pool)));
+    forward_failure(pool);
     return;
   }
   uint64_t number = (uint64_t)number_of(atomic_load(&pool->state)) + 1;
@@ -230,6 +247,7 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   run_chunks(pool);
   atomic_fetch_and(&pool->state, ~(uint64_t)OPEN);
   wait_until_left(pool);
+  forward_failure(pool);
 }
 
 typedef struct Each {

@@ -23,9 +23,10 @@ void thread_pool_free(ThreadPool *pool);           // NULL is fine; not while a 
 int thread_pool_size(const ThreadPool *pool);      // 1 for NULL
 // Calls fn(context, begin, end) on disjoint ranges covering [0, count), each at least grain long but the last, and
 // returns when all are done; what the calls wrote is then visible here. The calling thread takes part. pool NULL, or a
-// count of one grain: runs here. Not reentrant from inside fn. fn must not run out of arena memory (see recover.h).
+// count of one grain: runs here. Not reentrant from inside fn. Where a call is unwound (see recover.h), chunks not begun are left out, and
+// the caller is unwound with the first such failure.
 void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end),
                   void *context);
-// Calls fn(context) once in each thread of the pool, the caller included: for what threads keep to themselves.
+// Calls fn(context) once in each thread of the pool, the caller included: for what threads keep to themselves. fn allocates nothing.
 void thread_pool_each(ThreadPool *pool, void (*fn)(void *context), void *context);
 double time_now(void);  // seconds, monotonic

@@ -38,7 +38,7 @@ struct Compiler {
 static bool hash_equal(Hash128 a, Hash128 b) { return a.low == b.low && a.high == b.high; }
 
 Compiler *compiler_new(const CompilerOptions *options) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Compiler *compiler = arena_new_of(arena, Compiler);
   compiler->arena = arena;
   compiler->headers = options->headers;
@@ -53,6 +53,7 @@ Compiler *compiler_new(const CompilerOptions *options) {
   }
   if (!options->folder) compiler->folder = path_join(arena, cache_folder(arena), "kernels");
   else if (*options->folder) compiler->folder = arena_string(arena, options->folder);
+  arena_keep(arena);
   return compiler;
 }
 
@@ -99,7 +100,7 @@ static Hash128 key_of(const Compiler *compiler, const char *source, int sm, cons
 }
 
 Hash128 compiler_key(const Compiler *compiler, const char *source, int sm) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
   mark_includes(compiler, source, included);
   Hash128 key = key_of(compiler, source, sm, included);
@@ -286,8 +287,8 @@ static Status compile_in(Compiler *compiler, const KernelSource *source, Arena *
 }
 
 Status compiler_compile(Compiler *compiler, const KernelSource *source, Cubin *out) {
-  Arena *scratch = arena_new();
-  Status status = RECOVER_GUARD(compile_in(compiler, source, scratch, out));
+  Arena *scratch = arena_scratch();
+  Status status = compile_in(compiler, source, scratch, out);
   arena_free(scratch);
   return status;
 }
@@ -378,8 +379,8 @@ static Status compile_all_in(Compiler *compiler, const KernelSource *sources, in
 
 Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads,
                             const CompilerProgress *progress, Cubin *out) {
-  Arena *scratch = arena_new();
-  Status status = RECOVER_GUARD(compile_all_in(compiler, sources, count, threads, progress, scratch, out));
+  Arena *scratch = arena_scratch();
+  Status status = compile_all_in(compiler, sources, count, threads, progress, scratch, out);
   arena_free(scratch);
   return status;
 }

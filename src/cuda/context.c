@@ -42,7 +42,7 @@ static Status device_count_with(const CudaDriver *driver, Arena *scratch, int *o
 }
 
 Status cuda_device_count(const CudaDriver *driver, int *out) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Status status = device_count_with(driver, scratch, out);
   arena_free(scratch);
   return status;
@@ -56,7 +56,7 @@ static Status device_info_with(const CudaDriver *driver, int ordinal, Arena *scr
 }
 
 Status cuda_device_info(const CudaDriver *driver, int ordinal, DeviceInfo *out) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Status status = device_info_with(driver, ordinal, scratch, out);
   arena_free(scratch);
   return status;
@@ -180,14 +180,15 @@ static Status context_fill(CudaContext *context, const CudaContextOptions *optio
 }
 
 Status cuda_context_open(const CudaContextOptions *options, CudaContext **out) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   CudaContext *context = arena_new_of(arena, CudaContext);
   context->arena = arena;
   context->driver = options->driver;
   context->log = options->log;
   pthread_mutex_init(&context->mutex, NULL);
   pthread_mutex_init(&context->staging_mutex, NULL);
-  Status status = context_fill(context, options);
+  arena_keep(arena);
+  Status status = RECOVER_GUARD(context_fill(context, options));
   if (status) {
     cuda_context_close(context);
     return status;

@@ -31,13 +31,17 @@ static Status fill(CublasLt *lt) {
 }
 
 Status cublaslt_open(CublasLt **out) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   CublasLt *lt = arena_new_of(arena, CublasLt);
   lt->arena = arena;
   Status status = fill(lt);
-  if (status) arena_free(arena);
-  else *out = lt;
-  return status;
+  if (status) {
+    arena_free(arena);
+    return status;
+  }
+  arena_keep(arena);
+  *out = lt;
+  return OK;
 }
 
 void cublaslt_close(CublasLt *lt) {

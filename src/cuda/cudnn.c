@@ -29,7 +29,7 @@ static Status fill(Cudnn *dnn) {
 }
 
 Status cudnn_open(Cudnn **out) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Cudnn *dnn = arena_new_of(arena, Cudnn);
   dnn->arena = arena;
   Status status = fill(dnn);
@@ -37,6 +37,7 @@ Status cudnn_open(Cudnn **out) {
     arena_free(arena);
     return status;
   }
+  arena_keep(arena);
   pthread_mutex_init(&dnn->mutex, NULL);
   *out = dnn;
   return OK;

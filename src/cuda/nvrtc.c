@@ -149,7 +149,7 @@ Status nvrtc_compile(const Nvrtc *nvrtc, const char *name, const char *source, i
   if (!supports_arch(nvrtc, sm))
     FAIL(ERROR_UNSUPPORTED, "NVRTC %d.%d (%s) does not compile for sm_%d", nvrtc->version / 1000, nvrtc->version % 1000 / 10,
          nvrtc->path, sm);
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Status status = compile(nvrtc, name, source, sm, headers, scratch, arena, cubin);
   arena_free(scratch);
   return status_context(status, "compiling a kernel");

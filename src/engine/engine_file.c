@@ -104,7 +104,7 @@ static Status write_file(const Engine *engine, const char *path, Arena *scratch)
 }
 
 Status engine_write(const Engine *engine, const char *path) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Status status = write_file(engine, path, scratch);
   arena_free(scratch);
   return status;
@@ -190,11 +190,12 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
 }
 
 Status engine_read(const char *path, const OpDef *const *ops, Engine **out) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Bytes bytes;
   Status status = file_map(path, arena, &bytes);
   if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, ops, arena, out), "%s", path);
   if (status) arena_free(arena);
+  else arena_keep(arena);
   return status;
 }
 

@@ -89,7 +89,7 @@ static Status own(Owner *owner, Graph *graph) {
 }
 
 Status graph_own_tensors(Graph *graph) {
-  Owner owner = {.arena = graph->arena, .scratch = arena_new()};
+  Owner owner = {.arena = graph->arena, .scratch = arena_scratch()};
   owner.met = int_map_new(owner.scratch);
   owner.strings = int_map_new(owner.scratch);
   Status status = own(&owner, graph);

@@ -56,7 +56,7 @@ bool node_introduces_symbol(const Node *node, const StringMap *names) {
 
 // From the end, so that whole chains go in one walk.
 int graph_remove_unused(Graph *graph) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   const StringMap *symbols = graph_attribute_symbols(graph, scratch);
   int removed = 0;
   for (Node *node = graph->last, *previous; node; node = previous) {

@@ -218,7 +218,7 @@ static Status compare_types(const Node *node, const Value *recorded, const Value
     NODE_FAIL(node, "output '%s' has rank %d where inference says %d", recorded->name, recorded->rank, inferred->rank);
   for (int i = 0; i < inferred->rank; i++) {
     if (recorded->dims[i] == inferred->dims[i] || dim_is_newer(table, inferred->dims[i], mark)) continue;
-    Arena *arena = arena_new();
+    Arena *arena = arena_scratch();
     Text said = text_new(arena), found = text_new(arena);
     dim_print(&said, table, recorded->dims[i]);
     dim_print(&found, table, inferred->dims[i]);
@@ -279,7 +279,7 @@ static Status check_all(Verifier *v, int depth) {
 
 static Status verify_graph(const Graph *graph, int depth) {
   if (depth > TOKEN_MAX_NESTING) FAIL(ERROR_INVALID_MODEL, "graphs nest deeper than %d", TOKEN_MAX_NESTING);
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Verifier verifier = {.graph = graph, .scratch = scratch};
   verifier.position = arena_array(scratch, uint32_t, graph->next_node_id);
   verifier.first_use = arena_array(scratch, uint32_t, graph->next_node_id);

@@ -79,7 +79,7 @@ static void merge_constants(Graph *graph, Arena *scratch, int *changes) {
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   merge_constants(graph, scratch, changes);
   IntMap *map = int_map_new(scratch);
   const StringMap *symbols = graph_attribute_symbols(graph, scratch);

@@ -402,7 +402,7 @@ static void mark_back(const Graph *graph, const Value *value, bool *seen, bool *
 }
 
 void graph_shape_inputs(const Graph *graph, bool (*is_deferred)(const Node *), bool *mask) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   bool *seen = arena_array(scratch, bool, graph->next_value_id);
   memset(mask, 0, (size_t)graph->input_count * sizeof *mask);
   FOR_NODES(node, graph) {

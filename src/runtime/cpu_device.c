@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/recover.h"
 #include "kernels/cpu_tactic.h"
 #include "kernels/op.h"
 #include "runtime/device.h"
@@ -122,7 +123,7 @@ static Tensor view_tensor(const TensorDesc *desc, void *data) {
 
 // The reference wants row-major tensors: inputs in another order are copied, and the output is put back in its order.
 static Status run_reference(const PlanStep *step, const CpuChoice *choice) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   const Node *node = step->node;
   Status status = OK;
   Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
@@ -199,37 +200,32 @@ static Status step_context(Status status, const PlanStep *step) {
   return status_context(status, "running '%s' (%s)", step->node->outputs[0]->name, step->node->op->name);
 }
 
+static Status run_steps(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs) {
+  for (uint32_t i = 0; i < executable->plan->step_count; i++) {
+    PlanStep *step = &executable->plan->steps[i];
+    TRY(step_context(run_step(cpu, executable, step, inputs, outputs), step));
+  }
+  return OK;
+}
+
 static Status cpu_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
   double start = time_now();
-  for (uint32_t i = 0; i < executable->plan->step_count; i++) {
-    PlanStep *step = &executable->plan->steps[i];
-    Status status = run_step(cpu, executable, step, inputs, outputs);
-    if (status) {
-      set_flush(cpu, false);
-      return step_context(status, step);
-    }
-  }
+  Status status = RECOVER_GUARD(run_steps(cpu, executable, inputs, outputs));
   set_flush(cpu, false);
-  cpu_pool_worked(cpu->pool, time_now() - start);
-  return OK;
+  if (!status) cpu_pool_worked(cpu->pool, time_now() - start);
+  return status;
 }
 
-static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
-                          int limit, int *count) {
-  CpuDevice *cpu = (CpuDevice *)device;
-  TRY(ensure_block(cpu, executable->plan->arena_bytes));
+static Status profile_steps(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                            int limit, int *count) {
   *count = (int)executable->plan->step_count;
   for (int i = 0; i < *count; i++) {
     PlanStep *step = &executable->plan->steps[i];
     const CpuChoice *choice = step->choice;
     double start = time_now();
-    Status status = run_step(cpu, executable, step, inputs, outputs);
-    if (status) {
-      set_flush(cpu, false);
-      return step_context(status, step);
-    }
+    TRY(step_context(run_step(cpu, executable, step, inputs, outputs), step));
     if (i < limit)
       out[i] = (StepReport){.name = step->node->outputs[0]->name,
                             .op = step->node->op->name,
@@ -237,8 +233,16 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
                             .origins = node_origins_text(step->node, executable->arena),
                             .milliseconds = (time_now() - start) * 1e3};
   }
-  set_flush(cpu, false);
   return OK;
+}
+
+static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                          int limit, int *count) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  TRY(ensure_block(cpu, executable->plan->arena_bytes));
+  Status status = RECOVER_GUARD(profile_steps(cpu, executable, inputs, outputs, out, limit, count));
+  set_flush(cpu, false);
+  return status;
 }
 
 static const Plan *cpu_plan(const Executable *executable) { return executable->plan; }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/recover.h"
 #include "cuda/compiler.h"
 #include "cuda/context.h"
 #include "kernels/op.h"
@@ -60,13 +61,21 @@ static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
 
 // ---- memory ------------------------------------------------------------------------------------------------------------------
 
+static Status note_size(CudaRunner *r, void *memory, size_t bytes) {
+  int_map_set(r->sizes, (uint64_t)(uintptr_t)memory, (void *)(uintptr_t)bytes);
+  return OK;
+}
+
 static Status device_allocate(Device *device, size_t bytes, void **out) {
   CudaRunner *r = of(device);
   bytes = MAX(bytes, 16);
   TRY(cuda_enter(r->context));
   Status status = cuda_alloc(r->context, bytes, out);
+  if (!status) {
+    status = RECOVER_GUARD(note_size(r, *out, bytes));
+    if (status) cuda_free(r->context, *out, bytes);
+  }
   cuda_leave(r->context);
-  if (!status) int_map_set(r->sizes, (uint64_t)(uintptr_t)*out, (void *)(uintptr_t)bytes);
   return status;
 }
 
@@ -165,9 +174,10 @@ static Hash128 constant_key(const PlanBuffer *buffer) {
 
 static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
                           void *context, void **memory) {
-  TRY(weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory));
   *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
-  return OK;
+  Status status = weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory);
+  if (status) e->weight_count--;
+  return status;
 }
 
 static Status place_weights(CudaRunner *r, Executable *e) {
@@ -235,7 +245,7 @@ static Status device_compile(Device *device, Graph *graph, Arena *arena, Executa
   Executable *e = arena_new_of(arena, Executable);
   e->arena = arena;
   TRY(cuda_enter(r->context));
-  Status status = compile_entered(r, graph, arena, e);
+  Status status = RECOVER_GUARD(compile_entered(r, graph, arena, e));
   cuda_leave(r->context);
   if (status) device_discard(device, e);
   else *out = e;
@@ -408,7 +418,7 @@ static Status device_profile(Device *device, Executable *executable, void *const
                              int limit, int *count) {
   CudaRunner *r = of(device);
   TRY(cuda_enter(r->context));
-  Status status = profile_entered(r, executable, inputs, outputs, out, limit, count);
+  Status status = RECOVER_GUARD(profile_entered(r, executable, inputs, outputs, out, limit, count));
   cuda_leave(r->context);
   return status;
 }
@@ -451,7 +461,7 @@ Status cuda_device_tune(Device *device, const Site *const *sites, int count, Tun
   options->workspace_limit = r->workspace_limit;
   TRY(open_libraries(r));  // every way is to be tried
   TRY(cuda_enter(r->context));
-  Status status = tune_sites(sites, count, options, database, report);
+  Status status = RECOVER_GUARD(tune_sites(sites, count, options, database, report));
   cuda_leave(r->context);
   return status;
 }
@@ -475,6 +485,8 @@ static void device_free(Device *device) {
 }
 
 static Status open_context(CudaRunner *r, const DeviceOptions *options) {
+  r->arena = arena_new();
+  r->sizes = int_map_new(r->arena);
   CudaContextOptions context = {.device = options->index,
                                 .context = options->cuda_context,
                                 .stream = options->cuda_stream,
@@ -496,8 +508,6 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
 Status cuda_device_new(const DeviceOptions *options, Device **out) {
   CudaRunner *r = calloc(1, sizeof *r);
   if (!r) return status_out_of_memory();
-  r->arena = arena_new();
-  r->sizes = int_map_new(r->arena);
   if (options->log) r->log = *options->log;
   r->tuning = options->tuning;
   r->workspace_limit = options->workspace_limit;
@@ -518,7 +528,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .discard = device_discard,
                        .preload = device_preload,
                        .free = device_free};
-  Status status = open_context(r, options);
+  Status status = RECOVER_GUARD(open_context(r, options));
   if (status) device_free(&r->device);
   else *out = &r->device;
   return status;

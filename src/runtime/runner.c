@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/hash.h"
+#include "base/recover.h"
 #include "kernels/op.h"
 #include "runtime/loop.h"
 
@@ -68,19 +69,15 @@ static void cache_free(Runner *runner, StageCache *cache) {
   free(cache);
 }
 
-// known NULL: the graph's shape inputs.
+// known NULL: the graph's shape inputs. *out is the caller's to free, whatever happens.
 static Status cache_new(Runner *runner, const Graph *graph, const bool *known, StageCache **out) {
-  StageCache *cache = calloc(1, sizeof *cache);
+  StageCache *cache = *out = calloc(1, sizeof *cache);
   if (!cache) return status_out_of_memory();
-  cache->known = calloc((size_t)graph->input_count + 1, sizeof *cache->known);
-  if (!cache->known) {
-    free(cache);
-    return status_out_of_memory();
-  }
   cache->graph = graph;
+  cache->known = calloc((size_t)graph->input_count + 1, sizeof *cache->known);
+  if (!cache->known) return status_out_of_memory();
   if (known) memcpy(cache->known, known, (size_t)graph->input_count * sizeof *known);
   else graph_shape_inputs(graph, runner->hooks.is_deferred, cache->known);
-  *out = cache;
   return OK;
 }
 
@@ -93,8 +90,22 @@ static bool device_runs(void *context, const Node *node) {
   return device->runs(device, node);
 }
 
-static Status entry_build(Runner *runner, StageCache *cache, const StageInput *inputs, StageEntry *entry) {
+// Known contents become constants of the stage: they have to live as long as it does.
+static Status own_contents(const StageInput *inputs, Tensor *contents, int count, Arena *arena) {
+  for (int i = 0; i < count; i++) {
+    if (!inputs[i].known) continue;
+    void *copy;
+    size_t bytes = tensor_bytes(&contents[i]);
+    TRY(arena_try_alloc(arena, bytes, 64, &copy));
+    memcpy(copy, contents[i].data, bytes);
+    contents[i].data = copy;
+  }
+  return OK;
+}
+
+static Status entry_build(Runner *runner, StageCache *cache, const StageInput *inputs, Tensor *contents, StageEntry *entry) {
   entry->arena = arena_new();
+  TRY(own_contents(inputs, contents, cache->graph->input_count, entry->arena));
   SpecialiseHooks hooks = {.translate = runner->hooks.translate,
                            .is_deferred = runner->hooks.is_deferred,
                            .runs = device_runs,
@@ -146,15 +157,7 @@ static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inp
     entry = calloc(1, sizeof *entry);
     if (!entry) TRY_GOTO(status_out_of_memory());
     entry->key = key;
-    // Known contents become constants of the stage: they have to live as long as it does.
-    Arena *owned = arena_new();
-    for (int i = 0; i < graph->input_count; i++) {
-      if (!stage_inputs[i].known) continue;
-      contents[i].data = arena_copy(owned, contents[i].data, tensor_bytes(&contents[i]));
-    }
-    status = entry_build(runner, cache, stage_inputs, entry);
-    if (entry->arena) arena_on_free(entry->arena, (void (*)(void *))arena_free, owned);
-    else arena_free(owned);
+    status = RECOVER_GUARD(entry_build(runner, cache, stage_inputs, contents, entry));
     if (status) {
       entry_free(runner, entry);
       goto done;
@@ -264,7 +267,7 @@ static void keep_strings(Runner *runner, const char **elements, int64_t count) {
 
 // Runs a node by its reference, on the host.
 static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inputs, RunTensor *outputs) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   Status status = OK;
   Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
   const Tensor **pointers = arena_array(scratch, const Tensor *, node->input_count);
@@ -286,9 +289,9 @@ static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inp
       TRY_GOTO(status_out_of_memory());
     }
     memcpy(copy, results[i].data, bytes);
-    if (results[i].dtype == DTYPE_STRING) keep_strings(runner, copy, tensor_count(&results[i]));
     outputs[i].storage->host_memory = copy;
     outputs[i].storage->owns_host = true;
+    if (results[i].dtype == DTYPE_STRING) keep_strings(runner, copy, tensor_count(&results[i]));
   }
 done:
   arena_free(scratch);
@@ -312,7 +315,7 @@ static Status run_action(Runner *runner, StageEntry *entry, int index, int depth
   const Node *node = entry->stage->actions[index].node;
   if (!entry->bodies[index]) {
     if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
-    return run_on_host(runner, node, inputs, outputs);
+    return RECOVER_GUARD(run_on_host(runner, node, inputs, outputs));
   }
   BodyCall call = {runner, entry->bodies[index], depth};
   return loop_run(runner->device, node, run_body, &call, inputs, outputs);
@@ -398,14 +401,18 @@ static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, 
   return status;
 }
 
+static Status runner_fill(Runner *runner, const Graph *graph) {
+  for (int i = 0; i < 2; i++) runner->strings[i] = arena_new();
+  return cache_new(runner, graph, NULL, &runner->top);
+}
+
 Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, Runner **out) {
   Runner *runner = calloc(1, sizeof *runner);
   if (!runner) return status_out_of_memory();
   runner->device = device;
   runner->hooks = *hooks;
   runner->stats.host_operator = "";
-  for (int i = 0; i < 2; i++) runner->strings[i] = arena_new();
-  Status status = cache_new(runner, graph, NULL, &runner->top);
+  Status status = RECOVER_GUARD(runner_fill(runner, graph));
   if (status) runner_free(runner);
   else *out = runner;
   return status;

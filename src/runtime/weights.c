@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/recover.h"
 #include "runtime/device.h"
 
 typedef struct Weight {
@@ -43,7 +44,7 @@ static Weight *find(WeightStore *store, Hash128 key) {
 static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
   void *host = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
   if (!host) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory for a weight were refused", bytes);
-  Status status = fill(context, host);
+  Status status = RECOVER_GUARD(fill(context, host));
   if (!status) status = device->allocate(device, bytes, memory);
   if (!status) {
     status = device->upload(device, *memory, host, bytes);

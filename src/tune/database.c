@@ -18,7 +18,7 @@ static const char *entry_key(Arena *arena, int sm, const char *site) { return ar
 
 const TuningEntry *tuning_get(const TuningDatabase *database, int sm, const char *site) {
   if (!database) return NULL;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   const TuningEntry *entry = string_map_get(database->map, entry_key(scratch, sm, site));
   arena_free(scratch);
   return entry;
@@ -84,7 +84,7 @@ Status tuning_load(Arena *arena, const char *path, TuningDatabase **out) {
 }
 
 Status tuning_save(TuningDatabase *database, const char *path) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   TuningDatabase *merged;
   Status status = tuning_load(scratch, path, &merged);
   if (!status) {

@@ -150,7 +150,7 @@ static void describe(const Value *value, TensorDesc *desc) {
 }
 
 bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_scratch();
   TensorDesc *inputs = arena_array(scratch, TensorDesc, node->input_count),
              *outputs = arena_array(scratch, TensorDesc, node->output_count);
   for (int i = 0; i < node->input_count; i++) describe(node->inputs[i], &inputs[i]);

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/half.h"
+#include "base/recover.h"
 #include "base/thread.h"
 #include "tune/launches.h"
 
@@ -94,6 +95,36 @@ static Status run_trial(void *state, CudaStream stream) {
   return launch_set_run(trial->set, trial->cuda, stream);
 }
 
+static Status pack_constants(CudaContext *cuda, LaunchSet *set, Arena *scratch) {
+  for (uint32_t i = 0; i < set->emission->packed_count; i++) {
+    const PackedConstant *packed = &set->emission->packed[i];
+    void *host;
+    TRY(arena_try_alloc(scratch, packed->bytes, 64, &host));
+    TRY(packed->fill(packed->context, host));
+    TRY(cuda_alloc(cuda, packed->bytes, &set->packed[i]));
+    TRY(cuda_upload(cuda, set->packed[i], host, packed->bytes));
+  }
+  return OK;
+}
+
+static Status time_loaded(Bench *b, LaunchSet *set, void **workspace, Arena *scratch, double *seconds, Tensor *sample) {
+  CudaContext *cuda = b->options->cuda;
+  memcpy(set->inputs, b->input_at, (size_t)b->site->node->input_count * sizeof(void *));
+  memcpy(set->outputs, b->output_at, (size_t)b->site->node->output_count * sizeof(void *));
+  if (set->emission->workspace_bytes) TRY(cuda_alloc(cuda, set->emission->workspace_bytes, workspace));
+  set->workspace = *workspace;
+  TRY(pack_constants(cuda, set, scratch));
+  launch_set_patch(set);
+  TRY(cuda_fill(cuda, b->outputs[0], 0xff, b->output_bytes[0], cuda->stream));
+  Trial trial = {set, cuda};
+  CudaTiming timing = {.warmups = 2, .repeats = 7, .budget = 0.25};
+  TRY(cuda_time(cuda, &timing, run_trial, &trial, seconds));
+  const TensorDesc *out = &b->site->outputs[0];
+  int64_t elements = MIN((int64_t)(b->output_bytes[0] / dtype_size(out->dtype)), MAX_COMPARED);
+  TRY(tensor_new(b->arena, out->dtype, 1, &elements, sample));
+  return cuda_download(cuda, sample->data, b->outputs[0], tensor_bytes(sample));
+}
+
 // Times one candidate and reads the beginning of its output.
 static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *sample) {
   CudaContext *cuda = b->options->cuda;
@@ -104,34 +135,10 @@ static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *s
   int count = launch_set_sources(set, selection->candidate.name, b->site->device->sm, sources), taken;
   TRY(compiler_compile_all(b->options->compiler, sources, count, 1, NULL, cubins));
   TRY(launch_set_load(set, cuda, cubins, &taken));
-  Status status = OK;
+  Arena *scratch = arena_scratch();
   void *workspace = NULL;
-  void *host = NULL;
-  memcpy(set->inputs, b->input_at, (size_t)b->site->node->input_count * sizeof(void *));
-  memcpy(set->outputs, b->output_at, (size_t)b->site->node->output_count * sizeof(void *));
-  if (emission->workspace_bytes) TRY_GOTO(cuda_alloc(cuda, emission->workspace_bytes, &workspace));
-  set->workspace = workspace;
-  for (uint32_t i = 0; i < emission->packed_count; i++) {
-    const PackedConstant *packed = &emission->packed[i];
-    host = malloc(MAX(packed->bytes, 1));
-    if (!host) TRY_GOTO(status_out_of_memory());
-    TRY_GOTO(packed->fill(packed->context, host));
-    TRY_GOTO(cuda_alloc(cuda, packed->bytes, &set->packed[i]));
-    TRY_GOTO(cuda_upload(cuda, set->packed[i], host, packed->bytes));
-    free(host);
-    host = NULL;
-  }
-  launch_set_patch(set);
-  TRY_GOTO(cuda_fill(cuda, b->outputs[0], 0xff, b->output_bytes[0], cuda->stream));
-  Trial trial = {set, cuda};
-  CudaTiming timing = {.warmups = 2, .repeats = 7, .budget = 0.25};
-  TRY_GOTO(cuda_time(cuda, &timing, run_trial, &trial, seconds));
-  const TensorDesc *out = &b->site->outputs[0];
-  int64_t elements = MIN((int64_t)(b->output_bytes[0] / dtype_size(out->dtype)), MAX_COMPARED);
-  TRY_GOTO(tensor_new(b->arena, out->dtype, 1, &elements, sample));
-  TRY_GOTO(cuda_download(cuda, sample->data, b->outputs[0], tensor_bytes(sample)));
-done:
-  free(host);
+  Status status = RECOVER_GUARD(time_loaded(b, set, &workspace, scratch, seconds, sample));
+  arena_free(scratch);
   for (uint32_t i = 0; i < emission->packed_count; i++)
     if (set->packed[i]) cuda_free(cuda, set->packed[i], emission->packed[i].bytes);
   cuda_free(cuda, workspace, emission->workspace_bytes);
@@ -166,28 +173,27 @@ static Status compile_ahead(const Bench *b, Selection *selections, int count, co
   return compiler_compile_all(b->options->compiler, sources, sources_count, 0, NULL, NULL);
 }
 
-static Status tune_site(const Site *site, const char *key, const TuneOptions *options, TuningDatabase *database,
-                        TuneReport *report) {
-  Bench b = {.site = site, .options = options, .arena = arena_new()};
+static Status tune_with(Bench *b, const char *key, TuningDatabase *database, TuneReport *report) {
+  const Site *site = b->site;
+  const TuneOptions *options = b->options;
   SelectOptions select = {.cuda = options->cuda, .workspace_limit = options->workspace_limit, .log = options->log};
   Selection selections[MAX_SELECTIONS];
-  Status status = OK;
   int count = select_all(site, &select, selections, MAX_SELECTIONS), best = -1;
   double best_seconds = INFINITY;
   Tensor first = {0};
-  if (count < 2) goto done;  // nothing to choose
-  TRY_GOTO(bench_open(&b));
-  TRY_GOTO(compile_ahead(&b, selections, count, &select));
+  if (count < 2) return OK;  // nothing to choose
+  TRY(bench_open(b));
+  TRY(compile_ahead(b, selections, count, &select));
   for (int i = 0; i < count; i++) {
     if (!selections[i].emission || selections[i].emission->workspace_bytes > options->workspace_limit) continue;
     double seconds;
     Tensor sample;
-    Status failed = measure(&b, &selections[i], &seconds, &sample);
+    Status failed = measure(b, &selections[i], &seconds, &sample);
     if (failed) {
       log_add(options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site->node->outputs[0]->name,
               selections[i].tactic->name, selections[i].candidate.name, status_message(failed));
       status_free(failed);
-      TRY_GOTO(cuda_check_alive(options->cuda));
+      TRY(cuda_check_alive(options->cuda));
       continue;
     }
     report->candidates++;
@@ -205,7 +211,13 @@ static Status tune_site(const Site *site, const char *key, const TuneOptions *op
                                         best_seconds * 1e6});
     report->measured++;
   }
-done:
+  return OK;
+}
+
+static Status tune_site(const Site *site, const char *key, const TuneOptions *options, TuningDatabase *database,
+                        TuneReport *report) {
+  Bench b = {.site = site, .options = options, .arena = arena_scratch()};
+  Status status = RECOVER_GUARD(tune_with(&b, key, database, report));
   bench_close(&b);
   arena_free(b.arena);
   return status;
@@ -239,7 +251,7 @@ static int heaviest_first(const void *a, const void *b) {
 Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
                   TuneReport *report) {
   double start = time_now();
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Entry *entries = arena_array(arena, Entry, count);
   StringMap *seen = string_map_new(arena);
   int total = 0;

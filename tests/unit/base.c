@@ -147,6 +147,50 @@ Test(recover, unwinds_to_the_innermost_guard) {
   arena_free(arena);
 }
 
+static void count_up(void *context) { ++*(int *)context; }
+
+static Status exhaust_with_cleanups(int *undone, Arena **kept) {
+  RecoverCleanup cleanup, dismissed;
+  Arena *scratch = arena_scratch();
+  arena_on_free(scratch, count_up, undone);
+  *kept = arena_scratch();
+  arena_on_free(*kept, count_up, undone);
+  recover_defer(&cleanup, count_up, undone);
+  recover_defer(&dismissed, count_up, undone);
+  arena_keep(*kept);
+  recover_dismiss(&dismissed);
+  return exhaust(scratch);
+}
+
+Test(recover, unwinding_frees_scratches_and_runs_cleanups) {
+  int undone = 0, outer = 0;
+  Arena *kept = NULL, *around = arena_scratch();
+  RecoverCleanup cleanup;
+  recover_defer(&cleanup, count_up, &outer);
+  expect_code(RECOVER_GUARD(exhaust_with_cleanups(&undone, &kept)), ERROR_OUT_OF_MEMORY);
+  cr_assert_eq(undone, 2);  // the scratch's and the one that stood
+  cr_assert_eq(outer, 0);
+  recover_dismiss(&cleanup);
+  arena_free(kept);
+  cr_assert_eq(undone, 3);
+  arena_free(around);
+}
+
+static void exhaust_in_the_middle(void *context, int64_t begin, int64_t end) {
+  if (begin <= 500 && 500 < end) arena_alloc_array(arena_scratch(), SIZE_MAX / 2, 4);
+}
+
+static Status exhaust_workers(ThreadPool *pool) {
+  parallel_for(pool, 1000, 1, exhaust_in_the_middle, NULL);
+  FAIL(ERROR_INTERNAL, "came back");
+}
+
+Test(recover, a_loop_unwinds_its_caller_once_all_have_left) {
+  ThreadPool *pool = thread_pool_new(3);
+  for (int i = 0; i < 50; i++) expect_code(RECOVER_GUARD(exhaust_workers(pool)), ERROR_OUT_OF_MEMORY);
+  thread_pool_free(pool);
+}
+
 Test(recover, aborts_without_a_guard, .signal = SIGABRT) { memory_exhausted(); }
 
 // Text, hashes, maps

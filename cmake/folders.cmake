@@ -81,7 +81,8 @@ add_library(ingot_onnx STATIC ${onnx_sources})
 target_link_libraries(ingot_onnx PUBLIC ingot_onnx_ops ingot_proto PRIVATE ingot_flags)
 
 # The public libraries. libingot holds everything; libingot-runtime what running a finished engine takes. Only INGOT_API is visible.
-set(api_run ${CMAKE_SOURCE_DIR}/src/api/api.c ${CMAKE_SOURCE_DIR}/src/api/session.c)
+file(GLOB api_run CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/*.c)
+list(REMOVE_ITEM api_run ${CMAKE_SOURCE_DIR}/src/api/build.c)  # which needs the importer
 set(run_folders ingot_runtime_core ingot_passes ingot_tune ingot_onnx_ops)
 add_library(ingot SHARED ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
 target_link_libraries(ingot PRIVATE ${run_folders} ingot_onnx ingot_flags)

@@ -65,6 +65,7 @@ typedef enum {
   kDLInt = 0,
   kDLUInt = 1,
   kDLFloat = 2,
+  kDLOpaqueHandle = 3,
   kDLBfloat = 4,
   kDLComplex = 5,
   kDLBool = 6,
@@ -89,6 +90,8 @@ typedef struct {
   uint64_t byte_offset;
 } DLTensor;
 #endif
+/* Strings: code kDLOpaqueHandle, 64 bits, on the host; data is an array of `const char *`, each UTF-8 that ends in NUL. Those of inputs are
+ * the caller's, those of outputs the session's, until its run after the next. */
 typedef DLTensor ingot_tensor;
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------------- */

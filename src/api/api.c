@@ -36,7 +36,7 @@ Log api_log(const ingot_config *config) {
                .most = (LogSeverity)config->log_most};
 }
 
-// DLPack's type codes by ours. Types DLPack has no code for (strings) have bits 0.
+// DLPack's type codes by ours; a type that only a run tells has bits 0.
 DLDataType api_dtype(DType dtype) {
   uint8_t code = 0;
   switch (dtype) {
@@ -47,7 +47,7 @@ DLDataType api_dtype(DType dtype) {
     case DTYPE_F8E5M2FNUZ: code = kDLFloat8_e5m2fnuz; break;
     case DTYPE_F8E8M0: code = kDLFloat8_e8m0fnu; break;
     case DTYPE_F4E2M1: code = kDLFloat4_e2m1fn; break;
-    case DTYPE_STRING:
+    case DTYPE_STRING: return (DLDataType){.code = kDLOpaqueHandle, .bits = 8 * sizeof(char *), .lanes = 1};
     case DTYPE_COUNT: return (DLDataType){0};
     default:
       switch (dtype_kind(dtype)) {

@@ -30,6 +30,8 @@ struct ingot_session {
   RunTensor *inputs, *outputs;  // scratch of a run; outputs stay until the next
   int64_t (*output_shapes)[MAX_RANK];
   void **handed_out;  // outputs[i].data as the last run set it; coming back, it asks for the session's memory again
+  Arena *strings[2];  // those lent by this run and by the one before
+  int strings_turn;
   ingot_memory memory;
 };
 
@@ -42,3 +44,9 @@ MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bo
                                   const struct TuningDatabase *tuning, Device **out);
 DLDataType api_dtype(DType dtype);
 bool api_dtype_from(DLDataType type, DType *out);
+
+// strings.c
+MUST_CHECK Status api_check_strings(const Tensor *tensor, const char *name);
+void api_turn_strings(ingot_session *session);  // at the start of a run
+// Copies strings into the session's memory; to may be from.
+void api_lend_strings(ingot_session *session, const char *const *from, const char **to, int64_t count);

@@ -203,6 +203,7 @@ void ingot_session_free(ingot_session *session) {
   free(session->outputs);
   free(session->output_shapes);
   free(session->handed_out);
+  for (int i = 0; i < 2; i++) arena_free(session->strings[i]);
   free(session);
 }
 
@@ -231,6 +232,10 @@ static Status take_input(ingot_session *session, int index, const ingot_tensor *
   }
   tensor.data = given->data ? (char *)given->data + given->byte_offset : NULL;
   if (!given->data && tensor_bytes(&tensor)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no data", name);
+  if (tensor.dtype == DTYPE_STRING) {
+    if (!on_host(given)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' holds strings, which live on the host", name);
+    TRY(api_check_strings(&tensor, name));
+  }
   if (on_host(given)) return run_tensor_borrow_host(session->device, &tensor, out);
   if (session->device->info.kind != DEVICE_CUDA)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' lies on a GPU, but the session runs on the CPU", name);
@@ -256,10 +261,35 @@ static bool is_callers(const ingot_session *session, int index, const ingot_tens
   return out->data && out->data != session->handed_out[index];
 }
 
+static Status give_strings(ingot_session *session, int index, ingot_tensor *out) {
+  const RunTensor *result = &session->outputs[index];
+  void *from;
+  TRY(run_tensor_host(result, &from));
+  memcpy(session->output_shapes[index], result->dims, sizeof *session->output_shapes);
+  Tensor tensor = {.dtype = result->dtype, .rank = result->rank};
+  memcpy(tensor.dims, result->dims, sizeof tensor.dims);
+  int64_t count = tensor_count(&tensor);
+  if (is_callers(session, index, out)) {
+    session->handed_out[index] = NULL;
+    api_lend_strings(session, from, (const char **)((char *)out->data + out->byte_offset), count);
+    if (out->shape) memcpy(out->shape, result->dims, (size_t)result->rank * sizeof *out->shape);
+  } else {
+    const char **lent = arena_array(session->strings[session->strings_turn], const char *, (size_t)count);
+    api_lend_strings(session, from, lent, count);
+    session->handed_out[index] = out->data = lent;
+    out->byte_offset = 0;
+    out->shape = session->output_shapes[index];
+  }
+  out->device = (DLDevice){kDLCPU, 0};
+  out->ndim = result->rank;
+  out->dtype = api_dtype(result->dtype);
+  out->strides = NULL;
+  return OK;
+}
+
 static Status give_output(ingot_session *session, int index, ingot_tensor *out) {
   RunTensor *result = &session->outputs[index];
-  const char *name = session->engine->outputs[index].name;
-  if (result->dtype == DTYPE_STRING) FAIL(ERROR_UNSUPPORTED, "output '%s' holds strings, which a DLPack tensor cannot", name);
+  if (result->dtype == DTYPE_STRING) return give_strings(session, index, out);
   memcpy(session->output_shapes[index], result->dims, sizeof *session->output_shapes);
   if (is_callers(session, index, out)) {
     session->handed_out[index] = NULL;
@@ -301,6 +331,8 @@ static Status place_output(ingot_session *session, int index, const ingot_tensor
          session->engine->outputs[index].name);
   if (!cuda || host || !is_callers(session, index, out)) return OK;
   const Value *value = session->engine->engine->graph->outputs[index];
+  if (value->dtype == DTYPE_STRING)
+    FAIL(ERROR_INVALID_ARGUMENT, "output '%s' holds strings, which live on the host", value->name);
   int64_t dims[MAX_RANK];
   if (!value_get_dims(value, dims)) return OK;
   return run_tensor_borrow_device(session->device, value->dtype, value->rank, dims, (char *)out->data + out->byte_offset,
@@ -313,6 +345,7 @@ static Status run(ingot_session *session, const ingot_tensor *inputs, int input_
   if (output_count != expected)
     FAIL(ERROR_INVALID_ARGUMENT, "the model has %d outputs, but room for %d was given", expected, output_count);
   drop(session->outputs, expected);
+  api_turn_strings(session);
   TRY(take_inputs(session, inputs, input_count));
   for (int i = 0; i < expected; i++) TRY(place_output(session, i, &outputs[i]));
   TRY(runner_run(session->runner, session->inputs, session->outputs));

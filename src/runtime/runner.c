@@ -120,8 +120,11 @@ static Status entry_build(Runner *runner, StageCache *cache, const StageInput *i
   TRY(cache_new(runner, stage->rest, stage->fetch, &entry->rest));
   entry->bodies = arena_array(entry->arena, StageCache *, stage->action_count);
   for (uint32_t i = 0; i < stage->action_count; i++) {
-    const Graph *body = node_graph(stage->actions[i].node, "body");
+    const Node *node = stage->actions[i].node;
+    const Graph *body = node_graph(node, "body");
     if (body) TRY(cache_new(runner, body, NULL, &entry->bodies[i]));
+    else if (runner->device->info.kind != DEVICE_CPU)
+      log_add(runner->device->log, LOG_INFO, "'%s' (%s) runs on the host", node->outputs[0]->name, node->op->name);
   }
   return OK;
 }

@@ -1,16 +1,86 @@
-// Runs one case of the backend suite; see case.h.
+// Runs one case of the backend suite; see case.h. Test data is read and compared with what Ingot's own tests share; everything that is
+// tested goes through the public interface.
 #include "case.h"
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/checked.h"
 #include "base/file.h"
-#include "kernels/deferred.h"
-#include "onnx/import.h"
+#include "base/text.h"
+#include "ingot/ingot.h"
 #include "onnx/tensor.h"
-#include "onnx/translate.h"
-#include "passes/passes.h"
-#include "runtime/runner.h"
 
-static const double RTOL = 1e-3, ATOL = 1e-7;
+typedef struct Case {
+  const SuiteOptions *options;
+  Arena *arena;
+  const char *folder, *host;
+  ingot_config config;
+} Case;
+
+// ---- the public interface's types beside those of the tests ------------------------------------------------------------------
+
+static Status status_of(ingot_error *error) {
+  if (!error) return OK;
+  Status status = status_make((ErrorCode)ingot_error_code(error), "%s", ingot_error_message(error));
+  ingot_error_free(error);
+  return status;
+}
+
+typedef struct TypeRow {
+  DType dtype;
+  uint8_t code, bits;
+} TypeRow;
+static const TypeRow types[] = {
+    {DTYPE_F32, kDLFloat, 32},
+    {DTYPE_F64, kDLFloat, 64},
+    {DTYPE_F16, kDLFloat, 16},
+    {DTYPE_BF16, kDLBfloat, 16},
+    {DTYPE_I8, kDLInt, 8},
+    {DTYPE_I16, kDLInt, 16},
+    {DTYPE_I32, kDLInt, 32},
+    {DTYPE_I64, kDLInt, 64},
+    {DTYPE_U8, kDLUInt, 8},
+    {DTYPE_U16, kDLUInt, 16},
+    {DTYPE_U32, kDLUInt, 32},
+    {DTYPE_U64, kDLUInt, 64},
+    {DTYPE_BOOL, kDLBool, 8},
+    {DTYPE_STRING, kDLOpaqueHandle, 64},
+    {DTYPE_C64, kDLComplex, 64},
+    {DTYPE_C128, kDLComplex, 128},
+    {DTYPE_I2, kDLInt, 2},
+    {DTYPE_U2, kDLUInt, 2},
+    {DTYPE_I4, kDLInt, 4},
+    {DTYPE_U4, kDLUInt, 4},
+    {DTYPE_F4E2M1, kDLFloat4_e2m1fn, 4},
+    {DTYPE_F8E4M3FN, kDLFloat8_e4m3fn, 8},
+    {DTYPE_F8E4M3FNUZ, kDLFloat8_e4m3fnuz, 8},
+    {DTYPE_F8E5M2, kDLFloat8_e5m2, 8},
+    {DTYPE_F8E5M2FNUZ, kDLFloat8_e5m2fnuz, 8},
+    {DTYPE_F8E8M0, kDLFloat8_e8m0fnu, 8},
+};
+
+static ingot_tensor tensor_to_public(Tensor *tensor) {
+  ingot_tensor out = {
+      .data = tensor->data, .device = {kDLCPU, 0}, .ndim = tensor->rank, .dtype = {.lanes = 1}, .shape = tensor->dims};
+  for (size_t i = 0; i < COUNT_OF(types); i++)
+    if (types[i].dtype == tensor->dtype) {
+      out.dtype.code = types[i].code;
+      out.dtype.bits = types[i].bits;
+    }
+  return out;
+}
+
+static Status tensor_from_public(const ingot_tensor *given, Tensor *out) {
+  *out = (Tensor){.dtype = DTYPE_COUNT, .rank = given->ndim, .data = (char *)given->data + given->byte_offset};
+  for (size_t i = 0; i < COUNT_OF(types); i++)
+    if (types[i].code == given->dtype.code && types[i].bits == given->dtype.bits) out->dtype = types[i].dtype;
+  if (out->dtype == DTYPE_COUNT || given->ndim < 0 || given->ndim > MAX_RANK || given->device.device_type != kDLCPU)
+    FAIL(ERROR_MISMATCH, "a result of code %d, %d bits, rank %d", given->dtype.code, given->dtype.bits, given->ndim);
+  memcpy(out->dims, given->shape, (size_t)given->ndim * sizeof *out->dims);
+  return OK;
+}
+
+// ---- comparing ---------------------------------------------------------------------------------------------------------------
 
 static const char *shape_text(Arena *arena, const Tensor *tensor) {
   Text text = text_new(arena);
@@ -20,16 +90,17 @@ static const char *shape_text(Arena *arena, const Tensor *tensor) {
   return text_get(&text);
 }
 
-static Status compare(Arena *arena, const char *name, const Tensor *actual, const Tensor *expected) {
+static Status compare(const Case *c, const char *name, const Tensor *actual, const Tensor *expected) {
+  double rtol = c->options->fp16 ? 1e-2 : 1e-3, atol = c->options->fp16 ? 1e-2 : 1e-7;
   bool same = actual->dtype == expected->dtype && actual->rank == expected->rank;
   for (int i = 0; same && i < actual->rank; i++) same = actual->dims[i] == expected->dims[i];
   if (!same)
-    FAIL(ERROR_MISMATCH, "output '%s' is %s, expected %s", name, shape_text(arena, actual), shape_text(arena, expected));
+    FAIL(ERROR_MISMATCH, "output '%s' is %s, expected %s", name, shape_text(c->arena, actual), shape_text(c->arena, expected));
   if (actual->dtype == DTYPE_STRING) {
     if (!tensor_equal(actual, expected)) FAIL(ERROR_MISMATCH, "output '%s' differs", name);
     return OK;
   }
-  Comparison result = tensor_compare(actual, expected, RTOL, ATOL);
+  Comparison result = tensor_compare(actual, expected, rtol, atol);
   if (!result.mismatches) return OK;
   int64_t at = result.first_mismatch;
   FAIL(ERROR_MISMATCH, "output '%s': %lld of %lld elements differ; [%lld] is %g, expected %g", name,
@@ -37,76 +108,96 @@ static Status compare(Arena *arena, const char *name, const Tensor *actual, cons
        tensor_get_f(expected, at));
 }
 
-static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+// ---- running -----------------------------------------------------------------------------------------------------------------
 
-static Status optimise(Graph *graph, void *context) {
-  return passes_run(graph, &(PassOptions){.device = *(DeviceKind *)context, .precision = DTYPE_COUNT}, NULL, 0, NULL);
-}
-
-static Status check_outputs(const Graph *graph, Arena *arena, const char *folder, const RunTensor *outputs) {
-  for (int i = 0; i < graph->output_count; i++) {
-    Tensor expected, actual = {.dtype = outputs[i].dtype, .rank = outputs[i].rank};
-    memcpy(actual.dims, outputs[i].dims, sizeof actual.dims);
-    TRY(run_tensor_host(&outputs[i], &actual.data));
-    TRY(status_context(onnx_read_tensor_file(arena_printf(arena, "%s/output_%d.pb", folder, i), arena, &expected), "reading"));
-    TRY(status_context(compare(arena, graph->outputs[i]->name, &actual, &expected), "comparing"));
+static Status run_data_set(const Case *c, ingot_engine *engine, ingot_session *session, const char *data) {
+  int input_count = ingot_engine_input_count(engine), output_count = ingot_engine_output_count(engine);
+  ingot_tensor *inputs = arena_array(c->arena, ingot_tensor, (size_t)input_count + 1);
+  ingot_tensor *outputs = arena_array(c->arena, ingot_tensor, (size_t)output_count + 1);
+  for (int i = 0; i < input_count; i++) {
+    Tensor *tensor = arena_new_of(c->arena, Tensor);
+    const char *path = arena_printf(c->arena, "%s/input_%d.pb", data, i);
+    TRY(status_context(onnx_read_tensor_file(path, c->arena, tensor), "reading"));
+    inputs[i] = tensor_to_public(tensor);
+  }
+  TRY(status_context(status_of(ingot_session_run(session, inputs, input_count, outputs, output_count)), "running"));
+  for (int i = 0; i < output_count; i++) {
+    Tensor expected, actual;
+    const char *path = arena_printf(c->arena, "%s/output_%d.pb", data, i);
+    TRY(tensor_from_public(&outputs[i], &actual));
+    TRY(status_context(onnx_read_tensor_file(path, c->arena, &expected), "reading"));
+    TRY(status_context(compare(c, ingot_engine_output(engine, i).name, &actual, &expected), "comparing"));
   }
   return OK;
 }
 
-static Status run_data_set(const Graph *graph, Runner *runner, Device *device, Arena *arena, const char *folder) {
-  RunTensor *inputs = arena_array(arena, RunTensor, (size_t)graph->input_count + 1);
-  RunTensor *outputs = arena_array(arena, RunTensor, (size_t)graph->output_count + 1);
-  Status status = OK;
-  for (int i = 0; i < graph->input_count; i++) {
-    Tensor tensor;
-    if (graph->inputs[i]->kind != VALUE_TENSOR)
-      TRY_GOTO(status_make(ERROR_UNSUPPORTED, "input '%s' is no tensor", graph->inputs[i]->name));
-    TRY_GOTO(
-        status_context(onnx_read_tensor_file(arena_printf(arena, "%s/input_%d.pb", folder, i), arena, &tensor), "reading"));
-    TRY_GOTO(run_tensor_borrow_host(device, &tensor, &inputs[i]));
-  }
-  TRY_GOTO(status_context(runner_run(runner, inputs, outputs), "running"));
-  TRY_GOTO(check_outputs(graph, arena, folder, outputs));
-done:
-  for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
-  for (int i = 0; i < graph->output_count; i++) run_tensor_drop(&outputs[i]);
-  return status;
-}
-
-static Status run_data_sets(const Graph *graph, Device *device, Arena *arena, const char *folder, const char **host) {
-  Runner *runner;
-  RunnerHooks hooks = {.translate = translate_deferred,
-                       .is_deferred = is_deferred,
-                       .optimise = optimise,
-                       .optimise_context = &device->info.kind};
-  TRY(runner_new(graph, device, &hooks, &runner));
+static Status run_data_sets(const Case *c, ingot_engine *engine) {
+  ingot_session *session;
+  TRY(status_of(ingot_session_create(engine, &c->config, &session)));
   Status status = OK;
   for (int set = 0; !status; set++) {
-    const char *data = arena_printf(arena, "%s/test_data_set_%d", folder, set);
+    const char *data = arena_printf(c->arena, "%s/test_data_set_%d", c->folder, set);
     if (!file_exists(data)) {
       if (!set) status = status_make(ERROR_NOT_FOUND, "no test_data_set_0");
       break;
     }
-    status = run_data_set(graph, runner, device, arena, data);
+    status = run_data_set(c, engine, session, data);
   }
-  *host = arena_string(arena, runner_stats(runner).host_operator);
-  runner_free(runner);
+  ingot_session_free(session);
   return status;
 }
 
-Status suite_case_run(const char *folder, DeviceKind kind, Arena *arena, const char **host) {
-  Graph *graph = NULL;
-  Model *model;
-  *host = "";
-  Status status = onnx_model_open(path_join(arena, folder, "model.onnx"), NULL, arena, NULL, &model);
-  if (!status) status = onnx_import(model, arena, &graph);
-  if (status) return status_context(status, "importing");
-  TRY(status_context(optimise(graph, &kind), "optimising"));
-  Device *device;
-  DeviceOptions options = {.kind = kind, .threads = 1, .workspace_limit = (size_t)256 << 20};
-  TRY(kind == DEVICE_CUDA ? cuda_device_new(&options, &device) : cpu_device_new(&options, &device));
-  status = run_data_sets(graph, device, arena, folder, host);
-  device->free(device);
+static Status build(const Case *c, ingot_engine **out) {
+  ingot_model *model;
+  const char *path = path_join(c->arena, c->folder, "model.onnx");
+  TRY(status_context(status_of(ingot_model_open(path, &c->config, &model)), "importing"));
+  Status status = status_of(ingot_engine_build(model, &c->config, out));
+  ingot_model_free(model);
+  return status_context(status, "building");
+}
+
+// Through a file that is gone before anything runs. Takes the engine.
+static Status save_and_load(const Case *c, ingot_engine *engine, ingot_engine **out) {
+  const char *folder = getenv("TMPDIR");
+  char *path = path_join(c->arena, folder ? folder : "/tmp", "ingot-suite-XXXXXX");
+  int file = mkstemp(path);
+  Status status = file < 0 ? status_make(ERROR_IO, "cannot make '%s': %m", path) : OK;
+  if (file >= 0) close(file);
+  if (!status) status = status_context(status_of(ingot_engine_save(engine, path)), "saving");
+  ingot_engine_free(engine);
+  if (!status) status = status_context(status_of(ingot_engine_load(path, &c->config, out)), "loading");
+  unlink(path);
+  return status;
+}
+
+static void watch_log(void *context, ingot_severity severity, const char *message) {
+  Case *c = context;
+  if (strstr(message, "runs on the host")) c->host = arena_string(c->arena, message);
+}
+
+static Status run_case(Case *c) {
+  ingot_engine *engine, *loaded;
+  TRY(build(c, &engine));
+  Status status = run_data_sets(c, engine);
+  if (status) {
+    ingot_engine_free(engine);
+    return status;
+  }
+  TRY(save_and_load(c, engine, &loaded));
+  status = status_context(run_data_sets(c, loaded), "loaded again");
+  ingot_engine_free(loaded);
+  return status;
+}
+
+Status suite_case_run(const char *folder, const SuiteOptions *options, Arena *arena, const char **host) {
+  Case c = {.options = options, .arena = arena, .folder = folder, .host = ""};
+  ingot_config_init(&c.config);
+  c.config.device = options->device == DEVICE_CUDA ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
+  c.config.precision = options->fp16 ? INGOT_FP16 : 0;
+  c.config.threads = 1;
+  c.config.log = watch_log;
+  c.config.log_context = &c;
+  Status status = run_case(&c);
+  *host = c.host;
   return status;
 }

@@ -1,7 +1,9 @@
 // ingot-suite: runs folders of ONNX backend cases, each in a process of its own with a time limit, so that a crash or a hang
-// is one failure among others. With --passing FILE the cases named there must pass; --grow adds those that newly do.
+// is one failure among others. With --passing FILE the cases named there must pass; --grow adds those that newly do. --skip FILE leaves
+// cases out and says so: lines of a name and the reason.
 //
-//   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] FOLDER...
+//   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device cpu|cuda] [--fp16]
+//               [--quiet] FOLDER...
 //
 // A folder is a case, or holds cases, or holds folders of cases.
 #include <dirent.h>
@@ -30,7 +32,7 @@ enum { REASON_BYTES = 480, MEMORY_LIMIT_GB = 8 };
 
 typedef struct Case {
   const char *name, *folder;
-  bool passed;
+  bool passed, skipped;
   char reason[REASON_BYTES];
 } Case;
 
@@ -38,10 +40,10 @@ typedef struct Suite {
   Arena *arena;
   Case *cases;
   uint32_t count, capacity;
-  const char *filter, *passing;
+  const char *filter, *passing, *skip;
   int jobs, limit;
   bool grow, quiet;
-  DeviceKind device;
+  SuiteOptions options;
 } Suite;
 
 typedef struct Job {
@@ -78,14 +80,14 @@ static _Noreturn void run_child(const Suite *suite, const Case *one, int out) {
   struct rlimit memory = {(rlim_t)MEMORY_LIMIT_GB << 30, (rlim_t)MEMORY_LIMIT_GB << 30}, no_core = {0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
 #if !defined(__SANITIZE_ADDRESS__) && !SANITIZED
-  if (suite->device == DEVICE_CPU) setrlimit(RLIMIT_AS, &memory);  // a GPU's address space is mapped whole
+  if (suite->options.device == DEVICE_CPU) setrlimit(RLIMIT_AS, &memory);  // a GPU's address space is mapped whole
 #else
   (void)memory;
 #endif
   alarm((unsigned)suite->limit);
   Arena *arena = arena_new();
   const char *host = "";
-  Status status = RECOVER_GUARD(suite_case_run(one->folder, suite->device, arena, &host));
+  Status status = RECOVER_GUARD(suite_case_run(one->folder, &suite->options, arena, &host));
   const char *message = status ? status_message(status) : host;
   if (write(out, message, strlen(message)) < 0) _exit(3);
   _exit(status ? 1 : 0);
@@ -120,7 +122,7 @@ static void finish(const Suite *suite, Job *job) {
   for (char *c = one->reason; *c; c++)
     if (*c == '\n') *c = ' ';
   if (!one->passed) printf("FAIL %s: %s\n", one->name, one->reason);
-  else if (*one->reason) printf("HOST %s: %s ran on the host\n", one->name, one->reason);
+  else if (*one->reason) printf("HOST %s: %s\n", one->name, one->reason);
   else if (!suite->quiet) printf("PASS %s\n", one->name);
   job->running = NULL;
 }
@@ -140,6 +142,7 @@ static void run_all(Suite *suite) {
   for (;;) {
     int running = 0;
     for (int i = 0; i < suite->jobs; i++) {
+      while (next < suite->count && suite->cases[next].skipped) next++;
       if (!jobs[i].running && next < suite->count && !start(suite, &jobs[i], &suite->cases[next++])) {
         perror("ingot-suite: cannot start a process");
         exit(2);
@@ -154,32 +157,60 @@ static void run_all(Suite *suite) {
   }
 }
 
-// --- the list of cases that must pass
+// --- the lists: of cases to leave out, of cases that must pass
+
+// The file's lines, cut apart in memory of the suite's.
+static Status read_lines(Suite *suite, const char *path, const char ***lines, uint32_t *count) {
+  Bytes bytes = {0};
+  uint32_t capacity = 0;
+  *lines = NULL;
+  *count = 0;
+  TRY(file_read(path, 0, suite->arena, &bytes));
+  char *text = arena_string_n(suite->arena, (const char *)bytes.data, bytes.size), *state = NULL;
+  for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state))
+    *ARENA_PUSH(suite->arena, *lines, *count, capacity) = line;
+  return OK;
+}
+
+static Status mark_skipped(Suite *suite) {
+  const char **lines;
+  uint32_t line_count;
+  TRY(read_lines(suite, suite->skip, &lines, &line_count));
+  StringMap *reasons = string_map_new(suite->arena);
+  for (uint32_t i = 0; i < line_count; i++) {
+    size_t length = strcspn(lines[i], " ");
+    string_map_set(reasons, arena_string_n(suite->arena, lines[i], length), (void *)(lines[i] + length));
+  }
+  for (uint32_t i = 0; i < suite->count; i++) {
+    const char *reason = string_map_get(reasons, suite->cases[i].name);
+    if (!reason) continue;
+    suite->cases[i].skipped = true;
+    printf("SKIPPED %s:%s\n", suite->cases[i].name, reason);
+  }
+  return OK;
+}
 
 static Status check_passing(Suite *suite, int *missing) {
   StringMap *found = string_map_new(suite->arena), *listed = string_map_new(suite->arena);
   for (uint32_t i = 0; i < suite->count; i++) string_map_set(found, suite->cases[i].name, &suite->cases[i]);
-  Bytes bytes = {0};
-  if (file_exists(suite->passing)) TRY(file_read(suite->passing, 0, suite->arena, &bytes));
-  char *text = arena_string_n(suite->arena, (const char *)bytes.data, bytes.size), *state = NULL;
   const char **names = NULL;
-  uint32_t count = 0, capacity = 0;
-  for (char *name = strtok_r(text, "\n", &state); name; name = strtok_r(NULL, "\n", &state)) {
-    *ARENA_PUSH(suite->arena, names, count, capacity) = name;
-    string_map_set(listed, name, name);
-    const Case *one = string_map_get(found, name);
-    if (one ? one->passed : suite->filter != NULL) continue;
-    printf("LOST %s: it is listed in %s\n", name, suite->passing);
+  uint32_t count = 0, fresh = 0;
+  if (file_exists(suite->passing)) TRY(read_lines(suite, suite->passing, &names, &count));
+  uint32_t capacity = count;
+  for (uint32_t i = 0; i < count; i++) {
+    string_map_set(listed, names[i], listed);
+    const Case *one = string_map_get(found, names[i]);
+    if (one ? one->passed || one->skipped : suite->filter != NULL) continue;
+    printf("LOST %s: it is listed in %s\n", names[i], suite->passing);
     ++*missing;
   }
-  int fresh = 0;
   for (uint32_t i = 0; i < suite->count; i++) {
     if (!suite->cases[i].passed || string_map_get(listed, suite->cases[i].name)) continue;
     *ARENA_PUSH(suite->arena, names, count, capacity) = suite->cases[i].name;
     fresh++;
   }
   if (!fresh) return OK;
-  printf("%d cases pass that %s does not list%s\n", fresh, suite->passing, suite->grow ? "; added" : " (--grow adds them)");
+  printf("%u cases pass that %s does not list%s\n", fresh, suite->passing, suite->grow ? "; added" : " (--grow adds them)");
   if (!suite->grow) return OK;
   Case *order = arena_array(suite->arena, Case, count);
   for (uint32_t i = 0; i < count; i++) order[i].name = names[i];
@@ -190,8 +221,9 @@ static Status check_passing(Suite *suite, int *missing) {
 }
 
 static const char *usage =
-    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--device cpu|cuda] [--quiet] "
-    "FOLDER...\n";
+    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device "
+    "cpu|cuda] "
+    "[--fp16] [--quiet] FOLDER...\n";
 
 int main(int argc, char **argv) {
   Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};
@@ -201,7 +233,10 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[i], "--jobs") == 0 && more) suite.jobs = atoi(argv[++i]);
     else if (strcmp(argv[i], "--limit") == 0 && more) suite.limit = atoi(argv[++i]);
     else if (strcmp(argv[i], "--passing") == 0 && more) suite.passing = argv[++i];
-    else if (strcmp(argv[i], "--device") == 0 && more) suite.device = strcmp(argv[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
+    else if (strcmp(argv[i], "--skip") == 0 && more) suite.skip = argv[++i];
+    else if (strcmp(argv[i], "--device") == 0 && more)
+      suite.options.device = strcmp(argv[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
+    else if (strcmp(argv[i], "--fp16") == 0) suite.options.fp16 = true;
     else if (strcmp(argv[i], "--grow") == 0) suite.grow = true;
     else if (strcmp(argv[i], "--quiet") == 0) suite.quiet = true;
     else if (argv[i][0] == '-') return fputs(usage, stderr), 2;
@@ -213,13 +248,16 @@ int main(int argc, char **argv) {
   }
   if (!suite.count || suite.jobs < 1) return fputs(suite.count ? usage : "ingot-suite: no cases found\n", stderr), 2;
   qsort(suite.cases, suite.count, sizeof *suite.cases, by_name);
-  run_all(&suite);
-  int passed = 0, missing = 0;
-  for (uint32_t i = 0; i < suite.count; i++) passed += suite.cases[i].passed;
-  Status status = suite.passing ? check_passing(&suite, &missing) : OK;
+  int passed = 0, missing = 0, skipped = 0;
+  Status status = suite.skip ? mark_skipped(&suite) : OK;
+  if (!status) run_all(&suite);
+  for (uint32_t i = 0; i < suite.count; i++) passed += suite.cases[i].passed, skipped += suite.cases[i].skipped;
+  if (!status && suite.passing) status = check_passing(&suite, &missing);
   if (status) fprintf(stderr, "ingot-suite: %s\n", status_message(status));
-  printf("%d of %u cases pass\n", passed, suite.count);
-  bool good = !status && (suite.passing ? missing == 0 : passed == (int)suite.count);
+  printf("%d of %u cases pass", passed, suite.count);
+  if (skipped) printf(", %d skipped", skipped);
+  printf("\n");
+  bool good = !status && (suite.passing ? missing == 0 : passed + skipped == (int)suite.count);
   status_free(status);
   arena_free(suite.arena);
   return good ? 0 : 1;

@@ -7,6 +7,7 @@
 //   - weights that the scale takes out of their type's digits: any rounding at all below f32, more than half a unit from f32 on;
 //   - shifts so large that rounding beside them shows: the largest, times the rounding unit, must stay below 2^-14 of a result
 //     of inputs about 1. Results so keep within 2^-14 of their own scale; and tricks that add and subtract a large number to round are left alone.
+//     Where the weights become half precision later, a shift of sixteen times such a result is the most.
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -111,13 +112,13 @@ static bool scaled_fits(const Tensor *weight, int64_t first, int64_t count, doub
   return true;
 }
 
-static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *maps) {
+static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *maps, bool becomes_half) {
   int64_t count = channels ? tensor_count(weight) / channels : 0;
   double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
   for (int64_t c = 0; c < channels; c++) {
     double sum;
     if (!scaled_fits(weight, c * count, count, maps[c].scale, &sum)) return false;
-    if (maps[c].most * unit > 0x1p-14 * sum) return false;
+    if (maps[c].most * unit > 0x1p-14 * sum || (becomes_half && maps[c].most > 16 * sum)) return false;
   }
   return true;
 }
@@ -134,7 +135,7 @@ typedef struct Chain {
   Affine *maps;  // of the whole run, by channel
 } Chain;
 
-static Chain find_chain(const Node *conv, int64_t channels) {
+static Chain find_chain(const Node *conv, int64_t channels, bool becomes_half) {
   Arena *arena = conv->graph->arena;
   Chain chain = {0};
   Affine *maps = arena_array(arena, Affine, (size_t)channels);
@@ -152,7 +153,7 @@ static Chain find_chain(const Node *conv, int64_t channels) {
       inner.most = fmax(inner.most, fmax(map.most, fabs(inner.shift)));
       maps[c] = inner;
     }
-    if (has_scale(maps, channels) && keeps_digits(conv->inputs[1]->constant, channels, maps)) {
+    if (has_scale(maps, channels) && keeps_digits(conv->inputs[1]->constant, channels, maps, becomes_half)) {
       chain.count = n + 1;
       chain.maps = arena_copy(arena, maps, sizeof *maps * (size_t)channels);
     }
@@ -214,7 +215,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     if (node->op != &op_conv || node->epilogue || !node->inputs[1]->constant || !dtype_is_float(node->outputs[0]->dtype))
       continue;
     int64_t channels = node->inputs[1]->dims[0];
-    Chain chain = find_chain(node, channels);
+    Chain chain = find_chain(node, channels, options->precision != DTYPE_COUNT && node->inputs[1]->dtype == DTYPE_F32);
     if (!chain.count) continue;
     TRY(fold(node, &chain, channels));
     ++*changes;

@@ -9,3 +9,4 @@ extern const OpDef op_deferred;
 #define DEFERRED_DOMAIN "deferred.domain"    // string, "" for ai.onnx
 #define DEFERRED_NAME "deferred.name"        // string: the ONNX node's name
 #define DEFERRED_OPSET "deferred.opset"      // int
+#define DEFERRED_WANTS "deferred.wants"      // int: the input whose content the translation asked for; absent: none yet

@@ -72,6 +72,7 @@ const OpDef *const core_ops[] = {
     &op_trees,
     // control
     &op_sequence,
+    &op_nothing,
     &op_if,
     &op_loop,
     &op_scan,

@@ -57,7 +57,6 @@ Scope *scope_new(Importer *importer, Graph *graph, Scope *outer, const char *pre
   scope->graph = graph;
   scope->outer = outer;
   scope->values = string_map_new(importer->arena);
-  scope->declared = string_map_new(importer->arena);
   scope->prefix = prefix;
   return scope;
 }
@@ -68,11 +67,6 @@ Value *scope_find(const Scope *scope, const char *name) {
     if (value) return value;
   }
   return NULL;
-}
-
-void scope_declare(Scope *scope, size_t count, Onnx__ValueInfo *const *infos) {
-  for (size_t i = 0; i < count; i++)
-    if (infos[i]->name) string_map_set(scope->declared, infos[i]->name, infos[i]);
 }
 
 static Status find_input(const Scope *scope, const char *name, int index, Value **out) {
@@ -153,7 +147,6 @@ static Status import_call(Scope *scope, const Onnx__Node *proto, const Onnx__Fun
   Scope *body = scope_new(importer, scope->graph, NULL, prefix);
   body->call = arena_copy(importer->arena, &call, sizeof call);
   body->opsets = function->n_opset_import ? (OpsetList){function->n_opset_import, function->opset_import} : scope->opsets;
-  scope_declare(body, function->n_value_info, function->value_info);
   for (size_t i = 0; i < function->n_input && i < (size_t)inputs->count; i++)
     if (inputs->values[i]) string_map_set(body->values, function->input[i], inputs->values[i]);
   uint32_t mark = scope->graph->next_value_id;
@@ -190,7 +183,6 @@ static Status import_taken_branch(Scope *scope, const Onnx__Node *proto, const N
   Scope *body = scope_new(scope->importer, scope->graph, around, scope->prefix);
   body->call = around->call;
   body->opsets = around->opsets;
-  scope_declare(body, branch->n_value_info, branch->value_info);
   uint32_t mark = scope->graph->next_value_id;
   TRY(import_initializers(body, branch));
   TRY(import_nodes(body, branch->n_node, branch->node));
@@ -202,20 +194,6 @@ static Status import_taken_branch(Scope *scope, const Onnx__Node *proto, const N
     bind(scope, proto->output[i], value, mark);
   }
   *done = true;
-  return OK;
-}
-
-// The outputs of a node that waits have the types that the model declares for them, if any.
-static Status declare_outputs(Scope *scope, const Onnx__Node *proto, Translation *t) {
-  log_add(&scope->importer->model->log, LOG_VERBOSE, "node '%s' (%s) waits for values known at run time", t->name, t->op_type);
-  for (int i = 0; i < t->output_count; i++) {
-    const Onnx__ValueInfo *info = string_map_get(scope->declared, proto->output[i]);
-    DeclaredKind kind;
-    DeclaredType type;
-    if (!info) continue;
-    TRY(read_declared(scope->graph, info, &kind, &type));
-    if (type.known) value_set_type(t->outputs[i], type.dtype, type.rank, type.dims);
-  }
   return OK;
 }
 
@@ -251,7 +229,8 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
   while (t.output_count && !proto->output[t.output_count - 1][0]) t.output_count--;
   uint32_t mark = graph->next_value_id;
   TRY(translate_run(&t));
-  if (t.deferred) TRY(declare_outputs(scope, proto, &t));
+  if (t.deferred)
+    log_add(&scope->importer->model->log, LOG_VERBOSE, "node '%s' (%s) waits for values known at run time", t.name, t.op_type);
   for (int i = 0; i < t.output_count; i++)
     if (t.outputs[i] && proto->output[i][0]) bind(scope, proto->output[i], t.outputs[i], mark);
   return OK;
@@ -319,7 +298,9 @@ static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
       continue;
     }
     TRY(read_declared(scope->graph, proto->input[i], &kind, &type));
-    string_map_set(scope->values, name, graph_add_input(scope->graph, name, type.dtype, type.rank, type.dims));
+    Value *value = graph_add_input(scope->graph, name, type.dtype, type.rank, type.dims);
+    value->kind = declared_value_kind(proto->input[i], kind);
+    string_map_set(scope->values, name, value);
   }
   return OK;
 }
@@ -334,6 +315,19 @@ static void warn_of_types(const Scope *scope, const Onnx__ValueInfo *info, const
   status_free(status);
 }
 
+// Nobody in the model reads it, so that the declared type of a result which only the run knows harms nothing, and tells the caller.
+static Status declare_result(const Onnx__ValueInfo *info, Value *value) {
+  DeclaredKind kind;
+  DeclaredType type;
+  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind != VALUE_TENSOR) return OK;
+  TRY(read_declared(value->graph, info, &kind, &type));
+  for (int i = 0; i < type.rank; i++)
+    if (!dim_is_static(type.dims[i])) type.dims[i] = dim_fresh(value->graph->dims, "waits");
+  if (type.known) value_set_type(value, type.dtype, type.rank, type.dims);
+  value->kind = declared_value_kind(info, kind);
+  return OK;
+}
+
 static Status import_outputs(Scope *scope, const Onnx__Graph *proto) {
   for (size_t i = 0; i < proto->n_output; i++) {
     const char *name = proto->output[i]->name;
@@ -342,6 +336,7 @@ static Status import_outputs(Scope *scope, const Onnx__Graph *proto) {
     warn_of_types(scope, proto->output[i], value);
     // An output has a name of its own, so an input or another output that passes through is copied.
     if (value->is_input || value->is_output) TRY(build_copy(scope->graph, NULL, value, &value));
+    TRY(declare_result(proto->output[i], value));
     value_rename(scope->graph, value, name);
     graph_mark_output(scope->graph, value);
   }
@@ -354,8 +349,6 @@ static Status import_graph(Importer *importer, Graph **out) {
   Graph *graph = graph_new(importer->arena, core_ops, main->name ? main->name : "");
   Scope *scope = scope_new(importer, graph, NULL, "");
   scope->opsets = (OpsetList){proto->n_opset_import, proto->opset_import};
-  scope_declare(scope, main->n_value_info, main->value_info);
-  scope_declare(scope, main->n_output, main->output);
   TRY(import_initializers(scope, main));
   TRY(import_inputs(scope, main));
   TRY(import_nodes(scope, main->n_node, main->node));

@@ -47,20 +47,18 @@ typedef struct Call {
 struct Scope {
   Importer *importer;
   Graph *graph;
-  Scope *outer;         // values not found here are looked up there; the same graph
-  StringMap *values;    // ONNX name -> Value
-  StringMap *declared;  // ONNX name -> Onnx__ValueInfo
-  const Call *call;     // NULL outside of functions
+  Scope *outer;       // values not found here are looked up there; the same graph
+  StringMap *values;  // ONNX name -> Value
+  const Call *call;   // NULL outside of functions
   OpsetList opsets;
   const char *prefix;  // put before names, so that values of inlined functions can be told apart
 };
 
 Scope *scope_new(Importer *importer, Graph *graph, Scope *outer, const char *prefix);
 Value *scope_find(const Scope *scope, const char *name);
-void scope_declare(Scope *scope, size_t count, Onnx__ValueInfo *const *infos);
 
 // types.c
-// What the model itself declares of a value. Taken for inputs and for the outputs of deferred nodes; everything else is inferred.
+// What the model itself declares of a value. Taken for inputs; everything else is inferred, since exporters get it wrong.
 typedef struct DeclaredType {
   bool known;  // a tensor type was declared
   DType dtype;
@@ -71,6 +69,7 @@ typedef struct DeclaredType {
 typedef enum DeclaredKind { DECLARED_NOTHING, DECLARED_TENSOR, DECLARED_OTHER } DeclaredKind;
 // What the model says of a value. Unknown dims become new symbols, named after the value.
 MUST_CHECK Status read_declared(Graph *graph, const Onnx__ValueInfo *info, DeclaredKind *kind, DeclaredType *out);
+ValueKind declared_value_kind(const Onnx__ValueInfo *info, DeclaredKind kind);
 const char *type_text(Arena *arena, const Onnx__Type *type);  // "seq(tensor(f32))"
 
 // attributes.c

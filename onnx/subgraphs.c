@@ -2,8 +2,9 @@
 // node and of itself. Captured constants are copied instead: a copy costs a pointer, and translations inside can read them.
 //
 // A loop's state may change its shape from one iteration to the next. Which dims stay is found by trying: the body is imported with
-// the types of the initial values, and where a state comes out with other dims than it went in with, these become unknown and
-// the body is imported again.
+// the types of the initial values, and where a state comes out with other dims than it went in with, these become symbols of the body's own
+// and the body is imported again; so what the body says of its states' sizes is said in symbols that its inputs have. Inference knows
+// them by their name (kernels/control/body.c).
 #include <string.h>
 #include "base/checked.h"
 #include "onnx/importer.h"
@@ -105,7 +106,6 @@ static Status import_body(const Captures *captures, const Onnx__Graph *proto, co
   // Origins are set anew around each node; outside of nodes there are the outer node's.
   graph->current_origins = around->graph->current_origins;
   graph->current_origin_count = around->graph->current_origin_count;
-  scope_declare(scope, proto->n_value_info, proto->value_info);
   TRY(add_own_inputs(scope, proto, inputs));
   add_captured(scope, captures);
   TRY(import_initializers(scope, proto));
@@ -182,43 +182,53 @@ static Status plan_declared(Graph *graph, const Onnx__Graph *proto, BodyPlan *pl
   for (size_t i = 0; i < proto->n_input; i++) {
     DeclaredKind kind;
     TRY(read_declared(graph, proto->input[i], &kind, &plan->inputs[i].type));
-    const Onnx__Type *type = proto->input[i]->type;
-    if (kind == DECLARED_OTHER)
-      plan->inputs[i].kind = type->value_case == ONNX__TYPE__VALUE_OPTIONAL ? VALUE_OPTIONAL : VALUE_SEQUENCE;
+    plan->inputs[i].kind = declared_value_kind(proto->input[i], kind);
   }
   return OK;
 }
 
 // Makes the dims that a round changes unknown. True where nothing had to change.
-static bool settle(Graph *outer, const BodyPlan *plan, const Graph *body, bool last_try) {
+static bool settle_state(Graph *outer, BodyInput *input, const Value *out) {
+  if (input->kind == VALUE_OPTIONAL) return true;
+  if (out->kind != input->kind) {
+    *input = (BodyInput){.kind = VALUE_OPTIONAL, .type = {.dtype = DTYPE_COUNT, .rank = -1}};
+    return false;
+  }
+  if (input->kind != VALUE_TENSOR || input->type.rank < 0) return true;
+  if (out->rank != input->type.rank) {
+    input->type.rank = -1;
+    return false;
+  }
   bool settled = true;
-  for (int i = 0; i < plan->states; i++) {
-    BodyInput *input = &plan->inputs[plan->first_state + i];
-    int result = plan->first_result + i;
-    if (result >= body->output_count || input->kind != VALUE_TENSOR || input->type.rank < 0) continue;
-    const Value *out = body->outputs[result];
-    bool changed = false;
-    if (out->rank != input->type.rank) {
-      input->type.rank = -1;
-      changed = true;
-    }
-    for (int k = 0; k < input->type.rank; k++) {
-      if (out->dims[k] == input->type.dims[k] || input->loose[k]) continue;
-      input->loose[k] = true;
-      input->type.dims[k] = dim_fresh(outer->dims, "state");
-      changed = true;
-    }
-    if (changed && last_try) input->type.rank = -1;
-    settled &= !changed;
+  for (int k = 0; k < input->type.rank; k++) {
+    if (out->dims[k] == input->type.dims[k] || input->loose[k]) continue;
+    input->loose[k] = true;
+    input->type.dims[k] = dim_fresh(outer->dims, "carried");
+    settled = false;
   }
   return settled;
 }
 
+static bool settle(Graph *outer, const BodyPlan *plan, const Graph *body) {
+  bool settled = true;
+  for (int i = 0; i < plan->states && plan->first_result + i < body->output_count; i++)
+    settled &= settle_state(outer, &plan->inputs[plan->first_state + i], body->outputs[plan->first_result + i]);
+  return settled;
+}
+
+// Where trying does not end soon, every state is left to the run.
+static void give_up(const BodyPlan *plan) {
+  for (int i = 0; i < plan->states; i++)
+    if (plan->inputs[plan->first_state + i].kind == VALUE_TENSOR) plan->inputs[plan->first_state + i].type.rank = -1;
+}
+
 static Status import_one(Captures *captures, const Onnx__Graph *proto, BodyPlan *plan, Graph **out) {
-  for (int i = 1;; i++) {
+  for (int i = 0; i < MAX_TRIES; i++) {
     TRY(import_body(captures, proto, plan->inputs, out));
-    if (plan->states == 0 || i > MAX_TRIES || settle(captures->scope->graph, plan, *out, i == MAX_TRIES)) return OK;
+    if (settle(captures->scope->graph, plan, *out)) return OK;
   }
+  give_up(plan);
+  return import_body(captures, proto, plan->inputs, out);
 }
 
 // --- All graphs of a node

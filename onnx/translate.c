@@ -6,6 +6,8 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/build.h"
+#include "kernels/sequence/sequence.h"
+#include "onnx/waiting.h"
 
 const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset) {
   for (const OnnxOp *const *table = onnx_ops; *table; table++)
@@ -60,7 +62,9 @@ static void remove_appended(Graph *graph, Node *before, Node *at) {
 static bool input_unknown(const Translation *t) {
   for (int i = 0; i < t->input_count; i++) {
     const Value *value = t->inputs[i];
-    if (value && value->kind == VALUE_TENSOR && (value->dtype == DTYPE_COUNT || value->rank < 0)) return true;
+    if (!value) continue;
+    if (value->kind == VALUE_TENSOR && (value->dtype == DTYPE_COUNT || value->rank < 0)) return true;
+    if (value->kind == VALUE_OPTIONAL && !(value->producer && value->producer->op == &op_nothing)) return true;
   }
   return false;
 }
@@ -82,6 +86,7 @@ static Status append_deferred(Translation *t) {
   node_set_string(node, DEFERRED_NAME, t->name);
   node_set_int(node, DEFERRED_OPSET, t->opset);
   for (int i = 0; i < t->output_count; i++) t->outputs[i] = node->outputs[i];
+  waiting_types(t, node);
   Status status = node_infer(node);
   if (status) node_remove(node);
   return status;
@@ -95,6 +100,7 @@ static Status attempt(Translation *t) {
                    t->domain[0] ? t->domain : "ai.onnx");
   memset(t->outputs, 0, sizeof *t->outputs * (size_t)t->output_count);
   t->deferred = input_unknown(t);
+  t->wants = -1;
   if (t->deferred) return OK;
   Node *before = t->at ? t->at->previous : t->graph->last;
   Status status = op->translate(t);
@@ -114,7 +120,11 @@ Status translate_run(Translation *t) {
   return t->deferred ? append_deferred(t) : OK;
 }
 
-Status translate_deferred(Node *node, bool *done) {
+static void note_wants(Node *node, const Translation *t) {
+  if (t->wants >= 0) node_set_int(node, DEFERRED_WANTS, t->wants);
+}
+
+Status translate_deferred(Node *node, Value **results, bool *done) {
   Graph *graph = node->graph;
   int count = node->output_count;
   Translation t = {
@@ -139,6 +149,7 @@ Status translate_deferred(Node *node, bool *done) {
   Status status = attempt(&t);
   graph->current_origins = origins;
   graph->current_origin_count = origin_count;
+  if (!status && t.deferred) note_wants(node, &t);
   if (status || t.deferred) return status;
   for (int i = 0; i < count; i++)
     if (!t.outputs[i] && value_use_count(node->outputs[i]))
@@ -148,6 +159,7 @@ Status translate_deferred(Node *node, bool *done) {
     Value *result = t.outputs[i];
     if (node->outputs[i]->is_output && (result->is_input || result->is_output)) TRY(build_copy(graph, node, result, &result));
     value_replace(node->outputs[i], result);
+    if (results) results[i] = result;
   }
   node_remove(node);
   *done = true;

@@ -24,8 +24,9 @@ typedef struct Translation {
   int output_count;        // how many outputs the model asks for
   Value **outputs;         // to fill; an output nobody asked for may stay NULL
   const Node *attributes;  // read with node_int(t->attributes, "axis", -1) and friends; graphs are imported already
-  // Set by NEED_*: the translation has to wait.
+  // Set by NEED_*: the translation has to wait; for the content of which input, -1 where it waits for types alone.
   bool deferred;
+  int wants;
 } Translation;
 
 typedef Status (*Translate)(Translation *t);
@@ -47,33 +48,37 @@ bool onnx_op_known(const char *domain, const char *name);                     //
 // After an error the graph is as it was.
 MUST_CHECK Status translate_run(Translation *t);
 // Translates a `deferred` node whose needed inputs are now constants, in place, and removes it. If it still cannot be, the
-// node stays: *done says which. Uses of its outputs become uses of the results; nodes behind it keep the types they had, so
-// infer them again, in order.
-MUST_CHECK Status translate_deferred(Node *node, bool *done);
+// node stays: *done says which. Uses of its outputs become uses of the results (NULL: the caller need not know them; an output
+// nobody uses may have none); nodes behind it keep the types they had, so infer them again, in order.
+MUST_CHECK Status translate_deferred(Node *node, Value **results, bool *done);
 
 // What is known of an input.
 bool translate_has(const Translation *t, int input);                                       // present
 bool translate_dims(const Translation *t, int input, const Dim **dims, int *count);        // integer content, maybe symbolic
 bool translate_ints(const Translation *t, int input, const int64_t **values, int *count);  // integer content, all static
 const Tensor *translate_constant(const Translation *t, int input);                         // any constant, or NULL
+static inline void translate_wait(Translation *t, int input) {
+  t->deferred = true;
+  t->wants = input;
+}
 #define NEED_DIMS(t, input, dims, count)                  \
   do {                                                    \
     if (!translate_dims((t), (input), (dims), (count))) { \
-      (t)->deferred = true;                               \
+      translate_wait((t), (input));                       \
       return OK;                                          \
     }                                                     \
   } while (0)
 #define NEED_INTS(t, input, values, count)                  \
   do {                                                      \
     if (!translate_ints((t), (input), (values), (count))) { \
-      (t)->deferred = true;                                 \
+      translate_wait((t), (input));                         \
       return OK;                                            \
     }                                                       \
   } while (0)
 #define NEED_CONSTANT(t, input, tensor)                    \
   do {                                                     \
     if (!(*(tensor) = translate_constant((t), (input)))) { \
-      (t)->deferred = true;                                \
+      translate_wait((t), (input));                        \
       return OK;                                           \
     }                                                      \
   } while (0)

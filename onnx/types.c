@@ -1,11 +1,25 @@
-// Declared types: value_info, inputs and outputs. A dimension is a number, a name, or nothing; a name is a symbol shared by the
-// whole model, nothing is a symbol of its own. Exporters also write -1 for nothing.
+// Declared types: inputs and outputs. A dimension is a number, a name, or nothing; a name is a symbol shared by the model's inputs,
+// nothing is a symbol of its own. Exporters also write -1 for nothing, one `?` for every size they do not know, and formulas, which say
+// nothing that could be relied on: only an identifier is a name.
 #include <string.h>
 #include "onnx/importer.h"
 
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static bool is_identifier(const char *name) {
+  static const char *const nothing[] = {"None", "none", "unk", "unknown", "dynamic"};
+  for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
+    if (strcmp(name, nothing[i]) == 0) return false;
+  if (!is_letter(*name)) return false;
+  for (; *name; name++)
+    if (!is_letter(*name) && !is_digit(*name) && !strchr(".:/-", *name)) return false;
+  return true;
+}
+
 static Dim declared_dim(Graph *graph, const Onnx__Shape__Dimension *proto, const char *value, int axis) {
   if (proto->value_case == ONNX__SHAPE__DIMENSION__VALUE_DIM_VALUE && proto->dim_value >= 0) return proto->dim_value;
-  if (proto->value_case == ONNX__SHAPE__DIMENSION__VALUE_DIM_PARAM && proto->dim_param[0])
+  if (proto->value_case == ONNX__SHAPE__DIMENSION__VALUE_DIM_PARAM && is_identifier(proto->dim_param))
     return dim_symbol(graph->dims, proto->dim_param);
   return dim_fresh(graph->dims, arena_printf(graph->arena, "%s_d%d_", value, axis));
 }
@@ -33,6 +47,11 @@ Status read_declared(Graph *graph, const Onnx__ValueInfo *info, DeclaredKind *ki
   out->rank = (int)tensor->shape->n_dim;
   for (int i = 0; i < out->rank; i++) out->dims[i] = declared_dim(graph, tensor->shape->dim[i], name, i);
   return OK;
+}
+
+ValueKind declared_value_kind(const Onnx__ValueInfo *info, DeclaredKind kind) {
+  if (kind != DECLARED_OTHER) return VALUE_TENSOR;
+  return info->type->value_case == ONNX__TYPE__VALUE_SEQUENCE ? VALUE_SEQUENCE : VALUE_OPTIONAL;
 }
 
 static void print_type(Text *text, const Onnx__Type *type) {

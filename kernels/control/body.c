@@ -39,9 +39,10 @@ Status body_infer(Graph *body) {
   return OK;
 }
 
-// An entry type that still holds after an earlier inference generalised it: its carried dims stay.
+// An entry type that still holds after an earlier inference generalised it: its carried dims stay, and so does a kind that changes.
 static void enter_state(const Node *node, Value *input, const Value *initial, bool *changed) {
   Dim dims[MAX_RANK];
+  if (input->kind == VALUE_OPTIONAL) return;
   bool known = input->rank == initial->rank && input->dtype == initial->dtype;
   for (int i = 0; i < initial->rank; i++)
     dims[i] = known && is_carried(node, input->dims[i]) ? input->dims[i] : initial->dims[i];
@@ -52,7 +53,14 @@ static void enter_state(const Node *node, Value *input, const Value *initial, bo
 }
 
 static Status generalise(const Node *node, Value *input, const Value *initial, const Value *result, bool *changed) {
-  if (result->kind != input->kind) FAIL(ERROR_INVALID_MODEL, "state '%s' changes its kind", input->name);
+  if (input->kind == VALUE_OPTIONAL) return OK;
+  if (result->kind != input->kind) {
+    input->kind = VALUE_OPTIONAL;
+    *changed = true;
+    body_set_type(input, DTYPE_COUNT, -1, NULL, changed);
+    return OK;
+  }
+  if (input->kind == VALUE_SEQUENCE) return OK;
   if (result->dtype != input->dtype && input->dtype < DTYPE_COUNT && result->dtype < DTYPE_COUNT)
     FAIL(ERROR_INVALID_MODEL, "state '%s' is %s, and %s after an iteration", input->name, dtype_name(input->dtype),
          dtype_name(result->dtype));

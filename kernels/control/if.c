@@ -1,4 +1,5 @@
-// if: one of two graphs. An output has what both branches say: dims that differ become symbols, ranks that differ are unknown.
+// if: one of two graphs. An output has what both branches say: dims that differ become symbols, ranks that differ are unknown, and where
+// one gives a tensor and the other a sequence or nothing, only the run knows which.
 #include "kernels/control/body.h"
 #include "kernels/control/control.h"
 
@@ -16,14 +17,17 @@ static Status merge_outputs(Node *node, int output, const Value *a, const Value 
   Value *value = node->outputs[output];
   DType dtype = a->dtype;
   Dim dims[MAX_RANK];
-  if (a->kind != b->kind) FAIL(ERROR_INVALID_MODEL, "output %d is of different kinds in the two branches", output);
+  value->kind = a->kind == b->kind ? a->kind : VALUE_OPTIONAL;
+  if (value->kind != VALUE_TENSOR) {
+    value_set_type(value, a->dtype == b->dtype ? dtype : DTYPE_COUNT, -1, NULL);
+    return OK;
+  }
   if (a->dtype != b->dtype) {
     if (a->dtype < DTYPE_COUNT && b->dtype < DTYPE_COUNT)
       FAIL(ERROR_INVALID_MODEL, "output %d is %s in one branch, %s in the other", output, dtype_name(a->dtype),
            dtype_name(b->dtype));
     dtype = DTYPE_COUNT;
   }
-  value->kind = a->kind;
   if (a->rank != b->rank || a->rank < 0) {
     value_set_type(value, dtype, -1, NULL);
     return OK;

@@ -158,7 +158,7 @@ static Status scan_batched(Translation *t) {
 
 const OnnxOp onnx_control_ops[] = {
     {"", "If", 1, 0, 1, -1, 1, -1, if_op},
-    {"", "Loop", 1, 0, 1, -1, 0, -1, loop},
+    {"", "Loop", 1, 0, 0, -1, 0, -1, loop},
     {"", "Scan", 8, 8, 0, -1, 1, -1, scan_batched},
     {"", "Scan", 9, 0, 1, -1, 1, -1, scan},
     {0},

@@ -1,5 +1,6 @@
-// Sequences and optionals whose make-up is known while the model is translated: a sequence is a node that holds its elements, and
-// an operator on it is translated into what it does to them. An optional is the value itself.
+// Sequences and optionals: a sequence is a node that holds its elements, and an operator on it is translated into what it does to
+// them, as soon as they are known. An optional is the value itself, or the node `nothing`.
+#include "kernels/sequence/sequence.h"
 #include "onnx/ops/common.h"
 
 enum { MAX_ELEMENTS = 1 << 16 };
@@ -9,13 +10,22 @@ typedef struct Elements {
   int count;
 } Elements;
 
-static Status elements_of(const Translation *t, int input, Elements *out) {
+static Status elements_of(Translation *t, int input, Elements *out) {
   const Value *sequence = t->inputs[input];
-  if (sequence->kind != VALUE_SEQUENCE || !sequence->producer || strcmp(sequence->producer->op->name, "sequence") != 0)
-    TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "input %d is a sequence whose elements are not known", input);
+  if (!sequence || sequence->kind != VALUE_SEQUENCE) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is no sequence", input);
+  if (!sequence->producer || sequence->producer->op != &op_sequence) {
+    t->deferred = true;  // a loop's state, an input: its elements show when the model runs
+    return OK;
+  }
   *out = (Elements){sequence->producer->inputs, sequence->producer->input_count};
   return OK;
 }
+
+#define NEED_ELEMENTS(t, input, out)       \
+  do {                                     \
+    TRY(elements_of((t), (input), (out))); \
+    if ((t)->deferred) return OK;          \
+  } while (0)
 
 static Value *sequence_node(Builder *b, int count, Value *const *items) {
   if (!b->status && count > MAX_ELEMENTS) b->status = status_make(ERROR_UNSUPPORTED, "a sequence has %d elements", count);
@@ -47,7 +57,10 @@ static Status sequence_construct(Translation *t) {
 
 static Status sequence_empty(Translation *t) {
   Builder b = translate_begin(t);
+  DType dtype;
+  TRY(dtype_attribute(t, "dtype", DTYPE_F32, &dtype));
   t->outputs[0] = sequence_node(&b, 0, NULL);
+  if (!b.status) t->outputs[0]->dtype = dtype;
   return translate_end(t, &b);
 }
 
@@ -55,7 +68,7 @@ static Status sequence_insert(Translation *t) {
   Builder b = translate_begin(t);
   Elements in;
   int place;
-  TRY(elements_of(t, 0, &in));
+  NEED_ELEMENTS(t, 0, &in);
   TRY(position_of(t, 2, in.count, in.count, &place));
   if (t->deferred) return OK;
   Value **items = arena_array(t->graph->arena, Value *, (size_t)in.count + 1);
@@ -68,7 +81,7 @@ static Status sequence_erase(Translation *t) {
   Builder b = translate_begin(t);
   Elements in;
   int place;
-  TRY(elements_of(t, 0, &in));
+  NEED_ELEMENTS(t, 0, &in);
   if (in.count == 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sequence is empty");
   TRY(position_of(t, 1, in.count, in.count - 1, &place));
   if (t->deferred) return OK;
@@ -82,7 +95,7 @@ static Status sequence_erase(Translation *t) {
 static Status sequence_at(Translation *t) {
   Elements in;
   int place;
-  TRY(elements_of(t, 0, &in));
+  NEED_ELEMENTS(t, 0, &in);
   TRY(position_of(t, 1, in.count, in.count - 1, &place));
   if (t->deferred) return OK;
   if (place < 0 || place >= in.count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sequence has %d elements", in.count);
@@ -93,7 +106,7 @@ static Status sequence_at(Translation *t) {
 static Status sequence_length(Translation *t) {
   Builder b = translate_begin(t);
   Elements in;
-  TRY(elements_of(t, 0, &in));
+  NEED_ELEMENTS(t, 0, &in);
   t->outputs[0] = build_constant(&b, tensor_scalar_i64(t->graph->arena, in.count));
   return translate_end(t, &b);
 }
@@ -101,7 +114,7 @@ static Status sequence_length(Translation *t) {
 static Status concat_from_sequence(Translation *t) {
   Builder b = translate_begin(t);
   Elements in;
-  TRY(elements_of(t, 0, &in));
+  NEED_ELEMENTS(t, 0, &in);
   if (in.count == 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sequence is empty");
   bool fresh = node_int(t->attributes, "new_axis", 0) != 0;
   int axis;
@@ -149,7 +162,7 @@ static Status sequence_map(Translation *t) {
   Builder b = translate_begin(t);
   Graph *body = node_graph(t->attributes, "body");
   Elements first;
-  TRY(elements_of(t, 0, &first));
+  NEED_ELEMENTS(t, 0, &first);
   if (!body || body->input_count != t->input_count || body->output_count < t->output_count)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its body does not fit its inputs and outputs");
   Arena *arena = t->graph->arena;
@@ -162,7 +175,7 @@ static Status sequence_map(Translation *t) {
       arguments[i] = t->inputs[i];
       if (!arguments[i]) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is missing", i);
       if (arguments[i]->kind != VALUE_SEQUENCE) continue;
-      TRY(elements_of(t, i, &in));
+      NEED_ELEMENTS(t, i, &in);
       if (k >= in.count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sequences differ in length");
       arguments[i] = in.items[k];
     }
@@ -173,15 +186,25 @@ static Status sequence_map(Translation *t) {
   return translate_end(t, &b);
 }
 
+static bool is_nothing(const Translation *t, int input) {
+  return !translate_has(t, input) || t->inputs[input]->kind == VALUE_OPTIONAL;
+}
+
 static Status optional(Translation *t) {
-  if (!translate_has(t, 0)) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "it makes an optional without element");
+  Builder b = translate_begin(t);
+  t->outputs[0] = translate_has(t, 0) ? t->inputs[0] : node_done(&b, node_start(&b, "nothing", 0, NULL, 1));
+  return translate_end(t, &b);
+}
+
+static Status optional_get_element(Translation *t) {
+  if (is_nothing(t, 0)) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its optional has no element");
   t->outputs[0] = t->inputs[0];
   return OK;
 }
 
 static Status optional_has_element(Translation *t) {
   Builder b = translate_begin(t);
-  t->outputs[0] = build_scalar(&b, DTYPE_BOOL, translate_has(t, 0));
+  t->outputs[0] = build_scalar(&b, DTYPE_BOOL, !is_nothing(t, 0));
   return translate_end(t, &b);
 }
 
@@ -196,7 +219,7 @@ const OnnxOp onnx_sequence_ops[] = {
     {"", "SplitToSequence", 11, 0, 1, 2, 1, 1, split_to_sequence},
     {"", "SequenceMap", 17, 0, 1, -1, 1, -1, sequence_map},
     {"", "Optional", 15, 0, 0, 1, 1, 1, optional},
-    {"", "OptionalGetElement", 15, 0, 1, 1, 1, 1, optional},
+    {"", "OptionalGetElement", 15, 0, 1, 1, 1, 1, optional_get_element},
     {"", "OptionalHasElement", 15, 0, 0, 1, 1, 1, optional_has_element},
     {0},
 };

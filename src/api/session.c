@@ -376,12 +376,6 @@ static Status set_shapes(ingot_session *session, const int64_t *const *shapes, i
     if (value->rank < 0 || value->dtype == DTYPE_COUNT)
       FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared rank: run it once instead", value->name);
     TRY(run_tensor_borrow_device(session->device, value->dtype, value->rank, shapes[i], NULL, &session->inputs[i]));
-    // Contents that decide shapes are not known here: zeros stand for them.
-    size_t bytes = run_tensor_bytes(&session->inputs[i]);
-    if (value->rank > 1) continue;
-    session->inputs[i].storage->host_memory = calloc(1, MAX(bytes, 1));
-    session->inputs[i].storage->owns_host = true;
-    if (!session->inputs[i].storage->host_memory) return status_out_of_memory();
   }
   Executable *executable;
   Stage *stage;

@@ -13,19 +13,25 @@
 #include "ir/graph.h"
 
 typedef struct StageInput {
+  ValueKind kind;  // VALUE_OPTIONAL: one without an element
   int64_t dims[MAX_RANK];
   int rank;
   DType dtype;
-  const Tensor *known;  // content, or NULL
+  const Tensor *known;             // content, or NULL
+  const struct StageInput *items;  // of a sequence: tensors
+  int count;
 } StageInput;
 
 // Where a value of a later part comes from.
-typedef enum SlotKind { SLOT_INPUT, SLOT_READY, SLOT_ACTION, SLOT_CONSTANT } SlotKind;
+typedef enum SlotKind { SLOT_INPUT, SLOT_READY, SLOT_ACTION, SLOT_CONSTANT, SLOT_SEQUENCE, SLOT_NOTHING } SlotKind;
 typedef struct Slot {
   SlotKind kind;
-  int index;               // stage input, ready's output, or action
+  int index;               // ready's input, ready's output, or action
   int output;              // SLOT_ACTION: output of that action's node
   const Tensor *constant;  // SLOT_CONSTANT
+  struct Slot *items;      // SLOT_SEQUENCE
+  int count;
+  DType dtype;
 } Slot;
 
 typedef struct Action {
@@ -34,10 +40,11 @@ typedef struct Action {
 } Action;
 
 typedef struct Stage {
-  Graph *ready;    // inputs: all of the stage's, in order
+  Graph *ready;    // inputs: all of the stage's, in order, the elements of a sequence in its place
   bool rewritten;  // operators were translated or branches inlined: passes have new work
-  bool complete;   // nothing is left after ready; of what follows only `results` is set
-  Slot *results;   // where complete: each of the graph's outputs, ready's or (strings, which no device holds) passed on
+  bool complete;   // nothing is left after ready; of what follows only `results` and `direct` are set
+  Slot *results;   // where complete: each of the graph's outputs, ready's or made of what is at hand (strings, sequences)
+  bool direct;     // where complete: ready's outputs are the graph's
   Action *actions;
   uint32_t action_count, action_capacity;
   Graph *rest;        // outputs: the graph's outputs
@@ -46,8 +53,8 @@ typedef struct Stage {
 } Stage;
 
 typedef struct SpecialiseHooks {
-  // Translates a deferred operator in place; NULL: deferred operators are refused.
-  Status (*translate)(Node *node, bool *done);
+  // Translates a deferred operator in place; results: what stands for its outputs then. NULL: deferred operators are refused.
+  Status (*translate)(Node *node, Value **results, bool *done);
   bool (*is_deferred)(const Node *node);
   // Whether the device computes this (static) node itself.
   bool (*runs)(void *context, const Node *node);

@@ -20,6 +20,8 @@ typedef struct Stack {
 
 static Status stack_push(Stack *stack, const RunTensor *row) {
   void *bytes;
+  if (row->kind != VALUE_TENSOR)
+    FAIL(ERROR_INVALID_MODEL, "an iteration yields a sequence or nothing where a tensor is stacked");
   TRY(run_tensor_host(row, &bytes));
   if (!stack->count) {
     stack->dtype = row->dtype;
@@ -117,11 +119,6 @@ static Status read_scalar(const RunTensor *tensor, int64_t otherwise, int64_t *o
   return OK;
 }
 
-static void share(RunTensor *to, const RunTensor *from) {
-  *to = *from;
-  if (to->storage) to->storage->references++;
-}
-
 // The loop's working set: what the body takes and gives.
 typedef struct Work {
   RunTensor *in, *out;
@@ -151,7 +148,7 @@ static Status work_advance(Work *work, int first_in, int first_out) {
   for (int i = 0; i < work->states; i++) {
     run_tensor_drop(&work->in[first_in + i]);
     work->in[first_in + i] = work->out[first_out + i];
-    work->out[first_out + i].storage = NULL;
+    work->out[first_out + i] = (RunTensor){0};
   }
   for (int i = 0; i < work->stacks; i++) {
     RunTensor *row = &work->out[first_out + work->states + i];
@@ -171,7 +168,7 @@ static Status run_loop(Device *device, const Node *node, BodyRun body, void *con
   TRY_GOTO(work_new(&work, graph->input_count, graph->output_count, states, graph->output_count - 1 - states));
   TRY_GOTO(read_scalar(&inputs[0], INT64_MAX, &trips));
   TRY_GOTO(read_scalar(&inputs[1], 1, &condition));
-  for (int i = 2; i < graph->input_count; i++) share(&work.in[i], &inputs[i]);
+  for (int i = 2; i < graph->input_count; i++) run_tensor_share(&work.in[i], &inputs[i]);
   for (int64_t iteration = 0; condition && iteration < trips; iteration++) {
     if (iteration == MAX_ITERATIONS)
       TRY_GOTO(status_make(ERROR_INVALID_MODEL, "a loop ran %d iterations without end", MAX_ITERATIONS));
@@ -184,7 +181,7 @@ static Status run_loop(Device *device, const Node *node, BodyRun body, void *con
     run_tensor_drop(&work.out[0]);
     TRY_GOTO(work_advance(&work, 2, 1));
   }
-  for (int i = 0; i < states && i < node->output_count; i++) share(&outputs[i], &work.in[2 + i]);
+  for (int i = 0; i < states && i < node->output_count; i++) run_tensor_share(&outputs[i], &work.in[2 + i]);
   for (int i = states; i < node->output_count; i++)
     TRY_GOTO(stack_finish(device, &work.stack[i - states], node->outputs[i], 0, false, &outputs[i]));
 done:
@@ -208,7 +205,7 @@ static Status run_scan(Device *device, const Node *node, BodyRun body, void *con
   TRY_GOTO(work_new(&work, graph->input_count, graph->output_count, states, graph->output_count - states));
   int64_t length = 0;
   for (int i = 0; i < graph->input_count; i++)
-    if (i < states || i >= states + scans) share(&work.in[i], &inputs[i]);
+    if (i < states || i >= states + scans) run_tensor_share(&work.in[i], &inputs[i]);
   for (int i = 0; i < scans; i++) {
     const RunTensor *scanned = &inputs[states + i];
     int64_t axis = nth(axes, axis_count, i);
@@ -230,7 +227,7 @@ static Status run_scan(Device *device, const Node *node, BodyRun body, void *con
     TRY_GOTO(body(context, work.in, work.out));
     TRY_GOTO(work_advance(&work, 0, 0));
   }
-  for (int i = 0; i < states && i < node->output_count; i++) share(&outputs[i], &work.in[i]);
+  for (int i = 0; i < states && i < node->output_count; i++) run_tensor_share(&outputs[i], &work.in[i]);
   for (int i = states; i < node->output_count; i++)
     TRY_GOTO(stack_finish(device, &work.stack[i - states], node->outputs[i], (int)nth(out_axes, out_axis_count, i - states),
                           nth(out_directions, out_direction_count, i - states), &outputs[i]));

@@ -78,11 +78,34 @@ Status run_tensor_device(const RunTensor *tensor, void **out) {
   return OK;
 }
 
+void run_tensor_share(RunTensor *to, const RunTensor *from) {
+  *to = *from;
+  if (to->storage) to->storage->references++;
+  if (to->list) to->list->references++;
+}
+
+static void drop_list(RunList *list) {
+  if (!list || --list->references) return;
+  for (int i = 0; i < list->count; i++) run_tensor_drop(&list->items[i]);
+  free(list);
+}
+
 void run_tensor_drop(RunTensor *tensor) {
   Storage *storage = tensor->storage;
+  drop_list(tensor->list);
   tensor->storage = NULL;
+  tensor->list = NULL;
   if (!storage || --storage->references) return;
   if (storage->owns_device) storage->device->release(storage->device, storage->device_memory);
   if (storage->owns_host) free(storage->host_memory);
   free(storage);
+}
+
+Status run_sequence_new(DType dtype, int count, RunTensor *out) {
+  *out = (RunTensor){.kind = VALUE_SEQUENCE, .dtype = dtype};
+  out->list = calloc(1, sizeof *out->list + (size_t)count * sizeof *out->list->items);
+  if (!out->list) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a sequence of %d elements", count);
+  out->list->references = 1;
+  out->list->count = count;
+  return OK;
 }

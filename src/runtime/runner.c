@@ -91,21 +91,23 @@ static bool device_runs(void *context, const Node *node) {
 }
 
 // Known contents become constants of the stage: they have to live as long as it does.
-static Status own_contents(const StageInput *inputs, Tensor *contents, int count, Arena *arena) {
+static Status own_contents(StageInput *inputs, int count, Arena *arena) {
   for (int i = 0; i < count; i++) {
     if (!inputs[i].known) continue;
+    Tensor *content = arena_copy(arena, inputs[i].known, sizeof *content);
     void *copy;
-    size_t bytes = tensor_bytes(&contents[i]);
-    TRY(arena_try_alloc(arena, bytes, 64, &copy));
-    memcpy(copy, contents[i].data, bytes);
-    contents[i].data = copy;
+    size_t bytes = tensor_bytes(content);
+    TRY(arena_try_alloc(arena, MAX(bytes, 1), 64, &copy));
+    memcpy(copy, content->data, bytes);
+    content->data = copy;
+    inputs[i].known = content;
   }
   return OK;
 }
 
-static Status entry_build(Runner *runner, StageCache *cache, const StageInput *inputs, Tensor *contents, StageEntry *entry) {
+static Status entry_build(Runner *runner, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
-  TRY(own_contents(inputs, contents, cache->graph->input_count, entry->arena));
+  TRY(own_contents(inputs, cache->graph->input_count, entry->arena));
   SpecialiseHooks hooks = {.translate = runner->hooks.translate,
                            .is_deferred = runner->hooks.is_deferred,
                            .runs = device_runs,
@@ -129,65 +131,103 @@ static Status entry_build(Runner *runner, StageCache *cache, const StageInput *i
   return OK;
 }
 
+static bool has_content(const RunTensor *tensor) {
+  return tensor->storage->host_memory || tensor->storage->device_memory || run_tensor_bytes(tensor) == 0;
+}
+
+// What specialising may know of a value: its type, and its content where that is part of the key.
+static Status describe(Arena *scratch, const RunTensor *tensor, bool known, StageInput *out, Hash128 *key) {
+  *out = (StageInput){.kind = tensor->kind, .dtype = tensor->dtype, .rank = tensor->rank};
+  memcpy(out->dims, tensor->dims, sizeof out->dims);
+  int count = tensor->list ? tensor->list->count : 0;
+  int64_t head[4 + MAX_RANK] = {tensor->kind, tensor->dtype, tensor->rank, count};
+  memcpy(head + 4, tensor->dims, (size_t)tensor->rank * sizeof *head);
+  *key = hash128_combine(*key, hash128_bytes(head, sizeof head));
+  StageInput *items = arena_array(scratch, StageInput, (size_t)count + 1);
+  for (int i = 0; i < count; i++) TRY(describe(scratch, &tensor->list->items[i], false, &items[i], key));
+  out->items = items;
+  out->count = count;
+  if (!known || !tensor->storage || tensor->dtype == DTYPE_STRING || !has_content(tensor)) return OK;
+  Tensor *content = arena_new_of(scratch, Tensor);
+  *content = (Tensor){.dtype = tensor->dtype, .rank = tensor->rank};
+  memcpy(content->dims, tensor->dims, sizeof content->dims);
+  if (run_tensor_bytes(tensor)) TRY(run_tensor_host(tensor, &content->data));
+  else content->data = content;  // no byte of it is read
+  out->known = content;
+  *key = hash128_combine(*key, hash128_bytes(content->data, run_tensor_bytes(tensor)));
+  return OK;
+}
+
+static StageEntry *cache_find(const StageCache *cache, Hash128 key) {
+  for (int i = 0; i < cache->count; i++)
+    if (cache->entries[i]->key.low == key.low && cache->entries[i]->key.high == key.high) return cache->entries[i];
+  return NULL;
+}
+
+static void cache_add(Runner *runner, StageCache *cache, StageEntry *entry) {
+  int place = cache->count;
+  if (cache->count == MAX_STAGES) {  // the least recently used makes room
+    place = 0;
+    for (int i = 1; i < cache->count; i++)
+      if (cache->entries[i]->last_used < cache->entries[place]->last_used) place = i;
+    entry_free(runner, cache->entries[place]);
+  } else {
+    cache->count++;
+  }
+  cache->entries[place] = entry;
+}
+
+static Status entry_new(Runner *runner, StageCache *cache, StageInput *inputs, Hash128 key, StageEntry **out) {
+  StageEntry *entry = calloc(1, sizeof *entry);
+  if (!entry) return status_out_of_memory();
+  entry->key = key;
+  Status status = RECOVER_GUARD(entry_build(runner, cache, inputs, entry));
+  if (status) entry_free(runner, entry);
+  else *out = entry;
+  return status;
+}
+
 static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inputs, StageEntry **out) {
   const Graph *graph = cache->graph;
-  StageInput *stage_inputs = calloc((size_t)graph->input_count + 1, sizeof *stage_inputs);
-  Tensor *contents = calloc((size_t)graph->input_count + 1, sizeof *contents);
+  Arena *scratch = arena_scratch();
+  StageInput *described = arena_array(scratch, StageInput, (size_t)graph->input_count + 1);
   Status status = OK;
   Hash128 key = {1, 2};
-  if (!stage_inputs || !contents) TRY_GOTO(status_out_of_memory());
-  for (int i = 0; i < graph->input_count; i++) {
-    const RunTensor *tensor = &inputs[i];
-    StageInput *input = &stage_inputs[i];
-    input->dtype = tensor->dtype;
-    input->rank = tensor->rank;
-    memcpy(input->dims, tensor->dims, sizeof input->dims);
-    int64_t head[2 + MAX_RANK] = {tensor->dtype, tensor->rank};
-    memcpy(head + 2, tensor->dims, (size_t)tensor->rank * sizeof *head);
-    key = hash128_combine(key, hash128_bytes(head, sizeof head));
-    if (!cache->known[i] || tensor->dtype == DTYPE_STRING) continue;
-    void *bytes;
-    TRY_GOTO(run_tensor_host(tensor, &bytes));
-    contents[i] = (Tensor){.dtype = tensor->dtype, .rank = tensor->rank, .data = bytes};
-    memcpy(contents[i].dims, tensor->dims, sizeof contents[i].dims);
-    input->known = &contents[i];
-    key = hash128_combine(key, hash128_bytes(bytes, run_tensor_bytes(tensor)));
-  }
-  StageEntry *entry = NULL;
-  for (int i = 0; i < cache->count; i++)
-    if (cache->entries[i]->key.low == key.low && cache->entries[i]->key.high == key.high) entry = cache->entries[i];
+  for (int i = 0; i < graph->input_count; i++) TRY_GOTO(describe(scratch, &inputs[i], cache->known[i], &described[i], &key));
+  StageEntry *entry = cache_find(cache, key);
   if (!entry) {
-    entry = calloc(1, sizeof *entry);
-    if (!entry) TRY_GOTO(status_out_of_memory());
-    entry->key = key;
-    status = RECOVER_GUARD(entry_build(runner, cache, stage_inputs, contents, entry));
-    if (status) {
-      entry_free(runner, entry);
-      goto done;
-    }
-    int place = cache->count;
-    if (cache->count == MAX_STAGES) {  // the least recently used makes room
-      place = 0;
-      for (int i = 1; i < cache->count; i++)
-        if (cache->entries[i]->last_used < cache->entries[place]->last_used) place = i;
-      entry_free(runner, cache->entries[place]);
-    } else {
-      cache->count++;
-    }
-    cache->entries[place] = entry;
+    TRY_GOTO(entry_new(runner, cache, described, key, &entry));
+    cache_add(runner, cache, entry);
   }
   entry->last_used = ++runner->clock;
   *out = entry;
 done:
-  free(stage_inputs);
-  free(contents);
+  arena_free(scratch);
   return status;
 }
 
-static Status share(RunTensor *to, const RunTensor *from) {
-  *to = *from;
-  to->storage->references++;
+// The tensors among the values, the elements of a sequence in its place: what ready's inputs are. *flat is to be freed where it is not
+// `values` itself, which is handed back if it holds nothing else.
+static Status flatten(const RunTensor *values, int count, const RunTensor **flat) {
+  int leaves = 0, other = 0;
+  for (int i = 0; i < count; i++) {
+    other += values[i].kind != VALUE_TENSOR;
+    leaves += values[i].kind == VALUE_TENSOR ? 1 : values[i].list ? values[i].list->count : 0;
+  }
+  *flat = values;
+  if (!other) return OK;
+  RunTensor *out = calloc((size_t)leaves + 1, sizeof *out), *at = out;
+  if (!out) return status_out_of_memory();
+  for (int i = 0; i < count; i++) {
+    if (values[i].kind == VALUE_TENSOR) *at++ = values[i];
+    for (int k = 0; values[i].list && k < values[i].list->count; k++) *at++ = values[i].list->items[k];
+  }
+  *flat = out;
   return OK;
+}
+
+static void free_flat(const RunTensor *flat, const RunTensor *values) {
+  if (flat != values) free((void *)(uintptr_t)flat);
 }
 
 static Status allocate_output(Device *device, const Value *value, RunTensor *out) {
@@ -229,7 +269,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
         if (storage->owns_host) free(storage->host_memory);
         storage->host_memory = NULL;
         storage->owns_host = false;
-        TRY_GOTO(share(&outputs[i], &entry->outputs[i]));
+        run_tensor_share(&outputs[i], &entry->outputs[i]);
       } else {
         TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
       }
@@ -251,16 +291,29 @@ done:
   return status;
 }
 
-static Status slot_tensor(Runner *runner, const Slot *slot, const RunTensor *inputs, const RunTensor *ready,
-                          RunTensor *const *actions, RunTensor *out) {
-  switch (slot->kind) {
-    case SLOT_INPUT: return share(out, &inputs[slot->index]);
-    case SLOT_READY: return share(out, &ready[slot->index]);
-    case SLOT_ACTION: return share(out, &actions[slot->index][slot->output]);
-    case SLOT_CONSTANT: break;
-  }
+// What slots refer to.
+typedef struct Made {
+  const RunTensor *inputs, *ready;
+  RunTensor *const *actions;
+} Made;
+
+static Status slot_tensor(Runner *runner, const Slot *slot, const Made *made, RunTensor *out) {
   *out = (RunTensor){0};
-  return slot->constant ? run_tensor_borrow_host(runner->device, slot->constant, out) : OK;
+  switch (slot->kind) {
+    case SLOT_INPUT: run_tensor_share(out, &made->inputs[slot->index]); return OK;
+    case SLOT_READY: run_tensor_share(out, &made->ready[slot->index]); return OK;
+    case SLOT_ACTION: run_tensor_share(out, &made->actions[slot->index][slot->output]); return OK;
+    case SLOT_NOTHING: out->kind = VALUE_OPTIONAL; return OK;
+    case SLOT_CONSTANT: return slot->constant ? run_tensor_borrow_host(runner->device, slot->constant, out) : OK;
+    case SLOT_SEQUENCE: break;
+  }
+  TRY(run_sequence_new(slot->dtype, slot->count, out));
+  for (int i = 0; i < slot->count; i++) {
+    Status status = slot_tensor(runner, &slot->items[i], made, &out->list->items[i]);
+    if (status) run_tensor_drop(out);
+    TRY(status);
+  }
+  return OK;
 }
 
 // Elements point to bytes of the reference's scratch memory, or of its inputs': they get bytes that outlive both.
@@ -329,6 +382,7 @@ static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, c
   Stage *stage = entry->stage;
   RunTensor **actions = calloc(stage->action_count + 1, sizeof *actions);
   RunTensor *rest = calloc((size_t)stage->rest->input_count + 1, sizeof *rest);
+  const Made made = {inputs, ready, actions};
   Status status = OK;
   if (!actions || !rest) TRY_GOTO(status_out_of_memory());
   for (uint32_t a = 0; a < stage->action_count; a++) {
@@ -337,7 +391,7 @@ static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, c
     RunTensor *operands = calloc((size_t)action->node->input_count + 1, sizeof *operands);
     if (!actions[a] || !operands) status = status_out_of_memory();
     for (int i = 0; !status && i < action->node->input_count; i++)
-      status = slot_tensor(runner, &action->inputs[i], inputs, ready, actions, &operands[i]);
+      status = slot_tensor(runner, &action->inputs[i], &made, &operands[i]);
     if (!status)
       status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)",
                               action->node->outputs[0]->name, action->node->op->name);
@@ -345,8 +399,7 @@ static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, c
     free(operands);
     if (status) goto done;
   }
-  for (int i = 0; i < stage->rest->input_count; i++)
-    TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], inputs, ready, actions, &rest[i]));
+  for (int i = 0; i < stage->rest->input_count; i++) TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], &made, &rest[i]));
   TRY_GOTO(cache_run(runner, entry->rest, top, depth + 1, rest, outputs));
 done:
   for (uint32_t a = 0; actions && a < stage->action_count; a++) {
@@ -369,9 +422,9 @@ static void note_stats(Runner *runner, const StageEntry *entry) {
   if (!entry->stage->complete) stats->data_dependent = true;
 }
 
-// Some results are strings that came in or are constants: they are handed on, the rest is run.
-static Status run_with_strings(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs,
-                               RunTensor *outputs) {
+// Some results are not the device's: strings and sequences are made of what is at hand once the rest has run.
+static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs,
+                             RunTensor *outputs) {
   const Stage *stage = entry->stage;
   int count = stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
@@ -379,8 +432,19 @@ static Status run_with_strings(Runner *runner, StageEntry *entry, int output_cou
   Status status = run_ready(runner, entry, top, inputs, ready);
   for (int i = 0; i < output_count && !status; i++) {
     run_tensor_drop(&outputs[i]);
-    status = slot_tensor(runner, &stage->results[i], inputs, ready, NULL, &outputs[i]);
+    status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
   }
+  drop_all(ready, count);
+  free(ready);
+  return status;
+}
+
+static Status run_stages(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  int count = entry->stage->ready->output_count;
+  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
+  if (!ready) return status_out_of_memory();
+  Status status = run_ready(runner, entry, top, inputs, ready);
+  if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
   drop_all(ready, count);
   free(ready);
   return status;
@@ -389,18 +453,14 @@ static Status run_with_strings(Runner *runner, StageEntry *entry, int output_cou
 static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
   if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
   StageEntry *entry;
+  const RunTensor *flat;
   TRY(find_entry(runner, cache, inputs, &entry));
   note_stats(runner, entry);
-  if (entry->stage->complete && entry->stage->ready->output_count == cache->graph->output_count)
-    return run_ready(runner, entry, top, inputs, outputs);
-  if (entry->stage->complete) return run_with_strings(runner, entry, cache->graph->output_count, top, inputs, outputs);
-  int count = entry->stage->ready->output_count;
-  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
-  if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, top, inputs, ready);
-  if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
-  drop_all(ready, count);
-  free(ready);
+  TRY(flatten(inputs, cache->graph->input_count, &flat));
+  Status status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
+                  : entry->stage->direct  ? run_ready(runner, entry, top, flat, outputs)
+                                          : run_and_gather(runner, entry, cache->graph->output_count, top, flat, outputs);
+  free_flat(flat, inputs);
   return status;
 }
 
@@ -462,20 +522,23 @@ typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void 
 
 static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
+  const RunTensor *flat;
   TRY(find_entry(runner, runner->top, inputs, &entry));
   runner->stats = (RunnerStats){.host_operator = ""};
   note_stats(runner, entry);
+  TRY(flatten(inputs, runner->top->graph->input_count, &flat));
   Graph *ready = entry->stage->ready;
   RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   Status status = OK;
   if (!outputs || !in) TRY_GOTO(status_out_of_memory());
-  TRY_GOTO(place(runner, entry, inputs, outputs, in, in + ready->input_count));
+  TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
   TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));
 done:
   if (outputs) drop_all(outputs, ready->output_count);
   free(outputs);
   free(in);
+  free_flat(flat, inputs);
   return status;
 }
 

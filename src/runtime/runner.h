@@ -13,12 +13,21 @@ typedef struct Storage {
   bool owns_device, owns_host;
 } Storage;
 
+// A value of a run: a tensor, a sequence of tensors, or an optional without an element (kind VALUE_OPTIONAL). One with an element is
+// that element. All zeros: an operand that is absent.
+typedef struct RunList RunList;
 typedef struct RunTensor {
+  ValueKind kind;
   DType dtype;
   int rank;
   int64_t dims[MAX_RANK];
-  Storage *storage;
+  Storage *storage;  // of a tensor; without memory of either kind: only its shape is known
+  RunList *list;     // of a sequence
 } RunTensor;
+struct RunList {
+  int references, count;
+  RunTensor items[];
+};
 
 MUST_CHECK Status run_tensor_borrow_host(Device *device, const Tensor *tensor, RunTensor *out);
 MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int64_t *dims, void *memory,
@@ -27,10 +36,14 @@ MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank
 MUST_CHECK Status run_tensor_host(const RunTensor *tensor, void **out);
 MUST_CHECK Status run_tensor_device(const RunTensor *tensor, void **out);
 size_t run_tensor_bytes(const RunTensor *tensor);
-void run_tensor_drop(RunTensor *tensor);  // gives up one reference
+// One more reference to what `from` holds / one fewer.
+void run_tensor_share(RunTensor *to, const RunTensor *from);
+void run_tensor_drop(RunTensor *tensor);
+// A sequence whose items, absent as yet, are to be filled; each brings a reference.
+MUST_CHECK Status run_sequence_new(DType dtype, int count, RunTensor *out);
 
 typedef struct RunnerHooks {
-  Status (*translate)(Node *node, bool *done);  // onnx/translate.h
+  Status (*translate)(Node *node, Value **results, bool *done);  // onnx/translate.h
   bool (*is_deferred)(const Node *node);
   Status (*optimise)(Graph *graph, void *context);  // NULL: specialised graphs are run as they are
   void *optimise_context;
@@ -52,7 +65,8 @@ typedef struct RunnerStats {
 // outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
 // beforehand; on return, the results, each one reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
-// Specialises, plans and compiles for these shapes without running. *executable is the first stage's.
+// Specialises, plans and compiles for these shapes without running. *executable is the first stage's. Inputs may have no memory: what
+// their contents would decide is left to the run.
 MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
 // One profiled run of the first stage's plan.
 MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);

@@ -15,7 +15,7 @@ bool cuda_device_present(int index) {
   return index >= 0 && index < count;
 }
 
-// Inputs of the declared shapes, zeros where contents matter. *usable is false where a rank or type is only known at run time.
+// Inputs of the declared shapes, without contents. *usable is false where a rank or type is only known at run time.
 static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs, bool *usable) {
   *usable = true;
   for (int i = 0; i < graph->input_count; i++) {
@@ -30,10 +30,6 @@ static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs,
       return OK;
     }
     TRY(run_tensor_borrow_device(device, value->dtype, value->rank, dims, NULL, &inputs[i]));
-    if (value->rank > 1) continue;
-    inputs[i].storage->host_memory = calloc(1, MAX(run_tensor_bytes(&inputs[i]), 1));
-    if (!inputs[i].storage->host_memory) return status_out_of_memory();
-    inputs[i].storage->owns_host = true;
   }
   return OK;
 }

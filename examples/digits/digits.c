@@ -53,8 +53,8 @@ static uint8_t *read_array(const char *folder, const char *name, size_t *count) 
 // Probabilities of `count` images, valid until the session's next run.
 static const float *classify(ingot_session *session, uint8_t *images, int64_t count) {
   int64_t shape[] = {count, 1, SIDE, SIDE};
-  ingot_tensor input = {.data = images, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLUInt, 8, 1}, .shape = shape};
-  ingot_tensor output = {.device = {kDLCPU, 0}};
+  ingot_tensor input = {.data = images, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape};
+  ingot_tensor output;
   check(ingot_session_run(session, &input, 1, &output, 1), "running");
   return output.data;
 }
@@ -186,17 +186,18 @@ static ingot_engine *build(const char *model_path, ingot_config *config, const c
 }
 
 static void print_passes(const ingot_engine *engine) {
-  ingot_pass_report passes[64];
-  int count = ingot_engine_passes(engine, passes, 64), shown = 0;
-  int before = count ? passes[0].nodes_after + (strcmp(passes[0].name, "dead_code") ? 0 : passes[0].changes) : 0;
+  int count = ingot_engine_pass_count(engine), shown = 0;
+  const ingot_pass *first = ingot_engine_pass(engine, 0), *last = ingot_engine_pass(engine, count - 1);
+  int before = ingot_pass_nodes_after(first) + (strcmp(ingot_pass_name(first), "dead_code") ? 0 : ingot_pass_changes(first));
   char text[1024] = "";
   size_t used = 0;
-  for (int i = 0; i < count && i < 64; i++)
-    if (passes[i].changes && used < sizeof text - 64)
-      used +=
-          (size_t)snprintf(text + used, sizeof text - used, "%s%s %d", shown++ ? ", " : "", passes[i].name, passes[i].changes);
-  print_line("passes", "%d nodes become %d  %s(%s)%s", before, count ? passes[count - 1].nodes_after : 0, paint(DIM), text,
-             paint(PLAIN));
+  for (int i = 0; i < count; i++) {
+    const ingot_pass *pass = ingot_engine_pass(engine, i);
+    if (ingot_pass_changes(pass) && used < sizeof text - 64)
+      used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %d", shown++ ? ", " : "", ingot_pass_name(pass),
+                               ingot_pass_changes(pass));
+  }
+  print_line("passes", "%d nodes become %d  %s(%s)%s", before, ingot_pass_nodes_after(last), paint(DIM), text, paint(PLAIN));
 }
 
 int main(int argument_count, char **arguments) {
@@ -247,13 +248,15 @@ int main(int argument_count, char **arguments) {
   float worst = 0;
   for (int i = 0; i < count * CLASSES; i++) worst = plain[i] - probabilities[i] > worst ? plain[i] - probabilities[i] : worst;
   double one = measure(session, images, 1), all = measure(session, images, count);
-  ingot_memory memory = ingot_session_memory(session);
+  double weights = (double)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS),
+         arena = (double)ingot_session_memory(session, INGOT_MEMORY_ARENA),
+         unpacked = (double)ingot_session_memory(session, INGOT_MEMORY_UNPACKED);
   double bare_one = measure(bare_session, images, 1), bare_all = measure(bare_session, images, count);
   print_line("accuracy", "%d of %d, none of them seen in training (%.1f%%)", right, count, 100.0 * right / count);
   print_line("latency", "%.3f ms for one image, %.3f ms for all %d (%.0f images a second)", one, all, count, count / all * 1e3);
   print_line("", "%.3f ms and %.3f ms without the passes; answers differ by at most %.0e", bare_one, bare_all, (double)worst);
-  print_line("memory", "weights %.1f KiB; temporaries of all %d images %.2f MiB, %.2f MiB without reuse",
-             (double)memory.weights / 1024, count, (double)memory.arena / (1 << 20), (double)memory.unpacked / (1 << 20));
+  print_line("memory", "weights %.1f KiB; temporaries of all %d images %.2f MiB, %.2f MiB without reuse", weights / 1024, count,
+             arena / (1 << 20), unpacked / (1 << 20));
   printf("\n");
 
   ingot_session_free(session);

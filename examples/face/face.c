@@ -143,18 +143,19 @@ int main(int count, char **arguments) {
   check(ingot_session_create(engine, &config, &session), "opening a session");
   double build = now() - start;
 
-  ingot_binding wanted = ingot_engine_input(engine, 0);
-  if (wanted.rank != 4 || wanted.dims[1] != 3 || wanted.dims[2] < 1 || wanted.dims[3] < 1) {
+  const ingot_binding *wanted = ingot_engine_input(engine, 0);
+  const int64_t *dims = ingot_binding_dims(wanted);
+  if (ingot_binding_rank(wanted) != 4 || dims[1] != 3 || dims[2] < 1 || dims[3] < 1) {
     fprintf(stderr, "face: %s is no face detector: its input is not a picture of known size\n", arguments[1]);
     return 1;
   }
-  float *planes = prepare(&photo, (int)wanted.dims[3], (int)wanted.dims[2]);
-  ingot_tensor input = {.data = planes, .device = {kDLCPU, 0}, .ndim = 4, .dtype = wanted.dtype, .shape = wanted.dims};
+  float *planes = prepare(&photo, (int)dims[3], (int)dims[2]);
+  int64_t shape[] = {dims[0], dims[1], dims[2], dims[3]};
+  ingot_tensor input = {
+      .data = planes, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = ingot_binding_dtype(wanted), .shape = shape};
   ingot_tensor outputs[2];
   double seconds = INFINITY;
   for (int i = 0; i < 10; i++) {  // the first run prepares, the best is the one nothing disturbed
-    memset(outputs, 0, sizeof outputs);
-    outputs[0].device.device_type = outputs[1].device.device_type = kDLCPU;
     start = now();
     check(ingot_session_run(session, &input, 1, outputs, 2), "running");
     seconds = fmin(seconds, now() - start);

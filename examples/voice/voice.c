@@ -208,11 +208,11 @@ int main(int count, char **arguments) {
   double start = 0;
   for (int i = 0; i < sound.count; i++) {
     ingot_tensor inputs[] = {
-        {.data = sound.frames[i], .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = frame_shape},
-        {.data = state, .device = {kDLCPU, 0}, .ndim = 3, .dtype = {kDLFloat, 32, 1}, .shape = state_shape},
-        {.data = &rate, .device = {kDLCPU, 0}, .ndim = 0, .dtype = {kDLInt, 64, 1}, .shape = NULL},
+        {.data = sound.frames[i], .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = frame_shape},
+        {.data = state, .device = {INGOT_CPU, 0}, .ndim = 3, .dtype = {INGOT_FLOAT, 32, 1}, .shape = state_shape},
+        {.data = &rate, .device = {INGOT_CPU, 0}, .ndim = 0, .dtype = {INGOT_INT, 64, 1}, .shape = NULL},
     };
-    ingot_tensor outputs[2] = {{.device = {kDLCPU, 0}}, {.device = {kDLCPU, 0}}};
+    ingot_tensor outputs[2];
     check(ingot_session_run(session, inputs, 3, outputs, 2), "running");
     speech[i] = *(const float *)outputs[0].data;
     memcpy(state, outputs[1].data, sizeof state);

@@ -6,13 +6,17 @@
  *     ingot_session_run(session, inputs, 1, outputs, 1);
  *
  * Errors. A function that can fail returns NULL on success and otherwise an ingot_error that the caller frees. Results are
- * untouched on failure. No function exits, aborts, or prints.
+ * untouched on failure. No function exits, aborts, or prints. A NULL where something is needed, a negative count and an unknown
+ * number in an enum are errors like any other; getters, which return no error, then give NULL, "", 0 or -1 as is said beside them.
  *
  * Threads. Models and engines may be used from several threads at once. A session serves one thread at a time; make one for each
  * thread: sessions share the engine's weights.
  *
  * Ownership. Every object is freed by its own _free function; NULL is accepted. An engine does not need its model any more; a
- * session keeps its engine alive. Strings returned by getters live as long as the object asked.
+ * session keeps its engine alive. Strings and arrays returned by getters live as long as the object asked.
+ *
+ * Growth. Structs that callers fill in begin with their size: later versions add fields at the end and go on understanding the
+ * shorter structs of older callers. What Ingot describes, it describes through getters.
  */
 #ifndef INGOT_H
 #define INGOT_H
@@ -53,46 +57,46 @@ INGOT_API ingot_code ingot_error_code(const ingot_error *error);     /* INGOT_OK
 INGOT_API const char *ingot_error_message(const ingot_error *error); /* "" for NULL */
 INGOT_API void ingot_error_free(ingot_error *error);
 
-/* ---- Tensors: DLPack's structures, so that tensors pass to and from other libraries without a copy ----------------------- */
+/* ---- Tensors: in memory the same as DLPack's, under names of Ingot's own, so that any version of dlpack.h may be included before or
+ * after this header. `(const ingot_tensor *)&dl_tensor` is how a DLTensor comes in, and the same the other way how one goes out. ---- */
 
-#ifndef DLPACK_DLPACK_H_
-typedef enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3 } DLDeviceType;
-typedef struct {
-  DLDeviceType device_type;
-  int32_t device_id;
-} DLDevice;
-typedef enum {
-  kDLInt = 0,
-  kDLUInt = 1,
-  kDLFloat = 2,
-  kDLOpaqueHandle = 3,
-  kDLBfloat = 4,
-  kDLComplex = 5,
-  kDLBool = 6,
-  kDLFloat8_e4m3fn = 10,
-  kDLFloat8_e4m3fnuz = 11,
-  kDLFloat8_e5m2 = 12,
-  kDLFloat8_e5m2fnuz = 13,
-  kDLFloat8_e8m0fnu = 14,
-  kDLFloat4_e2m1fn = 17
-} DLDataTypeCode;
-typedef struct {
-  uint8_t code, bits;
-  uint16_t lanes;
-} DLDataType;
-typedef struct {
+enum { INGOT_CPU = 1, INGOT_CUDA = 2, INGOT_CUDA_HOST = 3 }; /* kDLCPU, kDLCUDA, kDLCUDAHost */
+typedef struct ingot_place {
+  int32_t device_type; /* INGOT_CPU ... */
+  int32_t device_id;   /* the CUDA ordinal; of the host 0 */
+} ingot_place;
+
+enum { /* kDLInt ... */
+       INGOT_INT = 0,
+       INGOT_UINT = 1,
+       INGOT_FLOAT = 2,
+       INGOT_STRING = 3, /* kDLOpaqueHandle, see below */
+       INGOT_BFLOAT = 4,
+       INGOT_COMPLEX = 5,
+       INGOT_BOOL = 6,
+       INGOT_FLOAT8_E4M3FN = 10,
+       INGOT_FLOAT8_E4M3FNUZ = 11,
+       INGOT_FLOAT8_E5M2 = 12,
+       INGOT_FLOAT8_E5M2FNUZ = 13,
+       INGOT_FLOAT8_E8M0FNU = 14,
+       INGOT_FLOAT4_E2M1FN = 17
+};
+typedef struct ingot_dtype {
+  uint8_t code, bits; /* INGOT_FLOAT and 32; 4- and 2-bit numbers take a byte each. bits 0: DLPack has no such type */
+  uint16_t lanes;     /* 1 */
+} ingot_dtype;
+
+typedef struct ingot_tensor {
   void *data;
-  DLDevice device;
+  ingot_place device;
   int32_t ndim;
-  DLDataType dtype;
-  int64_t *shape;
-  int64_t *strides; /* NULL: row-major, the only form Ingot takes and gives */
+  ingot_dtype dtype;
+  int64_t *shape;   /* ndim of them */
+  int64_t *strides; /* NULL, or those of a row-major tensor: the only form Ingot takes and gives */
   uint64_t byte_offset;
-} DLTensor;
-#endif
-/* Strings: code kDLOpaqueHandle, 64 bits, on the host; data is an array of `const char *`, each UTF-8 that ends in NUL. Those of inputs are
+} ingot_tensor;
+/* Strings: code INGOT_STRING, 64 bits, on the host; data is an array of `const char *`, each UTF-8 that ends in NUL. Those of inputs are
  * the caller's, those of outputs the session's, until its run after the next. */
-typedef DLTensor ingot_tensor;
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------------- */
 
@@ -109,7 +113,7 @@ typedef enum ingot_device { INGOT_DEVICE_AUTO, INGOT_DEVICE_CPU, INGOT_DEVICE_CU
 enum { INGOT_FP16 = 1, INGOT_BF16 = 2, INGOT_TF32 = 4 };
 
 typedef struct ingot_config {
-  size_t size;                 /* sizeof(ingot_config); set by ingot_config_init */
+  size_t size;                 /* of the struct as the caller knows it; set by ingot_config_init */
   ingot_device device;         /* AUTO: CUDA where a usable GPU is present, else the CPU. The choice is logged */
   int device_index;            /* CUDA ordinal */
   uint32_t precision;          /* INGOT_FP16 | ... ; 0: as the model is written */
@@ -131,7 +135,10 @@ typedef struct ingot_config {
   bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
   void *progress_context;
 } ingot_config;
-INGOT_API void ingot_config_init(ingot_config *config); /* defaults; a NULL config anywhere means these */
+/* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
+ * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */
+INGOT_API ingot_error *ingot_config_init_sized(ingot_config *config, size_t size);
+static inline ingot_error *ingot_config_init(ingot_config *config) { return ingot_config_init_sized(config, sizeof *config); }
 
 /* ---- Models -------------------------------------------------------------------------------------------------------------- */
 
@@ -141,8 +148,8 @@ INGOT_API ingot_error *ingot_model_open(const char *path, const ingot_config *co
 INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
                                                ingot_model **out);
 INGOT_API void ingot_model_free(ingot_model *model);
-INGOT_API char *ingot_model_text(
-    const ingot_model *model); /* the imported graph, before any pass; free() it; NULL if out of memory */
+/* The imported graph, before any pass; free() it; NULL if out of memory. */
+INGOT_API char *ingot_model_text(const ingot_model *model);
 
 /* ---- Engines ------------------------------------------------------------------------------------------------------------- */
 
@@ -150,32 +157,34 @@ typedef struct ingot_engine ingot_engine;
 INGOT_API ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out);
 INGOT_API ingot_error *ingot_engine_save(const ingot_engine *engine, const char *path);
 INGOT_API ingot_error *ingot_engine_load(const char *path, const ingot_config *config, ingot_engine **out);
+/* The same bytes as a file would have. *bytes is the caller's: free() it. */
+INGOT_API ingot_error *ingot_engine_save_memory(const ingot_engine *engine, void **bytes, size_t *size);
+/* The bytes are copied and may be freed afterwards. */
+INGOT_API ingot_error *ingot_engine_load_memory(const void *bytes, size_t size, const ingot_config *config, ingot_engine **out);
 INGOT_API void ingot_engine_free(ingot_engine *engine);
 
-/* Inputs and outputs, by number. A dim of -1 is not known beforehand; ingot_engine_dim_name says what it is called. */
-typedef struct ingot_binding {
-  const char *name;
-  DLDataType dtype;
-  const char *dtype_name; /* "f32", "i64", "f8e4m3fn" ...; "unknown" where only a run tells */
-  int rank;               /* -1: not known beforehand */
-  int64_t dims[8];
-} ingot_binding;
+/* Inputs and outputs, by number; NULL where there is none of that number. */
+typedef struct ingot_binding ingot_binding;
 INGOT_API int ingot_engine_input_count(const ingot_engine *engine);
 INGOT_API int ingot_engine_output_count(const ingot_engine *engine);
-INGOT_API ingot_binding ingot_engine_input(const ingot_engine *engine, int index);
-INGOT_API ingot_binding ingot_engine_output(const ingot_engine *engine, int index);
-INGOT_API const char *ingot_engine_dim_name(const ingot_engine *engine, bool output, int index,
-                                            int axis);         /* "batch", "2*seq"; "" if fixed */
+INGOT_API const ingot_binding *ingot_engine_input(const ingot_engine *engine, int index);
+INGOT_API const ingot_binding *ingot_engine_output(const ingot_engine *engine, int index);
+INGOT_API const char *ingot_binding_name(const ingot_binding *binding);
+INGOT_API ingot_dtype ingot_binding_dtype(const ingot_binding *binding);      /* bits 0 where only a run tells */
+INGOT_API const char *ingot_binding_dtype_name(const ingot_binding *binding); /* "f32", "i64", "f8e4m3fn" ...; "unknown" */
+INGOT_API int ingot_binding_rank(const ingot_binding *binding);               /* -1: not known beforehand */
+INGOT_API const int64_t *ingot_binding_dims(const ingot_binding *binding);    /* rank of them; -1: not known beforehand */
+INGOT_API const char *ingot_binding_dim_name(const ingot_binding *binding, int axis); /* "batch", "2*seq"; "" if fixed */
 INGOT_API char *ingot_engine_text(const ingot_engine *engine); /* the optimised graph; free() it; NULL if out of memory */
-typedef struct ingot_pass_report {
-  const char *name;
-  int changes;
-  double seconds;
-  int nodes_after;
-} ingot_pass_report;
-/* What each pass did when the engine was built, in order; seconds are 0 for an engine from a file. Fills at most `limit`, returns how
- * many there are. */
-INGOT_API int ingot_engine_passes(const ingot_engine *engine, ingot_pass_report *out, int limit);
+
+/* What each pass did when the engine was built, in order; NULL where there is none of that number. */
+typedef struct ingot_pass ingot_pass;
+INGOT_API int ingot_engine_pass_count(const ingot_engine *engine);
+INGOT_API const ingot_pass *ingot_engine_pass(const ingot_engine *engine, int index);
+INGOT_API const char *ingot_pass_name(const ingot_pass *pass);
+INGOT_API int ingot_pass_changes(const ingot_pass *pass);
+INGOT_API int ingot_pass_nodes_after(const ingot_pass *pass);
+INGOT_API double ingot_pass_seconds(const ingot_pass *pass); /* 0 of an engine from a file */
 
 /* ---- Sessions ------------------------------------------------------------------------------------------------------------ */
 
@@ -187,28 +196,52 @@ INGOT_API const char *ingot_session_device(const ingot_session *session); /* "NV
 /* Plans and compiles for these input shapes now rather than at the first run: shapes[i] has the rank of input i. */
 INGOT_API ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *const *shapes, int count);
 
-/* Runs the model. Inputs come in the engine's order, on the host or on the session's device. outputs[i] with data set receives the
- * result there (host or device memory large enough; shape is filled in if not NULL); with data NULL, Ingot points data, shape, ndim and
- * dtype at memory of the session, on the device that outputs[i].device names, valid until the next run (which may be given the same array). Returns when
- * host outputs are written; with device outputs only, the work is enqueued on the session's stream. */
+/* Runs the model. Inputs come in the engine's order, on the host or on the session's device; what the session lent at the run before may
+ * be among them. outputs is only written to: each comes on the host, in memory that the session lends until its next run or its end. */
 INGOT_API ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *inputs, int input_count,
                                          ingot_tensor *outputs, int output_count);
+
+/* Where a result is to go, for a caller who wants it elsewhere than ingot_session_run puts it. */
+typedef enum ingot_owner {
+  INGOT_OWNED_BY_SESSION, /* lent until the next run, where tensor.device says: on the host or the session's GPU. The rest of tensor
+                             is only written to */
+  INGOT_OWNED_BY_CALLER /* written to tensor.data + tensor.byte_offset, on the host or the session's GPU */
+} ingot_owner;
+typedef struct ingot_output {
+  size_t size; /* sizeof(ingot_output), in each element */
+  ingot_owner owner;
+  /* Of the caller's memory: with capacity 0, ndim, shape and dtype say what is there, and the result must be exactly that. */
+  ingot_tensor tensor;
+  size_t
+      capacity; /* bytes from tensor.data + byte_offset on. Then ndim, dtype and (lent, as above) shape are set to the result's */
+} ingot_output;
+/* As ingot_session_run. A result that does not fit what its caller's memory was said to be, strides that are not row-major, memory that
+ * overlaps an input, another output or what the session lent are refused, and then none of the outputs is written to. (Only a device
+ * that fails in the middle of a run leaves the caller's device memory undefined.) Returns when all results on the host are there; with
+ * results on the GPU only, when the work is enqueued on the session's stream. */
+INGOT_API ingot_error *ingot_session_run_into(ingot_session *session, const ingot_tensor *inputs, int input_count,
+                                              ingot_output *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
 
-typedef struct ingot_memory {
-  size_t weights;  /* bytes; shared by all sessions of the engine */
-  size_t arena;    /* temporaries, packed */
-  size_t unpacked; /* what the temporaries would take without reuse */
+/* Bytes of memory, for the shapes set or run last. */
+typedef enum ingot_memory {
+  INGOT_MEMORY_WEIGHTS, /* shared by all sessions of the engine */
+  INGOT_MEMORY_ARENA,   /* temporaries, packed */
+  INGOT_MEMORY_UNPACKED /* what the temporaries would take without reuse */
 } ingot_memory;
-INGOT_API ingot_memory ingot_session_memory(const ingot_session *session); /* of the shapes set or run last */
+INGOT_API size_t ingot_session_memory(const ingot_session *session, ingot_memory kind); /* 0 of an unknown kind */
 
-/* One profiled run: the time of each step. Fills at most `limit` steps and sets *count to how many there are. */
-typedef struct ingot_step {
-  const char *name, *op, *tactic, *origins;
-  double milliseconds;
-} ingot_step;
+/* One profiled run: the time of each step. A profile stands alone: the session may run, or end, before it is freed. */
+typedef struct ingot_profile ingot_profile;
 INGOT_API ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count,
-                                             ingot_step *out, int limit, int *count);
+                                             ingot_profile **out);
+INGOT_API void ingot_profile_free(ingot_profile *profile);
+INGOT_API int ingot_profile_step_count(const ingot_profile *profile);
+INGOT_API const char *ingot_profile_name(const ingot_profile *profile, int step); /* of the value it computes */
+INGOT_API const char *ingot_profile_op(const ingot_profile *profile, int step);
+INGOT_API const char *ingot_profile_tactic(const ingot_profile *profile, int step);
+INGOT_API const char *ingot_profile_origins(const ingot_profile *profile, int step); /* "conv1 (Conv), relu1 (Relu)" */
+INGOT_API double ingot_profile_milliseconds(const ingot_profile *profile, int step);
 
 /* How long one inference takes when runs are enqueued back to back, inputs and outputs staying where they are: the median over
  * batches of runs, in milliseconds, measured for about `seconds`. */

@@ -1,9 +1,7 @@
-// Errors, configuration, element types: what every part of the public interface needs.
+// Errors, element types, devices: what every part of the public interface needs.
 #include "api/api.h"
 
-#include <string.h>
-
-#include "base/checked.h"
+#include <stdarg.h>
 
 _Static_assert((int)INGOT_INTERNAL == (int)ERROR_INTERNAL, "public and internal error codes are the same numbers");
 _Static_assert((int)INGOT_VERBOSE == (int)LOG_VERBOSE, "public and internal severities are the same numbers");
@@ -17,16 +15,14 @@ ingot_code ingot_error_code(const ingot_error *error) {
 const char *ingot_error_message(const ingot_error *error) { return status_message((Status)(uintptr_t)error); }
 void ingot_error_free(ingot_error *error) { status_free((Status)error); }
 
-void ingot_config_init(ingot_config *config) {
-  if (config) *config = (ingot_config){.size = sizeof *config, .log_most = INGOT_INFO};
-}
-
-ingot_config api_config(const ingot_config *config) {
-  ingot_config result;
-  ingot_config_init(&result);
-  if (config) memcpy(&result, config, MIN(config->size, sizeof result));
-  result.size = sizeof result;
-  return result;
+Status api_require(const char *function, ...) {
+  va_list pairs;
+  Status status = OK;
+  va_start(pairs, function);
+  for (const char *name = va_arg(pairs, const char *); name && !status; name = va_arg(pairs, const char *))
+    if (!va_arg(pairs, const void *)) status = status_make(ERROR_INVALID_ARGUMENT, "%s: %s is NULL", function, name);
+  va_end(pairs);
+  return status;
 }
 
 Log api_log(const ingot_config *config) {
@@ -37,33 +33,33 @@ Log api_log(const ingot_config *config) {
 }
 
 // DLPack's type codes by ours; a type that only a run tells has bits 0.
-DLDataType api_dtype(DType dtype) {
+ingot_dtype api_dtype(DType dtype) {
   uint8_t code = 0;
   switch (dtype) {
-    case DTYPE_BF16: code = kDLBfloat; break;
-    case DTYPE_F8E4M3FN: code = kDLFloat8_e4m3fn; break;
-    case DTYPE_F8E4M3FNUZ: code = kDLFloat8_e4m3fnuz; break;
-    case DTYPE_F8E5M2: code = kDLFloat8_e5m2; break;
-    case DTYPE_F8E5M2FNUZ: code = kDLFloat8_e5m2fnuz; break;
-    case DTYPE_F8E8M0: code = kDLFloat8_e8m0fnu; break;
-    case DTYPE_F4E2M1: code = kDLFloat4_e2m1fn; break;
-    case DTYPE_STRING: return (DLDataType){.code = kDLOpaqueHandle, .bits = 8 * sizeof(char *), .lanes = 1};
-    case DTYPE_COUNT: return (DLDataType){0};
+    case DTYPE_BF16: code = INGOT_BFLOAT; break;
+    case DTYPE_F8E4M3FN: code = INGOT_FLOAT8_E4M3FN; break;
+    case DTYPE_F8E4M3FNUZ: code = INGOT_FLOAT8_E4M3FNUZ; break;
+    case DTYPE_F8E5M2: code = INGOT_FLOAT8_E5M2; break;
+    case DTYPE_F8E5M2FNUZ: code = INGOT_FLOAT8_E5M2FNUZ; break;
+    case DTYPE_F8E8M0: code = INGOT_FLOAT8_E8M0FNU; break;
+    case DTYPE_F4E2M1: code = INGOT_FLOAT4_E2M1FN; break;
+    case DTYPE_STRING: return (ingot_dtype){.code = INGOT_STRING, .bits = 8 * sizeof(char *), .lanes = 1};
+    case DTYPE_COUNT: return (ingot_dtype){0};
     default:
       switch (dtype_kind(dtype)) {
-        case KIND_FLOAT: code = kDLFloat; break;
-        case KIND_SIGNED: code = kDLInt; break;
-        case KIND_UNSIGNED: code = kDLUInt; break;
-        case KIND_BOOL: code = kDLBool; break;
-        default: code = kDLComplex;
+        case KIND_FLOAT: code = INGOT_FLOAT; break;
+        case KIND_SIGNED: code = INGOT_INT; break;
+        case KIND_UNSIGNED: code = INGOT_UINT; break;
+        case KIND_BOOL: code = INGOT_BOOL; break;
+        default: code = INGOT_COMPLEX;
       }
   }
-  return (DLDataType){.code = code, .bits = (uint8_t)dtype_bits(dtype), .lanes = 1};
+  return (ingot_dtype){.code = code, .bits = (uint8_t)dtype_bits(dtype), .lanes = 1};
 }
 
-bool api_dtype_from(DLDataType type, DType *out) {
+bool api_dtype_from(ingot_dtype type, DType *out) {
   for (int d = 0; d < DTYPE_COUNT; d++) {
-    DLDataType have = api_dtype((DType)d);
+    ingot_dtype have = api_dtype((DType)d);
     if (have.bits && have.code == type.code && have.bits == type.bits && type.lanes == 1) {
       *out = (DType)d;
       return true;

@@ -1,4 +1,4 @@
-// What stands behind the public objects. A public error is an internal Status under another name.
+// What stands behind the public objects. A public error is an internal Status under another name, a public pass an EnginePass.
 #pragma once
 #include <stdatomic.h>
 
@@ -11,39 +11,69 @@ struct ingot_model {
   Graph *graph;
 };
 
+struct ingot_binding {
+  const char *name, *dtype_name;
+  ingot_dtype dtype;
+  int rank;
+  int64_t *dims;
+  const char **dim_names;
+};
+
 struct ingot_engine {
   atomic_int references;
   Engine *engine;
   WeightStore *weights;
   const struct TuningDatabase *tuning;  // what engine->tuning says, parsed once
-  Text names;                           // dim names, for getters
-  const char **dim_names;               // [output][index][axis], flattened
   ingot_binding *inputs, *outputs;
 };
+
+// Where a result goes.
+typedef struct Destination {
+  bool callers, host;
+  char *to;                // of the caller's memory
+  size_t capacity;         // bytes there
+  const Tensor *expected;  // the shape and type that the caller's memory was said to have; NULL: any that fits the capacity
+} Destination;
 
 struct ingot_session {
   ingot_engine *engine;
   Device *device;
   Runner *runner;
   Log log;
+  int device_index;  // CUDA ordinal; -1 where the caller's context decides
   char device_name[192];
-  RunTensor *inputs, *outputs;  // scratch of a run; outputs stay until the next
-  int64_t (*output_shapes)[MAX_RANK];
-  void **handed_out;  // outputs[i].data as the last run set it; coming back, it asks for the session's memory again
-  Arena *strings[2];  // those lent by this run and by the one before
+  RunTensor *inputs, *outputs;  // scratch of a run; outputs, and what the last run lent of them, stay until the next
+  Arena *strings[2];            // those lent by this run and by the one before
   int strings_turn;
-  ingot_memory memory;
+  Destination *destinations;
+  Tensor *expected;
+  RunnerStats stats;
 };
 
 Log api_log(const ingot_config *config);
-// Fills in what the caller's (maybe older, shorter) struct does not have.
-ingot_config api_config(const ingot_config *config);
+// Fills in what the caller's (maybe older, shorter) struct does not have; refuses sizes that no version had.
+MUST_CHECK Status api_config(const ingot_config *given, ingot_config *out);
 ingot_error *api_error(Status status);
+// "ingot_session_run: inputs is NULL" for the first of the NULL-terminated pairs of name and pointer that is.
+MUST_CHECK Status api_require(const char *function, ...) __attribute__((sentinel));
 MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes the engine over
+char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
                                   const struct TuningDatabase *tuning, Device **out);
-DLDataType api_dtype(DType dtype);
-bool api_dtype_from(DLDataType type, DType *out);
+ingot_dtype api_dtype(DType dtype);
+bool api_dtype_from(ingot_dtype type, DType *out);
+
+// The caller's tensors as the runner's: the session's inputs of this run.
+MUST_CHECK Status api_take_inputs(ingot_session *session, const ingot_tensor *inputs, int count);
+bool api_on_host(const ingot_tensor *tensor);
+// Whether the session runs where the tensor, which is not on the host, lies.
+MUST_CHECK Status api_check_device(const ingot_session *session, const ingot_tensor *given, const char *what, const char *name);
+// Whether the session lent some of these bytes at its last run.
+bool api_is_lent(const ingot_session *session, const void *data, size_t bytes);
+bool api_overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes);
+// The tensor without its data: rank, shape, strides and type checked. what: "input" or "output".
+MUST_CHECK Status api_read_shape(const ingot_tensor *given, const char *what, const char *name, Tensor *out);
+void api_drop(RunTensor *tensors, int count);
 
 // strings.c
 MUST_CHECK Status api_check_strings(const Tensor *tensor, const char *name);

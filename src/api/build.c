@@ -19,7 +19,8 @@
 static Status import(const Model *source, ingot_model *model) { return onnx_import(source, model->arena, &model->graph); }
 
 static Status open_path(const char *path, const ingot_config *given, ingot_model *model) {
-  ingot_config config = api_config(given);
+  ingot_config config;
+  TRY(api_config(given, &config));
   Log log = api_log(&config);
   OnnxLimits limits = {.file_bytes = config.model_limit};
   Model *source;
@@ -28,7 +29,8 @@ static Status open_path(const char *path, const ingot_config *given, ingot_model
 }
 
 static Status open_bytes(const void *bytes, size_t size, const char *folder, const ingot_config *given, ingot_model *model) {
-  ingot_config config = api_config(given);
+  ingot_config config;
+  TRY(api_config(given, &config));
   Log log = api_log(&config);
   OnnxLimits limits = {.file_bytes = config.model_limit};
   Model *source;
@@ -54,7 +56,8 @@ static ingot_model *model_new(void) {
 }
 
 ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out) {
-  if (!path || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_model_open: path or out is NULL"));
+  Status status = api_require("ingot_model_open", "path", path, "out", out, NULL);
+  if (status) return api_error(status);
   ingot_model *model = model_new();
   if (!model) return api_error(status_out_of_memory());
   return finish_open(RECOVER_GUARD(open_path(path, config, model)), model, out);
@@ -62,7 +65,8 @@ ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingo
 
 ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
                                      ingot_model **out) {
-  if (!bytes || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_model_open_memory: bytes or out is NULL"));
+  Status status = api_require("ingot_model_open_memory", "bytes", bytes, "out", out, NULL);
+  if (status) return api_error(status);
   ingot_model *model = model_new();
   if (!model) return api_error(status_out_of_memory());
   return finish_open(RECOVER_GUARD(open_bytes(bytes, size, folder, config, model)), model, out);
@@ -73,6 +77,8 @@ void ingot_model_free(ingot_model *model) {
   arena_free(model->arena);
   free(model);
 }
+
+char *ingot_model_text(const ingot_model *model) { return model ? api_graph_text(model->graph) : NULL; }
 
 // ---- engines -----------------------------------------------------------------------------------------------------------------
 
@@ -110,7 +116,8 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
 }
 
 static Status build(const ingot_model *model, const ingot_config *given, Engine *engine) {
-  ingot_config config = api_config(given);
+  ingot_config config;
+  TRY(api_config(given, &config));
   Log log = api_log(&config);
   double start = time_now();
   engine->graph = graph_copy(engine->arena, model->graph);
@@ -148,10 +155,11 @@ static Status build_and_wrap(const ingot_model *model, const ingot_config *confi
 }
 
 ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out) {
-  if (!model || !out) return api_error(status_make(ERROR_INVALID_ARGUMENT, "ingot_engine_build: model or out is NULL"));
+  Status status = api_require("ingot_engine_build", "model", model, "out", out, NULL);
+  if (status) return api_error(status);
   Arena *arena = arena_try_new();
   if (!arena) return api_error(status_out_of_memory());
-  Status status = RECOVER_GUARD(build_and_wrap(model, config, arena, out));
+  status = RECOVER_GUARD(build_and_wrap(model, config, arena, out));
   if (status) arena_free(arena);
   return api_error(status);
 }

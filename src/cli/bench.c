@@ -51,19 +51,32 @@ static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingo
   return error;
 }
 
+typedef struct Timed {
+  double milliseconds;
+  int step;
+} Timed;
+
 static int slowest_first(const void *a, const void *b) {
-  double x = ((const ingot_step *)a)->milliseconds, y = ((const ingot_step *)b)->milliseconds;
-  return x < y ? 1 : x > y ? -1 : 0;
+  const Timed *x = a, *y = b;
+  if (x->milliseconds != y->milliseconds) return x->milliseconds < y->milliseconds ? 1 : -1;
+  return x->step < y->step ? -1 : 1;
 }
 
-static void print_profile(const ingot_step *steps, int count) {
+static void print_profile(const ingot_profile *profile) {
+  int count = ingot_profile_step_count(profile);
   double total = 0;
-  for (int i = 0; i < count; i++) total += steps[i].milliseconds;
+  Arena *arena = arena_new();
+  Timed *order = arena_array(arena, Timed, count);
+  for (int i = 0; i < count; i++) order[i] = (Timed){ingot_profile_milliseconds(profile, i), i};
+  for (int i = 0; i < count; i++) total += order[i].milliseconds;
+  qsort(order, (size_t)count, sizeof *order, slowest_first);
   printf("\n%9s %6s  %-12s %-34s %s\n", "ms", "share", "operator", "tactic", "from");
   for (int i = 0; i < count; i++)
-    printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", steps[i].milliseconds, steps[i].milliseconds / total * 100, steps[i].op,
-           steps[i].tactic, steps[i].origins);
+    printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", order[i].milliseconds, order[i].milliseconds / total * 100,
+           ingot_profile_op(profile, order[i].step), ingot_profile_tactic(profile, order[i].step),
+           ingot_profile_origins(profile, order[i].step));
   printf("%9.4f 100.0%%  %d steps, each timed alone\n", total, count);
+  arena_free(arena);
 }
 
 static int bench(const Common *common, double seconds, int warmup, bool profile) {
@@ -79,15 +92,11 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
   int code = cli_make_inputs(engine, common, NULL, 1, &inputs);
   int output_count = ingot_engine_output_count(engine);
   ingot_tensor *outputs = calloc((size_t)output_count + 1, sizeof *outputs);
-  enum { MAX_STEPS = 4096 };
-  ingot_step *steps = calloc(MAX_STEPS, sizeof *steps);
-  int step_count = 0;
+  ingot_profile *steps = NULL;
   if (!code) error = measure(session, &inputs, outputs, output_count, seconds, warmup, &result);
-  if (!code && !error && profile)
-    error = ingot_session_profile(session, inputs.tensors, inputs.count, steps, MAX_STEPS, &step_count);
+  if (!code && !error && profile) error = ingot_session_profile(session, inputs.tensors, inputs.count, &steps);
   if (error) code = cli_fail(error);
   if (!code) {
-    ingot_memory memory = ingot_session_memory(session);
     if (common->json) {
       Arena *arena = arena_new();
       Text text = text_new(arena);
@@ -102,29 +111,23 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
       json_double(&json, "device_ms", result.device_ms);
       json_double(&json, "first_run_ms", result.first_ms);
       json_double(&json, "open_ms", result.build_ms);
-      json_int(&json, "weights_bytes", (int64_t)memory.weights);
-      json_int(&json, "arena_bytes", (int64_t)memory.arena);
-      if (profile) cli_json_steps(&json, steps, MIN(step_count, MAX_STEPS));
+      json_int(&json, "weights_bytes", (int64_t)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS));
+      json_int(&json, "arena_bytes", (int64_t)ingot_session_memory(session, INGOT_MEMORY_ARENA));
+      if (profile) cli_json_steps(&json, steps);
       json_end_object(&json);
       puts(text_get(&text));
       arena_free(arena);
     } else {
-      char weights[24], arena_text[24], unpacked[24];
       printf("device      %s\n", ingot_session_device(session));
       printf("inference   %.4f ms   (%.1f per second, enqueued back to back)\n", result.device_ms, 1e3 / result.device_ms);
       printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", result.host_ms, result.p90_ms,
              result.p99_ms, result.runs);
       printf("opening     %.1f ms, first run %.1f ms\n", result.build_ms, result.first_ms);
-      printf("memory      weights %s, arena %s (%s without reuse)\n", cli_bytes((double)memory.weights, weights),
-             cli_bytes((double)memory.arena, arena_text), cli_bytes((double)memory.unpacked, unpacked));
-      if (profile) {
-        step_count = MIN(step_count, MAX_STEPS);
-        qsort(steps, (size_t)step_count, sizeof *steps, slowest_first);
-        print_profile(steps, step_count);
-      }
+      cli_print_memory(session, 12);
+      if (profile) print_profile(steps);
     }
   }
-  free(steps);
+  ingot_profile_free(steps);
   free(outputs);
   cli_free_inputs(&inputs);
   ingot_session_free(session);

@@ -21,8 +21,6 @@ const Command command_build = {
     "  --output FILE, -o FILE  where to; default: the model's name with .ingot, in this folder\n",
     run};
 
-enum { MAX_PASSES = 64 };
-
 static const char *default_output(Arena *arena, const char *model) {
   const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model, *extension = path_extension(name);
   return arena_printf(arena, "%.*s.ingot", (int)(strlen(name) - strlen(extension)), name);
@@ -34,17 +32,20 @@ static double file_bytes(const char *path) {
 }
 
 // "fold_scale 53, fuse_epilogue 49": passes that stand in the pipeline several times are added up.
-static const char *passes_text(Arena *arena, const ingot_pass_report *passes, int count) {
+static const char *passes_text(Arena *arena, const ingot_engine *engine) {
   Text text = text_new(arena);
+  int count = ingot_engine_pass_count(engine);
   for (int i = 0; i < count; i++) {
+    const char *name = ingot_pass_name(ingot_engine_pass(engine, i));
     int changes = 0;
     bool met = false;
     for (int k = 0; k < count; k++) {
-      if (strcmp(passes[i].name, passes[k].name)) continue;
+      const ingot_pass *pass = ingot_engine_pass(engine, k);
+      if (strcmp(name, ingot_pass_name(pass))) continue;
       met |= k < i;
-      changes += passes[k].changes;
+      changes += ingot_pass_changes(pass);
     }
-    if (changes && !met) text_add(&text, "%s%s %d", text.length ? ", " : "", passes[i].name, changes);
+    if (changes && !met) text_add(&text, "%s%s %d", text.length ? ", " : "", name, changes);
   }
   return text.length ? text_get(&text) : "nothing to do";
 }
@@ -52,10 +53,8 @@ static const char *passes_text(Arena *arena, const ingot_pass_report *passes, in
 static void print_report(const char *model, const char *output, const ingot_engine *engine, int nodes_before, double seconds,
                          Arena *arena) {
   char size[24];
-  ingot_pass_report passes[MAX_PASSES];
-  int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
   printf("model    %s, %s, %d nodes\n", model, cli_bytes(file_bytes(model), size), nodes_before);
-  printf("passes   %s\n", passes_text(arena, passes, count));
+  printf("passes   %s\n", passes_text(arena, engine));
   if (engine->engine->kernel_count)
     printf("kernels  %u, compiled for sm_%d\n", engine->engine->kernel_count, engine->engine->kernels[0].sm);
   printf("engine   %s, %s, %d nodes, built in %.1f s\n", output, cli_bytes(file_bytes(output), size),
@@ -66,8 +65,6 @@ static void print_json(const char *model, const char *output, const ingot_engine
                        Arena *arena) {
   Text text = text_new(arena);
   Json json = json_new(&text);
-  ingot_pass_report passes[MAX_PASSES];
-  int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
   json_object(&json, NULL);
   json_string(&json, "model", model);
   json_string(&json, "engine", output);
@@ -76,7 +73,7 @@ static void print_json(const char *model, const char *output, const ingot_engine
   json_int(&json, "nodes_before", nodes_before);
   json_int(&json, "nodes_after", engine->engine->graph->node_count);
   json_int(&json, "kernels", engine->engine->kernel_count);
-  cli_json_passes(&json, passes, count);
+  cli_json_passes(&json, engine);
   json_end_object(&json);
   puts(text_get(&text));
 }

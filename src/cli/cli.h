@@ -44,6 +44,8 @@ int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)))
 // Opens an .onnx (building it) or an engine file, by content.
 bool cli_is_engine(const char *path);
 ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out);
+Wanted cli_wanted(const ingot_binding *binding);
+
 // Inputs for a session: from files given by the user ("name=file" or in order), from a folder of input_K.pb, else random.
 // After a failure there is nothing to free; freeing twice is fine.
 typedef struct InputSet {
@@ -55,14 +57,16 @@ int cli_make_inputs(const ingot_engine *engine, const Common *common, const char
 void cli_free_inputs(InputSet *set);
 // Files by extension: .npy, .npz (the array called like `wanted`, the only one, or "file.npz:name"), .pb; pictures where `picture` is
 // given. wanted may be NULL.
-int cli_read_tensor(const char *path, const ingot_binding *wanted, const PictureOptions *picture, Arena *arena, Tensor *out);
+int cli_read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out);
 int cli_write_tensor(const char *path, const char *name, const Tensor *tensor);                       // .npy, .pb
 int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count);  // .npz
 ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape);  // shape: MAX_RANK words that outlive the result
 int cli_unwrap(const ingot_tensor *tensor, Tensor *out);
 
-void cli_json_passes(Json *json, const ingot_pass_report *passes, int count);  // "passes": [...]
-void cli_json_steps(Json *json, const ingot_step *steps, int count);           // "steps": [...]
-const char *cli_bytes(double bytes, char out[24]);                             // "12.3 MiB"
-double cli_median(double *values, int count);                                  // sorts
+void cli_json_passes(Json *json, const ingot_engine *engine);   // "passes": [...]
+void cli_json_steps(Json *json, const ingot_profile *profile);  // "steps": [...]
+// "memory  weights 1.0 MiB, ..." behind a title of this width.
+void cli_print_memory(const ingot_session *session, int width);
+const char *cli_bytes(double bytes, char out[24]);  // "12.3 MiB"
+double cli_median(double *values, int count);       // sorts
 double cli_percentile(const double *sorted, int count, double fraction);

@@ -22,15 +22,12 @@ const Command command_inspect = {
     "Without any of them: passes, sites and memory.\n",
     run};
 
-enum { MAX_STEPS = 8192, MAX_PASSES = 64 };
-
 // What was asked for, and what was found.
 typedef struct Inspection {
   bool before, after, passes, sites, memory;
   ingot_engine *engine;
   ingot_session *session;
-  ingot_step *steps;
-  int step_count;
+  ingot_profile *steps;
 } Inspection;
 
 // ---- for people --------------------------------------------------------------------------------------------------------------
@@ -38,43 +35,43 @@ typedef struct Inspection {
 static void print_bindings(const ingot_engine *engine, bool output) {
   int count = output ? ingot_engine_output_count(engine) : ingot_engine_input_count(engine);
   for (int i = 0; i < count; i++) {
-    ingot_binding b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
-    printf("%-7s %-32s %s[", output ? "output" : "input", b.name, b.dtype_name);
-    for (int k = 0; k < b.rank; k++) {
-      if (b.dims[k] < 0) printf("%s%s", k ? ", " : "", ingot_engine_dim_name(engine, output, i, k));
-      else printf("%s%lld", k ? ", " : "", (long long)b.dims[k]);
+    const ingot_binding *b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
+    const int64_t *dims = ingot_binding_dims(b);
+    printf("%-7s %-32s %s[", output ? "output" : "input", ingot_binding_name(b), ingot_binding_dtype_name(b));
+    for (int k = 0; k < ingot_binding_rank(b); k++) {
+      if (dims[k] < 0) printf("%s%s", k ? ", " : "", ingot_binding_dim_name(b, k));
+      else printf("%s%lld", k ? ", " : "", (long long)dims[k]);
     }
-    printf("%s]\n", b.rank < 0 ? "?" : "");
+    printf("%s]\n", ingot_binding_rank(b) < 0 ? "?" : "");
   }
 }
 
 static void print_passes(const ingot_engine *engine) {
-  ingot_pass_report passes[MAX_PASSES];
-  int count = MIN(ingot_engine_passes(engine, passes, MAX_PASSES), MAX_PASSES);
   printf("\n%-24s %8s %8s %10s\n", "pass", "changes", "nodes", "ms");
-  for (int i = 0; i < count; i++) {
-    printf("%-24s %8d %8d ", passes[i].name, passes[i].changes, passes[i].nodes_after);
-    if (passes[i].seconds > 0) printf("%10.2f\n", passes[i].seconds * 1e3);
+  for (int i = 0; i < ingot_engine_pass_count(engine); i++) {
+    const ingot_pass *pass = ingot_engine_pass(engine, i);
+    printf("%-24s %8d %8d ", ingot_pass_name(pass), ingot_pass_changes(pass), ingot_pass_nodes_after(pass));
+    if (ingot_pass_seconds(pass) > 0) printf("%10.2f\n", ingot_pass_seconds(pass) * 1e3);
     else printf("%10s\n", "-");  // an engine file does not keep times
   }
 }
 
 static void print_sites(const Inspection *seen) {
+  const ingot_profile *steps = seen->steps;
+  int count = ingot_profile_step_count(steps);
   double total = 0;
   printf("\n%9s  %-14s %-36s %s\n", "ms", "operator", "tactic", "from");
-  for (int i = 0; i < seen->step_count; i++) {
-    const ingot_step *step = &seen->steps[i];
-    printf("%9.4f  %-14s %-36.36s %s\n", step->milliseconds, step->op, step->tactic, step->origins);
-    total += step->milliseconds;
+  for (int i = 0; i < count; i++) {
+    printf("%9.4f  %-14s %-36.36s %s\n", ingot_profile_milliseconds(steps, i), ingot_profile_op(steps, i),
+           ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
+    total += ingot_profile_milliseconds(steps, i);
   }
-  printf("%9.4f  %d steps, each timed alone, on %s\n", total, seen->step_count, ingot_session_device(seen->session));
+  printf("%9.4f  %d steps, each timed alone, on %s\n", total, count, ingot_session_device(seen->session));
 }
 
 static void print_memory(const Inspection *seen) {
-  ingot_memory bill = ingot_session_memory(seen->session);
-  char weights[24], arena[24], unpacked[24];
-  printf("\nmemory  weights %s, arena %s (%s without reuse)\n", cli_bytes((double)bill.weights, weights),
-         cli_bytes((double)bill.arena, arena), cli_bytes((double)bill.unpacked, unpacked));
+  printf("\n");
+  cli_print_memory(seen->session, 8);
 }
 
 static void print_text(char *text) {
@@ -105,17 +102,18 @@ static void json_bindings(Json *json, const ingot_engine *engine, bool output) {
   int count = output ? ingot_engine_output_count(engine) : ingot_engine_input_count(engine);
   json_array(json, output ? "outputs" : "inputs");
   for (int i = 0; i < count; i++) {
-    ingot_binding b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
+    const ingot_binding *b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
+    const int64_t *dims = ingot_binding_dims(b);
     json_object(json, NULL);
-    json_string(json, "name", b.name);
-    json_string(json, "dtype", b.dtype_name);
-    if (b.rank < 0) {
+    json_string(json, "name", ingot_binding_name(b));
+    json_string(json, "dtype", ingot_binding_dtype_name(b));
+    if (ingot_binding_rank(b) < 0) {
       json_string(json, "shape", NULL);
     } else {
       json_array(json, "shape");
-      for (int k = 0; k < b.rank; k++) {
-        if (b.dims[k] < 0) json_string(json, NULL, ingot_engine_dim_name(engine, output, i, k));
-        else json_int(json, NULL, b.dims[k]);
+      for (int k = 0; k < ingot_binding_rank(b); k++) {
+        if (dims[k] < 0) json_string(json, NULL, ingot_binding_dim_name(b, k));
+        else json_int(json, NULL, dims[k]);
       }
       json_end_array(json);
     }
@@ -134,18 +132,14 @@ static void print_json(const char *path, const Inspection *seen, const ingot_mod
   json_bindings(&json, seen->engine, true);
   if (seen->before) json_text(&json, "before", ingot_model_text(model));
   if (seen->after) json_text(&json, "after", ingot_engine_text(seen->engine));
-  if (seen->passes) {
-    ingot_pass_report passes[MAX_PASSES];
-    cli_json_passes(&json, passes, MIN(ingot_engine_passes(seen->engine, passes, MAX_PASSES), MAX_PASSES));
-  }
+  if (seen->passes) cli_json_passes(&json, seen->engine);
   if (seen->session) json_string(&json, "device", ingot_session_device(seen->session));
-  if (seen->sites) cli_json_steps(&json, seen->steps, seen->step_count);
+  if (seen->sites) cli_json_steps(&json, seen->steps);
   if (seen->memory) {
-    ingot_memory bill = ingot_session_memory(seen->session);
     json_object(&json, "memory");
-    json_int(&json, "weights_bytes", (int64_t)bill.weights);
-    json_int(&json, "arena_bytes", (int64_t)bill.arena);
-    json_int(&json, "unpacked_bytes", (int64_t)bill.unpacked);
+    json_int(&json, "weights_bytes", (int64_t)ingot_session_memory(seen->session, INGOT_MEMORY_WEIGHTS));
+    json_int(&json, "arena_bytes", (int64_t)ingot_session_memory(seen->session, INGOT_MEMORY_ARENA));
+    json_int(&json, "unpacked_bytes", (int64_t)ingot_session_memory(seen->session, INGOT_MEMORY_UNPACKED));
     json_end_object(&json);
   }
   json_end_object(&json);
@@ -161,13 +155,9 @@ static int profile(const Common *common, Inspection *seen) {
   ingot_error *error = ingot_session_create(seen->engine, &common->config, &seen->session);
   int code = error ? cli_fail(error) : cli_make_inputs(seen->engine, common, NULL, 1, &inputs);
   if (code) return code;
-  seen->steps = calloc(MAX_STEPS, sizeof *seen->steps);
-  if (seen->steps)
-    error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, seen->steps, MAX_STEPS, &seen->step_count);
-  else code = cli_fail_text("out of memory");
-  seen->step_count = MIN(seen->step_count, MAX_STEPS);
+  error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
   cli_free_inputs(&inputs);
-  return error ? cli_fail(error) : code;
+  return error ? cli_fail(error) : 0;
 }
 
 static int inspect(const Common *common, Inspection *seen) {
@@ -186,7 +176,7 @@ static int inspect(const Common *common, Inspection *seen) {
   ingot_session_free(seen->session);
   ingot_engine_free(seen->engine);
   ingot_model_free(model);
-  free(seen->steps);
+  ingot_profile_free(seen->steps);
   return code;
 }
 

@@ -193,6 +193,14 @@ const char *cli_bytes(double bytes, char out[24]) {
   return out;
 }
 
+void cli_print_memory(const ingot_session *session, int width) {
+  char weights[24], arena[24], unpacked[24];
+  printf("%-*s weights %s, arena %s (%s without reuse)\n", width - 1, "memory",
+         cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS), weights),
+         cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_ARENA), arena),
+         cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_UNPACKED), unpacked));
+}
+
 static int ascending(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
@@ -223,28 +231,29 @@ ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot
   return error;
 }
 
-void cli_json_passes(Json *json, const ingot_pass_report *passes, int count) {
+void cli_json_passes(Json *json, const ingot_engine *engine) {
   json_array(json, "passes");
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; i < ingot_engine_pass_count(engine); i++) {
+    const ingot_pass *pass = ingot_engine_pass(engine, i);
     json_object(json, NULL);
-    json_string(json, "name", passes[i].name);
-    json_int(json, "changes", passes[i].changes);
-    json_int(json, "nodes_after", passes[i].nodes_after);
-    json_double(json, "ms", passes[i].seconds * 1e3);
+    json_string(json, "name", ingot_pass_name(pass));
+    json_int(json, "changes", ingot_pass_changes(pass));
+    json_int(json, "nodes_after", ingot_pass_nodes_after(pass));
+    json_double(json, "ms", ingot_pass_seconds(pass) * 1e3);
     json_end_object(json);
   }
   json_end_array(json);
 }
 
-void cli_json_steps(Json *json, const ingot_step *steps, int count) {
+void cli_json_steps(Json *json, const ingot_profile *profile) {
   json_array(json, "steps");
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; i < ingot_profile_step_count(profile); i++) {
     json_object(json, NULL);
-    json_string(json, "name", steps[i].name);
-    json_string(json, "op", steps[i].op);
-    json_string(json, "tactic", steps[i].tactic);
-    json_string(json, "origins", steps[i].origins);
-    json_double(json, "ms", steps[i].milliseconds);
+    json_string(json, "name", ingot_profile_name(profile, i));
+    json_string(json, "op", ingot_profile_op(profile, i));
+    json_string(json, "tactic", ingot_profile_tactic(profile, i));
+    json_string(json, "origins", ingot_profile_origins(profile, i));
+    json_double(json, "ms", ingot_profile_milliseconds(profile, i));
     json_end_object(json);
   }
   json_end_array(json);

@@ -52,7 +52,7 @@ typedef struct PictureLayout {
 
 static bool is_channels(int64_t dim) { return dim == 1 || dim == 3 || dim == 4; }
 
-static Status find_layout(const ingot_binding *wanted, PictureLayout *out) {
+static Status find_layout(const Wanted *wanted, PictureLayout *out) {
   int rank = wanted->rank, first = rank - 3;
   if (rank != 3 && rank != 4)
     FAIL(ERROR_INVALID_ARGUMENT, "a picture needs an input of 3 or 4 axes, and '%s' has %d", wanted->name, rank);
@@ -95,7 +95,7 @@ static void fill(Tensor *out, const PictureLayout *layout, const PictureOptions 
       }
 }
 
-Status picture_read(const char *path, const ingot_binding *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
+Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
   PictureLayout layout = {0};
   DType dtype;
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);

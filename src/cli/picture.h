@@ -1,7 +1,13 @@
 // Pictures as inputs: .jpg, .png, .bmp and what else stb_image reads, resized to what the model wants.
 #pragma once
-#include "ingot/ingot.h"
 #include "ir/tensor.h"
+
+// An input as the model declares it and --shapes completes it; of an output what it is compared with.
+typedef struct Wanted {
+  const char *name, *dtype_name;
+  int rank;  // -1: unknown
+  int64_t dims[MAX_RANK];
+} Wanted;
 
 // Each value becomes (value - mean) * scale, with values from 0 to 255 and the channels in the order red, green, blue.
 typedef struct PictureOptions {
@@ -15,5 +21,5 @@ bool picture_parse_numbers(const char *text, double out[3]);
 bool picture_is_one(const char *path);  // by extension
 // wanted: its dims decide size and layout (N,C,H,W; N,H,W,C; or without N); sizes of -1 are the picture's own, and an open
 // batch is 1.
-MUST_CHECK Status picture_read(const char *path, const ingot_binding *wanted, const PictureOptions *options, Arena *arena,
+MUST_CHECK Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena,
                                Tensor *out);

@@ -9,7 +9,7 @@
 
 static bool has_extension(const char *path, const char *extension) { return !strcasecmp(path_extension(path), extension); }
 
-static DType wanted_dtype(const ingot_binding *wanted) {
+static DType wanted_dtype(const Wanted *wanted) {
   DType dtype;
   return wanted && dtype_parse(wanted->dtype_name, &dtype) ? dtype : DTYPE_COUNT;
 }
@@ -21,7 +21,7 @@ static const char *array_name(Arena *arena, const ArchiveMember *member) {
 }
 
 // The array `name`, else the one called like the input, else the only one.
-static Status read_archive(const char *path, const char *name, const ingot_binding *wanted, Arena *arena, Tensor *out) {
+static Status read_archive(const char *path, const char *name, const Wanted *wanted, Arena *arena, Tensor *out) {
   Bytes file, bytes;
   Archive archive;
   TRY(file_map(path, arena, &file));
@@ -40,7 +40,7 @@ static Status read_archive(const char *path, const char *name, const ingot_bindi
   return status_context(npy_read(bytes, wanted_dtype(wanted), arena, out), "array '%s'", array_name(arena, found));
 }
 
-static Status read_array(const char *path, const ingot_binding *wanted, Arena *arena, Tensor *out) {
+static Status read_array(const char *path, const Wanted *wanted, Arena *arena, Tensor *out) {
   Bytes bytes;
   TRY(file_map(path, arena, &bytes));
   return npy_read(bytes, wanted_dtype(wanted), arena, out);
@@ -57,7 +57,7 @@ static const char *archive_path(const char *path, Arena *arena, const char **nam
   return has_extension(file, ".npz") ? file : NULL;
 }
 
-int cli_read_tensor(const char *path, const ingot_binding *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
+int cli_read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
   const char *name, *archive = archive_path(path, arena, &name);
   Status status;
   if (archive) status = status_context(read_archive(archive, name, wanted, arena, out), "%s", archive);

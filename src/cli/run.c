@@ -236,7 +236,7 @@ static int run_once(const Common *common, const RunOptions *options, ingot_engin
   double milliseconds = (time_now() - start) * 1e3;
   if (error) return cli_fail(error);
   for (int i = 0; i < count; i++) {
-    names[i] = ingot_engine_output(engine, i).name;
+    names[i] = ingot_binding_name(ingot_engine_output(engine, i));
     int code = cli_unwrap(&raw[i], &outputs[i]);
     if (code) return code;
   }

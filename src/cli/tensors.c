@@ -9,7 +9,7 @@
 ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape) {
   memcpy(shape, tensor->dims, sizeof tensor->dims);
   return (ingot_tensor){
-      .data = tensor->data, .device = {kDLCPU, 0}, .ndim = tensor->rank, .dtype = api_dtype(tensor->dtype), .shape = shape};
+      .data = tensor->data, .device = {INGOT_CPU, 0}, .ndim = tensor->rank, .dtype = api_dtype(tensor->dtype), .shape = shape};
 }
 
 int cli_unwrap(const ingot_tensor *tensor, Tensor *out) {
@@ -18,6 +18,14 @@ int cli_unwrap(const ingot_tensor *tensor, Tensor *out) {
   if (api_dtype_from(tensor->dtype, &out->dtype)) return 0;
   return cli_fail_text("an output has a type that DLPack code %d, %d bits does not tell", tensor->dtype.code,
                        tensor->dtype.bits);
+}
+
+Wanted cli_wanted(const ingot_binding *binding) {
+  Wanted wanted = {.name = ingot_binding_name(binding),
+                   .dtype_name = ingot_binding_dtype_name(binding),
+                   .rank = ingot_binding_rank(binding)};
+  for (int k = 0; k < wanted.rank; k++) wanted.dims[k] = ingot_binding_dims(binding)[k];
+  return wanted;
 }
 
 // "2x3" up to `end` -> dims.
@@ -35,10 +43,10 @@ static bool parse_dims(const char *text, const char *end, int *rank, int64_t *di
 }
 
 // Takes "name:2x3,other:4" over into the bindings.
-static int apply_shapes(const char *shapes, ingot_binding *bindings, int count) {
+static int apply_shapes(const char *shapes, Wanted *bindings, int count) {
   for (const char *at = shapes; at && *at;) {
     size_t span = strcspn(at, ",");
-    ingot_binding *found = NULL;
+    Wanted *found = NULL;
     for (int i = 0; i < count; i++) {
       size_t length = strlen(bindings[i].name);
       if (span > length && at[length] == ':' && !memcmp(at, bindings[i].name, length)) found = &bindings[i];
@@ -55,7 +63,7 @@ static int apply_shapes(const char *shapes, ingot_binding *bindings, int count) 
   return 0;
 }
 
-static int random_input(const ingot_binding *binding, uint64_t seed, Arena *arena, Tensor *out) {
+static int random_input(const Wanted *binding, uint64_t seed, Arena *arena, Tensor *out) {
   DType dtype;
   int64_t dims[MAX_RANK];
   if (!dtype_parse(binding->dtype_name, &dtype))
@@ -84,7 +92,7 @@ static const char *named_file(const char *input, const char *name) {
 }
 
 // The file for each input: named ones first, the others in order. A lone .npz serves every input.
-static int assign_files(const Common *common, const ingot_binding *bindings, int count, const char **files) {
+static int assign_files(const Common *common, const Wanted *bindings, int count, const char **files) {
   bool archive = common->input_count == 1 && !strcasecmp(path_extension(common->inputs[0]), ".npz");
   int next = 0;
   for (int i = 0; i < common->input_count; i++) {
@@ -108,9 +116,9 @@ static int assign_files(const Common *common, const ingot_binding *bindings, int
 }
 
 static int make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out) {
-  ingot_binding *bindings = arena_array(out->arena, ingot_binding, out->count);
+  Wanted *bindings = arena_array(out->arena, Wanted, out->count);
   const char **files = arena_array(out->arena, const char *, out->count);
-  for (int i = 0; i < out->count; i++) bindings[i] = ingot_engine_input(engine, i);
+  for (int i = 0; i < out->count; i++) bindings[i] = cli_wanted(ingot_engine_input(engine, i));
   int code = apply_shapes(common->shapes, bindings, out->count);
   if (!code) code = assign_files(common, bindings, out->count, files);
   for (int i = 0; i < out->count && !code; i++) {

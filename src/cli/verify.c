@@ -111,7 +111,7 @@ static void report_value(Report *report, Arena *arena, const char *name, const T
 static int compare_outputs(const ingot_engine *engine, const ingot_tensor *outputs, const char *folder,
                            const Tolerance *tolerance, Report *report, Arena *arena) {
   for (int i = 0; i < ingot_engine_output_count(engine); i++) {
-    ingot_binding binding = ingot_engine_output(engine, i);
+    Wanted binding = cli_wanted(ingot_engine_output(engine, i));
     const char *path = arena_printf(arena, "%s/output_%d.pb", folder, i);
     Tensor actual, expected;
     if (!file_exists(path)) {

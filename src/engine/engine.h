@@ -40,6 +40,7 @@ typedef struct Engine {
 Engine *engine_new(Arena *arena);
 // Replaces the file atomically.
 MUST_CHECK Status engine_write(const Engine *engine, const char *path);
+MUST_CHECK Status engine_write_memory(const Engine *engine, Arena *arena, Bytes *out);  // the bytes of such a file
 MUST_CHECK Status engine_read(const char *path, const OpDef *const *ops, Engine **out);
 MUST_CHECK Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out);
 void engine_free(Engine *engine);

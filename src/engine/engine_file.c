@@ -66,7 +66,7 @@ static void write_kernels(const Engine *engine, Text *text) {
   }
 }
 
-static Status write_file(const Engine *engine, const char *path, Arena *scratch) {
+Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   WeightList weights = {.arena = scratch, .known = int_map_new(scratch)};
   Text graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
   GraphTextOptions options = {.place = place_weight, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
@@ -100,12 +100,15 @@ static Status write_file(const Engine *engine, const char *path, Arena *scratch)
     header.sections[i].checksum = hash128_bytes(bytes + header.sections[i].offset, sizes[i]).low;
   header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
-  return file_write_atomic(path, bytes, end);
+  *out = (Bytes){(const uint8_t *)bytes, end};
+  return OK;
 }
 
 Status engine_write(const Engine *engine, const char *path) {
   Arena *scratch = arena_scratch();
-  Status status = write_file(engine, path, scratch);
+  Bytes bytes;
+  Status status = engine_write_memory(engine, scratch, &bytes);
+  if (!status) status = file_write_atomic(path, bytes.data, bytes.size);
   arena_free(scratch);
   return status;
 }

@@ -70,10 +70,12 @@ static size_t damage(uint8_t *bytes, size_t size, int number, uint64_t seed) {
 // ---- what is done with it ----------------------------------------------------------------------------------------------------
 
 static bool small_input(const ingot_binding *binding, int64_t *dims, size_t *bytes) {
-  *bytes = binding->dtype.bits ? (binding->dtype.bits + 7) / 8 : 0;
-  if (binding->rank < 0 || binding->rank > 8 || !*bytes) return false;
-  for (int k = 0; k < binding->rank; k++) {
-    dims[k] = binding->dims[k] < 0 ? 1 + (int64_t)next_random(3) : binding->dims[k];
+  const int64_t *declared = ingot_binding_dims(binding);
+  int bits = ingot_binding_dtype(binding).bits, rank = ingot_binding_rank(binding);
+  *bytes = ((size_t)bits + 7) / 8;
+  if (rank < 0 || rank > 8 || !*bytes) return false;
+  for (int k = 0; k < rank; k++) {
+    dims[k] = declared[k] < 0 ? 1 + (int64_t)next_random(3) : declared[k];
     if (dims[k] > 1 << 16 || (*bytes *= (size_t)dims[k]) > 1 << 20) return false;
   }
   return true;
@@ -86,20 +88,20 @@ static void run_session(ingot_engine *engine, ingot_session *session, Progress *
   int count = ingot_engine_input_count(engine), output_count = ingot_engine_output_count(engine), made = 0;
   bool possible = count <= MOST && output_count <= MOST;
   for (; possible && made < count; made++) {
-    ingot_binding binding = ingot_engine_input(engine, made);
+    const ingot_binding *binding = ingot_engine_input(engine, made);
+    ingot_dtype dtype = ingot_binding_dtype(binding);
     size_t bytes;
-    possible = small_input(&binding, dims[made], &bytes);
+    possible = small_input(binding, dims[made], &bytes);
     if (!possible) break;
     uint8_t *data = malloc(bytes + 1);
     // Small values, mostly: indices and sizes that reach somewhere.
     for (size_t i = 0; i < bytes; i++)
-      data[i] = binding.dtype.code == kDLFloat               ? (uint8_t)next_random(256)
-                : i % (size_t)((binding.dtype.bits + 7) / 8) ? 0
-                                                             : (uint8_t)next_random(5);
-    inputs[made] =
-        (ingot_tensor){.data = data, .device = {kDLCPU, 0}, .ndim = binding.rank, .dtype = binding.dtype, .shape = dims[made]};
+      data[i] = dtype.code == INGOT_FLOAT            ? (uint8_t)next_random(256)
+                : i % (size_t)((dtype.bits + 7) / 8) ? 0
+                                                     : (uint8_t)next_random(5);
+    inputs[made] = (ingot_tensor){
+        .data = data, .device = {INGOT_CPU, 0}, .ndim = ingot_binding_rank(binding), .dtype = dtype, .shape = dims[made]};
   }
-  memset(outputs, 0, sizeof outputs);
   if (possible) {
     progress->at = AT_RUN;
     ingot_error *error = ingot_session_run(session, inputs, count, outputs, output_count);

@@ -33,9 +33,12 @@ int main(int count, char **arguments) {
   check(ingot_session_create(engine, &config, &session), "opening a session");
   static unsigned char pixels[64];
   int64_t shape[] = {1, 1, 8, 8};
-  ingot_tensor image = {
-      .data = pixels, .device = {kDLCPU, 0}, .ndim = 4, .dtype = ingot_engine_input(engine, 0).dtype, .shape = shape};
-  ingot_tensor probabilities = {.device = {kDLCPU, 0}};
+  ingot_tensor image = {.data = pixels,
+                        .device = {INGOT_CPU, 0},
+                        .ndim = 4,
+                        .dtype = ingot_binding_dtype(ingot_engine_input(engine, 0)),
+                        .shape = shape};
+  ingot_tensor probabilities;
   check(ingot_session_run(session, &image, 1, &probabilities, 1), "running");
   float sum = 0;
   for (int i = 0; i < 10; i++) sum += ((const float *)probabilities.data)[i];

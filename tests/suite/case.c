@@ -31,37 +31,37 @@ typedef struct TypeRow {
   uint8_t code, bits;
 } TypeRow;
 static const TypeRow types[] = {
-    {DTYPE_F32, kDLFloat, 32},
-    {DTYPE_F64, kDLFloat, 64},
-    {DTYPE_F16, kDLFloat, 16},
-    {DTYPE_BF16, kDLBfloat, 16},
-    {DTYPE_I8, kDLInt, 8},
-    {DTYPE_I16, kDLInt, 16},
-    {DTYPE_I32, kDLInt, 32},
-    {DTYPE_I64, kDLInt, 64},
-    {DTYPE_U8, kDLUInt, 8},
-    {DTYPE_U16, kDLUInt, 16},
-    {DTYPE_U32, kDLUInt, 32},
-    {DTYPE_U64, kDLUInt, 64},
-    {DTYPE_BOOL, kDLBool, 8},
-    {DTYPE_STRING, kDLOpaqueHandle, 64},
-    {DTYPE_C64, kDLComplex, 64},
-    {DTYPE_C128, kDLComplex, 128},
-    {DTYPE_I2, kDLInt, 2},
-    {DTYPE_U2, kDLUInt, 2},
-    {DTYPE_I4, kDLInt, 4},
-    {DTYPE_U4, kDLUInt, 4},
-    {DTYPE_F4E2M1, kDLFloat4_e2m1fn, 4},
-    {DTYPE_F8E4M3FN, kDLFloat8_e4m3fn, 8},
-    {DTYPE_F8E4M3FNUZ, kDLFloat8_e4m3fnuz, 8},
-    {DTYPE_F8E5M2, kDLFloat8_e5m2, 8},
-    {DTYPE_F8E5M2FNUZ, kDLFloat8_e5m2fnuz, 8},
-    {DTYPE_F8E8M0, kDLFloat8_e8m0fnu, 8},
+    {DTYPE_F32, INGOT_FLOAT, 32},
+    {DTYPE_F64, INGOT_FLOAT, 64},
+    {DTYPE_F16, INGOT_FLOAT, 16},
+    {DTYPE_BF16, INGOT_BFLOAT, 16},
+    {DTYPE_I8, INGOT_INT, 8},
+    {DTYPE_I16, INGOT_INT, 16},
+    {DTYPE_I32, INGOT_INT, 32},
+    {DTYPE_I64, INGOT_INT, 64},
+    {DTYPE_U8, INGOT_UINT, 8},
+    {DTYPE_U16, INGOT_UINT, 16},
+    {DTYPE_U32, INGOT_UINT, 32},
+    {DTYPE_U64, INGOT_UINT, 64},
+    {DTYPE_BOOL, INGOT_BOOL, 8},
+    {DTYPE_STRING, INGOT_STRING, 64},
+    {DTYPE_C64, INGOT_COMPLEX, 64},
+    {DTYPE_C128, INGOT_COMPLEX, 128},
+    {DTYPE_I2, INGOT_INT, 2},
+    {DTYPE_U2, INGOT_UINT, 2},
+    {DTYPE_I4, INGOT_INT, 4},
+    {DTYPE_U4, INGOT_UINT, 4},
+    {DTYPE_F4E2M1, INGOT_FLOAT4_E2M1FN, 4},
+    {DTYPE_F8E4M3FN, INGOT_FLOAT8_E4M3FN, 8},
+    {DTYPE_F8E4M3FNUZ, INGOT_FLOAT8_E4M3FNUZ, 8},
+    {DTYPE_F8E5M2, INGOT_FLOAT8_E5M2, 8},
+    {DTYPE_F8E5M2FNUZ, INGOT_FLOAT8_E5M2FNUZ, 8},
+    {DTYPE_F8E8M0, INGOT_FLOAT8_E8M0FNU, 8},
 };
 
 static ingot_tensor tensor_to_public(Tensor *tensor) {
   ingot_tensor out = {
-      .data = tensor->data, .device = {kDLCPU, 0}, .ndim = tensor->rank, .dtype = {.lanes = 1}, .shape = tensor->dims};
+      .data = tensor->data, .device = {INGOT_CPU, 0}, .ndim = tensor->rank, .dtype = {.lanes = 1}, .shape = tensor->dims};
   for (size_t i = 0; i < COUNT_OF(types); i++)
     if (types[i].dtype == tensor->dtype) {
       out.dtype.code = types[i].code;
@@ -74,7 +74,7 @@ static Status tensor_from_public(const ingot_tensor *given, Tensor *out) {
   *out = (Tensor){.dtype = DTYPE_COUNT, .rank = given->ndim, .data = (char *)given->data + given->byte_offset};
   for (size_t i = 0; i < COUNT_OF(types); i++)
     if (types[i].code == given->dtype.code && types[i].bits == given->dtype.bits) out->dtype = types[i].dtype;
-  if (out->dtype == DTYPE_COUNT || given->ndim < 0 || given->ndim > MAX_RANK || given->device.device_type != kDLCPU)
+  if (out->dtype == DTYPE_COUNT || given->ndim < 0 || given->ndim > MAX_RANK || given->device.device_type != INGOT_CPU)
     FAIL(ERROR_MISMATCH, "a result of code %d, %d bits, rank %d", given->dtype.code, given->dtype.bits, given->ndim);
   memcpy(out->dims, given->shape, (size_t)given->ndim * sizeof *out->dims);
   return OK;
@@ -126,7 +126,7 @@ static Status run_data_set(const Case *c, ingot_engine *engine, ingot_session *s
     const char *path = arena_printf(c->arena, "%s/output_%d.pb", data, i);
     TRY(tensor_from_public(&outputs[i], &actual));
     TRY(status_context(onnx_read_tensor_file(path, c->arena, &expected), "reading"));
-    TRY(status_context(compare(c, ingot_engine_output(engine, i).name, &actual, &expected), "comparing"));
+    TRY(status_context(compare(c, ingot_binding_name(ingot_engine_output(engine, i)), &actual, &expected), "comparing"));
   }
   return OK;
 }
@@ -191,7 +191,7 @@ static Status run_case(Case *c) {
 
 Status suite_case_run(const char *folder, const SuiteOptions *options, Arena *arena, const char **host) {
   Case c = {.options = options, .arena = arena, .folder = folder, .host = ""};
-  ingot_config_init(&c.config);
+  TRY(status_of(ingot_config_init(&c.config)));
   c.config.device = options->device == DEVICE_CUDA ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
   c.config.precision = options->fp16 ? INGOT_FP16 : 0;
   c.config.threads = 1;

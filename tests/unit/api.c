@@ -57,12 +57,12 @@ static uint8_t *noise(int64_t count, unsigned seed) {
 
 static ingot_error *classify(ingot_session *with, uint8_t *images, int64_t count, ingot_tensor *out) {
   int64_t shape[] = {count, 1, 8, 8};
-  ingot_tensor input = {.data = images, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLUInt, 8, 1}, .shape = shape};
+  ingot_tensor input = {.data = images, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape};
   return ingot_session_run(with, &input, 1, out, 1);
 }
 
 static ingot_tensor image_tensor(void *data, int64_t *shape) {
-  return (ingot_tensor){.data = data, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLUInt, 8, 1}, .shape = shape};
+  return (ingot_tensor){.data = data, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape};
 }
 
 // ---- describing --------------------------------------------------------------------------------------------------------------
@@ -70,19 +70,17 @@ static ingot_tensor image_tensor(void *data, int64_t *shape) {
 Test(api, describes_inputs_and_outputs) {
   cr_assert_eq(ingot_engine_input_count(engine), 1);
   cr_assert_eq(ingot_engine_output_count(engine), 1);
-  ingot_binding image = ingot_engine_input(engine, 0), answer = ingot_engine_output(engine, 0);
-  cr_expect_str_eq(image.name, "image");
-  cr_expect_str_eq(image.dtype_name, "u8");
-  cr_expect_eq(image.rank, 4);
-  cr_expect_eq(image.dims[0], -1);
-  cr_expect_eq(image.dims[3], 8);
-  cr_expect_str_eq(ingot_engine_dim_name(engine, false, 0, 0), "batch");
-  cr_expect_str_eq(ingot_engine_dim_name(engine, false, 0, 1), "");
-  cr_expect_str_eq(answer.name, "probabilities");
-  cr_expect_str_eq(ingot_engine_dim_name(engine, true, 0, 0), "batch");
-  cr_expect_eq(ingot_engine_input(engine, 7).rank, -1);
-  cr_expect_str_eq(ingot_engine_dim_name(engine, true, 3, 0), "");
-  cr_expect_str_eq(ingot_engine_dim_name(engine, true, 0, 99), "");
+  const ingot_binding *image = ingot_engine_input(engine, 0), *answer = ingot_engine_output(engine, 0);
+  cr_expect_str_eq(ingot_binding_name(image), "image");
+  cr_expect_str_eq(ingot_binding_dtype_name(image), "u8");
+  cr_expect_eq(ingot_binding_dtype(image).bits, 8);
+  cr_expect_eq(ingot_binding_rank(image), 4);
+  cr_expect_eq(ingot_binding_dims(image)[0], -1);
+  cr_expect_eq(ingot_binding_dims(image)[3], 8);
+  cr_expect_str_eq(ingot_binding_dim_name(image, 0), "batch");
+  cr_expect_str_eq(ingot_binding_dim_name(image, 1), "");
+  cr_expect_str_eq(ingot_binding_name(answer), "probabilities");
+  cr_expect_str_eq(ingot_binding_dim_name(answer, 0), "batch");
   cr_expect_not_null(strstr(ingot_session_device(session), "threads"));
   char *text = ingot_engine_text(engine);
   cr_assert_not_null(text);
@@ -91,11 +89,14 @@ Test(api, describes_inputs_and_outputs) {
 }
 
 Test(api, reports_passes_and_version) {
-  ingot_pass_report passes[64];
-  int count = ingot_engine_passes(engine, passes, 64), fused = 0;
+  int count = ingot_engine_pass_count(engine), fused = 0;
   cr_assert_gt(count, 5);
-  cr_expect_eq(ingot_engine_passes(engine, passes, 2), count);  // says how many there are, whatever fits
-  for (int i = 0; i < count; i++) fused += !strcmp(passes[i].name, "fold_scale") ? passes[i].changes : 0;
+  for (int i = 0; i < count; i++) {
+    const ingot_pass *pass = ingot_engine_pass(engine, i);
+    fused += !strcmp(ingot_pass_name(pass), "fold_scale") ? ingot_pass_changes(pass) : 0;
+    cr_expect_gt(ingot_pass_nodes_after(pass), 0);
+    cr_expect_geq(ingot_pass_seconds(pass), 0);
+  }
   cr_expect_eq(fused, 4, "%d batch norms folded", fused);
   cr_expect_str_eq(ingot_version(), "0.1.0");
 }
@@ -107,7 +108,7 @@ Test(api, batches_agree_with_single_images) {
   uint8_t *images = noise(MOST, 1);
   float single[MOST][CLASSES];
   for (int i = 0; i < MOST; i++) {
-    ingot_tensor out = {.device = {kDLCPU, 0}};
+    ingot_tensor out;
     expect_ok(classify(session, images + i * PIXELS, 1, &out));
     cr_assert_eq(out.ndim, 2);
     cr_assert_eq(out.shape[0], 1);
@@ -119,7 +120,7 @@ Test(api, batches_agree_with_single_images) {
   }
   const int64_t batches[] = {MOST, 1, 4, MOST, 2};
   for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
-    ingot_tensor out = {.device = {kDLCPU, 0}};
+    ingot_tensor out;
     expect_ok(classify(session, images, batches[b], &out));
     cr_assert_eq(out.shape[0], batches[b]);
     for (int64_t i = 0; i < batches[b] * CLASSES; i++)
@@ -130,32 +131,16 @@ Test(api, batches_agree_with_single_images) {
 
 Test(api, an_empty_batch_gives_an_empty_answer) {
   uint8_t nothing[1];
-  ingot_tensor out = {.device = {kDLCPU, 0}};
+  ingot_tensor out;
   expect_ok(classify(session, nothing, 0, &out));
   cr_expect_eq(out.ndim, 2);
   cr_expect_eq(out.shape[0], 0);
 }
 
-Test(api, writes_into_the_callers_memory) {
-  uint8_t *images = noise(3, 2);
-  float mine[3 * CLASSES + 1];
-  int64_t shape[2] = {0};
-  ingot_tensor lent = {.device = {kDLCPU, 0}},
-               out = {.data = mine, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
-  mine[3 * CLASSES] = 42;
-  expect_ok(classify(session, images, 3, &out));
-  cr_expect_eq(out.data, mine);
-  cr_expect_eq(shape[0], 3);
-  cr_expect_eq(mine[3 * CLASSES], 42);
-  expect_ok(classify(session, images, 3, &lent));
-  cr_expect_arr_eq(lent.data, mine, 3 * CLASSES * sizeof *mine);
-  free(images);
-}
-
 Test(api, byte_offset_and_row_major_strides_are_understood) {
   uint8_t *images = noise(2, 3);
   int64_t shape[] = {1, 1, 8, 8}, strides[] = {64, 64, 8, 1}, other[] = {64, 64, 1, 8};
-  ingot_tensor plain = {.device = {kDLCPU, 0}}, input = image_tensor(images, shape), out = {.device = {kDLCPU, 0}};
+  ingot_tensor plain, input = image_tensor(images, shape), out;
   expect_ok(classify(session, images + PIXELS, 1, &plain));
   float expected[CLASSES];
   memcpy(expected, plain.data, sizeof expected);
@@ -173,7 +158,7 @@ Test(api, passes_change_no_answer) {
   ingot_session *other;
   expect_ok(ingot_session_create(plain, &config, &other));
   uint8_t *images = noise(5, 4);
-  ingot_tensor a = {.device = {kDLCPU, 0}}, b = {.device = {kDLCPU, 0}};
+  ingot_tensor a, b;
   expect_ok(classify(session, images, 5, &a));
   expect_ok(classify(other, images, 5, &b));
   for (int i = 0; i < 5 * CLASSES; i++) cr_expect_float_eq(((float *)a.data)[i], ((float *)b.data)[i], 1e-5);
@@ -186,10 +171,10 @@ Test(api, shapes_can_be_set_before_the_first_run) {
   int64_t shape[] = {6, 1, 8, 8};
   const int64_t *shapes[] = {shape};
   expect_ok(ingot_session_set_shapes(session, shapes, 1));
-  ingot_memory memory = ingot_session_memory(session);
-  cr_expect_gt(memory.arena, 0);
-  cr_expect_geq(memory.unpacked, memory.arena);
-  cr_expect_gt(memory.weights, 80000);
+  size_t arena = ingot_session_memory(session, INGOT_MEMORY_ARENA);
+  cr_expect_gt(arena, 0);
+  cr_expect_geq(ingot_session_memory(session, INGOT_MEMORY_UNPACKED), arena);
+  cr_expect_gt(ingot_session_memory(session, INGOT_MEMORY_WEIGHTS), 80000);
   shape[3] = 9;
   expect_error(ingot_session_set_shapes(session, shapes, 1), INGOT_INVALID_ARGUMENT, "image");
   expect_error(ingot_session_set_shapes(session, shapes, 2), INGOT_INVALID_ARGUMENT, "1 input");
@@ -199,21 +184,29 @@ Test(api, profiles_and_times) {
   uint8_t *images = noise(2, 5);
   int64_t shape[] = {2, 1, 8, 8};
   ingot_tensor input = image_tensor(images, shape);
-  ingot_step steps[64];
-  int count = 0;
-  expect_ok(ingot_session_profile(session, &input, 1, steps, 64, &count));
-  cr_assert_gt(count, 3);
-  bool conv = false;
-  for (int i = 0; i < count; i++) {
-    cr_expect_geq(steps[i].milliseconds, 0);
-    cr_expect_gt(strlen(steps[i].tactic), 0);
-    conv |= !strcmp(steps[i].op, "conv") && strstr(steps[i].origins, "stem.conv") && strstr(steps[i].origins, "stem.norm");
+  ingot_profile *profile;
+  expect_ok(ingot_session_profile(session, &input, 1, &profile));
+  for (int64_t batch = 3; batch < 80; batch++) {  // more shapes than plans are kept for: the profile's strings are its own
+    uint8_t *more = noise(batch, 5);
+    ingot_tensor out;
+    expect_ok(classify(session, more, batch, &out));
+    free(more);
   }
+  cr_assert_gt(ingot_profile_step_count(profile), 3);
+  bool conv = false;
+  for (int i = 0; i < ingot_profile_step_count(profile); i++) {
+    const char *origins = ingot_profile_origins(profile, i);
+    cr_expect_geq(ingot_profile_milliseconds(profile, i), 0);
+    cr_expect_gt(strlen(ingot_profile_tactic(profile, i)), 0);
+    cr_expect_gt(strlen(ingot_profile_name(profile, i)), 0);
+    conv |= !strcmp(ingot_profile_op(profile, i), "conv") && strstr(origins, "stem.conv") && strstr(origins, "stem.norm");
+  }
+  ingot_profile_free(profile);
   cr_expect(conv, "no step says that it came from stem.conv and stem.norm");
   double milliseconds = -1;
   expect_ok(ingot_session_time(session, &input, 1, 0.02, &milliseconds));
   cr_expect_gt(milliseconds, 0);
-  cr_expect_gt(ingot_session_memory(session).arena, 0);
+  cr_expect_gt(ingot_session_memory(session, INGOT_MEMORY_ARENA), 0);
   free(images);
 }
 
@@ -229,7 +222,7 @@ static void *work(void *context) {
   float first[7 * CLASSES];
   for (int i = 0; i < 40; i++) {
     int64_t count = i ? 1 + i % 7 : 7;
-    ingot_tensor out = {.device = {kDLCPU, 0}};
+    ingot_tensor out;
     ingot_error *error = classify(worker->session, images, count, &out);
     if (!error && !i) memcpy(first, out.data, sizeof first);
     for (int64_t k = 0; !error && k < count * CLASSES; k++) worker->wrong += fabsf(((float *)out.data)[k] - first[k]) > 1e-5f;
@@ -258,7 +251,7 @@ Test(api, a_session_keeps_its_engine_alive) {
   expect_ok(ingot_session_create(built, &config, &lasting));
   ingot_engine_free(built);
   uint8_t *images = noise(1, 6);
-  ingot_tensor out = {.device = {kDLCPU, 0}};
+  ingot_tensor out;
   expect_ok(classify(lasting, images, 1, &out));
   ingot_session_free(lasting);
   free(images);
@@ -278,7 +271,7 @@ Test(api, a_saved_engine_answers_the_same) {
   unlink(path);
   expect_ok(ingot_session_create(loaded, &config, &other));
   uint8_t *images = noise(3, 7);
-  ingot_tensor a = {.device = {kDLCPU, 0}}, b = {.device = {kDLCPU, 0}};
+  ingot_tensor a, b;
   expect_ok(classify(session, images, 3, &a));
   expect_ok(classify(other, images, 3, &b));
   cr_expect_arr_eq(a.data, b.data, 3 * CLASSES * sizeof(float));
@@ -305,12 +298,12 @@ Test(api, wrong_inputs_are_refused_and_the_session_goes_on) {
   uint8_t *images = noise(2, 8);
   int64_t shape[] = {2, 1, 8, 8}, narrow[] = {2, 1, 8, 7}, flat[] = {2, 64}, negative[] = {-1, 1, 8, 8},
           huge[] = {INT64_MAX, 1, 8, 8};
-  ingot_tensor out = {.device = {kDLCPU, 0}}, input = image_tensor(images, shape), two[2] = {input, input};
+  ingot_tensor out, input = image_tensor(images, shape), two[2] = {input, input};
   ingot_tensor wrong = input;
-  wrong.dtype = (DLDataType){kDLFloat, 32, 1};
+  wrong.dtype = (ingot_dtype){INGOT_FLOAT, 32, 1};
   expect_error(ingot_session_run(session, &wrong, 1, &out, 1), INGOT_INVALID_ARGUMENT, "'image' is u8, but f32");
   wrong = input;
-  wrong.dtype = (DLDataType){kDLFloat, 24, 1};
+  wrong.dtype = (ingot_dtype){INGOT_FLOAT, 24, 1};
   expect_error(ingot_session_run(session, &wrong, 1, &out, 1), INGOT_INVALID_ARGUMENT, "24 bits");
   wrong = input;
   wrong.shape = narrow;
@@ -329,7 +322,7 @@ Test(api, wrong_inputs_are_refused_and_the_session_goes_on) {
   wrong.data = NULL;
   expect_error(ingot_session_run(session, &wrong, 1, &out, 1), INGOT_INVALID_ARGUMENT, "no data");
   wrong = input;
-  wrong.device = (DLDevice){kDLCUDA, 0};
+  wrong.device = (ingot_place){INGOT_CUDA, 0};
   expect_error(ingot_session_run(session, &wrong, 1, &out, 1), INGOT_INVALID_ARGUMENT, "GPU");
   expect_error(ingot_session_run(session, two, 2, &out, 1), INGOT_INVALID_ARGUMENT, "1 input");
   expect_error(ingot_session_run(session, &input, 1, &out, 0), INGOT_INVALID_ARGUMENT, "1 output");
@@ -337,15 +330,6 @@ Test(api, wrong_inputs_are_refused_and_the_session_goes_on) {
   expect_error(ingot_session_run(NULL, &input, 1, &out, 1), INGOT_INVALID_ARGUMENT, "NULL");
   expect_ok(ingot_session_run(session, &input, 1, &out, 1));
   cr_expect_eq(out.shape[0], 2);
-  free(images);
-}
-
-Test(api, device_outputs_need_a_device) {
-  uint8_t *images = noise(1, 9);
-  int64_t shape[] = {1, 1, 8, 8};
-  float memory[CLASSES];
-  ingot_tensor input = image_tensor(images, shape), out = {.data = memory, .device = {kDLCUDA, 0}};
-  expect_error(ingot_session_run(session, &input, 1, &out, 1), INGOT_INVALID_ARGUMENT, "GPU");
   free(images);
 }
 
@@ -426,9 +410,9 @@ Test(api, half_precision_is_near) {
   expect_ok(ingot_model_open(MODEL, &narrow, &model));
   expect_ok(ingot_engine_build(model, &narrow, &half));
   expect_ok(ingot_session_create(half, &narrow, &other));
-  cr_expect_str_eq(ingot_engine_output(half, 0).dtype_name, "f32");
+  cr_expect_str_eq(ingot_binding_dtype_name(ingot_engine_output(half, 0)), "f32");
   uint8_t *images = noise(4, 10);
-  ingot_tensor a = {.device = {kDLCPU, 0}}, b = {.device = {kDLCPU, 0}};
+  ingot_tensor a, b;
   expect_ok(classify(session, images, 4, &a));
   expect_ok(classify(other, images, 4, &b));
   for (int i = 0; i < 4 * CLASSES; i++) cr_expect_float_eq(((float *)a.data)[i], ((float *)b.data)[i], 1e-2);

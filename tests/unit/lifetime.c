@@ -111,7 +111,7 @@ static ingot_session *open_session(const char *path) {
 }
 
 static ingot_tensor tensor_of(void *data, uint8_t code, int64_t *shape) {
-  return (ingot_tensor){.data = data, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {code, 64, 1}, .shape = shape};
+  return (ingot_tensor){.data = data, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {code, 64, 1}, .shape = shape};
 }
 
 // What a run lent may go into the next one, whose results stand when the caller's strings are gone.
@@ -119,14 +119,14 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
   ingot_session *session = open_session("tests/regress/strings_through/model.onnx");
   const char *strings[2] = {strdup("left"), strdup("right")};
   int64_t at[2] = {1, 0}, two = 2;
-  ingot_tensor inputs[2] = {tensor_of(strings, kDLOpaqueHandle, &two), tensor_of(at, kDLInt, &two)}, first[4] = {0},
+  ingot_tensor inputs[2] = {tensor_of(strings, INGOT_STRING, &two), tensor_of(at, INGOT_INT, &two)}, first[4] = {0},
                second[4] = {0};
   expect_success(ingot_session_run(session, inputs, 2, first, 4));
   for (int i = 0; i < 2; i++) {
     memset((char *)(uintptr_t)strings[i], '#', strlen(strings[i]));
     free((char *)(uintptr_t)strings[i]);
   }
-  cr_expect_eq(first[0].dtype.code, kDLOpaqueHandle);
+  cr_expect_eq(first[0].dtype.code, INGOT_STRING);
   cr_expect_str_eq(((const char **)first[0].data)[0], "left");
   cr_expect_str_eq(((const char **)first[1].data)[1], "right-é");
   cr_expect_str_eq(((const char **)first[2].data)[0], "-é");
@@ -136,7 +136,7 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
   cr_expect_str_eq(((const char **)second[1].data)[0], "left-é-é");
   cr_expect_str_eq(((const char **)first[1].data)[0], "left-é");
   const char *missing[2] = {"one", NULL};
-  inputs[0] = tensor_of(missing, kDLOpaqueHandle, &two);
+  inputs[0] = tensor_of(missing, INGOT_STRING, &two);
   ingot_error *error = ingot_session_run(session, inputs, 2, second, 4);
   cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT);
   cr_expect(strstr(ingot_error_message(error), "string 1 is NULL"));

@@ -30,7 +30,7 @@ typedef struct Subject {  // a model with one input, f32 or u8, and one output, 
   char engine[4096], cache[4096];  // files of this run's own: the engine built from it, and where compiled kernels are kept
   int64_t input_shape[SHAPE_LIMIT];
   int input_rank;
-  DLDataType input_dtype;
+  ingot_dtype input_dtype;
   size_t input_bytes, output_count;
   void *input;
   float *expected;

@@ -33,7 +33,7 @@ static void check_output(Run *run, const char *what, const float *values) {
 static ingot_tensor input_of(Run *run, bool on_device) {
   const Subject *s = run->subject;
   return (ingot_tensor){.data = on_device ? (void *)run->device : s->input,
-                        .device = {on_device ? kDLCUDA : kDLCPU, 0},
+                        .device = {on_device ? INGOT_CUDA : INGOT_CPU, 0},
                         .ndim = s->input_rank,
                         .dtype = s->input_dtype,
                         .shape = (int64_t *)s->input_shape};
@@ -43,12 +43,14 @@ static ingot_tensor input_of(Run *run, bool on_device) {
 static ingot_error *run_on_host(Run *run, ingot_session *session, bool own) {
   static const float untouched = 12345;
   float buffer[64];
-  ingot_tensor input = input_of(run, false), output = {.device = {kDLCPU, 0}};
+  ingot_tensor input = input_of(run, false);
+  ingot_output output = {.size = sizeof output};
   for (size_t i = 0; i < 64; i++) buffer[i] = untouched;
-  if (own) output.data = buffer;
-  ingot_error *error = ingot_session_run(session, &input, 1, &output, 1);
-  if (!error) check_output(run, "output on the host", output.data);
-  else if (!own && output.data) problem(run, "a run that failed handed out an output");
+  if (own)
+    output = (ingot_output){sizeof output, INGOT_OWNED_BY_CALLER, {.data = buffer, .device = {INGOT_CPU, 0}}, sizeof buffer};
+  ingot_error *error = ingot_session_run_into(session, &input, 1, &output, 1);
+  if (!error) check_output(run, "output on the host", output.tensor.data);
+  else if (!own && output.tensor.data) problem(run, "a run that failed handed out an output");
   else if (own && buffer[0] != untouched) check_output(run, "the output of a run that failed", buffer);
   return error;
 }
@@ -56,8 +58,12 @@ static ingot_error *run_on_host(Run *run, ingot_session *session, bool own) {
 // Device memory of the emulator is memory of this process.
 static ingot_error *run_on_device(Run *run, ingot_session *session) {
   float *result = (float *)(run->device + (run->subject->input_bytes + 511) / 512 * 512);
-  ingot_tensor input = input_of(run, true), output = {.data = result, .device = {kDLCUDA, 0}};
-  ingot_error *error = ingot_session_run(session, &input, 1, &output, 1);
+  ingot_tensor input = input_of(run, true);
+  ingot_output output = {sizeof output,
+                         INGOT_OWNED_BY_CALLER,
+                         {.data = result, .device = {INGOT_CUDA, 0}},
+                         run->subject->output_count * sizeof *result};
+  ingot_error *error = ingot_session_run_into(session, &input, 1, &output, 1);
   if (!error) error = ingot_session_synchronize(session);
   if (!error) check_output(run, "output on the device", result);
   return error;
@@ -182,16 +188,16 @@ static void give_device_memory(Run *run) {
   run->emulated->release(0);
 }
 
-// The first step alone, and then a run.
+// Each step alone, and then a run.
 static bool profile(Run *run) {
   ingot_engine *engine = NULL;
   ingot_session *session = NULL;
   ingot_tensor input = input_of(run, false);
-  ingot_step step;
-  int count;
+  ingot_profile *profile = NULL;
   bool good = open_session(run, &engine, &session) &&
-              TWICE(run, "profiling", ingot_session_profile(session, &input, 1, &step, 1, &count)) &&
+              TWICE(run, "profiling", ingot_session_profile(session, &input, 1, &profile)) &&
               TWICE(run, "running", run_on_host(run, session, false));
+  ingot_profile_free(profile);
   close_session(run, engine, session);
   return good;
 }
@@ -216,21 +222,22 @@ static ingot_error *subject_expect(Subject *s) {
   ingot_model *model = NULL;
   ingot_engine *engine = NULL;
   ingot_session *session = NULL;
-  ingot_tensor output = {.device = {kDLCPU, 0}};
+  ingot_tensor output;
   ingot_error *error = ingot_model_open(s->path, &config, &model);
   if (!error) error = ingot_engine_build(model, &config, &engine);
   if (!error) error = ingot_session_create(engine, &config, &session);
   if (!error) {
-    ingot_binding binding = ingot_engine_input(engine, 0);
-    s->input_rank = binding.rank;
-    s->input_dtype = binding.dtype;
+    const ingot_binding *binding = ingot_engine_input(engine, 0);
+    const int64_t *dims = ingot_binding_dims(binding);
+    s->input_rank = ingot_binding_rank(binding);
+    s->input_dtype = ingot_binding_dtype(binding);
     size_t elements = 1;
-    for (int i = 0; i < binding.rank; i++) elements *= (size_t)(s->input_shape[i] = binding.dims[i] < 0 ? 1 : binding.dims[i]);
-    s->input_bytes = elements * binding.dtype.bits / 8;
+    for (int i = 0; i < s->input_rank; i++) elements *= (size_t)(s->input_shape[i] = dims[i] < 0 ? 1 : dims[i]);
+    s->input_bytes = elements * s->input_dtype.bits / 8;
     s->input = malloc(s->input_bytes);
     for (size_t i = 0; s->input && i < elements; i++) {
       unsigned value = (unsigned)(i * 37 % 101);
-      if (binding.dtype.code == kDLFloat) ((float *)s->input)[i] = (float)value / 101;
+      if (s->input_dtype.code == INGOT_FLOAT) ((float *)s->input)[i] = (float)value / 101;
       else ((unsigned char *)s->input)[i] = (unsigned char)value;
     }
     Run run = {.subject = s};

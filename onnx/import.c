@@ -6,6 +6,7 @@
 #include <string.h>
 #include "kernels/build.h"
 #include "onnx/importer.h"
+#include "onnx/schema.h"
 #include "onnx/validate.h"
 
 enum { MAX_NODES = 2000000, MAX_CALL_DEPTH = 64 };
@@ -20,7 +21,14 @@ int opset_version(OpsetList opsets, const char *domain) {
   for (size_t i = 0; i < opsets.count; i++)
     if (strcmp(onnx_domain(opsets.sets[i]->domain), domain) == 0 && opsets.sets[i]->version > version)
       version = opsets.sets[i]->version;
+  if (version == 0) return schema_newest_opset(domain);
   return version > INT32_MAX ? INT32_MAX : (int)version;
+}
+
+bool opset_imported(OpsetList opsets, const char *domain) {
+  bool found = opsets.count == 0 && !domain[0];
+  for (size_t i = 0; i < opsets.count; i++) found |= strcmp(onnx_domain(opsets.sets[i]->domain), domain) == 0;
+  return found;
 }
 
 const char *onnx_node_name(const Onnx__Node *node) {
@@ -201,6 +209,7 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
                         int argument_count) {
   Graph *graph = scope->graph;
   Node attributes = {.graph = graph};
+  int captures = 0;
   TRY(set_arguments(scope, &attributes, arguments, argument_count));
   if (has_graphs(arguments, argument_count)) {
     Value **captured;
@@ -213,6 +222,7 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
     memcpy(all, inputs->values, sizeof *all * (size_t)inputs->count);
     memcpy(all + inputs->count, captured, sizeof *all * (size_t)captured_count);
     *inputs = (NodeInputs){all, inputs->count + captured_count};
+    captures = captured_count;
   }
   Translation t = {
       .graph = graph,
@@ -226,7 +236,12 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
       .outputs = arena_array(graph->arena, Value *, proto->n_output + 1),
       .attributes = &attributes,
   };
-  while (t.output_count && !proto->output[t.output_count - 1][0]) t.output_count--;
+  const OnnxOp *op = onnx_op_find(t.domain, t.op_type, t.opset, &t.opset);
+  // Of an operator with any number of outputs the unnamed ones count too: Split cuts a piece for each.
+  bool counted = op && op->max_outputs < 0;
+  while (!counted && t.output_count && !proto->output[t.output_count - 1][0]) t.output_count--;
+  const Schema *schema = schema_find(t.domain, t.op_type, t.opset);
+  if (schema) TRY(schema_check_inputs(schema, inputs->count - captures, t.inputs));
   uint32_t mark = graph->next_value_id;
   TRY(translate_run(&t));
   if (t.deferred)

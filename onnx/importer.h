@@ -5,14 +5,15 @@
 #include "onnx/tensor.h"
 #include "onnx/translate.h"
 
-// Version 0: the domain is not imported.
 typedef struct OpsetList {
   size_t count;
   Onnx__OperatorSet *const *sets;
 } OpsetList;
 
 const char *onnx_domain(const char *domain);  // "" for the default one under each of its names
+// The newest version that is known where the domain is not imported; 0: an unknown domain.
 int opset_version(OpsetList opsets, const char *domain);
+bool opset_imported(OpsetList opsets, const char *domain);
 const char *onnx_node_name(const Onnx__Node *node);  // its name, or its first output's where it has none
 // Functions of the model, by what a node says. NULL where there is none.
 typedef StringMap FunctionTable;

@@ -2,6 +2,7 @@
 // data may lie.
 #include "onnx/model.h"
 #include "onnx.pb-c.h"
+#include "onnx/sort.h"
 #include "onnx/tensor.h"
 
 static const char *text_or_empty(const char *text) { return text ? text : ""; }
@@ -28,6 +29,7 @@ Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *
   model->producer_version = text_or_empty(model->proto->producer_version);
   model->domain = text_or_empty(model->proto->domain);
   model->doc = text_or_empty(model->proto->doc_string);
+  onnx_sort_nodes(model);
   *out = model;
   return OK;
 }

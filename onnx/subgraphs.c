@@ -7,6 +7,8 @@
 // them by their name (kernels/control/body.c).
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/build.h"
+#include "onnx/free_names.h"
 #include "onnx/importer.h"
 
 enum { MAX_TRIES = 4 };
@@ -20,46 +22,11 @@ typedef struct Captures {
   uint32_t count, capacity;
 } Captures;
 
-typedef struct Locals {
-  StringMap *names;
-  const struct Locals *outer;
-} Locals;
-
-static bool is_local(const Locals *locals, const char *name) {
-  for (; locals; locals = locals->outer)
-    if (string_map_get(locals->names, name)) return true;
-  return false;
-}
-
-static void capture(Captures *captures, const Locals *locals, const char *name) {
-  if (!name[0] || is_local(locals, name) || string_map_get(captures->seen, name)) return;
+static void capture(void *context, const char *name) {
+  Captures *captures = context;
+  if (string_map_get(captures->seen, name)) return;
   string_map_set(captures->seen, name, (void *)name);
   *ARENA_PUSH(captures->scope->importer->arena, captures->names, captures->count, captures->capacity) = name;
-}
-
-static void find_captures(Captures *captures, const Onnx__Graph *graph, const Locals *outer);
-
-static void find_node_captures(Captures *captures, const Onnx__Node *node, const Locals *locals) {
-  for (size_t i = 0; i < node->n_input; i++) capture(captures, locals, node->input[i]);
-  for (size_t i = 0; i < node->n_attribute; i++)
-    if (node->attribute[i]->g) find_captures(captures, node->attribute[i]->g, locals);
-}
-
-static void add_local(StringMap *names, const char *name) {
-  if (name && name[0]) string_map_set(names, name, (void *)name);
-}
-
-static void find_captures(Captures *captures, const Onnx__Graph *graph, const Locals *outer) {
-  Locals locals = {.names = string_map_new(captures->scope->importer->arena), .outer = outer};
-  for (size_t i = 0; i < graph->n_input; i++) add_local(locals.names, graph->input[i]->name);
-  for (size_t i = 0; i < graph->n_initializer; i++) add_local(locals.names, graph->initializer[i]->name);
-  for (size_t i = 0; i < graph->n_sparse_initializer; i++)
-    if (graph->sparse_initializer[i]->values) add_local(locals.names, graph->sparse_initializer[i]->values->name);
-  for (size_t i = 0; i < graph->n_node; i++)
-    for (size_t k = 0; k < graph->node[i]->n_output; k++) add_local(locals.names, graph->node[i]->output[k]);
-  for (size_t i = 0; i < graph->n_node; i++) find_node_captures(captures, graph->node[i], &locals);
-  for (size_t i = 0; i < graph->n_output; i++)
-    if (graph->output[i]->name) capture(captures, &locals, graph->output[i]->name);
 }
 
 // --- One body
@@ -68,6 +35,7 @@ typedef struct BodyInput {
   ValueKind kind;
   DeclaredType type;
   bool loose[MAX_RANK];  // dims found to change from round to round
+  bool as_vector;        // a scalar that the body declares as a vector of one and uses as such
 } BodyInput;
 
 static Status add_own_inputs(Scope *scope, const Onnx__Graph *proto, const BodyInput *inputs) {
@@ -76,9 +44,20 @@ static Status add_own_inputs(Scope *scope, const Onnx__Graph *proto, const BodyI
     const DeclaredType *type = &inputs[i].type;
     Value *value = graph_add_input(scope->graph, name[0] ? name : NULL, type->dtype, type->rank, type->dims);
     value->kind = inputs[i].kind;
+    Builder b = {.graph = scope->graph};
+    if (inputs[i].as_vector) value = build_reshape(&b, value, 1, (Dim[]){1});
+    TRY(b.status);
     string_map_set(scope->values, name, value);
   }
   return OK;
+}
+
+// A condition that is handed on as it came, seen through the vector it was made for the body.
+static Value *handed_on(const BodyInput *inputs, size_t count, const Graph *graph, Value *value) {
+  for (size_t i = 0; i < count; i++)
+    if (inputs[i].as_vector && value->producer && value->producer->inputs[0] == graph->inputs[i] && value->rank == 1)
+      return graph->inputs[i];
+  return value;
 }
 
 static void add_captured(Scope *scope, const Captures *captures) {
@@ -113,7 +92,7 @@ static Status import_body(const Captures *captures, const Onnx__Graph *proto, co
   for (size_t i = 0; i < proto->n_output; i++) {
     Value *value;
     TRY(find_output(scope, proto->output[i]->name, &value));
-    graph_mark_output(graph, value);
+    graph_mark_output(graph, handed_on(inputs, proto->n_input, graph, value));
   }
   *out = graph;
   return OK;
@@ -127,7 +106,10 @@ static BodyInput of_value(const Value *value) {
   return out;
 }
 
-static BodyInput scalar_of(DType dtype) { return (BodyInput){.type = {.known = true, .dtype = dtype, .rank = 0}}; }
+// ONNX Runtime gives the body a vector of one where it declares one.
+static BodyInput scalar_of(DType dtype, const BodyInput *declared) {
+  return (BodyInput){.type = {.known = true, .dtype = dtype, .rank = 0}, .as_vector = declared->type.rank == 1};
+}
 
 static BodyInput without_axis(const Value *value, int64_t axis) {
   BodyInput out = of_value(value);
@@ -147,8 +129,8 @@ typedef struct BodyPlan {
 } BodyPlan;
 
 static void plan_loop(BodyPlan *plan, size_t count, int input_count, Value *const *inputs) {
-  if (count > 0) plan->inputs[0] = scalar_of(DTYPE_I64);
-  if (count > 1) plan->inputs[1] = scalar_of(DTYPE_BOOL);
+  if (count > 0) plan->inputs[0] = scalar_of(DTYPE_I64, &plan->inputs[0]);
+  if (count > 1) plan->inputs[1] = scalar_of(DTYPE_BOOL, &plan->inputs[1]);
   plan->first_state = 2;
   plan->first_result = 1;
   plan->states = MAX((int)count - 2, 0);
@@ -265,7 +247,7 @@ Status import_graph_arguments(Scope *scope, Node *node, const char *op_type, int
   for (int i = 0; i < count; i++) {
     if (!is_graph(&arguments[i])) continue;
     captures.scope = arguments[i].scope;  // the same for all of one node, but for odd uses of references
-    find_captures(&captures, arguments[i].proto->g, NULL);
+    graph_free_names(importer->arena, arguments[i].proto->g, capture, &captures);
   }
   *captured = arena_array(importer->arena, Value *, captures.count + 1);
   *captured_count = 0;

@@ -9,13 +9,19 @@
 #include "kernels/sequence/sequence.h"
 #include "onnx/waiting.h"
 
-const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset) {
-  for (const OnnxOp *const *table = onnx_ops; *table; table++)
-    for (const OnnxOp *op = *table; op->name; op++)
-      if (strcmp(op->name, name) == 0 && strcmp(op->domain, domain) == 0 && op->since <= opset &&
-          (op->until == 0 || opset <= op->until))
-        return op;
-  return NULL;
+const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset, int *version) {
+  const OnnxOp *first = NULL;
+  *version = opset;
+  for (const OnnxOp *const *table = onnx_ops; *table; table++) {
+    for (const OnnxOp *op = *table; op->name; op++) {
+      if (strcmp(op->name, name) != 0 || strcmp(op->domain, domain) != 0) continue;
+      if (op->since <= opset && (op->until == 0 || opset <= op->until)) return op;
+      if (!first || op->since < first->since) first = op;
+    }
+  }
+  if (!first || opset >= first->since) return NULL;
+  *version = first->since;
+  return first;
 }
 
 bool onnx_op_known(const char *domain, const char *name) {
@@ -94,7 +100,7 @@ static Status append_deferred(Translation *t) {
 
 // Runs the translation; t->deferred says whether it has to wait. Nothing is left behind unless it succeeded.
 static Status attempt(Translation *t) {
-  const OnnxOp *op = onnx_op_find(t->domain, t->op_type, t->opset);
+  const OnnxOp *op = onnx_op_find(t->domain, t->op_type, t->opset, &t->opset);
   if (!op)
     TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "version %d of domain '%s' has no such operator here", t->opset,
                    t->domain[0] ? t->domain : "ai.onnx");

@@ -41,8 +41,10 @@ struct OnnxOp {
 };
 
 extern const OnnxOp *const onnx_ops[];  // NULL-terminated list of {…, NULL name}-terminated tables, one a file (onnx/ops.c)
-const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset);  // NULL where none
-bool onnx_op_known(const char *domain, const char *name);                     // some version of it is translated
+// The translation in force in an opset. An operator below the opset that introduced it is taken as its first version: *version says
+// which one is meant. NULL where none is: the domain has no such operator, or no longer (onnx_op_known).
+const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset, int *version);
+bool onnx_op_known(const char *domain, const char *name);  // some version of it is translated
 
 // Runs a translation; on deferral appends a `deferred` node instead. Also defers when an input's dtype or rank is unknown.
 // After an error the graph is as it was.

@@ -1,10 +1,11 @@
 // Validation. Everything the importer relies on and everything it cannot do is found here, so that a model is refused with the
 // whole list of reasons; the importer then still reports what only shapes and types bring to light. Names are followed in
-// the order of the file, which must be a topological one; that also rules out cycles.
+// topological order (onnx/sort.h); what is out of it is on a cycle. What ONNX Runtime takes too is taken with a warning.
 #include "onnx/validate.h"
 #include <string.h>
 #include "base/text.h"
 #include "onnx/importer.h"
+#include "onnx/schema.h"
 
 enum { MAX_PROBLEMS = 100, MAX_CALL_DEPTH = 64 };
 
@@ -14,6 +15,7 @@ typedef struct Validation {
   Arena *arena;
   FunctionTable *functions;
   StringMap *visited;  // functions whose bodies were checked
+  StringMap *warned;   // of each operator once
   int call_depth;
 } Validation;
 
@@ -110,6 +112,25 @@ static size_t count_present(size_t count, char *const *names) {
   return count;
 }
 
+static void report_node_status(Validation *v, const Names *names, const Onnx__Node *node, Status status) {
+  if (status) REPORT_NODE(v, names, node, status_code(status), "%s", status_message(status));
+  status_free(status);
+}
+
+static void check_schema(Validation *v, const Names *names, const Onnx__Node *node, const Schema *schema) {
+  int inputs = (int)count_present(node->n_input, node->input), outputs = (int)count_present(node->n_output, node->output);
+  report_node_status(v, names, node, schema_check_arity(schema, inputs, outputs));
+  for (size_t i = 0; i < node->n_attribute; i++)
+    report_node_status(v, names, node, schema_check_attribute(schema, node->attribute[i]));
+  report_node_status(v, names, node, schema_check_required(schema, node->n_attribute, node->attribute));
+}
+
+static void warn_once(Validation *v, const char *message) {
+  if (string_map_get(v->warned, message)) return;
+  string_map_set(v->warned, message, v);
+  log_add(&v->model->log, LOG_WARNING, "%s", message);
+}
+
 static void check_arity(Validation *v, const Names *names, const Onnx__Node *node, const OnnxOp *op) {
   int inputs = (int)count_present(node->n_input, node->input), outputs = (int)count_present(node->n_output, node->output);
   if (inputs < op->min_inputs || (op->max_inputs >= 0 && inputs > op->max_inputs))
@@ -133,16 +154,19 @@ static void check_operator(Validation *v, const Names *names, const Onnx__Node *
     check_function(v, function);
     return;
   }
-  int version = opset_version(names->opsets, domain);
-  if (version == 0) {
-    REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "no version of domain '%s' is imported", shown);
-    return;
-  }
-  const OnnxOp *op = onnx_op_find(domain, node->op_type, version);
+  int opset = opset_version(names->opsets, domain), version;
+  const OnnxOp *op = onnx_op_find(domain, node->op_type, opset, &version);
+  const Schema *schema = op ? schema_find(domain, node->op_type, version) : NULL;
+  if (op && !opset_imported(names->opsets, domain))
+    warn_once(v, arena_printf(v->arena, "domain '%s' is used but not imported: taken in version %d", shown, opset));
+  if (op && version > opset)
+    warn_once(v, arena_printf(v->arena, "operator %s is used in opset %d of domain '%s' but came with opset %d: taken as that",
+                              node->op_type, opset, shown, version));
   if (op) check_arity(v, names, node, op);
-  else if (onnx_op_known(domain, node->op_type))
-    REPORT_NODE(v, names, node, ERROR_UNSUPPORTED, "the operator is not supported in version %d of domain '%s'", version,
-                shown);
+  if (schema) check_schema(v, names, node, schema);
+  if (op) return;
+  if (onnx_op_known(domain, node->op_type))
+    REPORT_NODE(v, names, node, ERROR_UNSUPPORTED, "the operator is not supported in version %d of domain '%s'", opset, shown);
   else REPORT_NODE(v, names, node, ERROR_UNSUPPORTED, "the operator is unknown in domain '%s'", shown);
 }
 
@@ -164,7 +188,7 @@ static void check_inputs(Validation *v, const Names *names, const Onnx__Node *no
     if (maker == node) REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "input %zu, '%s', is its own output", i, name);
     else if (maker)
       REPORT_NODE(v, names, node, ERROR_INVALID_MODEL,
-                  "input %zu, '%s', is made by node '%s' after it: the nodes are not sorted, or form a cycle", i, name,
+                  "input %zu, '%s', is made by node '%s', which needs this one: they form a cycle", i, name,
                   onnx_node_name(maker));
     else REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "input %zu, '%s', is not made by anything", i, name);
   }
@@ -294,6 +318,10 @@ static void check_opsets(Validation *v) {
     if (proto->opset_import[i]->version < 1)
       report(v, ERROR_INVALID_MODEL, "domain '%s' is imported in version %lld", domain,
              (long long)proto->opset_import[i]->version);
+    int newest = schema_newest_opset(domain);
+    if (newest && proto->opset_import[i]->version > newest)
+      report(v, ERROR_UNSUPPORTED, "domain '%s' is imported in version %lld, newer than %d, the newest known",
+             domain[0] ? domain : "ai.onnx", (long long)proto->opset_import[i]->version, newest);
     for (size_t k = 0; k < i; k++)
       if (strcmp(domain, onnx_domain(proto->opset_import[k]->domain)) == 0 &&
           proto->opset_import[k]->version != proto->opset_import[i]->version)
@@ -316,6 +344,7 @@ Status onnx_validate(const Model *model, Problems *out) {
   Validation v = {.model = model, .problems = out, .arena = arena};
   v.functions = function_table_new(model, arena);
   v.visited = string_map_new(arena);
+  v.warned = string_map_new(arena);
   check_opsets(&v);
   check_functions(&v);
   check_graph(&v, model->proto->graph, NULL);

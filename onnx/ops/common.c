@@ -61,6 +61,18 @@ Status check_present(const Translation *t) {
   return OK;
 }
 
+Status check_channels(const Translation *t, int first, int last, Dim channels) {
+  for (int i = first; i <= last; i++) {
+    const Value *x = translate_input(t, i);
+    if (!x) continue;
+    if (x->rank != 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d has rank %d, expected 1", i, x->rank);
+    if (dim_is_static(channels) && dim_is_static(x->dims[0]) && x->dims[0] != channels)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d has %lld elements, expected %lld", i, (long long)x->dims[0],
+                     (long long)channels);
+  }
+  return OK;
+}
+
 Status dtype_attribute(const Translation *t, const char *name, DType otherwise, DType *out) {
   int64_t number = node_int(t->attributes, name, 0);
   *out = otherwise;

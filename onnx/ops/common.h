@@ -33,6 +33,8 @@ MUST_CHECK Status check_sizes(const Translation *t, const Dim *sizes, int count,
     TRY(check_sizes((t), *(sizes), *(count), (least))); \
   } while (0)
 MUST_CHECK Status check_present(const Translation *t);  // every input, for operators that take any number
+// Inputs first to last, where present, have one value for each channel.
+MUST_CHECK Status check_channels(const Translation *t, int first, int last, Dim channels);
 static inline bool translate_wants(const Translation *t, int output) { return output < t->output_count; }
 static inline Value *translate_input(const Translation *t, int input) {
   return translate_has(t, input) ? t->inputs[input] : NULL;

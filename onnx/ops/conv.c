@@ -79,6 +79,7 @@ static Status conv(Translation *t) {
   Value *y = NULL;
   TRY(translate_conv(t, &b, t->inputs[0], t->inputs[1], &y));
   if (t->deferred) return OK;
+  if (y) TRY(check_channels(t, 2, 2, y->dims[1]));
   t->outputs[0] = add_bias(&b, y, translate_input(t, 2));
   return translate_end(t, &b);
 }
@@ -128,7 +129,9 @@ static Status conv_transpose(Translation *t) {
   window_spec_set(node, &window);
   node_set_ints(node, "output_padding", extra, window.axes);
   node_set_int(node, "group", node_int(t->attributes, "group", 1));
-  t->outputs[0] = add_bias(&b, node_done(&b, node), translate_input(t, 2));
+  Value *y = node_done(&b, node);
+  if (y) TRY(check_channels(t, 2, 2, y->dims[1]));
+  t->outputs[0] = add_bias(&b, y, translate_input(t, 2));
   return translate_end(t, &b);
 }
 

@@ -122,6 +122,8 @@ static Status variadic(Translation *t) {
 static Status modulo(Translation *t) {
   Builder b = translate_begin(t);
   Opcode op = node_int(t->attributes, "fmod", 0) ? OP_fmod : OP_mod;
+  if (op == OP_mod && dtype_is_float(t->inputs[0]->dtype))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs are %s, for which fmod must be 1", dtype_name(t->inputs[0]->dtype));
   t->outputs[0] = build_binary(&b, op, t->inputs[0], t->inputs[1]);
   return translate_end(t, &b);
 }

@@ -78,8 +78,9 @@ static Status batch_norm(Translation *t) {
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input has rank %d, expected at least 2", t->inputs[0]->rank);
   bool training = t->opset >= 14 ? node_int(t->attributes, "training_mode", 0) != 0
                                  : t->opset < 7 && !node_int(t->attributes, "is_test", 0) && t->output_count > 1;
-  if (training) return batch_norm_training(t, &b, epsilon);
   bool spatial = t->opset >= 9 || node_int(t->attributes, "spatial", 1) != 0;
+  if (spatial) TRY(check_channels(t, 1, 4, t->inputs[0]->dims[1]));
+  if (training) return batch_norm_training(t, &b, epsilon);
   t->outputs[0] = batch_norm_inference(&b, t->inputs, epsilon, spatial);
   for (int i = 1; i < MIN(t->output_count, 5); i++) t->outputs[i] = t->inputs[i <= 2 ? i + 2 : i];
   return translate_end(t, &b);
@@ -89,6 +90,7 @@ static Status instance_norm(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   if (x->rank < 3) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input has rank %d, expected at least 3", x->rank);
+  TRY(check_channels(t, 1, 2, x->dims[1]));
   DType compute = compute_dtype(x->dtype);
   Program *p = program_new(t->graph->arena, 3);
   int mean, inverse;
@@ -144,6 +146,7 @@ static Status group_norm(Translation *t) {
   int64_t groups = node_int(t->attributes, "num_groups", 0);
   if (groups < 1 || x->rank < 2) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_groups is %lld", (long long)groups);
   if (x->rank + 1 > MAX_RANK) TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "its input has rank %d", x->rank);
+  TRY(check_channels(t, 1, 2, t->opset >= 21 ? x->dims[1] : groups));
   Dim dims[MAX_RANK], per_channel[MAX_RANK], members = dim_div(t->graph->dims, x->dims[1], groups);
   int rank = x->rank + 1;
   for (int i = 0; i < rank; i++) {

@@ -275,7 +275,8 @@ Test(onnx_import, all_problems_are_listed) {
   add_node(&t, "Frobnicate", "x", "a");
   add_node(&t, "Relu", "missing", "b")->name = arena_string(t.arena, "reads nothing");
   add_node(&t, "Add", "x", "c");
-  add_node(&t, "Relu", "later", "d");
+  add_node(&t, "Relu", "loop", "d");
+  add_node(&t, "Relu", "d", "loop");
   add_node(&t, "Relu", "x", "later");
   add_node(&t, "Relu", "x", "later");
   add_node(&t, "Relu", "self", "self");
@@ -288,19 +289,109 @@ Test(onnx_import, all_problems_are_listed) {
   LIST_ADD(t.arena, t.graph, initializer, raw_tensor(t.arena, "short", 1, 1, (int64_t[]){4}, "1234", 4));
   add_output(&t, "nothing");
   FAILS(&t, "the model has", "node 'a' (Frobnicate): the operator is unknown",
-        "node 'reads nothing' (Relu): input 0, 'missing'", "node 'c' (Add): it has 1 inputs, expected 2",
-        "not sorted, or form a cycle", "'later' is defined a second time", "is its own output",
-        "no version of domain 'nowhere'", "attribute 'axis' is there twice", "attribute 't' is not of the type it says",
+        "node 'reads nothing' (Relu): input 0, 'missing'", "node 'c' (Add): it has 1 inputs, expected 2", "they form a cycle",
+        "'later' is defined a second time", "is its own output", "the operator is unknown in domain 'nowhere'",
+        "attribute 'axis' is there twice", "attribute 't' is not of the type it says",
         "tensor 'short': it has 4 bytes of data, expected 16", "output 'nothing' of graph 'test'");
   arena_free(t.arena);
 }
 
-Test(onnx_import, opset_versions_count) {
+Test(onnx_import, operators_below_their_opset_are_their_first_version) {
   TestModel t = test_model();
+  Graph *graph;
   t.model->opset_import[0]->version = 6;
   add_input(&t, "x", 1, 0, 0);
   add_node(&t, "Gelu", "x", "y");  // since 20
   add_output(&t, "y");
-  FAILS(&t, "(Gelu): the operator is not supported in version 6 of domain 'ai.onnx'");
+  import_ok(&t, &graph);
+  cr_assert_eq(graph->node_count, 1);
   arena_free(t.arena);
+}
+
+Test(onnx_import, operators_behind_their_last_opset_are_refused) {
+  TestModel t = test_model();
+  add_input(&t, "x", 1, 0, 0);
+  add_node(&t, "Upsample", "x", "y");  // until 9
+  add_output(&t, "y");
+  FAILS(&t, "(Upsample): the operator is not supported in version 21 of domain 'ai.onnx'");
+  arena_free(t.arena);
+}
+
+Test(onnx_import, opsets_that_nobody_knows_are_refused) {
+  TestModel t = test_model();
+  t.model->opset_import[0]->version = 1000;
+  add_input(&t, "x", 1, 0, 0);
+  add_node(&t, "Relu", "x", "y");
+  add_output(&t, "y");
+  FAILS(&t, "domain 'ai.onnx' is imported in version 1000, newer than");
+  arena_free(t.arena);
+}
+
+Test(onnx_import, domains_without_import_are_taken_as_their_newest) {
+  TestModel t = test_model();
+  Graph *graph;
+  add_input(&t, "x", 1, 1, 3);
+  add_node(&t, "Binarizer", "x", "y")->domain = arena_string(t.arena, "ai.onnx.ml");
+  add_output(&t, "y");
+  import_ok(&t, &graph);
+  arena_free(t.arena);
+}
+
+Test(onnx_import, nodes_are_sorted) {
+  TestModel t = test_model();
+  Graph *graph;
+  add_input(&t, "x", 1, 1, 3);
+  add_node(&t, "Relu", "c", "y");
+  add_node(&t, "Neg", "b", "c");
+  add_node(&t, "Abs", "x", "a");
+  add_node(&t, "Add", "x a", "b");
+  add_output(&t, "y");
+  import_ok(&t, &graph);
+  cr_assert_eq(graph->node_count, 4);
+  arena_free(t.arena);
+}
+
+Test(onnx_import, attributes_keep_to_the_specification) {
+  TestModel t = test_model();
+  add_input(&t, "x", 1, 2, 3, 4);
+  set_int(t.arena, add_node(&t, "LeakyRelu", "x", "a"), "alpha", 1);
+  add_attribute(t.arena, add_node(&t, "LeakyRelu", "x", "b"), "alhpa", ONNX__ATTRIBUTE__KIND__FLOAT)->has_f = 1;
+  set_int(t.arena, add_node(&t, "LpNormalization", "x", "c"), "p", 3);
+  Onnx__Attribute *mode = add_attribute(t.arena, add_node(&t, "Gelu", "x", "d"), "approximate", ONNX__ATTRIBUTE__KIND__STRING);
+  mode->has_s = 1;
+  mode->s = (ProtobufCBinaryData){4, (uint8_t *)"tahn"};
+  add_node(&t, "Concat", "x x", "e");
+  add_node(&t, "Relu", "x x", "f");
+  add_output(&t, "a");
+  FAILS(&t, "node 'a' (LeakyRelu): attribute 'alpha' is of type int, expected float",
+        "node 'b' (LeakyRelu): attribute 'alhpa' is unknown; the nearest is 'alpha'",
+        "node 'c' (LpNormalization): p is 3, expected 1 to 2",
+        "node 'd' (Gelu): approximate is 'tahn', expected one of: none tanh",
+        "node 'e' (Concat): the attribute 'axis' is missing", "node 'f' (Relu): it has 2 inputs");
+  arena_free(t.arena);
+}
+
+static void refuses_input(const char *op, const char *inputs, const char *message) {
+  TestModel t = test_model();
+  add_input(&t, "f", 1, 2, 3, 4);
+  add_input(&t, "i", 6, 2, 3, 4);
+  add_input(&t, "s", 8, 2, 3, 4);
+  add_input(&t, "image", 1, 4, 1, 3, 8, 8);
+  add_input(&t, "channels", 1, 1, 3);
+  add_input(&t, "matrix", 1, 2, 3, 1);
+  add_input(&t, "wrong", 1, 1, 2);
+  add_node(&t, op, inputs, "y");
+  add_output(&t, "y");
+  FAILS(&t, message);
+  arena_free(t.arena);
+}
+
+Test(onnx_import, types_and_ranks_keep_to_the_specification) {
+  refuses_input("Relu", "s", "input 0 (X) is of type string, expected one of");
+  refuses_input("Add", "f i", "input 1 (B) is of type i32, expected f32 as input 0 is");
+  refuses_input("Conv", "i i", "input 0 (X) is of type i32, expected one of: f16, f32, f64");
+  refuses_input("BatchNormalization", "image matrix channels channels channels", "input 1 has rank 2, expected 1");
+  refuses_input("InstanceNormalization", "image wrong channels", "input 1 has 2 elements, expected 3");
+  refuses_input("Mod", "f f", "fmod");
+  refuses_input("Clip", "f matrix", "input 1 has rank 2");
 }

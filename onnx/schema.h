@@ -1,0 +1,20 @@
+// What the specification says of an operator's attributes, inputs and types, and whether a node keeps to it. What breaks it is refused:
+// a misspelt attribute would otherwise be its default, an undefined type a guess.
+#pragma once
+#include "onnx.pb-c.h"
+#include "ir/graph.h"
+
+typedef struct Schema {
+  const char *domain, *name;
+  int since;
+  const char *attributes, *inputs, *outputs, *types;  // see onnx/schemas.py
+} Schema;
+
+const Schema *schema_find(const char *domain, const char *name, int version);  // NULL where none
+int schema_newest_opset(const char *domain);                                   // 0 where the domain is unknown
+// Each names what was expected. An attribute is known to the operator, of its kind, and its value one that the specification lists.
+MUST_CHECK Status schema_check_attribute(const Schema *schema, const Onnx__Attribute *attribute);
+MUST_CHECK Status schema_check_required(const Schema *schema, size_t count, Onnx__Attribute *const *attributes);
+MUST_CHECK Status schema_check_arity(const Schema *schema, int inputs, int outputs);
+// Types and ranks of the inputs as far as they are known; NULL where absent.
+MUST_CHECK Status schema_check_inputs(const Schema *schema, int count, Value *const *inputs);

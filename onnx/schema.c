@@ -154,6 +154,13 @@ Status schema_check_arity(const Schema *schema, int inputs, int outputs) {
   return check_count(schema, schema->outputs, outputs, "outputs");
 }
 
+bool schema_requires(const Schema *schema, int input) {
+  Item item;
+  for (const char *at = schema->inputs; next_item(&at, ':', &item); input--)
+    if (input == 0 || item.mark == '*' || item.mark == '~') return !item.mark;
+  return false;
+}
+
 static const struct {
   const char *name, *members;
 } groups[] = {

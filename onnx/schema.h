@@ -16,5 +16,6 @@ int schema_newest_opset(const char *domain);                                   /
 MUST_CHECK Status schema_check_attribute(const Schema *schema, const Onnx__Attribute *attribute);
 MUST_CHECK Status schema_check_required(const Schema *schema, size_t count, Onnx__Attribute *const *attributes);
 MUST_CHECK Status schema_check_arity(const Schema *schema, int inputs, int outputs);
+bool schema_requires(const Schema *schema, int input);  // it may not be left out between others
 // Types and ranks of the inputs as far as they are known; NULL where absent.
 MUST_CHECK Status schema_check_inputs(const Schema *schema, int count, Value *const *inputs);

@@ -131,15 +131,16 @@ static void warn_once(Validation *v, const char *message) {
   log_add(&v->model->log, LOG_WARNING, "%s", message);
 }
 
-static void check_arity(Validation *v, const Names *names, const Onnx__Node *node, const OnnxOp *op) {
+static void check_arity(Validation *v, const Names *names, const Onnx__Node *node, const OnnxOp *op, const Schema *schema) {
   int inputs = (int)count_present(node->n_input, node->input), outputs = (int)count_present(node->n_output, node->output);
   if (inputs < op->min_inputs || (op->max_inputs >= 0 && inputs > op->max_inputs))
     REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "it has %d inputs, expected %d to %d", inputs, op->min_inputs,
                 op->max_inputs < 0 ? MAX_INPUTS : op->max_inputs);
   if (op->max_outputs >= 0 && outputs > op->max_outputs)
     REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "it has %d outputs, expected at most %d", outputs, op->max_outputs);
-  for (int i = 0; i < op->min_inputs && i < inputs; i++)
-    if (!node->input[i][0]) REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "input %d is empty but not optional", i);
+  for (int i = 0; i < inputs; i++)
+    if (!node->input[i][0] && (schema ? schema_requires(schema, i) : i < op->min_inputs))
+      REPORT_NODE(v, names, node, ERROR_INVALID_MODEL, "input %d is empty but not optional", i);
 }
 
 static void check_function(Validation *v, const Onnx__Function *function);
@@ -162,7 +163,7 @@ static void check_operator(Validation *v, const Names *names, const Onnx__Node *
   if (op && version > opset)
     warn_once(v, arena_printf(v->arena, "operator %s is used in opset %d of domain '%s' but came with opset %d: taken as that",
                               node->op_type, opset, shown, version));
-  if (op) check_arity(v, names, node, op);
+  if (op) check_arity(v, names, node, op, schema);
   if (schema) check_schema(v, names, node, schema);
   if (op) return;
   if (onnx_op_known(domain, node->op_type))

@@ -1,28 +1,9 @@
-// Attention and rotary embeddings, as products and one rowwise program. Grouped queries need no copies of keys: the query heads
-// that share a key head become further rows of one product.
-#include "onnx/ops/common.h"
-
-typedef struct Heads {
-  Dim batch, query_heads, heads, rows, keys, size;
-  Dim group;  // query heads to a key head
-} Heads;
-
-// [B, L, H * D] becomes [B, H, L, D].
-static Value *split_heads(Builder *b, Value *x, int64_t heads) {
-  if (b->status || !x) return NULL;
-  Dim dims[] = {x->dims[0], x->dims[1], heads, dim_div(b->graph->dims, x->dims[2], heads)};
-  return build_transpose(b, build_reshape(b, x, 4, dims), (int[]){0, 2, 1, 3});
-}
-
-static Value *merge_heads(Builder *b, Value *x) {
-  if (b->status || !x) return NULL;
-  Dim dims[] = {x->dims[0], x->dims[2], dim_mul(b->graph->dims, x->dims[1], x->dims[3])};
-  return build_reshape(b, build_transpose(b, x, (int[]){0, 2, 1, 3}), 3, dims);
-}
+// Attention and rotary embeddings, as products and one rowwise program.
+#include "onnx/ops/heads.h"
 
 // A mask may be shorter than the keys: the rest is masked out.
 static Value *padded_mask(Builder *b, Value *mask, Dim keys) {
-  if (b->status || !mask) return NULL;
+  if (b->status || !mask || mask->rank == 0) return b->status ? NULL : mask;
   DimTable *table = b->graph->dims;
   Dim have = mask->dims[mask->rank - 1];
   if (have == keys || have == 1) return mask;
@@ -95,15 +76,8 @@ static Value *softmax_scores(Translation *t, Builder *b, Value *products, Value 
   return y;
 }
 
-// [B, H, L, D] seen as [B, key heads, group * L, D], and back.
-static Value *group_rows(Builder *b, Value *x, Dim heads, Dim rows) {
-  if (b->status || !x || x->dims[1] == heads) return x;
-  return build_reshape(b, x, 4, (Dim[]){x->dims[0], heads, rows, x->dims[3]});
-}
-
 static Status attention(Translation *t) {
   Builder b = translate_begin(t);
-  DimTable *table = t->graph->dims;
   Value *q = t->inputs[0], *k = t->inputs[1], *v = t->inputs[2], *mask = translate_input(t, 3), *valid = translate_input(t, 6);
   bool flat = q->rank == 3;
   if ((q->rank != 3 && q->rank != 4) || k->rank != q->rank || v->rank != q->rank)
@@ -134,43 +108,15 @@ static Status attention(Translation *t) {
   if (translate_wants(t, 1)) t->outputs[1] = k;
   if (translate_wants(t, 2)) t->outputs[2] = v;
   double scale = node_float(t->attributes, "scale", q->dims[3] > 0 ? 1 / sqrt((double)q->dims[3]) : 1);
-  Dim rows = dim_mul(table, dims_quotient(table, &q->dims[1], 1, &k->dims[1], 1), q->dims[2]);
-  Value *products = build_matmul(&b, group_rows(&b, q, k->dims[1], rows), build_swap(&b, k, 2, 3));
-  if (q->dims[1] != k->dims[1] && !b.status)
-    products = build_reshape(&b, products, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], k->dims[2]});
+  Value *products = head_products(&b, q, k);
   if (valid) valid = build_reshape(&b, valid, 4, (Dim[]){valid->dims[0], 1, 1, 1});
+  if (mask && dtype_is_integer(mask->dtype)) mask = build_cast(&b, mask, compute_dtype(q->dtype));  // numbers to add
   Value *weights = softmax_scores(t, &b, products, padded_mask(&b, mask, k->dims[2]), valid, past, scale);
   if (b.status) return translate_end(t, &b);
   if (weights->dtype != v->dtype) weights = build_cast(&b, weights, v->dtype);
-  Value *y = build_matmul(&b, group_rows(&b, weights, k->dims[1], rows), v);
-  if (q->dims[1] != k->dims[1] && !b.status)
-    y = build_reshape(&b, y, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], v->dims[3]});
+  Value *y = head_mix(&b, weights, v);
   t->outputs[0] = flat ? merge_heads(&b, y) : y;
   return translate_end(t, &b);
-}
-
-static Value *slice_last(Builder *b, Value *x, Dim start, Dim count, int64_t step) {
-  if (b->status || !x) return NULL;
-  Dim starts[MAX_RANK] = {0}, dims[MAX_RANK];
-  int64_t steps[MAX_RANK];
-  for (int i = 0; i < x->rank; i++) {
-    steps[i] = 1;
-    dims[i] = x->dims[i];
-  }
-  starts[x->rank - 1] = start;
-  dims[x->rank - 1] = count;
-  steps[x->rank - 1] = step;
-  return build_slice(b, x, starts, steps, dims);
-}
-
-// x1 * first + sign * x2 * second
-static Value *turned(Builder *b, Value *x1, Value *first, Value *x2, Value *second, Opcode op) {
-  if (b->status) return NULL;
-  Program *p = program_new(b->graph->arena, 4);
-  int in[4];
-  for (int i = 0; i < 4; i++) in[i] = program_input(p, i, x1->dtype);
-  program_output(p, op2(p, op, op2(p, OP_mul, in[0], in[1]), op2(p, OP_mul, in[2], in[3])));
-  return build_elementwise(b, p, 4, (Value *[]){x1, first, x2, second});
 }
 
 // Pairs (halves of the head, or neighbours when interleaved) turned by the angle of their position.
@@ -190,24 +136,11 @@ static Status rotary_embedding(Translation *t) {
   int64_t known = node_int(t->attributes, "rotary_embedding_dim", 0);
   if (known < 0 || (dim_is_static(whole) && known > whole))
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "rotary_embedding_dim is %lld", (long long)known);
-  Dim half = dim_div(table, turns, 2);
   for (int i = 0; i < 2; i++) {
     if (translate_has(t, 3)) tables[i] = build_gather(&b, tables[i], t->inputs[3], 0);
     tables[i] = build_unsqueeze(&b, tables[i], (int64_t[]){head_axis}, 1);
   }
-  Value *x1 = slice_last(&b, x, 0, half, interleaved ? 2 : 1);
-  Value *x2 = slice_last(&b, x, interleaved ? 1 : half, half, interleaved ? 2 : 1);
-  Value *real = turned(&b, x1, tables[0], x2, tables[1], OP_sub), *imaginary = turned(&b, x1, tables[1], x2, tables[0], OP_add);
-  Value *y;
-  if (b.status) return translate_end(t, &b);
-  if (interleaved) {
-    int64_t last = 4;
-    y = build_concat2(&b, build_unsqueeze(&b, real, &last, 1), build_unsqueeze(&b, imaginary, &last, 1), 4);
-    y = build_reshape(&b, y, 4, (Dim[]){x->dims[0], x->dims[1], x->dims[2], turns});
-  } else {
-    y = build_concat2(&b, real, imaginary, 3);
-  }
-  if (turns != whole) y = build_concat2(&b, y, slice_last(&b, x, turns, dim_sub(table, whole, turns), 1), 3);
+  Value *y = rotary_turn(&b, x, tables[0], tables[1], turns, interleaved);
   t->outputs[0] = flat ? build_reshape(&b, y, 3, t->inputs[0]->dims) : y;
   return translate_end(t, &b);
 }
@@ -236,15 +169,12 @@ static Status flex_attention(Translation *t) {
   }
   DType dtype;
   TRY(dtype_attribute(t, "softmax_precision", compute_dtype(q->dtype), &dtype));
-  Dim rows = dim_mul(t->graph->dims, dims_quotient(t->graph->dims, &q->dims[1], 1, &k->dims[1], 1), q->dims[2]);
   double scale = node_float(t->attributes, "scale", q->dims[3] > 0 ? 1 / sqrt((double)q->dims[3]) : 1);
-  Value *x = build_matmul(&b, group_rows(&b, q, k->dims[1], rows), build_swap(&b, k, 2, 3));
+  Value *x = head_products(&b, q, k);
   x = build_scale(&b, build_cast(&b, x, dtype), scale);
-  x = build_reshape(&b, x, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], k->dims[2]});
   x = modified(t, &b, "score_mod", x);
   x = modified(t, &b, "prob_mod", build_softmax(&b, x, 3));
-  x = build_matmul(&b, group_rows(&b, x, k->dims[1], rows), build_cast(&b, v, dtype));
-  x = build_reshape(&b, x, 4, (Dim[]){q->dims[0], q->dims[1], q->dims[2], v->dims[3]});
+  x = head_mix(&b, x, build_cast(&b, v, dtype));
   t->outputs[0] = build_cast(&b, x, v->dtype);
   return translate_end(t, &b);
 }

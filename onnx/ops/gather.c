@@ -1,5 +1,6 @@
 // Movement by index: gathers, scatters, and what is built from them.
 #include "onnx/ops/common.h"
+#include "onnx/ops/shared.h"
 
 static Status gather(Translation *t) {
   Builder b = translate_begin(t);
@@ -23,7 +24,7 @@ static Status gather_elements(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status gather_nd(Translation *t) {
+Status translate_gather_nd(Translation *t) {
   Builder b = translate_begin(t);
   Node *node = node_start(&b, "gather_nd", 2, t->inputs, 1);
   node_set_int(node, "batch_dims", node_int(t->attributes, "batch_dims", 0));
@@ -139,7 +140,7 @@ static Status array_feature_extractor(Translation *t) {
 const OnnxOp onnx_gather_ops[] = {
     {"", "Gather", 1, 0, 2, 2, 1, 1, gather},
     {"", "GatherElements", 11, 0, 2, 2, 1, 1, gather_elements},
-    {"", "GatherND", 11, 0, 2, 2, 1, 1, gather_nd},
+    {"", "GatherND", 11, 0, 2, 2, 1, 1, translate_gather_nd},
     {"", "Scatter", 9, 0, 3, 3, 1, 1, scatter_elements},
     {"", "ScatterElements", 11, 0, 3, 3, 1, 1, scatter_elements},
     {"", "ScatterND", 11, 0, 3, 3, 1, 1, scatter_nd},

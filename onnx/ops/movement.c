@@ -1,6 +1,7 @@
 // Operators that move elements without arithmetic: views where they are ones, concat and pad otherwise. Bounds and sizes
 // stay symbolic wherever they can.
 #include "onnx/ops/common.h"
+#include "onnx/ops/shared.h"
 
 static Status transpose(Translation *t) {
   Builder b = translate_begin(t);
@@ -48,7 +49,7 @@ static Status squeeze(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status unsqueeze(Translation *t) {
+Status translate_unsqueeze(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   const int64_t *given;
@@ -288,7 +289,7 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   return translate_end(t, &b);
 }
 
-static Status pad(Translation *t) {
+Status translate_pad(Translation *t) {
   const Dim *given;
   const int64_t *axes = NULL;
   int count, rank = t->inputs[0]->rank, axis_count = rank;
@@ -384,7 +385,7 @@ const OnnxOp onnx_movement_ops[] = {
     {"", "Transpose", 1, 0, 1, 1, 1, 1, transpose},
     {"", "Flatten", 1, 0, 1, 1, 1, 1, flatten},
     {"", "Squeeze", 1, 0, 1, 2, 1, 1, squeeze},
-    {"", "Unsqueeze", 1, 0, 1, 2, 1, 1, unsqueeze},
+    {"", "Unsqueeze", 1, 0, 1, 2, 1, 1, translate_unsqueeze},
     {"", "Expand", 8, 0, 2, 2, 1, 1, expand},
     {"", "Tile", 1, 5, 3, 3, 1, 1, tile_old},
     {"", "Tile", 6, 0, 2, 2, 1, 1, tile_op},
@@ -393,7 +394,7 @@ const OnnxOp onnx_movement_ops[] = {
     {"", "Split", 1, 0, 1, 2, 1, -1, split},
     {"", "Concat", 1, 0, 1, -1, 1, 1, concat},
     {"", "Pad", 1, 10, 1, 1, 1, 1, pad_old},
-    {"", "Pad", 11, 0, 2, 4, 1, 1, pad},
+    {"", "Pad", 11, 0, 2, 4, 1, 1, translate_pad},
     {"", "DepthToSpace", 1, 0, 1, 1, 1, 1, depth_to_space},
     {"", "SpaceToDepth", 1, 0, 1, 1, 1, 1, space_to_depth},
     {"", "CenterCropPad", 18, 0, 2, 2, 1, 1, center_crop_pad},

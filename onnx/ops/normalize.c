@@ -1,6 +1,7 @@
 // Normalisations: one rowwise program each, with scale and bias inside, in f32 for narrow floats. Inference batch
 // norm subtracts the mean first, where a value near it loses no digits; its constants fold, and fold_scale takes them into convolutions.
 #include "onnx/ops/common.h"
+#include "onnx/ops/shared.h"
 
 // Appends (a - mean) / sqrt(variance + epsilon); returns it and the pieces some operators output.
 static int normalised(Program *p, int a, double epsilon, int *mean, int *inverse) {
@@ -105,7 +106,7 @@ static Status instance_norm(Translation *t) {
 }
 
 // The row is everything from `axis` on. Mean and 1/deviation are row-level results.
-static Status layer_norm(Translation *t) {
+Status translate_layer_norm(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   int axis;
@@ -241,8 +242,9 @@ static Status local_response_norm(Translation *t) {
 const OnnxOp onnx_normalize_ops[] = {
     {"", "BatchNormalization", 1, 0, 5, 5, 1, 5, batch_norm},
     {"", "InstanceNormalization", 1, 0, 3, 3, 1, 1, instance_norm},
-    {"", "LayerNormalization", 17, 0, 2, 3, 1, 3, layer_norm},
-    {"", "RMSNormalization", 23, 0, 2, 2, 1, 1, layer_norm},
+    {"", "LayerNormalization", 17, 0, 2, 3, 1, 3, translate_layer_norm},
+    {"", "RMSNormalization", 23, 0, 2, 2, 1, 1, translate_layer_norm},
+    {"", "SimplifiedLayerNormalization", 1, 0, 2, 2, 1, 1, translate_layer_norm},  // as ONNX Runtime's optimiser writes it
     {"", "GroupNormalization", 18, 0, 3, 3, 1, 1, group_norm},
     {"", "LpNormalization", 1, 0, 1, 1, 1, 1, lp_norm},
     {"", "MeanVarianceNormalization", 1, 0, 1, 1, 1, 1, mean_variance_norm},

@@ -1,5 +1,6 @@
 // Pooling over windows, its inverse, and pooling over regions of interest.
 #include "onnx/ops/conv.h"
+#include "onnx/ops/shared.h"
 
 static Status read_kernel(Translation *t, WindowSpec *window) {
   int count;
@@ -11,12 +12,12 @@ static Status read_kernel(Translation *t, WindowSpec *window) {
   return window_spec_read(t, t->inputs[0], window);
 }
 
-static Status pool(Translation *t) {
+Status translate_pool(Translation *t) {
   Builder b = translate_begin(t);
   WindowSpec window;
   TRY(read_kernel(t, &window));
   if (t->deferred) return OK;
-  bool max = strcmp(t->op_type, "MaxPool") == 0, average = strcmp(t->op_type, "AveragePool") == 0;
+  bool max = strstr(t->op_type, "MaxPool") != NULL, average = strcmp(t->op_type, "AveragePool") == 0;
   bool indices = max && translate_wants(t, 1);
   Node *node = node_start(&b, "pool", 1, t->inputs, indices ? 2 : 1);
   node_set_string(node, "kind", max ? "max" : average ? "average" : "lp");
@@ -131,9 +132,9 @@ static Status max_roi_pool(Translation *t) {
 }
 
 const OnnxOp onnx_pool_ops[] = {
-    {"", "MaxPool", 1, 0, 1, 1, 1, 2, pool},
-    {"", "AveragePool", 1, 0, 1, 1, 1, 1, pool},
-    {"", "LpPool", 1, 0, 1, 1, 1, 1, pool},
+    {"", "MaxPool", 1, 0, 1, 1, 1, 2, translate_pool},
+    {"", "AveragePool", 1, 0, 1, 1, 1, 1, translate_pool},
+    {"", "LpPool", 1, 0, 1, 1, 1, 1, translate_pool},
     {"", "MaxUnpool", 9, 0, 2, 3, 1, 1, max_unpool},
     {"", "MaxRoiPool", 1, 0, 2, 2, 1, 1, max_roi_pool},
     {"", "RoiAlign", 10, 0, 3, 3, 1, 1, roi_align},

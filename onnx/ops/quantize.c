@@ -1,6 +1,7 @@
 // Quantization: affine maps between floats and narrow types, and the integer matrix products and convolutions. Products
 // are computed on zero-centred integers in i32 and scaled afterwards.
 #include "onnx/ops/quantize.h"
+#include "onnx/ops/shared.h"
 
 Value *quantize_parameter(Builder *b, const Value *x, Value *parameter, int axis, int64_t block_size) {
   if (b->status || !parameter || parameter->rank == 0) return parameter;
@@ -55,7 +56,7 @@ static Status quantize_axis(Translation *t, int *axis) {
   return normalise_axis(t, given, rank, axis);
 }
 
-static Status quantize_linear(Translation *t) {
+Status translate_quantize(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   int axis;
@@ -84,7 +85,7 @@ static Status quantize_linear(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status dequantize_linear(Translation *t) {
+Status translate_dequantize(Translation *t) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   int axis;
@@ -108,10 +109,8 @@ static Status dequantize_linear(Translation *t) {
 }
 
 // One pass over the whole tensor: scale and zero point are row-level results of a single row.
-static Status dynamic_quantize_linear(Translation *t) {
-  Builder b = translate_begin(t);
-  Value *x = t->inputs[0];
-  Program *p = program_new(t->graph->arena, 1);
+void build_dynamic_quantize(Builder *b, Value *x, Value *out[3]) {
+  Program *p = program_new(b->graph->arena, 1);
   int a = program_input(p, 0, DTYPE_F32), zero = program_const(p, DTYPE_F32, 0);
   int high = op2(p, OP_max, program_reduce(p, OP_reduce_max, a, DTYPE_F32), zero);
   int low = op2(p, OP_min, program_reduce(p, OP_reduce_min, a, DTYPE_F32), zero);
@@ -123,9 +122,16 @@ static Status dynamic_quantize_linear(Translation *t) {
   program_output(p, point);
   int64_t axes[MAX_RANK];
   for (int i = 0; i < x->rank; i++) axes[i] = i;
-  Value *y = build_rowwise(&b, p, 1, &x, axes, x->rank);
-  t->outputs[0] = y;
-  for (int i = 1; i <= 2 && y; i++) t->outputs[i] = build_reshape(&b, build_output(y, i), 0, NULL);
+  Value *y = build_rowwise(b, p, 1, &x, axes, x->rank);
+  out[0] = y;
+  for (int i = 1; i <= 2; i++) out[i] = y ? build_reshape(b, build_output(y, i), 0, NULL) : NULL;
+}
+
+static Status dynamic_quantize_linear(Translation *t) {
+  Builder b = translate_begin(t);
+  Value *made[3];
+  build_dynamic_quantize(&b, t->inputs[0], made);
+  for (int i = 0; i < t->output_count; i++) t->outputs[i] = made[i];
   return translate_end(t, &b);
 }
 
@@ -216,8 +222,8 @@ static Status qlinear_conv(Translation *t) {
 }
 
 const OnnxOp onnx_quantize_ops[] = {
-    {"", "QuantizeLinear", 10, 0, 2, 3, 1, 1, quantize_linear},
-    {"", "DequantizeLinear", 10, 0, 2, 3, 1, 1, dequantize_linear},
+    {"", "QuantizeLinear", 10, 0, 2, 3, 1, 1, translate_quantize},
+    {"", "DequantizeLinear", 10, 0, 2, 3, 1, 1, translate_dequantize},
     {"", "DynamicQuantizeLinear", 11, 0, 1, 1, 3, 3, dynamic_quantize_linear},
     {"", "MatMulInteger", 10, 0, 2, 4, 1, 1, matmul_integer},
     {"", "QLinearMatMul", 10, 0, 8, 8, 1, 1, qlinear_matmul},

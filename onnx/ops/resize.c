@@ -1,5 +1,6 @@
 // Resampling: Resize and its forerunner Upsample, GridSample and AffineGrid.
 #include "onnx/ops/common.h"
+#include "onnx/ops/shared.h"
 
 // One entry for each axis of the input.
 typedef struct Plan {
@@ -166,7 +167,7 @@ static Status resize(Translation *t) {
   return emit_resize(t, &plan, coordinates, node_string(t->attributes, "nearest_mode", "round_prefer_floor"));
 }
 
-static Status grid_sample(Translation *t) {
+Status translate_grid_sample(Translation *t) {
   Builder b = translate_begin(t);
   const char *mode = node_string(t->attributes, "mode", "linear");
   if (strcmp(mode, "bilinear") == 0) mode = "linear";
@@ -217,6 +218,6 @@ static Status affine_grid(Translation *t) {
 
 const OnnxOp onnx_resize_ops[] = {
     {"", "Upsample", 1, 9, 1, 2, 1, 1, upsample},       {"", "Resize", 10, 10, 2, 2, 1, 1, upsample},
-    {"", "Resize", 11, 0, 1, 4, 1, 1, resize},          {"", "GridSample", 16, 0, 2, 2, 1, 1, grid_sample},
+    {"", "Resize", 11, 0, 1, 4, 1, 1, resize},          {"", "GridSample", 16, 0, 2, 2, 1, 1, translate_grid_sample},
     {"", "AffineGrid", 20, 0, 2, 2, 1, 1, affine_grid}, {0},
 };

@@ -1,6 +1,7 @@
 // Shapes and what is made from them: reshape, constants, ranges, masks by position. Shape arithmetic stays symbolic, so most
 // of these leave no work for the run.
 #include "onnx/ops/common.h"
+#include "onnx/ops/shared.h"
 
 enum {
   SMALL_CONSTANT = 256
@@ -221,7 +222,7 @@ static Status one_hot(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status trilu(Translation *t) {
+Status translate_trilu(Translation *t) {
   Builder b = translate_begin(t);
   Value *inputs[] = {t->inputs[0], NULL};
   Value *x = inputs[0];
@@ -247,6 +248,6 @@ const OnnxOp onnx_shape_ops[] = {
     {"", "Range", 11, 0, 3, 3, 1, 1, range},
     {"", "EyeLike", 9, 0, 1, 1, 1, 1, eye_like},
     {"", "OneHot", 9, 0, 3, 3, 1, 1, one_hot},
-    {"", "Trilu", 14, 0, 1, 2, 1, 1, trilu},
+    {"", "Trilu", 14, 0, 1, 2, 1, 1, translate_trilu},
     {0},
 };

@@ -1,0 +1,1 @@
+By0JKT]áñ©|gyxóÆ|NTs{W5HdRF N]efH6ueU<6_YGX\îfyãìçaìú/>eò∑1Mnäç*Vî{atãñoKîõ°qU

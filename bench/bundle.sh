@@ -12,8 +12,10 @@ done
 cp -L "$build"/libingot*.so.*.* "$out/lib/" 2>/dev/null || true
 strip --strip-unneeded "$out"/lib/libingot* 2>/dev/null || true
 cp include/ingot/ingot.h "$out/share/"
-# Everything the tools need but the C library itself, which must be the system's.
-for library in $(ldd "${tools[@]}" | awk '$2 == "=>" {print $3}' | sort -u); do
+# Everything the tools need but the C library itself, which must be the system's. oneDNN is opened at run time: it comes along by its name.
+onednn=$(/sbin/ldconfig -p | awk '/libdnnl\.so\.[23] / {print $NF; exit}')
+[ -z "$onednn" ] || cp -L "$onednn" "$out/lib/"
+for library in $(ldd "${tools[@]}" $onednn | awk '$2 == "=>" {print $3}' | sort -u); do
   case $(basename "$library") in
     libc.so* | libm.so* | libdl.so* | libpthread.so* | librt.so* | ld-linux*) ;;
     *) cp -L "$library" "$out/lib/" ;;

@@ -8,6 +8,7 @@ static bool computable(DType dtype) { return dtype_is_float(dtype) && dtype != D
 bool cpu_anchor_supports(const Site *site) {
   const Node *node = site->node;
   int own = node_operand_count(node);
+  if (!onednn_library()) return false;
   for (int i = 0; i < node->input_count; i++) {
     const TensorDesc *desc = &site->inputs[i];
     if (desc->absent && i >= own) return false;
@@ -15,13 +16,6 @@ bool cpu_anchor_supports(const Site *site) {
     if (!desc->absent && (dtype_kind(desc->dtype) == KIND_COMPLEX || dtype_kind(desc->dtype) == KIND_STRING)) return false;
   }
   return desc_count(&site->outputs[0]) > 0 && (node->epilogue || computable(site->outputs[0].dtype));
-}
-
-Status cpu_memory_desc(const TensorDesc *desc, dnnl_memory_desc_t *out) {
-  dnnl_dims_t dims, strides;
-  for (int i = 0; i < desc->rank; i++) dims[i] = desc->dims[i], strides[i] = desc->strides[i];
-  TRY_DNNL(dnnl_memory_desc_init_by_strides(out, desc->rank, dims, dnnl_f32, strides));
-  return OK;
 }
 
 Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAnchor **out) {
@@ -83,33 +77,33 @@ void cpu_anchor_source(CpuAnchor *anchor, int channel_axis) {
                                     .bias_rank = 1};
 }
 
-static Status describe_fused(CpuAnchor *anchor, const OnednnEpilogue *epilogue, CpuAnchorDescribe describe, void *context,
-                             bool *fast) {
-  dnnl_memory_desc_t bias;
-  onednn_bias_desc(&anchor->source, &bias);
-  TRY(onednn_epilogue_set(anchor->one, epilogue, &anchor->source));
-  return describe(anchor, context, epilogue->bias >= 0 ? &bias : NULL, fast);
+static Status describe_fused(CpuAnchor *anchor, const OnednnEpilogue *epilogue, const OnednnOperation *operation, bool *fast) {
+  OnednnLink links[ONEDNN_LINKS];
+  OnednnOperation biased = *operation;
+  biased.bias = epilogue->bias >= 0 ? onednn_epilogue_bias(&anchor->source) : (OnednnTensor){0};
+  return onednn_describe(anchor->one, &biased, links, onednn_epilogue_links(epilogue, &anchor->source, links), fast);
 }
 
-Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast) {
+Status cpu_anchor_describe(CpuAnchor *anchor, const OnednnOperation *operation, bool *fast) {
   anchor->fused = !anchor->y_staged && onednn_epilogue_match(&anchor->source, &anchor->epilogue);
   if (anchor->fused) {
-    TRY(describe_fused(anchor, &anchor->epilogue, describe, context, fast));
+    TRY(describe_fused(anchor, &anchor->epilogue, operation, fast));
     if (*fast || !anchor->source.program) return OK;
   }
   anchor->fused = false;
-  TRY(onednn_epilogue_set(anchor->one, NULL, &anchor->source));
-  return describe(anchor, context, NULL, fast);
+  anchor->epilogue = (OnednnEpilogue){.bias = -1};
+  return describe_fused(anchor, &anchor->epilogue, operation, fast);
 }
 
-Status cpu_anchor_try_residual(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, const char *prefix) {
+Status cpu_anchor_try_residual(CpuAnchor *anchor, const char *prefix) {
   OnednnEpilogue changed = anchor->epilogue;
+  OnednnOperation operation = anchor->one->operation;
   int operand = anchor->fused ? onednn_epilogue_add_in_place(&changed, &anchor->source) : -1;
   bool fast;
   if (operand < 0) return OK;
-  TRY(describe_fused(anchor, &changed, describe, context, &fast));
+  TRY(describe_fused(anchor, &changed, &operation, &fast));
   if (!anchor->one->desc || strncmp(onednn_implementation(anchor->one), prefix, strlen(prefix)) != 0)
-    return describe_fused(anchor, &anchor->epilogue, describe, context, &fast);
+    return describe_fused(anchor, &anchor->epilogue, &operation, &fast);
   anchor->epilogue = changed;
   anchor->residual = operand;
   const TensorDesc *y = &anchor->y;  // the operand lies so too
@@ -132,7 +126,7 @@ static void make_pass(CpuAnchor *anchor, size_t *scratch) {
   anchor->pass = cpu_strips_elementwise(anchor->arena, anchor->pool, program, inputs, out, scratch);
 }
 
-static Status pack(CpuAnchor *anchor, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+static Status pack(CpuAnchor *anchor, const OnednnTensor *from) {
   const Tensor *constant = anchor->site.inputs[1].constant;
   Arena *scratch = arena_scratch();
   Tensor floats = *constant;
@@ -141,26 +135,18 @@ static Status pack(CpuAnchor *anchor, const dnnl_memory_desc_t *from, const dnnl
     TRY_GOTO(tensor_new(scratch, DTYPE_F32, constant->rank, constant->dims, &floats));
     for (int64_t i = 0; i < tensor_count(constant); i++) ((float *)floats.data)[i] = (float)tensor_get_f(constant, i);
   }
-  TRY_GOTO(arena_try_alloc(anchor->arena, dnnl_memory_desc_get_size(to), 64, &anchor->operands[1].packed));
-  TRY_GOTO(onednn_reorder(anchor->one, from, floats.data, to, anchor->operands[1].packed));
+  TRY_GOTO(arena_try_alloc(anchor->arena, onednn_weights_bytes(anchor->one), 64, &anchor->operands[1].packed));
+  TRY_GOTO(onednn_pack(anchor->one, from, floats.data, anchor->operands[1].packed));
 done:
   arena_free(scratch);
   return status;
 }
 
-Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes) {
+Status cpu_anchor_finish(CpuAnchor *anchor, const OnednnTensor *weights, size_t *workspace_bytes) {
   Onednn *one = anchor->one;
-  bool has_weights = node_operand_count(anchor->site.node) > 1;
   TRY(onednn_make(one));
-  TRY(onednn_argument(one, DNNL_ARG_SRC, onednn_memory_desc(one, dnnl_query_src_md, 0), &anchor->operands[0].argument));
-  TRY(onednn_argument(one, DNNL_ARG_DST, onednn_memory_desc(one, dnnl_query_dst_md, 0), &anchor->y_argument));
-  if (has_weights) {
-    const dnnl_memory_desc_t *wanted = onednn_memory_desc(one, dnnl_query_weights_md, 0);
-    TRY(onednn_argument(one, DNNL_ARG_WEIGHTS, wanted, &anchor->operands[1].argument));
-    if (weights_desc) TRY(pack(anchor, weights_desc, wanted));
-    if (anchor->operands[1].packed) onednn_set(one, anchor->operands[1].argument, anchor->operands[1].packed);
-  }
-  if (anchor->fused) TRY(onednn_epilogue_add(one, &anchor->epilogue, &anchor->source));
+  if (weights) TRY(pack(anchor, weights));
+  if (anchor->operands[1].packed) onednn_set(one, ONEDNN_WEIGHTS, anchor->operands[1].packed);
   size_t pass = 0;
   if (anchor->y_staged || !anchor->fused) make_pass(anchor, &pass);
   // The copies, the library and the pass use scratch memory one after the other.
@@ -183,14 +169,15 @@ Status cpu_anchor_run(void *state, const CpuCall *call) {
       data = workspace + anchor->operands[i].at;
       cpu_strips_run(anchor->operands[i].copy, call->pool, &call->inputs[i], &data, scratch);
     }
-    onednn_set(one, anchor->operands[i].argument, data);
+    onednn_set(one, i == 0 ? ONEDNN_X : ONEDNN_WEIGHTS, data);
   }
   void *y = anchor->y_staged ? workspace + anchor->y_at : call->outputs[0];
-  onednn_set(one, anchor->y_argument, y);
-  onednn_epilogue_bind(one, &anchor->epilogue, call->inputs);
+  onednn_set(one, ONEDNN_Y, y);
+  onednn_set(one, ONEDNN_SCRATCH, scratch);
+  onednn_epilogue_bind(one, &anchor->epilogue, &anchor->source, call->inputs);
   if (anchor->residual >= 0)
     cpu_copy_run(&anchor->residual_copy, call->pool, y, call->inputs[anchor->source.first_input + anchor->residual]);
-  TRY(onednn_run(one, scratch));
+  TRY(onednn_run(one));
   if (!anchor->pass) return OK;
   const Program *program = anchor->site.node->epilogue;
   anchor->pass_inputs[0] = y;

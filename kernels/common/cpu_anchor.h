@@ -17,13 +17,11 @@ typedef struct CpuAnchor {
     CpuStrips *copy;     // NULL: read where it lies
     size_t at, scratch;  // in the workspace
     void *packed;        // constant, in the library's own layout; set once
-    int argument;
   } operands[2];
   TensorDesc inputs[2], y;  // as the library sees them
   bool y_staged;
   TensorDesc result;  // what the pass reads: y with the site's axes
   size_t y_at, scratch_at;
-  int y_argument;
   EpilogueSource source;
   int residual;  // operand whose content is copied into y before the call, or -1
   CpuCopy residual_copy;
@@ -40,16 +38,14 @@ void cpu_anchor_stage(CpuAnchor *anchor, int input, const int64_t *strides);
 void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides);
 // The epilogue with operands seen through axes that the caller merged; by default they are the site's own.
 void cpu_anchor_source(CpuAnchor *anchor, int channel_axis);
-// Describes the operation with the epilogue fused if that is possible and fast, else without. describe gets the bias desc, or NULL.
-typedef Status (*CpuAnchorDescribe)(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast);
-MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, bool *fast);
+// Describes the operation (all but its bias, which is the epilogue's) with the epilogue fused if that is possible and fast, else without.
+MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, const OnednnOperation *operation, bool *fast);
 // Describes it again with the addition of a whole tensor made in place: oneDNN has faster ways then. Kept if what it would use starts with
 // `prefix`.
-MUST_CHECK Status cpu_anchor_try_residual(CpuAnchor *anchor, CpuAnchorDescribe describe, void *context, const char *prefix);
-// Makes the primitive with its arguments, and the pass. Packs constant operand 1, given in f32 as `weights_desc` lies.
-MUST_CHECK Status cpu_anchor_finish(CpuAnchor *anchor, const dnnl_memory_desc_t *weights_desc, size_t *workspace_bytes);
+MUST_CHECK Status cpu_anchor_try_residual(CpuAnchor *anchor, const char *prefix);
+// Makes the primitive, and the pass. Packs constant operand 1, given in f32 as `weights` lies.
+MUST_CHECK Status cpu_anchor_finish(CpuAnchor *anchor, const OnednnTensor *weights, size_t *workspace_bytes);
 Status cpu_anchor_run(void *anchor, const CpuCall *call);
 
-// Whether the tactics can compute the site at all: floats of 32 bits and less, no empty tensor, an epilogue the strips engine can run.
+// Whether the tactics can compute the site at all: oneDNN is there, floats of 32 bits and less, no empty tensor, an epilogue the strips engine can run.
 bool cpu_anchor_supports(const Site *site);
-MUST_CHECK Status cpu_memory_desc(const TensorDesc *desc, dnnl_memory_desc_t *out);

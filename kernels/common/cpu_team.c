@@ -1,5 +1,6 @@
-// See cpu_team.h.
-#include "kernels/common/cpu_team.h"
+// The threads that CPU tactics run on. oneDNN, as distributions build it, forks into the OpenMP run-time's team, whose idle threads
+// spin for milliseconds. A pool of ours beside it would fight that team for the cores, so our loops run on the same team.
+#include "kernels/cpu_tactic.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -7,25 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-
-CpuTeam cpu_team_find(void) {
-  CpuTeam team = {0};
-  *(void **)&team.set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-  *(void **)&team.get_threads = dlsym(RTLD_DEFAULT, "omp_get_max_threads");
-  if (!team.get_threads) team.set_threads = NULL;
-  return team;
-}
-
-int cpu_team_enter(const CpuTeam *team, const ThreadPool *pool) {
-  if (!team->set_threads) return 0;
-  int before = team->get_threads(), wanted = thread_pool_size(pool);
-  if (before != wanted) team->set_threads(wanted);
-  return before;
-}
-
-void cpu_team_leave(const CpuTeam *team, int before) {
-  if (team->set_threads && team->get_threads() != before) team->set_threads(before);
-}
+#include "kernels/common/onednn_library.h"
 
 // The entry point that compilers call for `#pragma omp parallel`; LLVM's and Intel's run-times have it too.
 typedef void OmpParallel(void (*body)(void *), void *argument, unsigned threads, unsigned flags);
@@ -104,13 +87,14 @@ static void fork_team(void *context, void (*body)(void *), void *argument, int t
 
 ThreadPool *cpu_pool_new(int threads) {
   OmpParallel *parallel;
-  *(void **)&parallel = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+  const OnednnLibrary *library = onednn_library();
+  *(void **)&parallel = library ? dlsym(library->handle, "GOMP_parallel") : NULL;
   Team *team = parallel ? calloc(1, sizeof *team) : NULL;
   if (!team) return thread_pool_new(threads);
   team->parallel = parallel;
   ThreadPool *pool = thread_pool_borrow(threads, (ThreadLender){fork_team, release, team});
   int (*processors)(void);
-  *(void **)&processors = dlsym(RTLD_DEFAULT, "omp_get_num_procs");
+  *(void **)&processors = dlsym(library->handle, "omp_get_num_procs");
   if (pool) team->may_crowd = processors && thread_pool_size(pool) > 1 && thread_pool_size(pool) >= processors();
   return pool;
 }

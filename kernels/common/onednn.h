@@ -1,45 +1,111 @@
 // oneDNN as CPU tactics use it: one primitive with its memory objects, made once in prepare; run fills in addresses and executes,
-// and allocates nothing. Scratch memory is the caller's. Everything is released with the arena.
+// and allocates nothing. Everything is f32. Scratch memory is the caller's. Everything is released with the arena.
 #pragma once
-#include <dnnl.h>
-#include "kernels/common/cpu_team.h"
+#include "base/thread.h"
+#include "kernels/common/onednn_library.h"
 #include "kernels/site.h"
 
-MUST_CHECK Status onednn_status(dnnl_status_t status, const char *what);
-#define TRY_DNNL(call) TRY(onednn_status((call), #call))
+enum { ONEDNN_RANK = 12, ONEDNN_LINKS = 10 };
 
-enum { ONEDNN_ARGUMENTS = 16 };
+typedef struct OnednnTensor {
+  int rank;  // 0: there is none
+  int64_t dims[ONEDNN_RANK], strides[ONEDNN_RANK];
+  bool any;  // weights that lie as the library likes: they are packed
+} OnednnTensor;
+OnednnTensor onednn_tensor(const TensorDesc *desc);
+
+typedef enum OnednnKind {
+  ONEDNN_MATMUL,
+  ONEDNN_CONV,
+  ONEDNN_CONV_TRANSPOSE,
+  ONEDNN_POOL_MAX,
+  ONEDNN_POOL_MEAN,        // of what is not padding
+  ONEDNN_POOL_MEAN_PADDED  // of the whole window
+} OnednnKind;
+
+typedef struct OnednnWindow {
+  int64_t kernel[ONEDNN_RANK], strides[ONEDNN_RANK], dilations[ONEDNN_RANK];  // dilations as oneDNN counts them: 0 is dense
+  int64_t pad_begin[ONEDNN_RANK], pad_end[ONEDNN_RANK];
+} OnednnWindow;
+
+typedef struct OnednnOperation {
+  OnednnKind kind;
+  OnednnTensor x, weights, bias, y;
+  OnednnWindow window;
+} OnednnOperation;
+
+// What is done to the accumulator before it is stored, one link after the other, each rounded to f32.
+typedef enum OnednnFunction {
+  ONEDNN_RELU,  // alpha: the slope below zero
+  ONEDNN_TANH,
+  ONEDNN_ELU,
+  ONEDNN_SQUARE,
+  ONEDNN_ABS,
+  ONEDNN_SQRT,
+  ONEDNN_LINEAR,  // alpha * x + beta
+  ONEDNN_SOFTPLUS,
+  ONEDNN_SIGMOID,
+  ONEDNN_EXP,
+  ONEDNN_GELU_TANH,
+  ONEDNN_SWISH,
+  ONEDNN_LOG,
+  ONEDNN_CLIP,  // to alpha .. beta
+  ONEDNN_GELU_ERF,
+  ONEDNN_MISH,
+  ONEDNN_HARDSWISH,
+  ONEDNN_ADD,  // from here on with an operand
+  ONEDNN_MUL,
+  ONEDNN_MAX,
+  ONEDNN_MIN,
+  ONEDNN_DIV,
+  ONEDNN_SUB,
+  ONEDNN_ADD_TO_Y  // what y holds before the call
+} OnednnFunction;
+
+typedef struct OnednnLink {
+  OnednnFunction function;
+  float alpha, beta;
+  OnednnTensor operand;  // of ONEDNN_ADD ... ONEDNN_SUB
+} OnednnLink;
+
+// Whose address is set.
+enum {
+  ONEDNN_X,
+  ONEDNN_WEIGHTS,
+  ONEDNN_BIAS,
+  ONEDNN_Y,
+  ONEDNN_SCRATCH,
+  ONEDNN_LINK,
+  ONEDNN_ROLES = ONEDNN_LINK + ONEDNN_LINKS
+};
 
 typedef struct Onednn {
-  CpuTeam team;
+  const OnednnLibrary *library;
   ThreadPool *pool;
-  dnnl_engine_t engine;
-  dnnl_stream_t stream;
-  dnnl_primitive_attr_t attributes;  // scratchpad mode is user
-  dnnl_primitive_desc_t desc;
-  dnnl_primitive_t primitive;
-  dnnl_exec_arg_t arguments[ONEDNN_ARGUMENTS];
+  OnednnEngine engine;
+  OnednnStream stream;
+  OnednnAttributes attributes;
+  OnednnPrimitiveDesc desc;  // NULL: there is nothing for what was described
+  OnednnPrimitive primitive;
+  OnednnOperation operation;
+  int link_count;
+  OnednnLink links[ONEDNN_LINKS];
+  OnednnArgument arguments[ONEDNN_ROLES];
   int argument_count;
-  int scratch_argument;  // -1: none
+  OnednnMemory memory[ONEDNN_ROLES];  // by role; NULL: not in this primitive
   size_t scratch_bytes;
 } Onednn;
 
 MUST_CHECK Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out);
-// Describes the operation (a dnnl_*_desc_t) with what `attributes` holds, replacing an earlier one. *fast, unless NULL, says whether
-// oneDNN has more than plain loops for it. An operation it has nothing for gives *fast = false and OK; desc is then NULL.
-MUST_CHECK Status onednn_describe(Onednn *one, const_dnnl_op_desc_t operation, bool *fast);
+// Describes the operation, replacing an earlier one. *fast, unless NULL, says whether oneDNN has more than plain loops for it. An operation
+// it has nothing for gives *fast = false and OK; desc is then NULL.
+MUST_CHECK Status onednn_describe(Onednn *one, const OnednnOperation *operation, const OnednnLink *links, int link_count,
+                                  bool *fast);
 const char *onednn_implementation(const Onednn *one);  // oneDNN's name of what it would use: "brgconv:avx512_core"
-// Makes the primitive of the description, and its scratchpad.
+// Makes the primitive of the description, and its memory objects.
 MUST_CHECK Status onednn_make(Onednn *one);
-const dnnl_memory_desc_t *onednn_memory_desc(const Onednn *one, dnnl_query_t what, int index);
-// Adds an argument (DNNL_ARG_*) and returns its number through *number.
-MUST_CHECK Status onednn_argument(Onednn *one, int argument, const dnnl_memory_desc_t *desc, int *number);
-static inline void onednn_set(Onednn *one, int number, void *data) {
-  dnnl_memory_set_data_handle(one->arguments[number].memory, data);
-}
-MUST_CHECK Status onednn_run(Onednn *one, void *scratch);
-// Rewrites data from one layout into another, for weights; not part of the primitive.
-MUST_CHECK Status onednn_reorder(Onednn *one, const dnnl_memory_desc_t *from_desc, const void *from,
-                                 const dnnl_memory_desc_t *to_desc, void *to);
-
-bool onednn_dtype(DType dtype, dnnl_data_type_t *out);
+void onednn_set(Onednn *one, int role, void *data);
+MUST_CHECK Status onednn_run(Onednn *one);  // scratch_bytes of memory are set as ONEDNN_SCRATCH
+// Weights in the layout the primitive wants.
+size_t onednn_weights_bytes(const Onednn *one);
+MUST_CHECK Status onednn_pack(Onednn *one, const OnednnTensor *from, const void *weights, void *packed);

@@ -27,44 +27,62 @@ static bool near(double a, double b) { return fabs(a - b) <= 1e-5 * fmax(fabs(b)
 
 // ---- Links ------------------------------------------------------------------------------------------------------------------
 
-static EpilogueLink *last_link(Match *m, dnnl_alg_kind_t algorithm) {
+static bool push_link(Match *m, OnednnFunction function, double alpha, double beta, int operand) {
+  if (m->out->count == ONEDNN_LINKS) return false;
+  m->out->links[m->out->count++] = (EpilogueLink){function, (float)alpha, (float)beta, operand};
+  return true;
+}
+
+// Two links of one function share their constants in oneDNN's matrix products (seen in 2.6: tanh between two scales).
+static bool is_free(const Match *m, OnednnFunction function) {
+  for (int i = 0; i < m->out->count; i++)
+    if (m->out->links[i].function == function) return false;
+  return true;
+}
+
+static bool push(Match *m, OnednnFunction function, double alpha, double beta) {
+  return is_free(m, function) && push_link(m, function, alpha, beta, EPILOGUE_CONSTANT);
+}
+
+static bool is_power_of_two(double value) {
+  int exponent;
+  return fabs(frexp(value, &exponent)) == 0.5;
+}
+
+static bool push_scale(Match *m, double scale) {
+  if (scale == 1) return true;
+  if (is_free(m, ONEDNN_LINEAR)) return push(m, ONEDNN_LINEAR, scale, 0);
+  return push_link(m, ONEDNN_MUL, scale, 0, EPILOGUE_CONSTANT);
+}
+
+// Behind a scale that rounds nothing, the sum of both is one rounding too.
+static bool push_shift(Match *m, double shift) {
   OnednnEpilogue *out = m->out;
-  return out->count && out->links[out->count - 1].algorithm == algorithm ? &out->links[out->count - 1] : NULL;
-}
-
-// Two links of one algorithm share their constants in oneDNN's matrix products (seen in 2.6: tanh between two scales), so the second
-// is refused.
-static bool push(Match *m, dnnl_alg_kind_t algorithm, double alpha, double beta, int operand) {
-  if (m->out->count == EPILOGUE_LINKS) return false;
-  for (int i = 0; i < m->out->count && operand < 0; i++)
-    if (m->out->links[i].algorithm == algorithm) return false;
-  m->out->links[m->out->count++] = (EpilogueLink){algorithm, (float)alpha, (float)beta, operand, false};
-  return true;
-}
-
-static bool push_linear(Match *m, double alpha, double beta) {
-  if (alpha == 1 && beta == 0) return true;
-  EpilogueLink *last = last_link(m, dnnl_eltwise_linear);
-  if (!last) return push(m, dnnl_eltwise_linear, alpha, beta, -1);
-  last->beta = (float)(alpha * last->beta + beta);
-  last->alpha = (float)(alpha * last->alpha);
-  return true;
-}
-
-static bool push_clip(Match *m, double low, double high) {
-  EpilogueLink *last = last_link(m, dnnl_eltwise_clip), *relu = last_link(m, dnnl_eltwise_relu);
-  if (relu && relu->alpha == 0) {
-    *relu = (EpilogueLink){dnnl_eltwise_clip, 0, INFINITY, -1, false};
-    last = relu;
+  EpilogueLink *last = out->count ? &out->links[out->count - 1] : NULL;
+  if (last && last->function == ONEDNN_LINEAR && last->beta == 0 && fabsf(last->alpha) == 1) {
+    last->beta = (float)shift;
+    return true;
   }
-  if (!last) {
-    if (!push(m, dnnl_eltwise_clip, low, high, -1)) return false;
-    last = last_link(m, dnnl_eltwise_clip);
-  } else {  // first into the old bounds, then into the new ones
+  if (is_free(m, ONEDNN_LINEAR)) return push(m, ONEDNN_LINEAR, 1, shift);
+  return push_link(m, ONEDNN_ADD, shift, 0, EPILOGUE_CONSTANT);
+}
+
+// Bounds do not round: a clip of a clip is one.
+static bool push_clip(Match *m, double low, double high) {
+  OnednnEpilogue *out = m->out;
+  EpilogueLink *last = out->count ? &out->links[out->count - 1] : NULL;
+  if (last && last->function == ONEDNN_RELU && last->alpha == 0)
+    *last = (EpilogueLink){ONEDNN_CLIP, 0, INFINITY, EPILOGUE_CONSTANT};
+  if (last && last->function == ONEDNN_CLIP) {  // first into the old bounds, then into the new ones
     last->alpha = (float)fmin(fmax(last->alpha, low), high);
     last->beta = (float)fmin(fmax(last->beta, low), high);
+  } else if (push(m, ONEDNN_CLIP, low, high)) {
+    last = &out->links[out->count - 1];
+  } else {
+    return false;
   }
-  if (last->alpha == 0 && isinf(last->beta)) *last = (EpilogueLink){dnnl_eltwise_relu, 0, 0, -1, false};
+  bool is_relu = last->alpha == 0 && isinf(last->beta);
+  if (is_relu && is_free(m, ONEDNN_RELU)) *last = (EpilogueLink){ONEDNN_RELU, 0, 0, EPILOGUE_CONSTANT};
   return true;
 }
 
@@ -112,47 +130,50 @@ static bool operand_of(const Match *m, int at, int *operand) {
   return operand_fits(m->source, &m->source->operands[*operand]);
 }
 
-static bool push_binary(Match *m, dnnl_alg_kind_t algorithm, int operand) {
+// oneDNN may add a bias to the accumulator before the products: what is far larger than they are, as the constants are that make
+// floats round to integers, would take their digits.
+static bool is_commensurate(const Tensor *constant) {
+  const double most = 65536;
+  for (int64_t i = 0; constant && i < tensor_count(constant); i++)
+    if (!(fabs(tensor_get_f(constant, i)) <= most)) return false;
+  return constant != NULL;
+}
+
+static bool push_binary(Match *m, OnednnFunction function, int operand) {
   OnednnEpilogue *out = m->out;
-  // oneDNN adds the bias before any link.
-  if (m->source->bias_rank > 0 && out->count == 0 && out->bias < 0 && algorithm == dnnl_binary_add &&
-      is_channel_vector(m->source, &m->source->operands[operand])) {
+  const TensorDesc *desc = &m->source->operands[operand];
+  if (m->source->bias_rank > 0 && out->count == 0 && out->bias < 0 && function == ONEDNN_ADD &&
+      is_channel_vector(m->source, desc) && is_commensurate(desc->constant)) {
     out->bias = operand;
     return true;
   }
-  return push(m, algorithm, 0, 0, operand);
+  return push_link(m, function, 0, 0, operand);
 }
 
 // ---- Sums, products, gates --------------------------------------------------------------------------------------------------
 
-// Adds a term that does not depend on the accumulator.
-static bool add_term(Match *m, int at, double sign) {
-  double value;
-  int operand;
-  if (constant(m, at, &value)) return push_linear(m, 1, sign * value);
-  if (operand_of(m, at, &operand)) return push_binary(m, sign > 0 ? dnnl_binary_add : dnnl_binary_sub, operand);
-  if (code(m, at)->op == OP_add) return add_term(m, code(m, at)->args[0], sign) && add_term(m, code(m, at)->args[1], sign);
-  return false;
-}
-
 static bool chain_sum(Match *m, const Instruction *instruction) {
-  int a = instruction->args[0], b = instruction->args[1];
+  int a = instruction->args[0], b = instruction->args[1], operand;
   bool subtract = instruction->op == OP_sub;
+  double value;
   if (m->depends[a] && m->depends[b]) return false;
-  if (m->depends[a]) return chain(m, a) && add_term(m, b, subtract ? -1 : 1);
-  return chain(m, b) && push_linear(m, subtract ? -1 : 1, 0) && add_term(m, a, 1);
+  bool negated = subtract && !m->depends[a];  // a - x is -x + a
+  int inner = m->depends[a] ? a : b, term = m->depends[a] ? b : a;
+  if (!chain(m, inner) || (negated && !push_scale(m, -1))) return false;
+  bool minus = subtract && !negated;
+  if (constant(m, term, &value)) return push_shift(m, minus ? -value : value);
+  return operand_of(m, term, &operand) && push_binary(m, minus ? ONEDNN_SUB : ONEDNN_ADD, operand);
 }
 
 typedef struct Product {
   int factors[MAX_FACTORS], factor_count;  // that depend on the accumulator
-  int operands[MAX_FACTORS], operand_count;
   double scale;
 } Product;
 
+// The factors of what may be a gate.
 static bool flatten(const Match *m, int at, Product *product) {
   const Instruction *instruction = code(m, at);
   double value;
-  int operand;
   if (constant(m, at, &value)) {
     product->scale *= value;
     return true;
@@ -162,27 +183,19 @@ static bool flatten(const Match *m, int at, Product *product) {
     product->scale /= value;
     return flatten(m, instruction->args[0], product);
   }
-  if (instruction->op == OP_neg) {
-    product->scale = -product->scale;
-    return flatten(m, instruction->args[0], product);
-  }
   if (instruction->op == OP_pow && constant(m, instruction->args[1], &value) && (value == 2 || value == 3)) {
     for (int i = 0; i < (int)value; i++)
       if (!flatten(m, instruction->args[0], product)) return false;
     return true;
   }
-  if (!m->depends[at]) {
-    if (!operand_of(m, at, &operand) || product->operand_count == MAX_FACTORS) return false;
-    product->operands[product->operand_count++] = operand;
-    return true;
-  }
-  if (product->factor_count == MAX_FACTORS) return false;
+  if (!m->depends[at] || product->factor_count == MAX_FACTORS) return false;
   product->factors[product->factor_count++] = at;
   return true;
 }
 
-// at = alpha * inner + beta, peeling constants.
+// at = alpha * inner + beta, peeling scales and at most one constant that is added: of several, the difference may be what rounds.
 static int peel_linear(const Match *m, int at, double *alpha, double *beta) {
+  bool shifted = false;
   *alpha = 1, *beta = 0;
   for (;;) {
     const Instruction *instruction = code(m, at);
@@ -196,12 +209,12 @@ static int peel_linear(const Match *m, int at, double *alpha, double *beta) {
       return at;
     } else if (instruction->op == OP_mul) {
       *alpha *= value;
-    } else if (instruction->op == OP_add) {
-      *beta += *alpha * value;
+    } else if (instruction->op == OP_add && !shifted) {
+      *beta = *alpha * value, shifted = true;
     } else if (instruction->op == OP_div && !swapped) {
       *alpha /= value;
-    } else if (instruction->op == OP_sub && !swapped) {
-      *beta -= *alpha * value;
+    } else if (instruction->op == OP_sub && !swapped && !shifted) {
+      *beta = -*alpha * value, shifted = true;
     } else {
       return at;
     }
@@ -259,8 +272,8 @@ static bool is_gelu_tanh_argument(const Match *m, int at, int x) {
     Product product = {.scale = 1};
     if (!flatten(m, code(m, sum)->args[1 - side], &product)) return false;
     cubic = product.scale;
-    return product.factor_count == 3 && product.operand_count == 0 && near(cubic, 0.044715) && product.factors[0] == x &&
-           product.factors[1] == x && product.factors[2] == x;
+    return product.factor_count == 3 && near(cubic, 0.044715) && product.factors[0] == x && product.factors[1] == x &&
+           product.factors[2] == x;
   }
   return false;
 }
@@ -273,47 +286,61 @@ static bool gated(Match *m, int x, int gate, double *scale) {
   int argument = opcode_info(function->op)->arity == 1 ? peel_linear(m, function->args[0], &inner_alpha, &inner_beta) : -1;
   if (function->op == OP_sigmoid && beta == 0 && argument == x && inner_beta == 0) {
     *scale *= alpha;
-    return chain(m, x) && push(m, dnnl_eltwise_swish, inner_alpha, 0, -1);
+    return chain(m, x) && push(m, ONEDNN_SWISH, inner_alpha, 0);
   }
   if (function->op == OP_erf && near(alpha, beta) && argument == x && inner_beta == 0 && near(inner_alpha, M_SQRT1_2)) {
     *scale *= 2 * alpha;
-    return chain(m, x) && push(m, dnnl_eltwise_gelu_erf, 0, 0, -1);
+    return chain(m, x) && push(m, ONEDNN_GELU_ERF, 0, 0);
   }
   if (function->op == OP_tanh && near(alpha, beta) && is_gelu_tanh_argument(m, function->args[0], x)) {
     *scale *= 2 * alpha;
-    return chain(m, x) && push(m, dnnl_eltwise_gelu_tanh, 0, 0, -1);
+    return chain(m, x) && push(m, ONEDNN_GELU_TANH, 0, 0);
   }
   if (function->op == OP_tanh && beta == 0 && is_softplus_of(m, function->args[0], x)) {
     *scale *= alpha;
-    return chain(m, x) && push(m, dnnl_eltwise_mish, 0, 0, -1);
+    return chain(m, x) && push(m, ONEDNN_MISH, 0, 0);
   }
   int clipped = beta == 0 ? peel_clip(m, body, &low, &high) : body;
   if (clipped != body && peel_linear(m, clipped, &inner_alpha, &inner_beta) == x && low == 0 && inner_alpha > 0 &&
       near(inner_beta / inner_alpha, 3) && near(high / inner_alpha, 6)) {
     *scale *= alpha * high;
-    return chain(m, x) && push(m, dnnl_eltwise_hardswish, 0, 0, -1);
+    return chain(m, x) && push(m, ONEDNN_HARDSWISH, 0, 0);
   }
   return false;
 }
 
-static bool chain_product(Match *m, int at) {
+// x * gate(x), in any order of its constants; what these make together must be 1.
+static bool chain_gate(Match *m, int at) {
   Product product = {.scale = 1};
-  if (!flatten(m, at, &product)) return false;
-  if (product.factor_count == 1 && product.factors[0] == at) return false;  // a power that is no product
+  if (!flatten(m, at, &product) || product.factor_count != 2 || product.factors[0] == product.factors[1]) return false;
   OnednnEpilogue before = *m->out;
-  bool found = product.factor_count == 1 && chain(m, product.factors[0]);
-  for (int side = 0; side < 2 && !found && product.factor_count == 2; side++) {
+  for (int side = 0; side < 2; side++) {
     double scale = product.scale;
+    if (gated(m, product.factors[side], product.factors[1 - side], &scale) && near(scale, 1)) return true;
     *m->out = before;
-    found = gated(m, product.factors[side], product.factors[1 - side], &scale);
-    if (found) product.scale = scale;
   }
-  if (!found && product.factor_count == 2 && product.factors[0] == product.factors[1]) {
-    *m->out = before;
-    found = chain(m, product.factors[0]) && push(m, dnnl_eltwise_square, 0, 0, -1);
-  }
-  for (int i = 0; i < product.operand_count && found; i++) found = push_binary(m, dnnl_binary_mul, product.operands[i]);
-  return found && push_linear(m, product.scale, 0);
+  return false;
+}
+
+static bool chain_product(Match *m, const Instruction *instruction) {
+  int a = instruction->args[0], b = instruction->args[1], operand;
+  double value;
+  if (a == b) return chain(m, a) && push(m, ONEDNN_SQUARE, 0, 0);
+  if (m->depends[a] && m->depends[b]) return false;
+  int inner = m->depends[a] ? a : b, factor = m->depends[a] ? b : a;
+  if (!chain(m, inner)) return false;
+  if (constant(m, factor, &value)) return push_scale(m, value);
+  return operand_of(m, factor, &operand) && push_binary(m, ONEDNN_MUL, operand);
+}
+
+static bool chain_quotient(Match *m, const Instruction *instruction) {
+  int operand;
+  double value;
+  if (!m->depends[instruction->args[0]] || !chain(m, instruction->args[0])) return false;
+  if (!constant(m, instruction->args[1], &value))
+    return operand_of(m, instruction->args[1], &operand) && push_binary(m, ONEDNN_DIV, operand);
+  if (is_power_of_two(value) && isfinite((float)(1 / value))) return push_scale(m, 1 / value);
+  return push_link(m, ONEDNN_DIV, value, 0, EPILOGUE_CONSTANT);
 }
 
 // Leaky ReLU and ELU: a choice between x and a function of it.
@@ -325,12 +352,12 @@ static bool chain_select(Match *m, const Instruction *select) {
   double zero, alpha, beta, inner_alpha, inner_beta;
   if (!constant(m, test->args[1], &zero) || zero != 0 || positive != x || !m->depends[x]) return false;
   int body = peel_linear(m, negative, &alpha, &beta);
-  if (body == x && beta == 0) return chain(m, x) && push(m, dnnl_eltwise_relu, alpha, 0, -1);
+  if (body == x && beta == 0) return chain(m, x) && push(m, ONEDNN_RELU, alpha, 0);
   const Instruction *function = code(m, body);
   bool unit = (function->op == OP_expm1 || function->op == OP_exp) &&
               peel_linear(m, function->args[0], &inner_alpha, &inner_beta) == x && inner_alpha == 1 && inner_beta == 0;
   if (!unit || !near(beta, function->op == OP_exp ? -alpha : 0)) return false;
-  return chain(m, x) && push(m, dnnl_eltwise_elu, alpha, 0, -1);
+  return chain(m, x) && push(m, ONEDNN_ELU, alpha, 0);
 }
 
 static bool chain_bounds(Match *m, int at) {
@@ -340,16 +367,15 @@ static bool chain_bounds(Match *m, int at) {
   const Instruction *instruction = code(m, at);
   int side = m->depends[instruction->args[0]] ? 0 : 1;
   if (!operand_of(m, instruction->args[1 - side], &operand)) return false;
-  return chain(m, instruction->args[side]) &&
-         push_binary(m, instruction->op == OP_min ? dnnl_binary_min : dnnl_binary_max, operand);
+  return chain(m, instruction->args[side]) && push_binary(m, instruction->op == OP_min ? ONEDNN_MIN : ONEDNN_MAX, operand);
 }
 
 static const struct {
   Opcode op;
-  dnnl_alg_kind_t algorithm;
+  OnednnFunction function;
 } functions[] = {
-    {OP_tanh, dnnl_eltwise_tanh}, {OP_sigmoid, dnnl_eltwise_logistic}, {OP_abs, dnnl_eltwise_abs},
-    {OP_sqrt, dnnl_eltwise_sqrt}, {OP_exp, dnnl_eltwise_exp},          {OP_log, dnnl_eltwise_log},
+    {OP_tanh, ONEDNN_TANH}, {OP_sigmoid, ONEDNN_SIGMOID}, {OP_abs, ONEDNN_ABS},
+    {OP_sqrt, ONEDNN_SQRT}, {OP_exp, ONEDNN_EXP},         {OP_log, ONEDNN_LOG},
 };
 
 // Appends the links that make instruction `at` out of the accumulator.
@@ -357,8 +383,8 @@ static bool chain(Match *m, int at) {
   const Instruction *instruction = code(m, at);
   if (!m->depends[at] || instruction->dtype != DTYPE_F32) return false;
   for (size_t i = 0; i < COUNT_OF(functions); i++)
-    if (functions[i].op == instruction->op) return chain(m, instruction->args[0]) && push(m, functions[i].algorithm, 0, 0, -1);
-  int operand;
+    if (functions[i].op == instruction->op) return chain(m, instruction->args[0]) && push(m, functions[i].function, 0, 0);
+  double value;
   switch (instruction->op) {
     case OP_input: return instruction->args[0] == 0;
     case OP_relu:
@@ -367,16 +393,15 @@ static bool chain(Match *m, int at) {
     case OP_add:
       for (int side = 0; side < 2; side++)  // softplus
         if (code(m, instruction->args[side])->op == OP_relu && is_softplus_of(m, at, code(m, instruction->args[side])->args[0]))
-          return chain(m, code(m, instruction->args[side])->args[0]) && push(m, dnnl_eltwise_soft_relu, 1, 0, -1);
+          return chain(m, code(m, instruction->args[side])->args[0]) && push(m, ONEDNN_SOFTPLUS, 1, 0);
       return chain_sum(m, instruction);
     case OP_sub: return chain_sum(m, instruction);
-    case OP_neg:
+    case OP_neg: return chain(m, instruction->args[0]) && push_scale(m, -1);
     case OP_pow:
-    case OP_mul: return chain_product(m, at);
-    case OP_div:
-      if (operand_of(m, instruction->args[1], &operand))
-        return chain(m, instruction->args[0]) && push_binary(m, dnnl_binary_div, operand);
-      return code(m, instruction->args[1])->op == OP_const && chain_product(m, at);
+      return constant(m, instruction->args[1], &value) && value == 2 && chain(m, instruction->args[0]) &&
+             push(m, ONEDNN_SQUARE, 0, 0);
+    case OP_mul: return chain_gate(m, at) || chain_product(m, instruction);
+    case OP_div: return chain_gate(m, at) || chain_quotient(m, instruction);
     case OP_select: return chain_select(m, instruction);
     default: return false;
   }
@@ -401,91 +426,68 @@ bool onednn_epilogue_match(const EpilogueSource *source, OnednnEpilogue *out) {
 
 // ---- To oneDNN --------------------------------------------------------------------------------------------------------------
 
-static Status operand_memory_desc(const EpilogueSource *source, int operand, dnnl_memory_desc_t *out) {
+static OnednnTensor operand_tensor(const EpilogueSource *source, int operand) {
   const TensorDesc *desc = &source->operands[operand], *y = source->y;
-  dnnl_dims_t dims, strides;
+  OnednnTensor tensor = {.rank = y->rank};
   int64_t packed = 1;
   bool broadcasts = false;
   for (int axis = y->rank - 1; axis >= 0; axis--) {
-    dims[axis] = operand_dim(desc, y, axis, &strides[axis]);
-    broadcasts |= dims[axis] != y->dims[axis];
+    tensor.dims[axis] = operand_dim(desc, y, axis, &tensor.strides[axis]);
+    broadcasts |= tensor.dims[axis] != y->dims[axis];
   }
   // A vector's or scalar's axes of size 1 get the strides of a packed tensor; a whole tensor has those of y.
   for (int axis = y->rank - 1; axis >= 0; axis--) {
-    strides[axis] = broadcasts ? packed : y->strides[axis];
-    packed *= dims[axis];
+    tensor.strides[axis] = broadcasts ? packed : y->strides[axis];
+    packed *= tensor.dims[axis];
   }
-  TRY_DNNL(dnnl_memory_desc_init_by_strides(out, y->rank, dims, dnnl_f32, strides));
-  return OK;
+  return tensor;
 }
 
-static Status append_link(dnnl_post_ops_t operations, const EpilogueLink *link, const EpilogueSource *source) {
-  if (link->operand < 0) {
-    TRY_DNNL(dnnl_post_ops_append_eltwise(operations, 1, link->algorithm, link->alpha, link->beta));
-    return OK;
-  }
-  if (link->in_place) {
-    TRY_DNNL(dnnl_post_ops_append_sum(operations, 1));
-    return OK;
-  }
-  dnnl_memory_desc_t desc;
-  TRY(operand_memory_desc(source, link->operand, &desc));
-  TRY_DNNL(dnnl_post_ops_append_binary(operations, link->algorithm, &desc));
-  return OK;
+static OnednnTensor scalar_tensor(int rank) {
+  OnednnTensor tensor = {.rank = rank};
+  for (int axis = 0; axis < rank; axis++) tensor.dims[axis] = tensor.strides[axis] = 1;
+  return tensor;
 }
 
-Status onednn_epilogue_set(Onednn *one, const OnednnEpilogue *epilogue, const EpilogueSource *source) {
-  dnnl_post_ops_t operations;
-  Status status = OK;
-  TRY_DNNL(dnnl_post_ops_create(&operations));
-  for (int i = 0; epilogue && i < epilogue->count; i++) TRY_GOTO(append_link(operations, &epilogue->links[i], source));
-  status = onednn_status(dnnl_primitive_attr_set_post_ops(one->attributes, operations), "setting an epilogue");
-done:
-  dnnl_post_ops_destroy(operations);
-  return status;
+static bool has_operand(OnednnFunction function) { return function >= ONEDNN_ADD && function != ONEDNN_ADD_TO_Y; }
+
+int onednn_epilogue_links(const OnednnEpilogue *epilogue, const EpilogueSource *source, OnednnLink *links) {
+  for (int i = 0; i < epilogue->count; i++) {
+    const EpilogueLink *link = &epilogue->links[i];
+    links[i] = (OnednnLink){.function = link->function, .alpha = link->alpha, .beta = link->beta};
+    if (!has_operand(link->function)) continue;
+    links[i].operand = link->operand < 0 ? scalar_tensor(source->y->rank) : operand_tensor(source, link->operand);
+  }
+  return epilogue->count;
 }
 
 int onednn_epilogue_add_in_place(OnednnEpilogue *epilogue, const EpilogueSource *source) {
   for (int i = 0; i < epilogue->count; i++) {
     EpilogueLink *link = &epilogue->links[i];
-    if (link->algorithm != dnnl_binary_add || !is_whole(&source->operands[link->operand], source->y)) continue;
-    link->in_place = true;
+    if (link->function != ONEDNN_ADD || link->operand < 0 || !is_whole(&source->operands[link->operand], source->y)) continue;
+    link->function = ONEDNN_ADD_TO_Y;
     return link->operand;
   }
   return -1;
 }
 
-void onednn_bias_desc(const EpilogueSource *source, dnnl_memory_desc_t *out) {
+OnednnTensor onednn_epilogue_bias(const EpilogueSource *source) {
   int64_t channels = source->y->dims[source->channel_axis];
-  dnnl_dims_t dims, strides;
+  OnednnTensor bias = {.rank = source->bias_rank};
   for (int i = 0; i < source->bias_rank; i++) {
     bool is_channel = source->bias_rank == 1 || i == source->channel_axis;
-    dims[i] = is_channel ? channels : 1;
-    strides[i] = is_channel || i > source->channel_axis ? 1 : channels;
+    bias.dims[i] = is_channel ? channels : 1;
+    bias.strides[i] = is_channel || i > source->channel_axis ? 1 : channels;
   }
-  dnnl_memory_desc_init_by_strides(out, source->bias_rank, dims, dnnl_f32, strides);
+  return bias;
 }
 
-static Status add_argument(Onednn *one, OnednnEpilogue *epilogue, const EpilogueSource *source, int argument, int operand,
-                           const dnnl_memory_desc_t *desc) {
-  int i = epilogue->argument_count++;
-  epilogue->inputs[i] = source->first_input + operand;
-  return onednn_argument(one, argument, desc, &epilogue->arguments[i]);
-}
-
-Status onednn_epilogue_add(Onednn *one, OnednnEpilogue *epilogue, const EpilogueSource *source) {
-  dnnl_memory_desc_t desc;
+void onednn_epilogue_bind(Onednn *one, const OnednnEpilogue *epilogue, const EpilogueSource *source, void *const *node_inputs) {
+  if (epilogue->bias >= 0) onednn_set(one, ONEDNN_BIAS, node_inputs[source->first_input + epilogue->bias]);
   for (int i = 0; i < epilogue->count; i++) {
-    if (epilogue->links[i].operand < 0 || epilogue->links[i].in_place) continue;
-    TRY(operand_memory_desc(source, epilogue->links[i].operand, &desc));
-    TRY(add_argument(one, epilogue, source, DNNL_ARG_ATTR_MULTIPLE_POST_OP(i) | DNNL_ARG_SRC_1, epilogue->links[i].operand,
-                     &desc));
+    const EpilogueLink *link = &epilogue->links[i];
+    if (has_operand(link->function))
+      onednn_set(one, ONEDNN_LINK + i,
+                 link->operand < 0 ? (void *)&link->alpha : node_inputs[source->first_input + link->operand]);
   }
-  if (epilogue->bias < 0) return OK;
-  const dnnl_memory_desc_t *bias = onednn_memory_desc(one, dnnl_query_weights_md, 1);
-  return add_argument(one, epilogue, source, DNNL_ARG_BIAS, epilogue->bias, bias);
-}
-
-void onednn_epilogue_bind(Onednn *one, const OnednnEpilogue *epilogue, void *const *node_inputs) {
-  for (int i = 0; i < epilogue->argument_count; i++) onednn_set(one, epilogue->arguments[i], node_inputs[epilogue->inputs[i]]);
 }

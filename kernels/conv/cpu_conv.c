@@ -5,8 +5,8 @@
 #include <string.h>
 #include "kernels/conv/conv.h"
 
-CpuWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small) {
-  CpuWindow out;
+OnednnWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small) {
+  OnednnWindow out = {0};
   for (int i = 0; i < window->axes; i++) {
     out.kernel[i] = window->kernel[i];
     out.strides[i] = window->stride[i];
@@ -55,46 +55,17 @@ static bool supports(const Site *site) {
                                     : cpu_window_fits(&window, y->dims + 2, x->dims + 2);
 }
 
-typedef struct Describe {
-  bool transposed;
-  CpuWindow window;
-  dnnl_memory_desc_t weights;  // any layout, or as they lie
-} Describe;
-
-static Status describe(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast) {
-  const Describe *d = context;
-  const CpuWindow *w = &d->window;
-  dnnl_memory_desc_t x, y;
-  TRY(cpu_memory_desc(&anchor->inputs[0], &x));
-  TRY(cpu_memory_desc(&anchor->y, &y));
-  if (d->transposed) {
-    dnnl_deconvolution_desc_t operation;
-    TRY_DNNL(dnnl_dilated_deconvolution_forward_desc_init(&operation, dnnl_forward_inference, dnnl_deconvolution_direct, &x,
-                                                          &d->weights, bias, &y, w->strides, w->dilations, w->pad_begin,
-                                                          w->pad_end));
-    return onednn_describe(anchor->one, &operation, fast);
-  }
-  dnnl_convolution_desc_t operation;
-  TRY_DNNL(dnnl_dilated_convolution_forward_desc_init(&operation, dnnl_forward_inference, dnnl_convolution_direct, &x,
-                                                      &d->weights, bias, &y, w->strides, w->dilations, w->pad_begin,
-                                                      w->pad_end));
-  return onednn_describe(anchor->one, &operation, fast);
-}
-
 // [outputs, inputs / group, kernel] as oneDNN wants it: groups are an axis of their own, outputs come before inputs.
-static Status weights_desc(const TensorDesc *w, const int64_t *strides, int64_t group, bool transposed, bool any,
-                           dnnl_memory_desc_t *out) {
-  dnnl_dims_t dims, own_strides;
-  int rank = 0;
+static OnednnTensor weights_tensor(const TensorDesc *w, const int64_t *strides, int64_t group, bool transposed) {
+  OnednnTensor out = {0};
+  int rank = 0, first = transposed ? 1 : 0;
   int64_t per_group = w->dims[0] / group;
-  if (group > 1) dims[rank] = group, own_strides[rank++] = per_group * strides[0];
-  int first = transposed ? 1 : 0;
-  dims[rank] = first ? w->dims[1] : per_group, own_strides[rank++] = strides[first];
-  dims[rank] = first ? per_group : w->dims[1], own_strides[rank++] = strides[1 - first];
-  for (int i = 2; i < w->rank; i++) dims[rank] = w->dims[i], own_strides[rank++] = strides[i];
-  if (any) TRY_DNNL(dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, dnnl_format_tag_any));
-  else TRY_DNNL(dnnl_memory_desc_init_by_strides(out, rank, dims, dnnl_f32, own_strides));
-  return OK;
+  if (group > 1) out.dims[rank] = group, out.strides[rank++] = per_group * strides[0];
+  out.dims[rank] = first ? w->dims[1] : per_group, out.strides[rank++] = strides[first];
+  out.dims[rank] = first ? per_group : w->dims[1], out.strides[rank++] = strides[1 - first];
+  for (int i = 2; i < w->rank; i++) out.dims[rank] = w->dims[i], out.strides[rank++] = strides[i];
+  out.rank = rank;
+  return out;
 }
 
 // oneDNN's best kernels add a residual only in place; its second best add any. For 1x1 kernels over many positions these are as good, and save
@@ -109,15 +80,13 @@ static bool wants_residual(const CpuAnchor *anchor) {
 
 // Everything for one choice of layouts. *fast says whether it is worth keeping.
 static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, bool channels_last, CpuAnchor **out,
-                             dnnl_memory_desc_t *plain_weights, bool *fast) {
+                             OnednnTensor *plain_weights, bool *fast) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
-  int64_t strides[MAX_RANK], group = node_int(node, "group", 1);
-  Describe d = {.transposed = node->op == &op_conv_transpose};
+  int64_t strides[MAX_RANK];
+  bool transposed = node->op == &op_conv_transpose;
   Window window;
   TRY(read_geometry(site, &window));
-  d.window = d.transposed ? cpu_window(&window, y->dims + 2, x->dims + 2) : cpu_window(&window, x->dims + 2, y->dims + 2);
-
   TRY(cpu_anchor_new(site, arena, pool, out));
   CpuAnchor *anchor = *out;
   cpu_image_strides(x->rank, x->dims, channels_last, strides);
@@ -127,11 +96,17 @@ static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, b
   cpu_image_strides(w->rank, w->dims, false, strides);
   if (!w->constant) cpu_anchor_stage(anchor, 1, strides);
   cpu_anchor_source(anchor, 1);
-  TRY(weights_desc(w, strides, group, d.transposed, false, plain_weights));
-  TRY(weights_desc(w, strides, group, d.transposed, w->constant != NULL, &d.weights));
-  TRY(cpu_anchor_describe(anchor, describe, &d, fast));
-  if (!*fast || !anchor->fused || d.transposed || !wants_residual(anchor)) return OK;
-  return cpu_anchor_try_residual(anchor, describe, &d, "brgconv");
+  *plain_weights = weights_tensor(w, strides, node_int(node, "group", 1), transposed);
+  OnednnOperation operation = {
+      .kind = transposed ? ONEDNN_CONV_TRANSPOSE : ONEDNN_CONV,
+      .x = onednn_tensor(&anchor->inputs[0]),
+      .weights = *plain_weights,
+      .y = onednn_tensor(&anchor->y),
+      .window = transposed ? cpu_window(&window, y->dims + 2, x->dims + 2) : cpu_window(&window, x->dims + 2, y->dims + 2)};
+  operation.weights.any = w->constant != NULL;
+  TRY(cpu_anchor_describe(anchor, &operation, fast));
+  if (!*fast || !anchor->fused || transposed || !wants_residual(anchor)) return OK;
+  return cpu_anchor_try_residual(anchor, "brgconv");
 }
 
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
@@ -140,7 +115,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
                    node_int(site->node, "group", 1) == 1;
   bool channels_last = !row_major || (desc_is_channels_last(x) && desc_is_channels_last(y));
   CpuAnchor *anchor;
-  dnnl_memory_desc_t plain_weights;
+  OnednnTensor plain_weights;
   bool fast;
   TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
   if (!fast) TRY(prepare_layout(site, arena, pool, !channels_last, &anchor, &plain_weights, &fast));

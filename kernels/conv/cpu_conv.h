@@ -3,13 +3,10 @@
 #include "kernels/common/cpu_anchor.h"
 #include "kernels/meaning.h"
 
-typedef struct CpuWindow {
-  dnnl_dims_t kernel, strides, dilations, pad_begin, pad_end;  // dilations as oneDNN counts them: 0 is dense
-} CpuWindow;
 // large[i] and small[i] are the sizes along the spatial axes of what the window slides over and of its positions: pad_end is set so that they fit,
 // whatever ceil_mode or output_padding made of them.
 bool cpu_window_fits(const Window *window, const int64_t *large, const int64_t *small);  // else oneDNN refuses it
-CpuWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small);
+OnednnWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small);
 
 // Strides of a packed tensor of these dims, row-major or with the channels innermost.
 void cpu_image_strides(int rank, const int64_t *dims, bool channels_last, int64_t *strides);

@@ -107,22 +107,6 @@ static void merge_all(Product *product) {
   while (product->rank > 2 && merge(product, product->rank - 3)) continue;
 }
 
-static Status describe(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast) {
-  const bool *pack = context;
-  dnnl_memory_desc_t a, b, y;
-  TRY(cpu_memory_desc(&anchor->inputs[0], &a));
-  TRY(cpu_memory_desc(&anchor->inputs[1], &b));
-  TRY(cpu_memory_desc(&anchor->y, &y));
-  if (*pack) {
-    dnnl_dims_t dims;
-    memcpy(dims, b.dims, sizeof dims);
-    TRY_DNNL(dnnl_memory_desc_init_by_tag(&b, anchor->y.rank, dims, dnnl_f32, dnnl_format_tag_any));
-  }
-  dnnl_matmul_desc_t operation;
-  TRY_DNNL(dnnl_matmul_desc_init(&operation, &a, &b, bias, &y));
-  return onednn_describe(anchor->one, &operation, fast);
-}
-
 // Stages what cannot be read as it is, or, with `dense`, all that is not packed; then merges axes.
 static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, bool dense, CpuAnchor **out, bool *pack,
                               bool *fast) {
@@ -159,17 +143,21 @@ static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, 
   anchor->source.operands = product.tensors + OPERANDS;
   anchor->source.bias_rank = product.rank;
   *pack = constant;
-  return cpu_anchor_describe(anchor, describe, pack, fast);
+  OnednnOperation operation = {.kind = ONEDNN_MATMUL,
+                               .x = onednn_tensor(&anchor->inputs[A]),
+                               .weights = onednn_tensor(&anchor->inputs[B]),
+                               .y = onednn_tensor(&anchor->y)};
+  operation.weights.any = constant;
+  return cpu_anchor_describe(anchor, &operation, fast);
 }
 
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
   CpuAnchor *anchor;
   bool pack, fast;
-  dnnl_memory_desc_t plain;
   TRY(prepare_product(site, arena, pool, false, &anchor, &pack, &fast));
   if (!fast) TRY(prepare_product(site, arena, pool, true, &anchor, &pack, &fast));
   if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no matrix product for '%s'", site->node->outputs[0]->name);
-  if (pack) TRY(cpu_memory_desc(&anchor->inputs[B], &plain));
+  OnednnTensor plain = onednn_tensor(&anchor->inputs[B]);
   *state = anchor;
   return cpu_anchor_finish(anchor, pack ? &plain : NULL, workspace_bytes);
 }

@@ -18,7 +18,7 @@ static bool is_average(const Site *site) { return strcmp(node_string(site->node,
 
 static bool means_agree(const Site *site, const Window *window) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
-  CpuWindow cpu = cpu_window(window, x->dims + 2, y->dims + 2);
+  OnednnWindow cpu = cpu_window(window, x->dims + 2, y->dims + 2);
   bool includes_padding = is_average(site) && node_int(site->node, "count_include_pad", 0);
   for (int i = 0; i < window->axes; i++) {
     int64_t reach = window->dilation[i] * (window->kernel[i] - 1),
@@ -41,28 +41,12 @@ static bool supports(const Site *site) {
   return fine;
 }
 
-static Status describe(CpuAnchor *anchor, void *context, const dnnl_memory_desc_t *bias, bool *fast) {
-  const CpuWindow *w = context;
-  const Site *site = &anchor->site;
-  dnnl_alg_kind_t algorithm = !is_average(site)                              ? dnnl_pooling_max
-                              : node_int(site->node, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding
-                                                                             : dnnl_pooling_avg_exclude_padding;
-  dnnl_memory_desc_t x, y;
-  TRY(cpu_memory_desc(&anchor->inputs[0], &x));
-  TRY(cpu_memory_desc(&anchor->y, &y));
-  dnnl_pooling_v2_desc_t operation;
-  TRY_DNNL(dnnl_pooling_v2_forward_desc_init(&operation, dnnl_forward_inference, algorithm, &x, &y, w->strides, w->kernel,
-                                             w->dilations, w->pad_begin, w->pad_end));
-  return onednn_describe(anchor->one, &operation, fast);
-}
-
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   bool channels_last = desc_is_channels_last(x) || !desc_is_row_major(x), fast;
   int64_t strides[MAX_RANK];
   Window window;
   TRY(read_geometry(site, &window));
-  CpuWindow geometry = cpu_window(&window, x->dims + 2, y->dims + 2);
   CpuAnchor *anchor;
   TRY(cpu_anchor_new(site, arena, pool, &anchor));
   cpu_image_strides(x->rank, x->dims, channels_last, strides);
@@ -71,7 +55,13 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   cpu_anchor_stage_result(anchor, strides);
   cpu_anchor_source(anchor, 1);
   anchor->source.bias_rank = 0;
-  TRY(cpu_anchor_describe(anchor, describe, &geometry, &fast));
+  OnednnOperation operation = {.kind = !is_average(site)                              ? ONEDNN_POOL_MAX
+                                       : node_int(site->node, "count_include_pad", 0) ? ONEDNN_POOL_MEAN_PADDED
+                                                                                      : ONEDNN_POOL_MEAN,
+                               .x = onednn_tensor(&anchor->inputs[0]),
+                               .y = onednn_tensor(&anchor->y),
+                               .window = cpu_window(&window, x->dims + 2, y->dims + 2)};
+  TRY(cpu_anchor_describe(anchor, &operation, &fast));
   if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no pooling for '%s'", site->node->outputs[0]->name);
   *state = anchor;
   return cpu_anchor_finish(anchor, NULL, workspace_bytes);

@@ -15,10 +15,8 @@ enum { MOST_INPUTS = 16, WORTHY_PRODUCT = 1 << 20 };
 // y[rows, columns] = a[rows, inner] * weights[columns, inner]' + bias
 typedef struct Product {
   Onednn *one;
-  int a, weights, bias, y;   // argument numbers
   int64_t inner, first_row;  // of the weights of a direction
   void *packed[2];           // by direction; NULL: read where they lie
-  size_t scratch_bytes;
 } Product;
 
 typedef struct Gates {
@@ -51,6 +49,7 @@ static bool all_full(const TensorDesc *lengths, int64_t steps) {
 }
 
 static bool supports(const Site *site) {
+  if (!onednn_library()) return false;
   for (int i = 0; i < site->node->input_count; i++)
     if (has_input(site, i) && i != LENGTHS && (site->inputs[i].dtype != DTYPE_F32 || !desc_is_row_major(&site->inputs[i])))
       return false;
@@ -60,42 +59,32 @@ static bool supports(const Site *site) {
   return desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
 }
 
-static Status pack(Product *product, Arena *arena, const Tensor *constant, const dnnl_memory_desc_t *plain, int64_t rows,
+static Status pack(Product *product, Arena *arena, const Tensor *constant, const OnednnTensor *plain, int64_t rows,
                    int directions) {
-  const dnnl_memory_desc_t *wanted = onednn_memory_desc(product->one, dnnl_query_weights_md, 0);
   for (int d = 0; d < directions; d++) {
     const float *weights = (const float *)constant->data + (d * rows + product->first_row) * product->inner;
-    TRY(arena_try_alloc(arena, dnnl_memory_desc_get_size(wanted), 64, &product->packed[d]));
-    TRY(onednn_reorder(product->one, plain, weights, wanted, product->packed[d]));
+    TRY(arena_try_alloc(arena, onednn_weights_bytes(product->one), 64, &product->packed[d]));
+    TRY(onednn_pack(product->one, plain, weights, product->packed[d]));
   }
   return OK;
+}
+
+static OnednnTensor matrix(int64_t rows, int64_t columns) {
+  return (OnednnTensor){.rank = 2, .dims = {rows, columns}, .strides = {columns, 1}};
 }
 
 // rows: of all gates, in the weights; the product takes `columns` of them from first_row on.
 static Status make_product(Product *product, Arena *arena, ThreadPool *pool, int64_t count, int64_t inner, int64_t columns,
                            int64_t first_row, const RecurrentState *state, const Tensor *constant) {
-  dnnl_memory_desc_t a, plain, weights, bias, y;
-  dnnl_dims_t a_dims = {count, inner}, w_dims = {inner, columns}, w_strides = {1, inner}, b_dims = {1, columns},
-              y_dims = {count, columns};
   product->inner = inner;
   product->first_row = first_row;
   TRY(onednn_new(arena, count * inner * columns < WORTHY_PRODUCT ? NULL : pool, &product->one));
-  TRY_DNNL(dnnl_memory_desc_init_by_tag(&a, 2, a_dims, dnnl_f32, dnnl_ab));
-  TRY_DNNL(dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab));
-  TRY_DNNL(dnnl_memory_desc_init_by_tag(&bias, 2, b_dims, dnnl_f32, dnnl_ab));
-  TRY_DNNL(dnnl_memory_desc_init_by_strides(&plain, 2, w_dims, dnnl_f32, w_strides));
-  weights = plain;
-  if (constant) TRY_DNNL(dnnl_memory_desc_init_by_tag(&weights, 2, w_dims, dnnl_f32, dnnl_format_tag_any));
-  dnnl_matmul_desc_t operation;
-  TRY_DNNL(dnnl_matmul_desc_init(&operation, &a, &weights, state->has[BIAS] ? &bias : NULL, &y));
-  TRY(onednn_describe(product->one, &operation, NULL));
+  OnednnTensor plain = {.rank = 2, .dims = {inner, columns}, .strides = {1, inner}};
+  OnednnOperation operation = {.kind = ONEDNN_MATMUL, .x = matrix(count, inner), .weights = plain, .y = matrix(count, columns)};
+  operation.weights.any = constant != NULL;
+  if (state->has[BIAS]) operation.bias = matrix(1, columns);
+  TRY(onednn_describe(product->one, &operation, NULL, 0, NULL));
   TRY(onednn_make(product->one));
-  TRY(onednn_argument(product->one, DNNL_ARG_SRC, &a, &product->a));
-  TRY(onednn_argument(product->one, DNNL_ARG_WEIGHTS, onednn_memory_desc(product->one, dnnl_query_weights_md, 0),
-                      &product->weights));
-  TRY(onednn_argument(product->one, DNNL_ARG_DST, &y, &product->y));
-  if (state->has[BIAS]) TRY(onednn_argument(product->one, DNNL_ARG_BIAS, &bias, &product->bias));
-  product->scratch_bytes = product->one->scratch_bytes;
   return constant ? pack(product, arena, constant, &plain, state->rows, state->spec.directions) : OK;
 }
 
@@ -149,6 +138,8 @@ static size_t reserve(size_t *bytes, int64_t floats) {
   return at;
 }
 
+static size_t scratch_of(const Product *product) { return product->one ? product->one->scratch_bytes : 0; }
+
 static void reserve_workspace(RecurrentState *state, size_t *bytes) {
   int64_t block = state->batch * state->hidden;
   *bytes = 0;
@@ -159,7 +150,7 @@ static void reserve_workspace(RecurrentState *state, size_t *bytes) {
   state->z_at = reserve(bytes, block);
   state->reset_at = reserve(bytes, block);
   state->scratch_at = *bytes;
-  size_t products = MAX(MAX(state->project.scratch_bytes, state->state.scratch_bytes), state->candidate.scratch_bytes);
+  size_t products = MAX(MAX(scratch_of(&state->project), scratch_of(&state->state)), scratch_of(&state->candidate));
   *bytes += MAX(products, MAX(state->gates.scratch_bytes, state->update.scratch_bytes));
 }
 
@@ -200,13 +191,14 @@ static Status multiply(const Run *run, const Product *product, int source, int b
   int d = run->direction;
   void *weights = product->packed[d];
   if (!weights) weights = (float *)run->call->inputs[source] + (d * state->rows + product->first_row) * product->inner;
-  onednn_set(product->one, product->a, a);
-  onednn_set(product->one, product->weights, weights);
-  onednn_set(product->one, product->y, y);
+  onednn_set(product->one, ONEDNN_X, a);
+  onednn_set(product->one, ONEDNN_WEIGHTS, weights);
+  onednn_set(product->one, ONEDNN_Y, y);
+  onednn_set(product->one, ONEDNN_SCRATCH, run->scratch);
   if (state->has[BIAS])
-    onednn_set(product->one, product->bias,
+    onednn_set(product->one, ONEDNN_BIAS,
                (float *)run->call->inputs[BIAS] + (2 * d + bias_half) * state->rows + product->first_row);
-  return onednn_run(product->one, run->scratch);
+  return onednn_run(product->one);
 }
 
 static void set(void **inputs, int number, void *data) {

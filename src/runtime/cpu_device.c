@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/recover.h"
+#include "kernels/common/onednn_library.h"
 #include "kernels/cpu_tactic.h"
 #include "kernels/op.h"
 #include "runtime/device.h"
@@ -290,6 +291,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .discard = cpu_discard,
                          .free = cpu_free};
   cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
+  log_add(options->log, LOG_INFO, "on the CPU: %s", onednn_library_text());
   *out = &cpu->device;
   return OK;
 }

@@ -50,8 +50,9 @@ typedef enum ingot_code {
   INGOT_NOT_FOUND,        /* no input, output or device has that name */
   INGOT_CORRUPT,          /* an engine file fails its checks */
   INGOT_MISMATCH,         /* results that should agree do not */
-  INGOT_CANCELLED,        /* the progress callback asked to stop */
-  INGOT_INTERNAL          /* a defect of Ingot */
+  INGOT_CANCELLED,        /* the caller, or its progress callback, asked to stop */
+  INGOT_INTERNAL,         /* a defect of Ingot */
+  INGOT_LIMIT             /* memory_limit or time_limit of the configuration was reached */
 } ingot_code;
 INGOT_API ingot_code ingot_error_code(const ingot_error *error);     /* INGOT_OK for NULL */
 INGOT_API const char *ingot_error_message(const ingot_error *error); /* "" for NULL */
@@ -112,6 +113,14 @@ typedef enum ingot_device { INGOT_DEVICE_AUTO, INGOT_DEVICE_CPU, INGOT_DEVICE_CU
 /* Precisions beyond the model's own; a bit set. Accumulation is always fp32 (int32 for 8-bit integers). */
 enum { INGOT_FP16 = 1, INGOT_BF16 = 2, INGOT_TF32 = 4 };
 
+/* A way to stop calls from another thread: every call whose configuration names it ends with INGOT_CANCELLED soon after a request, those that
+ * begin later too, until it is reset. May be shared by any number of calls, and must outlive them and the sessions made with it. */
+typedef struct ingot_cancellation ingot_cancellation;
+INGOT_API ingot_cancellation *ingot_cancellation_new(void);                  /* NULL if out of memory */
+INGOT_API void ingot_cancellation_request(ingot_cancellation *cancellation); /* from any thread, or a signal handler */
+INGOT_API void ingot_cancellation_reset(ingot_cancellation *cancellation);
+INGOT_API void ingot_cancellation_free(ingot_cancellation *cancellation);
+
 typedef struct ingot_config {
   size_t size;                 /* of the struct as the caller knows it; set by ingot_config_init */
   ingot_device device;         /* AUTO: CUDA where a usable GPU is present, else the CPU. The choice is logged */
@@ -131,9 +140,17 @@ typedef struct ingot_config {
               const char *message); /* may be called from several threads; NULL: silent */
   void *log_context;
   ingot_severity log_most; /* messages less severe are dropped */
-  /* Called now and then during long work; seconds_left is negative where unknown. Returning false cancels. */
+  /* Called on the calling thread during "opening", "passes", "compiling", "tuning" and "running": when a stage begins, and at least ten
+   * times a second while work lasts, of what a call of a library (oneDNN, cuDNN, NVRTC on this thread) takes in one piece excepted.
+   * fraction is how much of the stage is done, 0 where that is unknown; seconds_left is negative where unknown. Returning false cancels. */
   bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
   void *progress_context;
+  /* Limits of one call that opens, builds, loads, prepares or runs; exceeding one ends it with INGOT_LIMIT, and the object may go on
+   * to be used. Memory is that of the host which the model being opened, the engine being built or the session holds at once: graphs, plans, tensors,
+   * scratch; of a mapped file's pages nothing, of libraries (oneDNN, the CUDA driver) nothing. */
+  size_t memory_limit;              /* bytes; 0: none */
+  double time_limit;                /* seconds; 0: none */
+  ingot_cancellation *cancellation; /* NULL: none */
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

@@ -2,6 +2,8 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "base/budget.h"
+#include "base/recover.h"
 #include "engine/engine.h"
 #include "ingot/ingot.h"
 #include "runtime/runner.h"
@@ -35,7 +37,13 @@ typedef struct Destination {
   const Tensor *expected;  // the shape and type that the caller's memory was said to have; NULL: any that fits the capacity
 } Destination;
 
+struct ingot_cancellation {
+  atomic_bool requested;
+};
+
 struct ingot_session {
+  Budget budget;
+  BudgetLimits limits;  // of each call
   ingot_engine *engine;
   Device *device;
   Runner *runner;
@@ -56,6 +64,23 @@ MUST_CHECK Status api_config(const ingot_config *given, ingot_config *out);
 ingot_error *api_error(Status status);
 // "ingot_session_run: inputs is NULL" for the first of the NULL-terminated pairs of name and pointer that is.
 MUST_CHECK Status api_require(const char *function, ...) __attribute__((sentinel));
+MUST_CHECK Status api_limits(const ingot_config *config, BudgetLimits *out);  // config may be NULL
+// Evaluates call, of type Status, under a guard and within limits: those of a configuration, or those that an object keeps.
+#define API_CALL(budget, limits, call)        \
+  ({                                          \
+    budget_enter(budget, limits);             \
+    Status api_status_ = RECOVER_GUARD(call); \
+    budget_leave(budget);                     \
+    api_status_;                              \
+  })
+#define API_LIMITED(config, call)                                     \
+  ({                                                                  \
+    Budget api_budget_ = {0};                                         \
+    BudgetLimits api_limits_;                                         \
+    Status api_bad_ = api_limits(config, &api_limits_);               \
+    api_bad_ ? api_bad_ : API_CALL(&api_budget_, &api_limits_, call); \
+  })
+#define SESSION_CALL(session, call) API_CALL(&(session)->budget, &(session)->limits, call)
 MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes the engine over
 char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,

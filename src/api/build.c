@@ -16,7 +16,11 @@
 
 // ---- models ------------------------------------------------------------------------------------------------------------------
 
-static Status import(const Model *source, ingot_model *model) { return onnx_import(source, model->arena, &model->graph); }
+static Status import(const Model *source, ingot_model *model) {
+  budget_stage("opening", 0.5, -1);
+  TRY(budget_poll());
+  return onnx_import(source, model->arena, &model->graph);
+}
 
 static Status open_path(const char *path, const ingot_config *given, ingot_model *model) {
   ingot_config config;
@@ -24,6 +28,7 @@ static Status open_path(const char *path, const ingot_config *given, ingot_model
   Log log = api_log(&config);
   OnnxLimits limits = {.file_bytes = config.model_limit};
   Model *source;
+  budget_stage("opening", 0, -1);
   TRY(onnx_model_open(path, &limits, model->arena, &log, &source));
   return import(source, model);
 }
@@ -35,6 +40,7 @@ static Status open_bytes(const void *bytes, size_t size, const char *folder, con
   OnnxLimits limits = {.file_bytes = config.model_limit};
   Model *source;
   void *copy;
+  budget_stage("opening", 0, -1);
   TRY(arena_try_alloc(model->arena, size, 64, &copy));
   memcpy(copy, bytes, size);
   TRY(onnx_model_open_bytes((Bytes){copy, size}, folder, &limits, model->arena, &log, &source));
@@ -60,7 +66,7 @@ ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingo
   if (status) return api_error(status);
   ingot_model *model = model_new();
   if (!model) return api_error(status_out_of_memory());
-  return finish_open(RECOVER_GUARD(open_path(path, config, model)), model, out);
+  return finish_open(API_LIMITED(config, open_path(path, config, model)), model, out);
 }
 
 ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
@@ -69,7 +75,7 @@ ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char 
   if (status) return api_error(status);
   ingot_model *model = model_new();
   if (!model) return api_error(status_out_of_memory());
-  return finish_open(RECOVER_GUARD(open_bytes(bytes, size, folder, config, model)), model, out);
+  return finish_open(API_LIMITED(config, open_bytes(bytes, size, folder, config, model)), model, out);
 }
 
 void ingot_model_free(ingot_model *model) {
@@ -105,10 +111,7 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   ingot_config cuda = *config;
   cuda.device = INGOT_DEVICE_CUDA;
   TRY(api_open_device(&cuda, log, engine->tf32, NULL, database, &device));
-  TuneGraphOptions options = {.seconds = config->tuning_seconds,
-                              .progress = config->progress,
-                              .progress_context = config->progress_context,
-                              .log = log};
+  TuneGraphOptions options = {.seconds = config->tuning_seconds, .log = log};
   Status status = RECOVER_GUARD(tune_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
@@ -136,8 +139,6 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
                          .log = &log};
   PassReport reports[64];
   int count;
-  if (config.progress && !config.progress(config.progress_context, "passes", 0, -1))
-    FAIL(ERROR_CANCELLED, "cancelled before the passes");
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
@@ -159,7 +160,7 @@ ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *co
   if (status) return api_error(status);
   Arena *arena = arena_try_new();
   if (!arena) return api_error(status_out_of_memory());
-  status = RECOVER_GUARD(build_and_wrap(model, config, arena, out));
+  status = API_LIMITED(config, build_and_wrap(model, config, arena, out));
   if (status) arena_free(arena);
   return api_error(status);
 }

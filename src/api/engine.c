@@ -120,7 +120,7 @@ static Status load(const char *path, const ingot_config *given, ingot_engine **o
 
 ingot_error *ingot_engine_load(const char *path, const ingot_config *config, ingot_engine **out) {
   Status status = api_require("ingot_engine_load", "path", path, "out", out, NULL);
-  return api_error(status ? status : RECOVER_GUARD(load(path, config, out)));
+  return api_error(status ? status : API_LIMITED(config, load(path, config, out)));
 }
 
 static Status load_bytes(const void *bytes, size_t size, const ingot_config *given, Arena *arena, ingot_engine **out) {
@@ -139,7 +139,7 @@ ingot_error *ingot_engine_load_memory(const void *bytes, size_t size, const ingo
   if (status) return api_error(status);
   Arena *arena = arena_try_new();
   if (!arena) return api_error(status_out_of_memory());
-  status = RECOVER_GUARD(load_bytes(bytes, size, config, arena, out));
+  status = API_LIMITED(config, load_bytes(bytes, size, config, arena, out));
   if (status) arena_free(arena);
   return api_error(status);
 }

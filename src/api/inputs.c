@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/checked.h"
+#include "base/memory.h"
 
 enum { DEVICE_ALIGNMENT = 256 };  // of every buffer on a GPU, see kernels/site.h
 
@@ -55,8 +56,8 @@ static Status take_host(ingot_session *session, const Tensor *tensor, RunTensor 
   size_t bytes = tensor_bytes(tensor);
   bool aligned = (uintptr_t)tensor->data % dtype_size(tensor->dtype) == 0;
   if (!bytes || (aligned && !api_is_lent(session, tensor->data, bytes))) return OK;
-  void *copy = aligned_alloc(64, align_up(bytes, 64));
-  if (!copy) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory were refused", bytes);
+  void *copy;
+  TRY(memory_take(bytes, &copy));
   memcpy(copy, tensor->data, bytes);
   out->storage->host_memory = copy;
   out->storage->owns_host = true;

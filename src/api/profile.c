@@ -44,7 +44,7 @@ ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *i
   if (status) return api_error(status);
   ingot_profile *profile = calloc(1, sizeof *profile);
   if (!profile) return api_error(status_out_of_memory());
-  status = RECOVER_GUARD(profile_run(session, inputs, input_count, profile));
+  status = SESSION_CALL(session, profile_run(session, inputs, input_count, profile));
   if (status) ingot_profile_free(profile);
   else *out = profile;
   return api_error(status);
@@ -83,5 +83,5 @@ ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inpu
                                 double *milliseconds) {
   Status status = api_require("ingot_session_time", "session", session, "inputs", input_count ? inputs : (void *)&status,
                               "milliseconds", milliseconds, NULL);
-  return api_error(status ? status : RECOVER_GUARD(time_runs(session, inputs, input_count, seconds, milliseconds)));
+  return api_error(status ? status : SESSION_CALL(session, time_runs(session, inputs, input_count, seconds, milliseconds)));
 }

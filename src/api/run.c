@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/checked.h"
+#include "base/memory.h"
 #include "base/recover.h"
 #include "base/text.h"
 
@@ -129,15 +130,15 @@ static Status own_on_host(ingot_session *session, RunTensor *result, void **out)
   TRY(run_tensor_host(result, out));
   Storage *storage = result->storage;
   if (*out == storage->host_memory ? storage->owns_host : storage->owns_device) return OK;
-  void *copy = aligned_alloc(64, align_up(MAX(storage->bytes, 1), 64));
-  if (!copy) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory were refused", storage->bytes);
+  void *copy;
+  TRY(memory_take(storage->bytes, &copy));
   if (storage->bytes) memcpy(copy, *out, storage->bytes);
   Tensor tensor = {.dtype = result->dtype, .rank = result->rank, .data = copy};
   memcpy(tensor.dims, result->dims, sizeof tensor.dims);
   RunTensor owned;
   Status status = run_tensor_borrow_host(session->device, &tensor, &owned);
   if (status) {
-    free(copy);
+    memory_free(copy);
     return status;
   }
   owned.storage->owns_host = true;
@@ -259,7 +260,7 @@ static Status run(ingot_session *session, const ingot_tensor *inputs, int input_
 // A session whose run failed lends nothing.
 static Status run_cleanly(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_output *wanted,
                           int output_count) {
-  Status status = RECOVER_GUARD(run(session, inputs, input_count, wanted, output_count));
+  Status status = SESSION_CALL(session, run(session, inputs, input_count, wanted, output_count));
   if (status) api_drop(session->outputs, ingot_engine_output_count(session->engine));
   return status;
 }

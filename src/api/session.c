@@ -65,7 +65,8 @@ ingot_error *ingot_session_create(ingot_engine *engine, const ingot_config *conf
   if (!session) return api_error(status_out_of_memory());
   session->engine = engine;
   atomic_fetch_add(&engine->references, 1);
-  status = RECOVER_GUARD(open_session(session, config));
+  status = api_limits(config, &session->limits);
+  if (!status) status = SESSION_CALL(session, open_session(session, config));
   if (status) ingot_session_free(session);
   else *out = session;
   return api_error(status);
@@ -90,7 +91,7 @@ const char *ingot_session_device(const ingot_session *session) { return session 
 
 ingot_error *ingot_session_synchronize(ingot_session *session) {
   Status status = api_require("ingot_session_synchronize", "session", session, NULL);
-  return api_error(status ? status : RECOVER_GUARD(session->device->synchronize(session->device)));
+  return api_error(status ? status : SESSION_CALL(session, session->device->synchronize(session->device)));
 }
 
 size_t ingot_session_memory(const ingot_session *session, ingot_memory kind) {
@@ -136,5 +137,5 @@ static Status set_shapes(ingot_session *session, const int64_t *const *shapes, i
 ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *const *shapes, int count) {
   Status status =
       api_require("ingot_session_set_shapes", "session", session, "shapes", count ? shapes : (const void *)session, NULL);
-  return api_error(status ? status : RECOVER_GUARD(set_shapes(session, shapes, count)));
+  return api_error(status ? status : SESSION_CALL(session, set_shapes(session, shapes, count)));
 }

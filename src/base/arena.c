@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
 
@@ -52,8 +53,12 @@ struct Arena {
 static Block *block_new(size_t size) {
   size_t total;
   if (!checked_add(size, sizeof(Block), &total)) return NULL;
+  if (!budget_charge(total)) return NULL;
   Block *block = calloc(1, total);
-  if (!block) return NULL;
+  if (!block) {
+    budget_correct(-(int64_t)total);
+    return NULL;
+  }
   block->size = size;
   POISON(block->bytes, size);
   return block;
@@ -61,6 +66,7 @@ static Block *block_new(size_t size) {
 
 static void block_free(Block *block) {
   UNPOISON(block->bytes, block->size);
+  budget_correct(-(int64_t)(sizeof(Block) + block->size));
   free(block);
 }
 
@@ -196,6 +202,7 @@ Status arena_try_alloc(Arena *arena, size_t size, size_t alignment, void **out) 
   if (alignment == 0 || (alignment & (alignment - 1)) || alignment > LARGEST_ALIGNMENT)
     FAIL(ERROR_INTERNAL, "alignment %zu is not a power of two up to %d", alignment, LARGEST_ALIGNMENT);
   *out = arena_take(arena, size, alignment);
+  if (!*out && budget_is_over(budget_current())) return budget_error_or_out_of_memory();
   if (!*out) FAIL(ERROR_OUT_OF_MEMORY, "out of memory: %zu bytes", size);
   return OK;
 }

@@ -3,6 +3,7 @@
 #include "base/recover.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/budget.h"
 
 static _Thread_local RecoverGuard *innermost;
 static _Thread_local RecoverCleanup *newest;
@@ -47,4 +48,4 @@ void recover_unwind(Status status) {
   longjmp(guard->jump, 1);
 }
 
-void memory_exhausted(void) { recover_unwind(status_out_of_memory()); }
+void memory_exhausted(void) { recover_unwind(budget_error_or_out_of_memory()); }

@@ -27,7 +27,7 @@ typedef struct RecoverGuard {
 void recover_enter(RecoverGuard *guard);
 void recover_leave(RecoverGuard *guard);
 __attribute__((noreturn, cold)) void recover_unwind(Status status);  // takes the status over
-__attribute__((noreturn, cold)) void memory_exhausted(void);         // recover_unwind(status_out_of_memory())
+__attribute__((noreturn, cold)) void memory_exhausted(void);         // with why: see budget.h, or memory is out
 
 // What to undo when this thread is unwound past here. The record is the caller's: on its stack, or in what is undone.
 // Between recover_defer and recover_dismiss no guard that was entered before may be left.

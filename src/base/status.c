@@ -78,6 +78,7 @@ const char *error_code_name(ErrorCode code) {
       [ERROR_MISMATCH] = "mismatch",
       [ERROR_CANCELLED] = "cancelled",
       [ERROR_INTERNAL] = "internal",
+      [ERROR_LIMIT] = "limit reached",
   };
   return (size_t)code < COUNT_OF(names) && names[code] ? names[code] : "unknown";
 }

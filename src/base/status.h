@@ -15,8 +15,9 @@ typedef enum ErrorCode {
   ERROR_NOT_FOUND,             // a name that nothing has
   ERROR_CORRUPT,               // an engine or cache file fails its checks
   ERROR_MISMATCH,              // two results that should agree do not
-  ERROR_CANCELLED,             // the progress callback asked to stop
+  ERROR_CANCELLED,             // the caller, or its progress callback, asked to stop
   ERROR_INTERNAL,              // a defect of Ingot
+  ERROR_LIMIT,                 // the caller's limit of memory or time was reached
 } ErrorCode;
 
 typedef struct Error *Status;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
 
@@ -29,6 +30,7 @@ struct ThreadPool {
   // The loop; written by the caller while nobody is inside.
   _Alignas(CACHE_LINE) void (*fn)(void *context, int64_t begin, int64_t end);
   void *context;
+  Budget *budget;  // the caller's
   int64_t count, chunk, chunk_count;
   // Parking.
   pthread_mutex_t mutex;
@@ -48,6 +50,32 @@ double time_now(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+static struct timespec time_after(double seconds) {
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  at.tv_nsec += (long)(seconds * 1e9);
+  at.tv_sec += at.tv_nsec / 1000000000;
+  at.tv_nsec %= 1000000000;
+  return at;
+}
+
+static void monotonic_cond_init(pthread_cond_t *cond) {
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(cond, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+}
+
+// Waits on cond for a moment, then looks after the budget; the mutex is held before and after.
+static void wait_and_poll(pthread_cond_t *cond, pthread_mutex_t *mutex) {
+  struct timespec until = time_after(BUDGET_POLL_SECONDS);
+  pthread_cond_timedwait(cond, mutex, &until);
+  pthread_mutex_unlock(mutex);
+  status_free(budget_poll());  // whoever waits asks again in the end
+  pthread_mutex_lock(mutex);
+}
+
 static inline void pause_briefly(void) {
   for (int i = 0; i < 16; i++) {
 #if defined(__x86_64__)
@@ -63,6 +91,7 @@ static Status take_chunks(ThreadPool *pool) {
   while ((index = atomic_fetch_add_explicit(&pool->next_chunk, 1, memory_order_relaxed)) < pool->chunk_count) {
     int64_t begin = index * pool->chunk;
     pool->fn(pool->context, begin, begin + MIN(pool->chunk, pool->count - begin));
+    if (pool->budget) TRY(budget_poll());
   }
   return OK;
 }
@@ -70,7 +99,9 @@ static Status take_chunks(ThreadPool *pool) {
 // No thread is unwound out of the loop, the caller's neither, while others are inside: parallel_for does that at the end.
 static void run_chunks(void *context) {
   ThreadPool *pool = context;
+  Budget *before = budget_inherit(pool->budget);
   Status status = RECOVER_GUARD(take_chunks(pool)), none = OK;
+  budget_inherit(before);
   if (!status) return;
   atomic_store_explicit(&pool->next_chunk, pool->chunk_count, memory_order_relaxed);  // what is left would be in vain
   if (!atomic_compare_exchange_strong(&pool->failure, &none, status)) status_free(status);
@@ -133,16 +164,19 @@ static int core_count(void) {
   return online > 0 ? (int)online : 1;
 }
 
-// Workers take no signals: the host's handlers run on the host's threads.
-static void start_workers(ThreadPool *pool, int count) {
+// Our threads take no signals: the host's handlers run on the host's threads.
+static bool start_silent(pthread_t *thread, void *(*fn)(void *), void *context) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (pool->worker_count < count && pthread_create(&pool->workers[pool->worker_count], NULL, work, pool) == 0) {
-    pthread_setname_np(pool->workers[pool->worker_count], "ingot-worker");
-    pool->worker_count++;
-  }
+  bool started = pthread_create(thread, NULL, fn, context) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (started) pthread_setname_np(*thread, "ingot-worker");
+  return started;
+}
+
+static void start_workers(ThreadPool *pool, int count) {
+  while (pool->worker_count < count && start_silent(&pool->workers[pool->worker_count], work, pool)) pool->worker_count++;
 }
 
 static ThreadPool *pool_make(int threads) {
@@ -152,8 +186,8 @@ static ThreadPool *pool_make(int threads) {
   if (!pool) return NULL;
   *pool = (ThreadPool){.spin_seconds = threads <= cores ? SPIN_SECONDS : 0};
   pthread_mutex_init(&pool->mutex, NULL);
-  pthread_cond_init(&pool->work, NULL);
-  pthread_cond_init(&pool->done, NULL);
+  monotonic_cond_init(&pool->work);
+  monotonic_cond_init(&pool->done);
   return pool;
 }
 
@@ -216,7 +250,10 @@ static void wait_until_left(ThreadPool *pool) {
     pause_briefly();
   } while (limit > 0 && time_now() < limit);
   pthread_mutex_lock(&pool->mutex);
-  while (atomic_load(&pool->state) & INSIDE) pthread_cond_wait(&pool->done, &pool->mutex);
+  while (atomic_load(&pool->state) & INSIDE) {
+    if (pool->budget) wait_and_poll(&pool->done, &pool->mutex);
+    else pthread_cond_wait(&pool->done, &pool->mutex);
+  }
   pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -232,6 +269,7 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   }
   pool->fn = fn;
   pool->context = context;
+  pool->budget = budget_current();
   pool->count = count;
   pool->chunk = chunk;
   pool->chunk_count = count / chunk + (count % chunk != 0);
@@ -276,4 +314,44 @@ void thread_pool_each(ThreadPool *pool, void (*fn)(void *context), void *context
     Each each = {.fn = fn, .context = context, .all = thread_pool_size(pool)};
     parallel_for(pool, each.all, 1, call_each, &each);
   }
+}
+
+typedef struct Watched {
+  Status (*fn)(void *context);
+  void *context;
+  Budget *budget;
+  Status status;
+  bool done;
+  pthread_mutex_t mutex;
+  pthread_cond_t finished;
+} Watched;
+
+static void *run_watched(void *context) {
+  Watched *watched = context;
+  Budget *before = budget_inherit(watched->budget);
+  Status status = RECOVER_GUARD(watched->fn(watched->context));
+  budget_inherit(before);
+  pthread_mutex_lock(&watched->mutex);
+  watched->status = status;
+  watched->done = true;
+  pthread_cond_signal(&watched->finished);
+  pthread_mutex_unlock(&watched->mutex);
+  return NULL;
+}
+
+Status thread_watched(Status (*fn)(void *context), void *context) {
+  Watched watched = {.fn = fn, .context = context, .budget = budget_current()};
+  pthread_t thread;
+  if (!watched.budget) return fn(context);
+  pthread_mutex_init(&watched.mutex, NULL);
+  monotonic_cond_init(&watched.finished);
+  bool started = start_silent(&thread, run_watched, &watched);
+  if (!started) run_watched(&watched);
+  pthread_mutex_lock(&watched.mutex);
+  while (!watched.done) wait_and_poll(&watched.finished, &watched.mutex);
+  pthread_mutex_unlock(&watched.mutex);
+  if (started) pthread_join(thread, NULL);
+  pthread_cond_destroy(&watched.finished);
+  pthread_mutex_destroy(&watched.mutex);
+  return watched.status ? watched.status : budget_poll();
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/text.h"
@@ -297,8 +298,7 @@ typedef struct Batch {
   Compiler *compiler;
   const KernelSource *sources;
   const int *jobs;  // numbers of sources, each text once
-  int job_count;
-  const CompilerProgress *progress;
+  int job_count, threads;
   pthread_mutex_t mutex;  // guards all below
   int done;
   bool stop;
@@ -332,13 +332,8 @@ static void batch_run(void *context, int64_t begin, int64_t end) {
     if (stop) return;
     Status status = compile_guarded(batch->compiler, &batch->sources[batch->jobs[job]]);
     pthread_mutex_lock(&batch->mutex);
-    batch->done++;
-    if (status) {
-      batch_fail(batch, (int)job, status);
-    } else if (batch->progress && batch->progress->step && !batch->stop &&
-               !batch->progress->step(batch->progress->context, batch->done, batch->job_count)) {
-      batch_fail(batch, (int)job, status_make(ERROR_CANCELLED, "compiling kernels was cancelled"));
-    }
+    budget_tell("compiling", (double)++batch->done / batch->job_count);
+    if (status) batch_fail(batch, (int)job, status);
     pthread_mutex_unlock(&batch->mutex);
   }
 }
@@ -359,28 +354,33 @@ static int batch_jobs(const Hash128 *keys, int count, Arena *scratch, int *jobs)
   return job_count;
 }
 
-static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads,
-                             const CompilerProgress *progress, Arena *scratch, Cubin *out) {
+static Status batch_run_all(void *context) {
+  Batch *batch = context;
+  ThreadPool *pool = batch->job_count > 1 && batch->threads != 1 ? thread_pool_new(batch->threads) : NULL;
+  parallel_for(pool, batch->job_count, 1, batch_run, batch);
+  thread_pool_free(pool);
+  return batch->failure;
+}
+
+static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch,
+                             Cubin *out) {
   Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
   for (int i = 0; i < count; i++) keys[i] = compiler_key(compiler, sources[i].source, sources[i].sm);
   int *jobs = arena_array(scratch, int, (size_t)count);
-  Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .progress = progress};
+  Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .threads = threads};
   batch.job_count = batch_jobs(keys, count, scratch, jobs);
   pthread_mutex_init(&batch.mutex, NULL);
-  ThreadPool *pool = batch.job_count > 1 && threads != 1 ? thread_pool_new(threads) : NULL;
-  parallel_for(pool, batch.job_count, 1, batch_run, &batch);
-  thread_pool_free(pool);
+  Status status = thread_watched(batch_run_all, &batch);
   pthread_mutex_destroy(&batch.mutex);
-  if (batch.failure) return batch.failure;
+  TRY(status);
   for (int i = 0; out && i < count; i++)
     if (!compiler_find(compiler, keys[i], &out[i])) FAIL(ERROR_INTERNAL, "a compiled kernel is not in the cache");
   return OK;
 }
 
-Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads,
-                            const CompilerProgress *progress, Cubin *out) {
+Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Cubin *out) {
   Arena *scratch = arena_scratch();
-  Status status = compile_all_in(compiler, sources, count, threads, progress, scratch, out);
+  Status status = compile_all_in(compiler, sources, count, threads, scratch, out);
   arena_free(scratch);
   return status;
 }

@@ -36,12 +36,8 @@ Hash128 compiler_key(const Compiler *compiler, const char *source, int sm);
 MUST_CHECK Status compiler_compile(Compiler *compiler, const KernelSource *source, Cubin *out);
 
 // Compiles all of them, equal ones once, on `threads` threads (0: one a core). Stops at the first failure. out: count cubins, or NULL.
-typedef struct CompilerProgress {
-  bool (*step)(void *context, int done, int total);  // one call at a time, from any thread; false: ERROR_CANCELLED
-  void *context;
-} CompilerProgress;
-MUST_CHECK Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads,
-                                       const CompilerProgress *progress, Cubin *out);
+// Where the call has a budget, its thread only watches it meanwhile.
+MUST_CHECK Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Cubin *out);
 
 // Makes a kernel of an engine file known. The bytes are copied.
 MUST_CHECK Status compiler_preload(Compiler *compiler, Hash128 key, const void *cubin, size_t size);

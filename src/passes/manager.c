@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/thread.h"
 #include "ir/verify.h"
@@ -47,11 +48,14 @@ static Status run_pass(const Pass *pass, Graph *graph, const PassOptions *option
 }
 
 Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count) {
-  int done = 0;
+  int done = 0, total = 0;
+  while (pass_pipeline[total]) total++;
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];
     if (is_disabled(pass, options)) continue;
     PassReport report;
+    budget_stage("passes", (double)i / total, -1);
+    TRY(budget_poll());
     TRY(run_pass(pass, graph, options, &report));
     if (reports && done < limit) reports[done] = report;
     done++;

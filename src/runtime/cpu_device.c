@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
+#include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/cpu_tactic.h"
@@ -33,12 +35,8 @@ struct Executable {
   void **constants;  // by buffer
 };
 
-static Status cpu_allocate(Device *device, size_t bytes, void **out) {
-  *out = aligned_alloc(64, align_up(bytes ? bytes : 1, 64));
-  if (!*out) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory were refused", bytes);
-  return OK;
-}
-static void cpu_release(Device *device, void *memory) { free(memory); }
+static Status cpu_allocate(Device *device, size_t bytes, void **out) { return memory_take(bytes, out); }
+static void cpu_release(Device *device, void *memory) { memory_free(memory); }
 static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes) {
   if (bytes) memmove(to, from, bytes);
   return OK;
@@ -172,6 +170,7 @@ static void set_flush(CpuDevice *cpu, bool flush) {
 
 static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
   CpuChoice *choice = step->choice;
+  TRY(budget_poll());
   for (int i = 0; i < step->node->input_count; i++)
     choice->inputs[i] = place_address(cpu, executable, step->inputs[i].buffer, step->inputs[i].offset,
                                       step->site.inputs[i].dtype, inputs, outputs);
@@ -187,7 +186,7 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
 
 static Status ensure_block(CpuDevice *cpu, size_t bytes) {
   if (bytes <= cpu->block_bytes) return OK;
-  free(cpu->block);
+  memory_free(cpu->block);
   cpu->block_bytes = 0;
   void *block;
   cpu->block = NULL;
@@ -253,7 +252,7 @@ static void cpu_discard(Device *device, Executable *executable) {}
 static void cpu_free(Device *device) {
   CpuDevice *cpu = (CpuDevice *)device;
   thread_pool_free(cpu->pool);
-  free(cpu->block);
+  memory_free(cpu->block);
   free(cpu);
 }
 

@@ -206,7 +206,7 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   int total = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++)
     total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
-  TRY(compiler_compile_all(r->compiler, sources, total, 0, NULL, cubins));
+  TRY(compiler_compile_all(r->compiler, sources, total, 0, cubins));
   for (int i = 0; i < total; i++) *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) = cubins[i];
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
+#include "base/memory.h"
 #include "kernels/control/control.h"
 
 enum { MAX_ITERATIONS = 100000000 };
@@ -14,7 +16,7 @@ typedef struct Stack {
   DType dtype;
   int rank;
   int64_t dims[MAX_RANK];
-  char *bytes;
+  void *bytes;
   size_t row_bytes, count, capacity;
 } Stack;
 
@@ -35,12 +37,10 @@ static Status stack_push(Stack *stack, const RunTensor *row) {
   if (stack->count == stack->capacity) {
     size_t capacity = stack->capacity ? stack->capacity * 2 : 16, bytes_wanted;
     if (!checked_mul(capacity, MAX(stack->row_bytes, 1), &bytes_wanted)) return status_out_of_memory();
-    char *grown = realloc(stack->bytes, bytes_wanted);
-    if (!grown) return status_out_of_memory();
-    stack->bytes = grown;
+    TRY(memory_grow(&stack->bytes, stack->count * stack->row_bytes, bytes_wanted));
     stack->capacity = capacity;
   }
-  memcpy(stack->bytes + stack->count++ * stack->row_bytes, bytes, stack->row_bytes);
+  memcpy((char *)stack->bytes + stack->count++ * stack->row_bytes, bytes, stack->row_bytes);
   return OK;
 }
 
@@ -50,10 +50,9 @@ static Status host_tensor(Device *device, DType dtype, int rank, const int64_t *
   Tensor shape = {.dtype = dtype, .rank = rank};
   if (rank) memcpy(shape.dims, dims, (size_t)rank * sizeof *dims);
   size_t bytes = tensor_bytes(&shape);
-  shape.data = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
-  if (!shape.data) return status_out_of_memory();
+  TRY(memory_take(bytes, &shape.data));
   Status status = run_tensor_borrow_host(device, &shape, out);
-  if (status) free(shape.data);
+  if (status) memory_free(shape.data);
   else out->storage->owns_host = true;
   return status;
 }
@@ -80,7 +79,7 @@ static Status stack_finish(Device *device, Stack *stack, const Value *declared, 
   for (size_t o = 0; o < outer; o++)
     for (size_t n = 0; n < stack->count; n++) {
       size_t row = reverse ? stack->count - 1 - n : n;
-      memcpy(to + (o * stack->count + n) * inner, stack->bytes + row * stack->row_bytes + o * inner, inner);
+      memcpy(to + (o * stack->count + n) * inner, (char *)stack->bytes + row * stack->row_bytes + o * inner, inner);
     }
   return OK;
 }
@@ -137,7 +136,7 @@ static Status work_new(Work *work, int in_count, int out_count, int states, int 
 static void work_free(Work *work) {
   for (int i = 0; work->in && i < work->in_count; i++) run_tensor_drop(&work->in[i]);
   for (int i = 0; work->out && i < work->out_count; i++) run_tensor_drop(&work->out[i]);
-  for (int i = 0; work->stack && i < work->stacks; i++) free(work->stack[i].bytes);
+  for (int i = 0; work->stack && i < work->stacks; i++) memory_free(work->stack[i].bytes);
   free(work->in);
   free(work->out);
   free(work->stack);
@@ -172,6 +171,7 @@ static Status run_loop(Device *device, const Node *node, BodyRun body, void *con
   for (int64_t iteration = 0; condition && iteration < trips; iteration++) {
     if (iteration == MAX_ITERATIONS)
       TRY_GOTO(status_make(ERROR_INVALID_MODEL, "a loop ran %d iterations without end", MAX_ITERATIONS));
+    TRY_GOTO(budget_poll());
     run_tensor_drop(&work.in[0]);
     run_tensor_drop(&work.in[1]);
     TRY_GOTO(scalar(device, DTYPE_I64, iteration, &work.in[0]));
@@ -216,6 +216,7 @@ static Status run_scan(Device *device, const Node *node, BodyRun body, void *con
     length = scanned->dims[axis];
   }
   for (int64_t t = 0; t < length; t++) {
+    TRY_GOTO(budget_poll());
     for (int i = 0; i < scans; i++) {
       const RunTensor *scanned = &inputs[states + i];
       int64_t axis = nth(axes, axis_count, i);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
+#include "base/memory.h"
 #include "runtime/runner.h"
 
 size_t run_tensor_bytes(const RunTensor *tensor) {
@@ -42,11 +42,11 @@ Status run_tensor_host(const RunTensor *tensor, void **out) {
       *out = storage->device_memory;
       return OK;
     }
-    void *memory = aligned_alloc(64, align_up(MAX(storage->bytes, 1), 64));
-    if (!memory) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory were refused", storage->bytes);
+    void *memory;
+    TRY(memory_take(storage->bytes, &memory));
     Status status = storage->device->download(storage->device, memory, storage->device_memory, storage->bytes);
     if (status) {
-      free(memory);
+      memory_free(memory);
       return status;
     }
     storage->host_memory = memory;
@@ -97,7 +97,7 @@ void run_tensor_drop(RunTensor *tensor) {
   tensor->list = NULL;
   if (!storage || --storage->references) return;
   if (storage->owns_device) storage->device->release(storage->device, storage->device_memory);
-  if (storage->owns_host) free(storage->host_memory);
+  if (storage->owns_host) memory_free(storage->host_memory);
   free(storage);
 }
 

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/op.h"
 #include "runtime/loop.h"
@@ -107,6 +109,8 @@ static Status own_contents(StageInput *inputs, int count, Arena *arena) {
 
 static Status entry_build(Runner *runner, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
+  budget_stage("compiling", 0, -1);
+  TRY(budget_poll());
   TRY(own_contents(inputs, cache->graph->input_count, entry->arena));
   SpecialiseHooks hooks = {.translate = runner->hooks.translate,
                            .is_deferred = runner->hooks.is_deferred,
@@ -266,7 +270,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
         if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
         // The host copy of an earlier run is out of date.
         Storage *storage = entry->outputs[i].storage;
-        if (storage->owns_host) free(storage->host_memory);
+        if (storage->owns_host) memory_free(storage->host_memory);
         storage->host_memory = NULL;
         storage->owns_host = false;
         run_tensor_share(&outputs[i], &entry->outputs[i]);
@@ -285,6 +289,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
     }
     TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
   }
+  budget_stage("running", 0, -1);
   TRY_GOTO(device->run(device, entry->executable, in, out));
 done:
   free(in);
@@ -339,10 +344,11 @@ static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inp
   for (int i = 0; i < node->output_count; i++) {
     TRY_GOTO(run_tensor_borrow_host(runner->device, &results[i], &outputs[i]));
     size_t bytes = tensor_bytes(&results[i]);
-    void *copy = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
-    if (!copy) {
+    void *copy;
+    status = memory_take(bytes, &copy);
+    if (status) {
       run_tensor_drop(&outputs[i]);
-      TRY_GOTO(status_out_of_memory());
+      goto done;
     }
     memcpy(copy, results[i].data, bytes);
     outputs[i].storage->host_memory = copy;

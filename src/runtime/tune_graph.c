@@ -34,19 +34,11 @@ static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs,
   return OK;
 }
 
-static bool forward_progress(void *context, double fraction, double seconds_left) {
-  const TuneGraphOptions *options = context;
-  return !options->progress || options->progress(options->progress_context, "tuning", fraction, seconds_left);
-}
-
 static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
   const Site **sites = calloc((size_t)plan->step_count + 1, sizeof *sites);
   if (!sites) return status_out_of_memory();
   for (uint32_t i = 0; i < plan->step_count; i++) sites[i] = &plan->steps[i].site;
-  TuneOptions tune = {.seconds = options->seconds,
-                      .log = options->log,
-                      .progress = forward_progress,
-                      .progress_context = (void *)(uintptr_t)options};
+  TuneOptions tune = {.seconds = options->seconds, .log = options->log};
   TuneReport report;
   Status status = cuda_device_tune(device, sites, (int)plan->step_count, &tune, database, &report);
   free(sites);

@@ -6,8 +6,6 @@
 
 typedef struct TuneGraphOptions {
   double seconds;  // 0: compile only
-  bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
-  void *progress_context;
   const Log *log;
 } TuneGraphOptions;
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/memory.h"
 #include "base/recover.h"
 #include "runtime/device.h"
 
@@ -42,8 +43,8 @@ static Weight *find(WeightStore *store, Hash128 key) {
 }
 
 static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
-  void *host = aligned_alloc(64, align_up(MAX(bytes, 1), 64));
-  if (!host) FAIL(ERROR_OUT_OF_MEMORY, "%zu bytes of host memory for a weight were refused", bytes);
+  void *host;
+  TRY(memory_take(bytes, &host));
   Status status = RECOVER_GUARD(fill(context, host));
   if (!status) status = device->allocate(device, bytes, memory);
   if (!status) {
@@ -51,7 +52,7 @@ static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *
     if (!status) status = device->synchronize(device);
     if (status) device->release(device, *memory);
   }
-  free(host);
+  memory_free(host);
   return status;
 }
 

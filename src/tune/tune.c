@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/half.h"
+#include "base/memory.h"
 #include "base/recover.h"
 #include "base/thread.h"
 #include "tune/launches.h"
@@ -53,12 +55,12 @@ static Status allocate(Bench *b, const TensorDesc *desc, bool fill, uint64_t see
   TRY(cuda_alloc(b->options->cuda, *bytes, out));
   *at = (char *)*out - low * (int64_t)size;
   if (!fill) return OK;
-  void *host = malloc(*bytes);
-  if (!host) return status_out_of_memory();
+  void *host;
+  TRY(memory_take(*bytes, &host));
   if (desc->constant && desc_count(desc) == count && desc_is_row_major(desc)) memcpy(host, desc->constant->data, *bytes);
   else fill_random(desc, host, count, seed);
   Status status = cuda_upload(b->options->cuda, *out, host, *bytes);
-  free(host);
+  memory_free(host);
   return status;
 }
 
@@ -133,7 +135,7 @@ static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *s
   KernelSource *sources = arena_array(b->arena, KernelSource, emission->launch_count);
   Cubin *cubins = arena_array(b->arena, Cubin, emission->launch_count);
   int count = launch_set_sources(set, selection->candidate.name, b->site->device->sm, sources), taken;
-  TRY(compiler_compile_all(b->options->compiler, sources, count, 1, NULL, cubins));
+  TRY(compiler_compile_all(b->options->compiler, sources, count, 1, cubins));
   TRY(launch_set_load(set, cuda, cubins, &taken));
   Arena *scratch = arena_scratch();
   void *workspace = NULL;
@@ -170,7 +172,7 @@ static Status compile_ahead(const Bench *b, Selection *selections, int count, co
         sources[sources_count++] =
             (KernelSource){selections[i].candidate.name, emission->launches[l].source, b->site->device->sm};
   }
-  return compiler_compile_all(b->options->compiler, sources, sources_count, 0, NULL, NULL);
+  return compiler_compile_all(b->options->compiler, sources, sources_count, 0, NULL);
 }
 
 static Status tune_with(Bench *b, const char *key, TuningDatabase *database, TuneReport *report) {
@@ -193,6 +195,7 @@ static Status tune_with(Bench *b, const char *key, TuningDatabase *database, Tun
       log_add(options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site->node->outputs[0]->name,
               selections[i].tactic->name, selections[i].candidate.name, status_message(failed));
       status_free(failed);
+      TRY(budget_poll());  // a limit of the call fails no candidate
       TRY(cuda_check_alive(options->cuda));
       continue;
     }
@@ -268,12 +271,13 @@ Status tune_sites(const Site *const *sites, int count, const TuneOptions *option
   if (total) qsort(entries, (size_t)total, sizeof *entries, heaviest_first);
   for (int i = 0; i < total; i++) {
     double spent = time_now() - start;
-    if (spent > options->seconds) {
+    if (i && spent > options->seconds) {
       log_add(options->log, LOG_INFO, "tuning stopped after %.1f s with %d of %d sites measured", spent, i, total);
       break;
     }
     double left = i ? MIN(spent / i * (total - i), options->seconds - spent) : options->seconds;
-    if (options->progress && !options->progress(options->progress_context, (double)i / total, left)) break;
+    budget_stage("tuning", (double)i / total, left);
+    TRY_GOTO(budget_poll());
     TRY_GOTO(tune_site(entries[i].site, entries[i].key, options, database, report));
   }
 done:

@@ -1,5 +1,6 @@
 // The tuner: measures the candidates of sites on the GPU at hand, most expensive sites first, and keeps the fastest that agrees
-// with the others. It may stop after any measurement; what it learnt so far stays.
+// with the others. It may stop after any measurement, also because the
+// call's budget is exceeded; what it learnt so far stays in the database.
 #pragma once
 #include "cuda/compiler.h"
 #include "tune/select.h"
@@ -8,10 +9,8 @@ typedef struct TuneOptions {
   CudaContext *cuda;
   Compiler *compiler;
   size_t workspace_limit;
-  double seconds;  // budget
+  double seconds;  // after which no further site is begun; the heaviest always is
   const Log *log;
-  bool (*progress)(void *context, double fraction, double seconds_left);  // false: stop; NULL: nobody watches
-  void *progress_context;
 } TuneOptions;
 
 typedef struct TuneReport {

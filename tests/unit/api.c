@@ -379,6 +379,45 @@ Test(api, building_can_be_cancelled) {
   ingot_model_free(model);
 }
 
+Test(api, limits_end_calls_and_leave_objects_usable) {
+  ingot_model *model = NULL;
+  ingot_engine *built = NULL;
+  ingot_session *limited = NULL;
+  ingot_cancellation *cancellation = ingot_cancellation_new();
+  ingot_config tight = config;
+  tight.memory_limit = 10000;
+  expect_error(ingot_model_open(MODEL, &tight, &model), INGOT_LIMIT, "limit of 10000 bytes");
+  tight.memory_limit = 0;
+  tight.time_limit = 1e-9;
+  expect_error(ingot_model_open(MODEL, &tight, &model), INGOT_LIMIT, "1e-09 s");
+  expect_ok(ingot_model_open(MODEL, &config, &model));
+  expect_error(ingot_engine_build(model, &tight, &built), INGOT_LIMIT, "1e-09 s");
+  tight.time_limit = -1;
+  expect_error(ingot_engine_build(model, &tight, &built), INGOT_INVALID_ARGUMENT, "time_limit");
+  tight.time_limit = 0;
+  tight.cancellation = cancellation;
+  ingot_cancellation_request(cancellation);
+  expect_error(ingot_engine_build(model, &tight, &built), INGOT_CANCELLED, "cancelled");
+  ingot_cancellation_reset(cancellation);
+  expect_ok(ingot_engine_build(model, &tight, &built));
+  ingot_model_free(model);
+
+  tight.memory_limit = 4 << 20;  // enough for a few images, not for thousands
+  expect_ok(ingot_session_create(built, &tight, &limited));
+  uint8_t *images = noise(60000, 1);
+  ingot_tensor out = {0};
+  expect_error(classify(limited, images, 60000, &out), INGOT_LIMIT, "limit of 4194304 bytes");
+  expect_ok(classify(limited, images, 4, &out));
+  ingot_cancellation_request(cancellation);
+  expect_error(classify(limited, images, 5, &out), INGOT_CANCELLED, "cancelled");
+  ingot_cancellation_reset(cancellation);
+  expect_ok(classify(limited, images, 5, &out));
+  free(images);
+  ingot_session_free(limited);
+  ingot_engine_free(built);
+  ingot_cancellation_free(cancellation);
+}
+
 Test(api, null_is_harmless_where_it_may_be) {
   ingot_model_free(NULL);
   ingot_engine_free(NULL);

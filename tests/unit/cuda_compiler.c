@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/budget.h"
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
 
@@ -56,7 +57,7 @@ Test(cuda_compiler, compiles_for_every_target_in_one_batch, .timeout = 120) {
   Cubin cubins[COUNT_OF(sources)];
   for (size_t i = 0; i < COUNT_OF(targets); i++) sources[i] = (KernelSource){"widen", kernel, targets[i]};
   sources[COUNT_OF(targets)] = sources[0];
-  Status status = compiler_compile_all(compiler, sources, COUNT_OF(sources), 2, NULL, cubins);
+  Status status = compiler_compile_all(compiler, sources, COUNT_OF(sources), 2, cubins);
   cr_assert_null(status, "%s", status_message(status));
   for (size_t i = 0; i < COUNT_OF(sources); i++) cr_assert(memcmp(cubins[i].data, "\177ELF", 4) == 0);
   cr_assert_eq(cubins[0].data, cubins[COUNT_OF(targets)].data);
@@ -114,7 +115,7 @@ Test(cuda_compiler, two_processes_share_a_folder, .timeout = 120) {
     if (children[i] == 0) {
       Compiler *compiler = compiler_in(folder);
       KernelSource sources[] = {{"a", kernel, 80}, {"b", kernel, 90}};
-      Status status = compiler_compile_all(compiler, sources, 2, 1, NULL, NULL);
+      Status status = compiler_compile_all(compiler, sources, 2, 1, NULL);
       _exit(status ? 1 : 0);
     }
   }
@@ -137,7 +138,7 @@ Test(cuda_compiler, a_kernel_that_does_not_compile_gives_the_log_under_its_name)
   cache_template(folder);
   Compiler *compiler = compiler_in(folder);
   KernelSource sources[] = {{"fine", kernel, 80}, {"conv_17", "extern \"C\" __global__ void f() { undeclared = 1; }", 80}};
-  Status status = compiler_compile_all(compiler, sources, 2, 1, NULL, NULL);
+  Status status = compiler_compile_all(compiler, sources, 2, 1, NULL);
   cr_assert_not_null(status);
   cr_assert(strstr(status_message(status), "conv_17") && strstr(status_message(status), "undeclared"), "%s",
             status_message(status));
@@ -146,15 +147,18 @@ Test(cuda_compiler, a_kernel_that_does_not_compile_gives_the_log_under_its_name)
   remove_folder(folder);
 }
 
-static bool stop_at_once(void *context, int done, int total) { return false; }
+static bool stop_at_once(void *context, const char *stage, double fraction, double seconds_left) { return false; }
 
 Test(cuda_compiler, a_batch_can_be_cancelled) {
   char folder[64];
   cache_template(folder);
   Compiler *compiler = compiler_in(folder);
   KernelSource sources[] = {{"a", kernel, 80}, {"b", kernel, 90}};
-  CompilerProgress progress = {stop_at_once, NULL};
-  Status status = compiler_compile_all(compiler, sources, 2, 1, &progress, NULL);
+  Budget budget = {0};
+  budget_enter(&budget, &(BudgetLimits){.progress = stop_at_once});
+  budget_stage("compiling", 0, -1);
+  Status status = compiler_compile_all(compiler, sources, 2, 1, NULL);
+  budget_leave(&budget);
   cr_assert_eq(status_code(status), ERROR_CANCELLED);
   status_free(status);
   compiler_free(compiler);

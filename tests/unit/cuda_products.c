@@ -75,7 +75,7 @@ static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets)
   }
   cr_assert_eq(supported, expected_targets, "%s: %d targets", tactic->name, supported);
   Cubin cubins[COUNT_OF(sources)];
-  Status status = compiler_compile_all(compiler, sources, count, 2, NULL, cubins);
+  Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
   cr_assert_null(status, "%s", status_message(status));
   compiler_free(compiler);
   site_done(test);

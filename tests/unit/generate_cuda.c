@@ -116,7 +116,7 @@ Test(generate_cuda, every_case_gives_kernels_that_compile) {
     cr_skip_test("NVRTC is not installed");
   }
   Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
-  Status status = compiler_compile_all(compiler, sources, (int)source_count, 2, NULL, NULL);
+  Status status = compiler_compile_all(compiler, sources, (int)source_count, 2, NULL);
   cr_expect_null(status, "%s", status_message(status));
   compiler_free(compiler);
   arena_free(arena);

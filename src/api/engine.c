@@ -76,7 +76,7 @@ const char *ingot_binding_dim_name(const ingot_binding *binding, int axis) {
 static Status print_graph(const Graph *graph, char **out) {
   Arena *scratch = arena_scratch();
   Text text = text_new(scratch);
-  GraphTextOptions options = {.inline_limit = 16, .origins = true};
+  GraphTextOptions options = {.inline_limit = 16, .leave_out = true, .origins = true};
   graph_print(&text, graph, &options);
   *out = strdup(text_get(&text));
   arena_free(scratch);

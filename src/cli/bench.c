@@ -13,9 +13,11 @@ const Command command_bench = {
     "  ingot bench resnet50.onnx                                  on the GPU, or the CPU where there is none\n"
     "  ingot bench resnet50.onnx --fp16 --shapes input:32x3x224x224  a batch of 32 in half precision\n"
     "  ingot bench model.onnx --device cpu --threads 1 --profile  where the time goes on one core\n\n"
-    "Runs the model on random inputs (or --input files) and reports latency: median, p90 and p99 of the whole call as a\n"
+    "Runs the model on random inputs (or those of --input or --data) and reports latency: median, p90 and p99 of the whole "
+    "call as a\n"
     "caller sees it (inputs from host memory, outputs back), and of the inference itself, enqueued back to back.\n\n"
     "  --seconds S      how long to measure; default: 2\n"
+    "  --data DIR       inputs from a folder with input_K.pb\n"
     "  --warmup N       runs before the clock starts; default: 10\n"
     "  --profile        the time of each step, slowest first\n",
     run};
@@ -79,7 +81,7 @@ static void print_profile(const ingot_profile *profile) {
   arena_free(arena);
 }
 
-static int bench(const Common *common, double seconds, int warmup, bool profile) {
+static int bench(const Common *common, const char *folder, double seconds, int warmup, bool profile) {
   ingot_engine *engine = NULL;
   ingot_session *session = NULL;
   Result result = {0};
@@ -88,14 +90,14 @@ static int bench(const Common *common, double seconds, int warmup, bool profile)
   if (!error) error = ingot_session_create(engine, &common->config, &session);
   result.build_ms = (time_now() - start) * 1e3;
   if (error) return cli_fail(error);
-  InputSet inputs;
-  int code = cli_make_inputs(engine, common, NULL, 1, &inputs);
+  InputSet inputs = {0};
+  int code = cli_make_inputs(engine, common, folder, 1, &inputs);
   int output_count = ingot_engine_output_count(engine);
   ingot_tensor *outputs = calloc((size_t)output_count + 1, sizeof *outputs);
   ingot_profile *steps = NULL;
   if (!code) error = measure(session, &inputs, outputs, output_count, seconds, warmup, &result);
   if (!code && !error && profile) error = ingot_session_profile(session, inputs.tensors, inputs.count, &steps);
-  if (error) code = cli_fail(error);
+  if (error) code = cli_fail_run(error, &inputs);
   if (!code) {
     if (common->json) {
       Arena *arena = arena_new();
@@ -140,10 +142,12 @@ static int run(int count, char **arguments) {
   double seconds = 2;
   int warmup = 10, positional_count;
   bool profile = false, stop;
+  const char *folder = NULL;
   const Option options[] = {{"seconds", OPTION_DOUBLE, &seconds},
                             {"warmup", OPTION_INT, &warmup},
                             {"profile", OPTION_FLAG, &profile},
+                            {"data", OPTION_STRING, &folder},
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
-  return code || stop ? code : bench(&common, seconds, warmup, profile);
+  return code || stop ? code : bench(&common, folder, seconds, warmup, profile);
 }

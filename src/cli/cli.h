@@ -39,6 +39,8 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
               const char **positional, int limit, int *positional_count, bool *stop);
 // Prints "ingot: message" and returns 1; frees the error.
 int cli_fail(ingot_error *error);
+typedef struct InputSet InputSet;
+int cli_fail_run(ingot_error *error, const InputSet *inputs);  // names the sizes that were guessed, if any were
 int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // Opens an .onnx (building it) or an engine file, by content.
@@ -48,11 +50,13 @@ Wanted cli_wanted(const ingot_binding *binding);
 
 // Inputs for a session: from files given by the user ("name=file" or in order), from a folder of input_K.pb, else random.
 // After a failure there is nothing to free; freeing twice is fine.
-typedef struct InputSet {
+struct InputSet {
   Arena *arena;
   ingot_tensor *tensors;
   int count;
-} InputSet;
+  const char
+      *guessed;  // "x:1x1x?": shapes whose open sizes were taken as 1, to be said by --shapes; "" where nothing was guessed
+};
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out);
 void cli_free_inputs(InputSet *set);
 // Files by extension: .npy, .npz (the array called like `wanted`, the only one, or "file.npz:name"), .pb; pictures where `picture` is

@@ -19,12 +19,15 @@ const Command command_inspect = {
     "  --passes         what each pass changed\n"
     "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
     "  --memory         weights, arena, and what the arena would be without reuse\n"
-    "Without any of them: passes, sites and memory.\n",
+    "Without any of them: passes, sites and memory. Sites and memory need sizes: where the model leaves some open, give them "
+    "with\n"
+    "--shapes or --input; asked for without, they are shown for sizes of 1, and not asked for, left out.\n",
     run};
 
 // What was asked for, and what was found.
 typedef struct Inspection {
   bool before, after, passes, sites, memory;
+  bool by_default;  // nothing was asked for
   ingot_engine *engine;
   ingot_session *session;
   ingot_profile *steps;
@@ -89,6 +92,8 @@ static void print(const Inspection *seen, const ingot_model *model) {
   if (seen->passes) print_passes(seen->engine);
   if (seen->sites) print_sites(seen);
   if (seen->memory) print_memory(seen);
+  if (seen->by_default && !seen->sites)
+    printf("\nsites and memory need sizes that the model leaves open: say --shapes NAME:1x3x8x8\n");
 }
 
 // ---- for programs ------------------------------------------------------------------------------------------------------------
@@ -156,8 +161,20 @@ static int profile(const Common *common, Inspection *seen) {
   int code = error ? cli_fail(error) : cli_make_inputs(seen->engine, common, NULL, 1, &inputs);
   if (code) return code;
   error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
+  code = error ? cli_fail_run(error, &inputs) : 0;
   cli_free_inputs(&inputs);
-  return error ? cli_fail(error) : 0;
+  return code;
+}
+
+// Sizes that neither the model nor the caller says: a run would have to guess them.
+static bool has_open_dims(const Common *common, const ingot_engine *engine) {
+  for (int i = 0; !common->shapes && !common->input_count && i < ingot_engine_input_count(engine); i++) {
+    const ingot_binding *binding = ingot_engine_input(engine, i);
+    if (ingot_binding_rank(binding) < 0) return true;
+    for (int k = 0; k < ingot_binding_rank(binding); k++)
+      if (ingot_binding_dims(binding)[k] < 0) return true;
+  }
+  return false;
 }
 
 static int inspect(const Common *common, Inspection *seen) {
@@ -168,6 +185,7 @@ static int inspect(const Common *common, Inspection *seen) {
   if (seen->before) error = ingot_model_open(common->model, &common->config, &model);
   if (!error) error = cli_open_engine(common->model, &common->config, &seen->engine);
   int code = error ? cli_fail(error) : 0;
+  if (!code && seen->by_default && has_open_dims(common, seen->engine)) seen->sites = seen->memory = false;
   if (!code && (seen->sites || seen->memory)) code = profile(common, seen);
   if (!code) {
     if (common->json) print_json(common->model, seen, model);
@@ -190,6 +208,7 @@ static int run(int count, char **arguments) {
                             {"memory", OPTION_FLAG, &seen.memory}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_inspect, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  if (!seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory) seen.passes = seen.sites = seen.memory = true;
+  seen.by_default = !seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory;
+  if (seen.by_default) seen.passes = seen.sites = seen.memory = true;
   return inspect(&common, &seen);
 }

@@ -175,6 +175,14 @@ int cli_fail(ingot_error *error) {
   return 1;
 }
 
+int cli_fail_run(ingot_error *error, const InputSet *inputs) {
+  if (!*inputs->guessed) return cli_fail(error);
+  fprintf(stderr, "ingot: %s (sizes that the model leaves open were taken as 1: say which, like --shapes %s)\n",
+          ingot_error_message(error), inputs->guessed);
+  ingot_error_free(error);
+  return 1;
+}
+
 int cli_fail_text(const char *format, ...) {
   va_list args;
   va_start(args, format);

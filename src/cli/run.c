@@ -234,7 +234,7 @@ static int run_once(const Common *common, const RunOptions *options, ingot_engin
   double start = time_now();
   ingot_error *error = ingot_session_run(session, inputs->tensors, inputs->count, raw, count);
   double milliseconds = (time_now() - start) * 1e3;
-  if (error) return cli_fail(error);
+  if (error) return cli_fail_run(error, inputs);
   for (int i = 0; i < count; i++) {
     names[i] = ingot_binding_name(ingot_engine_output(engine, i));
     int code = cli_unwrap(&raw[i], &outputs[i]);

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/index_bound.h"
 
 ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape) {
   memcpy(shape, tensor->dims, sizeof tensor->dims);
@@ -42,8 +43,14 @@ static bool parse_dims(const char *text, const char *end, int *rank, int64_t *di
   return false;
 }
 
+static const char *names_text(Arena *arena, const Wanted *bindings, int count) {
+  Text text = text_new(arena);
+  for (int i = 0; i < count; i++) text_add(&text, "%s'%s'", i ? ", " : "", bindings[i].name);
+  return count ? text_get(&text) : "none";
+}
+
 // Takes "name:2x3,other:4" over into the bindings.
-static int apply_shapes(const char *shapes, Wanted *bindings, int count) {
+static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *arena) {
   for (const char *at = shapes; at && *at;) {
     size_t span = strcspn(at, ",");
     Wanted *found = NULL;
@@ -51,7 +58,9 @@ static int apply_shapes(const char *shapes, Wanted *bindings, int count) {
       size_t length = strlen(bindings[i].name);
       if (span > length && at[length] == ':' && !memcmp(at, bindings[i].name, length)) found = &bindings[i];
     }
-    if (!found) return cli_fail_text("--shapes %.*s: the model has no such input (say NAME:1x3x8x8)", (int)span, at);
+    if (!found)
+      return cli_fail_text("--shapes %.*s: the model has no such input (say NAME:1x3x8x8); its inputs: %s", (int)span, at,
+                           names_text(arena, bindings, count));
     int rank;
     if (at[strlen(found->name) + 1] == 'x' || !parse_dims(at + strlen(found->name) + 1, at + span, &rank, found->dims))
       return cli_fail_text("--shapes %.*s: sizes are written like 1x3x8x8", (int)span, at);
@@ -63,7 +72,20 @@ static int apply_shapes(const char *shapes, Wanted *bindings, int count) {
   return 0;
 }
 
-static int random_input(const Wanted *binding, uint64_t seed, Arena *arena, Tensor *out) {
+// Floats in [-1, 1), integers below 100 and below what they index.
+static void fill_random(Tensor *out, int64_t bound, uint64_t seed) {
+  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+  int64_t count = tensor_count(out);
+  double range = bound ? (double)bound : 100;
+  for (int64_t i = 0; i < count; i++) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    double unit = (double)(state >> 11) / 9007199254740992.0;
+    if (dtype_is_float(out->dtype)) tensor_set_f(out, i, unit * 2 - 1);
+    else tensor_set_i(out, i, out->dtype == DTYPE_BOOL ? (int64_t)(state >> 63) : (int64_t)(unit * range));
+  }
+}
+
+static int random_input(const Wanted *binding, int64_t bound, uint64_t seed, Arena *arena, Tensor *out) {
   DType dtype;
   int64_t dims[MAX_RANK];
   if (!dtype_parse(binding->dtype_name, &dtype))
@@ -74,15 +96,21 @@ static int random_input(const Wanted *binding, uint64_t seed, Arena *arena, Tens
   for (int k = 0; k < binding->rank; k++) dims[k] = binding->dims[k] < 0 ? 1 : binding->dims[k];
   Status status = tensor_new(arena, dtype, binding->rank, dims, out);
   if (status) return cli_fail(api_error(status));
-  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
-  int64_t count = tensor_count(out);
-  for (int64_t i = 0; i < count; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    double unit = (double)(state >> 11) / 9007199254740992.0;
-    if (dtype_is_float(dtype)) tensor_set_f(out, i, unit * 2 - 1);
-    else tensor_set_i(out, i, dtype == DTYPE_BOOL ? (int64_t)(state >> 63) : (int64_t)(unit * 100));
-  }
+  fill_random(out, bound, seed);
   return 0;
+}
+
+// "x:1x3x?": the shape as --shapes takes it, with a question mark for each size that the model leaves open.
+static void note_guess(const Wanted *binding, Text *guessed) {
+  bool open = false;
+  for (int k = 0; k < binding->rank; k++) open = open || binding->dims[k] < 0;
+  if (!open) return;
+  text_add(guessed, "%s%s:", guessed->length ? "," : "", binding->name);
+  for (int k = 0; k < binding->rank; k++) {
+    if (k) text_add(guessed, "x");
+    if (binding->dims[k] < 0) text_add(guessed, "?");
+    else text_add(guessed, "%lld", (long long)binding->dims[k]);
+  }
 }
 
 // "name=file" -> file, where the name is that of an input; NULL otherwise.
@@ -92,7 +120,7 @@ static const char *named_file(const char *input, const char *name) {
 }
 
 // The file for each input: named ones first, the others in order. A lone .npz serves every input.
-static int assign_files(const Common *common, const Wanted *bindings, int count, const char **files) {
+static int assign_files(const Common *common, const Wanted *bindings, int count, Arena *arena, const char **files) {
   bool archive = common->input_count == 1 && !strcasecmp(path_extension(common->inputs[0]), ".npz");
   int next = 0;
   for (int i = 0; i < common->input_count; i++) {
@@ -102,8 +130,8 @@ static int assign_files(const Common *common, const Wanted *bindings, int count,
     if (file) continue;
     const char *equals = strchr(common->inputs[i], '=');
     if (equals && !file_exists(common->inputs[i]))
-      return cli_fail_text("--input %s: the model has no input '%.*s'", common->inputs[i], (int)(equals - common->inputs[i]),
-                           common->inputs[i]);
+      return cli_fail_text("--input %s: the model has no input '%.*s'; its inputs: %s", common->inputs[i],
+                           (int)(equals - common->inputs[i]), common->inputs[i], names_text(arena, bindings, count));
     if (archive) {
       for (int k = 0; k < count; k++) files[k] = common->inputs[i];
       continue;
@@ -119,25 +147,29 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
   Wanted *bindings = arena_array(out->arena, Wanted, out->count);
   const char **files = arena_array(out->arena, const char *, out->count);
   for (int i = 0; i < out->count; i++) bindings[i] = cli_wanted(ingot_engine_input(engine, i));
-  int code = apply_shapes(common->shapes, bindings, out->count);
-  if (!code) code = assign_files(common, bindings, out->count, files);
+  int code = apply_shapes(common->shapes, bindings, out->count, out->arena);
+  if (!code) code = assign_files(common, bindings, out->count, out->arena, files);
+  Text guessed = text_new(out->arena);
   for (int i = 0; i < out->count && !code; i++) {
     Tensor *tensor = arena_new_of(out->arena, Tensor);
     const char *file = files[i];
     if (!file && folder) file = arena_printf(out->arena, "%s/input_%d.pb", folder, i);
-    code = file ? cli_read_tensor(file, &bindings[i], &common->picture, out->arena, tensor)
-                : random_input(&bindings[i], seed + (uint64_t)i, out->arena, tensor);
+    code =
+        file ? cli_read_tensor(file, &bindings[i], &common->picture, out->arena, tensor)
+             : random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena, tensor);
+    if (!file) note_guess(&bindings[i], &guessed);
     if (code) return code;
     if (tensor->dtype == DTYPE_STRING) return cli_fail_text("%s: strings cannot be given to a session", file);
     out->tensors[i] = cli_wrap(tensor, arena_array(out->arena, int64_t, MAX_RANK));
   }
+  if (guessed.length) out->guessed = text_get(&guessed);
   return code;
 }
 
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out) {
   Arena *arena = arena_new();
   int count = ingot_engine_input_count(engine);
-  *out = (InputSet){.arena = arena, .count = count, .tensors = arena_array(arena, ingot_tensor, count)};
+  *out = (InputSet){.arena = arena, .count = count, .guessed = "", .tensors = arena_array(arena, ingot_tensor, count)};
   int code = make_inputs(engine, common, folder, seed, out);
   if (code) cli_free_inputs(out);
   return code;

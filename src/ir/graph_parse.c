@@ -241,6 +241,7 @@ static Status parse_tensor(Parser *p, const DimTable *table, const Declaration *
     if (!dim_get_constant(table, type->dims[i], &tensor->dims[i]) || tensor->dims[i] < 0)
       FAIL(ERROR_INVALID_MODEL, "a constant whose dimension %d is not a number", i);
   if (accept(p, "@")) return parse_placed(p, tensor);
+  if (accept(p, "[...")) FAIL(ERROR_INVALID_MODEL, "a constant whose elements the text leaves out");
   if (accept(p, "[")) return parse_inline(p, tensor);
   FAIL(ERROR_INVALID_MODEL, "expected '@' or '[' before '%.*s'", TOKEN_GLIMPSE(p->cursor));
 }

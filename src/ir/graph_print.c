@@ -88,8 +88,9 @@ static void print_tensor(Printer *p, const Tensor *tensor) {
   int64_t count = tensor_count(tensor);
   const GraphTextOptions *options = p->options;
   // Strings are pointers, which no blob can hold.
-  if (options && options->place && count > options->inline_limit && tensor->dtype != DTYPE_STRING) {
-    text_add(p->text, "@%llu", (unsigned long long)options->place(options->context, tensor));
+  if (options && (options->place || options->leave_out) && count > options->inline_limit && tensor->dtype != DTYPE_STRING) {
+    if (options->leave_out) text_add(p->text, "[... %lld]", (long long)count);
+    else text_add(p->text, "@%llu", (unsigned long long)options->place(options->context, tensor));
     return;
   }
   text_add_n(p->text, "[", 1);

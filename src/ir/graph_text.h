@@ -9,7 +9,8 @@ typedef struct GraphTextOptions {
   uint64_t (*place)(void *context, const Tensor *tensor);
   void *context;
   int inline_limit;
-  bool origins;  // print provenance as comments-like suffix, parsed back
+  bool leave_out;  // print them as [... count] instead: a text to look at, which the parser refuses
+  bool origins;    // print provenance as comments-like suffix, parsed back
 } GraphTextOptions;
 void graph_print(Text *text, const Graph *graph, const GraphTextOptions *options);  // options NULL: everything inline
 

@@ -19,6 +19,7 @@ typedef struct CpuDevice {
   char *block;  // the session's arena; grows to the largest plan
   size_t block_bytes;
   bool flushing;  // what cpu_pool_flush was last told
+  bool references_only;
 } CpuDevice;
 
 typedef struct CpuChoice {
@@ -53,7 +54,7 @@ typedef struct Chooser {
 
 static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
   Chooser *chooser = context;
-  for (int i = 0; cpu_tactics[i]; i++) {
+  for (int i = 0; cpu_tactics[i] && !chooser->cpu->references_only; i++) {
     const CpuTactic *tactic = cpu_tactics[i];
     if (tactic->op != site->node->op || !tactic->supports(site)) continue;
     CpuChoice *made = arena_new_of(chooser->arena, CpuChoice);
@@ -274,6 +275,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
   cpu->pool = cpu_pool_new(options->threads);
+  cpu->references_only = options->references_only;
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
                          .log = options->log,
                          .allocate = cpu_allocate,

@@ -52,6 +52,7 @@ typedef struct DeviceOptions {
   int index;    // CUDA ordinal
   int threads;  // CPU
   bool tf32, no_graph;
+  bool references_only;         // CPU: no tactic, every operator by its reference
   size_t workspace_limit;       // bytes one step may use beside its tensors
   const char *cache_directory;  // compiled kernels; NULL: the default
   void *cuda_context, *cuda_stream;

@@ -53,7 +53,12 @@ json inspect "$digits/digits.onnx" $cpu --before --after --passes --sites --memo
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05
 json bench digits.ingot $cpu --seconds 0.05 --profile
 says 0 "sites agree" verify digits.ingot $cpu
+says 0 "1 of 1 outputs agree with the unoptimised model" verify "$digits/digits.onnx" $cpu
+says 0 "1 of 1 outputs agree with the unoptimised model" verify digits.ingot $cpu --against "$digits/digits.onnx"
+says 1 "judges itself" verify "$digits/digits.onnx" $cpu --against digits.ingot
 json verify digits.ingot $cpu
+says 0 "sites and memory need sizes" inspect "$digits/digits.onnx" $cpu
+says 0 "[... 5184]" inspect digits.ingot $cpu --after
 
 # run, and files going round
 says 0 "probabilities" run digits.ingot $cpu --input "$digits/test_images.npy" --top 2
@@ -89,12 +94,45 @@ PYTHON
   says 1 "ends after" run digits.ingot $cpu --input cut.npy
 fi
 
+# results that are not numbers agree with nothing; made-up ids stay within the table they index; guessed sizes are named when they do not fit
+if python3 -c 'import onnx' 2>/dev/null; then
+  python3 - <<'PYTHON'
+import numpy as np, onnx
+from onnx import TensorProto as T, helper as h, numpy_helper as n
+def save(name, nodes, inputs, outputs, constants=()):
+    graph = h.make_graph(nodes, name, [h.make_tensor_value_info(*i) for i in inputs], [h.make_tensor_value_info(*o) for o in outputs],
+                         [n.from_array(value, key) for key, value in constants])
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), name + ".onnx")
+save("nan", [h.make_node("Abs", ["x"], ["a"]), h.make_node("Neg", ["a"], ["b"]), h.make_node("Sqrt", ["b"], ["y"])],
+     [("x", T.FLOAT, [4])], [("y", T.FLOAT, [4])])
+save("log", [h.make_node("Floor", ["x"], ["f"]), h.make_node("Relu", ["f"], ["r"]), h.make_node("Log", ["r"], ["y"])],
+     [("x", T.FLOAT, [4])], [("y", T.FLOAT, [4])])
+save("ids", [h.make_node("Cast", ["i"], ["c"], to=T.INT32), h.make_node("Gather", ["t", "c"], ["y"])], [("i", T.INT64, [100])],
+     [("y", T.FLOAT, [100, 2])], [("t", np.ones((5, 2), np.float32))])
+save("open", [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3])], [("x", T.FLOAT, [1, 1, "n"])], [("y", T.FLOAT, [1, 1, "m"])])
+PYTHON
+  lines() { "$ingot" "$@" >out 2>&1 && fail "ingot $*: exit code 0"; count=$((count + 1)); }
+  lines verify nan.onnx $cpu
+  grep -q "4 of 4 NaN" out && grep -q "the first that is not finite arises at 'y'" out && grep -q "y (Sqrt)" out || fail "NaN: $(cat out)"
+  lines verify log.onnx $cpu
+  grep -q "4 of 4 infinite" out || fail "infinities agree: $(cat out)"
+  says 0 "1 of 1 outputs agree" verify ids.onnx $cpu
+  says 1 "say which, like --shapes x:1x1x?" run open.onnx $cpu
+  says 0 "f32[1, 1, 6]" run open.onnx $cpu --shapes x:1x1x8
+  says 0 "sites and memory need sizes" inspect open.onnx $cpu
+  says 1 "say which, like --shapes x:1x1x?" inspect open.onnx $cpu --sites
+  says 1 "say which, like --shapes x:1x1x?" bench open.onnx $cpu
+fi
+says 0 "inference" bench digits.ingot $cpu --seconds 0.05 --data golden
+says 1 "nowhere/input_0.pb" bench digits.ingot $cpu --data /nowhere
+
 # what is asked for wrongly
 says 2 "takes a number" run digits.ingot --top many
 says 2 "wants a value" run digits.ingot --top
 says 2 "--device takes" run digits.ingot --device abacus
 says 2 "--mean takes" run digits.ingot --mean grey
-says 1 "no such input" run digits.ingot $cpu --shapes picture:1x1x8x8
+says 1 "its inputs: 'image'" run digits.ingot $cpu --shapes picture:1x1x8x8
+says 1 "its inputs: 'image'" run digits.ingot $cpu --input "picture=$digits/test_images.npy"
 says 1 "sizes are written like" run digits.ingot $cpu --shapes image:1xx8
 says 1 "axis 3 is 9" run digits.ingot $cpu --shapes image:1x1x8x9
 says 1 "takes only 1" run digits.ingot $cpu --input golden/input_0.pb --input golden/input_0.pb

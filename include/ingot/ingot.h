@@ -240,6 +240,18 @@ INGOT_API ingot_error *ingot_session_run_into(ingot_session *session, const ingo
                                               ingot_output *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
 
+/* What the last run made of an output. One that is no tensor has data NULL and bits 0 where ingot_session_run describes it, is always
+ * lent, and is read here. An optional with an element is that element. */
+typedef enum ingot_kind {
+  INGOT_NOTHING, /* an optional without an element; of no output of that number */
+  INGOT_TENSOR,
+  INGOT_SEQUENCE /* of tensors, each of a type and shape of its own */
+} ingot_kind;
+INGOT_API ingot_kind ingot_session_output_kind(const ingot_session *session, int index);
+INGOT_API int ingot_session_output_length(const ingot_session *session, int index); /* of a sequence; else 0 */
+/* On the host, lent until the next run. */
+INGOT_API ingot_error *ingot_session_output_element(ingot_session *session, int index, int element, ingot_tensor *out);
+
 /* Bytes of memory, for the shapes set or run last. */
 typedef enum ingot_memory {
   INGOT_MEMORY_WEIGHTS, /* shared by all sessions of the engine */

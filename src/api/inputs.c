@@ -14,8 +14,7 @@ bool api_on_host(const ingot_tensor *tensor) {
 }
 
 void api_drop(RunTensor *tensors, int count) {
-  for (int i = 0; tensors && i < count; i++)
-    if (tensors[i].storage) run_tensor_drop(&tensors[i]);
+  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
 }
 
 Status api_read_shape(const ingot_tensor *given, const char *what, const char *name, Tensor *out) {
@@ -41,13 +40,17 @@ Status api_read_shape(const ingot_tensor *given, const char *what, const char *n
   return OK;
 }
 
+static bool lies_in(const RunTensor *tensor, const void *data, size_t bytes) {
+  for (int i = 0; tensor->list && i < tensor->list->count; i++)
+    if (lies_in(&tensor->list->items[i], data, bytes)) return true;
+  const Storage *storage = tensor->storage;
+  return storage && (api_overlaps(data, bytes, storage->host_memory, storage->bytes) ||
+                     api_overlaps(data, bytes, storage->device_memory, storage->bytes));
+}
+
 bool api_is_lent(const ingot_session *session, const void *data, size_t bytes) {
-  for (int i = 0; i < ingot_engine_output_count(session->engine); i++) {
-    const Storage *storage = session->outputs[i].storage;
-    if (storage && (api_overlaps(data, bytes, storage->host_memory, storage->bytes) ||
-                    api_overlaps(data, bytes, storage->device_memory, storage->bytes)))
-      return true;
-  }
+  for (int i = 0; i < ingot_engine_output_count(session->engine); i++)
+    if (lies_in(&session->outputs[i], data, bytes)) return true;
   return false;
 }
 

@@ -117,7 +117,8 @@ static Status place_output(ingot_session *session, int index) {
   const Destination *to = &session->destinations[index];
   const Value *value = session->engine->engine->graph->outputs[index];
   Tensor result = {.dtype = value->dtype, .rank = value->rank};
-  if (!to->callers || value->dtype == DTYPE_COUNT || !value_get_dims(value, result.dims)) return OK;
+  if (!to->callers || value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT || !value_get_dims(value, result.dims))
+    return OK;
   TRY(check_fit(output_name(session, index), to, &result));
   if (to->host || (uintptr_t)to->to % DEVICE_ALIGNMENT) return OK;
   return run_tensor_borrow_device(session->device, result.dtype, result.rank, result.dims, to->to, &session->outputs[index]);
@@ -198,9 +199,31 @@ static Status write_out(ingot_session *session, const Destination *to, const Run
   return OK;
 }
 
+// Elements become the session's own too, on the host; the list may be one that others share, and then is theirs as well.
+static Status lend_sequence(ingot_session *session, const RunTensor *sequence) {
+  for (int i = 0; sequence->list && i < sequence->list->count; i++) {
+    RunTensor *item = &sequence->list->items[i], lent;
+    void *data;
+    TRY(lend(session, item, true, &data));
+    if (item->dtype != DTYPE_STRING) continue;
+    Tensor tensor = {.dtype = item->dtype, .rank = item->rank, .data = data};
+    memcpy(tensor.dims, item->dims, sizeof tensor.dims);
+    TRY(run_tensor_borrow_host(session->device, &tensor, &lent));
+    run_tensor_drop(item);
+    *item = lent;
+  }
+  return OK;
+}
+
 static Status hand_over(ingot_session *session, int count) {
   for (int i = 0; i < count; i++) {
     const RunTensor *result = &session->outputs[i];
+    if (result->kind != VALUE_TENSOR) {
+      if (session->destinations[i].callers)
+        FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is no tensor: its elements are lent by the session", output_name(session, i));
+      TRY(lend_sequence(session, result));
+      continue;
+    }
     Tensor tensor = {.dtype = result->dtype, .rank = result->rank};
     memcpy(tensor.dims, result->dims, sizeof tensor.dims);
     TRY(check_fit(output_name(session, i), &session->destinations[i], &tensor));
@@ -208,7 +231,7 @@ static Status hand_over(ingot_session *session, int count) {
   for (int i = 0; i < count; i++) {
     Destination *to = &session->destinations[i];
     void *lent = NULL;
-    if (to->callers) continue;
+    if (to->callers || session->outputs[i].kind != VALUE_TENSOR) continue;
     TRY(lend(session, &session->outputs[i], to->host, &lent));
     to->to = lent;
   }
@@ -228,6 +251,10 @@ static void describe(ingot_session *session, int index, ingot_tensor *out) {
     out->data = to->to;
     out->byte_offset = 0;
     if (to->host) out->device = (ingot_place){INGOT_CPU, 0};
+  }
+  if (result->kind != VALUE_TENSOR) {
+    *out = (ingot_tensor){.device = {INGOT_CPU, 0}};
+    return;
   }
   out->ndim = result->rank;
   out->dtype = api_dtype(result->dtype);

@@ -5,7 +5,8 @@
 
 #include "base/checked.h"
 
-enum { MAX_JOINED_INPUTS = 24, MAX_JOINED_CODE = 400 };
+// Beyond these a joined kernel has more values in flight than registers, and reads no less.
+enum { MAX_JOINED_INPUTS = 24, MAX_JOINED_OUTPUTS = 24, MAX_JOINED_CODE = 400 };
 
 Node *only_user(const Value *value) {
   if (value->is_output || !value->uses) return NULL;
@@ -151,7 +152,7 @@ Node *join_nodes(Node *producer, Node *consumer) {
     if (!kept++) program_append(program, inner, map, results);
     program_output(program, results[inner->outputs[o]]);
   }
-  if (program->count > MAX_JOINED_CODE) return NULL;
+  if (program->count > MAX_JOINED_CODE || consumer->output_count + kept > MAX_JOINED_OUTPUTS) return NULL;
   if (rows_p || rows_c) {
     uint8_t *level = arena_array(arena, uint8_t, program->count);
     program_levels(program, level);
@@ -179,10 +180,10 @@ Node *join_nodes(Node *producer, Node *consumer) {
   if (now != rank || memcmp(domain, other, (size_t)rank * sizeof *domain)) node_set_dims(joined, "dims", domain, rank);
   node_merge_origins(joined, producer);
   node_merge_origins(joined, consumer);
-  Value *old_outputs[MAX_JOINED_INPUTS * 2];
+  Value **old_outputs = arena_array(arena, Value *, joined->output_count);
   int at = 0;
-  for (int o = 0; o < consumer->output_count && at < (int)COUNT_OF(old_outputs); o++) old_outputs[at++] = consumer->outputs[o];
-  for (int o = 0; o < producer->output_count && at < (int)COUNT_OF(old_outputs); o++)
+  for (int o = 0; o < consumer->output_count; o++) old_outputs[at++] = consumer->outputs[o];
+  for (int o = 0; o < producer->output_count; o++)
     if (used_elsewhere(producer->outputs[o], consumer)) old_outputs[at++] = producer->outputs[o];
   for (int o = 0; o < joined->output_count; o++) {
     Value *from = old_outputs[o], *to = joined->outputs[o];

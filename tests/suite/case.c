@@ -110,6 +110,45 @@ static Status compare(const Case *c, const char *name, const Tensor *actual, con
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
 
+// The file does not say what it holds: where it is not what came out, it may be an optional.
+static Status read_expected(const Case *c, const char *path, ingot_kind kind, HostValue *out) {
+  static const ValueKind kinds[] = {
+      [INGOT_NOTHING] = VALUE_OPTIONAL, [INGOT_TENSOR] = VALUE_TENSOR, [INGOT_SEQUENCE] = VALUE_SEQUENCE};
+  Status status = onnx_read_value_file(path, kinds[kind], c->arena, out);
+  if (status && !onnx_read_value_file(path, VALUE_OPTIONAL, c->arena, out)) {
+    status_free(status);
+    status = OK;
+  }
+  if (!status && out->kind == VALUE_OPTIONAL && out->count && kind != INGOT_NOTHING) *out = (HostValue)out->items[0];
+  return status_context(status, "reading");
+}
+
+static Status check_output(const Case *c, ingot_engine *engine, ingot_session *session, int index, const ingot_tensor *output,
+                           const HostValue *expected) {
+  static const char *const names[] = {
+      [VALUE_TENSOR] = "a tensor", [VALUE_SEQUENCE] = "a sequence", [VALUE_OPTIONAL] = "an empty optional"};
+  const char *name = ingot_binding_name(ingot_engine_output(engine, index));
+  ingot_kind kind = ingot_session_output_kind(session, index);
+  int length = ingot_session_output_length(session, index);
+  ValueKind actual_kind = kind == INGOT_TENSOR ? VALUE_TENSOR : kind == INGOT_SEQUENCE ? VALUE_SEQUENCE : VALUE_OPTIONAL;
+  if (actual_kind != expected->kind || (kind == INGOT_NOTHING && expected->count))
+    FAIL(ERROR_MISMATCH, "output '%s' is %s, expected %s", name, names[actual_kind], names[expected->kind]);
+  Tensor actual;
+  if (kind == INGOT_TENSOR) {
+    TRY(tensor_from_public(output, &actual));
+    return compare(c, name, &actual, &expected->tensor);
+  }
+  if (length != expected->count)
+    FAIL(ERROR_MISMATCH, "output '%s' has %d elements, expected %d", name, length, expected->count);
+  for (int k = 0; k < length; k++) {
+    ingot_tensor element;
+    TRY(status_of(ingot_session_output_element(session, index, k, &element)));
+    TRY(tensor_from_public(&element, &actual));
+    TRY(status_context(compare(c, name, &actual, &expected->items[k].tensor), "element %d", k));
+  }
+  return OK;
+}
+
 static Status run_data_set(const Case *c, ingot_engine *engine, ingot_session *session, const char *data) {
   int input_count = ingot_engine_input_count(engine), output_count = ingot_engine_output_count(engine);
   ingot_tensor *inputs = arena_array(c->arena, ingot_tensor, (size_t)input_count + 1);
@@ -122,11 +161,9 @@ static Status run_data_set(const Case *c, ingot_engine *engine, ingot_session *s
   }
   TRY(status_context(status_of(ingot_session_run(session, inputs, input_count, outputs, output_count)), "running"));
   for (int i = 0; i < output_count; i++) {
-    Tensor expected, actual;
-    const char *path = arena_printf(c->arena, "%s/output_%d.pb", data, i);
-    TRY(tensor_from_public(&outputs[i], &actual));
-    TRY(status_context(onnx_read_tensor_file(path, c->arena, &expected), "reading"));
-    TRY(status_context(compare(c, ingot_binding_name(ingot_engine_output(engine, i)), &actual, &expected), "comparing"));
+    HostValue expected;
+    TRY(read_expected(c, arena_printf(c->arena, "%s/output_%d.pb", data, i), ingot_session_output_kind(session, i), &expected));
+    TRY(status_context(check_output(c, engine, session, i, &outputs[i], &expected), "comparing"));
   }
   return OK;
 }

@@ -26,6 +26,7 @@ for tool in "$out"/bin/*; do patchelf --set-rpath '$ORIGIN/../lib' "$tool"; done
 for library in "$out"/lib/*; do patchelf --set-rpath '$ORIGIN' "$library" 2>/dev/null || true; done
 cp -r bench/*.py bench/*.sh "$out/share/"
 cp tests/suite/passing.txt "$out/share/"
+cp -r tests/regress "$out/share/"
 # What the emulated GPU computes, posing as a chip with as many multiprocessors as the one it will be compared with.
 INGOT_EMULATOR_MULTIPROCESSORS=132 ./dev emulate 90 "$build/tests/ingot-cases" --device cuda --tactics --jobs "$(nproc)" \
   --record "$(realpath "$out")/share/emulated.record" | tail -1

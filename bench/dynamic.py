@@ -24,7 +24,8 @@ LEAST_BOXES = 20
 
 # ---- detectors --------------------------------------------------------------------------------------------------------------------
 
-# Per model: (attribute path of a module, its outputs' name) whose results become outputs of the model as well.
+# Per model: the builder, and the modules whose results become outputs of the model as well. Those of box_predictor are rows, one a proposal, in
+# an order that nearly equal scores may change: they are called rows_K, the others head_K.
 DETECTORS = {
     "fasterrcnn": ("fasterrcnn_resnet50_fpn", ["rpn.head", "roi_heads.box_predictor"]),
     "fasterrcnn_mobile": ("fasterrcnn_mobilenet_v3_large_320_fpn", ["rpn.head", "roi_heads.box_predictor"]),
@@ -55,15 +56,19 @@ class Detector(torch.nn.Module):
         self.module = torchvision.models.detection.__dict__[builder](weights=None, weights_backbone=None, num_classes=8 if name != "keypointrcnn" else 2)
         if hasattr(self.module.transform, "fixed_size") and self.module.transform.fixed_size is None:
             self.module.transform.min_size, self.module.transform.max_size = (SIZE,), SIZE
-        self.watched = watched
         self.seen = []
+        self.names = []
         for path in watched:
-            self.module.get_submodule(path).register_forward_hook(lambda module, inputs, out: self.seen.extend(tensors_of(out)))
+            self.module.get_submodule(path).register_forward_hook(self.watcher("rows" if "box_predictor" in path else "head"))
+
+    def watcher(self, kind):
+        return lambda module, inputs, out: self.seen.extend((kind, tensor) for tensor in tensors_of(out))
 
     def forward(self, image):
         self.seen.clear()
         found = self.module([image])[0]
-        return tuple(tensors_of(found)) + tuple(self.seen)
+        self.names = list(found) + [f"{kind}_{index}" for index, (kind, _) in enumerate(self.seen)]
+        return tuple(found.values()) + tuple(tensor for _, tensor in self.seen)
 
 
 def calibrate(module, image):
@@ -199,6 +204,8 @@ def write(name, folder, opset):
     with torch.no_grad():
         given = tuple(int(x) if name == "greedy" and x.ndim == 0 else x for x in inputs)
         expected = tensors_of(model(*given))
+        if name in DETECTORS:
+            options["output_names"] = list(model.names)
         torch.onnx.export(model, inputs, os.path.join(folder, "model.onnx"), dynamo=False, opset_version=opset, **options)
     for index, tensor in enumerate(inputs):
         save_tensor(os.path.join(data, f"input_{index}.pb"), tensor)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What runs on a machine with a GPU: tests, verification, benchmarks; one record and one summary at the end.
 #
-#   bench/gpu.sh [PART...]        parts: cases instructions emulated models suite zoo bench times sanitize; default: all of them, in that order
+#   bench/gpu.sh [PART...]        parts: cases instructions emulated models suite regress dynamic zoo bench times sanitize; default: all of them, in that order
 #
-# Needs python3 with torch, torchvision, transformers and onnx for zoo and bench. Environment:
+# Needs python3 with torch, torchvision, transformers and onnx for zoo, dynamic and bench. Environment:
 #   INGOT_BIN        folder with ingot, ingot-suite and ingot-cases   (default: build/release and its tests folder, or ../bin of a bundle)
 #   INGOT_EMULATED   results of the emulated GPU to compare with  (for emulated; a bundle's share/emulated.record)
 #   INGOT_ONNX_DATA  backend/test/data of the onnx 1.22.0 package     (for suite)
 #   INGOT_MODELS     folder with mnist, face_rfb320 and silero_vad    (for models)
+#   INGOT_DYNAMIC   networks of dynamic to take                       (default: all of bench/dynamic.py)
 #   INGOT_ZOO        where exported networks are kept                 (default: a temporary folder)
 #   INGOT_RECORD     the record to write                              (default: bench/results/DATE-GPU.json)
 set -uo pipefail
@@ -62,6 +63,24 @@ part_suite() {
     "${INGOT_ONNX_DATA:?}"
 }
 
+# The small models that failed once, as a user runs them, in fp32 and fp16.
+part_regress() {
+  local cases=$here/regress
+  [ -d "$cases" ] || cases=$here/../tests/regress
+  check regress "$tests/ingot-suite" --device cuda --quiet --jobs "$(nproc)" --passing "$cases/passing.txt" "$cases"
+  check regress-fp16 "$tests/ingot-suite" --device cuda --fp16 --skip "$cases/fp16_differs.txt" --quiet --jobs "$(nproc)" --passing "$cases/passing.txt" "$cases"
+}
+
+# Detectors and others whose shapes depend on their data, against PyTorch, on the GPU and on the CPU of this machine.
+part_dynamic() {
+  local device names=${INGOT_DYNAMIC:-}
+  check dynamic-export python3 "$here/dynamic.py" --out "$work/dynamic" ${names:+--models "$names"}
+  for device in cuda cpu; do
+    check "dynamic-$device" python3 "$here/dynamic_check.py" --ingot "$ingot" --device "$device" --record "$work/dynamic-$device.json" "$work"/dynamic/*
+    grep -E '^(ok|FAIL) ' "$logs/dynamic-$device.log" | sed 's/^/     /' | tee -a "$work/summary"
+  done
+}
+
 part_zoo() {
   [ -e "$zoo/.exported" ] || check export python3 "$here/zoo.py" --out "$zoo" --data && touch "$zoo/.exported"
   local folder name
@@ -96,7 +115,7 @@ part_sanitize() {
 }
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(cases instructions emulated models suite zoo bench times sanitize)
+[ $# -gt 0 ] || parts=(cases instructions emulated models suite regress dynamic zoo bench times sanitize)
 for part in "${parts[@]}"; do "part_$part"; done
 record=${INGOT_RECORD:-$here/results/$(date +%F)-$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-' | tr -dc 'A-Za-z0-9-').json}
 mkdir -p "$(dirname "$record")"
@@ -105,7 +124,8 @@ import json, os, subprocess, sys
 work, path = sys.argv[1:]
 load = lambda name: json.load(open(os.path.join(work, name))) if os.path.exists(os.path.join(work, name)) else None
 query = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout.strip()
-record = {"gpu": query, "checks": open(os.path.join(work, "summary")).read().splitlines(), "bench": load("bench.json"), "times": load("times.json")}
+record = {"gpu": query, "checks": open(os.path.join(work, "summary")).read().splitlines(), "bench": load("bench.json"), "times": load("times.json"),
+          "dynamic": {device: load(f"dynamic-{device}.json") for device in ("cuda", "cpu")}}
 json.dump(record, open(path, "w"), indent=1)
 PY
 printf '\n== summary (%s)\n' "$record"

@@ -26,6 +26,3 @@ extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-ter
 ThreadPool *cpu_pool_new(int threads);
 // Tells the pool that it has worked for so long: it looks now and then whether others want the cores, and waits accordingly.
 void cpu_pool_worked(ThreadPool *pool, double seconds);
-// Whether the pool's threads take floats below the normal range for zero, which they are 20 times slower with: a softmax behind a
-// mask of -100 is full of them. The caller sets it for the steps it wants and puts it back: the threads are not only ours.
-void cpu_pool_flush(ThreadPool *pool, bool flush);

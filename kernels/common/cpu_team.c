@@ -98,22 +98,3 @@ ThreadPool *cpu_pool_new(int threads) {
   if (pool) team->may_crowd = processors && thread_pool_size(pool) > 1 && thread_pool_size(pool) >= processors();
   return pool;
 }
-
-static void set_flush(void *context) {
-  bool flush = *(const bool *)context;
-#if defined(__x86_64__)
-  enum { FLUSH_RESULTS = 1 << 15, FLUSH_OPERANDS = 1 << 6 };
-  unsigned mode = __builtin_ia32_stmxcsr() & ~(unsigned)(FLUSH_RESULTS | FLUSH_OPERANDS);
-  __builtin_ia32_ldmxcsr(flush ? mode | FLUSH_RESULTS | FLUSH_OPERANDS : mode);
-#elif defined(__aarch64__)
-  enum { FLUSH = 1 << 24 };
-  uint64_t mode;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-  mode = flush ? mode | FLUSH : mode & ~(uint64_t)FLUSH;
-  __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-#else
-  (void)flush;
-#endif
-}
-
-void cpu_pool_flush(ThreadPool *pool, bool flush) { thread_pool_each(pool, set_flush, &flush); }

@@ -13,10 +13,14 @@ static unsigned depth_in_force(void) { return innermost ? innermost->depth : 0; 
 void recover_enter(RecoverGuard *guard) {
   guard->outer = innermost;
   guard->depth = depth_in_force() + 1;
+  guard->float_mode = float_mode_take();
   innermost = guard;
 }
 
-void recover_leave(RecoverGuard *guard) { innermost = guard->outer; }
+void recover_leave(RecoverGuard *guard) {
+  innermost = guard->outer;
+  float_mode_restore(guard->float_mode);
+}
 
 void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context) {
   *cleanup = (RecoverCleanup){.older = newest, .depth = depth_in_force(), .fn = fn, .context = context};
@@ -43,7 +47,7 @@ void recover_unwind(Status status) {
     recover_dismiss(cleanup);
     fn(context);
   }
-  innermost = guard->outer;
+  recover_leave(guard);
   guard->status = status;
   longjmp(guard->jump, 1);
 }

@@ -15,6 +15,7 @@
 // unwound: it prints a line and aborts. Threads of our own other than the pool's are given a guard where they start.
 #pragma once
 #include <setjmp.h>
+#include "base/float_mode.h"
 #include "base/status.h"
 
 typedef struct RecoverGuard {
@@ -22,6 +23,7 @@ typedef struct RecoverGuard {
   struct RecoverGuard *outer;
   unsigned depth;
   Status status;  // what it was unwound with
+  FloatMode float_mode;  // the host's
 } RecoverGuard;
 
 void recover_enter(RecoverGuard *guard);
@@ -40,7 +42,7 @@ typedef struct RecoverCleanup {
 void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context);
 void recover_dismiss(RecoverCleanup *cleanup);  // on the thread that deferred it
 
-// Evaluates call, an expression of type Status, under a guard. Guards nest; leaving call by return or goto is a defect.
+// Evaluates call, an expression of type Status, under a guard and in our float mode. Guards nest; leaving call by return or goto is a defect.
 #define RECOVER_GUARD(call)                                                 \
   ({                                                                        \
     RecoverGuard recover_guard_;                                            \

@@ -18,7 +18,6 @@ typedef struct CpuDevice {
   ThreadPool *pool;
   char *block;  // the session's arena; grows to the largest plan
   size_t block_bytes;
-  bool flushing;  // what cpu_pool_flush was last told
   bool references_only;
 } CpuDevice;
 
@@ -27,7 +26,6 @@ typedef struct CpuChoice {
   void *state;
   CpuCall call;
   void **inputs, **outputs;
-  bool flush;  // floats below the normal range may be taken for zero
 } CpuChoice;
 
 struct Executable {
@@ -81,16 +79,6 @@ static Status place_constant(Arena *arena, const PlanBuffer *buffer, void **out)
   return OK;
 }
 
-// Not where they may be all there is: the smallest f8e8m0 is one of them, and references keep the letter of the law.
-static bool may_flush(const PlanStep *step, const CpuChoice *choice) {
-  if (!choice->tactic) return false;
-  for (int i = 0; i < step->node->input_count; i++)
-    if (!step->site.inputs[i].absent && step->site.inputs[i].dtype == DTYPE_F8E8M0) return false;
-  for (int i = 0; i < step->node->output_count; i++)
-    if (step->site.outputs[i].dtype == DTYPE_F8E8M0) return false;
-  return true;
-}
-
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Executable *executable = arena_new_of(arena, Executable);
@@ -106,7 +94,6 @@ static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable
     CpuChoice *choice = plan->steps[i].choice;
     choice->inputs = arena_array(arena, void *, plan->steps[i].node->input_count);
     choice->outputs = arena_array(arena, void *, plan->steps[i].node->output_count);
-    choice->flush = may_flush(&plan->steps[i], choice);
     choice->call = (CpuCall){.inputs = choice->inputs, .outputs = choice->outputs, .pool = cpu->pool};
   }
   *out = executable;
@@ -164,11 +151,6 @@ static char *place_address(CpuDevice *cpu, const Executable *executable, int buf
   return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
 }
 
-static void set_flush(CpuDevice *cpu, bool flush) {
-  if (cpu->flushing != flush) cpu_pool_flush(cpu->pool, flush);
-  cpu->flushing = flush;
-}
-
 static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
   CpuChoice *choice = step->choice;
   TRY(budget_poll());
@@ -181,7 +163,6 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
   static _Alignas(64) char none[64];  // a pointer to count from, where no byte is used
   choice->call.workspace =
       step->workspace_buffer < 0 ? none : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
-  set_flush(cpu, choice->flush);
   return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
 }
 
@@ -214,7 +195,6 @@ static Status cpu_run(Device *device, Executable *executable, void *const *input
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
   double start = time_now();
   Status status = RECOVER_GUARD(run_steps(cpu, executable, inputs, outputs));
-  set_flush(cpu, false);
   if (!status) cpu_pool_worked(cpu->pool, time_now() - start);
   return status;
 }
@@ -242,7 +222,6 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
   Status status = RECOVER_GUARD(profile_steps(cpu, executable, inputs, outputs, out, limit, count));
-  set_flush(cpu, false);
   return status;
 }
 

@@ -281,27 +281,3 @@ Test(cpu_tactics, common_sites_are_supported) {
   cr_expect_eq(count_runs("conv/3x3_f32", pool), LAYOUTS * 2);
   thread_pool_free(pool);
 }
-
-static void multiply_tiny(void *context, int64_t begin, int64_t end) {
-  volatile float tiny = 1e-30f;
-  for (int64_t i = begin; i < end; i++) ((float *)context)[i] = tiny * 1e-12f;
-}
-
-static int count_zeros(ThreadPool *pool) {
-  float products[4096];
-  int zeros = 0;
-  parallel_for(pool, 4096, 1, multiply_tiny, products);
-  for (int i = 0; i < 4096; i++) zeros += products[i] == 0;
-  return zeros;
-}
-
-Test(cpu_tactics, threads_flush_what_is_below_normal_while_told_to) {
-  ThreadPool *pool = cpu_pool_new(3);
-  cr_expect_eq(count_zeros(pool), 0);
-  cpu_pool_flush(pool, true);
-  cr_expect_eq(count_zeros(pool), 4096);
-  cpu_pool_flush(pool, false);
-  for (int i = 0; i < 3; i++) cpu_pool_worked(pool, 1e-6 + i);  // whatever it makes of that, the threads stay the same
-  cr_expect_eq(count_zeros(pool), 0);
-  thread_pool_free(pool);
-}

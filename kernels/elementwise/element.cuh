@@ -92,22 +92,22 @@ struct Element_c64 : ElementPlain<ElementPair, ElementPair> {};
 struct Element_c128 : ElementPlain<ElementQuad, ElementQuad> {};
 // clang-format on
 
-// Floats to integers: towards zero, NaN to 0; clamped to 64 bits, then wrapped.
+// Float to integer as src/ir/program.h says.
 template <class E, class F>
 DEVICE typename E::Value element_truncate(F value) {
-  if (value != value) return 0;
-  if (E::least == 0 && sizeof(typename E::Stored) == 8 && value >= (F)9223372036854775808.0)
-    return (typename E::Value)(value >= (F)18446744073709551616.0 ? 18446744073709551615ull : (u64)value);
-  return E::wrap(value >= (F)9223372036854775808.0    ? 9223372036854775807ll
-                 : value <= (F)-9223372036854775808.0 ? -9223372036854775807ll - 1
-                                                      : (i64)value);
+  constexpr int bytes = sizeof(typename E::Stored);
+  constexpr i64 least = bytes == 8 ? -9223372036854775807ll - 1 : -2147483648ll;
+  const F limit = -(F)least;
+  if (E::least == 0 && bytes >= 4 && value >= limit) return E::wrap(value < 2 * limit ? (i64)(value - limit) + least : 0);
+  return E::wrap(value >= -limit && value < limit ? (i64)value : least);
 }
 // The same, clamped to the type.
 template <class E, class F>
 DEVICE typename E::Value element_saturate(F value) {
   if (value != value) return 0;
   if (value <= (F)E::least) return (typename E::Value)E::least;
-  if (sizeof(typename E::Stored) == 8) return element_truncate<E>(value);
+  if (E::least == 0 && sizeof(typename E::Stored) == 8)
+    return value >= (F)18446744073709551616.0 ? (typename E::Value)18446744073709551615ull : (typename E::Value)(u64)value;
   return value >= (F)E::most ? (typename E::Value)E::most : (typename E::Value)(i64)value;
 }
 

@@ -50,6 +50,10 @@ static StripStep step_of(const StripProgram *strip, const Instruction *instructi
   if (instruction->op == OP_cast) {
     bool from_float = from == REGISTER_F32 || from == REGISTER_F64;
     step.flags = from_float || dtype_is_float(instruction->dtype) ? (int)instruction->integer : 0;  // integers wrap
+    if (from_float && dtype_is_integer(instruction->dtype)) {
+      if (dtype_bits(instruction->dtype) <= 32) step.flags |= STRIP_THROUGH_I32;
+      if (instruction->dtype == DTYPE_U32 || instruction->dtype == DTYPE_U64) step.flags |= STRIP_UPPER_HALF;
+    }
     step.convert = strip->table->convert[from][to];
     step.narrow = strip->table->narrow[instruction->dtype][to];
     if (from == REGISTER_F32 && strip->table->quantize[to] && step.flags & CAST_SATURATE &&

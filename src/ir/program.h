@@ -62,8 +62,10 @@ typedef struct Instruction {
 } Instruction;
 
 // Flags of a cast. Floats to 8 bits and less: CAST_SATURATE gives the largest finite value where the operand is out of range, otherwise
-// infinity or NaN. Floats to integers truncate; NaN gives 0; CAST_SATURATE clamps to the type, otherwise the value is clamped
-// to 64 bits and wraps. To f8e8m0 the rounding is E8m0Rounding (base/half.h) << CAST_ROUNDING_SHIFT.
+// infinity or NaN. Floats to integers truncate. CAST_SATURATE clamps to the type, and NaN gives 0; otherwise, as C compilers do on x86 and
+// ONNX Runtime with them, a value goes through i32, or i64 where the type has 64 bits; what does not fit there, and NaN, is the most negative
+// value of that type; the result is cut to the width of the type. u32 and u64 take their own upper halves, and 0 beyond.
+// To f8e8m0 the rounding is E8m0Rounding (base/half.h) << CAST_ROUNDING_SHIFT.
 enum { CAST_SATURATE = 1, CAST_ROUNDING_SHIFT = 1 };
 
 struct Program {

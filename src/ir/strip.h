@@ -29,6 +29,8 @@ typedef void StripSearch(void *best, int64_t *where, const void *a, const int64_
 // out[r * length + l] or out[l * rows + r] = a[r].
 typedef void StripExpand(void *out, const void *a, int64_t rows, int64_t length);
 
+// Beside the flags of a cast of floats to integers, see program.h.
+enum { STRIP_THROUGH_I32 = 1 << 8, STRIP_UPPER_HALF = 1 << 9 };
 enum { REDUCE_SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_COUNT };
 enum { SEARCH_MAX_FIRST, SEARCH_MIN_FIRST, SEARCH_MAX_LAST, SEARCH_MIN_LAST, SEARCH_COUNT };  // as the opcodes are ordered
 
@@ -38,7 +40,7 @@ typedef struct StripTable {
   StripLoad *load[DTYPE_COUNT][REGISTER_CLASSES];
   StripStore *store[DTYPE_COUNT][REGISTER_CLASSES];
   StripTranspose *transpose;                                  // a load of f32 whose outer loop is contiguous
-  StripConvert *convert[REGISTER_CLASSES][REGISTER_CLASSES];  // from, to; flags: CAST_SATURATE matters from float to U64
+  StripConvert *convert[REGISTER_CLASSES][REGISTER_CLASSES];  // from, to; flags of a cast
   StripConvert *narrow[DTYPE_COUNT][REGISTER_CLASSES];        // rounds or wraps to the dtype; flags of a cast; NULL: no change
   StripConvert *quantize[REGISTER_CLASSES];                // F32 to integers of up to 16 bits, saturated; flags: how many bits
   StripReduce *reduce[2][REDUCE_COUNT][REGISTER_CLASSES];  // inner, outer

@@ -24,7 +24,8 @@ static bool plan_scale(DimTable *table, const Value *x, Plan *plan, int axis, do
   Dim size = x->dims[axis];
   double extent = (double)plan->roi[axis + MAX_RANK] - plan->roi[axis];
   plan->scales[axis] = scale;
-  double wanted = dim_is_static(size) ? floor((double)size * extent * scale + 1e-9) : 0;
+  // In float, as ONNX's shape inference and its runtimes: 20 * 1.3f is 26 only there.
+  float wanted = dim_is_static(size) ? floorf((float)size * (float)extent * (float)scale) : 0;
   if (!(scale > 0) || !(extent >= 0) || !(extent * scale < 0x1p31) || !(wanted < 0x1p40)) plan->bad = true;
   else if (dim_is_static(size)) plan->dims[axis] = (Dim)wanted;
   else if (scale * extent == floor(scale * extent)) plan->dims[axis] = dim_mul(table, size, (Dim)(scale * extent));

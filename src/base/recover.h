@@ -22,7 +22,7 @@ typedef struct RecoverGuard {
   jmp_buf jump;
   struct RecoverGuard *outer;
   unsigned depth;
-  Status status;  // what it was unwound with
+  Status status;         // what it was unwound with
   FloatMode float_mode;  // the host's
 } RecoverGuard;
 

@@ -221,8 +221,7 @@ static Status cpu_profile(Device *device, Executable *executable, void *const *i
                           int limit, int *count) {
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
-  Status status = RECOVER_GUARD(profile_steps(cpu, executable, inputs, outputs, out, limit, count));
-  return status;
+  return RECOVER_GUARD(profile_steps(cpu, executable, inputs, outputs, out, limit, count));
 }
 
 static const Plan *cpu_plan(const Executable *executable) { return executable->plan; }

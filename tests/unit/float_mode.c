@@ -13,7 +13,8 @@ enum { COUNT = 8 };
 
 static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
-static void run(const char *path, const float *x, ingot_tensor *outputs, int output_count, void (*check)(const ingot_tensor *)) {
+static void run(const char *path, const float *x, ingot_tensor *outputs, int output_count,
+                void (*check)(const ingot_tensor *)) {
   ingot_config config;
   ingot_config_init(&config);
   config.device = INGOT_DEVICE_CPU;

@@ -16,7 +16,7 @@ static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_
 static void run(const char *path, const float *x, ingot_tensor *outputs, int output_count,
                 void (*check)(const ingot_tensor *)) {
   ingot_config config;
-  ingot_config_init(&config);
+  expect_ok(ingot_config_init(&config));
   config.device = INGOT_DEVICE_CPU;
   config.threads = 2;
   ingot_model *model;
@@ -28,7 +28,7 @@ static void run(const char *path, const float *x, ingot_tensor *outputs, int out
   expect_ok(ingot_session_create(engine, &config, &session));
   int64_t shape[] = {COUNT};
   ingot_tensor input = {
-      .data = (void *)(uintptr_t)x, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+      .data = (void *)(uintptr_t)x, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
   expect_ok(ingot_session_run(session, &input, 1, outputs, output_count));
   check(outputs);
   ingot_session_free(session);

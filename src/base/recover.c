@@ -14,12 +14,15 @@ void recover_enter(RecoverGuard *guard) {
   guard->outer = innermost;
   guard->depth = depth_in_force() + 1;
   guard->float_mode = float_mode_take();
+  // The C locale is a constant of the C library: nothing is allocated, so nothing is freed.
+  if (!guard->outer) guard->locale = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
   innermost = guard;
 }
 
 void recover_leave(RecoverGuard *guard) {
   innermost = guard->outer;
   float_mode_restore(guard->float_mode);
+  if (!guard->outer) uselocale(guard->locale);
 }
 
 void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context) {

@@ -14,6 +14,7 @@
 // parallel_for guards each of its threads and unwinds its caller once all have left. A thread without any guard cannot be
 // unwound: it prints a line and aborts. Threads of our own other than the pool's are given a guard where they start.
 #pragma once
+#include <locale.h>
 #include <setjmp.h>
 #include "base/float_mode.h"
 #include "base/status.h"
@@ -24,6 +25,7 @@ typedef struct RecoverGuard {
   unsigned depth;
   Status status;         // what it was unwound with
   FloatMode float_mode;  // the host's
+  locale_t locale;       // the host's, where this is the outermost guard
 } RecoverGuard;
 
 void recover_enter(RecoverGuard *guard);
@@ -42,7 +44,8 @@ typedef struct RecoverCleanup {
 void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context);
 void recover_dismiss(RecoverCleanup *cleanup);  // on the thread that deferred it
 
-// Evaluates call, an expression of type Status, under a guard and in our float mode. Guards nest; leaving call by return or goto is a defect.
+// Evaluates call, an expression of type Status, under a guard, in our float mode, and in the C locale, so that printf and
+// strtod mean the same whatever the host speaks. Guards nest; leaving call by return or goto is a defect.
 #define RECOVER_GUARD(call)                                                 \
   ({                                                                        \
     RecoverGuard recover_guard_;                                            \

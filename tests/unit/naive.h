@@ -159,13 +159,19 @@ static inline Number naive_cast(const Instruction *instruction, DType from, Numb
   }
   bool is_unsigned = dtype_kind(to) == KIND_UNSIGNED;
   double most = ldexp(1, dtype_bits(to) - !is_unsigned) - 1, least = is_unsigned ? 0 : -ldexp(1, dtype_bits(to) - 1);
-  double value = isnan(a.f) || (saturate && is_unsigned && a.f < 0) ? 0 : a.f;
-  if (saturate && dtype_bits(to) < 64) value = fmin(fmax(value, least), most);
-  result.i = value >= 0x1p64    ? -1
-             : value >= 0x1p63  ? (is_unsigned ? (int64_t)(uint64_t)value : INT64_MAX)
-             : value <= -0x1p63 ? INT64_MIN
-                                : (int64_t)value;
-  if (value >= 0x1p64 && !is_unsigned) result.i = INT64_MAX;
+  if (saturate) {
+    double value = isnan(a.f) ? 0 : a.f;
+    if (value >= most)
+      result.i = is_unsigned && dtype_bits(to) == 64 ? -1 : (int64_t)(UINT64_MAX >> (64 - dtype_bits(to) + !is_unsigned));
+    else if (value <= least) result.i = is_unsigned ? 0 : -(int64_t)(UINT64_MAX >> (64 - dtype_bits(to) + 1)) - 1;
+    else result.i = value >= 0x1p63 ? (int64_t)(uint64_t)value : (int64_t)value;
+    return result;
+  }
+  // Through 32 or 64 bits signed, whose least value stands for what does not fit; u32 and u64 have an upper half.
+  double limit = dtype_bits(to) == 64 ? 0x1p63 : 0x1p31;
+  if (a.f >= -limit && a.f < limit) result.i = (int64_t)a.f;
+  else if (is_unsigned && dtype_bits(to) >= 32 && a.f >= limit) result.i = a.f < 2 * limit ? (int64_t)(uint64_t)a.f : 0;
+  else result.i = limit == 0x1p63 ? INT64_MIN : INT32_MIN;
   result.i = naive_wrap(to, result.i);
   return result;
 }

@@ -15,18 +15,20 @@
 #include "base/checked.h"
 #include "base/hash.h"
 
+enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one in memory
+
 // Reads until the end into memory that starts at the size the system claims and grows, since pipes and /proc claim 0.
 static Status read_all(int fd, const char *path, size_t claimed, size_t limit, Arena *arena, Bytes *out) {
   size_t capacity, size = 0;
   void *bytes;
   if (limit && claimed > limit) FAIL(ERROR_IO, "'%s' has %zu bytes, more than the limit of %zu", path, claimed, limit);
   if (!checked_add(claimed, 1, &capacity)) FAIL(ERROR_IO, "'%s' claims to be larger than memory", path);
-  TRY(arena_try_alloc(arena, capacity, 16, &bytes));
+  TRY(arena_try_alloc(arena, capacity, FILE_ALIGNMENT, &bytes));
   for (;;) {
     if (size == capacity) {
       void *wider;
       if (!checked_mul(MAX(capacity, (size_t)4096), 2, &capacity)) FAIL(ERROR_IO, "'%s' is larger than memory", path);
-      TRY(arena_try_alloc(arena, capacity, 16, &wider));
+      TRY(arena_try_alloc(arena, capacity, FILE_ALIGNMENT, &wider));
       memcpy(wider, bytes, size);
       bytes = wider;
     }
@@ -50,6 +52,19 @@ Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
   Status status = OK;
   if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
   else status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, arena, out);
+  close(fd);
+  return status;
+}
+
+Status file_load(const char *path, Arena *arena, Bytes *out) {
+  *out = (Bytes){0};
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
+  if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
+  struct stat info;
+  Status status = OK;
+  if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
+  else if (!S_ISREG(info.st_mode)) status = status_make(ERROR_IO, "'%s' is not a regular file", path);
+  else status = read_all(fd, path, (size_t)info.st_size, 0, arena, out);
   close(fd);
   return status;
 }
@@ -91,7 +106,7 @@ static Status map_open_file(int fd, const char *path, Mapping *mapping, Bytes *o
 Status file_map(const char *path, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
   Mapping *mapping = mapping_new(arena);
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
   Status status = map_open_file(fd, path, mapping, out);
   close(fd);

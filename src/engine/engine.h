@@ -2,11 +2,12 @@
 // did. In a file: a header, a table of sections, then the sections, each on a page boundary with a checksum:
 //
 //   graph    the text form; constants are @offsets into the weights
-//   weights  tensors, 256-byte aligned, mapped when the engine is loaded
+//   weights  tensors, 256-byte aligned
 //   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
 //   tuning   the tuning database's lines that concern this engine
 //   passes   one line a pass: name, changes, nodes after; not how long it took, so that the same build gives the same bytes
 //
+// Loading copies the file: what was verified is what runs, whoever shortens or rewrites the file meanwhile.
 // A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
 #pragma once
 #include "base/file.h"
@@ -27,7 +28,7 @@ typedef struct EnginePass {
 } EnginePass;
 
 typedef struct Engine {
-  Arena *arena;  // owns everything below; weights may be mapped
+  Arena *arena;  // owns everything below
   Graph *graph;
   bool tf32;
   EngineKernel *kernels;

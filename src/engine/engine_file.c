@@ -195,7 +195,7 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
 Status engine_read(const char *path, const OpDef *const *ops, Engine **out) {
   Arena *arena = arena_scratch();
   Bytes bytes;
-  Status status = file_map(path, arena, &bytes);
+  Status status = file_load(path, arena, &bytes);
   if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, ops, arena, out), "%s", path);
   if (status) arena_free(arena);
   else arena_keep(arena);

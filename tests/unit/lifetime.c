@@ -143,3 +143,86 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
   ingot_error_free(error);
   ingot_session_free(session);
 }
+
+static ingot_engine *load_engine(const char *path) {
+  ingot_engine *engine;
+  expect_success(ingot_engine_load(path, NULL, &engine));
+  return engine;
+}
+
+// Cut off, then overwritten in place: what was loaded and verified is what runs.
+Test(lifetime, a_loaded_engine_does_not_need_its_file) {
+  char path[] = "/tmp/ingot-lifetime-XXXXXX";
+  int file = mkstemp(path);
+  cr_assert_geq(file, 0);
+  ingot_config config = {0};
+  expect_success(ingot_config_init(&config));
+  config.device = INGOT_DEVICE_CPU;
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  expect_success(ingot_model_open("examples/digits/digits.onnx", &config, &model));
+  expect_success(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  expect_success(ingot_engine_save(engine, path));
+  ingot_engine_free(engine);
+  engine = load_engine(path);
+  cr_assert_eq(truncate(path, 5000), 0);
+  expect_success(ingot_session_create(engine, &config, &session));
+  uint8_t image[64] = {0};
+  int64_t shape[4] = {1, 1, 8, 8};
+  ingot_tensor input = {.data = image, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape},
+               output;
+  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  float before[10];
+  memcpy(before, output.data, sizeof before);
+  char garbage[8192];
+  memset(garbage, 0x55, sizeof garbage);
+  for (int i = 0; i < 64; i++)
+    cr_assert_eq(pwrite(file, garbage, sizeof garbage, i * (off_t)sizeof garbage), (ssize_t)sizeof garbage);
+  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  cr_expect_arr_eq(output.data, before, sizeof before);
+  ingot_session_free(session);
+  expect_success(ingot_session_create(engine, &config, &session));
+  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  cr_expect_arr_eq(output.data, before, sizeof before);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+  close(file);
+  unlink(path);
+}
+
+// Elements of a sequence are lent like tensors, and asked for by number.
+Test(lifetime, sequences_come_out_element_by_element) {
+  ingot_session *session = open_session("tests/regress/split_to_sequence/model.onnx");
+  float numbers[6] = {1, 2, 3, 4, 5, 6};
+  int64_t shape[1] = {6};
+  ingot_tensor input = {.data = numbers, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
+  ingot_tensor outputs[3], element;
+  cr_expect_eq(ingot_session_output_kind(session, 0), INGOT_TENSOR);
+  expect_success(ingot_session_run(session, &input, 1, outputs, 3));
+  memset(numbers, 0, sizeof numbers);
+  cr_expect_eq(ingot_session_output_kind(session, 0), INGOT_SEQUENCE);
+  cr_expect_eq(ingot_session_output_kind(session, 1), INGOT_TENSOR);
+  cr_expect_eq(ingot_session_output_kind(session, 3), INGOT_NOTHING);
+  cr_expect_null(outputs[0].data);
+  cr_expect_eq(outputs[0].dtype.bits, 0);
+  cr_assert_eq(ingot_session_output_length(session, 0), 3);
+  expect_success(ingot_session_output_element(session, 0, 2, &element));
+  cr_expect_eq(element.ndim, 1);
+  cr_expect_eq(element.shape[0], 2);
+  cr_expect_eq(((const float *)element.data)[1], 6);
+  ingot_error *error = ingot_session_output_element(session, 0, 3, &element);
+  cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT);
+  ingot_error_free(error);
+  ingot_output wanted[3];
+  for (int i = 0; i < 3; i++) wanted[i] = (ingot_output){.size = sizeof *wanted};
+  float room[6];
+  wanted[0].owner = INGOT_OWNED_BY_CALLER;
+  wanted[0].tensor.data = room;
+  wanted[0].capacity = sizeof room;
+  error = ingot_session_run_into(session, &input, 1, wanted, 3);
+  cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT);
+  ingot_error_free(error);
+  ingot_session_free(session);
+}

@@ -88,7 +88,7 @@ static int distance(const char *a, int a_length, const char *b, int b_length) {
 }
 
 static Status unknown_attribute(const Schema *schema, const char *name) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Text known = text_new(arena);
   Item item, nearest = {0};
   int least = INT32_MAX;
@@ -231,7 +231,7 @@ static Status check_type(const Schema *schema, const Item *formal, int input, co
   const char *set = types_of(schema, formal, &length);
   if (value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT || set_has(set, length, dtype_name(value->dtype))) return OK;
   if (set_has(set, length, "optional")) return OK;
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Text expected = text_new(arena);
   print_set(&expected, set, length);
   Status status = status_make(ERROR_INVALID_MODEL, "input %d (%.*s) is of type %s, expected one of: %s", input,

@@ -60,7 +60,7 @@ static void visit(const Sorting *s, uint32_t root, bool *seen, uint32_t *next, u
 }
 
 static void sort_list(Model *model, const char *what, const char *name, size_t count, Onnx__Node **nodes) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   Sorting s = {.arena = arena, .makers = string_map_new(arena), .nodes = nodes, .count = count};
   for (size_t i = 0; i < count; i++)
     for (size_t k = 0; k < nodes[i]->n_output; k++)

@@ -151,6 +151,10 @@ typedef struct ingot_config {
   size_t memory_limit;              /* bytes; 0: none */
   double time_limit;                /* seconds; 0: none */
   ingot_cancellation *cancellation; /* NULL: none */
+  /* Bytes of the plans that a session remembers, one for each combination of shapes it met: descriptions, generated code, and the buffers
+   * that stay with a plan; on the host and the GPU together, beside weights, which are one copy, and the arena, which is that of the largest
+   * plan. Those used least recently go first; the one in use always stays. 0: 256 MiB */
+  size_t plan_cache_limit;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

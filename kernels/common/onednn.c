@@ -8,7 +8,8 @@ typedef struct Layout {
   _Alignas(16) char bytes[1024];
   void *handle;
 } Layout;
-enum { OPERATION_BYTES = 8192 };  // of 2.x; a convolution takes 5976 in 2.6
+enum { PRIMITIVE_BYTES = 48 << 10 };  // with its code, where no other is alike; the library does not say
+enum { OPERATION_BYTES = 8192 };      // of 2.x; a convolution takes 5976 in 2.6
 
 static Status onednn_status(OnednnResult result, const char *what) {
   if (result == ONEDNN_SUCCESS) return OK;
@@ -78,7 +79,7 @@ Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out) {
   const OnednnLibrary *library = onednn_library();
   if (!library) FAIL(ERROR_UNSUPPORTED, "%s", onednn_library_text());
   Onednn *one = *out = arena_new_of(arena, Onednn);
-  *one = (Onednn){.library = library, .pool = pool};
+  *one = (Onednn){.library = library, .pool = pool, .arena = arena};
   arena_on_free(arena, release, one);
   TRY_ONEDNN(library->dnnl_engine_create(&one->engine, ONEDNN_CPU, 0), "making an engine");
   TRY_ONEDNN(library->dnnl_stream_create(&one->stream, one->engine, 1), "making a stream");
@@ -255,6 +256,7 @@ Status onednn_make(Onednn *one) {
   leave(one, before);
   if (result) one->primitive = NULL;
   TRY_ONEDNN(result, "making a primitive");
+  arena_charge(one->arena, PRIMITIVE_BYTES);
   const OnednnOperation *operation = &one->operation;
   TRY(add_tensor(one, ONEDNN_X, ONEDNN_ARGUMENT_X, &operation->x));
   if (operation->weights.rank) TRY(add_memory(one, ONEDNN_WEIGHTS, ONEDNN_ARGUMENT_WEIGHTS, wanted_weights(one)));

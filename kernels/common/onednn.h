@@ -82,6 +82,7 @@ enum {
 typedef struct Onednn {
   const OnednnLibrary *library;
   ThreadPool *pool;
+  Arena *arena;
   OnednnEngine engine;
   OnednnStream stream;
   OnednnAttributes attributes;

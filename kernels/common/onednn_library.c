@@ -54,6 +54,17 @@ static Status find_threads(OnednnLibrary *table, void *library, unsigned runtime
   return OK;
 }
 
+// The library keeps the last 1024 primitives, with code of some 50 KB each, when nobody has them any more. Plans keep what they use, so
+// fewer do; where the host has set a number of its own, that stays.
+static void bound_primitives(void *library) {
+  enum { BY_DEFAULT = 1024, KEPT = 128 };
+  OnednnResult (*get)(int *), (*set)(int);
+  int capacity;
+  *(void **)&get = dlsym(library, "dnnl_get_primitive_cache_capacity");
+  *(void **)&set = dlsym(library, "dnnl_set_primitive_cache_capacity");
+  if (get && set && get(&capacity) == ONEDNN_SUCCESS && capacity == BY_DEFAULT) set(KEPT);
+}
+
 static Status take(OnednnLibrary *table, void *library, const char *path) {
   const OnednnVersion *(*version_of)(void);
   const char *runtime;
@@ -70,6 +81,7 @@ static Status take(OnednnLibrary *table, void *library, const char *path) {
   if (table->generation == 2) TRY_GOTO(fill(table, library, second, COUNT_OF(second)));
   else TRY_GOTO(fill(table, library, third, COUNT_OF(third)));
   TRY_GOTO(fill_eltwise_and_sum(table, library));
+  bound_primitives(library);
   snprintf(table->text, sizeof table->text, "oneDNN %d.%d.%d (%s), %s", version->major, version->minor, version->patch, runtime,
            path);
 done:
@@ -88,7 +100,7 @@ static Status open_one(const char *name, Arena *arena) {
 
 static Status look_in_all(void) {
   static const char *const names[] = {"libdnnl.so.3", "libdnnl.so.2"};
-  Arena *arena = arena_new();
+  Arena *arena = arena_scratch();
   for (size_t i = 0; i < COUNT_OF(names) && !found.generation; i++) {
     Status status = open_one(names[i], arena);
     if (status && !*found.text) snprintf(found.text, sizeof found.text, "no oneDNN: %s", status_message(status));

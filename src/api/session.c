@@ -49,7 +49,7 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   log_add(&session->log, LOG_INFO, "running on %s", session->device_name);
   RunnerHooks hooks = {
       .translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise_stage, .optimise_context = session};
-  TRY(runner_new(graph, session->device, &hooks, &session->runner));
+  TRY(runner_new(graph, session->device, &hooks, config.plan_cache_limit, &session->runner));
   session->inputs = calloc((size_t)graph->input_count + 1, sizeof *session->inputs);
   session->outputs = calloc((size_t)graph->output_count + 1, sizeof *session->outputs);
   session->destinations = calloc((size_t)graph->output_count + 1, sizeof *session->destinations);

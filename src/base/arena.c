@@ -144,6 +144,7 @@ void arena_reset(Arena *arena) {
 
 size_t arena_used(const Arena *arena) { return arena->used; }
 size_t arena_held(const Arena *arena) { return arena->held; }
+void arena_charge(Arena *arena, int64_t bytes) { arena->held += (size_t)bytes; }
 
 bool arena_owns(const Arena *arena, const void *bytes) {
   uintptr_t at = (uintptr_t)bytes;

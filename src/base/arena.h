@@ -19,7 +19,8 @@ void arena_free(Arena *arena);          // NULL is fine
 void arena_reset(Arena *arena);         // keeps the first block; everything handed out is gone
 size_t arena_used(const Arena *arena);  // bytes handed out
 bool arena_owns(const Arena *arena, const void *bytes);  // whether the arena handed them out; a walk over its blocks
-size_t arena_held(const Arena *arena);                   // bytes taken from the system
+size_t arena_held(const Arena *arena);                   // bytes taken from the system, and charged
+void arena_charge(Arena *arena, int64_t bytes);          // a library keeps so much for the arena's owner: counted as held
 // 16-byte aligned, zeroed, never NULL. size 0 gives a valid unique pointer.
 void *arena_alloc(Arena *arena, size_t size);
 // alignment: a power of two up to 4096. *out is zeroed; ERROR_OUT_OF_MEMORY when the system refuses.

@@ -51,7 +51,7 @@ Status judge_run(const Graph *graph, const Tensor *inputs, Arena *arena, Tensor 
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
   Runner *runner;
   *outputs = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
-  Status status = runner_new(graph, device, &hooks, &runner);
+  Status status = runner_new(graph, device, &hooks, 0, &runner);
   if (!status) {
     status = run(graph, device, runner, inputs, arena, *outputs);
     runner_free(runner);

@@ -252,9 +252,17 @@ static Status device_compile(Device *device, Graph *graph, Arena *arena, Executa
   return status;
 }
 
+// The driver does not say what a graph takes: about so much.
+static int64_t graph_bytes(const Executable *e) {
+  enum { NODE_BYTES = 4096 };
+  return (int64_t)e->plan->step_count * NODE_BYTES;
+}
+
 static void drop_graph(CudaRunner *r, Executable *e) {
-  if (e->graph) r->context->driver->cuGraphExecDestroy(e->graph);
+  if (!e->graph) return;
+  r->context->driver->cuGraphExecDestroy(e->graph);
   e->graph = NULL;
+  arena_charge(e->arena, -graph_bytes(e));
 }
 
 static void device_discard(Device *device, Executable *e) {
@@ -333,6 +341,7 @@ static Status record(CudaRunner *r, Executable *e, CudaGraph *graph) {
 
 static Status instantiate(CudaRunner *r, Executable *e, CudaGraph graph) {
   CUDA_TRY(r->context, cuGraphInstantiateWithFlags(&e->graph, graph, 0));
+  arena_charge(e->arena, graph_bytes(e));
   CUDA_TRY(r->context, cuGraphUpload(e->graph, r->context->stream));
   return OK;
 }

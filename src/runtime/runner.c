@@ -1,5 +1,4 @@
-// See runner.h. One StageCache stands for one graph (the model's, a stage's rest, a loop's body) and remembers its stages by
-// the shapes and known contents of its inputs.
+// See runner.h. Stages come from stage_cache.h; here they are run, one after the other, and what lies between them.
 #include "runtime/runner.h"
 
 #include <stdlib.h>
@@ -7,207 +6,25 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
-#include "base/hash.h"
 #include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/op.h"
 #include "runtime/loop.h"
+#include "runtime/stage_cache.h"
 
-enum { MAX_STAGES = 64, MAX_DEPTH = 64 };  // remembered for one graph; nested loops and rests
-
-typedef struct StageEntry {
-  Hash128 key;
-  Arena *arena;
-  Stage *stage;
-  Executable *executable;
-  StageCache *rest;     // for stage->rest
-  StageCache **bodies;  // one for each action that is a loop or scan
-  RunTensor *inputs;    // pointer-stable staging, top level only; storage NULL until used
-  RunTensor *outputs;
-  uint64_t last_used;
-} StageEntry;
-
-struct StageCache {
-  const Graph *graph;
-  bool *known;  // which inputs' contents are part of the key
-  StageEntry *entries[MAX_STAGES];
-  int count;
-};
+enum { MAX_DEPTH = 64 };  // nested loops and rests
 
 struct Runner {
   Device *device;
-  RunnerHooks hooks;
-  Arena *arena;
+  StageMemory stages;
   StageCache *top;
   Arena *strings[2];  // bytes of the strings made in this run and in the one before
   int turn;
   RunnerStats stats;
-  uint64_t clock;
 };
 
 static void drop_all(RunTensor *tensors, int count) {
   for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
-}
-
-static void cache_free(Runner *runner, StageCache *cache);
-
-static void entry_free(Runner *runner, StageEntry *entry) {
-  if (!entry) return;
-  if (entry->stage) {
-    drop_all(entry->inputs, entry->stage->ready->input_count);
-    drop_all(entry->outputs, entry->stage->ready->output_count);
-    for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) cache_free(runner, entry->bodies[i]);
-  }
-  cache_free(runner, entry->rest);
-  if (entry->executable) runner->device->discard(runner->device, entry->executable);
-  arena_free(entry->arena);
-  free(entry);
-}
-
-static void cache_free(Runner *runner, StageCache *cache) {
-  if (!cache) return;
-  for (int i = 0; i < cache->count; i++) entry_free(runner, cache->entries[i]);
-  free(cache->known);
-  free(cache);
-}
-
-// known NULL: the graph's shape inputs. *out is the caller's to free, whatever happens.
-static Status cache_new(Runner *runner, const Graph *graph, const bool *known, StageCache **out) {
-  StageCache *cache = *out = calloc(1, sizeof *cache);
-  if (!cache) return status_out_of_memory();
-  cache->graph = graph;
-  cache->known = calloc((size_t)graph->input_count + 1, sizeof *cache->known);
-  if (!cache->known) return status_out_of_memory();
-  if (known) memcpy(cache->known, known, (size_t)graph->input_count * sizeof *known);
-  else graph_shape_inputs(graph, runner->hooks.is_deferred, cache->known);
-  return OK;
-}
-
-static bool device_runs(void *context, const Node *node) {
-  Device *device = context;
-  for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i] && node->inputs[i]->dtype == DTYPE_STRING) return false;
-  for (int i = 0; i < node->output_count; i++)
-    if (node->outputs[i]->dtype == DTYPE_STRING) return false;  // the runner keeps the bytes
-  return device->runs(device, node);
-}
-
-// Known contents become constants of the stage: they have to live as long as it does.
-static Status own_contents(StageInput *inputs, int count, Arena *arena) {
-  for (int i = 0; i < count; i++) {
-    if (!inputs[i].known) continue;
-    Tensor *content = arena_copy(arena, inputs[i].known, sizeof *content);
-    void *copy;
-    size_t bytes = tensor_bytes(content);
-    TRY(arena_try_alloc(arena, MAX(bytes, 1), 64, &copy));
-    memcpy(copy, content->data, bytes);
-    content->data = copy;
-    inputs[i].known = content;
-  }
-  return OK;
-}
-
-static Status entry_build(Runner *runner, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  entry->arena = arena_new();
-  budget_stage("compiling", 0, -1);
-  TRY(budget_poll());
-  TRY(own_contents(inputs, cache->graph->input_count, entry->arena));
-  SpecialiseHooks hooks = {.translate = runner->hooks.translate,
-                           .is_deferred = runner->hooks.is_deferred,
-                           .runs = device_runs,
-                           .context = runner->device};
-  TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &entry->stage));
-  Stage *stage = entry->stage;
-  if (stage->rewritten && runner->hooks.optimise) TRY(runner->hooks.optimise(stage->ready, runner->hooks.optimise_context));
-  TRY(runner->device->compile(runner->device, stage->ready, entry->arena, &entry->executable));
-  entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
-  entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);
-  if (stage->complete) return OK;
-  TRY(cache_new(runner, stage->rest, stage->fetch, &entry->rest));
-  entry->bodies = arena_array(entry->arena, StageCache *, stage->action_count);
-  for (uint32_t i = 0; i < stage->action_count; i++) {
-    const Node *node = stage->actions[i].node;
-    const Graph *body = node_graph(node, "body");
-    if (body) TRY(cache_new(runner, body, NULL, &entry->bodies[i]));
-    else if (runner->device->info.kind != DEVICE_CPU)
-      log_add(runner->device->log, LOG_INFO, "'%s' (%s) runs on the host", node->outputs[0]->name, node->op->name);
-  }
-  return OK;
-}
-
-static bool has_content(const RunTensor *tensor) {
-  return tensor->storage->host_memory || tensor->storage->device_memory || run_tensor_bytes(tensor) == 0;
-}
-
-// What specialising may know of a value: its type, and its content where that is part of the key.
-static Status describe(Arena *scratch, const RunTensor *tensor, bool known, StageInput *out, Hash128 *key) {
-  *out = (StageInput){.kind = tensor->kind, .dtype = tensor->dtype, .rank = tensor->rank};
-  memcpy(out->dims, tensor->dims, sizeof out->dims);
-  int count = tensor->list ? tensor->list->count : 0;
-  int64_t head[4 + MAX_RANK] = {tensor->kind, tensor->dtype, tensor->rank, count};
-  memcpy(head + 4, tensor->dims, (size_t)tensor->rank * sizeof *head);
-  *key = hash128_combine(*key, hash128_bytes(head, sizeof head));
-  StageInput *items = arena_array(scratch, StageInput, (size_t)count + 1);
-  for (int i = 0; i < count; i++) TRY(describe(scratch, &tensor->list->items[i], false, &items[i], key));
-  out->items = items;
-  out->count = count;
-  if (!known || !tensor->storage || tensor->dtype == DTYPE_STRING || !has_content(tensor)) return OK;
-  Tensor *content = arena_new_of(scratch, Tensor);
-  *content = (Tensor){.dtype = tensor->dtype, .rank = tensor->rank};
-  memcpy(content->dims, tensor->dims, sizeof content->dims);
-  if (run_tensor_bytes(tensor)) TRY(run_tensor_host(tensor, &content->data));
-  else content->data = content;  // no byte of it is read
-  out->known = content;
-  *key = hash128_combine(*key, hash128_bytes(content->data, run_tensor_bytes(tensor)));
-  return OK;
-}
-
-static StageEntry *cache_find(const StageCache *cache, Hash128 key) {
-  for (int i = 0; i < cache->count; i++)
-    if (cache->entries[i]->key.low == key.low && cache->entries[i]->key.high == key.high) return cache->entries[i];
-  return NULL;
-}
-
-static void cache_add(Runner *runner, StageCache *cache, StageEntry *entry) {
-  int place = cache->count;
-  if (cache->count == MAX_STAGES) {  // the least recently used makes room
-    place = 0;
-    for (int i = 1; i < cache->count; i++)
-      if (cache->entries[i]->last_used < cache->entries[place]->last_used) place = i;
-    entry_free(runner, cache->entries[place]);
-  } else {
-    cache->count++;
-  }
-  cache->entries[place] = entry;
-}
-
-static Status entry_new(Runner *runner, StageCache *cache, StageInput *inputs, Hash128 key, StageEntry **out) {
-  StageEntry *entry = calloc(1, sizeof *entry);
-  if (!entry) return status_out_of_memory();
-  entry->key = key;
-  Status status = RECOVER_GUARD(entry_build(runner, cache, inputs, entry));
-  if (status) entry_free(runner, entry);
-  else *out = entry;
-  return status;
-}
-
-static Status find_entry(Runner *runner, StageCache *cache, const RunTensor *inputs, StageEntry **out) {
-  const Graph *graph = cache->graph;
-  Arena *scratch = arena_scratch();
-  StageInput *described = arena_array(scratch, StageInput, (size_t)graph->input_count + 1);
-  Status status = OK;
-  Hash128 key = {1, 2};
-  for (int i = 0; i < graph->input_count; i++) TRY_GOTO(describe(scratch, &inputs[i], cache->known[i], &described[i], &key));
-  StageEntry *entry = cache_find(cache, key);
-  if (!entry) {
-    TRY_GOTO(entry_new(runner, cache, described, key, &entry));
-    cache_add(runner, cache, entry);
-  }
-  entry->last_used = ++runner->clock;
-  *out = entry;
-done:
-  arena_free(scratch);
-  return status;
 }
 
 // The tensors among the values, the elements of a sequence in its place: what ready's inputs are. *flat is to be freed where it is not
@@ -460,26 +277,29 @@ static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, 
   if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
   StageEntry *entry;
   const RunTensor *flat;
-  TRY(find_entry(runner, cache, inputs, &entry));
+  TRY(stage_enter(&runner->stages, cache, inputs, &entry));
   note_stats(runner, entry);
-  TRY(flatten(inputs, cache->graph->input_count, &flat));
-  Status status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
-                  : entry->stage->direct  ? run_ready(runner, entry, top, flat, outputs)
-                                          : run_and_gather(runner, entry, cache->graph->output_count, top, flat, outputs);
+  Status status = flatten(inputs, cache->graph->input_count, &flat);
+  if (status) goto done;
+  status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
+           : entry->stage->direct  ? run_ready(runner, entry, top, flat, outputs)
+                                   : run_and_gather(runner, entry, cache->graph->output_count, top, flat, outputs);
   free_flat(flat, inputs);
+done:
+  stage_leave(&runner->stages, entry);
   return status;
 }
 
 static Status runner_fill(Runner *runner, const Graph *graph) {
   for (int i = 0; i < 2; i++) runner->strings[i] = arena_new();
-  return cache_new(runner, graph, NULL, &runner->top);
+  return stage_cache_new(&runner->stages, graph, NULL, &runner->top);
 }
 
-Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, Runner **out) {
+Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, size_t cache_limit, Runner **out) {
   Runner *runner = calloc(1, sizeof *runner);
   if (!runner) return status_out_of_memory();
   runner->device = device;
-  runner->hooks = *hooks;
+  runner->stages = (StageMemory){.device = device, .hooks = *hooks, .limit = cache_limit ? cache_limit : RUNNER_CACHE_LIMIT};
   runner->stats.host_operator = "";
   Status status = RECOVER_GUARD(runner_fill(runner, graph));
   if (status) runner_free(runner);
@@ -489,7 +309,7 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
 
 void runner_free(Runner *runner) {
   if (!runner) return;
-  if (runner->top) cache_free(runner, runner->top);
+  stage_cache_free(&runner->stages, runner->top);
   for (int i = 0; i < 2; i++) arena_free(runner->strings[i]);
   free(runner);
 }
@@ -503,11 +323,12 @@ Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
 
 Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
   StageEntry *entry;
-  TRY(find_entry(runner, runner->top, inputs, &entry));
+  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
   runner->stats = (RunnerStats){.host_operator = ""};
   note_stats(runner, entry);
   *executable = entry->executable;
   *stage = entry->stage;
+  stage_leave(&runner->stages, entry);
   return OK;
 }
 
@@ -528,16 +349,16 @@ typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void 
 
 static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
-  const RunTensor *flat;
-  TRY(find_entry(runner, runner->top, inputs, &entry));
+  const RunTensor *flat = inputs;
+  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
   runner->stats = (RunnerStats){.host_operator = ""};
   note_stats(runner, entry);
-  TRY(flatten(inputs, runner->top->graph->input_count, &flat));
   Graph *ready = entry->stage->ready;
   RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   Status status = OK;
   if (!outputs || !in) TRY_GOTO(status_out_of_memory());
+  TRY_GOTO(flatten(inputs, runner->top->graph->input_count, &flat));
   TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
   TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));
 done:
@@ -545,6 +366,7 @@ done:
   free(outputs);
   free(in);
   free_flat(flat, inputs);
+  stage_leave(&runner->stages, entry);
   return status;
 }
 

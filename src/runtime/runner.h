@@ -51,8 +51,9 @@ typedef struct RunnerHooks {
 
 typedef struct Runner Runner;
 typedef struct StageCache StageCache;
-// Keeps pointers to the graph and the device.
-MUST_CHECK Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, Runner **out);
+#define RUNNER_CACHE_LIMIT ((size_t)256 << 20)
+// Keeps pointers to the graph and the device. cache_limit: bytes of the plans it remembers; 0: RUNNER_CACHE_LIMIT.
+MUST_CHECK Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, size_t cache_limit, Runner **out);
 void runner_free(Runner *runner);
 
 typedef struct RunnerStats {
@@ -66,7 +67,7 @@ typedef struct RunnerStats {
 // beforehand; on return, the results, each one reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
 // Specialises, plans and compiles for these shapes without running. *executable is the first stage's. Inputs may have no memory: what
-// their contents would decide is left to the run.
+// their contents would decide is left to the run. Both live until the next call.
 MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
 // One profiled run of the first stage's plan.
 MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);

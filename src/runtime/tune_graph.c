@@ -65,7 +65,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     Stage *stage;
     runner_free(runner);
     runner = NULL;
-    TRY_GOTO(runner_new(graph, device, hooks, &runner));
+    TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
     if (round || options->seconds <= 0) cuda_device_forget_kernels(device);
     TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
     if (options->seconds <= 0 || round) break;

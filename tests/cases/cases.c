@@ -120,7 +120,7 @@ static Status run_once(const OperatorCase *row, const Graph *graph, Device *devi
                        const Tensor *expected, int rounds, const Recording *recording, const char **host) {
   Runner *runner;
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
-  TRY(runner_new(graph, device, &hooks, &runner));
+  TRY(runner_new(graph, device, &hooks, 0, &runner));
   RunTensor *in = calloc((size_t)graph->input_count + 1, sizeof *in),
             *out = calloc((size_t)graph->output_count + 1, sizeof *out);
   void **memory = calloc((size_t)graph->output_count + 1, sizeof *memory);

@@ -53,7 +53,7 @@ static Run start(const char *text, bool passes) {
   DeviceOptions options = {.kind = DEVICE_CPU, .threads = 1, .log = &no_log};
   expect_ok(cpu_device_new(&options, &run.device));
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred, .optimise = passes ? optimise : NULL};
-  expect_ok(runner_new(run.graph, run.device, &hooks, &run.runner));
+  expect_ok(runner_new(run.graph, run.device, &hooks, 0, &run.runner));
   return run;
 }
 

@@ -127,28 +127,35 @@ Dim dims_product(DimTable *table, const Dim *dims, int count) {
   return product;
 }
 
+enum { MAX_FACTORS = 64 };
+
 typedef struct Factors {
   int64_t constant;
-  Dim items[64];
+  Dim items[MAX_FACTORS];
   int count;
+  bool complete;  // else some did not fit
 } Factors;
 
 static void factors_add(const DimTable *table, Factors *factors, Dim dim) {
   int64_t value;
   if (dim_get_constant(table, dim, &value)) {
-    factors->constant *= value;
-  } else if (dim_op(table, dim) == DIM_MUL && factors->count < 60) {
+    factors->complete = factors->complete && checked_mul_i64(factors->constant, value, &factors->constant);
+  } else if (dim_op(table, dim) == DIM_MUL) {
     factors_add(table, factors, dim_operand(table, dim, 0));
     factors_add(table, factors, dim_operand(table, dim, 1));
-  } else if (factors->count < 64) {
+  } else if (factors->count < MAX_FACTORS) {
     factors->items[factors->count++] = dim;
+  } else {
+    factors->complete = false;
   }
 }
 
 Dim dims_quotient(DimTable *table, const Dim *numerator, int numerator_count, const Dim *denominator, int denominator_count) {
-  Factors above = {1}, below = {1};
+  Factors above = {.constant = 1, .complete = true}, below = above;
   for (int i = 0; i < numerator_count; i++) factors_add(table, &above, numerator[i]);
   for (int i = 0; i < denominator_count; i++) factors_add(table, &below, denominator[i]);
+  if (!above.complete || !below.complete)
+    return dim_div(table, dims_product(table, numerator, numerator_count), dims_product(table, denominator, denominator_count));
   for (int i = 0; i < below.count; i++) {
     for (int j = 0; j < above.count; j++) {
       if (above.items[j] != below.items[i]) continue;

@@ -165,12 +165,16 @@ static Term join(Builder *b, Term x, Term y, const bool *needed) {
 }
 
 // Without "->": the ellipsis, then the letters that occur once in the whole equation, in alphabetical order.
-static void implicit_output(const int *seen, int width, Term *output) {
+static bool implicit_output(const int *seen, int width, Term *output) {
   output->count = 0;
   for (int k = width; k > 0; k--) output->labels[output->count++] = ELLIPSIS + k - 1;
   static const char order[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  for (const char *c = order; *c; c++)
-    if (seen[letter(*c)] == 1 && output->count < MAX_RANK) output->labels[output->count++] = letter(*c);
+  for (const char *c = order; *c; c++) {
+    if (seen[letter(*c)] != 1) continue;
+    if (output->count == MAX_RANK) return false;
+    output->labels[output->count++] = letter(*c);
+  }
+  return true;
 }
 
 static Status einsum(Translation *t) {
@@ -190,8 +194,9 @@ static Status einsum(Translation *t) {
     take_diagonals(&b, &terms[i]);
   }
   bool open = *s == 0;
-  if (open) implicit_output(seen, widest, &output);
-  else if (strncmp(s, "->", 2) != 0 || (s += 2, !read_term(&s, widest, &output)) || *s)
+  if (open && !implicit_output(seen, widest, &output))
+    TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "the result of '%s' has more than %d axes", equation, MAX_RANK);
+  if (!open && (strncmp(s, "->", 2) != 0 || (s += 2, !read_term(&s, widest, &output)) || *s))
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "the equation '%s' is malformed", equation);
   for (int k = 0; k < output.count; k++)
     if (place(&output, output.labels[k]) != k)

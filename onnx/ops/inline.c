@@ -4,16 +4,18 @@
 typedef struct Inlining {
   Graph *into;
   Value **map;  // by id in the body
-  Dim from[64], to[64];
-  int count;
+  struct {
+    Dim from, to;
+  } * symbols;
+  uint32_t count, capacity;
 } Inlining;
 
 static Dim substitute(const Inlining *in, Dim dim) {
   DimTable *table = in->into->dims;
   int64_t value;
   if (dim_get_constant(table, dim, &value)) return dim;
-  for (int i = 0; i < in->count; i++)
-    if (in->from[i] == dim) return in->to[i];
+  for (uint32_t i = 0; i < in->count; i++)
+    if (in->symbols[i].from == dim) return in->symbols[i].to;
   if (dim_op(table, dim) == DIM_SYMBOL) return dim;
   Dim a = substitute(in, dim_operand(table, dim, 0)), b = substitute(in, dim_operand(table, dim, 1));
   return dim_make(table, dim_op(table, dim), a, b);
@@ -23,9 +25,11 @@ static void learn_symbols(Inlining *in, const Value *formal, const Value *actual
   for (int i = 0; i < formal->rank && formal->rank == actual->rank; i++) {
     int64_t value;
     if (dim_get_constant(in->into->dims, formal->dims[i], &value) || formal->dims[i] == actual->dims[i]) continue;
-    if (dim_op(in->into->dims, formal->dims[i]) != DIM_SYMBOL || in->count == 64) continue;
-    in->from[in->count] = formal->dims[i];
-    in->to[in->count++] = actual->dims[i];
+    if (dim_op(in->into->dims, formal->dims[i]) != DIM_SYMBOL) continue;
+    uint32_t last = in->count;
+    ARENA_PUSH(in->into->arena, in->symbols, in->count, in->capacity);
+    in->symbols[last].from = formal->dims[i];
+    in->symbols[last].to = actual->dims[i];
   }
 }
 

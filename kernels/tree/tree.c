@@ -1,5 +1,5 @@
 // trees: an ensemble of decision trees over the rows of x[N, F], giving y[N, targets]. A node tests one feature and goes on to a node
-// or a leaf; every leaf adds its weight to one target.
+// or a leaf; every leaf adds its weight to a target, or, where `leaf_first` says so, a stretch of weights to a target each.
 #include "kernels/tree/tree.h"
 #include <math.h>
 #include <string.h>
@@ -9,8 +9,9 @@ typedef enum TreeMode { TREE_LE, TREE_LT, TREE_GE, TREE_GT, TREE_EQ, TREE_NE, TR
 typedef enum TreeSum { TREE_AVERAGE, TREE_SUM, TREE_MIN, TREE_MAX } TreeSum;
 
 typedef struct Trees {
-  int nodes, leaves, roots;
-  const int64_t *feature, *mode, *on_true, *on_false, *true_is_leaf, *false_is_leaf, *missing_is_true, *target, *root;
+  int nodes, leaves, roots, weights;
+  const int64_t *feature, *mode, *on_true, *on_false, *true_is_leaf, *false_is_leaf, *missing_is_true, *target, *root,
+      *leaf_first;
   const Tensor *split, *weight, *members;
   int64_t *member_start;  // of each node; lists end with NaN
   int64_t targets;
@@ -53,7 +54,9 @@ static Status read_members(const Node *node, Arena *arena, Trees *trees) {
 
 static Status read_trees(const Node *node, Arena *arena, Trees *trees) {
   trees->feature = node_ints(node, "feature", &trees->nodes);
-  trees->target = node_ints(node, "target", &trees->leaves);
+  trees->target = node_ints(node, "target", &trees->weights);
+  trees->leaf_first = node_ints(node, "leaf_first", &trees->leaves);
+  trees->leaves = trees->leaf_first ? trees->leaves - 1 : trees->weights;
   trees->root = node_ints(node, "root", &trees->roots);
   trees->split = node_tensor(node, "split");
   trees->weight = node_tensor(node, "weight");
@@ -65,11 +68,15 @@ static Status read_trees(const Node *node, Arena *arena, Trees *trees) {
   TRY(read_list(node, "false_is_leaf", trees->nodes, true, &trees->false_is_leaf));
   TRY(read_list(node, "missing_is_true", trees->nodes, false, &trees->missing_is_true));
   if (!trees->split || !trees->weight || tensor_count(trees->split) != trees->nodes ||
-      tensor_count(trees->weight) != trees->leaves)
+      tensor_count(trees->weight) != trees->weights)
     FAIL(ERROR_INVALID_MODEL, "splits or weights are missing");
-  for (int i = 0; i < trees->leaves; i++)
+  for (int i = 0; trees->leaf_first && i < trees->leaves; i++)
+    if (trees->leaf_first[i] < 0 || trees->leaf_first[i + 1] < trees->leaf_first[i] ||
+        trees->leaf_first[i + 1] > trees->weights)
+      FAIL(ERROR_INVALID_MODEL, "the weights of leaf %d are out of range", i);
+  for (int i = 0; i < trees->weights; i++)
     if (trees->target[i] < 0 || trees->target[i] >= trees->targets)
-      FAIL(ERROR_INVALID_MODEL, "leaf %d has target %lld", i, (long long)trees->target[i]);
+      FAIL(ERROR_INVALID_MODEL, "weight %d has target %lld", i, (long long)trees->target[i]);
   for (int i = 0; i < trees->roots; i++)
     if (trees->root[i] < 0 || trees->root[i] >= trees->nodes)
       FAIL(ERROR_INVALID_MODEL, "root %d is %lld", i, (long long)trees->root[i]);
@@ -119,40 +126,56 @@ static int64_t find_leaf(const Trees *trees, const Tensor *x, int64_t row, int64
   return -1;
 }
 
+typedef struct Sums {
+  TreeSum rule;
+  double *values;  // of each target
+  bool *seen;
+} Sums;
+
+static void add_leaf(const Trees *trees, int64_t leaf, Sums *sums) {
+  int64_t first = trees->leaf_first ? trees->leaf_first[leaf] : leaf;
+  int64_t end = trees->leaf_first ? trees->leaf_first[leaf + 1] : leaf + 1;
+  for (int64_t i = first; i < end; i++) {
+    int64_t target = trees->target[i];
+    double weight = tensor_get_f(trees->weight, i), *sum = &sums->values[target];
+    bool fresh = !sums->seen[target];
+    sums->seen[target] = true;
+    if (sums->rule == TREE_MIN) *sum = fresh ? weight : fmin(*sum, weight);
+    else if (sums->rule == TREE_MAX) *sum = fresh ? weight : fmax(*sum, weight);
+    else *sum += weight;
+  }
+}
+
 static Status run_trees(Reference *r) {
   const Tensor *x = r->inputs[0];
   Trees trees;
   TRY(read_trees(r->node, r->arena, &trees));
-  TreeSum rule = (TreeSum)node_int(r->node, "aggregate", TREE_SUM);
-  int64_t rows = x->dims[0];
+  Sums sums = {.rule = (TreeSum)node_int(r->node, "aggregate", TREE_SUM)};
+  int64_t rows = x->dims[0], targets = trees.targets;
   Tensor *out;
-  TRY(reference_output(r, 0, x->dtype, 2, (int64_t[]){rows, trees.targets}, &out));
-  double *sums = arena_array(r->arena, double, (size_t)trees.targets);
-  bool *seen = arena_array(r->arena, bool, (size_t)trees.targets);
+  TRY(reference_output(r, 0, x->dtype, 2, (int64_t[]){rows, targets}, &out));
+  sums.values = arena_array(r->arena, double, (size_t)targets);
+  sums.seen = arena_array(r->arena, bool, (size_t)targets);
   for (int64_t row = 0; row < rows; row++) {
-    memset(sums, 0, sizeof *sums * (size_t)trees.targets);
-    memset(seen, 0, (size_t)trees.targets);
+    memset(sums.values, 0, sizeof *sums.values * (size_t)targets);
+    memset(sums.seen, 0, (size_t)targets);
     for (int i = 0; i < trees.roots; i++) {
       int64_t leaf = find_leaf(&trees, x, row, trees.root[i]);
       if (leaf < 0) FAIL(ERROR_INVALID_MODEL, "tree %d has no leaf for row %lld", i, (long long)row);
-      int64_t target = trees.target[leaf];
-      double weight = tensor_get_f(trees.weight, leaf), *sum = &sums[target];
-      bool first = !seen[target];
-      seen[target] = true;
-      if (rule == TREE_MIN) *sum = first ? weight : fmin(*sum, weight);
-      else if (rule == TREE_MAX) *sum = first ? weight : fmax(*sum, weight);
-      else *sum += weight;
+      add_leaf(&trees, leaf, &sums);
     }
-    for (int64_t k = 0; k < trees.targets; k++)
-      tensor_set_f(out, row * trees.targets + k, rule == TREE_AVERAGE && trees.roots ? sums[k] / trees.roots : sums[k]);
+    double divisor = sums.rule == TREE_AVERAGE && trees.roots ? trees.roots : 1;
+    for (int64_t k = 0; k < targets; k++) tensor_set_f(out, row * targets + k, sums.values[k] / divisor);
   }
   return OK;
 }
 
-static const AttributeSpec attributes[] = {
-    {"feature", ATTR_INTS, true},  {"mode", ATTR_INTS, true},         {"on_true", ATTR_INTS, true},
-    {"on_false", ATTR_INTS, true}, {"true_is_leaf", ATTR_INTS, true}, {"false_is_leaf", ATTR_INTS, true},
-    {"target", ATTR_INTS, true},   {"root", ATTR_INTS, true},         {"missing_is_true", ATTR_INTS, false},
-    {"split", ATTR_TENSOR, true},  {"weight", ATTR_TENSOR, true},     {"members", ATTR_TENSOR, false},
-    {"targets", ATTR_INTS, false}, {"aggregate", ATTR_INTS, false},   {0}};
+static const AttributeSpec attributes[] = {{"feature", ATTR_INTS, true},          {"mode", ATTR_INTS, true},
+                                           {"on_true", ATTR_INTS, true},          {"on_false", ATTR_INTS, true},
+                                           {"true_is_leaf", ATTR_INTS, true},     {"false_is_leaf", ATTR_INTS, true},
+                                           {"target", ATTR_INTS, true},           {"root", ATTR_INTS, true},
+                                           {"missing_is_true", ATTR_INTS, false}, {"split", ATTR_TENSOR, true},
+                                           {"weight", ATTR_TENSOR, true},         {"members", ATTR_TENSOR, false},
+                                           {"targets", ATTR_INTS, false},         {"aggregate", ATTR_INTS, false},
+                                           {"leaf_first", ATTR_INTS, false},      {0}};
 const OpDef op_trees = {"trees", "an ensemble of decision trees", 1, 1, 1, 1, attributes, infer_trees, run_trees};

@@ -1,0 +1,1 @@
+2cow2emu2emu2cow2cat2dogBx0

@@ -1,0 +1,1 @@
+2dog2cat2cat2emu2cat2dogBx0

@@ -1,0 +1,1 @@
+2cow2cow2dog2dogBx0

@@ -3,7 +3,7 @@
 #include "base/arena.h"
 #include "ir/dtype.h"
 
-enum { MAX_RANK = 8 };
+enum { MAX_RANK = 16 };
 
 typedef struct Tensor {
   DType dtype;

@@ -11,22 +11,15 @@ KINDS = {np.dtype('float32'): TensorProto.FLOAT, np.dtype('int32'): TensorProto.
          np.dtype('float64'): TensorProto.DOUBLE, np.dtype('object'): TensorProto.STRING}
 
 
-def case(folder, name, op, feeds, outputs=1, constants=(), domain='com.microsoft', opset=17, version=1, inputs=None, **attributes):
-    """feeds: name -> array, in the order of the operator's inputs (None: absent); those named in `constants` become initializers."""
-    names = [n if v is not None else '' for n, v in feeds.items()] if inputs is None else inputs
-    results = [f'y{i}' for i in range(outputs)]
-    attributes = {k.rstrip('_'): v for k, v in attributes.items() if v is not None}
-    node = helper.make_node(op, names, results, domain=domain, **attributes)
-    given = {n: v for n, v in feeds.items() if v is not None}
-    graph = helper.make_graph(
-        [node], 'g', [helper.make_tensor_value_info(n, KINDS[v.dtype], v.shape) for n, v in given.items() if n not in constants],
-        [onnx.ValueInfoProto(name=r) for r in results], [numpy_helper.from_array(v, n) for n, v in given.items() if n in constants])
-    opsets = [helper.make_opsetid('', opset)] + ([helper.make_opsetid(domain, version)] if domain else [])
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    run = {n: v for n, v in given.items() if n not in constants}
+def graph_case(folder, name, nodes, feeds, constants, results=('y',), opsets=(('', 17),)):
+    """feeds and constants: name -> array. A case that ONNX Runtime refuses is named and left out."""
+    graph = helper.make_graph(nodes, 'g', [helper.make_tensor_value_info(n, KINDS[v.dtype], v.shape) for n, v in feeds.items()],
+                              [onnx.ValueInfoProto(name=r) for r in results],
+                              [numpy_helper.from_array(v, n) for n, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(*o) for o in opsets], ir_version=9)
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
-        expected = session.run(None, run)
+        expected = session.run(None, feeds)
     except Exception as error:
         print(f'{name}: {str(error)[:300]}')
         return
@@ -36,7 +29,19 @@ def case(folder, name, op, feeds, outputs=1, constants=(), domain='com.microsoft
     data = os.path.join(folder, name, 'test_data_set_0')
     os.makedirs(data, exist_ok=True)
     onnx.save(model, os.path.join(folder, name, 'model.onnx'))
-    for i, (n, v) in enumerate(run.items()):
+    for i, (n, v) in enumerate(feeds.items()):
         onnx.save_tensor(numpy_helper.from_array(v, n), os.path.join(data, f'input_{i}.pb'))
     for i, v in enumerate(expected):
         onnx.save_tensor(numpy_helper.from_array(v, results[i]), os.path.join(data, f'output_{i}.pb'))
+
+
+def case(folder, name, op, feeds, outputs=1, constants=(), domain='com.microsoft', opset=17, version=1, inputs=None, **attributes):
+    """One operator. feeds: name -> array, in the order of its inputs (None: absent); those named in `constants` become initializers. An
+    underscore behind an attribute's name is dropped."""
+    names = [n if v is not None else '' for n, v in feeds.items()] if inputs is None else inputs
+    results = [f'y{i}' for i in range(outputs)]
+    node = helper.make_node(op, names, results, domain=domain, **{k.rstrip('_'): v for k, v in attributes.items() if v is not None})
+    given = {n: v for n, v in feeds.items() if v is not None}
+    opsets = [('', opset)] + ([(domain, version)] if domain else [])
+    graph_case(folder, name, [node], {n: v for n, v in given.items() if n not in constants},
+               {n: v for n, v in given.items() if n in constants}, results, opsets)

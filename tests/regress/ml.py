@@ -114,6 +114,27 @@ def trees():
     case('trees_double', 'TreeEnsembleRegressor', x.astype(np.float64), n_targets=2, **forest(5, 3, 4, 2, 'target'))
 
 
+def machines():
+    x = f(9, 3)
+    for kind in ('LINEAR', 'POLY', 'RBF', 'SIGMOID'):
+        case(f'svm_{kind.lower()}', 'SVMRegressor', x, kernel_type=kind, kernel_params=[0.4, 0.3, 2.0], n_supports=4,
+             support_vectors=f(12).tolist(), coefficients=f(4).tolist(), rho=[0.2])
+    common = dict(kernel_type='RBF', kernel_params=[0.4, 0.3, 2.0], support_vectors=f(18).tolist())
+    case('svm_one_class', 'SVMRegressor', x, n_supports=6, coefficients=f(6).tolist(), rho=[0.1], one_class=1, **common)
+    case('svm_line', 'SVMRegressor', x, kernel_type='LINEAR', kernel_params=[0.0] * 3, coefficients=f(3).tolist(), rho=[0.1])
+    two = dict(vectors_per_class=[2, 4], coefficients=f(6).tolist(), rho=[0.1], outputs=2, **common)
+    case('svm_two', 'SVMClassifier', x, classlabels_ints=[3, 8], **two)
+    case('svm_two_logistic', 'SVMClassifier', x, classlabels_strings=['no', 'yes'], post_transform='LOGISTIC', **two)
+    case('svm_two_probable', 'SVMClassifier', x, classlabels_ints=[3, 8], prob_a=[-1.2], prob_b=[0.2], **two)
+    case('svm_three', 'SVMClassifier', x, classlabels_ints=[3, 8, 5], vectors_per_class=[1, 2, 3], coefficients=f(12).tolist(),
+         rho=f(3).tolist(), outputs=2, **common)
+    case('svm_three_probable', 'SVMClassifier', x, classlabels_ints=[3, 8, 5], vectors_per_class=[1, 2, 3], coefficients=f(12).tolist(),
+         rho=f(3).tolist(), prob_a=[-1.2, -2.0, -0.7], prob_b=[0.2, 0.1, -0.3], outputs=2, **common)
+    case('svm_four', 'SVMClassifier', x, classlabels_strings=list('abcd'), vectors_per_class=[1, 2, 1, 2], coefficients=f(18).tolist(),
+         rho=f(6).tolist(), post_transform='SOFTMAX', outputs=2, **common)
+
+
 linear()
 encode()
+machines()
 trees()

@@ -54,6 +54,9 @@ static const struct {
     {"*", "layout", 0, 1},
     {"*", "fmod", 0, 1},
     {"*", "select_last_index", 0, 1},
+    {"*", "exclusive", 0, 1},
+    {"*", "reverse", 0, 1},
+    {"TreeEnsemble", "aggregate_function", 0, 3},
     {"*", "training_mode", 0, 1},
     {"*", "num_groups", 1, INT32_MAX},
     {"*", "is_causal", 0, 1},
@@ -180,7 +183,10 @@ static const struct {
     {"STFT", 17, 1, 1, 0, 1},
     {"STFT", 17, 2, 2, 1, 1},
     {"STFT", 17, 3, 3, 0, 1},
+    {"Col2Im", 18, 0, 0, 3, 3},
     {"Col2Im", 18, 1, 2, 1, 1},
+    {"CausalConvWithState", 1, 0, 1, 3, MANY},
+    {"CausalConvWithState", 1, 2, 2, 1, 1},
     {"TfIdfVectorizer", 9, 0, 0, 1, 2},
 };
 

@@ -55,6 +55,11 @@ static Status window_of_weight(Translation *t, const Value *x, const Value *w, W
     }
     window->kernel[i] = w->dims[i + 2];
   }
+  int count;
+  const int64_t *given = node_ints(t->attributes, "kernel_shape", &count);
+  for (int i = 0; given && i < MAX(count, window->axes); i++)
+    if (count != window->axes || given[i] != window->kernel[i])
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "kernel_shape is not that of its weight");
   return window_spec_read(t, x, window);
 }
 

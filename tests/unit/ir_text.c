@@ -174,7 +174,7 @@ static const char *const malformed[][2] = {
     {"graph main() -> () { %y: f32[], %y: f32[] = any() }", "declared twice"},
     {"graph main() -> () { %y: f32[] = any() %y: f32[] = any() }", "declared twice"},
     {"graph main(%x: f33[]) -> () {}", "element type"},
-    {"graph main(%x: f32[1,1,1,1,1,1,1,1,1]) -> () {}", "rank"},
+    {"graph main(%x: f32[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]) -> () {}", "rank"},
     {"graph main(%x: f32[2] order(1)) -> () {}", "not a permutation"},
     {"graph main(%x: f32[2, 2] order(0,0)) -> () {}", "not a permutation"},
     {"graph main() -> () { const %c: f32[n] = [] }", "not a number"},

@@ -140,7 +140,7 @@ Test(program, refuses) {
       "{%0: f32 = input 0; %1: f64 = input 1; %2 = add %0 %1; yield %2}",
       "{%0: f32 = input 0; %1 = and %0 %0; yield %1}",
       "{%0: f32 = input 0; %1 = select %0 %0 %0; yield %1}",
-      "{%0: i64 = index 8; yield %0}",
+      "{%0: i64 = index 16; yield %0}",
       "{%0: bool = index 1; yield %0}",
       "{%0: f32 = const ; yield %0}",
       "{%0: f32 = input 0; yield %0",

@@ -69,6 +69,10 @@ DEVICE double x_max(double a, double b) { return a > b || a != a ? a : b; }
 DEVICE float x_sign(float a) { return a > 0 ? 1.0f : a < 0 ? -1.0f : a; }
 DEVICE double x_sign(double a) { return a > 0 ? 1.0 : a < 0 ? -1.0 : a; }
 
+// --- Products. Those of floats are rounded on their own: contracted with a sum, a program would give other results here than anywhere else.
+DEVICE float x_mul(float a, float b) { return __fmul_rn(a, b); }
+DEVICE double x_mul(double a, double b) { return __dmul_rn(a, b); }
+
 // --- Division and its kin.
 DEVICE float x_div(float a, float b) { return a / b; }
 DEVICE double x_div(double a, double b) { return a / b; }
@@ -117,7 +121,8 @@ DEVICE U unsigned_pow(U a, U b) {
 #define SCALAR_INTEGER(T)                            \
   DEVICE T x_min(T a, T b) { return a < b ? a : b; } \
   DEVICE T x_max(T a, T b) { return a > b ? a : b; } \
-  DEVICE T x_not(T a) { return ~a; }
+  DEVICE T x_not(T a) { return ~a; }                 \
+  DEVICE T x_mul(T a, T b) { return a * b; }
 SCALAR_SIGNED(int, u32)
 SCALAR_SIGNED(i64, u64)
 SCALAR_UNSIGNED(u32)

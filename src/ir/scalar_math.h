@@ -202,6 +202,7 @@ SCALAR uint64_t abs_u64(uint64_t a) { return a; }
 #define pow_f32 powf
 #define pow_f64 pow
 
+#define x_mul(a, b) ((a) * (b))
 #define x_div(a, b) x_number(div, a, b)
 #define x_mod(a, b) x_number(mod, a, b)
 #define x_fmod(a, b) x_number(fmod, a, b)

@@ -1,0 +1,1 @@
+BscoresJ ¨W?M1·>š§d>SY9?xéj?°¿n?÷¦Y>lÊî>

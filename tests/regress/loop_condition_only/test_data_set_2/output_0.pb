@@ -1,0 +1,1 @@
+BrJ ®xE¾®xE¾®xE¾®xE¾®xE¾®xE¾®xE¾®xE¾

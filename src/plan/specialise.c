@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/control/control.h"
+#include "kernels/control/inline.h"
 #include "kernels/op.h"
 #include "kernels/sequence/sequence.h"
 #include "plan/bindings.h"
@@ -131,23 +132,12 @@ static Status inline_branch(Specialiser *s, Node *node) {
   if (tensor_count(condition) != 1)
     FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
   Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
-  Value **map = arena_array(s->arena, Value *, branch->next_value_id);
-  for (int i = 0; i < branch->input_count; i++) map[branch->inputs[i]->id] = node->inputs[1 + i];
-  FOR_NODES(inner, branch) {
-    for (int i = 0; i < inner->input_count; i++) {
-      Value *value = inner->inputs[i];
-      if (value && !map[value->id] && value->constant) map[value->id] = graph_add_constant(s->graph, NULL, value->constant);
-    }
-    Node *copy = node_copy(s->graph, inner, map);
-    node_move_before(copy, node);
-    for (int i = 0; i < inner->output_count; i++) map[inner->outputs[i]->id] = copy->outputs[i];
-  }
+  Value **results = arena_array(s->arena, Value *, (size_t)branch->output_count + 1);
+  inline_graph(s->graph, node, branch, node->inputs + 1, results);
   const Recorded *recorded = record(s, node);
   for (int i = 0; i < node->output_count; i++) {
-    Value *result = branch->outputs[i];
-    if (!map[result->id] && result->constant) map[result->id] = graph_add_constant(s->graph, NULL, result->constant);
-    learn(s, recorded, i, map[result->id]);
-    value_replace(node->outputs[i], map[result->id]);
+    learn(s, recorded, i, results[i]);
+    value_replace(node->outputs[i], results[i]);
   }
   node_remove(node);
   return OK;

@@ -114,7 +114,7 @@ static Status write_tensor(Arena *arena, const char *path, const char *name, con
   void *bytes;
   TRY(arena_try_alloc(arena, onnx__tensor__get_packed_size(&proto), 16, &bytes));
   size_t size = onnx__tensor__pack(&proto, bytes);
-  return file_write_atomic(path, bytes, size);
+  return file_write(path, bytes, size);
 }
 
 Status onnx_write_tensor_file(const char *path, const char *name, const Tensor *tensor) {

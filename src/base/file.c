@@ -10,10 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/checked.h"
-#include "base/hash.h"
 
 enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one in memory
 
@@ -110,60 +108,6 @@ Status file_map(const char *path, Arena *arena, Bytes *out) {
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
   Status status = map_open_file(fd, path, mapping, out);
   close(fd);
-  return status;
-}
-
-static Status write_all(int fd, const char *path, const void *bytes, size_t size) {
-  const uint8_t *at = bytes;
-  while (size) {
-    ssize_t written = write(fd, at, MIN(size, (size_t)1 << 30));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) FAIL(ERROR_IO, "cannot write '%s': %m", path);
-    at += written;
-    size -= (size_t)written;
-  }
-  if (fsync(fd) != 0) FAIL(ERROR_IO, "cannot write '%s' to its device: %m", path);
-  return OK;
-}
-
-// A name beside path that nobody else uses, opened for writing.
-static int open_temporary(const char *path, char *name, size_t name_size) {
-  for (unsigned attempt = 0; attempt < 100; attempt++) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t salt[] = {(uint64_t)now.tv_sec, (uint64_t)now.tv_nsec, (uint64_t)getpid(), (uintptr_t)name, attempt};
-    int length = snprintf(name, name_size, "%s.%016llx.tmp", path, (unsigned long long)hash_bytes(salt, sizeof salt, 0));
-    if (length < 0 || (size_t)length >= name_size) {
-      errno = ENAMETOOLONG;
-      return -1;
-    }
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0 || errno != EEXIST) return fd;
-  }
-  return -1;
-}
-
-// The rename itself must reach the device. Some file systems cannot fsync a folder; the file is whole all the same.
-static void sync_folder_of(const char *path) {
-  char folder[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  int length = slash ? (int)(slash - path) + 1 : 0;
-  snprintf(folder, sizeof folder, "%.*s", slash ? length : 1, slash ? path : ".");
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
-Status file_write_atomic(const char *path, const void *bytes, size_t size) {
-  char name[PATH_MAX];
-  int fd = open_temporary(path, name, sizeof name);
-  if (fd < 0) FAIL(ERROR_IO, "cannot create a file beside '%s': %m", path);
-  Status status = write_all(fd, path, bytes, size);
-  if (close(fd) != 0 && !status) status = status_make(ERROR_IO, "cannot write '%s': %m", path);
-  if (!status && rename(name, path) != 0) status = status_make(ERROR_IO, "cannot replace '%s': %m", path);
-  if (status) unlink(name);
-  else sync_folder_of(path);
   return status;
 }
 

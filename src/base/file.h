@@ -15,8 +15,9 @@ MUST_CHECK Status file_load(const char *path, Arena *arena, Bytes *out);
 // Read-only map that lives as long as the arena. An empty file gives size 0; anything but a
 // regular file is refused. Whoever shortens the file meanwhile makes reading the map raise SIGBUS.
 MUST_CHECK Status file_map(const char *path, Arena *arena, Bytes *out);
-// Replaces path or leaves it as it was. Permissions follow the umask.
-MUST_CHECK Status file_write_atomic(const char *path, const void *bytes, size_t size);
+// A regular file is replaced whole, through symbolic links, and keeps its mode; or it is left as it was. A new one has the mode that the
+// umask gives it. Devices, pipes and /dev/stdout are written through.
+MUST_CHECK Status file_write(const char *path, const void *bytes, size_t size);
 bool file_exists(const char *path);
 MUST_CHECK Status directory_make(const char *path);  // with parents
 char *path_join(Arena *arena, const char *folder, const char *name);

@@ -73,7 +73,7 @@ int cli_read_tensor(const char *path, const Wanted *wanted, const PictureOptions
 static Status write_array(const char *path, const Tensor *tensor, Arena *arena) {
   Text text = text_new(arena);
   TRY(npy_write(&text, tensor));
-  return file_write_atomic(path, text.bytes, text.length);
+  return file_write(path, text.bytes, text.length);
 }
 
 int cli_write_tensor(const char *path, const char *name, const Tensor *tensor) {
@@ -94,7 +94,7 @@ static Status write_archive(const char *path, const char *const *names, const Te
     TRY(archive_add(&writer, arena_printf(arena, "%s.npy", names[i]), (Bytes){(const uint8_t *)text.bytes, text.length}));
   }
   TRY(archive_finish(&writer));
-  return file_write_atomic(path, writer.text.bytes, writer.text.length);
+  return file_write(path, writer.text.bytes, writer.text.length);
 }
 
 int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count) {

@@ -108,7 +108,7 @@ Status engine_write(const Engine *engine, const char *path) {
   Arena *scratch = arena_scratch();
   Bytes bytes;
   Status status = engine_write_memory(engine, scratch, &bytes);
-  if (!status) status = file_write_atomic(path, bytes.data, bytes.size);
+  if (!status) status = file_write(path, bytes.data, bytes.size);
   arena_free(scratch);
   return status;
 }

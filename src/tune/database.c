@@ -90,7 +90,7 @@ Status tuning_save(TuningDatabase *database, const char *path) {
   if (!status) {
     tuning_merge(merged, database);
     const char *text = tuning_print(merged, scratch);
-    status = file_write_atomic(path, text, strlen(text));
+    status = file_write(path, text, strlen(text));
   }
   arena_free(scratch);
   return status;

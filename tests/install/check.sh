@@ -39,7 +39,18 @@ cmake --build "$work/consumer" >"$work/log" || { cat "$work/log"; fail "building
 cmp "$work/digits.ingot" "$work/again.ingot" || fail "the same model gave two different engines"
 
 "$work/prefix/bin/ingot" run "$work/again.ingot" --device cpu --quiet >/dev/null
-if command -v g++ >/dev/null; then
-  echo '#include <ingot/ingot.h>' | g++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ $(pkg-config --cflags ingot) - || fail "the header is not C++"
-fi
+[ -n "$(find "$work/prefix" -name LICENSE)" ] || fail "LICENSE is not installed"
+
+# The header beside dlpack.h: an old one and a new one, before and behind it, in C and in C++.
+compilers=("$cc -std=c11")
+! command -v g++ >/dev/null || compilers+=("g++ -x c++ -std=c++11" "g++ -x c++ -std=c++20")
+for compiler in "${compilers[@]}"; do
+  for version in old new; do
+    for first in "" -DFIRST; do
+      $compiler -Wall -Wextra -Werror $first "-DDLPACK=\"dlpack_$version.h\"" "$here/dlpack.c" -o "$work/dlpack" $(pkg-config --cflags --libs ingot-runtime) ||
+        fail "$compiler: ingot.h and the $version dlpack.h, $first"
+      "$work/dlpack" "$work/again.ingot" || fail "$compiler: a tensor of the $version dlpack.h, $first"
+    done
+  done
+done
 echo "install check passed"

@@ -301,21 +301,21 @@ Test(file, written_read_and_mapped) {
   char *path = path_join(arena, deep, "f.bin");
   cr_assert_not(file_exists(path));
   Bytes bytes;
-  expect_ok(file_write_atomic(path, "old", 3));
+  expect_ok(file_write(path, "old", 3));
   expect_ok(file_map(path, arena, &bytes));
-  expect_ok(file_write_atomic(path, "newer", 5));
+  expect_ok(file_write(path, "newer", 5));
   cr_assert(bytes.size == 3 && memcmp(bytes.data, "old", 3) == 0, "a reader keeps the file it opened");
   expect_ok(file_read(path, 5, arena, &bytes));
   cr_assert(bytes.size == 5 && strcmp((const char *)bytes.data, "newer") == 0);
   expect_code(file_read(path, 4, arena, &bytes), ERROR_IO);
   expect_ok(file_read("/proc/self/status", 0, arena, &bytes));  // claims to be empty
   cr_assert_gt(bytes.size, 100);
-  expect_ok(file_write_atomic(path, NULL, 0));
+  expect_ok(file_write(path, NULL, 0));
   expect_ok(file_map(path, arena, &bytes));
   cr_assert_eq(bytes.size, 0);
   // No temporary is left, whether writing worked or not.
-  expect_code(file_write_atomic(deep, "x", 1), ERROR_IO);
-  expect_code(file_write_atomic(path_join(arena, folder, "none/f"), "x", 1), ERROR_IO);
+  expect_code(file_write(deep, "x", 1), ERROR_IO);
+  expect_code(file_write(path_join(arena, folder, "none/f"), "x", 1), ERROR_IO);
   cr_assert_eq(system(arena_printf(arena, "test \"$(cd %s && find . -type f)\" = ./a/b/c/f.bin", folder)), 0);
   expect_code(file_map(folder, arena, &bytes), ERROR_IO);
   expect_code(file_map(path_join(arena, folder, "none"), arena, &bytes), ERROR_IO);
@@ -328,9 +328,9 @@ Test(file, confinement) {
   char *base = scratch(arena), *model = path_join(arena, base, "model");
   expect_ok(directory_make(path_join(arena, model, "sub")));
   expect_ok(directory_make(path_join(arena, base, "model2")));
-  expect_ok(file_write_atomic(path_join(arena, base, "secret"), "s", 1));
-  expect_ok(file_write_atomic(path_join(arena, base, "model2/f"), "s", 1));
-  expect_ok(file_write_atomic(path_join(arena, model, "sub/weights"), "w", 1));
+  expect_ok(file_write(path_join(arena, base, "secret"), "s", 1));
+  expect_ok(file_write(path_join(arena, base, "model2/f"), "s", 1));
+  expect_ok(file_write(path_join(arena, model, "sub/weights"), "w", 1));
   cr_assert_eq(symlink("sub/weights", path_join(arena, model, "inside")), 0);
   cr_assert_eq(symlink("../secret", path_join(arena, model, "outside")), 0);
   cr_assert_eq(symlink("..", path_join(arena, model, "up")), 0);

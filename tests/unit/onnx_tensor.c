@@ -98,8 +98,8 @@ Test(onnx_tensor, external_data_stays_inside_the_folder) {
   const char *secret = path_join(arena, folder, "secret.bin"), *link = path_join(arena, inside, "link.bin");
   float values[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   ok(directory_make(inside));
-  ok(file_write_atomic(data, values, sizeof values));
-  ok(file_write_atomic(secret, values, sizeof values));
+  ok(file_write(data, values, sizeof values));
+  ok(file_write(secret, values, sizeof values));
   cr_assert_eq(symlink("../secret.bin", link), 0);
   ok(read_from(arena, external(arena, "w.bin", "8", "16"), inside, &out));
   for (int i = 0; i < 4; i++) cr_assert_eq(tensor_get_f(&out, i), i + 2);
@@ -174,7 +174,7 @@ Test(onnx_tensor, sequences_and_optionals_are_trees) {
   LIST_ADD(arena, sequence, tensor_values, i64_tensor(arena, "a", 1, 2, (int64_t[]){1, 2}));
   LIST_ADD(arena, sequence, tensor_values, i64_tensor(arena, "b", 1, 1, (int64_t[]){3}));
   Bytes bytes = pack(arena, sequence);
-  ok(file_write_atomic(path, bytes.data, bytes.size));
+  ok(file_write(path, bytes.data, bytes.size));
   HostValue value;
   ok(onnx_read_value_file(path, VALUE_SEQUENCE, arena, &value));
   cr_assert_eq(value.count, 2);
@@ -182,7 +182,7 @@ Test(onnx_tensor, sequences_and_optionals_are_trees) {
   Onnx__Optional *optional = MAKE(arena, Onnx__Optional, ONNX__OPTIONAL__INIT);
   optional->sequence_value = sequence;
   bytes = pack(arena, optional);
-  ok(file_write_atomic(path, bytes.data, bytes.size));
+  ok(file_write(path, bytes.data, bytes.size));
   ok(onnx_read_value_file(path, VALUE_OPTIONAL, arena, &value));
   cr_assert_eq(value.count, 1);
   cr_assert_eq(value.items[0].kind, VALUE_SEQUENCE);

@@ -99,8 +99,8 @@ static int open_temporary(const char *target, char name[PATH_MAX]) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t salt[] = {(uint64_t)now.tv_sec, (uint64_t)now.tv_nsec, (uint64_t)getpid(), (uintptr_t)name, attempt};
-    int length = snprintf(name, PATH_MAX, "%.*s.%016llx.tmp", folder, target,
-                          (unsigned long long)hash_bytes(salt, sizeof salt, 0));
+    int length =
+        snprintf(name, PATH_MAX, "%.*s.%016llx.tmp", folder, target, (unsigned long long)hash_bytes(salt, sizeof salt, 0));
     if (length < 0 || length >= PATH_MAX) {
       errno = ENAMETOOLONG;
       return -1;

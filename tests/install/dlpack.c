@@ -10,7 +10,9 @@
 #include <ingot/ingot.h> /* twice does not hurt */
 #include <stdio.h>
 
-#define SAME_PLACE(field) (offsetof(DLTensor, field) == offsetof(ingot_tensor, field) && sizeof(((DLTensor *)0)->field) == sizeof(((ingot_tensor *)0)->field))
+#define SAME_PLACE(field)                                        \
+  (offsetof(DLTensor, field) == offsetof(ingot_tensor, field) && \
+   sizeof(((DLTensor *)0)->field) == sizeof(((ingot_tensor *)0)->field))
 
 int main(int count, char **arguments) {
   ingot_config config;
@@ -21,8 +23,8 @@ int main(int count, char **arguments) {
   int64_t shape[] = {1, 1, 8, 8};
   DLTensor image;
   if (count != 2 || ingot_config_init(&config)) return 2;
-  if (sizeof(DLTensor) != sizeof(ingot_tensor) || !SAME_PLACE(data) || !SAME_PLACE(ndim) || !SAME_PLACE(dtype) || !SAME_PLACE(shape) ||
-      !SAME_PLACE(strides) || !SAME_PLACE(byte_offset))
+  if (sizeof(DLTensor) != sizeof(ingot_tensor) || !SAME_PLACE(data) || !SAME_PLACE(ndim) || !SAME_PLACE(dtype) ||
+      !SAME_PLACE(shape) || !SAME_PLACE(strides) || !SAME_PLACE(byte_offset))
     return 3;
   if ((int)kDLCPU != (int)INGOT_CPU || (int)kDLUInt != (int)INGOT_UINT || (int)kDLFloat != (int)INGOT_FLOAT) return 4;
   config.device = INGOT_DEVICE_CPU;

@@ -52,7 +52,7 @@ typedef enum ingot_code {
   INGOT_MISMATCH,         /* results that should agree do not */
   INGOT_CANCELLED,        /* the caller, or its progress callback, asked to stop */
   INGOT_INTERNAL,         /* a defect of Ingot */
-  INGOT_LIMIT             /* memory_limit or time_limit of the configuration was reached */
+  INGOT_LIMIT             /* a limit of the configuration was reached */
 } ingot_code;
 INGOT_API ingot_code ingot_error_code(const ingot_error *error);     /* INGOT_OK for NULL */
 INGOT_API const char *ingot_error_message(const ingot_error *error); /* "" for NULL */
@@ -121,6 +121,25 @@ INGOT_API void ingot_cancellation_request(ingot_cancellation *cancellation); /* 
 INGOT_API void ingot_cancellation_reset(ingot_cancellation *cancellation);
 INGOT_API void ingot_cancellation_free(ingot_cancellation *cancellation);
 
+/* One configuration may serve all calls: each uses what concerns it, and all refuse values that make no sense (an unknown number or bit, a
+ * pass that does not exist, a negative count). What is asked for and cannot be had is refused, not ignored:
+ *
+ *                                    opening   building          loading, sessions
+ *   device, device_index,            -         used              loading: -; sessions: used. An index, a context or a stream with
+ *     cuda_context, cuda_stream                                  device CPU is refused, and with AUTO the CPU is then no substitute
+ *   no_cuda_graph                    -         -                 sessions: used on a GPU; refused with device CPU
+ *   precision, disabled_passes       -         used              refused where the engine was built without them. Passes left out are
+ *                                                                left out of what sessions optimise later, too
+ *   tuning_seconds, tuning_file      -         used; on the CPU  refused where the engine was built without either
+ *                                              refused, seconds
+ *                                              of open shapes too
+ *   workspace_limit                  -         used              sessions: used
+ *   model_limit                      used      -                 loading: bytes of the engine
+ *   threads                          -         to compile        sessions: used; on a GPU to compile kernels
+ *   cache_directory                  -         used on a GPU     sessions: used on a GPU
+ *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine
+ *   log, progress, limits            used      used              used; sessions keep them for their runs
+ */
 typedef struct ingot_config {
   size_t size;                 /* of the struct as the caller knows it; set by ingot_config_init */
   ingot_device device;         /* AUTO: CUDA where a usable GPU is present, else the CPU. The choice is logged */
@@ -128,9 +147,9 @@ typedef struct ingot_config {
   uint32_t precision;          /* INGOT_FP16 | ... ; 0: as the model is written */
   double tuning_seconds;       /* 0: no measuring, the cost model picks. The tuner may stop at any moment */
   const char *tuning_file;     /* database of measurements, read before and merged into after tuning; NULL: none */
-  size_t workspace_limit;      /* bytes one operator may use beside its tensors; 0: 256 MiB */
-  size_t model_limit;          /* bytes of a model with its external data that open accepts; 0: 64 GiB */
-  int threads;                 /* CPU threads of a session; 0: one for each core */
+  size_t workspace_limit;      /* bytes one operator may use beside its tensors; 0: 256 MiB on a GPU, no limit on a CPU */
+  size_t model_limit;          /* bytes of a model with its external data, or of an engine, that is accepted; 0: 64 GiB */
+  int threads;                 /* CPU threads, at most 1024; 0: one for each core */
   const char *cache_directory; /* compiled kernels; NULL: $INGOT_CACHE_DIR, else $XDG_CACHE_HOME/ingot, else ~/.cache/ingot */
   const char *disabled_passes; /* comma-separated names of passes to leave out; "all": every optional one; NULL: none */
   void *cuda_context;          /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
@@ -155,6 +174,9 @@ typedef struct ingot_config {
    * that stay with a plan; on the host and the GPU together, beside weights, which are one copy, and the arena, which is that of the largest
    * plan. Those used least recently go first; the one in use always stays. 0: 256 MiB */
   size_t plan_cache_limit;
+  /* An engine's kernels are machine code, which nothing can check. true: those that a loaded engine brings are ignored, and what a session
+   * needs is compiled anew from text that Ingot itself makes (or found in the cache of this user). The rest of an engine is data, and checked. */
+  bool untrusted_engine;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

@@ -74,7 +74,7 @@ Status api_open_device(const ingot_config *config, const Log *log, bool tf32, We
                            .threads = config->threads,
                            .tf32 = tf32,
                            .no_graph = config->no_cuda_graph,
-                           .workspace_limit = config->workspace_limit ? config->workspace_limit : (size_t)256 << 20,
+                           .workspace_limit = config->workspace_limit,
                            .cache_directory = config->cache_directory,
                            .cuda_context = config->cuda_context,
                            .cuda_stream = config->cuda_stream,
@@ -83,7 +83,7 @@ Status api_open_device(const ingot_config *config, const Log *log, bool tf32, We
                            .log = log};
   if (config->device != INGOT_DEVICE_CPU) {
     Status status = cuda_device_new(&options, out);
-    if (!status || config->device == INGOT_DEVICE_CUDA) return status;
+    if (!status || config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config)) return status;
     log_add(log, LOG_INFO, "no usable GPU (%s): using the CPU", status_message(status));
     status_free(status);
   }

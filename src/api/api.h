@@ -61,6 +61,10 @@ struct ingot_session {
 Log api_log(const ingot_config *config);
 // Fills in what the caller's (maybe older, shorter) struct does not have; refuses sizes that no version had.
 MUST_CHECK Status api_config(const ingot_config *given, ingot_config *out);
+// Refuses what a finished engine was not built with. The same configuration may serve for building, loading and running.
+MUST_CHECK Status api_config_finished(const ingot_config *config, const EngineOptions *built);
+// Whether the configuration is about a GPU, so that a CPU instead would not do.
+bool api_wants_gpu(const ingot_config *config);
 ingot_error *api_error(Status status);
 // "ingot_session_run: inputs is NULL" for the first of the NULL-terminated pairs of name and pointer that is.
 MUST_CHECK Status api_require(const char *function, ...) __attribute__((sentinel));

@@ -110,12 +110,33 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   Device *device;
   ingot_config cuda = *config;
   cuda.device = INGOT_DEVICE_CUDA;
-  TRY(api_open_device(&cuda, log, engine->tf32, NULL, database, &device));
+  TRY(api_open_device(&cuda, log, engine->built.tf32, NULL, database, &device));
   TuneGraphOptions options = {.seconds = config->tuning_seconds, .log = log};
   Status status = RECOVER_GUARD(tune_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
   return status;
+}
+
+static bool measures(const ingot_config *config) { return config->tuning_seconds > 0 || config->tuning_file; }
+
+static Status choose_device(const ingot_config *config, bool *cuda) {
+  *cuda = config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config) ||
+          (config->device == INGOT_DEVICE_AUTO && cuda_device_present(config->device_index));
+  if (!*cuda && measures(config))
+    FAIL(ERROR_INVALID_ARGUMENT, "tuning measures kernels of a GPU, and the engine is built for the CPU");
+  return OK;
+}
+
+// There is nothing to measure before the shapes are known.
+static Status check_tuned_shapes(const Graph *graph) {
+  int64_t dims[MAX_RANK];
+  for (int i = 0; i < graph->input_count; i++) {
+    const Value *input = graph->inputs[i];
+    if (input->rank < 0 || input->dtype == DTYPE_COUNT || !value_get_dims(input, dims))
+      FAIL(ERROR_INVALID_ARGUMENT, "tuning needs known shapes, and the shape of input '%s' is open", input->name);
+  }
+  return OK;
 }
 
 static Status build(const ingot_model *model, const ingot_config *given, Engine *engine) {
@@ -124,19 +145,21 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
   Log log = api_log(&config);
   double start = time_now();
   engine->graph = graph_copy(engine->arena, model->graph);
-  engine->tf32 = (config.precision & INGOT_TF32) != 0;
-  if ((config.precision & INGOT_FP16) && (config.precision & INGOT_BF16))
-    FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
-  bool cuda =
-      config.device == INGOT_DEVICE_CUDA || (config.device == INGOT_DEVICE_AUTO && cuda_device_present(config.device_index));
+  engine->built = (EngineOptions){.tf32 = (config.precision & INGOT_TF32) != 0,
+                                  .precision = config.precision & INGOT_FP16   ? DTYPE_F16
+                                               : config.precision & INGOT_BF16 ? DTYPE_BF16
+                                                                               : DTYPE_COUNT,
+                                  .measured = measures(&config),
+                                  .disabled = arena_string(engine->arena, config.disabled_passes)};
+  bool cuda;
+  TRY(choose_device(&config, &cuda));
   PassOptions options = {.device = cuda ? DEVICE_CUDA : DEVICE_CPU,
                          .sm = 0,
-                         .precision = config.precision & INGOT_FP16   ? DTYPE_F16
-                                      : config.precision & INGOT_BF16 ? DTYPE_BF16
-                                                                      : DTYPE_COUNT,
-                         .tf32 = engine->tf32,
-                         .disabled = config.disabled_passes,
+                         .precision = engine->built.precision,
+                         .tf32 = engine->built.tf32,
+                         .disabled = engine->built.disabled,
                          .log = &log};
+  if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph));
   PassReport reports[64];
   int count;
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));

@@ -1,8 +1,11 @@
 // The configuration: its defaults, its growth, and what of it makes no sense.
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "base/checked.h"
+#include "passes/passes.h"
 
 // The shortest a caller may bring: what the first version of the struct began with.
 enum { SHORTEST = offsetof(ingot_config, tuning_seconds) };
@@ -28,6 +31,41 @@ ingot_error *ingot_config_init_sized(ingot_config *config, size_t size) {
   return NULL;
 }
 
+bool api_wants_gpu(const ingot_config *config) { return config->device_index || config->cuda_context || config->cuda_stream; }
+
+// ---- values that make no sense, whatever the configuration is for ------------------------------------------------------------
+
+enum { MOST_THREADS = 1024, MOST_DEVICES = 4096 };
+
+static Status check_device(const ingot_config *config) {
+  if ((unsigned)config->device > INGOT_DEVICE_CUDA) FAIL(ERROR_INVALID_ARGUMENT, "device %d is unknown", (int)config->device);
+  if (config->device_index < 0 || config->device_index >= MOST_DEVICES)
+    FAIL(ERROR_INVALID_ARGUMENT, "device_index %d is no CUDA ordinal", config->device_index);
+  if (config->device == INGOT_DEVICE_CPU && (api_wants_gpu(config) || config->no_cuda_graph))
+    FAIL(ERROR_INVALID_ARGUMENT,
+         "device_index, cuda_context, cuda_stream and no_cuda_graph are about a GPU, but the device asked for is the CPU");
+  if (config->threads < 0 || config->threads > MOST_THREADS)
+    FAIL(ERROR_INVALID_ARGUMENT, "%d threads are not between 0, for one a core, and %d", config->threads, MOST_THREADS);
+  return OK;
+}
+
+static Status check_building(const ingot_config *config) {
+  uint32_t unknown = config->precision & ~(uint32_t)(INGOT_FP16 | INGOT_BF16 | INGOT_TF32);
+  if (unknown) FAIL(ERROR_INVALID_ARGUMENT, "precision has unknown bits 0x%x", unknown);
+  if ((config->precision & INGOT_FP16) && (config->precision & INGOT_BF16))
+    FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
+  if (!(config->tuning_seconds >= 0 && isfinite(config->tuning_seconds)))
+    FAIL(ERROR_INVALID_ARGUMENT, "tuning cannot take %g seconds", config->tuning_seconds);
+  return passes_check_list(config->disabled_passes);
+}
+
+static Status check_values(const ingot_config *config) {
+  TRY(check_device(config));
+  TRY(check_building(config));
+  if ((unsigned)config->log_most > INGOT_VERBOSE) FAIL(ERROR_INVALID_ARGUMENT, "log_most %d is unknown", (int)config->log_most);
+  return OK;
+}
+
 Status api_config(const ingot_config *given, ingot_config *out) {
   *out = (ingot_config){.log_most = INGOT_INFO};
   if (given) {
@@ -35,5 +73,37 @@ Status api_config(const ingot_config *given, ingot_config *out) {
     memcpy(out, given, given->size);
   }
   out->size = sizeof *out;
+  return check_values(out);
+}
+
+// ---- what a finished engine cannot give any more -----------------------------------------------------------------------------
+
+static Status check_precision(const ingot_config *config, const EngineOptions *built) {
+  const struct {
+    uint32_t bit;
+    bool has;
+    const char *name;
+  } rows[] = {{INGOT_FP16, built->precision == DTYPE_F16, "fp16"},
+              {INGOT_BF16, built->precision == DTYPE_BF16, "bf16"},
+              {INGOT_TF32, built->tf32, "tf32"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++)
+    if ((config->precision & rows[i].bit) && !rows[i].has)
+      FAIL(ERROR_INVALID_ARGUMENT, "the engine was built without %s: the precision is decided when an engine is built",
+           rows[i].name);
+  return OK;
+}
+
+Status api_config_finished(const ingot_config *config, const EngineOptions *built) {
+  TRY(check_precision(config, built));
+  for (const char *at = config->disabled_passes; at && *at;) {
+    char name[64];
+    size_t span = strcspn(at, ",");
+    snprintf(name, sizeof name, "%.*s", (int)span, at);
+    if (!passes_leave_out(built->disabled, name))
+      FAIL(ERROR_INVALID_ARGUMENT, "the engine was built with pass '%s': passes are left out when an engine is built", name);
+    at += span + (at[span] == ',');
+  }
+  if ((config->tuning_seconds > 0 || config->tuning_file) && !built->measured)
+    FAIL(ERROR_INVALID_ARGUMENT, "the engine was built without tuning: that is done when an engine is built");
   return OK;
 }

@@ -19,7 +19,8 @@ static Status optimise_stage(Graph *graph, void *context) {
   PassOptions options = {.device = session->device->info.kind,
                          .sm = session->device->info.sm,
                          .precision = DTYPE_COUNT,
-                         .tf32 = session->engine->engine->tf32,
+                         .tf32 = session->engine->engine->built.tf32,
+                         .disabled = session->engine->engine->built.disabled,
                          .log = &session->log};
   return passes_run(graph, &options, NULL, 0, NULL);
 }
@@ -36,17 +37,20 @@ static Status preload_kernels(ingot_session *session) {
 static Status open_session(ingot_session *session, const ingot_config *given) {
   ingot_config config;
   TRY(api_config(given, &config));
+  TRY(api_config_finished(&config, &session->engine->engine->built));
   const Graph *graph = session->engine->engine->graph;
   session->log = api_log(&config);
   const ingot_engine *engine = session->engine;
-  TRY(api_open_device(&config, &session->log, engine->engine->tf32, engine->weights, engine->tuning, &session->device));
-  TRY(preload_kernels(session));
+  TRY(api_open_device(&config, &session->log, engine->engine->built.tf32, engine->weights, engine->tuning, &session->device));
+  if (!config.untrusted_engine) TRY(preload_kernels(session));
   const DeviceInfo *info = &session->device->info;
   if (info->kind == DEVICE_CUDA)
     snprintf(session->device_name, sizeof session->device_name, "%s (CUDA device %d, sm_%d)", info->name, config.device_index,
              info->sm);
   else snprintf(session->device_name, sizeof session->device_name, "%s (%d threads)", info->name, info->multiprocessors);
   log_add(&session->log, LOG_INFO, "running on %s", session->device_name);
+  if (info->kind == DEVICE_CPU && engine->engine->built.tf32)
+    log_add(&session->log, LOG_INFO, "the engine may use tf32, which CPUs do not have: it runs in fp32");
   RunnerHooks hooks = {
       .translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise_stage, .optimise_context = session};
   TRY(runner_new(graph, session->device, &hooks, config.plan_cache_limit, &session->runner));

@@ -54,7 +54,7 @@ Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
   return status;
 }
 
-Status file_load(const char *path, Arena *arena, Bytes *out) {
+Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
@@ -62,7 +62,7 @@ Status file_load(const char *path, Arena *arena, Bytes *out) {
   Status status = OK;
   if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
   else if (!S_ISREG(info.st_mode)) status = status_make(ERROR_IO, "'%s' is not a regular file", path);
-  else status = read_all(fd, path, (size_t)info.st_size, 0, arena, out);
+  else status = read_all(fd, path, (size_t)info.st_size, size_limit, arena, out);
   close(fd);
   return status;
 }

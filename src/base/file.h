@@ -11,7 +11,7 @@ typedef struct Bytes {
 // The bytes are followed by a NUL that size does not count.
 MUST_CHECK Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out);  // 0: no limit
 // The same of a regular file and nothing else, page-aligned: what happens to the file afterwards does not matter.
-MUST_CHECK Status file_load(const char *path, Arena *arena, Bytes *out);
+MUST_CHECK Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out);
 // Read-only map that lives as long as the arena. An empty file gives size 0; anything but a
 // regular file is refused. Whoever shortens the file meanwhile makes reading the map raise SIGBUS.
 MUST_CHECK Status file_map(const char *path, Arena *arena, Bytes *out);

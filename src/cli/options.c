@@ -15,6 +15,7 @@ static const char common_help[] =
     "  --tune SECONDS          measure candidates for so long; default: 0, the cost model picks\n"
     "  --tuning FILE           database of measurements, read and merged into\n"
     "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
+    "  --untrusted             an engine of a stranger's: its kernels are ignored and compiled anew\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
     "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures)\n"
     "  --input FILE            .npy, .npz, .pb, .jpg or .png, for one input after the other, or NAME=FILE; repeat as needed\n"
@@ -42,7 +43,9 @@ static int set_device(Common *common, const char *value) {
   if (!strcmp(value, "cpu")) common->config.device = INGOT_DEVICE_CPU;
   else if (!strncmp(value, "cuda", 4) && (!value[4] || value[4] == ':')) {
     common->config.device = INGOT_DEVICE_CUDA;
-    common->config.device_index = value[4] ? atoi(value + 5) : 0;
+    char *end = NULL;
+    if (value[4]) common->config.device_index = (int)strtol(value + 5, &end, 10);
+    if (end && (end == value + 5 || *end)) return cli_fail_text("--device takes cpu, cuda or cuda:N, not '%s'", value), 2;
   } else {
     fprintf(stderr, "ingot: --device takes cpu, cuda or cuda:N, not '%s'\n", value);
     return 2;
@@ -93,6 +96,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                            {"tune", OPTION_DOUBLE, &common->config.tuning_seconds},
                            {"tuning", OPTION_STRING, &common->config.tuning_file},
                            {"workspace", OPTION_INT, &workspace},
+                           {"untrusted", OPTION_FLAG, &common->config.untrusted_engine},
                            {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
                            {"shapes", OPTION_STRING, &common->shapes},
                            {"input", OPTION_STRING, &input},
@@ -160,6 +164,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   for (int c = 0; c < 3; c++) common->picture.scale[c] = 1;
   if (scale && !picture_parse_numbers(scale, common->picture.scale)) return bad_numbers("scale", scale);
   common->config.precision = (fp16 ? INGOT_FP16 : 0) | (bf16 ? INGOT_BF16 : 0) | (tf32 ? INGOT_TF32 : 0);
+  if (workspace < 0) return cli_fail_text("--workspace %d: how many MiB?", workspace), 2;
   common->config.workspace_limit = (size_t)workspace << 20;
   common->config.log = on_log;
   common->config.log_most = common->verbose                 ? INGOT_VERBOSE

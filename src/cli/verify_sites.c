@@ -54,7 +54,7 @@ static Status fix_shapes(const Graph *graph, const Tensor *inputs, Arena *arena,
 
 static Status expose(const Engine *engine, const Tensor *given, Arena *arena, ingot_engine **out) {
   Engine *exposed = engine_new(arena);
-  exposed->tf32 = engine->tf32;
+  exposed->built = engine->built;
   TRY(fix_shapes(engine->graph, given, arena, &exposed->graph));
   expose_everything(exposed->graph);
   return api_engine_wrap(exposed, out);

@@ -5,6 +5,7 @@
 //   weights  tensors, 256-byte aligned
 //   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
 //   tuning   the tuning database's lines that concern this engine
+//   disabled the passes that were left out, which later stages leave out too
 //   passes   one line a pass: name, changes, nodes after; not how long it took, so that the same build gives the same bytes
 //
 // Loading copies the file: what was verified is what runs, whoever shortens or rewrites the file meanwhile.
@@ -27,10 +28,18 @@ typedef struct EnginePass {
   int nodes_after;
 } EnginePass;
 
+// How it was built. What was not asked for then cannot be had from the engine.
+typedef struct EngineOptions {
+  bool tf32;
+  DType precision;       // DTYPE_F16 or DTYPE_BF16; DTYPE_COUNT: the model's own
+  bool measured;         // with a time for tuning, or a database
+  const char *disabled;  // passes left out, as in PassOptions; "": none
+} EngineOptions;
+
 typedef struct Engine {
   Arena *arena;  // owns everything below
   Graph *graph;
-  bool tf32;
+  EngineOptions built;
   EngineKernel *kernels;
   uint32_t kernel_count, kernel_capacity;
   const char *tuning;
@@ -42,6 +51,6 @@ Engine *engine_new(Arena *arena);
 // Replaces the file atomically.
 MUST_CHECK Status engine_write(const Engine *engine, const char *path);
 MUST_CHECK Status engine_write_memory(const Engine *engine, Arena *arena, Bytes *out);  // the bytes of such a file
-MUST_CHECK Status engine_read(const char *path, const OpDef *const *ops, Engine **out);
+MUST_CHECK Status engine_read(const char *path, size_t size_limit, const OpDef *const *ops, Engine **out);
 MUST_CHECK Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out);
 void engine_free(Engine *engine);

@@ -8,9 +8,17 @@
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 
-enum { VERSION = 2, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
-typedef enum Section { SECTION_GRAPH, SECTION_WEIGHTS, SECTION_KERNELS, SECTION_TUNING, SECTION_PASSES, SECTION_COUNT } Section;
-static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes"};
+enum { VERSION = 3, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
+typedef enum Section {
+  SECTION_GRAPH,
+  SECTION_WEIGHTS,
+  SECTION_KERNELS,
+  SECTION_TUNING,
+  SECTION_PASSES,
+  SECTION_DISABLED,
+  SECTION_COUNT
+} Section;
+static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled"};
 
 typedef struct SectionEntry {
   uint64_t offset, size, checksum;
@@ -18,11 +26,13 @@ typedef struct SectionEntry {
 
 typedef struct Header {
   char magic[8];
-  uint32_t version, flags;  // flag 1: tf32
+  uint32_t version, flags;
   uint64_t file_size;
   SectionEntry sections[SECTION_COUNT];
   uint64_t checksum;  // of all the bytes before
 } Header;
+
+enum { FLAG_TF32 = 1, FLAG_F16 = 2, FLAG_BF16 = 4, FLAG_MEASURED = 8, FLAGS_KNOWN = 15 };
 
 static const char magic[8] = "INGOT\r\n\x1a";
 
@@ -66,6 +76,11 @@ static void write_kernels(const Engine *engine, Text *text) {
   }
 }
 
+static uint32_t flags_of(const EngineOptions *built) {
+  return (built->tf32 ? FLAG_TF32 : 0) | (built->precision == DTYPE_F16 ? FLAG_F16 : 0) |
+         (built->precision == DTYPE_BF16 ? FLAG_BF16 : 0) | (built->measured ? FLAG_MEASURED : 0);
+}
+
 Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   WeightList weights = {.arena = scratch, .known = int_map_new(scratch)};
   Text graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
@@ -76,11 +91,11 @@ Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
     const EnginePass *pass = &engine->passes[i];
     text_add(&passes, "%s %d %d\n", pass->name, pass->changes, pass->nodes_after);
   }
-  const char *tuning = engine->tuning ? engine->tuning : "";
-  size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length};
-  const void *contents[SECTION_COUNT] = {text_get(&graph), NULL, text_get(&kernels), tuning, text_get(&passes)};
+  const char *tuning = engine->tuning ? engine->tuning : "", *disabled = engine->built.disabled;
+  size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length, strlen(disabled)};
+  const void *contents[SECTION_COUNT] = {text_get(&graph), NULL, text_get(&kernels), tuning, text_get(&passes), disabled};
 
-  Header header = {.version = VERSION, .flags = engine->tf32};
+  Header header = {.version = VERSION, .flags = flags_of(&engine->built)};
   memcpy(header.magic, magic, sizeof magic);
   size_t end = align_up(sizeof header, PAGE);
   for (int i = 0; i < SECTION_COUNT; i++) {
@@ -172,6 +187,7 @@ Engine *engine_new(Arena *arena) {
   Engine *engine = arena_new_of(arena, Engine);
   engine->arena = arena;
   engine->tuning = "";
+  engine->built = (EngineOptions){.precision = DTYPE_COUNT, .disabled = ""};
   return engine;
 }
 
@@ -179,11 +195,18 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
   Header header;
   TRY(check_header(bytes, size, &header));
   Engine *engine = engine_new(arena);
-  engine->tf32 = header.flags & 1;
+  uint32_t flags = header.flags;
+  if (flags & ~(uint32_t)FLAGS_KNOWN) FAIL(ERROR_CORRUPT, "the engine has unknown flags 0x%x", flags);
+  engine->built = (EngineOptions){.tf32 = (flags & FLAG_TF32) != 0,
+                                  .precision = flags & FLAG_F16    ? DTYPE_F16
+                                               : flags & FLAG_BF16 ? DTYPE_BF16
+                                                                   : DTYPE_COUNT,
+                                  .measured = (flags & FLAG_MEASURED) != 0};
   const char *base = bytes;
   const SectionEntry *s = header.sections;
   TRY(read_kernels(engine, base + s[SECTION_KERNELS].offset, s[SECTION_KERNELS].size));
   TRY(read_passes(engine, base + s[SECTION_PASSES].offset, s[SECTION_PASSES].size));
+  engine->built.disabled = arena_string_n(arena, base + s[SECTION_DISABLED].offset, s[SECTION_DISABLED].size);
   engine->tuning = arena_string_n(arena, base + s[SECTION_TUNING].offset, s[SECTION_TUNING].size);
   TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset,
                   s[SECTION_WEIGHTS].size, &engine->graph));
@@ -192,10 +215,10 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
   return OK;
 }
 
-Status engine_read(const char *path, const OpDef *const *ops, Engine **out) {
+Status engine_read(const char *path, size_t size_limit, const OpDef *const *ops, Engine **out) {
   Arena *arena = arena_scratch();
   Bytes bytes;
-  Status status = file_load(path, arena, &bytes);
+  Status status = file_load(path, size_limit, arena, &bytes);
   if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, ops, arena, out), "%s", path);
   if (status) arena_free(arena);
   else arena_keep(arena);

@@ -18,9 +18,12 @@ static bool name_in_list(const char *name, const char *list) {
   return false;
 }
 
+bool passes_leave_out(const char *disabled, const char *name) {
+  return disabled && (name_in_list("all", disabled) || name_in_list(name, disabled));
+}
+
 static bool is_disabled(const Pass *pass, const PassOptions *options) {
-  if (!options->disabled || !pass->optional) return false;
-  return !strcmp(options->disabled, "all") || name_in_list(pass->name, options->disabled);
+  return pass->optional && passes_leave_out(options->disabled, pass->name);
 }
 
 // A pass sees one graph at a time; bodies and branches are visited first.
@@ -68,6 +71,35 @@ static const Pass *find_pass(const char *name, size_t length) {
   for (int i = 0; pass_pipeline[i]; i++)
     if (strlen(pass_pipeline[i]->name) == length && !memcmp(pass_pipeline[i]->name, name, length)) return pass_pipeline[i];
   return NULL;
+}
+
+// "fold_scale, fuse_epilogue": each optional pass once.
+static void list_optional(char *out, size_t size) {
+  size_t used = 0;
+  out[0] = 0;
+  for (int i = 0; pass_pipeline[i]; i++) {
+    const Pass *pass = pass_pipeline[i];
+    if (find_pass(pass->name, strlen(pass->name)) != pass || strstr(out, pass->name) || !pass->optional) continue;
+    if (used + strlen(pass->name) + 3 < size) used += (size_t)sprintf(out + used, "%s%s", used ? ", " : "", pass->name);
+  }
+}
+
+Status passes_check_list(const char *disabled) {
+  char known[512];
+  for (const char *at = disabled; at && *at;) {
+    size_t span = strcspn(at, ",");
+    const Pass *pass = find_pass(at, span);
+    bool all = span == 3 && !memcmp(at, "all", 3);
+    if (!all && !(pass && pass->optional)) {
+      list_optional(known, sizeof known);
+      FAIL(ERROR_INVALID_ARGUMENT,
+           pass ? "pass '%.*s' cannot be left out; those that can: %s"
+                : "there is no pass '%.*s'; those that can be left out: %s",
+           (int)span, at, known);
+    }
+    at += span + (at[span] == ',');
+  }
+  return OK;
 }
 
 Status passes_run_named(Graph *graph, const char *names, const PassOptions *options) {

@@ -33,6 +33,10 @@ typedef struct PassReport {
 
 extern const Pass *const pass_pipeline[];  // NULL-terminated; a pass may stand in it several times
 
+// Whether `disabled` of PassOptions leaves this pass out.
+bool passes_leave_out(const char *disabled, const char *name);
+// Refuses a list with a name that no pass has, or one of a pass that is not optional; says which are.
+MUST_CHECK Status passes_check_list(const char *disabled);
 // Runs the pipeline. reports may be NULL; fills at most `limit`, sets *count to how many there are.
 MUST_CHECK Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count);
 // Runs the passes named in a comma-separated list, for tests and for `ingot inspect --passes`.

@@ -15,6 +15,7 @@
 
 typedef struct CpuDevice {
   Device device;
+  size_t workspace_limit;  // 0: none
   ThreadPool *pool;
   char *block;  // the session's arena; grows to the largest plan
   size_t block_bytes;
@@ -50,6 +51,14 @@ typedef struct Chooser {
   Arena *arena;
 } Chooser;
 
+static bool fits(const CpuDevice *cpu, const Site *site, const CpuTactic *tactic, size_t workspace) {
+  if (!cpu->workspace_limit || workspace <= cpu->workspace_limit) return true;
+  log_add(cpu->device.log, LOG_WARNING,
+          "'%s' (%s) is not computed by %s, which wants %zu bytes of workspace, more than the limit of %zu",
+          site->node->outputs[0]->name, site->node->op->name, tactic->name, workspace, cpu->workspace_limit);
+  return false;
+}
+
 static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
   Chooser *chooser = context;
   for (int i = 0; cpu_tactics[i] && !chooser->cpu->references_only; i++) {
@@ -59,7 +68,9 @@ static Status choose(void *context, const Site *site, bool last, void **choice, 
     made->tactic = tactic;
     TRY(tactic->prepare(site, chooser->arena, chooser->cpu->pool, &made->state, workspace));
     *choice = made;
-    return OK;
+    if (fits(chooser->cpu, site, tactic, *workspace)) return OK;
+    *choice = NULL;
+    *workspace = 0;
   }
   if (last) *choice = arena_new_of(chooser->arena, CpuChoice);
   return OK;
@@ -269,6 +280,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .plan = cpu_plan,
                          .discard = cpu_discard,
                          .free = cpu_free};
+  cpu->workspace_limit = options->workspace_limit;
   cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
   log_add(options->log, LOG_INFO, "on the CPU: %s", onednn_library_text());
   *out = &cpu->device;

@@ -16,6 +16,8 @@
 #include "tune/launches.h"
 #include "tune/select.h"
 
+enum { DEFAULT_WORKSPACE = 256 << 20 };
+
 typedef struct CudaRunner {
   Device device;
   Log log;
@@ -24,6 +26,7 @@ typedef struct CudaRunner {
   WeightStore *weights, *own_weights;
   const TuningDatabase *tuning;
   size_t workspace_limit;
+  int threads;
   bool no_graph, libraries_opened;
   const Tactic *forced;
   int forced_candidate;
@@ -206,7 +209,7 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   int total = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++)
     total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
-  TRY(compiler_compile_all(r->compiler, sources, total, 0, cubins));
+  TRY(compiler_compile_all(r->compiler, sources, total, r->threads, cubins));
   for (int i = 0; i < total; i++) *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) = cubins[i];
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
@@ -519,7 +522,8 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
   if (!r) return status_out_of_memory();
   if (options->log) r->log = *options->log;
   r->tuning = options->tuning;
-  r->workspace_limit = options->workspace_limit;
+  r->workspace_limit = options->workspace_limit ? options->workspace_limit : DEFAULT_WORKSPACE;
+  r->threads = options->threads;
   r->no_graph = options->no_graph;
   r->device = (Device){.log = &r->log,
                        .tf32 = options->tf32,

@@ -50,10 +50,10 @@ const char *node_origins_text(const Node *node, Arena *arena);
 typedef struct DeviceOptions {
   DeviceKind kind;
   int index;    // CUDA ordinal
-  int threads;  // CPU
+  int threads;  // on a GPU those that compile kernels; 0: one a core
   bool tf32, no_graph;
   bool references_only;         // CPU: no tactic, every operator by its reference
-  size_t workspace_limit;       // bytes one step may use beside its tensors
+  size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default
   const char *cache_directory;  // compiled kernels; NULL: the default
   void *cuda_context, *cuda_stream;
   WeightStore *weights;                 // NULL: the session's own

@@ -143,6 +143,16 @@ static void sessions(void) {
 
 static void runs(void) {
   ingot_tensor out, bad = input;
+  EQUALS(ingot_session_output_kind(NULL, 0), INGOT_NOTHING);
+  EQUALS(ingot_session_output_kind(session, -1), INGOT_NOTHING);
+  EQUALS(ingot_session_output_kind(session, INT_MAX), INGOT_NOTHING);
+  EQUALS(ingot_session_output_length(NULL, 0), 0);
+  EQUALS(ingot_session_output_length(session, 1), 0);
+  REFUSED(ingot_session_output_element(NULL, 0, 0, &out));
+  REFUSED(ingot_session_output_element(session, 0, 0, NULL));
+  REFUSED(ingot_session_output_element(session, 0, -1, &out));
+  REFUSED(ingot_session_output_element(session, 0, 0, &out));
+  REFUSED(ingot_session_output_element(session, INT_MIN, 0, &out));
   ingot_output into = {.size = sizeof into};
   double milliseconds;
   ingot_profile *none = NULL;

@@ -121,6 +121,16 @@ INGOT_API void ingot_cancellation_request(ingot_cancellation *cancellation); /* 
 INGOT_API void ingot_cancellation_reset(ingot_cancellation *cancellation);
 INGOT_API void ingot_cancellation_free(ingot_cancellation *cancellation);
 
+/* Memory of the caller's. The struct and what stands behind it outlive every object made with it. Functions are called from any thread and
+ * may not call Ingot. */
+typedef struct ingot_allocator {
+  size_t size; /* sizeof(ingot_allocator) */
+  /* bytes, never 0, on an address that is a multiple of alignment: a power of two, at most 64 on the host, 256 on a device. NULL: refused. */
+  void *(*allocate)(void *context, size_t bytes, size_t alignment);
+  void (*release)(void *context, void *memory, size_t bytes); /* what allocate gave, and for how many bytes */
+  void *context;
+} ingot_allocator;
+
 /* One configuration may serve all calls: each uses what concerns it, and all refuse values that make no sense (an unknown number or bit, a
  * pass that does not exist, a negative count). What is asked for and cannot be had is refused, not ignored:
  *
@@ -138,6 +148,8 @@ INGOT_API void ingot_cancellation_free(ingot_cancellation *cancellation);
  *   threads                          -         to compile        sessions: used; on a GPU to compile kernels
  *   cache_directory                  -         used on a GPU     sessions: used on a GPU
  *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine
+ *   host_allocator                   used      used              used
+ *   device_allocator                 -         used to tune      sessions: used on a GPU; refused with device CPU
  *   log, progress, limits            used      used              used; sessions keep them for their runs
  */
 typedef struct ingot_config {
@@ -177,6 +189,10 @@ typedef struct ingot_config {
   /* An engine's kernels are machine code, which nothing can check. true: those that a loaded engine brings are ignored, and what a session
    * needs is compiled anew from text that Ingot itself makes (or found in the cache of this user). The rest of an engine is data, and checked. */
   bool untrusted_engine;
+  /* Where large memory comes from. The host's: graphs, plans, weights that are not mapped from a file, packed weights, temporaries, tensors,
+   * lent results (not: small objects, error messages, strings that are free()d, a library's own). The device's: all that Ingot takes there;
+   * called with the device's context current. NULL: malloc, the CUDA driver. */
+  const ingot_allocator *host_allocator, *device_allocator;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

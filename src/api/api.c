@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 _Static_assert((int)INGOT_INTERNAL == (int)ERROR_INTERNAL, "public and internal error codes are the same numbers");
+_Static_assert(sizeof(ingot_allocator) == sizeof(Allocator), "public and internal allocators are the same struct");
 _Static_assert((int)INGOT_VERBOSE == (int)LOG_VERBOSE, "public and internal severities are the same numbers");
 
 const char *ingot_version(void) { return INGOT_VERSION; }
@@ -78,6 +79,7 @@ Status api_open_device(const ingot_config *config, const Log *log, bool tf32, We
                            .cache_directory = config->cache_directory,
                            .cuda_context = config->cuda_context,
                            .cuda_stream = config->cuda_stream,
+                           .device_allocator = (const Allocator *)config->device_allocator,
                            .weights = weights,
                            .tuning = tuning,
                            .log = log};

@@ -59,7 +59,21 @@ static Status check_building(const ingot_config *config) {
   return passes_check_list(config->disabled_passes);
 }
 
+static Status check_allocator(const ingot_allocator *allocator, const char *name) {
+  if (!allocator) return OK;
+  if (allocator->size != sizeof *allocator)
+    FAIL(ERROR_INVALID_ARGUMENT, "%s->size is %zu, but an ingot_allocator of Ingot %s has %zu bytes", name, allocator->size,
+         INGOT_VERSION, sizeof *allocator);
+  if (!allocator->allocate || !allocator->release)
+    FAIL(ERROR_INVALID_ARGUMENT, "%s has no function to allocate or none to release", name);
+  return OK;
+}
+
 static Status check_values(const ingot_config *config) {
+  TRY(check_allocator(config->host_allocator, "host_allocator"));
+  TRY(check_allocator(config->device_allocator, "device_allocator"));
+  if (config->device_allocator && config->device == INGOT_DEVICE_CPU)
+    FAIL(ERROR_INVALID_ARGUMENT, "device_allocator is about a GPU, but the device asked for is the CPU");
   TRY(check_device(config));
   TRY(check_building(config));
   if ((unsigned)config->log_most > INGOT_VERBOSE) FAIL(ERROR_INVALID_ARGUMENT, "log_most %d is unknown", (int)config->log_most);

@@ -12,7 +12,8 @@ Status api_limits(const ingot_config *given, BudgetLimits *out) {
                         .seconds = config.time_limit,
                         .cancelled = config.cancellation ? &config.cancellation->requested : NULL,
                         .progress = config.progress,
-                        .context = config.progress_context};
+                        .context = config.progress_context,
+                        .allocator = (const Allocator *)config.host_allocator};
   return OK;
 }
 

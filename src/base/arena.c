@@ -32,7 +32,8 @@ enum { UNIT = 16, FIRST_BLOCK = 8 << 10, LARGEST_BLOCK = 1 << 20, LARGEST_ALIGNM
 
 typedef struct Block {
   struct Block *next;  // older
-  size_t size, used;   // of bytes[]
+  const Allocator *allocator;
+  size_t size, used;  // of bytes[]
   _Alignas(UNIT) unsigned char bytes[];
 } Block;
 
@@ -54,11 +55,14 @@ static Block *block_new(size_t size) {
   size_t total;
   if (!checked_add(size, sizeof(Block), &total)) return NULL;
   if (!budget_charge(total)) return NULL;
-  Block *block = calloc(1, total);
+  const Allocator *allocator = budget_allocator();
+  Block *block = allocator ? allocator->allocate(allocator->context, total, _Alignof(Block)) : calloc(1, total);
   if (!block) {
     budget_correct(-(int64_t)total);
     return NULL;
   }
+  if (allocator) memset(block, 0, total);
+  block->allocator = allocator;
   block->size = size;
   POISON(block->bytes, size);
   return block;
@@ -66,8 +70,10 @@ static Block *block_new(size_t size) {
 
 static void block_free(Block *block) {
   UNPOISON(block->bytes, block->size);
-  budget_correct(-(int64_t)(sizeof(Block) + block->size));
-  free(block);
+  size_t total = sizeof(Block) + block->size;
+  budget_correct(-(int64_t)total);
+  if (block->allocator) block->allocator->release(block->allocator->context, block, total);
+  else free(block);
 }
 
 Arena *arena_try_new(void) {

@@ -13,7 +13,7 @@ static _Thread_local Budget *current;
 static _Thread_local uint64_t unreported;  // its address is the thread's name, too
 
 static bool has_limits(const BudgetLimits *limits) {
-  return limits->memory || limits->seconds > 0 || limits->cancelled || limits->progress;
+  return limits->memory || limits->seconds > 0 || limits->cancelled || limits->progress || limits->allocator;
 }
 
 void budget_enter(Budget *budget, const BudgetLimits *limits) {
@@ -40,6 +40,8 @@ Budget *budget_inherit(Budget *budget) {
   current = budget;
   return before;
 }
+
+const Allocator *budget_allocator(void) { return current ? current->limits.allocator : NULL; }
 
 bool budget_is_over(const Budget *budget) { return budget && atomic_load_explicit(&budget->verdict, memory_order_relaxed); }
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/allocator.h"
 #include "base/status.h"
 
 typedef struct BudgetLimits {
@@ -20,6 +21,7 @@ typedef struct BudgetLimits {
   // Called some twenty times a second; false cancels. seconds_left is negative where unknown. NULL: nobody watches.
   bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
   void *context;
+  const Allocator *allocator;  // where host memory comes from; NULL: malloc. Outlives what was taken from it
 } BudgetLimits;
 
 typedef struct Budget {
@@ -59,6 +61,7 @@ void budget_tell(const char *stage, double fraction);  // from any of the call's
 
 // Memory. A charge that would exceed the limit ends the call: false, and nothing is charged.
 bool budget_charge(size_t bytes);
-void budget_correct(int64_t bytes);  // adds without asking
+void budget_correct(int64_t bytes);       // adds without asking
+const Allocator *budget_allocator(void);  // of this thread; NULL: malloc
 // The error of an exceeded budget; where none is exceeded, memory is out.
 Status budget_error_or_out_of_memory(void);

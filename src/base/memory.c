@@ -1,12 +1,16 @@
-// See memory.h. What an allocation took is asked of the allocator when it is freed, so that nobody carries sizes along.
+// See memory.h. What an allocation took, and from whom, stands before it, so that nobody carries that along.
 #include "base/memory.h"
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/budget.h"
 #include "base/checked.h"
 
 enum { ALIGNMENT = 64 };
+
+typedef struct Header {
+  _Alignas(ALIGNMENT) const Allocator *allocator;  // NULL: malloc
+  size_t size;                                     // with the header
+} Header;
 
 static Status refused(size_t bytes) {
   if (budget_is_over(budget_current())) return budget_error_or_out_of_memory();
@@ -16,15 +20,17 @@ static Status refused(size_t bytes) {
 Status memory_take(size_t bytes, void **out) {
   size_t size;
   *out = NULL;
-  if (!checked_add(MAX(bytes, (size_t)1), ALIGNMENT - 1, &size)) return refused(bytes);
+  if (!checked_add(MAX(bytes, (size_t)1), sizeof(Header) + ALIGNMENT - 1, &size)) return refused(bytes);
   size &= ~(size_t)(ALIGNMENT - 1);
   if (!budget_charge(size)) return refused(bytes);
-  *out = aligned_alloc(ALIGNMENT, size);
-  if (!*out) {
+  const Allocator *allocator = budget_allocator();
+  Header *header = allocator ? allocator->allocate(allocator->context, size, ALIGNMENT) : aligned_alloc(ALIGNMENT, size);
+  if (!header) {
     budget_correct(-(int64_t)size);
     return refused(bytes);
   }
-  budget_correct((int64_t)malloc_usable_size(*out) - (int64_t)size);  // what memory_free will give back
+  *header = (Header){.allocator = allocator, .size = size};
+  *out = header + 1;
   return OK;
 }
 
@@ -39,6 +45,9 @@ Status memory_grow(void **memory, size_t kept, size_t bytes) {
 
 void memory_free(void *memory) {
   if (!memory) return;
-  budget_correct(-(int64_t)malloc_usable_size(memory));
-  free(memory);
+  Header *header = (Header *)memory - 1;
+  const Allocator *allocator = header->allocator;
+  budget_correct(-(int64_t)header->size);
+  if (allocator) allocator->release(allocator->context, header, header->size);
+  else free(header);
 }

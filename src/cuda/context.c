@@ -185,6 +185,7 @@ Status cuda_context_open(const CudaContextOptions *options, CudaContext **out) {
   context->arena = arena;
   context->driver = options->driver;
   context->log = options->log;
+  context->allocator = options->allocator;
   pthread_mutex_init(&context->mutex, NULL);
   pthread_mutex_init(&context->staging_mutex, NULL);
   arena_keep(arena);
@@ -228,9 +229,16 @@ void cuda_context_close(CudaContext *context) {
 
 // --- Memory.
 
-Status cuda_alloc(CudaContext *context, size_t size, void **out) {
-  *out = NULL;
-  if (size == 0) return OK;
+enum { CUDA_ALIGNMENT = 256 };
+
+static void count_allocated(CudaContext *context, size_t more, size_t less) {
+  pthread_mutex_lock(&context->mutex);
+  context->allocated += more - less;
+  context->allocated_peak = MAX(context->allocated_peak, context->allocated);
+  pthread_mutex_unlock(&context->mutex);
+}
+
+static Status alloc_from_driver(CudaContext *context, size_t size, void **out) {
   CudaAddress address = 0;
   CudaResult result = context->driver->cuMemAlloc(&address, size);
   if (result == CUDA_OUT_OF_MEMORY) {
@@ -241,20 +249,39 @@ Status cuda_alloc(CudaContext *context, size_t size, void **out) {
          (double)available / 1e6, (double)total / 1e6);
   }
   if (result) return cuda_error(context, result, "cuMemAlloc");
-  pthread_mutex_lock(&context->mutex);
-  context->allocated += size;
-  context->allocated_peak = MAX(context->allocated_peak, context->allocated);
-  pthread_mutex_unlock(&context->mutex);
   *out = (void *)(uintptr_t)address;
+  return OK;
+}
+
+static Status alloc_from_caller(CudaContext *context, size_t size, void **out) {
+  const Allocator *allocator = context->allocator;
+  void *memory = allocator->allocate(allocator->context, size, CUDA_ALIGNMENT);
+  if (!memory) FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were refused by the caller's allocator", (double)size / 1e6);
+  if (cuda_address(memory) % CUDA_ALIGNMENT) {
+    allocator->release(allocator->context, memory, size);
+    FAIL(ERROR_INVALID_ARGUMENT, "the caller's device allocator gave an address that is not a multiple of %d", CUDA_ALIGNMENT);
+  }
+  *out = memory;
+  return OK;
+}
+
+Status cuda_alloc(CudaContext *context, size_t size, void **out) {
+  *out = NULL;
+  if (size == 0) return OK;
+  TRY(context->allocator ? alloc_from_caller(context, size, out) : alloc_from_driver(context, size, out));
+  count_allocated(context, size, 0);
   return OK;
 }
 
 void cuda_free(CudaContext *context, void *memory, size_t size) {
   if (!memory) return;
-  context->driver->cuMemFree(cuda_address(memory));
-  pthread_mutex_lock(&context->mutex);
-  context->allocated -= size;
-  pthread_mutex_unlock(&context->mutex);
+  count_allocated(context, 0, size);
+  if (!context->allocator) {
+    context->driver->cuMemFree(cuda_address(memory));
+    return;
+  }
+  context->driver->cuStreamSynchronize(context->stream);  // the driver waits by itself, a caller's allocator may not
+  context->allocator->release(context->allocator->context, memory, size);
 }
 
 Status cuda_alloc_host(CudaContext *context, size_t size, void **out) {

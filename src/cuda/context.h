@@ -8,6 +8,7 @@
 // Device addresses are void * that must not be read on the host, as in CallContext.
 #pragma once
 #include <pthread.h>
+#include "base/allocator.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "cuda/driver.h"
@@ -26,6 +27,7 @@ typedef struct CudaContextOptions {
   bool libraries;  // open cuBLASLt and cuDNN now and say in DeviceInfo whether they are there (a tenth of a second);
                    // else that says no, and they open when first asked for
   Log log;
+  const Allocator *allocator;  // where device memory comes from; NULL: the driver
 } CudaContextOptions;
 
 enum { CUDA_STAGING_BYTES = 8 << 20, CUDA_STAGING_BUFFERS = 2 };
@@ -37,6 +39,7 @@ struct CudaContext {
   CudaDevice device;
   CudaContextHandle handle;
   CudaStream stream;  // what synchronous functions work on
+  const Allocator *allocator;
   DeviceInfo info;
   CudaUuid uuid;
   int driver_version;     // 13000 for 13.0

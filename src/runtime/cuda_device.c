@@ -177,6 +177,9 @@ static Hash128 constant_key(const PlanBuffer *buffer) {
 
 static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
                           void *context, void **memory) {
+  // Whoever lets go of a weight last gives it back: only sessions with the same allocator share it.
+  const Allocator *allocator = r->context->allocator;
+  if (allocator) key = hash128_combine(key, hash128_bytes(&allocator, sizeof allocator));
   *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
   Status status = weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory);
   if (status) e->weight_count--;
@@ -504,6 +507,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
                                 .stream = options->cuda_stream,
                                 .use_stream = options->cuda_stream != NULL,
                                 .libraries = false,
+                                .allocator = options->device_allocator,
                                 .log = r->log};
   TRY(cuda_context_open(&context, &r->context));
   r->device.info = r->context->info;

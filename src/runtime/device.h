@@ -1,6 +1,7 @@
 // A device as the runner sees it: memory, copies, and the compilation and running of static graphs. Two stand behind it: the CPU
 // (cpu_device.c) and CUDA (cuda_device.c). One device object belongs to one session and is used by one thread at a time.
 #pragma once
+#include "base/allocator.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -56,6 +57,7 @@ typedef struct DeviceOptions {
   size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default
   const char *cache_directory;  // compiled kernels; NULL: the default
   void *cuda_context, *cuda_stream;
+  const Allocator *device_allocator;    // NULL: the driver
   WeightStore *weights;                 // NULL: the session's own
   const struct TuningDatabase *tuning;  // NULL: the first candidate of the preferred tactic
   const Log *log;

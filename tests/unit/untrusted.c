@@ -1,0 +1,115 @@
+// A stranger's engine: its graph and weights are data and checked, its kernels are machine code and must not run. On the emulated GPU,
+// with an engine whose kernels were exchanged and whose hashes and checksums are right.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "ingot/ingot.h"
+#include "kernels/op.h"
+
+#define MODEL "tests/emulator/faults/small.onnx"
+
+static ingot_config config;
+static char cache[] = "/tmp/ingot-untrusted-XXXXXX";
+static void *good;
+static size_t good_size;
+static float input[4096], expected[4096];
+static size_t expected_bytes;
+
+static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
+
+static ingot_error *run(ingot_engine *engine, const ingot_config *with, float *out, size_t *bytes) {
+  ingot_session *session = NULL;
+  const ingot_binding *binding = ingot_engine_input(engine, 0);
+  int64_t shape[8];
+  size_t count = 1;
+  for (int k = 0; k < ingot_binding_rank(binding); k++) count *= (size_t)(shape[k] = ingot_binding_dims(binding)[k]);
+  cr_assert_leq(count, 4096);
+  ingot_tensor result, in = {.data = input,
+                             .device = {INGOT_CPU, 0},
+                             .ndim = ingot_binding_rank(binding),
+                             .dtype = ingot_binding_dtype(binding),
+                             .shape = shape};
+  ingot_error *error = ingot_session_create(engine, with, &session);
+  if (!error) error = ingot_session_run(session, &in, 1, &result, 1);
+  if (!error) {
+    *bytes = result.dtype.bits / 8u;
+    for (int k = 0; k < result.ndim; k++) *bytes *= (size_t)result.shape[k];
+    cr_assert_leq(*bytes, sizeof expected);
+    memcpy(out, result.data, *bytes);
+  }
+  ingot_session_free(session);
+  return error;
+}
+
+static void set_up(void) {
+  ingot_model *model;
+  ingot_engine *engine;
+  if (!getenv("INGOT_LIBCUDA") || !strstr(getenv("INGOT_LIBCUDA"), "emulator")) cr_skip_test("this is about the emulated device");
+  cr_assert_not_null(mkdtemp(cache));
+  expect_ok(ingot_config_init(&config));
+  config.device = INGOT_DEVICE_CUDA;
+  config.cache_directory = cache;
+  for (int i = 0; i < 4096; i++) input[i] = (float)(i * 37 % 101) / 101;
+  expect_ok(ingot_model_open(MODEL, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  expect_ok(ingot_engine_save_memory(engine, &good, &good_size));
+  expect_ok(run(engine, &config, expected, &expected_bytes));
+  ingot_engine_free(engine);
+}
+static void tear_down(void) {
+  char command[300];
+  free(good);
+  snprintf(command, sizeof command, "rm -rf '%s'", cache);
+  cr_expect_eq(system(command), 0);
+}
+TestSuite(untrusted, .init = set_up, .fini = tear_down);
+
+// The engine with other code under the same hashes, written as Ingot writes engines.
+static Bytes exchange_kernels(Arena *arena) {
+  Engine *engine;
+  Bytes bytes;
+  cr_assert_null(engine_read_memory(good, good_size, core_ops, arena, &engine));
+  cr_assert_gt(engine->kernel_count, 0);
+  for (uint32_t i = 0; i < engine->kernel_count; i++) {
+    uint8_t *other = arena_copy(arena, engine->kernels[i].cubin.data, engine->kernels[i].cubin.size);
+    memset(other, 0x5a, engine->kernels[i].cubin.size);
+    engine->kernels[i].cubin.data = other;
+  }
+  cr_assert_null(engine_write_memory(engine, arena, &bytes));
+  return bytes;
+}
+
+static void expect_right(const ingot_config *load, const ingot_config *session, Bytes bytes) {
+  ingot_engine *engine;
+  float out[4096];
+  size_t size;
+  expect_ok(ingot_engine_load_memory(bytes.data, bytes.size, load, &engine));
+  expect_ok(run(engine, session, out, &size));
+  cr_expect_eq(size, expected_bytes);
+  cr_expect_arr_eq(out, expected, expected_bytes);
+  ingot_engine_free(engine);
+}
+
+Test(untrusted, stored_kernels_are_not_used) {
+  Arena *arena = arena_new();
+  Bytes bytes = exchange_kernels(arena);
+  ingot_config careful = config;
+  careful.untrusted_engine = true;
+  ingot_engine *engine;
+  float out[4096];
+  size_t size;
+  expect_ok(ingot_engine_load_memory(bytes.data, bytes.size, &config, &engine));
+  ingot_error *error = run(engine, &config, out, &size);
+  cr_assert(error, "exchanged kernels are used where the engine is trusted, or this test says nothing");
+  ingot_error_free(error);
+  ingot_engine_free(engine);
+  expect_right(&careful, &careful, bytes);
+  expect_right(&config, &careful, bytes);  // said when the session is made
+  expect_right(&careful, &config, bytes);  // or when the engine is loaded
+  expect_right(&careful, &careful, (Bytes){good, good_size});
+  arena_free(arena);
+}

@@ -19,7 +19,7 @@ enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one 
 static Status read_all(int fd, const char *path, size_t claimed, size_t limit, Arena *arena, Bytes *out) {
   size_t capacity, size = 0;
   void *bytes;
-  if (limit && claimed > limit) FAIL(ERROR_IO, "'%s' has %zu bytes, more than the limit of %zu", path, claimed, limit);
+  if (limit && claimed > limit) FAIL(ERROR_LIMIT, "'%s' has %zu bytes, more than the limit of %zu", path, claimed, limit);
   if (!checked_add(claimed, 1, &capacity)) FAIL(ERROR_IO, "'%s' claims to be larger than memory", path);
   TRY(arena_try_alloc(arena, capacity, FILE_ALIGNMENT, &bytes));
   for (;;) {
@@ -35,7 +35,7 @@ static Status read_all(int fd, const char *path, size_t claimed, size_t limit, A
     if (got < 0) FAIL(ERROR_IO, "cannot read '%s': %m", path);
     if (got == 0) break;
     size += (size_t)got;
-    if (limit && size > limit) FAIL(ERROR_IO, "'%s' is larger than the limit of %zu bytes", path, limit);
+    if (limit && size > limit) FAIL(ERROR_LIMIT, "'%s' is larger than the limit of %zu bytes", path, limit);
   }
   ((uint8_t *)bytes)[size] = 0;  // the loop ends only with room to spare
   *out = (Bytes){.data = bytes, .size = size};

@@ -307,7 +307,7 @@ Test(file, written_read_and_mapped) {
   cr_assert(bytes.size == 3 && memcmp(bytes.data, "old", 3) == 0, "a reader keeps the file it opened");
   expect_ok(file_read(path, 5, arena, &bytes));
   cr_assert(bytes.size == 5 && strcmp((const char *)bytes.data, "newer") == 0);
-  expect_code(file_read(path, 4, arena, &bytes), ERROR_IO);
+  expect_code(file_read(path, 4, arena, &bytes), ERROR_LIMIT);
   expect_ok(file_read("/proc/self/status", 0, arena, &bytes));  // claims to be empty
   cr_assert_gt(bytes.size, 100);
   expect_ok(file_write(path, NULL, 0));

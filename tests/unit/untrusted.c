@@ -47,7 +47,8 @@ static ingot_error *run(ingot_engine *engine, const ingot_config *with, float *o
 static void set_up(void) {
   ingot_model *model;
   ingot_engine *engine;
-  if (!getenv("INGOT_LIBCUDA") || !strstr(getenv("INGOT_LIBCUDA"), "emulator")) cr_skip_test("this is about the emulated device");
+  if (!getenv("INGOT_LIBCUDA") || !strstr(getenv("INGOT_LIBCUDA"), "emulator"))
+    cr_skip_test("this is about the emulated device");
   cr_assert_not_null(mkdtemp(cache));
   expect_ok(ingot_config_init(&config));
   config.device = INGOT_DEVICE_CUDA;

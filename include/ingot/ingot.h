@@ -15,6 +15,16 @@
  * Ownership. Every object is freed by its own _free function; NULL is accepted. An engine does not need its model any more; a
  * session keeps its engine alive. Strings and arrays returned by getters live as long as the object asked.
  *
+ * Callbacks return. One that throws a C++ exception through Ingot, or leaves by longjmp, leaves locks held and memory lost: the objects of
+ * that call, and the process's use of Ingot, are undefined afterwards. Catch inside, return false from progress, and throw when the call is back.
+ *
+ * Fork. A child process may use models and engines, if no other thread was in a call of Ingot when it was forked. Sessions stay the
+ * parent's: in the child their functions fail, and freeing them does nothing. New sessions work in a child whose parent had none; else they
+ * fail, on the CPU where oneDNN runs on OpenMP's threads, on a GPU as CUDA has it. Nothing hangs.
+ *
+ * Trust. Models are strangers' files: bounded and checked. So is what an engine holds, except its kernels, which are machine code: see
+ * untrusted_engine for engines of strangers.
+ *
  * Growth. Structs that callers fill in begin with their size: later versions add fields at the end and go on understanding the
  * shorter structs of older callers. What Ingot describes, it describes through getters.
  */

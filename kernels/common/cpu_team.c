@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include "kernels/common/onednn_library.h"
 
 // The entry point that compilers call for `#pragma omp parallel`; LLVM's and Intel's run-times have it too.
@@ -85,6 +86,15 @@ static void fork_team(void *context, void (*body)(void *), void *argument, int t
   ((Team *)context)->parallel(body, argument, (unsigned)threads, 0);
 }
 
+// The OpenMP run-time's state is the process's, and so is this.
+static _Atomic pid_t team_process;
+
+Status cpu_pool_check_fork(void) {
+  pid_t process = atomic_load(&team_process);
+  if (!process || process == getpid()) return OK;
+  FAIL(ERROR_UNSUPPORTED, "this process was forked from one that ran on the CPU's threads, and has none: fork before, or exec");
+}
+
 ThreadPool *cpu_pool_new(int threads) {
   OmpParallel *parallel;
   const OnednnLibrary *library = onednn_library();
@@ -92,6 +102,7 @@ ThreadPool *cpu_pool_new(int threads) {
   Team *team = parallel ? calloc(1, sizeof *team) : NULL;
   if (!team) return thread_pool_new(threads);
   team->parallel = parallel;
+  atomic_store(&team_process, getpid());
   ThreadPool *pool = thread_pool_borrow(threads, (ThreadLender){fork_team, release, team});
   int (*processors)(void);
   *(void **)&processors = dlsym(library->handle, "omp_get_num_procs");

@@ -1,6 +1,7 @@
 // What stands behind the public objects. A public error is an internal Status under another name, a public pass an EnginePass.
 #pragma once
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "base/budget.h"
 #include "base/recover.h"
@@ -42,6 +43,7 @@ struct ingot_cancellation {
 };
 
 struct ingot_session {
+  pid_t process;  // that made it
   Budget budget;
   BudgetLimits limits;  // of each call
   ingot_engine *engine;
@@ -84,7 +86,13 @@ MUST_CHECK Status api_limits(const ingot_config *config, BudgetLimits *out);  //
     Status api_bad_ = api_limits(config, &api_limits_);               \
     api_bad_ ? api_bad_ : API_CALL(&api_budget_, &api_limits_, call); \
   })
-#define SESSION_CALL(session, call) API_CALL(&(session)->budget, &(session)->limits, call)
+#define SESSION_CALL(session, call)                                                     \
+  ({                                                                                    \
+    Status api_forked_ = api_check_process(session);                                    \
+    api_forked_ ? api_forked_ : API_CALL(&(session)->budget, &(session)->limits, call); \
+  })
+// Threads do not live on in a child process: a session is of the process that made it.
+MUST_CHECK Status api_check_process(const ingot_session *session);
 MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes the engine over
 char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,

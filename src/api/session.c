@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/checked.h"
@@ -67,6 +68,7 @@ ingot_error *ingot_session_create(ingot_engine *engine, const ingot_config *conf
   if (status) return api_error(status);
   ingot_session *session = calloc(1, sizeof *session);
   if (!session) return api_error(status_out_of_memory());
+  session->process = getpid();
   session->engine = engine;
   atomic_fetch_add(&engine->references, 1);
   status = api_limits(config, &session->limits);
@@ -76,8 +78,13 @@ ingot_error *ingot_session_create(ingot_engine *engine, const ingot_config *conf
   return api_error(status);
 }
 
+Status api_check_process(const ingot_session *session) {
+  if (session->process == getpid()) return OK;
+  FAIL(ERROR_INVALID_ARGUMENT, "the session is of the process that this one was forked from");
+}
+
 void ingot_session_free(ingot_session *session) {
-  if (!session) return;
+  if (!session || session->process != getpid()) return;  // its threads and the driver's state are the other's
   api_drop(session->inputs, ingot_engine_input_count(session->engine));
   api_drop(session->outputs, ingot_engine_output_count(session->engine));
   runner_free(session->runner);

@@ -261,6 +261,7 @@ static void cpu_name(char *name, size_t size) {
 }
 
 Status cpu_device_new(const DeviceOptions *options, Device **out) {
+  TRY(cpu_pool_check_fork());
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
   cpu->pool = cpu_pool_new(options->threads);

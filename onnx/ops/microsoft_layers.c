@@ -78,32 +78,76 @@ static Status skip_norm(Translation *t) {
   return translate_end(t, &b);
 }
 
-// Word, position and segment embeddings, summed and normalised. The mask's ones are counted for each element of the batch.
-static Status embed_norm(Translation *t) {
-  Builder b = translate_begin(t);
-  Value *ids = t->inputs[0], *segments = translate_input(t, 1), *mask = translate_input(t, 7),
-        *positions = translate_input(t, 8);
-  if (ids->rank != 2) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input_ids have rank %d, expected 2", ids->rank);
-  Value *words = build_gather(&b, t->inputs[2], ids, 0);
-  if (!positions) positions = build_range(&b, DTYPE_I64, ids->dims[1], 0, 1);
-  Value *places = build_gather(&b, t->inputs[3], positions, 0);
-  Value *kinds = segments && translate_has(t, 4) ? build_gather(&b, t->inputs[4], segments, 0) : NULL;
-  TRY(translate_end(t, &b));
-  SumNorm s = {.p = program_new(t->graph->arena, 0), .compute = compute_dtype(words->dtype)};
-  int sum = take(&s, words), mean, inverse;
-  sum = op2(s.p, OP_add, sum, take(&s, places));
-  if (kinds) sum = op2(s.p, OP_add, sum, take(&s, kinds));
-  int y = normalised(&s, sum, true, node_float(t->attributes, "epsilon", 1e-12), t->inputs[5], t->inputs[6], &mean, &inverse);
-  program_output(s.p, program_cast(s.p, words->dtype, y));
-  program_output(s.p, program_cast(s.p, words->dtype, sum));
+// What an embedding sums up and how it is normalised; NULL where absent.
+typedef struct Embedding {
+  Value *words, *places, *kinds, *gamma, *beta;
+} Embedding;
+
+static Value *positions_of(Translation *t, Builder *b, int given) {
+  const Value *ids = t->inputs[0];
+  if (given >= 0 && translate_has(t, given)) return t->inputs[given];
+  return build_range(b, DTYPE_I64, ids->dims[1], 0, 1);
+}
+
+// The sums, normalised; the mask's ones, counted for each element of the batch; the sums themselves.
+static Status embedded(Translation *t, Builder *b, const Embedding *e) {
+  TRY(translate_end(t, b));
+  const Value *ids = t->inputs[0];
+  Value *mask = translate_input(t, 7);
+  SumNorm s = {.p = program_new(t->graph->arena, 0), .compute = compute_dtype(e->words->dtype)};
+  int sum = take(&s, e->words), mean, inverse;
+  sum = op2(s.p, OP_add, sum, take(&s, e->places));
+  if (e->kinds) sum = op2(s.p, OP_add, sum, take(&s, e->kinds));
+  int y = normalised(&s, sum, true, node_float(t->attributes, "epsilon", 1e-12), e->gamma, e->beta, &mean, &inverse);
+  program_output(s.p, program_cast(s.p, e->words->dtype, y));
+  program_output(s.p, program_cast(s.p, e->words->dtype, sum));
   int64_t axis = 2, second = 1;
-  Value *first = build_rowwise(&b, s.p, s.p->input_count, s.inputs, &axis, 1);
+  Value *first = build_rowwise(b, s.p, s.p->input_count, s.inputs, &axis, 1);
   t->outputs[0] = first;
   if (translate_wants(t, 1))
-    t->outputs[1] =
-        mask ? build_reduce(&b, OP_reduce_sum, mask, &second, 1, false) : build_fill(&b, DTYPE_I32, 0, 1, ids->dims);
+    t->outputs[1] = mask ? build_reduce(b, OP_reduce_sum, mask, &second, 1, false) : build_fill(b, DTYPE_I32, 0, 1, ids->dims);
   if (translate_wants(t, 2) && first) t->outputs[2] = build_output(first, 1);
-  return translate_end(t, &b);
+  return translate_end(t, b);
+}
+
+static Status check_ids(const Translation *t) {
+  if (t->inputs[0]->rank != 2)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its input_ids have rank %d, expected 2", t->inputs[0]->rank);
+  return OK;
+}
+
+static Status embed_norm(Translation *t) {
+  Builder b = translate_begin(t);
+  Value *const *in = t->inputs, *segments = translate_input(t, 1);
+  TRY(check_ids(t));
+  Embedding e = {.words = build_gather(&b, in[2], in[0], 0), .gamma = in[5], .beta = in[6]};
+  e.places = build_gather(&b, in[3], positions_of(t, &b, 8), 0);
+  if (segments && translate_has(t, 4)) e.kinds = build_gather(&b, in[4], segments, 0);
+  return embedded(t, &b, &e);
+}
+
+// (x - zero) * scale; scale and zero point of table number i of the five stand at inputs 8 + i and 13 + i.
+static Value *dequantised(Translation *t, Builder *b, Value *x, int i) {
+  Value *scale = translate_input(t, 8 + i), *zero = translate_input(t, 13 + i);
+  if (b->status || !x || !scale || !zero) return NULL;
+  Program *p = program_new(b->graph->arena, 3);
+  int wide = program_cast(p, DTYPE_F32, program_input(p, 0, x->dtype));
+  wide = op2(p, OP_sub, wide, program_cast(p, DTYPE_F32, program_input(p, 1, zero->dtype)));
+  program_output(p, op2(p, OP_mul, wide, program_input(p, 2, DTYPE_F32)));
+  Value *inputs[] = {x, build_reshape(b, zero, 0, NULL), build_reshape(b, scale, 0, NULL)};
+  return b->status ? NULL : build_elementwise(b, p, 3, inputs);
+}
+
+static Status quantised_embed_norm(Translation *t) {
+  Builder b = translate_begin(t);
+  Value *const *in = t->inputs, *segments = translate_input(t, 1);
+  TRY(check_ids(t));
+  Embedding e = {.words = dequantised(t, &b, build_gather(&b, in[2], in[0], 0), 0)};
+  e.places = dequantised(t, &b, build_gather(&b, in[3], positions_of(t, &b, -1), 0), 1);
+  if (segments && translate_has(t, 4)) e.kinds = dequantised(t, &b, build_gather(&b, in[4], segments, 0), 2);
+  e.gamma = dequantised(t, &b, in[5], 3);
+  e.beta = dequantised(t, &b, in[6], 4);
+  return embedded(t, &b, &e);
 }
 
 // --- Distances between the rows of two matrices
@@ -136,6 +180,7 @@ const OnnxOp onnx_microsoft_layer_ops[] = {
     {"com.microsoft", "SkipLayerNormalization", 1, 0, 3, 5, 1, 4, skip_norm},
     {"com.microsoft", "SkipSimplifiedLayerNormalization", 1, 0, 3, 4, 1, 4, skip_norm},
     {"com.microsoft", "EmbedLayerNormalization", 1, 0, 7, 9, 1, 3, embed_norm},
+    {"com.microsoft", "QEmbedLayerNormalization", 1, 0, 18, 18, 1, 2, quantised_embed_norm},
     {"com.microsoft", "CDist", 1, 0, 2, 2, 1, 1, distances},
     {"com.microsoft", "ExpandDims", 1, 0, 2, 2, 1, 1, translate_unsqueeze},
     {"com.microsoft", "Trilu", 1, 0, 1, 2, 1, 1, translate_trilu},

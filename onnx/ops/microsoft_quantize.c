@@ -187,17 +187,25 @@ static Status average_pool(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status max_pool_channels_last(Translation *t) {
+// An operator whose first input and output have their channels last.
+static Status with_channels_last(Translation *t, Status (*translate)(Translation *t)) {
   Builder b = translate_begin(t);
-  Value *x = channels_moved(&b, t->inputs[0], true);
+  Value **inputs = arena_copy(t->graph->arena, t->inputs, sizeof *inputs * (size_t)t->input_count);
+  inputs[0] = channels_moved(&b, inputs[0], true);
   TRY(translate_end(t, &b));
   Translation inner = *t;
-  inner.inputs = &x;
-  inner.input_count = 1;
-  TRY(translate_pool(&inner));
+  inner.inputs = inputs;
+  TRY(translate(&inner));
   t->deferred = inner.deferred;
   if (!t->deferred) t->outputs[0] = channels_moved(&b, t->outputs[0], false);
   return translate_end(t, &b);
+}
+
+static Status max_pool_channels_last(Translation *t) { return with_channels_last(t, translate_pool); }
+
+static Status conv(Translation *t) {
+  bool last = node_int(t->attributes, "channels_last", 0) != 0;
+  return last ? with_channels_last(t, translate_qlinear_conv) : translate_qlinear_conv(t);
 }
 
 // --- Products of integers that end in floats
@@ -285,6 +293,7 @@ const OnnxOp onnx_microsoft_quantize_ops[] = {
     {"com.microsoft", "QLinearSoftmax", 1, 0, 5, 5, 1, 1, softmax},
     {"com.microsoft", "QLinearGlobalAveragePool", 1, 0, 5, 5, 1, 1, global_average},
     {"com.microsoft", "QLinearAveragePool", 1, 0, 4, 5, 1, 1, average_pool},
+    {"com.microsoft", "QLinearConv", 1, 0, 8, 9, 1, 1, conv},
     {"com.microsoft", "NhwcMaxPool", 1, 0, 1, 1, 1, 1, max_pool_channels_last},
     {"com.microsoft", "MatMulIntegerToFloat", 1, 0, 4, 7, 1, 1, matmul_to_float},
     {"com.microsoft", "DynamicQuantizeMatMul", 1, 0, 3, 5, 1, 1, dynamic_matmul},

@@ -208,7 +208,7 @@ static Status conv_integer(Translation *t) {
   return translate_end(t, &b);
 }
 
-static Status qlinear_conv(Translation *t) {
+Status translate_qlinear_conv(Translation *t) {
   Builder b = translate_begin(t);
   Value *const *in = t->inputs, *x = in[0], *w = in[3], *sum;
   Value *left = quantize_centre(&b, x, channel_parameter(&b, in[2], x->rank, 1));
@@ -228,6 +228,6 @@ const OnnxOp onnx_quantize_ops[] = {
     {"", "MatMulInteger", 10, 0, 2, 4, 1, 1, matmul_integer},
     {"", "QLinearMatMul", 10, 0, 8, 8, 1, 1, qlinear_matmul},
     {"", "ConvInteger", 10, 0, 2, 4, 1, 1, conv_integer},
-    {"", "QLinearConv", 10, 0, 8, 9, 1, 1, qlinear_conv},
+    {"", "QLinearConv", 10, 0, 8, 9, 1, 1, translate_qlinear_conv},
     {0},
 };

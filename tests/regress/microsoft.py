@@ -165,6 +165,14 @@ def quantised():
     case('qaverage', 'QLinearAveragePool', q('a', image, 0.0317, 120) | to(0.0231, 100), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     case('qaverage_last', 'QLinearAveragePool', q('a', image, 0.0317, 120) | to(0.0231, 100), kernel_shape=[1, 2], strides=[1, 2], channels_last=1)
     case('nhwc_max', 'NhwcMaxPool', dict(x=u8(1, 5, 5, 3)), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    conv = dict(x=u8(1, 3, 5, 5), xs=one(0.02), xz=one(120, np.uint8), w=i8(4, 3, 3, 3), ws=one(0.01), wz=one(0, np.int8)) | to(0.31, 100)
+    case('qconv', 'QLinearConv', conv | dict(b=rng.integers(-99, 99, (4,)).astype(np.int32)), pads=[1, 1, 1, 1], constants=('w',))
+    case('qconv_last', 'QLinearConv', conv | dict(x=u8(1, 5, 5, 3)), channels_last=1, strides=[2, 2], constants=('w',))
+    table = [('word', u8(9, 8)), ('place', u8(5, 8)), ('kind', u8(2, 8)), ('gamma', u8(8)), ('beta', u8(8))]
+    ids = dict(ids=rng.integers(0, 9, (2, 3)).astype(np.int32), kinds=rng.integers(0, 2, (2, 3)).astype(np.int32))
+    scales = {f'{n}_s': one(s) for (n, _), s in zip(table, (0.02, 0.03, 0.01, 0.005, 0.02))}
+    zeros = {f'{n}_z': one(z, np.uint8) for (n, _), z in zip(table, (120, 110, 130, 7, 99))}
+    case('qembed', 'QEmbedLayerNormalization', ids | dict(table) | dict(mask=np.array([[1, 1, 0], [1, 0, 0]], np.int32)) | scales | zeros, outputs=2)
     x, w = u8(2, 3, 8), i8(8, 5)
     case('to_float', 'MatMulIntegerToFloat', dict(x=x, w=w, xs=one(0.03), ws=np.abs(f(5)), xz=one(120, np.uint8), wz=i8(5), b=f(5)))
     case('to_float_plain', 'MatMulIntegerToFloat', dict(x=x, w=w, xs=one(0.03), ws=one(0.2)))

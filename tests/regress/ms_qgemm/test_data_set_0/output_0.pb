@@ -1,1 +1,1 @@
-By0JXR`k|’jz^›nq|
+By0Jš…o•ƒOoigeFrnu

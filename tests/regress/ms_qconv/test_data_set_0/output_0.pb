@@ -1,0 +1,1 @@
+By0JdNZ^fpxcvhpYKÅVbuZ^zTb|fC`kclbnRaZBV^]WwVsR]jnvcJ__ohq\\gbFygXkk[au[ÉSYA```noVjbvrllOgWcr{AlUÇv_epW`_

@@ -1,0 +1,1 @@
+Bplace_zJn

@@ -56,6 +56,7 @@ static const struct {
     {"*", "select_last_index", 0, 1},
     {"*", "exclusive", 0, 1},
     {"*", "reverse", 0, 1},
+    {"*", "center_point_box", 0, 1},
     {"TreeEnsemble", "aggregate_function", 0, 3},
     {"*", "training_mode", 0, 1},
     {"*", "num_groups", 1, INT32_MAX},

@@ -26,6 +26,8 @@ static int vector(const Translation *t) { return 1; }
 static int by_shape(const Translation *t) { return length_of(t, 1); }
 static int by_own_elements(const Translation *t) { return length_of(t, 0); }
 
+static int cache(const Translation *t) { return 4; }
+
 static int broadcast(const Translation *t) {
   int rank = rank_of(t, 0), length = length_of(t, 1);
   return rank < 0 || length < 0 ? -1 : rank > length ? rank : length;
@@ -51,7 +53,9 @@ static const struct Rule {
   ValueKind kind;
   int type;                           // input, or one of the above
   int (*rank)(const Translation *t);  // NULL: unknown
+  int (*rest)(const Translation *t);  // of the outputs after the first; NULL: as the first
 } rules[] = {
+    {"GroupQueryAttention", VALUE_TENSOR, 0, like_input, cache},
     {"Slice", VALUE_TENSOR, 0, like_input},
     {"Pad", VALUE_TENSOR, 0, like_input},
     {"Tile", VALUE_TENSOR, 0, like_input},
@@ -83,7 +87,7 @@ static const struct Rule {
 };
 
 static const struct Rule *find_rule(const Translation *t) {
-  if (t->domain[0]) return NULL;
+  if (t->domain[0] && strcmp(t->domain, "com.microsoft") != 0) return NULL;
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
     if (strcmp(rules[i].op, t->op_type) == 0) return &rules[i];
   return NULL;
@@ -134,7 +138,8 @@ void waiting_types(const Translation *t, Node *deferred) {
       continue;
     }
     DType dtype = type_by(t, rule, i);
-    int rank = rule->rank ? rule->rank(t) : -1;
+    int (*rank_by)(const Translation *t) = i > 0 && rule->rest ? rule->rest : rule->rank;
+    int rank = rank_by ? rank_by(t) : -1;
     Dim dims[MAX_RANK];
     if (rank > MAX_RANK || dtype == DTYPE_COUNT) rank = -1;
     for (int k = 0; k < rank; k++) dims[k] = dim_fresh(t->graph->dims, "waits");

@@ -231,6 +231,9 @@ static Status split(Translation *t) {
     for (int i = 0; i < count; i++)
       if (sizes[i] < 0) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "size %d is %lld", i, (long long)sizes[i]);
   }
+  int64_t pieces = node_int(t->attributes, "num_outputs", t->output_count);
+  if (pieces != t->output_count)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "num_outputs is %lld, but it has %d outputs", (long long)pieces, t->output_count);
   if (sizes && count != t->output_count)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it has %d sizes and %d outputs", count, t->output_count);
   Dim at = 0, chunk = dim_ceil_div(table, x->dims[axis], t->output_count);

@@ -1,7 +1,8 @@
 """Cases of com.microsoft: python tests/regress/microsoft.py FOLDER"""
 import sys
 import numpy as np
-from make import case as make
+from onnx import helper
+from make import case as make, graph_case
 
 folder = sys.argv[1]
 rng = np.random.default_rng(7)
@@ -72,6 +73,11 @@ def attention():
     grown = dict(q=f(2, 1, 64), k=f(2, 1, 32), v=f(2, 1, 32), pk=f(2, 2, 5, 16), pv=f(2, 2, 5, 16), lengths=i32(5, 5), total=i32(6).reshape(()))
     case('gqa_grown', gqa, grown | tables, do_rotary=1, **heads)
     case('gqa_grown_known', gqa, grown | tables, do_rotary=1, constants=('total',), **heads)
+    # Its total is known at run time only; what stands behind it is translated all the same.
+    nodes = [helper.make_node('GroupQueryAttention', ['q', 'k', 'v', 'pk', 'pv', 'lengths', 'total'], ['a', 'y1', 'y2'],
+                              domain='com.microsoft', num_heads=4, kv_num_heads=2),
+             helper.make_node('MatMul', ['a', 'w'], ['m']), helper.make_node('Relu', ['m'], ['y0'])]
+    graph_case(folder, 'ms_gqa_behind', nodes, grown, dict(w=f(64, 8)), ('y0', 'y1', 'y2'), (('', 17), ('com.microsoft', 1)))
     case('gqa_added', gqa, grown | dict(cos=None, sin=None, pos=None, add=f(2, 4, 1, 6)), **heads)
     case('gqa_sink', gqa, grown | dict(cos=None, sin=None, pos=None, add=None, sink=f(4)), **heads)
     case('gqa_uneven', gqa, grown | dict(lengths=i32(3, 5)) | tables, do_rotary=1, **heads)
@@ -129,12 +135,12 @@ def fused():
     case('matmul_batch_both', 'FusedMatMul', dict(a=f(6, 2, 4), b=f(6, 2, 5)), transBatchA=1, transBatchB=1, transA=1)
     case('matmul_vector', 'FusedMatMul', dict(a=f(4), b=f(4, 5)), alpha=2.0)
     case('matmul_turned', 'TransposeMatMul', dict(a=f(4, 3), b=f(4, 5)), transA=1, alpha=3.0)
-    few = dict(a=f(2, 3, 40), q=u8(5, 3, 8), s=f(15))
+    few = dict(a=f(2, 3, 40), q=u8(5, 3, 8), s=f(15) / 16)
     case('nbits_4', 'MatMulNBits', few, K=40, N=5, bits=4, block_size=16, constants=('q', 's'))
     case('nbits_4_zero', 'MatMulNBits', few | dict(z=u8(10)), K=40, N=5, bits=4, block_size=16, constants=('q', 's', 'z'))
     case('nbits_4_floats', 'MatMulNBits', few | dict(z=f(15)), K=40, N=5, bits=4, block_size=16, constants=('q', 's', 'z'))
     case('nbits_4_bias', 'MatMulNBits', few | dict(z=None, g=None, c=f(5)), K=40, N=5, bits=4, block_size=16, constants=('q', 's'))
-    case('nbits_8', 'MatMulNBits', dict(a=f(3, 40), q=u8(5, 2, 32), s=f(10), z=u8(10)), K=40, N=5, bits=8, block_size=32,
+    case('nbits_8', 'MatMulNBits', dict(a=f(3, 40), q=u8(5, 2, 32), s=f(10) / 256, z=u8(10)), K=40, N=5, bits=8, block_size=32,
          constants=('q', 's', 'z'))
     case('nbits_2', 'MatMulNBits', dict(a=f(3, 64), q=u8(5, 2, 8), s=f(5, 2)), K=64, N=5, bits=2, block_size=32, constants=('q', 's'))
     rows = dict(d=u8(6, 32), i=rng.integers(0, 6, (2, 3)), s=f(6, 4), z=u8(6, 2))

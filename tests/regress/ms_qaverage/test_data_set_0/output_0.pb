@@ -1,1 +1,1 @@
-By0JKT]‡–©|gyx—®|NTs{W5HdRF N]efH6ueU<6_YGX\”fy‹“a“œ/>e˜·1MnŠ*V”{at‹–oK”›¡qU
+By0JK3m‰˜/I~zxƒ®|’znII¬|U?QŸekBw‚cgM‰xeWX ƒz:1Í ˆ'A+@`uikxŠlf{‡ƒ—„‚SQ\QS

@@ -1,1 +1,1 @@
-By0JdNZ^fpxcvhpYKÅVbuZ^zTb|fC`kclbnRaZBV^]WwVsR]jnvcJ__ohq\\gbFygXkk[au[ÉSYA```noVjbvrllOgWcr{AlUÇv_epW`_
+By0Jdwhwtg\[mtz_WgrZldWclleUh[{Xb|dcnt_^ubX_UgZoIINu}MPPxUMkUNZEGQeI\^kÖuYhrpj^kkYYPedoE`XtÄM]ZvjWjJmmrsA

@@ -1,1 +1,1 @@
-By0J^VPg^Vqtfƒh†gu‰p
+By0J„kmWBdu€UNN{ru|G

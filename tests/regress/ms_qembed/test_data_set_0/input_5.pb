@@ -1,1 +1,1 @@
-BgammaJèLŠqü±ì
+BgammaJŞPJËD×

@@ -1,1 +1,1 @@
-By0Jš…o•ƒOoigeFrnu
+By0JƒEM‰t…D§Rp˜A+[„

@@ -1,1 +1,1 @@
-By0J<]NDk ×CoäPA©5D¿¿ÆCÿXÄxËA©w§ÂaÈÄ"VÃªœ%Ã)á7Ä6À˜BCÔÀiEîB
+By0J<ìÁCVE=ÄÊ,Ä×oúCgeÏB”C×C™EÄbX…D%¥Äÿ/B;.DDzÿRÄvÁ›ÄZŸ¶ÃÈCÐC

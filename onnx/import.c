@@ -330,11 +330,13 @@ static void warn_of_types(const Scope *scope, const Onnx__ValueInfo *info, const
   status_free(status);
 }
 
-// Nobody in the model reads it, so that the declared type of a result which only the run knows harms nothing, and tells the caller.
+// Nobody in the model reads it or speaks of its sizes, so that the declared type of a result which only the run knows harms nothing, and
+// tells the caller.
 static Status declare_result(const Onnx__ValueInfo *info, Value *value) {
   DeclaredKind kind;
   DeclaredType type;
-  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind != VALUE_TENSOR) return OK;
+  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind != VALUE_TENSOR || value->rank >= 0)
+    return OK;
   TRY(read_declared(value->graph, info, &kind, &type));
   for (int i = 0; i < type.rank; i++)
     if (!dim_is_static(type.dims[i])) type.dims[i] = dim_fresh(value->graph->dims, "waits");

@@ -10,14 +10,14 @@ typedef struct Elements {
   int count;
 } Elements;
 
+// Waits where the elements, of a loop's state or an input, show only when the model runs, or their types do.
 static Status elements_of(Translation *t, int input, Elements *out) {
   const Value *sequence = t->inputs[input];
   if (!sequence || sequence->kind != VALUE_SEQUENCE) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is no sequence", input);
-  if (!sequence->producer || sequence->producer->op != &op_sequence) {
-    t->deferred = true;  // a loop's state, an input: its elements show when the model runs
-    return OK;
-  }
+  t->deferred = !sequence->producer || sequence->producer->op != &op_sequence;
+  if (t->deferred) return OK;
   *out = (Elements){sequence->producer->inputs, sequence->producer->input_count};
+  for (int i = 0; i < out->count; i++) t->deferred |= out->items[i]->rank < 0 || out->items[i]->dtype == DTYPE_COUNT;
   return OK;
 }
 

@@ -150,14 +150,15 @@ typedef struct ingot_allocator {
  *   no_cuda_graph                    -         -                 sessions: used on a GPU; refused with device CPU
  *   precision, disabled_passes       -         used              refused where the engine was built without them. Passes left out are
  *                                                                left out of what sessions optimise later, too
- *   tuning_seconds, tuning_file      -         used; on the CPU  refused where the engine was built without either
- *                                              refused, seconds
+ *   tuning_seconds, tuning_file,     -         used; on the CPU  refused where the engine was built without any of them
+ *     tuning_shapes                            refused, seconds
  *                                              of open shapes too
  *   workspace_limit                  -         used              sessions: used
  *   model_limit                      used      -                 loading: bytes of the engine
  *   threads                          -         to compile        sessions: used; on a GPU to compile kernels
  *   cache_directory                  -         used on a GPU     sessions: used on a GPU
  *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine
+ *   plan_cache_limit                 -         -                 sessions: used
  *   host_allocator                   used      used              used
  *   device_allocator                 -         used to tune      sessions: used on a GPU; refused with device CPU
  *   log, progress, limits            used      used              used; sessions keep them for their runs
@@ -203,6 +204,8 @@ typedef struct ingot_config {
    * lent results (not: small objects, error messages, strings that are free()d, a library's own). The device's: all that Ingot takes there;
    * called with the device's context current. NULL: malloc, the CUDA driver. */
   const ingot_allocator *host_allocator, *device_allocator;
+  /* "ids:1x128,mask:1x128": shapes to tune for, and to compile kernels for, where the model leaves them open; NULL: as the model declares them. */
+  const char *tuning_shapes;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

@@ -97,6 +97,8 @@ MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes
 char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
                                   const struct TuningDatabase *tuning, Device **out);
+// "ids:1x128,mask:1x128" -> the shape of each input; NULL where none was given.
+MUST_CHECK Status api_parse_shapes(const Graph *graph, const char *text, Arena *arena, const int64_t *const **out);
 ingot_dtype api_dtype(DType dtype);
 bool api_dtype_from(ingot_dtype type, DType *out);
 

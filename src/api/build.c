@@ -103,7 +103,7 @@ static Status tune_on(Engine *engine, Device *device, const TuneGraphOptions *op
   return OK;
 }
 
-static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
+static Status tune(Engine *engine, const ingot_config *config, const int64_t *const *shapes, const Log *log) {
   TuningDatabase *database;
   if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
   else database = tuning_new(engine->arena);
@@ -111,14 +111,16 @@ static Status tune(Engine *engine, const ingot_config *config, const Log *log) {
   ingot_config cuda = *config;
   cuda.device = INGOT_DEVICE_CUDA;
   TRY(api_open_device(&cuda, log, engine->built.tf32, NULL, database, &device));
-  TuneGraphOptions options = {.seconds = config->tuning_seconds, .log = log};
+  TuneGraphOptions options = {.shapes = shapes, .seconds = config->tuning_seconds, .log = log};
   Status status = RECOVER_GUARD(tune_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
   return status;
 }
 
-static bool measures(const ingot_config *config) { return config->tuning_seconds > 0 || config->tuning_file; }
+static bool measures(const ingot_config *config) {
+  return config->tuning_seconds > 0 || config->tuning_file || config->tuning_shapes;
+}
 
 static Status choose_device(const ingot_config *config, bool *cuda) {
   *cuda = config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config) ||
@@ -129,12 +131,14 @@ static Status choose_device(const ingot_config *config, bool *cuda) {
 }
 
 // There is nothing to measure before the shapes are known.
-static Status check_tuned_shapes(const Graph *graph) {
+static Status check_tuned_shapes(const Graph *graph, const int64_t *const *shapes) {
   int64_t dims[MAX_RANK];
   for (int i = 0; i < graph->input_count; i++) {
     const Value *input = graph->inputs[i];
+    if (shapes[i]) continue;
     if (input->rank < 0 || input->dtype == DTYPE_COUNT || !value_get_dims(input, dims))
-      FAIL(ERROR_INVALID_ARGUMENT, "tuning needs known shapes, and the shape of input '%s' is open", input->name);
+      FAIL(ERROR_INVALID_ARGUMENT, "tuning needs known shapes, and that of input '%s' is open: say which in tuning_shapes",
+           input->name);
   }
   return OK;
 }
@@ -159,7 +163,9 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
                          .tf32 = engine->built.tf32,
                          .disabled = engine->built.disabled,
                          .log = &log};
-  if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph));
+  const int64_t *const *shapes;
+  TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));
+  if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph, shapes));
   PassReport reports[64];
   int count;
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
@@ -168,7 +174,7 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
         (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_after};
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
-  if (cuda) TRY(tune(engine, &config, &log));
+  if (cuda) TRY(tune(engine, &config, shapes, &log));
   return OK;
 }
 

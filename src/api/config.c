@@ -117,7 +117,7 @@ Status api_config_finished(const ingot_config *config, const EngineOptions *buil
       FAIL(ERROR_INVALID_ARGUMENT, "the engine was built with pass '%s': passes are left out when an engine is built", name);
     at += span + (at[span] == ',');
   }
-  if ((config->tuning_seconds > 0 || config->tuning_file) && !built->measured)
+  if ((config->tuning_seconds > 0 || config->tuning_file || config->tuning_shapes) && !built->measured)
     FAIL(ERROR_INVALID_ARGUMENT, "the engine was built without tuning: that is done when an engine is built");
   return OK;
 }

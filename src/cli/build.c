@@ -103,6 +103,12 @@ static int run(int count, char **arguments) {
   const Option options[] = {{"output", OPTION_STRING, &output}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_build, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
+  bool tunes = common.config.tuning_seconds > 0;
+  if ((common.shapes && !tunes) || common.input_count || common.picture.normalised || common.picture.bgr)
+    return cli_fail_text(
+               "build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands, --shapes "
+               "for them and --tune"),
+           2;
   if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
   Arena *arena = arena_new();
   if (!output) output = default_output(arena, common.model);

@@ -17,7 +17,7 @@ static const char common_help[] =
     "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
     "  --untrusted             an engine of a stranger's: its kernels are ignored and compiled anew\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
-    "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures)\n"
+    "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures, to tune for)\n"
     "  --input FILE            .npy, .npz, .pb, .jpg or .png, for one input after the other, or NAME=FILE; repeat as needed\n"
     "  --mean M --scale S      of pictures: a value v of 0 to 255 becomes (v - M) * S; each is one number or three (1/128;\n"
     "                          123.7,116.3,103.5). Default: floats in [0, 1], integers as they are\n"
@@ -164,6 +164,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   for (int c = 0; c < 3; c++) common->picture.scale[c] = 1;
   if (scale && !picture_parse_numbers(scale, common->picture.scale)) return bad_numbers("scale", scale);
   common->config.precision = (fp16 ? INGOT_FP16 : 0) | (bf16 ? INGOT_BF16 : 0) | (tf32 ? INGOT_TF32 : 0);
+  if (common->config.tuning_seconds > 0) common->config.tuning_shapes = common->shapes;
   if (workspace < 0) return cli_fail_text("--workspace %d: how many MiB?", workspace), 2;
   common->config.workspace_limit = (size_t)workspace << 20;
   common->config.log = on_log;

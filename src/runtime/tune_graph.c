@@ -15,8 +15,8 @@ bool cuda_device_present(int index) {
   return index >= 0 && index < count;
 }
 
-// Inputs of the declared shapes, without contents. *usable is false where a rank or type is only known at run time.
-static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs, bool *usable) {
+// Inputs of the shapes given or declared, without contents. *usable is false where a rank or type is only known at run time.
+static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Device *device, RunTensor *inputs, bool *usable) {
   *usable = true;
   for (int i = 0; i < graph->input_count; i++) {
     const Value *value = graph->inputs[i];
@@ -25,7 +25,9 @@ static Status make_inputs(const Graph *graph, Device *device, RunTensor *inputs,
       return OK;
     }
     int64_t dims[MAX_RANK];
-    if (!value_get_dims(value, dims)) {
+    if (shapes && shapes[i]) {
+      memcpy(dims, shapes[i], (size_t)value->rank * sizeof *dims);
+    } else if (!value_get_dims(value, dims)) {
       *usable = false;
       return OK;
     }
@@ -55,7 +57,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
   Status status = OK;
   bool usable;
   if (!inputs) return status_out_of_memory();
-  TRY_GOTO(make_inputs(graph, device, inputs, &usable));
+  TRY_GOTO(make_inputs(graph, options->shapes, device, inputs, &usable));
   if (!usable) {
     log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
     goto done;

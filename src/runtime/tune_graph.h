@@ -5,7 +5,8 @@
 #include "tune/database.h"
 
 typedef struct TuneGraphOptions {
-  double seconds;  // 0: compile only
+  const int64_t *const *shapes;  // of each input; NULL, or one that is NULL: as the graph declares it
+  double seconds;                // 0: compile only
   const Log *log;
 } TuneGraphOptions;
 

@@ -94,6 +94,19 @@ PYTHON
   says 1 "ends after" run digits.ingot $cpu --input cut.npy
 fi
 
+# options that could have no effect
+says 1 "no pass 'frobnicate'; those that can be left out: " build "$digits/digits.onnx" $cpu --disable frobnicate
+says 1 "built with pass 'fold_scale'" run digits.ingot $cpu --disable fold_scale
+says 1 "built without fp16" run digits.ingot $cpu --fp16
+says 1 "built for the CPU" build "$digits/digits.onnx" $cpu --tune 1
+says 1 "built without tuning" run digits.ingot $cpu --tune 1
+says 1 "about a GPU" run digits.ingot $cpu --no-graph
+says 1 "-3 threads" run digits.ingot $cpu --threads -3
+says 2 "--device takes" run digits.ingot --device cuda:first
+says 2 "how many MiB" run digits.ingot $cpu --workspace -1
+says 2 "build makes an engine for all inputs" build "$digits/digits.onnx" $cpu --bgr
+says 0 "probabilities" run digits.ingot $cpu --untrusted
+
 # results that are not numbers agree with nothing; made-up ids stay within the table they index; guessed sizes are named when they do not fit
 if python3 -c 'import onnx' 2>/dev/null; then
   python3 - <<'PYTHON'

@@ -1,5 +1,5 @@
-// A stranger's engine: its graph and weights are data and checked, its kernels are machine code and must not run. On the emulated GPU,
-// with an engine whose kernels were exchanged and whose hashes and checksums are right.
+// The interface on a GPU, emulated. A stranger's engine: its graph and weights are data and checked, its kernels are machine code and must not
+// run; here they were exchanged, and hashes and checksums are right. And shapes that are said where the model leaves them open.
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +67,7 @@ static void tear_down(void) {
   snprintf(command, sizeof command, "rm -rf '%s'", cache);
   cr_expect_eq(system(command), 0);
 }
-TestSuite(untrusted, .init = set_up, .fini = tear_down);
+TestSuite(api_gpu, .init = set_up, .fini = tear_down);
 
 // The engine with other code under the same hashes, written as Ingot writes engines.
 static Bytes exchange_kernels(Arena *arena) {
@@ -95,7 +95,7 @@ static void expect_right(const ingot_config *load, const ingot_config *session, 
   ingot_engine_free(engine);
 }
 
-Test(untrusted, stored_kernels_are_not_used) {
+Test(api_gpu, stored_kernels_are_not_used) {
   Arena *arena = arena_new();
   Bytes bytes = exchange_kernels(arena);
   ingot_config careful = config;
@@ -113,4 +113,53 @@ Test(untrusted, stored_kernels_are_not_used) {
   expect_right(&careful, &config, bytes);  // or when the engine is loaded
   expect_right(&careful, &careful, (Bytes){good, good_size});
   arena_free(arena);
+}
+
+// ---- tuning for shapes that the model leaves open ----------------------------------------------------------------------------
+
+static ingot_error *build_for(const char *shapes, double seconds, uint32_t *kernels) {
+  ingot_config tuned = config;
+  ingot_model *model;
+  ingot_engine *engine;
+  tuned.tuning_shapes = shapes;
+  tuned.tuning_seconds = seconds;
+  expect_ok(ingot_model_open("examples/digits/digits.onnx", &tuned, &model));
+  ingot_error *error = ingot_engine_build(model, &tuned, &engine);
+  ingot_model_free(model);
+  if (error) return error;
+  void *bytes;
+  size_t size;
+  Engine *read;
+  Arena *arena = arena_new();
+  expect_ok(ingot_engine_save_memory(engine, &bytes, &size));
+  cr_assert_null(engine_read_memory(bytes, size, core_ops, arena, &read));
+  *kernels = read->kernel_count;
+  arena_free(arena);
+  free(bytes);
+  ingot_engine_free(engine);
+  return NULL;
+}
+
+static void expect_refused(const char *shapes, double seconds, const char *says) {
+  uint32_t kernels;
+  ingot_error *error = build_for(shapes, seconds, &kernels);
+  cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT, "'%s'", shapes);
+  cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
+  ingot_error_free(error);
+}
+
+Test(api_gpu, an_open_shape_is_tuned_where_it_is_said) {
+  uint32_t kernels = 0;
+  expect_ok(build_for(NULL, 0, &kernels));
+  cr_expect_eq(kernels, 0);
+  expect_ok(build_for("image:2x1x8x8", 0, &kernels));
+  cr_expect_gt(kernels, 2);
+  expect_refused(NULL, 1, "that of input 'image' is open");
+  expect_refused("picture:2x1x8x8", 1, "no input of the name in 'picture:2x1x8x8'");
+  expect_refused("image:2x1x8", 1, "declares 4 axes, not 3");
+  expect_refused("image:2x3x8x8", 1, "declares 1 for axis 1, not 3");
+  expect_refused("image:2x", 1, "written like 1x3x8x8");
+  expect_refused("image:x2", 1, "written like 1x3x8x8");
+  expect_refused("image:-2x1x8x8", 1, "written like 1x3x8x8");
+  expect_refused("image:2x1x8x8x1x1x1x1x1x1", 1, "4 axes");
 }

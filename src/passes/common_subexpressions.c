@@ -1,9 +1,10 @@
-// Two nodes with the same operator, attributes and inputs are one. Constants with the same content are one first, so that the
-// nodes that use them can meet.
+// Two nodes with the same operator, attributes and inputs are one, and so are the sizes that only a run shows of them. Constants with the
+// same content are one first, so that the nodes that use them can meet.
 #include <string.h>
 
 #include "base/hash.h"
 #include "ir/attribute.h"
+#include "ir/bindings.h"
 #include "passes/passes.h"
 
 static uint64_t node_hash(const Node *node) {
@@ -82,8 +83,9 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   Arena *scratch = arena_scratch();
   merge_constants(graph, scratch, changes);
   IntMap *map = int_map_new(scratch);
-  const StringMap *symbols = graph_attribute_symbols(graph, scratch);
+  Bindings sizes = bindings_new(graph);
   FOR_NODES_SAFE(node, graph) {
+    if (sizes.count) bindings_apply(&sizes, node);
     if (node->op->random || node_attribute(node, "body") || node_attribute(node, "then_branch")) continue;
     uint64_t hash = node_hash(node);
     Node *same = NULL;
@@ -91,15 +93,19 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
       if (nodes_equal(bucket->item, node)) same = bucket->item;
     bool given_out = false;
     for (int i = 0; i < node->output_count; i++) given_out |= node->outputs[i]->is_output;
-    if (!same || given_out || node_introduces_symbol(node, symbols)) {
+    if (!same || given_out) {
       push(scratch, map, hash, node);
       continue;
     }
-    for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], same->outputs[i]);
+    for (int i = 0; i < node->output_count; i++) {
+      bindings_learn_type(&sizes, node->outputs[i]->rank, node->outputs[i]->dims, same->outputs[i]);
+      value_replace(node->outputs[i], same->outputs[i]);
+    }
     node_merge_origins(same, node);
     node_remove(node);
     ++*changes;
   }
+  bindings_apply_everywhere(&sizes, graph);
   arena_free(scratch);
   return OK;
 }

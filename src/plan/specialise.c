@@ -8,7 +8,7 @@
 #include "kernels/control/inline.h"
 #include "kernels/op.h"
 #include "kernels/sequence/sequence.h"
-#include "plan/bindings.h"
+#include "ir/bindings.h"
 #include "plan/cut.h"
 
 enum { MAX_REWRITES = 200000 };  // nested translations and inlined branches: a bound against models that never end

@@ -1,5 +1,5 @@
 // See bindings.h.
-#include "plan/bindings.h"
+#include "ir/bindings.h"
 
 #include <string.h>
 

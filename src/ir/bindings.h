@@ -1,6 +1,6 @@
-// What the symbols of a graph are found to be while it is specialised: a size, or an expression over other symbols. A symbol is
+// What the symbols of a graph are found to be, while it is specialised or rewritten: a size, or an expression over other symbols. A symbol is
 // learned wherever a type that was recorded earlier meets what takes its place: an input's actual shape, the branch that an `if`
-// turns into, the result of a translation, the type a node has for static inputs. So no symbol depends on one place to be bound.
+// turns into, the result of a translation, the node that does the same, the type a node has for static inputs. So no symbol depends on one place to be bound.
 #pragma once
 #include "ir/graph.h"
 

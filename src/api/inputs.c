@@ -14,7 +14,10 @@ bool api_on_host(const ingot_tensor *tensor) {
 }
 
 void api_drop(RunTensor *tensors, int count) {
-  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
+  for (int i = 0; tensors && i < count; i++) {
+    run_tensor_drop(&tensors[i]);
+    tensors[i] = (RunTensor){0};
+  }
 }
 
 Status api_read_shape(const ingot_tensor *given, const char *what, const char *name, Tensor *out) {

@@ -59,6 +59,7 @@ typedef struct Summary {
 
 static Summary summarise(const Tensor *tensor) {
   Summary s = {.least = INFINITY, .most = -INFINITY, .count = tensor_count(tensor)};
+  if (tensor->dtype == DTYPE_STRING) return s;
   for (int64_t i = 0; i < s.count; i++) {
     double value = tensor_get_f(tensor, i);
     if (!isfinite(value)) {
@@ -125,7 +126,8 @@ static void print_values(const Tensor *tensor, const Summary *s) {
   enum { MAX_VALUES = 8 };
   printf("  ");
   for (int64_t i = 0; i < s->count && i < MAX_VALUES; i++) {
-    if (dtype_is_float(tensor->dtype)) printf("%s%.6g", i ? ", " : "", tensor_get_f(tensor, i));
+    if (tensor->dtype == DTYPE_STRING) printf("%s\"%s\"", i ? ", " : "", ((const char *const *)tensor->data)[i]);
+    else if (dtype_is_float(tensor->dtype)) printf("%s%.6g", i ? ", " : "", tensor_get_f(tensor, i));
     else printf("%s%lld", i ? ", " : "", (long long)tensor_get_i(tensor, i));
   }
   printf("%s\n", s->count > MAX_VALUES ? ", ..." : "");
@@ -136,10 +138,11 @@ static void print_output(const char *name, const Tensor *tensor, const RunOption
   printf("%-24s %s[", name, dtype_name(tensor->dtype));
   for (int k = 0; k < tensor->rank; k++) printf("%s%lld", k ? ", " : "", (long long)tensor->dims[k]);
   printf("]");
-  if (s.count > 8) printf("  from %.5g to %.5g, mean %.5g", s.least, s.most, s.mean);
+  bool numbers = tensor->dtype != DTYPE_STRING;
+  if (numbers && s.count > 8) printf("  from %.5g to %.5g, mean %.5g", s.least, s.most, s.mean);
   if (s.strange) printf("  (%lld NaN or infinite)", (long long)s.strange);
   printf("\n");
-  if (options->top) print_top(tensor, options);
+  if (numbers && options->top) print_top(tensor, options);
   else if (s.count) print_values(tensor, &s);
 }
 
@@ -151,6 +154,13 @@ static void json_output(Json *json, const char *name, const Tensor *tensor, cons
   json_array(json, "shape");
   for (int k = 0; k < tensor->rank; k++) json_int(json, NULL, tensor->dims[k]);
   json_end_array(json);
+  if (tensor->dtype == DTYPE_STRING) {
+    json_array(json, "values");
+    for (int64_t i = 0; i < s.count; i++) json_string(json, NULL, ((const char *const *)tensor->data)[i]);
+    json_end_array(json);
+    json_end_object(json);
+    return;
+  }
   json_double(json, "min", s.least);
   json_double(json, "max", s.most);
   json_double(json, "mean", s.mean);

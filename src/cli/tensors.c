@@ -90,7 +90,7 @@ static int random_input(const Wanted *binding, int64_t bound, uint64_t seed, Are
   int64_t dims[MAX_RANK];
   if (!dtype_parse(binding->dtype_name, &dtype))
     return cli_fail_text("input '%s' has no declared type: give a file for it", binding->name);
-  if (dtype == DTYPE_STRING) return cli_fail_text("input '%s' takes strings, which cannot be given", binding->name);
+  if (dtype == DTYPE_STRING) return cli_fail_text("input '%s' takes strings: give a .pb file for it", binding->name);
   if (binding->rank < 0)
     return cli_fail_text("input '%s' has no declared rank: say --shapes %s:1x2x3", binding->name, binding->name);
   for (int k = 0; k < binding->rank; k++) dims[k] = binding->dims[k] < 0 ? 1 : binding->dims[k];
@@ -159,7 +159,6 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
              : random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena, tensor);
     if (!file) note_guess(&bindings[i], &guessed);
     if (code) return code;
-    if (tensor->dtype == DTYPE_STRING) return cli_fail_text("%s: strings cannot be given to a session", file);
     out->tensors[i] = cli_wrap(tensor, arena_array(out->arena, int64_t, MAX_RANK));
   }
   if (guessed.length) out->guessed = text_get(&guessed);

@@ -139,6 +139,13 @@ fi
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05 --data golden
 says 1 "nowhere/input_0.pb" bench digits.ingot $cpu --data /nowhere
 
+# strings come from and go to .pb files
+strings=$(realpath "$digits/../../tests/regress/strings_through")
+says 0 '"one", "", "drei"' run "$strings/model.onnx" $cpu --input "$strings/test_data_set_0/input_0.pb" --input "$strings/test_data_set_0/input_1.pb"
+says 0 "ok" verify "$strings/model.onnx" $cpu --data "$strings/test_data_set_0"
+json run "$strings/model.onnx" $cpu --data "$strings/test_data_set_0"
+says 1 "give a .pb file" run "$strings/model.onnx" $cpu
+
 # what is asked for wrongly
 says 2 "takes a number" run digits.ingot --top many
 says 2 "wants a value" run digits.ingot --top

@@ -101,21 +101,35 @@ static Status power_old(Translation *t) {
   return power_of(t, &b, t->inputs[0], y);
 }
 
+// A kernel's parameters have room for some 500 addresses.
+enum { MOST_TERMS = 128 };
+
 static Status variadic(Translation *t) {
   Builder b = translate_begin(t);
   TRY(check_present(t));
   if (t->input_count == 1) return identity(t);
   bool mean = strcmp(t->op_type, "Mean") == 0;
   if (t->input_count == 2 && !mean) return binary(t);
-  Program *p = program_new(t->graph->arena, t->input_count);
-  int result = program_input(p, 0, t->inputs[0]->dtype);
-  for (int i = 1; i < t->input_count; i++) {
-    if (t->inputs[i]->dtype != t->inputs[0]->dtype) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs differ in type");
-    result = op2(p, opcode_of(t), result, program_input(p, i, t->inputs[i]->dtype));
+  DType dtype = t->inputs[0]->dtype;
+  bool narrow = dtype_is_float(dtype) && dtype_bits(dtype) < 32;
+  DType between = narrow && t->input_count > MOST_TERMS ? DTYPE_F32 : dtype;  // no rounding where one node ends
+  Value **terms = arena_array(t->graph->arena, Value *, MOST_TERMS), *sum = t->inputs[0];
+  for (int next = 1; next < t->input_count && !b.status;) {
+    int count = MIN(t->input_count - next, MOST_TERMS - 1);
+    Program *p = program_new(t->graph->arena, count + 1);
+    int result = program_cast(p, between, program_input(p, 0, sum->dtype));
+    terms[0] = sum;
+    for (int i = 1; i <= count; i++, next++) {
+      terms[i] = t->inputs[next];
+      if (terms[i]->dtype != dtype) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs differ in type");
+      result = op2(p, opcode_of(t), result, program_cast(p, between, program_input(p, i, dtype)));
+    }
+    bool last = next == t->input_count;
+    if (last && mean) result = op2(p, OP_div, result, constant_like(p, result, t->input_count));
+    program_output(p, last ? program_cast(p, dtype, result) : result);
+    sum = build_elementwise(&b, p, count + 1, terms);
   }
-  if (mean) result = op2(p, OP_div, result, constant_like(p, result, t->input_count));
-  program_output(p, result);
-  t->outputs[0] = build_elementwise(&b, p, t->input_count, t->inputs);
+  t->outputs[0] = sum;
   return translate_end(t, &b);
 }
 

@@ -106,6 +106,13 @@ says 2 "--device takes" run digits.ingot --device cuda:first
 says 2 "how many MiB" run digits.ingot $cpu --workspace -1
 says 2 "build makes an engine for all inputs" build "$digits/digits.onnx" $cpu --bgr
 says 0 "probabilities" run digits.ingot $cpu --untrusted
+# a pass left out stays left out where a session optimises what it learned at run time, of an engine from a file too
+later=$digits/../../tests/regress/cos_deferred
+says 0 "" build "$later/model.onnx" $cpu --quiet -o later.ingot
+says 0 "pass fuse_elementwise" run later.ingot $cpu --data "$later/test_data_set_0" --verbose
+says 0 "" build "$later/model.onnx" $cpu --quiet --disable fuse_elementwise -o later.ingot
+says 0 "pass dead_code" run later.ingot $cpu --data "$later/test_data_set_0" --verbose
+! grep -q "pass fuse_elementwise" out || fail "a pass that was left out ran later"
 
 # results that are not numbers agree with nothing; made-up ids stay within the table they index; guessed sizes are named when they do not fit
 if python3 -c 'import onnx' 2>/dev/null; then

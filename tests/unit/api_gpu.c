@@ -1,6 +1,7 @@
 // The interface on a GPU, emulated. A stranger's engine: its graph and weights are data and checked, its kernels are machine code and must not
 // run; here they were exchanged, and hashes and checksums are right. And shapes that are said where the model leaves them open.
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,4 +163,73 @@ Test(api_gpu, an_open_shape_is_tuned_where_it_is_said) {
   expect_refused("image:x2", 1, "written like 1x3x8x8");
   expect_refused("image:-2x1x8x8", 1, "written like 1x3x8x8");
   expect_refused("image:2x1x8x8x1x1x1x1x1x1", 1, "4 axes");
+}
+
+// ---- results on the device ---------------------------------------------------------------------------------------------------
+
+// Device memory of the caller's own.
+static unsigned long long take_device_memory(size_t size) {
+  void *library = dlopen(getenv("INGOT_LIBCUDA"), RTLD_NOW | RTLD_LOCAL), *context;
+  int (*retain)(void **context, int device), (*push)(void *context), (*pop)(void **context);
+  int (*take)(unsigned long long *address, size_t size);
+  unsigned long long address = 0;
+  *(void **)&retain = dlsym(library, "cuDevicePrimaryCtxRetain");
+  *(void **)&push = dlsym(library, "cuCtxPushCurrent_v2");
+  *(void **)&pop = dlsym(library, "cuCtxPopCurrent_v2");
+  *(void **)&take = dlsym(library, "cuMemAlloc_v2");
+  cr_assert(retain && push && pop && take);
+  cr_assert(!retain(&context, 0) && !push(context) && !take(&address, size) && !pop(&context));
+  return address;
+}
+
+Test(api_gpu, results_are_lent_and_written_on_the_device) {
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  ingot_tensor y;
+  int64_t shape[] = {4, 8};
+  float once[32], twice[32];
+  ingot_tensor x = {.data = input, .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
+  expect_ok(ingot_model_open("tests/regress/square_product/model.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  expect_ok(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_run(session, &x, 1, &y, 1));
+  memcpy(once, y.data, sizeof once);
+  expect_ok(ingot_session_run(session, &y, 1, &y, 1));
+  memcpy(twice, y.data, sizeof twice);
+
+  ingot_output lent = {.size = sizeof lent, .tensor.device = {INGOT_CUDA, 0}};
+  expect_ok(ingot_session_run_into(session, &x, 1, &lent, 1));
+  cr_expect_eq(lent.tensor.device.device_type, INGOT_CUDA);
+  expect_ok(ingot_session_run(session, &lent.tensor, 1, &y, 1));
+  cr_expect_arr_eq(y.data, twice, sizeof twice);
+
+  // Device memory of the emulator is memory of this process. Not on a multiple of 256 bytes, and with a margin.
+  float *given = (float *)(uintptr_t)(take_device_memory(1024) + 64);
+  ingot_output mine = {sizeof mine, INGOT_OWNED_BY_CALLER, {.data = given, .device = {INGOT_CUDA, 0}}, sizeof once};
+  expect_ok(ingot_session_run_into(session, &x, 1, &mine, 1));
+  expect_ok(ingot_session_synchronize(session));
+  cr_expect_arr_eq(given, once, sizeof once);
+  ingot_tensor there = x;
+  there.data = given;
+  there.device = (ingot_place){INGOT_CUDA, 0};
+  expect_ok(ingot_session_run(session, &there, 1, &y, 1));
+  cr_expect_arr_eq(y.data, twice, sizeof twice);
+
+  there.device.device_id = 1;
+  ingot_error *error = ingot_session_run(session, &there, 1, &y, 1);
+  cr_expect(strstr(ingot_error_message(error), "lies on GPU 1, but the session runs on GPU 0"));
+  ingot_error_free(error);
+  mine.capacity--;
+  error = ingot_session_run_into(session, &x, 1, &mine, 1);
+  cr_expect(strstr(ingot_error_message(error), "128 bytes, but the caller's memory has 127"));
+  ingot_error_free(error);
+  mine.capacity++;
+  there.device.device_id = 0;
+  error = ingot_session_run_into(session, &there, 1, &mine, 1);
+  cr_expect(strstr(ingot_error_message(error), "share memory"));
+  ingot_error_free(error);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
 }

@@ -218,3 +218,42 @@ Test(api_outputs, shared_memory_is_refused) {
     expect_ok(ingot_session_run_into(session, &input, 1, &out, 1));  // the caller's stays the caller's
   cr_expect_arr_eq(both, expected, sizeof both);
 }
+
+// ---- results as inputs of the next run ---------------------------------------------------------------------------------------
+
+// x to x @ w, of the same shape: were the result written over its input, it would show.
+Test(api_outputs, what_was_lent_may_be_the_next_input) {
+  ingot_config plain;
+  ingot_model *model;
+  ingot_engine *square;
+  ingot_session *kept, *fresh;
+  float x[32], copy[32];
+  int64_t shape[] = {4, 8};
+  for (int i = 0; i < 32; i++) x[i] = (float)(i % 7) / 7;
+  ingot_tensor in = {.data = x, .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape}, lent,
+               apart;
+  expect_ok(ingot_config_init(&plain));
+  plain.device = INGOT_DEVICE_CPU;
+  expect_ok(ingot_model_open("tests/regress/square_product/model.onnx", &plain, &model));
+  expect_ok(ingot_engine_build(model, &plain, &square));
+  ingot_model_free(model);
+  expect_ok(ingot_session_create(square, &plain, &kept));
+  expect_ok(ingot_session_create(square, &plain, &fresh));
+  expect_ok(ingot_session_run(kept, &in, 1, &lent, 1));
+  for (int i = 0; i < 4; i++) {
+    memcpy(copy, lent.data, sizeof copy);
+    in.data = copy;
+    expect_ok(ingot_session_run(fresh, &in, 1, &apart, 1));
+    expect_ok(ingot_session_run(kept, &lent, 1, &lent, 1));  // the same array, even
+    cr_assert_arr_eq(lent.data, apart.data, sizeof copy);
+  }
+  char *odd = malloc(sizeof x + 1);
+  memcpy(odd + 1, copy, sizeof copy);
+  in.data = odd + 1;  // on no address for floats
+  expect_ok(ingot_session_run(fresh, &in, 1, &apart, 1));
+  cr_assert_arr_eq(lent.data, apart.data, sizeof copy);
+  free(odd);
+  ingot_session_free(kept);
+  ingot_session_free(fresh);
+  ingot_engine_free(square);
+}

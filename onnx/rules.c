@@ -189,6 +189,16 @@ static const struct {
     {"CausalConvWithState", 1, 0, 1, 3, MANY},
     {"CausalConvWithState", 1, 2, 2, 1, 1},
     {"TfIdfVectorizer", 9, 0, 0, 1, 2},
+    {"GroupQueryAttention", 1, 3, 4, 4, 4},
+    {"EmbedLayerNormalization", 1, 0, 4, 2, 2},
+    {"EmbedLayerNormalization", 1, 5, 6, 1, 1},
+    {"QEmbedLayerNormalization", 1, 0, 4, 2, 2},
+    {"QEmbedLayerNormalization", 1, 5, 6, 1, 1},
+    {"SkipLayerNormalization", 1, 2, 4, 1, 1},
+    {"SkipSimplifiedLayerNormalization", 1, 2, 3, 1, 1},
+    {"MatMulNBits", 1, 5, 5, 1, 1},
+    {"BiasGelu", 1, 1, 1, 1, 1},
+    {"QAttention", 1, 2, 2, 1, 1},
 };
 
 Status rules_check_rank(const Schema *schema, int input, const Value *value) {

@@ -168,6 +168,9 @@ static void check_operator(Validation *v, const Names *names, const Onnx__Node *
   if (op) return;
   if (onnx_op_known(domain, node->op_type))
     REPORT_NODE(v, names, node, ERROR_UNSUPPORTED, "the operator is not supported in version %d of domain '%s'", opset, shown);
+  else if (strcmp(domain, "com.microsoft.nchwc") == 0)
+    REPORT_NODE(v, names, node, ERROR_UNSUPPORTED,
+                "its domain '%s' is of one machine's layout: save the optimised model with ORT_ENABLE_EXTENDED at most", shown);
   else REPORT_NODE(v, names, node, ERROR_UNSUPPORTED, "the operator is unknown in domain '%s'", shown);
 }
 

@@ -218,6 +218,7 @@ Status translate_packed_attention(Translation *t, Builder *b, Value *projected, 
   TRY(refuse_value(t, "past_present_share_buffer", 0));
   TRY(translate_end(t, b));
   TRY(hidden_sizes(t, projected->dims[2], sizes));
+  if (translate_has(t, bias)) TRY(check_channels(t, bias, bias, projected->dims[2]));
   if (translate_has(t, bias)) projected = build_add(b, projected, t->inputs[bias]);
   for (int i = 0; i < 3; i++) {
     x[i] = split_heads(b, build_slice_axis(b, projected, 2, at, sizes[i]), heads);

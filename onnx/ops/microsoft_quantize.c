@@ -108,6 +108,9 @@ static Status concat(Translation *t) {
   for (int i = 0; i < count; i++) {
     Quantised x = operand(t, &b, 2 + 3 * i, 3 + 3 * i, 4 + 3 * i);
     TRY(translate_end(t, &b));
+    if (x.x->dtype != to.zero->dtype || x.zero->dtype != to.zero->dtype)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its inputs differ in type: %s and %s", dtype_name(x.x->dtype),
+                     dtype_name(to.zero->dtype));
     Mapped m = {program_new(t->graph->arena, 0), {0}};
     parts[i] = finish(&b, &m, narrow(&m, widen(&m, &x), &to, x.x->dtype));
   }

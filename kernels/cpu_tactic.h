@@ -22,9 +22,3 @@ typedef struct CpuTactic {
 } CpuTactic;
 
 extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-terminated, preferred first
-// The threads for CpuCall.pool; see kernels/common/cpu_team.c. threads <= 0: one for each core.
-ThreadPool *cpu_pool_new(int threads);
-// Refuses a process forked from one that had such threads: the OpenMP run-time would wait for those that are not there.
-MUST_CHECK Status cpu_pool_check_fork(void);
-// Tells the pool that it has worked for so long: it looks now and then whether others want the cores, and waits accordingly.
-void cpu_pool_worked(ThreadPool *pool, double seconds);

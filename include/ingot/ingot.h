@@ -206,6 +206,12 @@ typedef struct ingot_config {
   const ingot_allocator *host_allocator, *device_allocator;
   /* "ids:1x128,mask:1x128": shapes to tune for, and to compile kernels for, where the model leaves them open; NULL: as the model declares them. */
   const char *tuning_shapes;
+  /* The caller's threads, for a session on the CPU; NULL: the session makes its own, which spin for at most 20 us for more work and then sleep.
+   * Calls task(argument, 0) ... task(argument, count - 1), each once, in whichever threads and at the same time or one after the
+   * other, and returns when all have returned. count is at most `threads`. Called by the thread that runs the session, from several at
+   * once if several sessions share it; a task never calls it. What a task does in it must not throw or be cancelled. */
+  void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);
+  void *parallel_context;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

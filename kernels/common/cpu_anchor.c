@@ -102,7 +102,7 @@ Status cpu_anchor_try_residual(CpuAnchor *anchor, const char *prefix) {
   bool fast;
   if (operand < 0) return OK;
   TRY(describe_fused(anchor, &changed, &operation, &fast));
-  if (!anchor->one->desc || strncmp(onednn_implementation(anchor->one), prefix, strlen(prefix)) != 0)
+  if (!anchor->one->part_count || strncmp(onednn_implementation(anchor->one), prefix, strlen(prefix)) != 0)
     return describe_fused(anchor, &anchor->epilogue, &operation, &fast);
   anchor->epilogue = changed;
   anchor->residual = operand;

@@ -2,6 +2,7 @@
 #include "kernels/common/onednn.h"
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/common/onednn_split.h"
 
 // A description of a tensor, of either generation. 2.x fills `bytes` (of which it takes 696 in 2.6).
 typedef struct Layout {
@@ -21,16 +22,31 @@ static Status onednn_status(OnednnResult result, const char *what) {
 }
 #define TRY_ONEDNN(call, what) TRY(onednn_status((call), what))
 
-// How many threads the library forks is a setting of the calling thread: set to the pool's size around each call, and put back.
-static int enter(const Onednn *one) {
-  if (!one->library->set_threads) return 0;
-  int before = one->library->get_threads(), wanted = thread_pool_size(one->pool);
-  if (before != wanted) one->library->set_threads(wanted);
+// How many threads the library forks is a setting of the calling thread: one around each call, then what it was.
+static int enter(const OnednnLibrary *library) {
+  if (!library->set_threads) return 1;
+  int before = library->get_threads();
+  if (before != 1) library->set_threads(1);
   return before;
 }
-static void leave(const Onednn *one, int before) {
-  if (one->library->set_threads && one->library->get_threads() != before) one->library->set_threads(before);
+static void leave(const OnednnLibrary *library, int before) {
+  if (before != 1) library->set_threads(before);
 }
+
+struct OnednnPart {
+  OnednnSlice *slice;  // NULL once it is made
+  int64_t offsets[ONEDNN_ROLES];
+  int64_t weights_dims[ONEDNN_RANK];
+  OnednnStream stream;
+  OnednnPrimitiveDesc desc;
+  OnednnPrimitive primitive;
+  OnednnArgument arguments[ONEDNN_ROLES];
+  int argument_count;
+  OnednnMemory memory[ONEDNN_ROLES];  // by role; NULL: not in this primitive
+  size_t scratch_at, packed_at;       // in bytes
+  bool owns_packed;                   // else the same as an earlier part's
+  OnednnResult result;                // of the last run
+};
 
 // ---- Layouts ----------------------------------------------------------------------------------------------------------------
 
@@ -64,25 +80,34 @@ static void layout_free(const OnednnLibrary *library, Layout *layout) {
 
 // ---- Describing -------------------------------------------------------------------------------------------------------------
 
+static void part_free(const OnednnLibrary *library, OnednnPart *part) {
+  for (int i = 0; i < part->argument_count; i++) library->dnnl_memory_destroy(part->arguments[i].memory);
+  if (part->primitive) library->dnnl_primitive_destroy(part->primitive);
+  if (part->desc) library->dnnl_primitive_desc_destroy(part->desc);
+  if (part->stream) library->dnnl_stream_destroy(part->stream);
+}
+
+static void free_parts(Onednn *one) {
+  for (int i = 0; i < one->part_count; i++) part_free(one->library, &one->parts[i]);
+  one->part_count = 0;
+  arena_free(one->slices);
+  one->slices = NULL;
+}
+
 static void release(void *context) {
   Onednn *one = context;
-  const OnednnLibrary *library = one->library;
-  for (int i = 0; i < one->argument_count; i++) library->dnnl_memory_destroy(one->arguments[i].memory);
-  if (one->primitive) library->dnnl_primitive_destroy(one->primitive);
-  if (one->desc) library->dnnl_primitive_desc_destroy(one->desc);
-  if (one->attributes) library->dnnl_primitive_attr_destroy(one->attributes);
-  if (one->stream) library->dnnl_stream_destroy(one->stream);
-  if (one->engine) library->dnnl_engine_destroy(one->engine);
+  free_parts(one);
+  if (one->attributes) one->library->dnnl_primitive_attr_destroy(one->attributes);
+  if (one->engine) one->library->dnnl_engine_destroy(one->engine);
 }
 
 Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out) {
   const OnednnLibrary *library = onednn_library();
   if (!library) FAIL(ERROR_UNSUPPORTED, "%s", onednn_library_text());
   Onednn *one = *out = arena_new_of(arena, Onednn);
-  *one = (Onednn){.library = library, .pool = pool, .arena = arena};
+  *one = (Onednn){.library = library, .arena = arena, .pool = pool};
   arena_on_free(arena, release, one);
   TRY_ONEDNN(library->dnnl_engine_create(&one->engine, ONEDNN_CPU, 0), "making an engine");
-  TRY_ONEDNN(library->dnnl_stream_create(&one->stream, one->engine, 1), "making a stream");
   TRY_ONEDNN(library->dnnl_primitive_attr_create(&one->attributes), "making attributes");
   TRY_ONEDNN(library->dnnl_primitive_attr_set_scratchpad_mode(one->attributes, ONEDNN_USER_SCRATCHPAD), "making attributes");
   return OK;
@@ -141,8 +166,9 @@ static int pool_algorithm(OnednnKind kind) {
   return kind == ONEDNN_POOL_MAX ? 0x1ff : kind == ONEDNN_POOL_MEAN ? 0x3ff : 0x2ff;
 }
 
-static OnednnResult describe_2(Onednn *one, const OnednnOperation *operation, const Layouts *l) {
+static OnednnResult describe_2(const Onednn *one, OnednnPart *part, const Layouts *l) {
   const OnednnLibrary *library = one->library;
+  const OnednnOperation *operation = &part->slice->operation;
   const OnednnWindow *w = &operation->window;
   _Alignas(16) char desc[OPERATION_BYTES];
   OnednnResult result;
@@ -162,148 +188,253 @@ static OnednnResult describe_2(Onednn *one, const OnednnOperation *operation, co
       result = library->dnnl_pooling_v2_forward_desc_init(desc, ONEDNN_INFERENCE, pool_algorithm(operation->kind), l->x, l->y,
                                                           w->strides, w->kernel, w->dilations, w->pad_begin, w->pad_end);
   }
-  return result ? result : library->dnnl_primitive_desc_create(&one->desc, desc, one->attributes, one->engine, NULL);
+  return result ? result : library->dnnl_primitive_desc_create(&part->desc, desc, one->attributes, one->engine, NULL);
 }
 
-static OnednnResult describe_3(Onednn *one, const OnednnOperation *operation, const Layouts *l) {
+static OnednnResult describe_3(const Onednn *one, OnednnPart *part, const Layouts *l) {
   const OnednnLibrary *library = one->library;
+  const OnednnOperation *operation = &part->slice->operation;
   const OnednnWindow *w = &operation->window;
   switch (operation->kind) {
     case ONEDNN_MATMUL:
-      return library->dnnl_matmul_primitive_desc_create(&one->desc, one->engine, l->x, l->weights, l->bias, l->y,
+      return library->dnnl_matmul_primitive_desc_create(&part->desc, one->engine, l->x, l->weights, l->bias, l->y,
                                                         one->attributes);
     case ONEDNN_CONV:
       return library->dnnl_convolution_forward_primitive_desc_create(
-          &one->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_CONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
+          &part->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_CONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
           w->dilations, w->pad_begin, w->pad_end, one->attributes);
     case ONEDNN_CONV_TRANSPOSE:
       return library->dnnl_deconvolution_forward_primitive_desc_create(
-          &one->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_DECONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
+          &part->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_DECONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
           w->dilations, w->pad_begin, w->pad_end, one->attributes);
     default:
       return library->dnnl_pooling_forward_primitive_desc_create(
-          &one->desc, one->engine, ONEDNN_INFERENCE, pool_algorithm(operation->kind), l->x, l->y, w->strides, w->kernel,
+          &part->desc, one->engine, ONEDNN_INFERENCE, pool_algorithm(operation->kind), l->x, l->y, w->strides, w->kernel,
           w->dilations, w->pad_begin, w->pad_end, one->attributes);
   }
 }
 
-static OnednnResult describe(Onednn *one, const OnednnOperation *operation) {
+static OnednnResult describe(Onednn *one, OnednnPart *part) {
   const OnednnLibrary *library = one->library;
+  const OnednnOperation *operation = &part->slice->operation;
   const OnednnTensor *tensors[] = {&operation->x, &operation->weights, &operation->bias, &operation->y};
   Layout layouts[4];
   OnednnLayout made[4];
-  OnednnResult result = ONEDNN_SUCCESS;
+  OnednnResult result = set_links(one, part->slice->links, one->link_count);
   int count = 0;
   for (; count < 4 && !result; count++) {
     result = layout_make(library, tensors[count], &layouts[count]);
     made[count] = layout_of(library, tensors[count], &layouts[count]);
   }
-  Layouts all = {made[0], made[1], made[2], made[3]};
-  if (!result) result = library->generation == 2 ? describe_2(one, operation, &all) : describe_3(one, operation, &all);
+  if (!result) {
+    Layouts all = {made[0], made[1], made[2], made[3]};
+    result = library->generation == 2 ? describe_2(one, part, &all) : describe_3(one, part, &all);
+  }
+  if (result) part->desc = NULL;
   for (int i = 0; i < count; i++) layout_free(library, &layouts[i]);
   return result;
 }
 
+// Fewer slices where the library has nothing for one of them.
+static OnednnResult describe_in(Onednn *one, int threads) {
+  OnednnSlice *slices;
+  free_parts(one);
+  one->slices = arena_new();
+  int count = onednn_split(&one->operation, one->links, one->link_count, threads, one->slices, &slices);
+  one->parts = arena_array(one->arena, OnednnPart, (size_t)count);
+  OnednnResult result = ONEDNN_SUCCESS;
+  int before = enter(one->library);
+  for (int i = 0; i < count && !result; i++) {
+    one->parts[i] = (OnednnPart){.slice = &slices[i]};
+    memcpy(one->parts[i].offsets, slices[i].offsets, sizeof slices[i].offsets);
+    memcpy(one->parts[i].weights_dims, slices[i].operation.weights.dims, sizeof one->parts[i].weights_dims);
+    one->part_count = i + 1;
+    result = describe(one, &one->parts[i]);
+  }
+  leave(one->library, before);
+  if (result) free_parts(one);
+  return result;
+}
+
+static const char *part_implementation(const Onednn *one, int part) {
+  const char *name = "";
+  OnednnResult result = one->library->dnnl_primitive_desc_query(one->parts[part].desc, ONEDNN_QUERY_NAME, 0, &name);
+  return result == ONEDNN_SUCCESS ? name : "";
+}
+
+static bool is_fast(const Onednn *one) {
+  return one->part_count && strncmp(onednn_implementation(one), "ref", 3) != 0 &&
+         strncmp(part_implementation(one, one->part_count - 1), "ref", 3) != 0;
+}
+
 Status onednn_describe(Onednn *one, const OnednnOperation *operation, const OnednnLink *links, int link_count, bool *fast) {
-  if (one->desc) one->library->dnnl_primitive_desc_destroy(one->desc);
-  one->desc = NULL;
+  int threads = thread_pool_size(one->pool);
   if (fast) *fast = false;
   one->operation = *operation;
   one->link_count = link_count;
   for (int i = 0; i < link_count; i++) one->links[i] = links[i];
-  OnednnResult result = set_links(one, links, link_count);
-  int before = enter(one);
-  if (!result) result = describe(one, operation);
-  leave(one, before);
-  if (result) one->desc = NULL;
+  OnednnResult result = describe_in(one, threads);
+  if (result != ONEDNN_OUT_OF_MEMORY && !is_fast(one) && threads > 1) result = describe_in(one, 1);
   if (result == ONEDNN_OUT_OF_MEMORY || !fast) return onednn_status(result, "describing an operation");
-  if (!result) *fast = strncmp(onednn_implementation(one), "ref", 3) != 0;
+  *fast = is_fast(one);
   return OK;
 }
 
-const char *onednn_implementation(const Onednn *one) {
-  const char *name = "";
-  return one->library->dnnl_primitive_desc_query(one->desc, ONEDNN_QUERY_NAME, 0, &name) == ONEDNN_SUCCESS ? name : "";
-}
+const char *onednn_implementation(const Onednn *one) { return part_implementation(one, 0); }
 
 // ---- Making and running -----------------------------------------------------------------------------------------------------
 
-static Status add_memory(Onednn *one, int role, int argument, OnednnLayout layout) {
+static Status add_memory(const Onednn *one, OnednnPart *part, int role, int argument, OnednnLayout layout) {
   if (!layout) return OK;
   OnednnMemory memory;
   TRY_ONEDNN(one->library->dnnl_memory_create(&memory, layout, one->engine, NULL), "making a memory object");
-  one->arguments[one->argument_count++] = (OnednnArgument){argument, memory};
-  one->memory[role] = memory;
+  part->arguments[part->argument_count++] = (OnednnArgument){argument, memory};
+  part->memory[role] = memory;
   return OK;
 }
 
-static Status add_tensor(Onednn *one, int role, int argument, const OnednnTensor *tensor) {
+static Status add_tensor(const Onednn *one, OnednnPart *part, int role, int argument, const OnednnTensor *tensor) {
   Layout layout;
   Status status = onednn_status(layout_make(one->library, tensor, &layout), "describing a tensor");
-  if (!status) status = add_memory(one, role, argument, layout_of(one->library, tensor, &layout));
+  if (!status) status = add_memory(one, part, role, argument, layout_of(one->library, tensor, &layout));
   layout_free(one->library, &layout);
   return status;
 }
 
-static OnednnLayout wanted_weights(const Onednn *one) {
-  return one->library->dnnl_primitive_desc_query_md(one->desc, ONEDNN_QUERY_WEIGHTS, 0);
+static OnednnLayout wanted_weights(const Onednn *one, const OnednnPart *part) {
+  return one->library->dnnl_primitive_desc_query_md(part->desc, ONEDNN_QUERY_WEIGHTS, 0);
+}
+
+static Status make_part(Onednn *one, OnednnPart *part) {
+  const OnednnLibrary *library = one->library;
+  const OnednnOperation *operation = &part->slice->operation;
+  TRY_ONEDNN(library->dnnl_stream_create(&part->stream, one->engine, 1), "making a stream");
+  OnednnResult result = library->dnnl_primitive_create(&part->primitive, part->desc);
+  if (result) part->primitive = NULL;
+  TRY_ONEDNN(result, "making a primitive");
+  TRY(add_tensor(one, part, ONEDNN_X, ONEDNN_ARGUMENT_X, &operation->x));
+  if (operation->weights.rank) TRY(add_memory(one, part, ONEDNN_WEIGHTS, ONEDNN_ARGUMENT_WEIGHTS, wanted_weights(one, part)));
+  TRY(add_tensor(one, part, ONEDNN_BIAS, ONEDNN_ARGUMENT_BIAS, &operation->bias));
+  TRY(add_tensor(one, part, ONEDNN_Y, ONEDNN_ARGUMENT_Y, &operation->y));
+  int link = library->generation == 2 ? ONEDNN_ARGUMENT_LINK_2 : ONEDNN_ARGUMENT_LINK_3;
+  for (int i = 0; i < one->link_count; i++)
+    TRY(add_tensor(one, part, ONEDNN_LINK + i, (link * (i + 1)) | ONEDNN_ARGUMENT_OPERAND, &part->slice->links[i].operand));
+  OnednnLayout scratch = library->dnnl_primitive_desc_query_md(part->desc, ONEDNN_QUERY_SCRATCHPAD, 0);
+  size_t bytes = scratch ? library->dnnl_memory_desc_get_size(scratch) : 0;
+  part->scratch_at = one->scratch_bytes;
+  one->scratch_bytes += align_up(bytes, 64);
+  return bytes ? add_memory(one, part, ONEDNN_SCRATCH, ONEDNN_ARGUMENT_SCRATCHPAD, scratch) : OK;
+}
+
+// Slices of the same weights share them packed, where they want them in the same layout.
+static void place_weights(Onednn *one) {
+  size_t at = 0;
+  for (int i = 0; i < one->part_count; i++) {
+    OnednnPart *part = &one->parts[i];
+    part->owns_packed = true;
+    for (int k = 0; k < i && part->owns_packed; k++) {
+      const OnednnPart *earlier = &one->parts[k];
+      if (!earlier->owns_packed || earlier->offsets[ONEDNN_WEIGHTS] != part->offsets[ONEDNN_WEIGHTS] ||
+          !one->library->dnnl_memory_desc_equal(wanted_weights(one, earlier), wanted_weights(one, part)))
+        continue;
+      part->owns_packed = false;
+      part->packed_at = earlier->packed_at;
+    }
+    if (!part->owns_packed) continue;
+    part->packed_at = at;
+    at += align_up(one->library->dnnl_memory_desc_get_size(wanted_weights(one, part)), 64);
+  }
 }
 
 Status onednn_make(Onednn *one) {
-  const OnednnLibrary *library = one->library;
-  int before = enter(one);
-  OnednnResult result = library->dnnl_primitive_create(&one->primitive, one->desc);
-  leave(one, before);
-  if (result) one->primitive = NULL;
-  TRY_ONEDNN(result, "making a primitive");
-  arena_charge(one->arena, PRIMITIVE_BYTES);
-  const OnednnOperation *operation = &one->operation;
-  TRY(add_tensor(one, ONEDNN_X, ONEDNN_ARGUMENT_X, &operation->x));
-  if (operation->weights.rank) TRY(add_memory(one, ONEDNN_WEIGHTS, ONEDNN_ARGUMENT_WEIGHTS, wanted_weights(one)));
-  TRY(add_tensor(one, ONEDNN_BIAS, ONEDNN_ARGUMENT_BIAS, &operation->bias));
-  TRY(add_tensor(one, ONEDNN_Y, ONEDNN_ARGUMENT_Y, &operation->y));
-  int link = library->generation == 2 ? ONEDNN_ARGUMENT_LINK_2 : ONEDNN_ARGUMENT_LINK_3;
-  for (int i = 0; i < one->link_count; i++)
-    TRY(add_tensor(one, ONEDNN_LINK + i, (link * (i + 1)) | ONEDNN_ARGUMENT_OPERAND, &one->links[i].operand));
-  OnednnLayout scratch = library->dnnl_primitive_desc_query_md(one->desc, ONEDNN_QUERY_SCRATCHPAD, 0);
-  one->scratch_bytes = scratch ? library->dnnl_memory_desc_get_size(scratch) : 0;
-  return one->scratch_bytes ? add_memory(one, ONEDNN_SCRATCH, ONEDNN_ARGUMENT_SCRATCHPAD, scratch) : OK;
+  Status status = OK;
+  one->scratch_bytes = 0;
+  int before = enter(one->library);
+  for (int i = 0; i < one->part_count && !status; i++) status = make_part(one, &one->parts[i]);
+  leave(one->library, before);
+  if (!status && one->operation.weights.any) place_weights(one);
+  // Slices that are alike are one primitive to the library.
+  for (int i = 0; i < one->part_count && !status; i++)
+    if (i == 0 || memcmp(&one->parts[i].slice->operation, &one->parts[i - 1].slice->operation, sizeof(OnednnOperation)) != 0)
+      arena_charge(one->arena, PRIMITIVE_BYTES);
+  for (int i = 0; i < one->part_count; i++) one->parts[i].slice = NULL;
+  arena_free(one->slices);
+  one->slices = NULL;
+  return status;
 }
 
-void onednn_set(Onednn *one, int role, void *data) {
-  if (one->memory[role]) one->library->dnnl_memory_set_data_handle(one->memory[role], data);
+static void set_addresses(const Onednn *one, OnednnPart *part) {
+  for (int role = 0; role < ONEDNN_ROLES; role++) {
+    if (!part->memory[role]) continue;
+    size_t offset = role == ONEDNN_SCRATCH                                 ? part->scratch_at
+                    : role == ONEDNN_WEIGHTS && one->operation.weights.any ? part->packed_at
+                                                                           : (size_t)part->offsets[role] * sizeof(float);
+    one->library->dnnl_memory_set_data_handle(part->memory[role], (char *)one->data[role] + offset);
+  }
+}
+
+static void run_parts(void *context, int64_t begin, int64_t end) {
+  const Onednn *one = context;
+  int before = enter(one->library);
+  for (int64_t i = begin; i < end; i++) {
+    OnednnPart *part = &one->parts[i];
+    set_addresses(one, part);
+    part->result = one->library->dnnl_primitive_execute(part->primitive, part->stream, part->argument_count, part->arguments);
+  }
+  leave(one->library, before);
 }
 
 Status onednn_run(Onednn *one) {
-  int before = enter(one);
-  OnednnResult result = one->library->dnnl_primitive_execute(one->primitive, one->stream, one->argument_count, one->arguments);
-  leave(one, before);
+  parallel_for(one->pool, one->part_count, 1, run_parts, one);
+  OnednnResult result = ONEDNN_SUCCESS;
+  for (int i = 0; i < one->part_count && !result; i++) result = one->parts[i].result;
   return onednn_status(result, "executing a primitive");
 }
 
-size_t onednn_weights_bytes(const Onednn *one) { return one->library->dnnl_memory_desc_get_size(wanted_weights(one)); }
+size_t onednn_weights_bytes(const Onednn *one) {
+  size_t bytes = 0;
+  for (int i = 0; i < one->part_count; i++) {
+    const OnednnPart *part = &one->parts[i];
+    if (part->owns_packed)
+      bytes = MAX(bytes, part->packed_at + one->library->dnnl_memory_desc_get_size(wanted_weights(one, part)));
+  }
+  return bytes;
+}
 
-Status onednn_pack(Onednn *one, const OnednnTensor *from, const void *weights, void *packed) {
+static OnednnResult pack_part(const Onednn *one, const OnednnPart *part, const OnednnTensor *from, const void *weights,
+                              void *packed) {
   const OnednnLibrary *library = one->library;
   OnednnMemory source = NULL, target = NULL;
   OnednnPrimitiveDesc desc = NULL;
   OnednnPrimitive primitive = NULL;
   Layout layout;
-  int before = enter(one);
   OnednnResult result = layout_make(library, from, &layout);
-  OnednnLayout source_layout = layout_of(library, from, &layout), wanted = wanted_weights(one);
+  OnednnLayout source_layout = layout_of(library, from, &layout), wanted = wanted_weights(one, part);
   if (!result) result = library->dnnl_memory_create(&source, source_layout, one->engine, (void *)weights);
   if (!result) result = library->dnnl_memory_create(&target, wanted, one->engine, packed);
   if (!result)
     result = library->dnnl_reorder_primitive_desc_create(&desc, source_layout, one->engine, wanted, one->engine, NULL);
   if (!result) result = library->dnnl_primitive_create(&primitive, desc);
   OnednnArgument arguments[] = {{ONEDNN_ARGUMENT_X, source}, {ONEDNN_ARGUMENT_Y, target}};
-  if (!result) result = library->dnnl_primitive_execute(primitive, one->stream, 2, arguments);
-  leave(one, before);
+  if (!result) result = library->dnnl_primitive_execute(primitive, part->stream, 2, arguments);
   if (primitive) library->dnnl_primitive_destroy(primitive);
   if (desc) library->dnnl_primitive_desc_destroy(desc);
   if (target) library->dnnl_memory_destroy(target);
   if (source) library->dnnl_memory_destroy(source);
   layout_free(library, &layout);
+  return result;
+}
+
+Status onednn_pack(Onednn *one, const OnednnTensor *from, const float *weights, void *packed) {
+  OnednnResult result = ONEDNN_SUCCESS;
+  int before = enter(one->library);
+  for (int i = 0; i < one->part_count && !result; i++) {
+    const OnednnPart *part = &one->parts[i];
+    OnednnTensor slice = *from;
+    memcpy(slice.dims, part->weights_dims, sizeof slice.dims);
+    if (part->owns_packed)
+      result = pack_part(one, part, &slice, weights + part->offsets[ONEDNN_WEIGHTS], (char *)packed + part->packed_at);
+  }
+  leave(one->library, before);
   return onednn_status(result, "packing weights");
 }

@@ -1,11 +1,11 @@
-// oneDNN as CPU tactics use it: one primitive with its memory objects, made once in prepare; run fills in addresses and executes,
-// and allocates nothing. Everything is f32. Scratch memory is the caller's. Everything is released with the arena.
+// oneDNN as CPU tactics use it: an operation cut into slices (onednn_split.h), a primitive with its memory objects for each, made once in prepare;
+// run fills in addresses and executes them on the pool, and allocates nothing. Everything is f32. Scratch memory is the caller's. Everything is released with the arena.
 #pragma once
 #include "base/thread.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/site.h"
 
-enum { ONEDNN_RANK = 12, ONEDNN_LINKS = 10 };
+enum { ONEDNN_RANK = 10, ONEDNN_LINKS = 10 };
 
 typedef struct OnednnTensor {
   int rank;  // 0: there is none
@@ -79,34 +79,33 @@ enum {
   ONEDNN_ROLES = ONEDNN_LINK + ONEDNN_LINKS
 };
 
+typedef struct OnednnPart OnednnPart;
 typedef struct Onednn {
   const OnednnLibrary *library;
   ThreadPool *pool;
   Arena *arena;
   OnednnEngine engine;
-  OnednnStream stream;
   OnednnAttributes attributes;
-  OnednnPrimitiveDesc desc;  // NULL: there is nothing for what was described
-  OnednnPrimitive primitive;
   OnednnOperation operation;
   int link_count;
   OnednnLink links[ONEDNN_LINKS];
-  OnednnArgument arguments[ONEDNN_ROLES];
-  int argument_count;
-  OnednnMemory memory[ONEDNN_ROLES];  // by role; NULL: not in this primitive
+  OnednnPart *parts;  // each computes a slice, on one thread
+  int part_count;     // 0: there is nothing for what was described
+  Arena *slices;      // what the parts are described by, until they are made
+  void *data[ONEDNN_ROLES];
   size_t scratch_bytes;
 } Onednn;
 
 MUST_CHECK Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out);
 // Describes the operation, replacing an earlier one. *fast, unless NULL, says whether oneDNN has more than plain loops for it. An operation
-// it has nothing for gives *fast = false and OK; desc is then NULL.
+// it has nothing for gives *fast = false and OK; part_count is then 0.
 MUST_CHECK Status onednn_describe(Onednn *one, const OnednnOperation *operation, const OnednnLink *links, int link_count,
                                   bool *fast);
 const char *onednn_implementation(const Onednn *one);  // oneDNN's name of what it would use: "brgconv:avx512_core"
-// Makes the primitive of the description, and its memory objects.
+// Makes the primitives of the description, and their memory objects.
 MUST_CHECK Status onednn_make(Onednn *one);
-void onednn_set(Onednn *one, int role, void *data);
+static inline void onednn_set(Onednn *one, int role, void *data) { one->data[role] = data; }
 MUST_CHECK Status onednn_run(Onednn *one);  // scratch_bytes of memory are set as ONEDNN_SCRATCH
-// Weights in the layout the primitive wants.
+// Weights in the layout the primitives want, which onednn_set then gets.
 size_t onednn_weights_bytes(const Onednn *one);
-MUST_CHECK Status onednn_pack(Onednn *one, const OnednnTensor *from, const void *weights, void *packed);
+MUST_CHECK Status onednn_pack(Onednn *one, const OnednnTensor *from, const float *weights, void *packed);

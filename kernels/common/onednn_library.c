@@ -71,7 +71,6 @@ static Status take(OnednnLibrary *table, void *library, const char *path) {
   *(void **)&version_of = dlsym(library, "dnnl_version");
   if (!version_of) FAIL(ERROR_UNSUPPORTED, "%s is not oneDNN", path);
   const OnednnVersion *version = version_of();
-  table->handle = library;
   table->generation = version->major;
   bool known = version->major == 3 || (version->major == 2 && version->minor >= 5);
   if (!known) FAIL(ERROR_UNSUPPORTED, "%s is oneDNN %d.%d; 2.5 to 3.x is needed", path, version->major, version->minor);

@@ -117,10 +117,9 @@ typedef struct OnednnLibrary {
   OnednnResult (*append_eltwise_3)(OnednnPostOps operations, int algorithm, float alpha, float beta);
   OnednnResult (*append_sum_2)(OnednnPostOps operations, float scale);
   OnednnResult (*append_sum_3)(OnednnPostOps operations, float scale, int32_t zero_point, int dtype);
-  // Its own threads, where it has any: how many it forks is a setting of the calling thread.
+  // Its own threads, which are not used: how many it forks is a setting of the calling thread.
   void (*set_threads)(int threads);
   int (*get_threads)(void);
-  void *handle;
   int generation;  // 2 or 3
   char text[160];  // "oneDNN 2.6.3 (OpenMP), /usr/lib/x86_64-linux-gnu/libdnnl.so.2", or why there is none
 } OnednnLibrary;

@@ -119,8 +119,8 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   bool fast;
   TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
   if (!fast) TRY(prepare_layout(site, arena, pool, !channels_last, &anchor, &plain_weights, &fast));
-  if (!fast && !anchor->one->desc) TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
-  if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no convolution for '%s'", site->node->outputs[0]->name);
+  if (!fast && !anchor->one->part_count) TRY(prepare_layout(site, arena, pool, channels_last, &anchor, &plain_weights, &fast));
+  if (!anchor->one->part_count) FAIL(ERROR_UNSUPPORTED, "oneDNN has no convolution for '%s'", site->node->outputs[0]->name);
   *state = anchor;
   return cpu_anchor_finish(anchor, site->inputs[1].constant ? &plain_weights : NULL, workspace_bytes);
 }

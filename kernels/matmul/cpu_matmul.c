@@ -156,7 +156,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   bool pack, fast;
   TRY(prepare_product(site, arena, pool, false, &anchor, &pack, &fast));
   if (!fast) TRY(prepare_product(site, arena, pool, true, &anchor, &pack, &fast));
-  if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no matrix product for '%s'", site->node->outputs[0]->name);
+  if (!anchor->one->part_count) FAIL(ERROR_UNSUPPORTED, "oneDNN has no matrix product for '%s'", site->node->outputs[0]->name);
   OnednnTensor plain = onednn_tensor(&anchor->inputs[B]);
   *state = anchor;
   return cpu_anchor_finish(anchor, pack ? &plain : NULL, workspace_bytes);

@@ -62,7 +62,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
                                .y = onednn_tensor(&anchor->y),
                                .window = cpu_window(&window, x->dims + 2, y->dims + 2)};
   TRY(cpu_anchor_describe(anchor, &operation, &fast));
-  if (!anchor->one->desc) FAIL(ERROR_UNSUPPORTED, "oneDNN has no pooling for '%s'", site->node->outputs[0]->name);
+  if (!anchor->one->part_count) FAIL(ERROR_UNSUPPORTED, "oneDNN has no pooling for '%s'", site->node->outputs[0]->name);
   *state = anchor;
   return cpu_anchor_finish(anchor, NULL, workspace_bytes);
 }

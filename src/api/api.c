@@ -73,6 +73,8 @@ Status api_open_device(const ingot_config *config, const Log *log, bool tf32, We
                        const struct TuningDatabase *tuning, Device **out) {
   DeviceOptions options = {.index = config->device_index,
                            .threads = config->threads,
+                           .parallel = config->parallel,
+                           .parallel_context = config->parallel_context,
                            .tf32 = tf32,
                            .no_graph = config->no_cuda_graph,
                            .workspace_limit = config->workspace_limit,

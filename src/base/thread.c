@@ -203,16 +203,11 @@ ThreadPool *thread_pool_new(int threads) {
 ThreadPool *thread_pool_borrow(int threads, ThreadLender lender) {
   threads = wanted_threads(threads);
   ThreadPool *pool = pool_make(threads);
-  if (!pool) {
-    if (lender.release) lender.release(lender.context);
-    return NULL;
-  }
+  if (!pool) return NULL;
   pool->lender = lender;
   pool->worker_count = threads - 1;
   return pool;
 }
-
-void *thread_pool_lender(const ThreadPool *pool) { return pool ? pool->lender.context : NULL; }
 
 void thread_pool_free(ThreadPool *pool) {
   if (!pool) return;
@@ -222,7 +217,6 @@ void thread_pool_free(ThreadPool *pool) {
   pthread_mutex_unlock(&pool->mutex);
   for (int i = 0; i < pool->worker_count && !pool->lender.fork; i++) pthread_join(pool->workers[i], NULL);
   pthread_cond_destroy(&pool->done);
-  if (pool->lender.release) pool->lender.release(pool->lender.context);
   pthread_cond_destroy(&pool->work);
   pthread_mutex_destroy(&pool->mutex);
   free(pool);
@@ -286,34 +280,6 @@ void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(voi
   atomic_fetch_and(&pool->state, ~(uint64_t)OPEN);
   wait_until_left(pool);
   forward_failure(pool);
-}
-
-typedef struct Each {
-  void (*fn)(void *context);
-  void *context;
-  _Atomic int64_t inside;
-  int64_t all;
-} Each;
-
-// Whoever takes an index keeps it until all are taken: so each thread takes one.
-static void call_each(void *context, int64_t begin, int64_t end) {
-  Each *each = context;
-  for (int64_t i = begin; i < end; i++) {
-    each->fn(each->context);
-    atomic_fetch_add(&each->inside, 1);
-    while (atomic_load(&each->inside) < each->all) sched_yield();
-  }
-}
-
-void thread_pool_each(ThreadPool *pool, void (*fn)(void *context), void *context) {
-  if (thread_pool_size(pool) == 1) {
-    fn(context);
-  } else if (pool->lender.fork) {
-    pool->lender.fork(pool->lender.context, fn, context, thread_pool_size(pool));
-  } else {
-    Each each = {.fn = fn, .context = context, .all = thread_pool_size(pool)};
-    parallel_for(pool, each.all, 1, call_each, &each);
-  }
 }
 
 typedef struct Watched {

@@ -19,8 +19,22 @@ typedef struct CpuDevice {
   ThreadPool *pool;
   char *block;  // the session's arena; grows to the largest plan
   size_t block_bytes;
+  void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // the caller's threads
+  void *parallel_context;
   bool references_only;
 } CpuDevice;
+
+// The caller's threads as our loops want them: one call in each.
+typedef struct ForkTask {
+  void (*body)(void *argument);
+  void *argument;
+} ForkTask;
+static void run_fork_task(void *context, int index) { ((ForkTask *)context)->body(((ForkTask *)context)->argument); }
+static void fork_at_caller(void *context, void (*body)(void *argument), void *argument, int threads) {
+  CpuDevice *cpu = context;
+  ForkTask task = {body, argument};
+  cpu->parallel(cpu->parallel_context, threads, run_fork_task, &task);
+}
 
 typedef struct CpuChoice {
   const CpuTactic *tactic;  // NULL: the reference
@@ -204,10 +218,7 @@ static Status run_steps(CpuDevice *cpu, Executable *executable, void *const *inp
 static Status cpu_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
   CpuDevice *cpu = (CpuDevice *)device;
   TRY(ensure_block(cpu, executable->plan->arena_bytes));
-  double start = time_now();
-  Status status = RECOVER_GUARD(run_steps(cpu, executable, inputs, outputs));
-  if (!status) cpu_pool_worked(cpu->pool, time_now() - start);
-  return status;
+  return RECOVER_GUARD(run_steps(cpu, executable, inputs, outputs));
 }
 
 static Status profile_steps(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
@@ -261,11 +272,13 @@ static void cpu_name(char *name, size_t size) {
 }
 
 Status cpu_device_new(const DeviceOptions *options, Device **out) {
-  TRY(cpu_pool_check_fork());
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
-  cpu->pool = cpu_pool_new(options->threads);
   cpu->references_only = options->references_only;
+  cpu->parallel = options->parallel;
+  cpu->parallel_context = options->parallel_context;
+  cpu->pool = options->parallel ? thread_pool_borrow(options->threads, (ThreadLender){fork_at_caller, cpu})
+                                : thread_pool_new(options->threads);
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
                          .log = options->log,
                          .allocate = cpu_allocate,

@@ -52,6 +52,8 @@ typedef struct DeviceOptions {
   DeviceKind kind;
   int index;    // CUDA ordinal
   int threads;  // on a GPU those that compile kernels; 0: one a core
+  void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // NULL: own threads
+  void *parallel_context;
   bool tf32, no_graph;
   bool references_only;         // CPU: no tactic, every operator by its reference
   size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default

@@ -164,13 +164,15 @@ static int run_case(const OperatorCase *row, ThreadPool *pool) {
   return count;
 }
 
-static void run_cases(const OperatorCase *rows) {
-  ThreadPool *pool = cpu_pool_new(2);
+static void run_cases_in(const OperatorCase *rows, int threads) {
+  ThreadPool *pool = thread_pool_new(threads);
   const char *only = getenv("INGOT_TEST_CASE");  // part of a name, for debugging one
   for (const OperatorCase *row = rows; row->name; row++)
     if (!only || strstr(row->name, only)) run_case(row, pool);
   thread_pool_free(pool);
 }
+
+static void run_cases(const OperatorCase *rows) { run_cases_in(rows, 2); }
 
 Test(cpu_tactics, operator_cases) { run_cases(operator_cases); }
 
@@ -274,9 +276,54 @@ static int count_runs(const char *name, ThreadPool *pool) {
   return 0;
 }
 
+// Work enough to be cut into slices: batches, rows, columns, channels, positions; with borders in every slice.
+#define SHARED_CONV(name, x, w, attributes) \
+  { "shared/conv_" name, "(%x: f32" x ", %w: f32" w ") -> (%y)", "%y: ?[?] = conv(%x, %w)" attributes, "", 1 }
+#define SHARED_PRODUCT(name, a, b) \
+  { "shared/matmul_" name, "(%a: f32" a ", %b: f32" b ") -> (%y)", "%y: ?[?] = matmul(%a, %b)", "", 1 }
+static const OperatorCase shared_cases[] = {
+    SHARED_CONV("3x3", "[1, 16, 33, 20]", "[24, 16, 3, 3]", " {pads: [1, 1, 1, 1]}"),
+    SHARED_CONV("images", "[3, 16, 17, 20]", "[24, 16, 3, 3]", " {pads: [2, 0, 1, 1], strides: [2, 1]}"),
+    SHARED_CONV("many_images", "[11, 8, 9, 20]", "[24, 8, 3, 3]", " {pads: [1, 1, 1, 1]}"),
+    SHARED_CONV("1x1", "[1, 64, 7, 7]", "[256, 64, 1, 1]", ""),
+    SHARED_CONV("1x1_strided", "[1, 64, 15, 15]", "[128, 64, 1, 1]", " {strides: [2, 2]}"),
+    SHARED_CONV("dilated", "[1, 16, 31, 31]", "[16, 16, 3, 3]", " {pads: [4, 4, 4, 4], dilations: [4, 4]}"),
+    SHARED_CONV("depthwise", "[1, 64, 40, 40]", "[64, 1, 3, 3]", " {pads: [1, 1, 1, 1], group: 64, strides: [2, 2]}"),
+    SHARED_CONV("groups", "[2, 32, 20, 20]", "[32, 8, 3, 3]", " {pads: [1, 1, 1, 1], group: 4}"),
+    SHARED_CONV("stem", "[1, 3, 64, 64]", "[32, 3, 7, 7]", " {pads: [3, 3, 3, 3], strides: [2, 2]}"),
+    SHARED_CONV("1d", "[1, 32, 300]", "[32, 32, 5]", " {pads: [4, 0]}"),
+    SHARED_CONV("3d", "[1, 8, 9, 10, 11]", "[16, 8, 3, 3, 3]", " {pads: [1, 1, 1, 1, 1, 1]}"),
+    SHARED_CONV("mostly_padding", "[1, 16, 2, 40]", "[64, 16, 3, 3]", " {pads: [6, 1, 6, 1]}"),
+    {"shared/conv_epilogue",
+     "(%x: f32[2, 24, 19, 19], %w: f32[64, 24, 1, 1], %b: f32[64, 1, 1], %r: f32[2, 64, 19, 19]) -> (%y)",
+     "%y: ?[?] = conv(%x, %w, %b, %r) epilogue from 2 {" ACC "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4: f32 = "
+     "const 0.3; %5 = mul %3 %4; %6 = add %5 %2; %7: f32 = const 7; "
+     "%8 = div %6 %7; yield %8}",
+     "", 1},
+    SHARED_PRODUCT("rows", "[300, 64]", "[64, 48]"),
+    SHARED_PRODUCT("columns", "[1, 300]", "[300, 2000]"),
+    SHARED_PRODUCT("batches", "[12, 40, 33]", "[12, 33, 50]"),
+    SHARED_PRODUCT("broadcast_batches", "[2, 7, 40, 33]", "[7, 33, 50]"),
+    SHARED_PRODUCT("few_batches", "[2, 400, 33]", "[2, 33, 50]"),
+    {"shared/matmul_epilogue", "(%a: f32[3, 400], %w: f32[400, 640], %b: f32[640], %r: f32[3, 640]) -> (%y)",
+     "%y: ?[?] = matmul(%a, %w, %b, %r) epilogue from 2 {" ACC
+     "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = sub %3 %2; %5 = relu %4; yield %5}",
+     "", 1},
+    {"shared/pool_max", "(%x: f32[1, 70, 41, 43]) -> (%y)",
+     "%y: ?[?] = pool(%x) {kind: \"max\", kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1]}", "", 1},
+    {"shared/pool_mean", "(%x: f32[2, 70, 41, 43]) -> (%y)",
+     "%y: ?[?] = pool(%x) {kind: \"average\", kernel: [5, 3], strides: [1, 2], pads: [2, 1, 2, 1]}", "", 1},
+    {"shared/conv_transpose", "(%x: f32[5, 16, 9, 9], %w: f32[16, 24, 3, 3]) -> (%y)",
+     "%y: ?[?] = conv_transpose(%x, %w) {strides: [2, 2], pads: [1, 1, 1, 1]}", "", 1},
+    {0},
+};
+Test(cpu_tactics, shared_work) {
+  for (int threads = 1; threads <= 5; threads += 2) run_cases_in(shared_cases, threads);
+}
+
 // A tactic that quietly supports nothing would pass everything above.
 Test(cpu_tactics, common_sites_are_supported) {
-  ThreadPool *pool = cpu_pool_new(1);
+  ThreadPool *pool = thread_pool_new(1);
   cr_assert_eq(thread_pool_size(pool), 1);
   cr_expect_eq(count_runs("conv/3x3_f32", pool), LAYOUTS * 2);
   thread_pool_free(pool);

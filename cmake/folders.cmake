@@ -53,6 +53,14 @@ ingot_folder(ingot_cuda src/cuda ingot_base ${CMAKE_DL_LIBS})
 
 # kernels/: one folder per family, one library for all, above the IR and the CUDA tables it calls through.
 file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
+# The loops of products (kernels/common/cpu_gemm_loops.inc) are built for four instruction sets.
+set(gemm_flags -O3 -fwrapv -ffp-contract=fast)
+set_source_files_properties(kernels/common/cpu_gemm_generic.c PROPERTIES COMPILE_OPTIONS "${gemm_flags}")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(kernels/common/cpu_gemm_avx2.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx2;-mfma")
+  set_source_files_properties(kernels/common/cpu_gemm_avx512.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx512f;-mavx512bw;-mfma")
+  set_source_files_properties(kernels/common/cpu_gemm_vnni.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx512f;-mavx512bw;-mavx512vnni;-mfma")
+endif()
 if(kernel_sources)
   add_library(ingot_kernels STATIC ${kernel_sources})
   target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda ingot_device PRIVATE ingot_flags)

@@ -19,8 +19,8 @@
  * that call, and the process's use of Ingot, are undefined afterwards. Catch inside, return false from progress, and throw when the call is back.
  *
  * Fork. A child process may use models and engines, if no other thread was in a call of Ingot when it was forked. Sessions stay the
- * parent's: in the child their functions fail, and freeing them does nothing. New sessions work in a child whose parent had none; else they
- * fail, on the CPU where oneDNN runs on OpenMP's threads, on a GPU as CUDA has it. Nothing hangs.
+ * parent's: in the child their functions fail, and freeing them does nothing. New sessions on the CPU work in the child; on a GPU they do
+ * where the parent had none, else they fail as CUDA has it. Nothing hangs.
  *
  * Trust. Models are strangers' files: bounded and checked. So is what an engine holds, except its kernels, which are machine code: see
  * untrusted_engine for engines of strangers.

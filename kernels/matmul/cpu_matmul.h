@@ -2,4 +2,4 @@
 #pragma once
 #include "kernels/cpu_tactic.h"
 
-extern const CpuTactic cpu_matmul;
+extern const CpuTactic cpu_matmul, cpu_own_matmul;

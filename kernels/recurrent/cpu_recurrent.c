@@ -1,9 +1,10 @@
 // Recurrent layers on the CPU, in f32. What the input contributes to the gates of all steps is one matrix product; then each step is a product
-// with the state by oneDNN, weights packed once where they are constant, and a scalar program for the gates (cell.h) run
+// with the state by oneDNN (cpu_gemm.h without it), weights packed once where they are constant, and a scalar program for the gates (cell.h) run
 // in strips. The state lives in the output: step t reads what step t - 1 wrote there.
 #include "kernels/recurrent/cpu_recurrent.h"
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/common/cpu_gemm.h"
 #include "kernels/common/onednn.h"
 #include "kernels/elementwise/cpu_strips.h"
 #include "kernels/recurrent/cell.h"
@@ -14,7 +15,9 @@ enum { MOST_INPUTS = 16, WORTHY_PRODUCT = 1 << 20 };
 
 // y[rows, columns] = a[rows, inner] * weights[columns, inner]' + bias
 typedef struct Product {
-  Onednn *one;
+  Onednn *one;  // NULL: a product of our own (cpu_gemm.h)
+  int64_t count, columns;
+  size_t packed_at;          // in the workspace, of our own weights that are not constant
   int64_t inner, first_row;  // of the weights of a direction
   void *packed[2];           // by direction; NULL: read where they lie
 } Product;
@@ -49,7 +52,6 @@ static bool all_full(const TensorDesc *lengths, int64_t steps) {
 }
 
 static bool supports(const Site *site) {
-  if (!onednn_library()) return false;
   for (int i = 0; i < site->node->input_count; i++)
     if (has_input(site, i) && i != LENGTHS && (site->inputs[i].dtype != DTYPE_F32 || !desc_is_row_major(&site->inputs[i])))
       return false;
@@ -69,6 +71,22 @@ static Status pack(Product *product, Arena *arena, const Tensor *constant, const
   return OK;
 }
 
+static void pack_own(const Product *product, ThreadPool *pool, const float *weights, void *packed) {
+  GemmSource source = {weights, 1, product->inner, product->columns, NULL, 1, product->inner};
+  gemm_pack(GEMM_FLOATS, &source, pool, packed);
+}
+
+static Status pack_own_constants(Product *product, Arena *arena, ThreadPool *pool, const Tensor *constant,
+                                 const RecurrentState *state) {
+  size_t bytes = gemm_packed_bytes(GEMM_FLOATS, 1, product->inner, product->columns);
+  for (int d = 0; d < state->spec.directions; d++) {
+    const float *weights = (const float *)constant->data + (d * state->rows + product->first_row) * product->inner;
+    TRY(arena_try_alloc(arena, bytes, 64, &product->packed[d]));
+    pack_own(product, pool, weights, product->packed[d]);
+  }
+  return OK;
+}
+
 static OnednnTensor matrix(int64_t rows, int64_t columns) {
   return (OnednnTensor){.rank = 2, .dims = {rows, columns}, .strides = {columns, 1}};
 }
@@ -78,6 +96,9 @@ static Status make_product(Product *product, Arena *arena, ThreadPool *pool, int
                            int64_t first_row, const RecurrentState *state, const Tensor *constant) {
   product->inner = inner;
   product->first_row = first_row;
+  product->count = count;
+  product->columns = columns;
+  if (!onednn_library()) return constant ? pack_own_constants(product, arena, pool, constant, state) : OK;
   TRY(onednn_new(arena, count * inner * columns < WORTHY_PRODUCT ? NULL : pool, &product->one));
   OnednnTensor plain = {.rank = 2, .dims = {inner, columns}, .strides = {1, inner}};
   OnednnOperation operation = {.kind = ONEDNN_MATMUL, .x = matrix(count, inner), .weights = plain, .y = matrix(count, columns)};
@@ -149,9 +170,14 @@ static void reserve_workspace(RecurrentState *state, size_t *bytes) {
   for (int i = 0; i < 2; i++) state->c_at[i] = reserve(bytes, block);
   state->z_at = reserve(bytes, block);
   state->reset_at = reserve(bytes, block);
+  Product *products[] = {&state->project, &state->state, &state->candidate};
+  for (int i = 0; i < 3; i++)
+    if (!products[i]->one && !products[i]->packed[0])
+      products[i]->packed_at =
+          reserve(bytes, (int64_t)gemm_packed_bytes(GEMM_FLOATS, 1, products[i]->inner, products[i]->columns) / 4);
   state->scratch_at = *bytes;
-  size_t products = MAX(MAX(scratch_of(&state->project), scratch_of(&state->state)), scratch_of(&state->candidate));
-  *bytes += MAX(products, MAX(state->gates.scratch_bytes, state->update.scratch_bytes));
+  size_t scratch = MAX(MAX(scratch_of(&state->project), scratch_of(&state->state)), scratch_of(&state->candidate));
+  *bytes += MAX(scratch, MAX(state->gates.scratch_bytes, state->update.scratch_bytes));
 }
 
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
@@ -185,19 +211,44 @@ typedef struct Run {
 
 static float *floats_at(const Run *run, size_t at) { return (float *)(void *)(run->workspace + at); }
 
+typedef struct OwnRows {
+  const float *a;
+  float *y;
+  int64_t inner, columns;
+} OwnRows;
+
+static void locate(const void *context, int64_t first, int count, const void **a, void **y) {
+  const OwnRows *rows = context;
+  for (int r = 0; r < count; r++) a[r] = rows->a + (first + r) * rows->inner, y[r] = rows->y + (first + r) * rows->columns;
+}
+
+static void multiply_own(const Run *run, const Product *product, const void *weights, const float *bias, const float *a,
+                         float *y) {
+  void *packed = product->packed[run->direction];
+  ThreadPool *pool = product->count * product->inner * product->columns < WORTHY_PRODUCT ? NULL : run->call->pool;
+  if (!packed) pack_own(product, pool, weights, packed = run->workspace + product->packed_at);
+  OwnRows rows = {a, y, product->inner, product->columns};
+  GemmProblem problem = {GEMM_FLOATS, product->count, product->columns, 1, product->inner, packed, locate, &rows};
+  gemm_run(&problem, pool);
+  for (int64_t i = 0; i < product->count && bias; i++)
+    for (int64_t k = 0; k < product->columns; k++) y[i * product->columns + k] += bias[k];
+}
+
 // bias_half: 0 for what comes with the input, 1 for what comes with the state.
 static Status multiply(const Run *run, const Product *product, int source, int bias_half, void *a, void *y) {
   const RecurrentState *state = run->state;
   int d = run->direction;
-  void *weights = product->packed[d];
-  if (!weights) weights = (float *)run->call->inputs[source] + (d * state->rows + product->first_row) * product->inner;
+  float *unpacked = (float *)run->call->inputs[source] + (d * state->rows + product->first_row) * product->inner, *bias = NULL;
+  if (state->has[BIAS]) bias = (float *)run->call->inputs[BIAS] + (2 * d + bias_half) * state->rows + product->first_row;
+  if (!product->one) {
+    multiply_own(run, product, unpacked, bias, a, y);
+    return OK;
+  }
   onednn_set(product->one, ONEDNN_X, a);
-  onednn_set(product->one, ONEDNN_WEIGHTS, weights);
+  onednn_set(product->one, ONEDNN_WEIGHTS, product->packed[d] ? product->packed[d] : unpacked);
   onednn_set(product->one, ONEDNN_Y, y);
   onednn_set(product->one, ONEDNN_SCRATCH, run->scratch);
-  if (state->has[BIAS])
-    onednn_set(product->one, ONEDNN_BIAS,
-               (float *)run->call->inputs[BIAS] + (2 * d + bias_half) * state->rows + product->first_row);
+  onednn_set(product->one, ONEDNN_BIAS, bias);
   return onednn_run(product->one);
 }
 
@@ -270,4 +321,4 @@ static Status run(void *context, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_recurrent = {"onednn_steps", &op_recurrent, supports, prepare, run};
+const CpuTactic cpu_recurrent = {"steps", &op_recurrent, supports, prepare, run};

@@ -1,0 +1,39 @@
+// What tactics on products of our own (cpu_gemm.h) share: operands brought into the kernels' form, and the epilogue as a pass over the
+// result, which also puts it into its place where it is computed elsewhere.
+#pragma once
+#include "kernels/common/cpu_gemm.h"
+#include "kernels/cpu_tactic.h"
+#include "kernels/elementwise/cpu_strips.h"
+
+typedef struct CpuOwn {
+  Arena *arena;
+  ThreadPool *pool;
+  Site site;  // a copy: the planner reuses its own
+  GemmKind kind;
+  size_t workspace_bytes;
+  CpuStrips *copy;  // of x into the workspace; NULL: read where it lies
+  size_t x_at, x_bytes;
+  bool clear_x;  // what the copy leaves between rows is zero
+  bool y_staged;
+  size_t y_at;
+  TensorDesc result;  // what the kernels write
+  CpuStrips *pass;
+  void **pass_inputs;
+  size_t scratch, scratch_at;
+} CpuOwn;
+
+// Floats of 32 bits and less, or integers that sum to i32; no empty tensor.
+bool cpu_own_supports(const Site *site);
+MUST_CHECK Status cpu_own_new(const Site *site, Arena *arena, ThreadPool *pool, CpuOwn *out);
+DType cpu_own_dtype(GemmKind kind);  // of x as the kernels read it
+size_t cpu_own_reserve(CpuOwn *own, size_t bytes);
+// x, seen through axes `from` (those of the site, split or as they are), is copied into `to`, of the kernels' type, unless it lies so.
+void cpu_own_stage(CpuOwn *own, const TensorDesc *from, const TensorDesc *to, size_t bytes);
+// The kernels write the output where its strides and type allow it, else the workspace.
+void cpu_own_result(CpuOwn *own, const int64_t *strides, bool direct);
+void cpu_own_finish(CpuOwn *own);  // the pass; nothing is reserved behind it
+void *cpu_own_x(const CpuOwn *own, const CpuCall *call);
+void *cpu_own_y(const CpuOwn *own, const CpuCall *call);
+void cpu_own_pass(CpuOwn *own, const CpuCall *call);
+// A constant of any type as floats or int32_t, row-major; where it is of that type, the tensor's own memory.
+MUST_CHECK Status cpu_own_constant(const CpuOwn *own, const Tensor *constant, Arena *scratch, const void **out);

@@ -1,0 +1,161 @@
+// Matrix products on the CPU without oneDNN, and those of integers (cpu_gemm.h). Batches that share b are rows of one product. A constant b is
+// packed once.
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/common/cpu_own.h"
+#include "kernels/matmul/cpu_matmul.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/meaning.h"
+
+typedef struct OwnMatmul {
+  CpuOwn own;
+  int64_t rows, columns, depth;  // of one product
+  int64_t count;                 // products
+  int batch_rank;
+  int64_t batch[MAX_RANK];  // their dims
+  int64_t a_strides[MAX_RANK], b_strides[MAX_RANK],
+      y_strides[MAX_RANK];  // along these; of a and y in elements as the kernels see them
+  int64_t a_row, y_row, b_row, b_column;
+  char *packed;                    // of all distinct b, in the order of b's own batch dims; NULL: b is packed in each run
+  size_t packed_bytes, packed_at;  // of one
+  int64_t packed_strides[MAX_RANK];
+} OwnMatmul;
+
+static int64_t stride_along(const TensorDesc *desc, int axis, int rank) {
+  int own = axis - (rank - desc->rank);
+  return own < 0 || desc->dims[own] == 1 ? 0 : desc->strides[own];
+}
+
+static bool supports(const Site *site) { return cpu_own_supports(site); }
+
+static void packed_strides(const TensorDesc *desc, int64_t last, int64_t *strides) {
+  int64_t stride = last;
+  strides[desc->rank - 1] = 1;
+  for (int i = desc->rank - 2; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= desc->dims[i];
+  }
+}
+
+// a in the kernels' type, its rows packed; those of pairs hold an even count.
+static void stage_a(OwnMatmul *m, TensorDesc *a) {
+  const TensorDesc *site = &m->own.site.inputs[0];
+  int rank = site->rank;
+  *a = *site;
+  a->dtype = cpu_own_dtype(m->own.kind);
+  a->offset = 0;
+  bool readable = site->dtype == a->dtype && a->dtype != DTYPE_I16 && (m->depth == 1 || site->strides[rank - 1] == 1);
+  int64_t row = m->own.kind == GEMM_PAIRS ? (m->depth + 1) / 2 * 2 : m->depth;
+  if (!readable) packed_strides(a, row, a->strides);
+  cpu_own_stage(&m->own, site, a, (size_t)(desc_count(a) / m->depth * row) * dtype_size(a->dtype));
+}
+
+// Where b has no batch and a and y walk theirs like rows, all are rows.
+static void merge_batches(OwnMatmul *m) {
+  int64_t rows = m->rows;
+  for (int i = m->batch_rank - 1; i >= 0; i--) {
+    if (m->batch[i] == 1) continue;
+    if (m->b_strides[i] != 0 || m->a_strides[i] != m->a_row * rows || m->y_strides[i] != m->y_row * rows) return;
+    rows *= m->batch[i];
+  }
+  m->rows = rows;
+  m->count = 1;
+  m->batch_rank = 0;
+}
+
+static void pack_one(const OwnMatmul *m, const void *b, ThreadPool *pool, void *packed) {
+  GemmSource source = {b, 1, m->depth, m->columns, NULL, m->b_row, m->b_column};
+  gemm_pack(m->own.kind, &source, pool, packed);
+}
+
+// Distinct matrices of a constant, by b's own batch index.
+static Status pack_constant(OwnMatmul *m, const TensorDesc *b) {
+  const Tensor *constant = b->constant;
+  int64_t matrix = m->depth * m->columns, matrices = tensor_count(constant) / matrix, strides[MAX_RANK];
+  int rank = m->own.site.outputs[0].rank;
+  Arena *scratch = arena_scratch();
+  const char *data;
+  Status status = cpu_own_constant(&m->own, constant, scratch, (const void **)&data);
+  if (!status) status = arena_try_alloc(m->own.arena, m->packed_bytes * (size_t)matrices, 64, (void **)&m->packed);
+  dims_strides(constant->rank, constant->dims, strides);
+  m->b_row = m->columns, m->b_column = 1;
+  for (int64_t i = 0; i < matrices && !status; i++)
+    pack_one(m, data + i * matrix * 4, m->own.pool, m->packed + (size_t)i * m->packed_bytes);
+  for (int i = 0; i < rank - 2; i++) {
+    int own = i - (rank - constant->rank);
+    m->packed_strides[i] = own < 0 || constant->dims[own] == 1 ? 0 : strides[own] / matrix;
+  }
+  arena_free(scratch);
+  return status;
+}
+
+static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+  OwnMatmul *m = arena_new_of(arena, OwnMatmul);
+  const TensorDesc *b = &site->inputs[1], *y = &site->outputs[0];
+  int rank = y->rank;
+  int64_t strides[MAX_RANK];
+  TRY(cpu_own_new(site, arena, pool, &m->own));
+  m->rows = y->dims[rank - 2], m->columns = y->dims[rank - 1], m->depth = site->inputs[0].dims[site->inputs[0].rank - 1];
+  TensorDesc a;
+  stage_a(m, &a);
+  packed_strides(y, m->columns, strides);
+  cpu_own_result(&m->own, strides, m->columns == 1 || y->strides[rank - 1] == 1);
+  m->a_row = a.dims[a.rank - 2] == 1 ? 0 : a.strides[a.rank - 2];
+  m->y_row = m->own.result.strides[rank - 2];
+  m->b_row = b->strides[b->rank - 2], m->b_column = b->strides[b->rank - 1];
+  m->batch_rank = rank - 2;
+  m->count = 1;
+  for (int i = 0; i < rank - 2; i++) {
+    m->batch[i] = y->dims[i];
+    m->count *= y->dims[i];
+    m->a_strides[i] = stride_along(&a, i, rank);
+    m->b_strides[i] = stride_along(b, i, rank);
+    m->y_strides[i] = m->own.result.strides[i];
+  }
+  m->packed_bytes = align_up(gemm_packed_bytes(m->own.kind, 1, m->depth, m->columns), 64);
+  if (b->constant) TRY(pack_constant(m, b));
+  else m->packed_at = cpu_own_reserve(&m->own, m->packed_bytes);
+  merge_batches(m);
+  cpu_own_finish(&m->own);
+  *state = m;
+  *workspace_bytes = m->own.workspace_bytes;
+  return OK;
+}
+
+typedef struct Rows {
+  const char *a;
+  char *y;
+  int64_t a_row, y_row;  // bytes
+} Rows;
+
+static void locate(const void *context, int64_t first, int count, const void **a, void **y) {
+  const Rows *rows = context;
+  for (int r = 0; r < count; r++) {
+    a[r] = rows->a + (first + r) * rows->a_row;
+    y[r] = rows->y + (first + r) * rows->y_row;
+  }
+}
+
+static Status run(void *state, const CpuCall *call) {
+  OwnMatmul *m = state;
+  const char *a = cpu_own_x(&m->own, call);
+  char *y = cpu_own_y(&m->own, call);
+  int64_t a_size = (int64_t)dtype_size(cpu_own_dtype(m->own.kind)), index[MAX_RANK] = {0}, last_b = -1;
+  for (int64_t i = 0; i < m->count; i++, index_next(m->batch_rank, m->batch, index)) {
+    int64_t a_offset = 0, b_offset = 0, y_offset = 0, packed = 0;
+    for (int k = 0; k < m->batch_rank; k++) {
+      a_offset += index[k] * m->a_strides[k], b_offset += index[k] * m->b_strides[k];
+      y_offset += index[k] * m->y_strides[k], packed += index[k] * m->packed_strides[k];
+    }
+    char *panels = m->packed ? m->packed + (size_t)packed * m->packed_bytes : (char *)call->workspace + m->packed_at;
+    if (!m->packed && b_offset != last_b) pack_one(m, (const char *)call->inputs[1] + b_offset * 4, call->pool, panels);
+    last_b = b_offset;
+    Rows rows = {a + a_offset * a_size, y + y_offset * 4, m->a_row * a_size, m->y_row * 4};
+    GemmProblem problem = {m->own.kind, m->rows, m->columns, 1, m->depth, panels, locate, &rows};
+    gemm_run(&problem, call->pool);
+  }
+  cpu_own_pass(&m->own, call);
+  return OK;
+}
+
+const CpuTactic cpu_own_matmul = {"gemm_matmul", &op_matmul, supports, prepare, run};

@@ -27,12 +27,15 @@ typedef struct DeviceInfo {
   bool cublaslt, cudnn;  // the libraries were found
 } DeviceInfo;
 
+typedef struct Packings Packings;  // packings.h
+
 typedef struct Site {
   const Node *node;
   const TensorDesc *inputs;   // node->input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
-  bool tf32;  // f32 matrix products may use TF32 tensor cores
+  bool tf32;           // f32 matrix products may use TF32 tensor cores
+  Packings *packings;  // keeps packed constants for all who want them; NULL: each has its own
 } Site;
 
 int64_t desc_count(const TensorDesc *desc);

@@ -2,6 +2,7 @@
 #include "kernels/common/cpu_anchor.h"
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/packings.h"
 
 static bool computable(DType dtype) { return dtype_is_float(dtype) && dtype != DTYPE_F64; }
 
@@ -126,7 +127,14 @@ static void make_pass(CpuAnchor *anchor, size_t *scratch) {
   anchor->pass = cpu_strips_elementwise(anchor->arena, anchor->pool, program, inputs, out, scratch);
 }
 
-static Status pack(CpuAnchor *anchor, const OnednnTensor *from) {
+typedef struct Packing {
+  CpuAnchor *anchor;
+  const OnednnTensor *from;
+} Packing;
+
+static Status fill_packed(void *context, void *out) {
+  const Packing *packing = context;
+  CpuAnchor *anchor = packing->anchor;
   const Tensor *constant = anchor->site.inputs[1].constant;
   Arena *scratch = arena_scratch();
   Tensor floats = *constant;
@@ -135,17 +143,42 @@ static Status pack(CpuAnchor *anchor, const OnednnTensor *from) {
     TRY_GOTO(tensor_new(scratch, DTYPE_F32, constant->rank, constant->dims, &floats));
     for (int64_t i = 0; i < tensor_count(constant); i++) ((float *)floats.data)[i] = (float)tensor_get_f(constant, i);
   }
-  TRY_GOTO(arena_try_alloc(anchor->arena, onednn_weights_bytes(anchor->one), 64, &anchor->operands[1].packed));
-  TRY_GOTO(onednn_pack(anchor->one, from, floats.data, anchor->operands[1].packed));
+  TRY_GOTO(onednn_pack(anchor->one, packing->from, floats.data, out));
 done:
   arena_free(scratch);
   return status;
 }
 
+static Status pack(CpuAnchor *anchor, const OnednnTensor *from) {
+  Packing packing = {anchor, from};
+  Hash128 form = hash128_combine(onednn_weights_form(anchor->one), hash128_bytes(from, sizeof *from));
+  return packing_take(&anchor->site, anchor->site.inputs[1].constant, form, onednn_weights_bytes(anchor->one), fill_packed,
+                      &packing, anchor->arena, &anchor->operands[1].packed);
+}
+
+static bool packs_as_it_reads(const Onednn *one) { return strncmp(onednn_implementation(one), "gemm", 4) == 0; }
+
+// Products that bring their operands into another form in every run read constant weights where they lie: no copy is worth it.
+static Status read_in_place(CpuAnchor *anchor, const OnednnTensor *weights) {
+  Onednn *one = anchor->one;
+  const Tensor *constant = anchor->site.inputs[1].constant;
+  if (constant->dtype != DTYPE_F32 || !packs_as_it_reads(one)) return OK;
+  OnednnOperation packed = one->operation, plain = packed;
+  OnednnLink links[ONEDNN_LINKS];
+  bool fast;
+  memcpy(links, one->links, sizeof links);
+  plain.weights = *weights;
+  TRY(onednn_describe(one, &plain, links, one->link_count, &fast));
+  if (!fast || !packs_as_it_reads(one)) return onednn_describe(one, &packed, links, one->link_count, NULL);
+  anchor->operands[1].packed = constant->data;
+  return OK;
+}
+
 Status cpu_anchor_finish(CpuAnchor *anchor, const OnednnTensor *weights, size_t *workspace_bytes) {
   Onednn *one = anchor->one;
+  if (weights) TRY(read_in_place(anchor, weights));
   TRY(onednn_make(one));
-  if (weights) TRY(pack(anchor, weights));
+  if (weights && !anchor->operands[1].packed) TRY(pack(anchor, weights));
   if (anchor->operands[1].packed) onednn_set(one, ONEDNN_WEIGHTS, anchor->operands[1].packed);
   size_t pass = 0;
   if (anchor->y_staged || !anchor->fused) make_pass(anchor, &pass);

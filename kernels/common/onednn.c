@@ -1,5 +1,6 @@
 // See onednn.h.
 #include "kernels/common/onednn.h"
+#include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/onednn_split.h"
@@ -31,6 +32,16 @@ static int enter(const OnednnLibrary *library) {
 }
 static void leave(const OnednnLibrary *library, int before) {
   if (before != 1) library->set_threads(before);
+}
+
+// Where memory is out the library's C++ ends the process rather than say so. What a call may need at most is asked of the system before:
+// what it was given and gave back is there for the library, unless other threads of the process take it meanwhile.
+enum { ROOM_TO_DESCRIBE = 4 << 20, ROOM_TO_MAKE = 16 << 20, ROOM_TO_RUN = 64 << 10 };
+static Status check_room(size_t bytes) {
+  void *volatile room = malloc(bytes);  // or the compiler would leave both calls out
+  if (!room) return status_out_of_memory();
+  free(room);
+  return OK;
 }
 
 struct OnednnPart {
@@ -104,6 +115,7 @@ static void release(void *context) {
 Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out) {
   const OnednnLibrary *library = onednn_library();
   if (!library) FAIL(ERROR_UNSUPPORTED, "%s", onednn_library_text());
+  TRY(check_room(ROOM_TO_DESCRIBE));
   Onednn *one = *out = arena_new_of(arena, Onednn);
   *one = (Onednn){.library = library, .arena = arena, .pool = pool};
   arena_on_free(arena, release, one);
@@ -270,6 +282,7 @@ static bool is_fast(const Onednn *one) {
 Status onednn_describe(Onednn *one, const OnednnOperation *operation, const OnednnLink *links, int link_count, bool *fast) {
   int threads = thread_pool_size(one->pool);
   if (fast) *fast = false;
+  TRY(check_room(ROOM_TO_DESCRIBE));
   one->operation = *operation;
   one->link_count = link_count;
   for (int i = 0; i < link_count; i++) one->links[i] = links[i];
@@ -347,7 +360,7 @@ static void place_weights(Onednn *one) {
 }
 
 Status onednn_make(Onednn *one) {
-  Status status = OK;
+  Status status = check_room(ROOM_TO_MAKE);
   one->scratch_bytes = 0;
   int before = enter(one->library);
   for (int i = 0; i < one->part_count && !status; i++) status = make_part(one, &one->parts[i]);
@@ -385,6 +398,7 @@ static void run_parts(void *context, int64_t begin, int64_t end) {
 }
 
 Status onednn_run(Onednn *one) {
+  TRY(check_room(ROOM_TO_RUN));
   parallel_for(one->pool, one->part_count, 1, run_parts, one);
   OnednnResult result = ONEDNN_SUCCESS;
   for (int i = 0; i < one->part_count && !result; i++) result = one->parts[i].result;
@@ -399,6 +413,32 @@ size_t onednn_weights_bytes(const Onednn *one) {
       bytes = MAX(bytes, part->packed_at + one->library->dnnl_memory_desc_get_size(wanted_weights(one, part)));
   }
   return bytes;
+}
+
+// A layout of 2.x is a structure whose beginning, up to the flags behind the strides and blocks, says all; one of 3.x gives its bytes
+// where the library is new enough. Otherwise it is like no other.
+static Hash128 layout_hash(const OnednnLibrary *library, OnednnLayout layout) {
+  enum { BEGINNING = 624, MOST = 4096 };
+  uint8_t bytes[MOST];
+  size_t size = sizeof bytes;
+  if (library->generation == 2) return hash128_bytes(layout, BEGINNING);
+  if (library->get_layout_bytes && library->get_layout_bytes(NULL, &size, layout) == ONEDNN_SUCCESS && size <= sizeof bytes &&
+      library->get_layout_bytes(bytes, &size, layout) == ONEDNN_SUCCESS)
+    return hash128_bytes(bytes, size);
+  return hash128_bytes(&layout, sizeof layout);
+}
+
+Hash128 onednn_weights_form(const Onednn *one) {
+  Hash128 form = {1, 2};
+  for (int i = 0; i < one->part_count; i++) {
+    const OnednnPart *part = &one->parts[i];
+    if (!part->owns_packed) continue;
+    int64_t place[] = {(int64_t)part->packed_at, part->offsets[ONEDNN_WEIGHTS]};
+    form = hash128_combine(form, hash128_bytes(place, sizeof place));
+    form = hash128_combine(form, hash128_bytes(part->weights_dims, sizeof part->weights_dims));
+    form = hash128_combine(form, layout_hash(one->library, wanted_weights(one, part)));
+  }
+  return form;
 }
 
 static OnednnResult pack_part(const Onednn *one, const OnednnPart *part, const OnednnTensor *from, const void *weights,
@@ -426,6 +466,7 @@ static OnednnResult pack_part(const Onednn *one, const OnednnPart *part, const O
 }
 
 Status onednn_pack(Onednn *one, const OnednnTensor *from, const float *weights, void *packed) {
+  TRY(check_room(ROOM_TO_MAKE));
   OnednnResult result = ONEDNN_SUCCESS;
   int before = enter(one->library);
   for (int i = 0; i < one->part_count && !result; i++) {

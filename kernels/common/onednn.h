@@ -1,6 +1,7 @@
 // oneDNN as CPU tactics use it: an operation cut into slices (onednn_split.h), a primitive with its memory objects for each, made once in prepare;
 // run fills in addresses and executes them on the pool, and allocates nothing. Everything is f32. Scratch memory is the caller's. Everything is released with the arena.
 #pragma once
+#include "base/hash.h"
 #include "base/thread.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/site.h"
@@ -108,4 +109,6 @@ static inline void onednn_set(Onednn *one, int role, void *data) { one->data[rol
 MUST_CHECK Status onednn_run(Onednn *one);  // scratch_bytes of memory are set as ONEDNN_SCRATCH
 // Weights in the layout the primitives want, which onednn_set then gets.
 size_t onednn_weights_bytes(const Onednn *one);
+// What that layout is: equal for primitives that may share packed weights.
+Hash128 onednn_weights_form(const Onednn *one);
 MUST_CHECK Status onednn_pack(Onednn *one, const OnednnTensor *from, const float *weights, void *packed);

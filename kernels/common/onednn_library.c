@@ -81,6 +81,7 @@ static Status take(OnednnLibrary *table, void *library, const char *path) {
   else TRY_GOTO(fill(table, library, third, COUNT_OF(third)));
   TRY_GOTO(fill_eltwise_and_sum(table, library));
   bound_primitives(library);
+  *(void **)&table->get_layout_bytes = dlsym(library, "dnnl_memory_desc_get_blob");
   snprintf(table->text, sizeof table->text, "oneDNN %d.%d.%d (%s), %s", version->major, version->minor, version->patch, runtime,
            path);
 done:

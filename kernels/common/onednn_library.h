@@ -120,7 +120,8 @@ typedef struct OnednnLibrary {
   // Its own threads, which are not used: how many it forks is a setting of the calling thread.
   void (*set_threads)(int threads);
   int (*get_threads)(void);
-  int generation;  // 2 or 3
+  OnednnResult (*get_layout_bytes)(uint8_t *bytes, size_t *size, OnednnLayout layout);  // of 3.x, newer ones; else NULL
+  int generation;                                                                       // 2 or 3
   char text[160];  // "oneDNN 2.6.3 (OpenMP), /usr/lib/x86_64-linux-gnu/libdnnl.so.2", or why there is none
 } OnednnLibrary;
 

@@ -3,6 +3,7 @@
 // stride: positions of one phase see the same taps. Where each channel has a kernel of its own, vectors run along the channels.
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/packings.h"
 #include "kernels/common/cpu_own.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/cpu_conv.h"
@@ -160,6 +161,30 @@ static void pack(const OwnConv *conv, const char *weights, ThreadPool *pool, cha
   for (int p = 0; p < conv->phase_count; p++) pack_phase(conv, &conv->phases[p], weights, pool, packed);
 }
 
+static Status fill_packed(void *context, void *out) {
+  const OwnConv *conv = context;
+  Arena *scratch = arena_scratch();
+  const void *weights;
+  Status status = cpu_own_constant(&conv->own, conv->own.site.inputs[1].constant, scratch, &weights);
+  if (!status) pack(conv, weights, conv->own.pool, out);
+  arena_free(scratch);
+  return status;
+}
+
+static Hash128 packed_form(const OwnConv *conv) {
+  int64_t head[] = {conv->own.kind, conv->transposed, conv->by_channel, conv->groups, conv->in, conv->out};
+  Hash128 form = hash128_bytes(head, sizeof head);
+  for (int p = 0; p < conv->phase_count; p++) {
+    int64_t place[] = {conv->phases[p].taps, (int64_t)conv->phases[p].packed_at};
+    form = hash128_combine(form, hash128_bytes(place, sizeof place));
+    for (int64_t t = 0; t < conv->phases[p].taps; t++) {
+      int64_t offset = kernel_offset(conv, &conv->phases[p], t);
+      form = hash128_combine(form, hash128_bytes(&offset, sizeof offset));
+    }
+  }
+  return form;
+}
+
 static Status place_weights(OwnConv *conv, const Tensor *constant) {
   for (int p = 0; p < conv->phase_count; p++) {
     Phase *phase = &conv->phases[p];
@@ -173,13 +198,8 @@ static Status place_weights(OwnConv *conv, const Tensor *constant) {
     conv->packed_at = cpu_own_reserve(&conv->own, conv->packed_bytes);
     return OK;
   }
-  Arena *scratch = arena_scratch();
-  const void *weights;
-  Status status = cpu_own_constant(&conv->own, constant, scratch, &weights);
-  if (!status) status = arena_try_alloc(conv->own.arena, conv->packed_bytes, 64, (void **)&conv->packed);
-  if (!status) pack(conv, weights, conv->own.pool, conv->packed);
-  arena_free(scratch);
-  return status;
+  return packing_take(&conv->own.site, constant, packed_form(conv), conv->packed_bytes, fill_packed, conv, conv->own.arena,
+                      (void **)&conv->packed);
 }
 
 // ---- Preparing --------------------------------------------------------------------------------------------------------------

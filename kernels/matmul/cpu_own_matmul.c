@@ -2,6 +2,7 @@
 // packed once.
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/packings.h"
 #include "kernels/common/cpu_own.h"
 #include "kernels/matmul/cpu_matmul.h"
 #include "kernels/matmul/matmul.h"
@@ -68,25 +69,34 @@ static void pack_one(const OwnMatmul *m, const void *b, ThreadPool *pool, void *
   gemm_pack(m->own.kind, &source, pool, packed);
 }
 
+static Status fill_packed(void *context, void *out) {
+  const OwnMatmul *m = context;
+  const Tensor *constant = m->own.site.inputs[1].constant;
+  int64_t matrix = m->depth * m->columns, matrices = tensor_count(constant) / matrix;
+  Arena *scratch = arena_scratch();
+  const char *data;
+  Status status = cpu_own_constant(&m->own, constant, scratch, (const void **)&data);
+  for (int64_t i = 0; i < matrices && !status; i++)
+    pack_one(m, data + i * matrix * 4, m->own.pool, (char *)out + (size_t)i * m->packed_bytes);
+  arena_free(scratch);
+  return status;
+}
+
 // Distinct matrices of a constant, by b's own batch index.
 static Status pack_constant(OwnMatmul *m, const TensorDesc *b) {
   const Tensor *constant = b->constant;
   int64_t matrix = m->depth * m->columns, matrices = tensor_count(constant) / matrix, strides[MAX_RANK];
+  int64_t form[] = {m->own.kind, m->depth, m->columns, (int64_t)m->packed_bytes};
   int rank = m->own.site.outputs[0].rank;
-  Arena *scratch = arena_scratch();
-  const char *data;
-  Status status = cpu_own_constant(&m->own, constant, scratch, (const void **)&data);
-  if (!status) status = arena_try_alloc(m->own.arena, m->packed_bytes * (size_t)matrices, 64, (void **)&m->packed);
   dims_strides(constant->rank, constant->dims, strides);
   m->b_row = m->columns, m->b_column = 1;
-  for (int64_t i = 0; i < matrices && !status; i++)
-    pack_one(m, data + i * matrix * 4, m->own.pool, m->packed + (size_t)i * m->packed_bytes);
+  TRY(packing_take(&m->own.site, constant, hash128_bytes(form, sizeof form), m->packed_bytes * (size_t)matrices, fill_packed, m,
+                   m->own.arena, (void **)&m->packed));
   for (int i = 0; i < rank - 2; i++) {
     int own = i - (rank - constant->rank);
     m->packed_strides[i] = own < 0 || constant->dims[own] == 1 ? 0 : strides[own] / matrix;
   }
-  arena_free(scratch);
-  return status;
+  return OK;
 }
 
 static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {

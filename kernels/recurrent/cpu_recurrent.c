@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "kernels/common/cpu_gemm.h"
 #include "kernels/common/onednn.h"
+#include "kernels/packings.h"
 #include "kernels/elementwise/cpu_strips.h"
 #include "kernels/recurrent/cell.h"
 
@@ -61,12 +62,26 @@ static bool supports(const Site *site) {
   return desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
 }
 
-static Status pack(Product *product, Arena *arena, const Tensor *constant, const OnednnTensor *plain, int64_t rows,
-                   int directions) {
+typedef struct Packing {
+  Product *product;
+  const OnednnTensor *plain;
+  const float *weights;
+} Packing;
+
+static Status fill_packed(void *context, void *out) {
+  const Packing *packing = context;
+  return onednn_pack(packing->product->one, packing->plain, packing->weights, out);
+}
+
+static Status pack(const Site *site, Product *product, Arena *arena, const Tensor *constant, const OnednnTensor *plain,
+                   int64_t rows, int directions) {
+  Hash128 layout = onednn_weights_form(product->one);
   for (int d = 0; d < directions; d++) {
-    const float *weights = (const float *)constant->data + (d * rows + product->first_row) * product->inner;
-    TRY(arena_try_alloc(arena, onednn_weights_bytes(product->one), 64, &product->packed[d]));
-    TRY(onednn_pack(product->one, plain, weights, product->packed[d]));
+    int64_t first = (d * rows + product->first_row) * product->inner;
+    Packing packing = {product, plain, (const float *)constant->data + first};
+    Hash128 form = hash128_combine(layout, hash128_bytes(&first, sizeof first));
+    TRY(packing_take(site, constant, form, onednn_weights_bytes(product->one), fill_packed, &packing, arena,
+                     &product->packed[d]));
   }
   return OK;
 }
@@ -92,8 +107,8 @@ static OnednnTensor matrix(int64_t rows, int64_t columns) {
 }
 
 // rows: of all gates, in the weights; the product takes `columns` of them from first_row on.
-static Status make_product(Product *product, Arena *arena, ThreadPool *pool, int64_t count, int64_t inner, int64_t columns,
-                           int64_t first_row, const RecurrentState *state, const Tensor *constant) {
+static Status make_product(const Site *site, Product *product, Arena *arena, ThreadPool *pool, int64_t count, int64_t inner,
+                           int64_t columns, int64_t first_row, const RecurrentState *state, const Tensor *constant) {
   product->inner = inner;
   product->first_row = first_row;
   product->count = count;
@@ -106,7 +121,7 @@ static Status make_product(Product *product, Arena *arena, ThreadPool *pool, int
   if (state->has[BIAS]) operation.bias = matrix(1, columns);
   TRY(onednn_describe(product->one, &operation, NULL, 0, NULL));
   TRY(onednn_make(product->one));
-  return constant ? pack(product, arena, constant, &plain, state->rows, state->spec.directions) : OK;
+  return constant ? pack(site, product, arena, constant, &plain, state->rows, state->spec.directions) : OK;
 }
 
 // [batch, hidden] with rows `stride` apart.
@@ -192,9 +207,9 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **o
   for (int i = 0; i < INPUTS; i++) state->has[i] = has_input(site, i);
   const Tensor *w = site->inputs[W].constant, *r = site->inputs[R].constant;
   int64_t hidden = state->hidden, rows = state->rows;
-  TRY(make_product(&state->project, arena, pool, state->steps * state->batch, state->input, rows, 0, state, w));
-  TRY(make_product(&state->state, arena, pool, state->batch, hidden, state->split ? 2 * hidden : rows, 0, state, r));
-  if (state->split) TRY(make_product(&state->candidate, arena, pool, state->batch, hidden, hidden, 2 * hidden, state, r));
+  TRY(make_product(site, &state->project, arena, pool, state->steps * state->batch, state->input, rows, 0, state, w));
+  TRY(make_product(site, &state->state, arena, pool, state->batch, hidden, state->split ? 2 * hidden : rows, 0, state, r));
+  if (state->split) TRY(make_product(site, &state->candidate, arena, pool, state->batch, hidden, hidden, 2 * hidden, state, r));
   make_cells(state, arena, pool);
   reserve_workspace(state, workspace_bytes);
   *out = state;

@@ -155,11 +155,12 @@ static Status own_on_device(ingot_session *session, RunTensor *result, void **ou
   if (result->storage->owns_device) return OK;
   void *copy;
   RunTensor owned;
-  TRY(device->allocate(device, result->storage->bytes, &copy));
-  Status status = device->copy(device, copy, *out, result->storage->bytes);
+  size_t bytes = run_tensor_bytes(result);
+  TRY(device->allocate(device, bytes, &copy));
+  Status status = device->copy(device, copy, *out, bytes);
   if (!status) status = run_tensor_borrow_device(device, result->dtype, result->rank, result->dims, copy, &owned);
   if (status) {
-    device->release(device, copy);
+    device->release(device, copy, bytes);
     return status;
   }
   owned.storage->owns_device = true;

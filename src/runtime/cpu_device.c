@@ -11,6 +11,7 @@
 #include "kernels/common/onednn_library.h"
 #include "kernels/cpu_tactic.h"
 #include "kernels/op.h"
+#include "kernels/packings.h"
 #include "runtime/device.h"
 
 typedef struct CpuDevice {
@@ -21,6 +22,7 @@ typedef struct CpuDevice {
   size_t block_bytes;
   void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // the caller's threads
   void *parallel_context;
+  WeightStore *weights, *own_weights;
   bool references_only;
 } CpuDevice;
 
@@ -50,7 +52,7 @@ struct Executable {
 };
 
 static Status cpu_allocate(Device *device, size_t bytes, void **out) { return memory_take(bytes, out); }
-static void cpu_release(Device *device, void *memory) { memory_free(memory); }
+static void cpu_release(Device *device, void *memory, size_t bytes) { memory_free(memory); }
 static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes) {
   if (bytes) memmove(to, from, bytes);
   return OK;
@@ -61,8 +63,10 @@ static bool cpu_runs(Device *device, const Node *node) { return node->op->refere
 // ---- choosing ----------------------------------------------------------------------------------------------------------------
 
 typedef struct Chooser {
+  Packings packings;
   CpuDevice *cpu;
   Arena *arena;
+  IntMap *hashes;  // of the bytes of constants met in this plan, by address and size: Hash128 *
 } Chooser;
 
 static bool fits(const CpuDevice *cpu, const Site *site, const CpuTactic *tactic, size_t workspace) {
@@ -73,14 +77,55 @@ static bool fits(const CpuDevice *cpu, const Site *site, const CpuTactic *tactic
   return false;
 }
 
+typedef struct HeldWeight {
+  CpuDevice *cpu;
+  Hash128 key;
+  bool taken;
+} HeldWeight;
+
+static void drop_weight(void *context) {
+  HeldWeight *held = context;
+  if (held->taken) weight_store_drop(held->cpu->weights, &held->cpu->device, held->key);
+}
+
+static Hash128 content_hash(Chooser *chooser, const Tensor *content) {
+  size_t bytes = tensor_bytes(content);
+  uint64_t where = hash_mix((uint64_t)(uintptr_t)content->data, bytes);
+  Hash128 *hash = int_map_get(chooser->hashes, where);
+  if (!hash) {
+    hash = arena_new_of(chooser->arena, Hash128);
+    *hash = hash128_bytes(content->data, bytes);
+    int_map_set(chooser->hashes, where, hash);
+  }
+  int64_t head[2 + MAX_RANK] = {content->dtype, content->rank};
+  memcpy(head + 2, content->dims, (size_t)content->rank * sizeof *head);
+  return hash128_combine(*hash, hash128_bytes(head, sizeof head));
+}
+
+static Status take_packing(Packings *packings, const Tensor *content, Hash128 form, size_t bytes,
+                           Status (*fill)(void *, void *), void *context, Arena *arena, void **out) {
+  Chooser *chooser = (Chooser *)packings;
+  HeldWeight *held = arena_new_of(arena, HeldWeight);
+  *held = (HeldWeight){.cpu = chooser->cpu, .key = hash128_combine(content_hash(chooser, content), form)};
+  // Whoever lets go of a weight last gives it back to its allocator: only sessions with the same one share it.
+  const Allocator *allocator = budget_allocator();
+  if (allocator) held->key = hash128_combine(held->key, hash128_bytes(&allocator, sizeof allocator));
+  arena_on_free(arena, drop_weight, held);
+  TRY(weight_store_take(chooser->cpu->weights, &chooser->cpu->device, held->key, bytes, fill, context, out));
+  held->taken = true;
+  return OK;
+}
+
 static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
   Chooser *chooser = context;
+  Site shared = *site;
+  shared.packings = &chooser->packings;
   for (int i = 0; cpu_tactics[i] && !chooser->cpu->references_only; i++) {
     const CpuTactic *tactic = cpu_tactics[i];
     if (tactic->op != site->node->op || !tactic->supports(site)) continue;
     CpuChoice *made = arena_new_of(chooser->arena, CpuChoice);
     made->tactic = tactic;
-    TRY(tactic->prepare(site, chooser->arena, chooser->cpu->pool, &made->state, workspace));
+    TRY(tactic->prepare(&shared, chooser->arena, chooser->cpu->pool, &made->state, workspace));
     *choice = made;
     if (fits(chooser->cpu, site, tactic, *workspace)) return OK;
     *choice = NULL;
@@ -91,7 +136,13 @@ static Status choose(void *context, const Site *site, bool last, void **choice, 
 }
 
 // A constant's bytes in the stride order its buffer asks for; row-major ones are used where they lie.
-static Status place_constant(Arena *arena, const PlanBuffer *buffer, void **out) {
+static Status fill_constant(void *context, void *out) {
+  const PlanBuffer *buffer = context;
+  tensor_reorder(buffer->constant, buffer->order, out);
+  return OK;
+}
+
+static Status place_constant(Chooser *chooser, PlanBuffer *buffer, void **out) {
   const Tensor *tensor = buffer->constant;
   bool row_major = true;
   for (int i = 0; i < tensor->rank; i++) row_major = row_major && buffer->order[i] == i;
@@ -99,22 +150,21 @@ static Status place_constant(Arena *arena, const PlanBuffer *buffer, void **out)
     *out = tensor->data;
     return OK;
   }
-  TRY(arena_try_alloc(arena, buffer->bytes, 64, out));
-  tensor_reorder(tensor, buffer->order, *out);
-  return OK;
+  Hash128 form = hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order);
+  return take_packing(&chooser->packings, tensor, form, buffer->bytes, fill_constant, buffer, chooser->arena, out);
 }
 
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Executable *executable = arena_new_of(arena, Executable);
   executable->arena = arena;
-  Chooser chooser = {cpu, arena};
+  Chooser chooser = {{take_packing}, cpu, arena, int_map_new(arena)};
   PlanTarget target = {.info = &device->info, .context = &chooser, .select = choose};
   TRY(plan_make(graph, &target, arena, &executable->plan));
   Plan *plan = executable->plan;
   executable->constants = arena_array(arena, void *, plan->buffer_count);
   for (uint32_t i = 0; i < plan->buffer_count; i++)
-    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(arena, &plan->buffers[i], &executable->constants[i]));
+    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(&chooser, &plan->buffers[i], &executable->constants[i]));
   for (uint32_t i = 0; i < plan->step_count; i++) {
     CpuChoice *choice = plan->steps[i].choice;
     choice->inputs = arena_array(arena, void *, plan->steps[i].node->input_count);
@@ -254,6 +304,7 @@ static void cpu_free(Device *device) {
   CpuDevice *cpu = (CpuDevice *)device;
   thread_pool_free(cpu->pool);
   memory_free(cpu->block);
+  weight_store_free(cpu->own_weights);
   free(cpu);
 }
 
@@ -279,6 +330,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
   cpu->parallel_context = options->parallel_context;
   cpu->pool = options->parallel ? thread_pool_borrow(options->threads, (ThreadLender){fork_at_caller, cpu})
                                 : thread_pool_new(options->threads);
+  cpu->weights = options->weights;
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
                          .log = options->log,
                          .allocate = cpu_allocate,
@@ -297,6 +349,9 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
   cpu->workspace_limit = options->workspace_limit;
   cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
   log_add(options->log, LOG_INFO, "on the CPU: %s", onednn_library_text());
-  *out = &cpu->device;
-  return OK;
+  Status status = cpu->weights ? OK : weight_store_new(&cpu->own_weights);
+  if (!cpu->weights) cpu->weights = cpu->own_weights;
+  if (status) cpu_free(&cpu->device);
+  else *out = &cpu->device;
+  return status;
 }

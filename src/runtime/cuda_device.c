@@ -9,6 +9,7 @@
 #include "cuda/compiler.h"
 #include "cuda/context.h"
 #include "kernels/op.h"
+#include "kernels/packings.h"
 #include "kernels/tactic.h"
 #include "runtime/cuda_device.h"
 #include "runtime/device.h"
@@ -36,8 +37,7 @@ typedef struct CudaRunner {
   uint64_t generation;  // of the block: graphs captured with an older one are void
   Cubin *used;          // by the executables made, for an engine to store
   uint32_t used_count, used_capacity;
-  Arena *arena;   // the device's own
-  IntMap *sizes;  // address -> size, for what the runner allocates
+  Arena *arena;  // the device's own
 } CudaRunner;
 
 typedef struct ReadyStep {
@@ -64,29 +64,21 @@ static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
 
 // ---- memory ------------------------------------------------------------------------------------------------------------------
 
-static Status note_size(CudaRunner *r, void *memory, size_t bytes) {
-  int_map_set(r->sizes, (uint64_t)(uintptr_t)memory, (void *)(uintptr_t)bytes);
-  return OK;
-}
+enum { LEAST_BYTES = 16 };  // a tensor without elements has an address too
 
 static Status device_allocate(Device *device, size_t bytes, void **out) {
   CudaRunner *r = of(device);
-  bytes = MAX(bytes, 16);
   TRY(cuda_enter(r->context));
-  Status status = cuda_alloc(r->context, bytes, out);
-  if (!status) {
-    status = RECOVER_GUARD(note_size(r, *out, bytes));
-    if (status) cuda_free(r->context, *out, bytes);
-  }
+  Status status = cuda_alloc(r->context, MAX(bytes, (size_t)LEAST_BYTES), out);
   cuda_leave(r->context);
   return status;
 }
 
-static void device_release(Device *device, void *memory) {
+static void device_release(Device *device, void *memory, size_t bytes) {
   CudaRunner *r = of(device);
   bool entered = cuda_enter_to_release(r->context);
   // Work that still uses the memory is ahead on the stream; cuMemFree waits for it.
-  cuda_free(r->context, memory, (size_t)(uintptr_t)int_map_get(r->sizes, (uint64_t)(uintptr_t)memory));
+  cuda_free(r->context, memory, MAX(bytes, (size_t)LEAST_BYTES));
   if (entered) cuda_leave(r->context);
 }
 
@@ -165,14 +157,8 @@ static Status fill_constant(void *context, void *out) {
 }
 
 static Hash128 constant_key(const PlanBuffer *buffer) {
-  const Tensor *tensor = buffer->constant;
-  struct {
-    int64_t dtype, rank, dims[MAX_RANK];
-    uint8_t order[MAX_RANK];
-  } head = {.dtype = tensor->dtype, .rank = tensor->rank};
-  memcpy(head.dims, tensor->dims, (size_t)tensor->rank * sizeof *head.dims);
-  memcpy(head.order, buffer->order, (size_t)tensor->rank);
-  return hash128_combine(hash128_bytes(tensor->data, tensor_bytes(tensor)), hash128_bytes(&head, sizeof head));
+  return hash128_combine(tensor_content_hash(buffer->constant),
+                         hash128_bytes(buffer->order, (size_t)buffer->constant->rank * sizeof *buffer->order));
 }
 
 static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
@@ -501,7 +487,6 @@ static void device_free(Device *device) {
 
 static Status open_context(CudaRunner *r, const DeviceOptions *options) {
   r->arena = arena_new();
-  r->sizes = int_map_new(r->arena);
   CudaContextOptions context = {.device = options->index,
                                 .context = options->cuda_context,
                                 .stream = options->cuda_stream,
@@ -511,6 +496,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
                                 .log = r->log};
   TRY(cuda_context_open(&context, &r->context));
   r->device.info = r->context->info;
+  r->device.place = (uintptr_t)r->context->handle;
   const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;
   r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
   r->weights = options->weights;

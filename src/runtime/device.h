@@ -19,10 +19,11 @@ typedef struct StepReport {
 
 struct Device {
   DeviceInfo info;
+  uintptr_t place;  // the same for devices that share memory: of the host 0, of a GPU its context
   const Log *log;
   bool tf32;
   Status (*allocate)(Device *device, size_t bytes, void **out);  // zero bytes give a valid pointer
-  void (*release)(Device *device, void *memory);
+  void (*release)(Device *device, void *memory, size_t bytes);   // as many as were allocated
   Status (*upload)(Device *device, void *to, const void *from, size_t bytes);
   Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
   Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
@@ -75,10 +76,10 @@ typedef struct DeviceKernel {
 } DeviceKernel;
 MUST_CHECK Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count);
 
-// The weights of one engine on one GPU, found by content. A session holds what it uses; the last one to let go frees it.
+// The weights of one engine on its devices, found by content, form and place. A plan holds what it uses; the last one to let go frees it.
 MUST_CHECK Status weight_store_new(WeightStore **out);
 void weight_store_free(WeightStore *store);
-// fill makes the bytes on the host when nobody has them on the device yet.
+// fill makes the bytes on the host when nobody has them on the device yet; it does not come back here.
 MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes,
                                     Status (*fill)(void *context, void *out), void *context, void **memory);
 void weight_store_drop(WeightStore *store, Device *device, Hash128 key);

@@ -68,7 +68,7 @@ Status run_tensor_device(const RunTensor *tensor, void **out) {
     TRY(storage->device->allocate(storage->device, storage->bytes, &memory));
     Status status = storage->device->upload(storage->device, memory, storage->host_memory, storage->bytes);
     if (status) {
-      storage->device->release(storage->device, memory);
+      storage->device->release(storage->device, memory, storage->bytes);
       return status;
     }
     storage->device_memory = memory;
@@ -96,7 +96,7 @@ void run_tensor_drop(RunTensor *tensor) {
   tensor->storage = NULL;
   tensor->list = NULL;
   if (!storage || --storage->references) return;
-  if (storage->owns_device) storage->device->release(storage->device, storage->device_memory);
+  if (storage->owns_device) storage->device->release(storage->device, storage->device_memory, storage->bytes);
   if (storage->owns_host) memory_free(storage->host_memory);
   free(storage);
 }

@@ -57,7 +57,7 @@ static Status allocate_output(Device *device, const Value *value, RunTensor *out
   void *memory;
   TRY(device->allocate(device, run_tensor_bytes(&shape), &memory));
   Status status = run_tensor_borrow_device(device, value->dtype, value->rank, shape.dims, memory, out);
-  if (status) device->release(device, memory);
+  if (status) device->release(device, memory, run_tensor_bytes(&shape));
   else out->storage->owns_device = true;
   return status;
 }

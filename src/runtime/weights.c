@@ -1,7 +1,9 @@
-// Weights on a GPU, shared by the sessions of an engine. See device.h.
+// Weights on the devices, shared by the plans and sessions of an engine. See device.h. One store serves all of an engine's devices: a
+// weight is found by what it is and where it is.
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/memory.h"
 #include "base/recover.h"
@@ -9,6 +11,7 @@
 
 typedef struct Weight {
   Hash128 key;
+  uintptr_t place;
   size_t bytes;
   void *memory;
   int references;
@@ -35,11 +38,27 @@ void weight_store_free(WeightStore *store) {
   free(store);
 }
 
-static Weight *find(WeightStore *store, Hash128 key) {
+static Weight *find(WeightStore *store, const Device *device, Hash128 key) {
   for (size_t i = 0; i < store->count; i++)
-    if (store->weights[i].references && store->weights[i].key.low == key.low && store->weights[i].key.high == key.high)
+    if (store->weights[i].references && store->weights[i].place == device->place && store->weights[i].key.low == key.low &&
+        store->weights[i].key.high == key.high)
       return &store->weights[i];
   return NULL;
+}
+
+// On the host the bytes are made where they stay. They must fit into the budget of the call that makes them, and then are the engine's: no
+// session is charged for what another may give back.
+static Status make_here(Device *device, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
+  TRY(device->allocate(device, bytes, memory));
+  Status status = RECOVER_GUARD(fill(context, *memory));
+  if (status) device->release(device, *memory, bytes);
+  else budget_correct(-(int64_t)bytes);
+  return status;
+}
+
+static void give_back(Device *device, const Weight *weight) {
+  if (device->info.kind == DEVICE_CPU) budget_correct((int64_t)weight->bytes);
+  device->release(device, weight->memory, weight->bytes);
 }
 
 static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *), void *context, void **memory) {
@@ -50,7 +69,7 @@ static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *
   if (!status) {
     status = device->upload(device, *memory, host, bytes);
     if (!status) status = device->synchronize(device);
-    if (status) device->release(device, *memory);
+    if (status) device->release(device, *memory, bytes);
   }
   memory_free(host);
   return status;
@@ -58,7 +77,7 @@ static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *
 
 static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context,
                    void **memory) {
-  Weight *weight = find(store, key);
+  Weight *weight = find(store, device, key);
   if (!weight) {
     for (size_t i = 0; i < store->count && !weight; i++)
       if (!store->weights[i].references) weight = &store->weights[i];
@@ -73,8 +92,9 @@ static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes
       weight = &store->weights[store->count++];
       *weight = (Weight){0};
     }
-    TRY(upload(device, bytes, fill, context, &weight->memory));
+    TRY((device->info.kind == DEVICE_CPU ? make_here : upload)(device, bytes, fill, context, &weight->memory));
     weight->key = key;
+    weight->place = device->place;
     weight->bytes = bytes;
   }
   weight->references++;
@@ -92,7 +112,7 @@ Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t
 
 void weight_store_drop(WeightStore *store, Device *device, Hash128 key) {
   pthread_mutex_lock(&store->mutex);
-  Weight *weight = find(store, key);
-  if (weight && !--weight->references) device->release(device, weight->memory);
+  Weight *weight = find(store, device, key);
+  if (weight && !--weight->references) give_back(device, weight);
   pthread_mutex_unlock(&store->mutex);
 }

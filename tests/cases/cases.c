@@ -142,7 +142,7 @@ done:
   for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&in[i]);
   for (int i = 0; i < graph->output_count; i++) run_tensor_drop(&out[i]);
   for (int i = 0; i < graph->output_count; i++)
-    if (memory[i]) device->release(device, memory[i]);
+    if (memory[i]) device->release(device, memory[i], tensor_bytes(&expected[i]));
   free(in);
   free(out);
   free(memory);

@@ -1,0 +1,91 @@
+// The store of weights: one copy for equal content in one place, none shared between places, nothing left when all have let go.
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include "base/memory.h"
+#include "runtime/device.h"
+
+typedef struct Place {
+  Device device;
+  int live, uploads;
+} Place;
+
+static Status allocate(Device *device, size_t bytes, void **out) {
+  ((Place *)device)->live++;
+  return memory_take(bytes, out);
+}
+static void release(Device *device, void *memory, size_t bytes) {
+  cr_assert_eq(bytes, 64);
+  ((Place *)device)->live--;
+  memory_free(memory);
+}
+static Status upload(Device *device, void *to, const void *from, size_t bytes) {
+  ((Place *)device)->uploads++;
+  memcpy(to, from, bytes);
+  return OK;
+}
+static Status synchronize(Device *device) { return OK; }
+
+static Place place_at(DeviceKind kind, uintptr_t where) {
+  return (Place){.device = {.info = {.kind = kind},
+                            .place = where,
+                            .allocate = allocate,
+                            .release = release,
+                            .upload = upload,
+                            .synchronize = synchronize}};
+}
+
+static Status fill(void *context, void *out) {
+  ++*(int *)context;
+  memset(out, 7, 64);
+  return OK;
+}
+
+static void *take(WeightStore *store, Place *place, Hash128 key, int *filled) {
+  void *memory = NULL;
+  Status status = weight_store_take(store, &place->device, key, 64, fill, filled, &memory);
+  cr_assert(!status);
+  cr_assert_eq(*(char *)memory, 7);
+  return memory;
+}
+
+Test(weights, are_one_copy_in_one_place_and_never_one_for_two) {
+  Place one = place_at(DEVICE_CUDA, 1), same = place_at(DEVICE_CUDA, 1), other = place_at(DEVICE_CUDA, 2);
+  Place host = place_at(DEVICE_CPU, 0);
+  Hash128 key = {3, 4}, another = {3, 5};
+  WeightStore *store;
+  int filled = 0;
+  cr_assert(!weight_store_new(&store));
+  void *first = take(store, &one, key, &filled);
+  cr_assert_eq(take(store, &same, key, &filled), first);
+  cr_assert_neq(take(store, &other, key, &filled), first);
+  cr_assert_neq(take(store, &host, key, &filled), first);
+  cr_assert_neq(take(store, &one, another, &filled), first);
+  cr_assert_eq(filled, 4);
+  cr_assert_eq(host.uploads, 0);
+  weight_store_drop(store, &one.device, key);
+  cr_assert_eq(one.live + same.live, 2);
+  weight_store_drop(store, &same.device, key);
+  weight_store_drop(store, &one.device, another);
+  weight_store_drop(store, &other.device, key);
+  weight_store_drop(store, &host.device, key);
+  cr_assert_eq(one.live + same.live, 0);
+  cr_assert_eq(other.live, 0);
+  cr_assert_eq(host.live, 0);
+  weight_store_free(store);
+}
+
+static Status refuse(void *context, void *out) { FAIL(ERROR_CANCELLED, "no"); }
+
+Test(weights, that_cannot_be_made_leave_nothing) {
+  Place host = place_at(DEVICE_CPU, 0), gpu = place_at(DEVICE_CUDA, 1);
+  WeightStore *store;
+  void *memory;
+  cr_assert(!weight_store_new(&store));
+  for (int i = 0; i < 2; i++) {
+    Status status = weight_store_take(store, i ? &host.device : &gpu.device, (Hash128){1, 1}, 64, refuse, NULL, &memory);
+    cr_assert(status);
+    status_free(status);
+  }
+  cr_assert_eq(host.live + gpu.live, 0);
+  weight_store_free(store);
+}

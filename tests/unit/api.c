@@ -460,3 +460,30 @@ Test(api, half_precision_is_near) {
   ingot_model_free(model);
   free(images);
 }
+
+// A pool of the caller's that does the tasks one after the other, the last first.
+static void backwards(void *context, int count, void (*task)(void *argument, int index), void *argument) {
+  ++*(int *)context;
+  cr_assert(count >= 1 && count <= 3);
+  for (int i = count - 1; i >= 0; i--) task(argument, i);
+}
+
+Test(api, the_callers_threads_do_the_work) {
+  enum { COUNT = 2000 };  // enough for loops that are worth sharing
+  int calls = 0;
+  ingot_config lent = config;
+  ingot_session *borrowing = NULL;
+  ingot_tensor ours = {0}, theirs = {0};
+  uint8_t *images = noise(COUNT, 1);
+  lent.threads = 3;
+  lent.parallel = backwards;
+  lent.parallel_context = &calls;
+  expect_ok(ingot_session_create(engine, &lent, &borrowing));
+  expect_ok(classify(session, images, COUNT, &ours));
+  expect_ok(classify(borrowing, images, COUNT, &theirs));
+  cr_expect_gt(calls, 0);
+  for (int i = 0; i < COUNT * 10; i++)
+    cr_assert_float_eq(((float *)ours.data)[i], ((float *)theirs.data)[i], 1e-5, "element %d", i);
+  ingot_session_free(borrowing);
+  free(images);
+}

@@ -37,6 +37,10 @@ void emit_buffer(Emission *emission, Launch *launch, BufferKind kind, int index)
 void emit_workspace(Emission *emission, Launch *launch, size_t offset) {
   add_argument(emission, launch, ARG_BUFFER)->buffer = (BufferRef){BUFFER_WORKSPACE, 0, offset};
 }
+void emit_report(Emission *emission, Launch *launch) {
+  emit_buffer(emission, launch, BUFFER_REPORT, 0);
+  emit_buffer(emission, launch, BUFFER_STEP, 0);
+}
 void emit_i32(Emission *emission, Launch *launch, int32_t value) { add_argument(emission, launch, ARG_I32)->i32 = value; }
 void emit_i64(Emission *emission, Launch *launch, int64_t value) { add_argument(emission, launch, ARG_I64)->i64 = value; }
 void emit_f32(Emission *emission, Launch *launch, float value) { add_argument(emission, launch, ARG_F32)->f32 = value; }

@@ -14,7 +14,14 @@ typedef struct Candidate {
 } Candidate;
 
 // Where an argument's pointer comes from when a plan is run.
-typedef enum BufferKind { BUFFER_INPUT, BUFFER_OUTPUT, BUFFER_WORKSPACE, BUFFER_PACKED } BufferKind;
+// REPORT: where indices that are outside are reported; STEP: not an address, but the number to report them with.
+typedef enum BufferKind { BUFFER_INPUT, BUFFER_OUTPUT, BUFFER_WORKSPACE, BUFFER_PACKED, BUFFER_REPORT, BUFFER_STEP } BufferKind;
+// What kernels write there, see kernels/common/index.cuh. step 0: nothing was reported.
+typedef struct IndexReport {
+  int64_t index, size;
+  uint64_t step;
+} IndexReport;
+#define REPORT_PARAMETERS ", IndexReport *report, u64 step"
 typedef struct BufferRef {
   BufferKind kind;
   int index;      // input, output or packed-constant number
@@ -96,6 +103,7 @@ extern const Tactic *const cuda_tactics[];  // NULL-terminated, preferred first
 Launch *emit_kernel(Emission *emission, const char *source, const char *entry, const unsigned grid[3], const unsigned block[3]);
 void emit_buffer(Emission *emission, Launch *launch, BufferKind kind, int index);
 void emit_workspace(Emission *emission, Launch *launch, size_t offset);
+void emit_report(Emission *emission, Launch *launch);  // arguments for REPORT_PARAMETERS
 void emit_i32(Emission *emission, Launch *launch, int32_t value);
 void emit_i64(Emission *emission, Launch *launch, int64_t value);
 void emit_f32(Emission *emission, Launch *launch, float value);

@@ -80,7 +80,7 @@ static Status run(void *context, const CpuCall *call) {
   for (int64_t i = 0; i < state->count && state->outer > 0; i++) {
     int64_t index = index_at(state, call->inputs[1], i);
     if (index < 0 || index >= state->size)
-      FAIL(ERROR_INVALID_ARGUMENT, "index %lld is not in an axis of size %lld",
+      FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld",
            (long long)(index < 0 ? index - state->size : index), (long long)state->size);
   }
   Job job = {state, call->outputs[0], call->inputs[0], call->inputs[1]};

@@ -1,5 +1,5 @@
 // The gathers: a thread for each output element, or for a few neighbours where a gathered slice is contiguous in both tensors. An index
-// that is outside gives zeros.
+// that is outside gives zeros, and is reported.
 // Traffic: the output twice and the indices. Limit on the chip: memory bandwidth.
 #include "base/checked.h"
 #include "kernels/elementwise/points.h"
@@ -14,8 +14,8 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
 
 static Text open_text(const Site *site, Emission *out, int vector) {
   Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/gather/gather.cuh\"\n");
-  points_open(&text, site, "gather", "", &site->outputs[0], vector);
+  text_add(&text, "#include \"kernels/common/index.cuh\"\n");
+  points_open(&text, site, "gather", REPORT_PARAMETERS, &site->outputs[0], vector);
   text_add(&text, "  typedef Element_%s::Stored T;\n  bool inside = true;\n  T zero = {};\n",
            dtype_name(site->outputs[0].dtype));
   return text;
@@ -24,8 +24,8 @@ static Text open_text(const Site *site, Emission *out, int vector) {
 // Reads an index and adds where it points; `name` is a variable of the text.
 static void add_index(Text *text, const Site *site, const char *name, const char *offset, int axis) {
   const TensorDesc *x = &site->inputs[0];
-  text_add(text, "  const i64 %s = wrapped_index(x1[%s], %lldll);\n  inside = inside && valid_index(%s, %lldll);\n", name,
-           offset, (long long)x->dims[axis], name, (long long)x->dims[axis]);
+  text_add(text, "  i64 %s;\n  inside &= find_index(x1[%s], %lldll, report, step, &%s);\n", name, offset,
+           (long long)x->dims[axis], name);
 }
 
 // names[i]: the coordinate of x along axis i.
@@ -38,7 +38,7 @@ static Status finish(Text *text, const Site *site, Emission *out, const char *co
     text_add(text, "  Vector<T, %d> moved;\n  if (inside) moved = load_vector<%d>(x0 + (%s));\n  else\n", vector, vector, from);
     text_add(text, "    for (int i = 0; i < %d; i++) moved[i] = zero;\n  store_vector(y0 + (%s), moved);\n}\n", vector, to);
   }
-  points_launch(out, site, text_get(text), "gather", y, vector);
+  emit_report(out, points_launch(out, site, text_get(text), "gather", y, vector));
   return OK;
 }
 

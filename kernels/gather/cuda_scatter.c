@@ -60,9 +60,9 @@ static Status emit_elements(const Site *site, const Candidate *candidate, CudaCo
   bool replace = !combiner(site);
   Text text = text_new(arena);
   text_add(&text, "#include \"kernels/gather/scatter.cuh\"\n");
-  points_open(&text, site, "scatter", "", indices, 1);
-  text_add(&text, "  const i64 at = wrapped_index(x1[%s], %lldll);\n  if (!valid_index(at, %lldll)) return;\n",
-           desc_offset(arena, indices, NULL), size, size);
+  points_open(&text, site, "scatter", REPORT_PARAMETERS, indices, 1);
+  text_add(&text, "  i64 at;\n  if (!find_index(x1[%s], %lldll, report, step, &at)) return;\n",
+           desc_offset(arena, indices, NULL), size);
   text_add(&text, replace ? "  for (int j = i%d + 1; j < %lld; j++)\n" : "  for (int j = 0; j < i%d; j++)\n", axis, length);
   text_add(&text, "    if (wrapped_index(x1[%s], %lldll) == at) return;\n", other_index, size);
   if (replace) {
@@ -75,7 +75,7 @@ static Status emit_elements(const Site *site, const Candidate *candidate, CudaCo
     add_combine(&text, site, desc_offset(arena, updates, other));
     text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, target), sum_stored(arena, site));
   }
-  points_launch(out, site, text_get(&text), "scatter", indices, 1);
+  emit_report(out, points_launch(out, site, text_get(&text), "scatter", indices, 1));
   return OK;
 }
 
@@ -96,11 +96,11 @@ static Rows rows_of(const Site *site) {
   return r;
 }
 
-// `place_of(x1, row)`: the number of the place that a row points to, -1 if outside.
+// `place_of(x1, row, report, step)`: the number of the place that a row points to, -1 if outside.
 static void add_place_of(Text *text, const Site *site, const Rows *r) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1];
   const char *names[MAX_RANK] = {0};
-  text_add(text, "DEVICE i64 place_of(const Element_%s::Stored *x1, i64 row) {\n  i64 place = 0;\n",
+  text_add(text, "DEVICE i64 place_of(const Element_%s::Stored *x1, i64 row" REPORT_PARAMETERS ") {\n  i64 place = 0;\n",
            dtype_name(indices->dtype));
   int64_t inner = 1;
   for (int i = r->index_axes - 1; i >= 0; i--) {
@@ -109,10 +109,9 @@ static void add_place_of(Text *text, const Site *site, const Rows *r) {
   }
   for (int k = 0; k < r->depth; k++) {
     names[r->index_axes] = arena_printf(text->arena, "%d", k);
-    text_add(text, "  const i64 at%d = wrapped_index(x1[%s], %lldll);\n", k, desc_offset(text->arena, indices, names),
-             (long long)x->dims[k]);
-    text_add(text, "  if (!valid_index(at%d, %lldll)) return -1;\n  place = place * %lldll + at%d;\n", k, (long long)x->dims[k],
-             (long long)x->dims[k], k);
+    text_add(text, "  i64 at%d;\n  if (!find_index(x1[%s], %lldll, report, step, &at%d)) return -1;\n", k,
+             desc_offset(text->arena, indices, names), (long long)x->dims[k], k);
+    text_add(text, "  place = place * %lldll + at%d;\n", (long long)x->dims[k], k);
   }
   text_add(text, "  return place;\n}\n");
 }
@@ -160,9 +159,11 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
       "  if (place < %lldll) charge[place] = %s;\n}\n",
       POINT_THREADS, (long long)r.places, replace ? "-1" : "0x7fffffff");
   text_add(&text,
-           "extern \"C\" __global__ void scatter_charge(const Element_%s::Stored *x1, int *charge) {\n  const i64 row = "
+           "extern \"C\" __global__ void scatter_charge(const Element_%s::Stored *x1, int *charge" REPORT_PARAMETERS
+           ") {\n  const i64 row = "
            "(i64)blockIdx.x * %d + threadIdx.x;\n"
-           "  if (row >= %lldll) return;\n  const i64 place = place_of(x1, row);\n  if (place >= 0) %s(charge + place, "
+           "  if (row >= %lldll) return;\n  const i64 place = place_of(x1, row, report, step);\n  if (place >= 0) %s(charge + "
+           "place, "
            "(int)row);\n}\n",
            dtype_name(site->inputs[1].dtype), POINT_THREADS, (long long)r.rows, replace ? "atomicMax" : "atomicMin");
   text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) scatter(", POINT_THREADS);
@@ -170,7 +171,7 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
   text_add(&text,
            ", const int *charge) {\n  const i64 point = (i64)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lldll) return;\n",
            POINT_THREADS, (long long)(r.rows * r.slice));
-  text_add(&text, "  const i64 row = point / %lldll, element = point %% %lldll, place = place_of(x1, row);\n",
+  text_add(&text, "  const i64 row = point / %lldll, element = point %% %lldll, place = place_of(x1, row, nullptr, 0);\n",
            (long long)r.slice, (long long)r.slice);
   text_add(&text, "  if (place < 0 || charge[place] != row) return;\n");
   if (replace) {
@@ -180,8 +181,10 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
     add_names(&text, site, &r, "other", target, update);
     text_add(&text, "  typedef %s A;\n  A sum = (A)Element_%s::get(x0[%s]);\n", sum_type(site), dtype_name(x->dtype),
              desc_offset(arena, x, target));
-    text_add(&text, "  for (i64 other = row; other < %lldll; other++)\n    if (other == row || place_of(x1, other) == place) ",
-             (long long)r.rows);
+    text_add(
+        &text,
+        "  for (i64 other = row; other < %lldll; other++)\n    if (other == row || place_of(x1, other, nullptr, 0) == place) ",
+        (long long)r.rows);
     add_combine(&text, site, desc_offset(arena, updates, update));
     text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, target), sum_stored(arena, site));
   }
@@ -192,6 +195,7 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
   launch = emit_kernel(out, source, "scatter_charge", (unsigned[]){blocks_for(r.rows), 1, 1}, block);
   emit_buffer(out, launch, BUFFER_INPUT, 1);
   emit_workspace(out, launch, 0);
+  emit_report(out, launch);
   launch = emit_kernel(out, source, "scatter", (unsigned[]){blocks_for(r.rows * r.slice), 1, 1}, block);
   site_arguments(out, launch, site);
   emit_workspace(out, launch, 0);

@@ -7,7 +7,7 @@
 static Status wrap_index(const Reference *r, int64_t index, int64_t size, int64_t *out) {
   *out = index < 0 ? index + size : index;
   if (*out < 0 || *out >= size)
-    FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)index, (long long)size);
+    FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)index, (long long)size);
   return OK;
 }
 

@@ -109,7 +109,8 @@ static Status reference_scatter_elements(Reference *r) {
   do {
     int64_t at = values[n] < 0 ? values[n] + x->dims[axis] : values[n], offset = 0;
     if (at < 0 || at >= x->dims[axis])
-      FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)values[n], (long long)x->dims[axis]);
+      FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)values[n],
+           (long long)x->dims[axis]);
     for (int i = 0; i < x->rank; i++) offset += (i == axis ? at : index[i]) * strides[i];
     combine_block(combine, out, offset, updates, n++, 1);
   } while (index_next(indices->rank, indices->dims, index));
@@ -165,7 +166,7 @@ static Status reference_scatter_nd(Reference *r) {
     for (int k = 0; k < depth; k++) {
       int64_t value = values[i * depth + k], at = value < 0 ? value + x->dims[k] : value;
       if (at < 0 || at >= x->dims[k])
-        FAIL(ERROR_INVALID_MODEL, "index %lld is outside an axis of size %lld", (long long)value, (long long)x->dims[k]);
+        FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)value, (long long)x->dims[k]);
       offset += at * strides[k];
     }
     combine_block(combine, out, offset, updates, i * block, block);

@@ -1,6 +1,6 @@
 // How a scatter combines what is there with an update. NaN spreads through maxima and minima.
 #pragma once
-#include "kernels/gather/gather.cuh"
+#include "kernels/common/index.cuh"
 
 struct ScatterAdd {
   template <class T>

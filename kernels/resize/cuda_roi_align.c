@@ -24,7 +24,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   memcpy(&bits, &scale, sizeof bits);
   Text text = text_new(arena);
   text_add(&text, "#include \"kernels/resize/roi_align.cuh\"\n");
-  points_open(&text, site, "roi_align", "", y, 1);
+  points_open(&text, site, "roi_align", REPORT_PARAMETERS, y, 1);
   text_add(&text, "  typedef %s A;\n  const i64 image = (i64)x2[%s];\n  A corner[4], value = 0;\n", wide ? "double" : "float",
            desc_offset(arena, images, (const char *const[]){"i0"}));
   for (int k = 0; k < 4; k++)
@@ -34,14 +34,15 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
            desc_offset(arena, x, (const char *const[]){"image", "i1", "row", "column"}));
   text_add(&text,
            "  if ((u64)image < %lldull)\n    value = roi_bin<A, %s, %s, %lld, %lld, %lld>(corner, "
-           "(A)__longlong_as_double(0x%016llxll /* %g */), i2, i3, %lld, %lld, read);\n",
+           "(A)__longlong_as_double(0x%016llxll /* %g */), i2, i3, %lld, %lld, read);\n"
+           "  else report_index(report, step, image, %lldll);\n",
            (long long)x->dims[0], strcmp(node_string(node, "mode", "avg"), "max") == 0 ? "true" : "false",
            strcmp(node_string(node, "coordinates", "half_pixel"), "half_pixel") == 0 ? "true" : "false", (long long)y->dims[2],
            (long long)y->dims[3], (long long)node_int(node, "sampling", 0), (unsigned long long)bits, scale,
-           (long long)x->dims[2], (long long)x->dims[3]);
+           (long long)x->dims[2], (long long)x->dims[3], (long long)x->dims[0]);
   text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL),
            stored_expression(arena, y->dtype, wide ? DTYPE_F64 : DTYPE_F32, "value"));
-  points_launch(out, site, text_get(&text), "roi_align", y, 1);
+  emit_report(out, points_launch(out, site, text_get(&text), "roi_align", y, 1));
   return OK;
 }
 

@@ -116,7 +116,7 @@ static Status reference_roi_align(Reference *r) {
   for (int64_t i = 0; i < count; i++) {
     int64_t image = tensor_get_i(batch, i);
     if (image < 0 || image >= x->dims[0])
-      FAIL(ERROR_INVALID_MODEL, "region %lld is of image %lld", (long long)i, (long long)image);
+      FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)image, (long long)x->dims[0]);
     Region region = read_region(&spec, corners + 4 * i);
     for (int64_t c = 0; c < channels; c++) {
       const double *plane = data + (image * channels + c) * height * width;

@@ -1,6 +1,7 @@
 // One bin of a region: as kernels/resize/roi_align.c. read(y, x) gives an element of the plane.
 #pragma once
 #include "kernels/common/scalar.cuh"
+#include "kernels/common/index.cuh"
 #include "kernels/elementwise/element.cuh"
 
 template <class A>

@@ -37,7 +37,10 @@ typedef struct CudaRunner {
   uint64_t generation;  // of the block: graphs captured with an older one are void
   Cubin *used;          // by the executables made, for an engine to store
   uint32_t used_count, used_capacity;
-  Arena *arena;  // the device's own
+  Arena *arena;             // the device's own
+  IndexReport *report;      // pinned: kernels write to it
+  uint64_t steps_numbered;  // over all executables, so that a report names one step
+  Executable *executables;  // those that may be reported
 } CudaRunner;
 
 typedef struct ReadyStep {
@@ -47,6 +50,8 @@ typedef struct ReadyStep {
 } ReadyStep;
 
 struct Executable {
+  Executable *next;
+  uint64_t first_number;  // of its steps, for reports
   Plan *plan;
   Arena *arena;
   ReadyStep *steps;
@@ -61,6 +66,46 @@ struct Executable {
 };
 
 static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
+
+// ---- indices that are outside ------------------------------------------------------------------------------------------------
+
+static const Node *reported_node(const CudaRunner *r, uint64_t number) {
+  for (const Executable *e = r->executables; e; e = e->next)
+    if (number >= e->first_number && number - e->first_number < e->plan->step_count)
+      return e->steps[number - e->first_number].step->node;
+  return NULL;
+}
+
+// What a kernel that has run found, once. The host only reads its own memory.
+static Status take_report(CudaRunner *r) {
+  volatile IndexReport *report = r->report;
+  if (!report->step) return OK;
+  const Node *node = reported_node(r, report->step);
+  Status status = status_make(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)report->index,
+                              (long long)report->size);
+  report->step = 0;
+  if (!node) return status_context(status, "in an earlier run");  // its plan has made room for others
+  return status_context(status, "running '%s' (%s)", node->outputs[0]->name, node->op->name);
+}
+
+static void number_steps(CudaRunner *r, Executable *e) {
+  e->first_number = r->steps_numbered + 1;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
+    e->steps[s].set->report = r->report;
+    e->steps[s].set->step = e->first_number + s;
+  }
+  r->steps_numbered += e->plan->step_count;
+  e->next = r->executables;
+  r->executables = e;
+}
+
+static void forget_steps(CudaRunner *r, const Executable *e) {
+  for (Executable **at = &r->executables; *at; at = &(*at)->next)
+    if (*at == e) {
+      *at = e->next;
+      return;
+    }
+}
 
 // ---- memory ------------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +140,7 @@ static Status device_download(Device *device, void *to, const void *from, size_t
   TRY(cuda_enter(r->context));
   Status status = cuda_download(r->context, to, from, bytes);
   cuda_leave(r->context);
-  return status;
+  return status ? status : take_report(r);
 }
 
 static Status device_copy(Device *device, void *to, const void *from, size_t bytes) {
@@ -111,7 +156,7 @@ static Status device_synchronize(Device *device) {
   TRY(cuda_enter(r->context));
   Status status = cuda_synchronize(r->context, r->context->stream);
   cuda_leave(r->context);
-  return status;
+  return status ? status : take_report(r);
 }
 
 // ---- compiling ---------------------------------------------------------------------------------------------------------------
@@ -221,6 +266,7 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executa
     step->emission = ((Selection *)step->step->choice)->emission;
     step->set = launch_set_new(step->emission, step->step->node, arena);
   }
+  number_steps(r, e);
   TRY(compile_kernels(r, e));
   double compiled = time_now();
   TRY(place_weights(r, e));
@@ -259,6 +305,7 @@ static void drop_graph(CudaRunner *r, Executable *e) {
 
 static void device_discard(Device *device, Executable *e) {
   CudaRunner *r = of(device);
+  forget_steps(r, e);
   if (e->graph) {
     bool entered = cuda_enter_to_release(r->context);
     drop_graph(r, e);
@@ -354,6 +401,7 @@ static void capture(CudaRunner *r, Executable *e) {
 static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
   const Graph *graph = e->plan->graph;
   TRY(cuda_check_alive(r->context));
+  TRY(take_report(r));
   TRY(ensure_block(r, e->plan->arena_bytes));
   bool same = e->has_last && e->generation == r->generation;
   for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
@@ -478,6 +526,11 @@ static void device_free(Device *device) {
       if (entered) cuda_leave(r->context);
     }
     weight_store_free(r->own_weights);
+    if (r->report) {
+      bool entered = cuda_enter_to_release(r->context);
+      cuda_free_host(r->context, r->report);
+      if (entered) cuda_leave(r->context);
+    }
     cuda_context_close(r->context);
   }
   compiler_free(r->compiler);
@@ -495,6 +548,11 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
                                 .allocator = options->device_allocator,
                                 .log = r->log};
   TRY(cuda_context_open(&context, &r->context));
+  TRY(cuda_enter(r->context));
+  Status status = cuda_alloc_host(r->context, sizeof *r->report, (void **)&r->report);
+  cuda_leave(r->context);
+  TRY(status);
+  *r->report = (IndexReport){0};
   r->device.info = r->context->info;
   r->device.place = (uintptr_t)r->context->handle;
   const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;

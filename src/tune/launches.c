@@ -53,6 +53,8 @@ static void *resolve(const LaunchSet *set, const BufferRef *ref) {
     case BUFFER_OUTPUT: return set->outputs[ref->index];
     case BUFFER_PACKED: return set->packed[ref->index];
     case BUFFER_WORKSPACE: return (char *)set->workspace + ref->offset;
+    case BUFFER_REPORT: return set->report;
+    case BUFFER_STEP: return (void *)(uintptr_t)set->step;
   }
   return NULL;
 }

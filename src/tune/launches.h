@@ -18,6 +18,8 @@ typedef struct LaunchSet {
   // Addresses: set them, then call launch_set_patch.
   void **inputs, **outputs, **packed;
   void *workspace;
+  IndexReport *report;  // on the host, where kernels reach it; NULL: nobody listens
+  uint64_t step;
 } LaunchSet;
 
 LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *arena);

@@ -238,7 +238,8 @@ static bool in_arguments(uintptr_t address) {
   return address >= (uintptr_t)stream_arguments_begin && address < (uintptr_t)stream_arguments_end;
 }
 
-// Whatever address a thread uses: its stack, shared memory of its cluster, device memory, constants of the kernel.
+// Whatever address a thread uses: its stack, shared memory of its cluster, device memory, constants of the kernel, pinned memory of
+// the host, which has the same address there.
 void access_memory(Thread *t, uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc) {
   uint32_t offset;
   if (memory_is_device(address)) {
@@ -253,7 +254,7 @@ void access_memory(Thread *t, uintptr_t address, unsigned size, AccessKind kind,
     access_shared(t, block, offset, size, kind, pc);
     return;
   }
-  if (in_arguments(address)) return;
+  if (in_arguments(address) || memory_is_pinned((const void *)address)) return;
   if (!(kind & ACCESS_WRITE) && in_module(t, address, size)) return;
   outside(address, size, kind, pc);
 }

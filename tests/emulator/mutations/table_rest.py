@@ -60,7 +60,7 @@ def add_rest(rows):
     element = rows("kernels/elementwise/element.cuh", "view/slice_", "", 80)
     element("element-alignment", "misaligned vector", "least = N < ALIGN ? N : ALIGN;", "least = N;", filter="view/slice_odd")
     element("element-chunk", "wrong offset", "store_vector(to + i, vector);", "store_vector(to, vector);", filter="elementwise/widened")
-    scatter = rows("kernels/gather/gather.cuh", "gather/rows_f32", "gather", 80)
+    scatter = rows("kernels/common/index.cuh", "gather/rows_f32", "gather", 80)
     scatter("gather-negative", "missing predicate (rows)", "return at < 0 ? at + size : at;", "return at;")
     pad = rows("kernels/pad/pad.cuh", "pad/edge_2d", "pad", 80)
     pad("pad-edge", "off by one at an edge", "at >= size ? size - 1 : at;", "at > size ? size - 1 : at;")

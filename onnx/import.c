@@ -9,6 +9,8 @@
 #include "onnx/schema.h"
 #include "onnx/validate.h"
 
+// The version of the file format from which on an initializer that is an input is a default.
+enum { OVERRIDABLE_SINCE = 4 };
 enum { MAX_NODES = 2000000, MAX_CALL_DEPTH = 64 };
 
 // --- Names
@@ -303,13 +305,33 @@ Status import_initializers(Scope *scope, const Onnx__Graph *proto) {
   return OK;
 }
 
+// An initializer that is also an input is its default: callers may give another value.
+static Status add_overridable(Scope *scope, const Onnx__ValueInfo *info, Value *initial) {
+  DeclaredKind kind;
+  DeclaredType type;
+  TRY(read_declared(scope->graph, info, &kind, &type));
+  const Tensor *tensor = initial->constant;
+  if (type.known && type.dtype != tensor->dtype)
+    FAIL(ERROR_INVALID_MODEL, "input '%s' is %s, its initializer %s", info->name, dtype_name(type.dtype),
+         dtype_name(tensor->dtype));
+  bool fits = type.known && type.rank == tensor->rank;
+  for (int i = 0; fits && i < tensor->rank; i++) fits = !dim_is_static(type.dims[i]) || type.dims[i] == tensor->dims[i];
+  Value *input = graph_add_input(scope->graph, info->name, tensor->dtype, tensor->rank, fits ? type.dims : initial->dims);
+  input->initial = initial->constant;
+  value_rename(scope->graph, input, info->name);
+  string_map_set(scope->values, info->name, input);
+  return OK;
+}
+
 static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
   for (size_t i = 0; i < proto->n_input; i++) {
     const char *name = proto->input[i]->name;
     DeclaredKind kind;
     DeclaredType type;
-    if (scope_find(scope, name)) {
-      log_add(&scope->importer->model->log, LOG_INFO, "input '%s' has an initializer and is taken as a constant", name);
+    Value *initial = scope_find(scope, name);
+    if (initial && scope->importer->model->proto->ir_version < OVERRIDABLE_SINCE) continue;  // then each had to be an input
+    if (initial) {
+      TRY(add_overridable(scope, proto->input[i], initial));
       continue;
     }
     TRY(read_declared(scope->graph, proto->input[i], &kind, &type));

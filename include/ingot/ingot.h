@@ -256,6 +256,11 @@ INGOT_API const char *ingot_binding_dtype_name(const ingot_binding *binding); /*
 INGOT_API int ingot_binding_rank(const ingot_binding *binding);               /* -1: not known beforehand */
 INGOT_API const int64_t *ingot_binding_dims(const ingot_binding *binding);    /* rank of them; -1: not known beforehand */
 INGOT_API const char *ingot_binding_dim_name(const ingot_binding *binding, int axis); /* "batch", "2*seq"; "" if fixed */
+/* Of an input that the model has a default for (since version 4 of the file format, an initializer that is also an input). A run may leave
+ * it out: past the end of its inputs, or as a tensor with data NULL and ndim 0. Then it is a constant like any other, and the session
+ * optimises with it when it meets the call's shapes; engines of such models are therefore not optimised while they are built, unless
+ * a precision is asked for. A value that is given counts for that run. */
+INGOT_API bool ingot_binding_has_default(const ingot_binding *binding);
 INGOT_API char *ingot_engine_text(const ingot_engine *engine); /* the optimised graph; free() it; NULL if out of memory */
 
 /* What each pass did when the engine was built, in order; NULL where there is none of that number. */
@@ -274,7 +279,8 @@ INGOT_API ingot_error *ingot_session_create(ingot_engine *engine, const ingot_co
 INGOT_API void ingot_session_free(ingot_session *session);
 INGOT_API const char *ingot_session_device(const ingot_session *session); /* "NVIDIA H200 (CUDA device 0, sm_90)" */
 
-/* Plans and compiles for these input shapes now rather than at the first run: shapes[i] has the rank of input i. */
+/* Plans and compiles for these input shapes now rather than at the first run: shapes[i] has the rank of input i,
+ * or is NULL to leave out an input that has a default. */
 INGOT_API ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *const *shapes, int count);
 
 /* Runs the model. Inputs come in the engine's order, on the host or on the session's device; what the session lent at the run before may

@@ -20,6 +20,7 @@ struct ingot_binding {
   int rank;
   int64_t *dims;
   const char **dim_names;
+  bool has_default;
 };
 
 struct ingot_engine {

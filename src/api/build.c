@@ -143,6 +143,13 @@ static Status check_tuned_shapes(const Graph *graph, const int64_t *const *shape
   return OK;
 }
 
+// Passes see more once it is known which inputs keep their defaults: they run in sessions then. Precisions are the engine's own.
+static bool waits_for_inputs(const Graph *graph, DType precision) {
+  for (int i = 0; i < graph->input_count; i++)
+    if (graph->inputs[i]->initial) return precision == DTYPE_COUNT;
+  return false;
+}
+
 static Status build(const ingot_model *model, const ingot_config *given, Engine *engine) {
   ingot_config config;
   TRY(api_config(given, &config));
@@ -161,7 +168,7 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
                          .sm = 0,
                          .precision = engine->built.precision,
                          .tf32 = engine->built.tf32,
-                         .disabled = engine->built.disabled,
+                         .disabled = waits_for_inputs(engine->graph, engine->built.precision) ? "all" : engine->built.disabled,
                          .log = &log};
   const int64_t *const *shapes;
   TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));

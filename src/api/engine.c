@@ -18,6 +18,7 @@ static ingot_binding describe(const Engine *engine, const Value *value) {
                            .dtype_name = value->dtype == DTYPE_COUNT ? "unknown" : dtype_name(value->dtype)};
   binding.dims = arena_array(engine->arena, int64_t, (size_t)MAX(value->rank, 0));
   binding.dim_names = arena_array(engine->arena, const char *, (size_t)MAX(value->rank, 0));
+  binding.has_default = value->initial != NULL;
   for (int k = 0; k < value->rank; k++) {
     binding.dims[k] = dim_is_static(value->dims[k]) ? value->dims[k] : -1;
     binding.dim_names[k] = "";
@@ -67,6 +68,7 @@ const ingot_binding *ingot_engine_output(const ingot_engine *engine, int index) 
 const char *ingot_binding_name(const ingot_binding *binding) { return binding ? binding->name : ""; }
 ingot_dtype ingot_binding_dtype(const ingot_binding *binding) { return binding ? binding->dtype : (ingot_dtype){0}; }
 const char *ingot_binding_dtype_name(const ingot_binding *binding) { return binding ? binding->dtype_name : "unknown"; }
+bool ingot_binding_has_default(const ingot_binding *binding) { return binding && binding->has_default; }
 int ingot_binding_rank(const ingot_binding *binding) { return binding ? binding->rank : -1; }
 const int64_t *ingot_binding_dims(const ingot_binding *binding) { return binding ? binding->dims : NULL; }
 const char *ingot_binding_dim_name(const ingot_binding *binding, int axis) {

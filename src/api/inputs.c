@@ -116,8 +116,15 @@ bool api_overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes) 
 
 Status api_take_inputs(ingot_session *session, const ingot_tensor *inputs, int count) {
   int expected = ingot_engine_input_count(session->engine);
-  if (count != expected) FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d were given", expected, count);
+  if (count > expected) FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d were given", expected, count);
   api_drop(session->inputs, expected);
-  for (int i = 0; i < count; i++) TRY(take_input(session, i, &inputs[i], &session->inputs[i]));
+  for (int i = 0; i < expected; i++) {
+    bool given = i < count && (inputs[i].data || inputs[i].ndim);
+    if (!given && ingot_binding_has_default(&session->engine->inputs[i])) continue;
+    if (i >= count)
+      FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d were given: '%s' has no default", expected, count,
+           session->engine->inputs[i].name);
+    TRY(take_input(session, i, &inputs[i], &session->inputs[i]));
+  }
   return OK;
 }

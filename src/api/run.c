@@ -63,7 +63,7 @@ static Status read_destination(ingot_session *session, int index, const ingot_ou
 static Status check_overlap(ingot_session *session, const ingot_tensor *inputs, int index, const Destination *to) {
   const char *name = output_name(session, index);
   for (int i = 0; i < ingot_engine_input_count(session->engine); i++)
-    if (inputs[i].data &&
+    if (session->inputs[i].storage && inputs[i].data &&
         api_overlaps(to->to, to->capacity, (char *)inputs[i].data + inputs[i].byte_offset, session->inputs[i].storage->bytes))
       FAIL(ERROR_INVALID_ARGUMENT, "output '%s' and input '%s' share memory", name, session->engine->inputs[i].name);
   for (int i = 0; i < index; i++) {

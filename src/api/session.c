@@ -129,11 +129,14 @@ static Status check_shape(const Value *value, const int64_t *shape) {
 
 static Status set_shapes(ingot_session *session, const int64_t *const *shapes, int count) {
   const Graph *graph = session->engine->engine->graph;
-  if (count != graph->input_count)
+  if (count > graph->input_count)
     FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d shapes were given", graph->input_count, count);
-  api_drop(session->inputs, count);
-  for (int i = 0; i < count; i++) {
+  api_drop(session->inputs, graph->input_count);
+  for (int i = 0; i < graph->input_count; i++) {
     const Value *value = graph->inputs[i];
+    if (value->initial && (i >= count || !shapes[i])) continue;
+    if (i >= count)
+      FAIL(ERROR_INVALID_ARGUMENT, "the model has %d inputs, but %d shapes were given", graph->input_count, count);
     TRY(check_shape(value, shapes[i]));
     TRY(run_tensor_borrow_device(session->device, value->dtype, value->rank, shapes[i], NULL, &session->inputs[i]));
   }
@@ -141,7 +144,7 @@ static Status set_shapes(ingot_session *session, const int64_t *const *shapes, i
   Stage *stage;
   TRY(runner_prepare(session->runner, session->inputs, &executable, &stage));
   session->stats = runner_stats(session->runner);
-  api_drop(session->inputs, count);
+  api_drop(session->inputs, graph->input_count);
   return OK;
 }
 

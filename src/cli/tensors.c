@@ -154,6 +154,8 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
     Tensor *tensor = arena_new_of(out->arena, Tensor);
     const char *file = files[i];
     if (!file && folder) file = arena_printf(out->arena, "%s/input_%d.pb", folder, i);
+    bool optional = ingot_binding_has_default(ingot_engine_input(engine, i));
+    if (optional && (!file || (file != files[i] && !file_exists(file)))) continue;  // left out
     code =
         file ? cli_read_tensor(file, &bindings[i], &common->picture, out->arena, tensor)
              : random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena, tensor);

@@ -30,7 +30,8 @@ struct Value {
   int rank;     // -1: unknown until run time (only behind `deferred`, `if` and `loop` nodes)
   Dim dims[MAX_RANK];
   uint8_t order[MAX_RANK];  // stride order: order[0] is the logical axis that is outermost in memory; identity is row-major
-  Tensor *constant;         // row-major content, or NULL
+  Tensor *constant;         // row-major content, or NULL; never of a graph input
+  Tensor *initial;          // of a graph input that callers may leave out: what it is then; else NULL
   const Dim *contents;      // what is known of a small integer tensor's elements (row-major), or NULL; see graph_set_contents
   int contents_count;
   Node *producer;      // NULL for graph inputs and constants

@@ -93,6 +93,7 @@ static void copy_contents(Graph *into, const Graph *from) {
     const Value *input = from->inputs[i];
     Value *copy = map[input->id] = graph_add_input(into, input->name, input->dtype, 0, NULL);
     copy_type(into, copy, input);
+    if (input->initial) copy->initial = arena_copy(into->arena, input->initial, sizeof *input->initial);
   }
   FOR_NODES(node, from) {
     for (int i = 0; i < node->input_count; i++)

@@ -41,7 +41,7 @@ static void note(Owner *owner, Tensor *tensor) {
 }
 
 static void note_graph(Owner *owner, const Graph *graph) {
-  for (int i = 0; i < graph->input_count; i++) note(owner, graph->inputs[i]->constant);
+  for (int i = 0; i < graph->input_count; i++) note(owner, graph->inputs[i]->initial);
   FOR_NODES(node, graph) {
     for (int i = 0; i < node->input_count; i++)
       if (node->inputs[i]) note(owner, node->inputs[i]->constant);

@@ -483,7 +483,7 @@ static Status parse_inputs(Parser *p, Graph *graph) {
     TRY(parse_new_declaration(p, graph, &declaration));
     Value *value = graph_add_input(graph, declaration.name, declaration.dtype, 0, NULL);
     declare(value, &declaration);
-    if (accept(p, "=")) TRY(parse_tensor(p, graph->dims, &declaration, &value->constant));
+    if (accept(p, "=")) TRY(parse_tensor(p, graph->dims, &declaration, &value->initial));
     TRY(next_item(p, ")", &more));
   }
   return OK;

@@ -211,7 +211,7 @@ static void print_node(Printer *p, const Node *node) {
 }
 
 static void print_constant(Printer *p, const Value *value, uint8_t *printed) {
-  if (!value || !value->constant || value->is_input || printed[value->id]) return;
+  if (!value || !value->constant || printed[value->id]) return;
   printed[value->id] = true;
   new_line(p);
   text_add(p->text, "const ");
@@ -229,9 +229,9 @@ static void print_graph(Printer *p, const Graph *graph) {
   for (int i = 0; i < graph->input_count; i++) {
     if (i) text_add_n(text, ", ", 2);
     print_declaration(text, graph->inputs[i]);
-    if (!graph->inputs[i]->constant) continue;
+    if (!graph->inputs[i]->initial) continue;
     text_add(text, " = ");
-    print_tensor(p, graph->inputs[i]->constant);
+    print_tensor(p, graph->inputs[i]->initial);
   }
   text_add(text, ") -> (");
   for (int i = 0; i < graph->output_count; i++) {

@@ -98,6 +98,7 @@ static Status check_ends(Verifier *v) {
   for (int i = 0; i < graph->input_count; i++) {
     const Value *input = graph->inputs[i];
     if (!input->is_input || input->producer) VALUE_FAIL(input, "is listed as an input of graph '%s' but is none", graph->name);
+    if (input->constant) VALUE_FAIL(input, "is an input and a constant");
     if (input->graph == graph && input->id < graph->next_value_id && v->visited[input->id])
       VALUE_FAIL(input, "is an input of graph '%s' twice", graph->name);
     TRY(check_value(v, input));

@@ -63,7 +63,7 @@ typedef struct RunnerStats {
   const char *host_operator;  // one that a GPU run left to the host's reference; "" if none
 } RunnerStats;
 
-// outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
+// inputs[i] without storage is left out, where the graph has a default for it. outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
 // beforehand; on return, the results, each one reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
 // Specialises, plans and compiles for these shapes without running. *executable is the first stage's. Inputs may have no memory: what

@@ -119,9 +119,9 @@ static bool device_runs(void *context, const Node *node) {
 }
 
 // Known contents become constants of the stage: they have to live as long as it does.
-static Status own_contents(StageInput *inputs, int count, Arena *arena) {
-  for (int i = 0; i < count; i++) {
-    if (!inputs[i].known) continue;
+static Status own_contents(const Graph *graph, StageInput *inputs, Arena *arena) {
+  for (int i = 0; i < graph->input_count; i++) {
+    if (!inputs[i].known || inputs[i].known == graph->inputs[i]->initial) continue;
     Tensor *content = arena_copy(arena, inputs[i].known, sizeof *content);
     void *copy;
     size_t bytes = tensor_bytes(content);
@@ -133,18 +133,25 @@ static Status own_contents(StageInput *inputs, int count, Arena *arena) {
   return OK;
 }
 
+static bool has_defaults(const Graph *graph) {
+  for (int i = 0; i < graph->input_count; i++)
+    if (graph->inputs[i]->initial) return true;
+  return false;
+}
+
 static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
   budget_stage("compiling", 0, -1);
   TRY(budget_poll());
-  TRY(own_contents(inputs, cache->graph->input_count, entry->arena));
+  TRY(own_contents(cache->graph, inputs, entry->arena));
   SpecialiseHooks hooks = {.translate = memory->hooks.translate,
                            .is_deferred = memory->hooks.is_deferred,
                            .runs = device_runs,
                            .context = memory->device};
   TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &entry->stage));
   Stage *stage = entry->stage;
-  if (stage->rewritten && memory->hooks.optimise) TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
+  bool fresh = stage->rewritten || has_defaults(cache->graph);  // whose passes wait until it is known what is given
+  if (fresh && memory->hooks.optimise) TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
   TRY(memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable));
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
   entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);
@@ -211,11 +218,22 @@ static Status entry_new(StageMemory *memory, StageCache *cache, StageInput *inpu
   return OK;
 }
 
+// An input that was left out is the constant it is by default.
+static void describe_default(const Tensor *initial, StageInput *out, Hash128 *key) {
+  *out = (StageInput){.dtype = initial->dtype, .rank = initial->rank, .known = initial};
+  memcpy(out->dims, initial->dims, sizeof out->dims);
+  *key = hash128_combine(*key, hash128_bytes("default", 7));
+}
+
 static Status describe_all(StageCache *cache, const RunTensor *inputs, Arena *scratch, StageInput **out, Hash128 *key) {
   int count = cache->graph->input_count;
   *out = arena_array(scratch, StageInput, (size_t)count + 1);
   *key = (Hash128){1, 2};
-  for (int i = 0; i < count; i++) TRY(describe(scratch, &inputs[i], cache->known[i], &(*out)[i], key));
+  for (int i = 0; i < count; i++) {
+    const Tensor *initial = cache->graph->inputs[i]->initial;
+    if (initial && inputs[i].kind == VALUE_TENSOR && !inputs[i].storage) describe_default(initial, &(*out)[i], key);
+    else TRY(describe(scratch, &inputs[i], cache->known[i], &(*out)[i], key));
+  }
   return OK;
 }
 

@@ -20,6 +20,7 @@ static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Devi
   *usable = true;
   for (int i = 0; i < graph->input_count; i++) {
     const Value *value = graph->inputs[i];
+    if (value->initial) continue;  // left out
     if (value->rank < 0 || value->dtype == DTYPE_COUNT || value->dtype == DTYPE_STRING) {
       *usable = false;
       return OK;

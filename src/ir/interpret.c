@@ -30,6 +30,11 @@ static bool may_overflow(Opcode op) {
   return table[op];
 }
 
+// Double registers that hold values of f32 and less: steps in f32, see interpret.h.
+static bool rounds_to_float(const StripProgram *strip, DType dtype) {
+  return strip->precise && dtype_is_float(dtype) && dtype != DTYPE_F64;
+}
+
 // pow by a constant 2 or 3, the commonest uses, as products.
 static bool power_by_products(const StripProgram *strip, const Instruction *instruction, StripStep *step) {
   if (instruction->op != OP_pow || strip->precise || !dtype_is_float(instruction->dtype)) return false;
@@ -66,6 +71,7 @@ static StripStep step_of(const StripProgram *strip, const Instruction *instructi
     step.compute = strip->table->compute[instruction->op][from];
     if (may_overflow(instruction->op) && dtype_is_integer(instruction->dtype))
       step.narrow = strip->table->narrow[instruction->dtype][to];
+    if (rounds_to_float(strip, instruction->dtype)) step.narrow = strip->table->narrow[DTYPE_F32][to];
   }
   return step;
 }
@@ -88,7 +94,8 @@ void program_run_strip(const StripProgram *strip, const int *list, int count, vo
     const Instruction *instruction = &strip->program->code[list[k]];
     void *out = registers[list[k]];
     if (instruction->op == OP_const) {
-      strip_fill(strip->classes[list[k]], out, instruction->number, instruction->integer, n);
+      double number = rounds_to_float(strip, instruction->dtype) ? (double)(float)instruction->number : instruction->number;
+      strip_fill(strip->classes[list[k]], out, number, instruction->integer, n);
       continue;
     }
     const StripStep *step = &strip->steps[list[k]];

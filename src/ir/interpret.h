@@ -14,7 +14,10 @@ typedef struct StripStep {
 typedef struct StripProgram {
   const Program *program;
   const StripTable *table;
-  bool precise;            // floats of every width in double: what references use
+  // What references use: floats of every width are in double registers, each step's result rounded to f32 where it is of f32 or less.
+  // Functions and sums so are as exact as the type allows, and arithmetic that is meant to round (adding and subtracting a large
+  // number) rounds as it does in the kernels that are compared with it.
+  bool precise;
   RegisterClass *classes;  // of each instruction
   StripStep *steps;        // of each instruction that has operands and is no reduction
 } StripProgram;

@@ -237,7 +237,7 @@ static inline Number naive_row(const Naive *naive, int index, const int64_t *at)
   return naive->rows[index][row];
 }
 
-static Number naive_at(const Naive *naive, int index, const int64_t *at) {
+static inline Number naive_exact(const Naive *naive, int index, const int64_t *at) {
   const Instruction *instruction = &naive->program->code[index];
   const OpcodeInfo *info = opcode_info(instruction->op);
   DType dtype = instruction->dtype;
@@ -275,6 +275,15 @@ static Number naive_at(const Naive *naive, int index, const int64_t *at) {
   }
   if (dtype_is_float(dtype)) return (Number){.f = naive_float(instruction->op, v[0].f, v[1].f, v[2].f)};
   return (Number){.i = naive_wrap(dtype, naive_integer(instruction->op, dtype, v[0].i, v[1].i))};
+}
+
+// Each step of f32 and less is rounded to f32; sums and products of rows are not until they are used.
+static Number naive_at(const Naive *naive, int index, const int64_t *at) {
+  const Instruction *instruction = &naive->program->code[index];
+  Number number = naive_exact(naive, index, at);
+  bool rounds = dtype_is_float(instruction->dtype) && instruction->dtype != DTYPE_F64;
+  if (rounds && !opcode_info(instruction->op)->reduces) number.f = (float)number.f;
+  return number;
 }
 
 // The whole output number `output`, in float64 or its own integer type.

@@ -169,6 +169,14 @@ static Status is_inf(Translation *t) {
   return translate_end(t, &b);
 }
 
+// A bound of NaN bounds nothing, as ONNX's function for Clip has it: comparisons with it are false. NaN of x stays. Where the bound is
+// known to be a number, this is the plain minimum or maximum.
+static int bounded(Program *p, int x, int bound, bool most, const Tensor *known) {
+  bool number = known && tensor_count(known) == 1 && !isnan(tensor_get_f(known, 0));
+  if (number || !dtype_is_float(program_dtype(p, x))) return op2(p, most ? OP_min : OP_max, x, bound);
+  return op3(p, OP_select, op2(p, most ? OP_lt : OP_gt, bound, x), bound, x);
+}
+
 // min and max as inputs since opset 11; max wins where they cross.
 static Status clip(Translation *t) {
   Builder b = translate_begin(t);
@@ -180,7 +188,8 @@ static Status clip(Translation *t) {
     if (!translate_has(t, i)) continue;
     inputs[count] = t->inputs[i];
     if (t->inputs[i]->rank > 0) inputs[count] = build_reshape(&b, t->inputs[i], 0, NULL);
-    result = op2(p, i == 1 ? OP_max : OP_min, result, program_input(p, count++, t->inputs[i]->dtype));
+    int bound = program_input(p, count++, t->inputs[i]->dtype);
+    result = bounded(p, result, bound, i == 2, t->inputs[i]->constant);
   }
   if (count == 1) return identity(t);
   p->input_count = count;

@@ -19,6 +19,8 @@ typedef struct CpuTactic {
   // (site->inputs[i].constant) may be packed here, once.
   Status (*prepare)(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes);
   Status (*run)(void *state, const CpuCall *call);  // one thread at a time for one state
+  // Whether these inputs hold values that the way above has another meaning for: the reference runs then. NULL: never.
+  bool (*declines)(const Site *site, const CpuCall *call);
 } CpuTactic;
 
 extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-terminated, preferred first

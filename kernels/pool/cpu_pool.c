@@ -1,7 +1,10 @@
 // Pooling on the CPU, by oneDNN: maxima and means of f32 images in either layout, narrower floats through f32 copies. Where the
 // meanings part, the reference serves: oneDNN divides a mean with count_include_pad by the whole window, also where ceil_mode lets
-// it reach beyond the padding; and a window of nothing but padding has no mean and no maximum.
+// it reach beyond the padding; and a window of nothing but padding has no mean and no maximum. Its maxima start from the smallest number and drop
+// NaN, so that images with NaN or minus infinity are the reference's too.
 #include "kernels/pool/cpu_pool.h"
+#include <float.h>
+#include <stdatomic.h>
 #include <string.h>
 #include "kernels/conv/cpu_conv.h"
 #include "kernels/pool/pool.h"
@@ -67,4 +70,46 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   return cpu_anchor_finish(anchor, NULL, workspace_bytes);
 }
 
-const CpuTactic cpu_pool = {"onednn_pool", &op_pool, supports, prepare, cpu_anchor_run};
+// Whether all of a packed tensor's elements are numbers above minus infinity; written so that the loops become vector code.
+static bool all_above_infinity_f32(const float *values, int64_t count) {
+  int odd = 0;
+  for (int64_t i = 0; i < count; i++) odd |= !(values[i] >= -FLT_MAX);
+  return !odd;
+}
+// Of 16 bits: sign and exponent all ones is minus infinity or NaN, a mantissa beside the exponent NaN.
+static bool all_above_infinity_16(const uint16_t *values, int64_t count, unsigned infinity) {
+  int odd = 0;
+  for (int64_t i = 0; i < count; i++) odd |= (values[i] & 0x7fffu) > infinity || values[i] == (0x8000u | infinity);
+  return !odd;
+}
+
+typedef struct Scan {
+  const Site *site;
+  const char *values;
+  atomic_bool odd;
+} Scan;
+
+static void scan(void *context, int64_t begin, int64_t end) {
+  Scan *s = context;
+  DType dtype = s->site->inputs[0].dtype;
+  const char *from = s->values + begin * (int64_t)dtype_size(dtype);
+  bool fine = dtype == DTYPE_F32
+                  ? all_above_infinity_f32((const float *)from, end - begin)
+                  : all_above_infinity_16((const uint16_t *)from, end - begin, dtype == DTYPE_F16 ? 0x7c00 : 0x7f80);
+  if (!fine) atomic_store(&s->odd, true);
+}
+
+// From the lowest address of the image to the highest: what lies in gaps between its elements is the same buffer's.
+static bool declines(const Site *site, const CpuCall *call) {
+  enum { GRAIN = 1 << 14 };
+  const TensorDesc *x = &site->inputs[0];
+  if (is_average(site) || desc_count(x) == 0) return false;
+  if (x->dtype != DTYPE_F32 && x->dtype != DTYPE_F16 && x->dtype != DTYPE_BF16) return true;
+  int64_t lowest = 0, highest = 0;
+  for (int i = 0; i < x->rank; i++) *(x->strides[i] < 0 ? &lowest : &highest) += (x->dims[i] - 1) * x->strides[i];
+  Scan s = {.site = site, .values = (const char *)call->inputs[0] + lowest * (int64_t)dtype_size(x->dtype)};
+  parallel_for(call->pool, highest - lowest + 1, GRAIN, scan, &s);
+  return atomic_load(&s.odd);
+}
+
+const CpuTactic cpu_pool = {"onednn_pool", &op_pool, supports, prepare, cpu_anchor_run, declines};

@@ -238,7 +238,9 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
   static _Alignas(64) char none[64];  // a pointer to count from, where no byte is used
   choice->call.workspace =
       step->workspace_buffer < 0 ? none : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
-  return choice->tactic ? choice->tactic->run(choice->state, &choice->call) : run_reference(step, choice);
+  const CpuTactic *tactic = choice->tactic;
+  if (!tactic || (tactic->declines && tactic->declines(&step->site, &choice->call))) return run_reference(step, choice);
+  return tactic->run(choice->state, &choice->call);
 }
 
 static Status ensure_block(CpuDevice *cpu, size_t bytes) {

@@ -113,6 +113,7 @@ static void engines(void) {
   EQUALS(ingot_binding_dtype(NULL).bits, 0);
   EQUALS(strcmp(ingot_binding_dtype_name(NULL), "unknown"), 0);
   COVERED(ingot_binding_dtype_name(NULL));
+  EQUALS(ingot_binding_has_default(NULL), false);
   EQUALS(ingot_binding_rank(NULL), -1);
   EQUALS(ingot_binding_dims(NULL), NULL);
   EMPTY(ingot_binding_dim_name(NULL, 0));

@@ -89,7 +89,7 @@ Test(meaning_movement, gather_refuses_indices_outside) {
   Reference reference = {node, t.arena, (const Tensor *[]){&t.inputs[0], &t.inputs[1]}, t.outputs};
   Status status = op_gather.reference(&reference);
   cr_assert_not_null(status);
-  cr_assert_eq(status_code(status), ERROR_INVALID_MODEL);
+  cr_assert_eq(status_code(status), ERROR_INVALID_ARGUMENT);
   status_free(status);
   test_done(&t);
 }

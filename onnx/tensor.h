@@ -27,6 +27,7 @@ typedef struct HostValue {
 
 // Such files do not say what they hold: a sequence and an optional look alike on the wire, so `kind` must be known (from the
 // model's inputs and outputs). Memory as for models; the arena must outlive the result.
+MUST_CHECK Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out);
 MUST_CHECK Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out);
 // A tensor; a sequence or optional is reported as such.
 MUST_CHECK Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out);

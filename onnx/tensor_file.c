@@ -42,7 +42,7 @@ static Status take_optional(TensorSource *source, Arena *arena, const Onnx__Opti
   return OK;
 }
 
-static Status read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out) {
+Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out) {
   static const ProtobufCMessageDescriptor *const types[] = {
       [VALUE_TENSOR] = &onnx__tensor__descriptor,
       [VALUE_SEQUENCE] = &onnx__sequence__descriptor,
@@ -62,7 +62,7 @@ Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, Host
   Bytes bytes;
   *out = (HostValue){0};
   TRY(file_map(path, arena, &bytes));
-  return status_context(read_value(bytes, kind, arena, out), "'%s'", path);
+  return status_context(onnx_read_value(bytes, kind, arena, out), "'%s'", path);
 }
 
 Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out) {

@@ -14,7 +14,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 
-enum { MAX_PICTURE_BYTES = 1 << 30, MAX_SIDE = 1 << 15 };
+enum { MAX_PICTURE_BYTES = 1 << 30, MAX_PIXEL_BYTES = 1 << 28, MAX_SIDE = 1 << 15 };
 
 bool picture_parse_numbers(const char *text, double out[3]) {
   int count = 0;
@@ -95,18 +95,33 @@ static void fill(Tensor *out, const PictureLayout *layout, const PictureOptions 
       }
 }
 
+// What a picture says it is may be far more than it holds: its size is judged before any memory is taken for it.
+static Status check_size(Bytes bytes, int channels) {
+  int width, height, found;
+  if (!stbi_info_from_memory(bytes.data, (int)bytes.size, &width, &height, &found))
+    FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
+  if (width > MAX_SIDE || height > MAX_SIDE || (size_t)width * (size_t)height * (size_t)MAX(channels, found) > MAX_PIXEL_BYTES)
+    FAIL(ERROR_UNSUPPORTED, "a picture of %d x %d is too large", width, height);
+  return OK;
+}
+
 Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
+  Bytes bytes;
+  TRY(file_read(path, MAX_PICTURE_BYTES, arena, &bytes));
+  return status_context(picture_decode(bytes, wanted, options, arena, out), "%s", path);
+}
+
+Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
   PictureLayout layout = {0};
   DType dtype;
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);
   TRY(find_layout(wanted, &layout));
-  Bytes bytes;
-  TRY(file_read(path, MAX_PICTURE_BYTES, arena, &bytes));
+  TRY(check_size(bytes, (int)layout.channels));
   int width, height, found;
   Status status = OK;
   uint8_t *resized = NULL;
   uint8_t *pixels = stbi_load_from_memory(bytes.data, (int)bytes.size, &width, &height, &found, (int)layout.channels);
-  if (!pixels) FAIL(ERROR_CORRUPT, "%s: not a picture that can be read (%s)", path, stbi_failure_reason());
+  if (!pixels) FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
   if (layout.height < 0) layout.height = height;
   if (layout.width < 0) layout.width = width;
   if (layout.height != height || layout.width != width) {

@@ -1,5 +1,6 @@
 // Pictures as inputs: .jpg, .png, .bmp and what else stb_image reads, resized to what the model wants.
 #pragma once
+#include "base/file.h"
 #include "ir/tensor.h"
 
 // An input as the model declares it and --shapes completes it; of an output what it is compared with.
@@ -23,3 +24,4 @@ bool picture_is_one(const char *path);  // by extension
 // batch is 1.
 MUST_CHECK Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena,
                                Tensor *out);
+MUST_CHECK Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out);

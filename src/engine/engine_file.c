@@ -5,36 +5,14 @@
 
 #include "base/checked.h"
 #include "engine/engine.h"
+#include "engine/layout.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 
-enum { VERSION = 3, PAGE = 4096, WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
-typedef enum Section {
-  SECTION_GRAPH,
-  SECTION_WEIGHTS,
-  SECTION_KERNELS,
-  SECTION_TUNING,
-  SECTION_PASSES,
-  SECTION_DISABLED,
-  SECTION_COUNT
-} Section;
+enum { WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
 static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled"};
 
-typedef struct SectionEntry {
-  uint64_t offset, size, checksum;
-} SectionEntry;
-
-typedef struct Header {
-  char magic[8];
-  uint32_t version, flags;
-  uint64_t file_size;
-  SectionEntry sections[SECTION_COUNT];
-  uint64_t checksum;  // of all the bytes before
-} Header;
-
 enum { FLAG_TF32 = 1, FLAG_F16 = 2, FLAG_BF16 = 4, FLAG_MEASURED = 8, FLAGS_KNOWN = 15 };
-
-static const char magic[8] = "INGOT\r\n\x1a";
 
 typedef struct KernelRecord {
   uint64_t hash_low, hash_high;
@@ -81,6 +59,16 @@ static uint32_t flags_of(const EngineOptions *built) {
          (built->precision == DTYPE_BF16 ? FLAG_BF16 : 0) | (built->measured ? FLAG_MEASURED : 0);
 }
 
+void engine_seal(void *bytes) {
+  Header header;
+  memcpy(&header, bytes, sizeof header);
+  for (int i = 0; i < SECTION_COUNT; i++)
+    header.sections[i].checksum =
+        hash128_bytes((const char *)bytes + header.sections[i].offset, header.sections[i].size).low;
+  header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
+  memcpy(bytes, &header, sizeof header);
+}
+
 Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   WeightList weights = {.arena = scratch, .known = int_map_new(scratch)};
   Text graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
@@ -95,26 +83,24 @@ Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length, strlen(disabled)};
   const void *contents[SECTION_COUNT] = {text_get(&graph), NULL, text_get(&kernels), tuning, text_get(&passes), disabled};
 
-  Header header = {.version = VERSION, .flags = flags_of(&engine->built)};
-  memcpy(header.magic, magic, sizeof magic);
-  size_t end = align_up(sizeof header, PAGE);
+  Header header = {.version = ENGINE_VERSION, .flags = flags_of(&engine->built)};
+  memcpy(header.magic, ENGINE_MAGIC, sizeof header.magic);
+  size_t end = align_up(sizeof header, ENGINE_PAGE);
   for (int i = 0; i < SECTION_COUNT; i++) {
     header.sections[i] = (SectionEntry){.offset = end, .size = sizes[i]};
-    end = align_up(end + sizes[i], PAGE);
+    end = align_up(end + sizes[i], ENGINE_PAGE);
   }
   header.file_size = end;
   void *file;
-  TRY(arena_try_alloc(scratch, end, PAGE, &file));
+  TRY(arena_try_alloc(scratch, end, ENGINE_PAGE, &file));
   char *bytes = file;
   for (int i = 0; i < SECTION_COUNT; i++)
     if (contents[i] && sizes[i]) memcpy(bytes + header.sections[i].offset, contents[i], sizes[i]);
   for (uint32_t i = 0; i < weights.count; i++)
     memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data,
            tensor_bytes(weights.tensors[i]));
-  for (int i = 0; i < SECTION_COUNT; i++)
-    header.sections[i].checksum = hash128_bytes(bytes + header.sections[i].offset, sizes[i]).low;
-  header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
+  engine_seal(bytes);
   *out = (Bytes){(const uint8_t *)bytes, end};
   return OK;
 }
@@ -134,18 +120,18 @@ static Status check_header(const void *bytes, size_t size, Header *header) {
   if (size < sizeof *header)
     FAIL(ERROR_CORRUPT, "not an engine: %zu bytes are fewer than its header's %zu", size, sizeof *header);
   memcpy(header, bytes, sizeof *header);
-  if (memcmp(header->magic, magic, sizeof magic))
+  if (memcmp(header->magic, ENGINE_MAGIC, sizeof header->magic))
     FAIL(ERROR_CORRUPT, "not an engine: it does not begin with the engine signature");
-  if (header->version != VERSION)
+  if (header->version != ENGINE_VERSION)
     FAIL(ERROR_CORRUPT, "engine format %u is not the one this Ingot reads (%d); build the engine again", header->version,
-         VERSION);
+         ENGINE_VERSION);
   if (hash_bytes(header, offsetof(Header, checksum), 0) != header->checksum)
     FAIL(ERROR_CORRUPT, "the engine's header fails its checksum");
   if (header->file_size != size)
     FAIL(ERROR_CORRUPT, "the engine has %zu bytes, but its header says %llu", size, (unsigned long long)header->file_size);
   for (int i = 0; i < SECTION_COUNT; i++) {
     const SectionEntry *s = &header->sections[i];
-    if (s->offset % PAGE || s->offset > size || s->size > size - s->offset)
+    if (s->offset % ENGINE_PAGE || s->offset > size || s->size > size - s->offset)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' lies outside the file", section_names[i]);
     if (hash128_bytes((const char *)bytes + s->offset, s->size).low != s->checksum)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' fails its checksum", section_names[i]);

@@ -1,4 +1,5 @@
 // The shared tools of inference and reference functions; see meaning.h.
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include <math.h>
 #include <string.h>
@@ -159,6 +160,7 @@ void dims_strides(int rank, const int64_t *dims, int64_t *strides) {
 }
 
 bool index_next(int rank, const int64_t *dims, int64_t *index) {
+  budget_step(4);
   for (int i = rank - 1; i >= 0; i--) {
     if (++index[i] < dims[i]) return true;
     index[i] = 0;

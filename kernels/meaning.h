@@ -53,7 +53,7 @@ static inline bool dtype_computes_in_int(DType dtype) {
 int64_t dims_count(int rank, const int64_t *dims);
 void dims_strides(int rank, const int64_t *dims, int64_t *strides);  // row-major, in elements
 // Steps a row-major odometer; false when it wraps around to zero. Rank 0 has one position.
-bool index_next(int rank, const int64_t *dims, int64_t *index);
+bool index_next(int rank, const int64_t *dims, int64_t *index);  // a step of the call's budget, too
 // Copies a block of elements of `size` bytes. Strides are in elements, of either sign, and 0 repeats.
 void copy_block(size_t size, int rank, const int64_t *dims, void *to, const int64_t *to_strides, const void *from,
                 const int64_t *from_strides);

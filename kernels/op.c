@@ -1,4 +1,5 @@
 // What every operator's reference shares: finding operators, making outputs, and applying an epilogue.
+#include "base/budget.h"
 #include "kernels/op.h"
 #include <string.h>
 #include "kernels/elementwise/domain.h"
@@ -53,6 +54,7 @@ static Status run_epilogue(Reference *reference, const Tensor *result) {
 }
 
 Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs) {
+  TRY(budget_poll());
   Reference reference = {.node = node, .arena = arena, .inputs = inputs, .outputs = outputs};
   const char *name = node->output_count ? node->outputs[0]->name : "";
   if (!node->op->reference) FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) has no reference", name, node->op->name);

@@ -4,6 +4,7 @@
 // would not even be well typed for the shapes at hand.
 #include "onnx/import.h"
 #include <string.h>
+#include "base/checked.h"
 #include "kernels/build.h"
 #include "onnx/importer.h"
 #include "onnx/schema.h"
@@ -11,7 +12,8 @@
 
 // The version of the file format from which on an initializer that is an input is a default.
 enum { OVERRIDABLE_SINCE = 4 };
-enum { MAX_NODES = 2000000, MAX_CALL_DEPTH = 64 };
+// Nodes beyond those of the file, by unfolding; a node takes some 2 KB. Names of calls inside calls are no longer than this.
+enum { MAX_UNFOLDED = 100000, MAX_CALL_DEPTH = 64, MAX_PREFIX = 200 };
 
 // --- Names
 
@@ -153,7 +155,8 @@ static Status import_call(Scope *scope, const Onnx__Node *proto, const Onnx__Fun
   Argument *arguments;
   resolve_arguments(scope, proto->n_attribute, proto->attribute, &arguments, &call.argument_count);
   call.arguments = arguments;
-  const char *prefix = arena_printf(importer->arena, "%s%s/", scope->prefix, onnx_node_name(proto));
+  const char *prefix = scope->prefix, *name = onnx_node_name(proto);
+  if (strlen(prefix) + strlen(name) < MAX_PREFIX) prefix = arena_printf(importer->arena, "%s%s/", prefix, name);
   Scope *body = scope_new(importer, scope->graph, NULL, prefix);
   body->call = arena_copy(importer->arena, &call, sizeof call);
   body->opsets = function->n_opset_import ? (OpsetList){function->n_opset_import, function->opset_import} : scope->opsets;
@@ -259,7 +262,7 @@ static Status import_node(Scope *scope, const Onnx__Node *proto) {
   int argument_count;
   bool done;
   if (scope->importer->nodes_left-- <= 0)
-    FAIL(ERROR_INVALID_MODEL, "with its functions and loops unfolded the model has more than %d nodes", MAX_NODES);
+    FAIL(ERROR_INVALID_MODEL, "its functions and loops unfold to more than %d nodes beyond those of the file", MAX_UNFOLDED);
   TRY(gather_inputs(scope, proto, &inputs));
   const Onnx__Function *function = function_find(scope->importer->functions, proto->domain, proto->op_type, proto->overload);
   if (function) return import_call(scope, proto, function, &inputs);
@@ -399,6 +402,15 @@ static Status import_graph(Importer *importer, Graph **out) {
   return OK;
 }
 
+// Those of the main graph and of graphs in its nodes: what is imported once.
+static size_t count_nodes(const Onnx__Graph *graph) {
+  size_t count = graph->n_node;
+  for (size_t i = 0; i < graph->n_node; i++)
+    for (size_t k = 0; k < graph->node[i]->n_attribute; k++)
+      if (graph->node[i]->attribute[k]->g) count += count_nodes(graph->node[i]->attribute[k]->g);
+  return count;
+}
+
 Status onnx_import(const Model *model, Arena *arena, Graph **out) {
   Problems problems = {.arena = arena_scratch()};
   *out = NULL;
@@ -406,7 +418,9 @@ Status onnx_import(const Model *model, Arena *arena, Graph **out) {
   if (!status) status = problems_status(&problems);
   arena_free(problems.arena);
   if (status) return status;
-  Importer importer = {.model = model, .arena = arena, .nodes_left = MAX_NODES};
+  Importer importer = {.model = model,
+                       .arena = arena,
+                       .nodes_left = (int)MIN(count_nodes(model->proto->graph), (size_t)INT32_MAX / 4) + MAX_UNFOLDED};
   importer.functions = function_table_new(model, arena);
   return import_graph(&importer, out);
 }

@@ -8,7 +8,9 @@ typedef struct Inlining {
   Graph *into;
   Value **map;   // by id in the body
   IntMap *dims;  // symbol -> Dim, boxed
+  IntMap *done;  // the same of what was substituted in: sizes share their parts
   int count;
+  bool take;
 } Inlining;
 
 static bool is_symbol(const Inlining *in, Dim dim) { return !dim_is_static(dim) && dim_op(in->into->dims, dim) == DIM_SYMBOL; }
@@ -27,8 +29,12 @@ static Dim substitute(const Inlining *in, Dim dim) {
     const Dim *by = int_map_get(in->dims, (uint64_t)dim);
     return by ? *by : dim;
   }
+  const Dim *known = int_map_get(in->done, (uint64_t)dim);
+  if (known) return *known;
   Dim a = substitute(in, dim_operand(table, dim, 0)), b = substitute(in, dim_operand(table, dim, 1));
-  return dim_make(table, dim_op(table, dim), a, b);
+  Dim made = dim_make(table, dim_op(table, dim), a, b);
+  int_map_set(in->done, (uint64_t)dim, arena_copy(in->into->arena, &made, sizeof made));
+  return made;
 }
 
 static const Dim *substitute_all(const Inlining *in, const Dim *dims, int count) {
@@ -86,14 +92,16 @@ static Value *value_in(Inlining *in, Value *value) {
 
 static void copy_node(Inlining *in, const Node *node, Node *at) {
   for (int i = 0; i < node->input_count; i++) value_in(in, node->inputs[i]);
-  Node *copy = node_copy(in->into, node, in->map);
+  Node *copy = in->take ? node_take(in->into, node, in->map) : node_copy(in->into, node, in->map);
   if (at) node_move_before(copy, at);
   for (int i = 0; i < node->output_count; i++) in->map[node->outputs[i]->id] = copy->outputs[i];
   if (in->count) replace_in_node(in, copy);
 }
 
-void inline_graph(Graph *into, Node *at, const Graph *body, Value *const *arguments, Value **results) {
+void inline_graph(Graph *into, Node *at, const Graph *body, bool take, Value *const *arguments, Value **results) {
   Inlining in = {.into = into,
+                 .take = take,
+                 .done = int_map_new(into->arena),
                  .map = arena_array(into->arena, Value *, (size_t)body->next_value_id + 1),
                  .dims = int_map_new(into->arena)};
   for (int i = 0; i < body->input_count; i++) {

@@ -3,6 +3,7 @@
 // inverse one it takes such a half and gives real numbers. The reference sums by definition, with exact angles.
 #include <math.h>
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/fft/fft.h"
 #include "kernels/meaning.h"
 
@@ -51,6 +52,7 @@ typedef struct Complex {
 // out[k] = sum over t of in[t] * exp(-+ 2 pi i k t / n); roots[j] = exp(-+ 2 pi i j / n)
 static void transform(int64_t n, int64_t out_count, const Complex *in, const Complex *roots, double factor, Complex *out) {
   for (int64_t k = 0; k < out_count; k++) {
+    budget_step((uint64_t)n);
     double real = 0, imaginary = 0;
     for (int64_t t = 0, j = 0; t < n; t++) {
       real += in[t].real * roots[j].real - in[t].imaginary * roots[j].imaginary;

@@ -1,5 +1,6 @@
 // The gathers: elements or slices of x chosen by an integer tensor. Negative indices count from the end; indices outside
 // are an error of the model's data, reported by the reference.
+#include "base/budget.h"
 #include "kernels/gather/gather.h"
 #include <string.h>
 #include "kernels/meaning.h"
@@ -47,6 +48,7 @@ static Status reference_gather(Reference *r) {
   char *to = out->data;
   for (int64_t o = 0; o < view.outer; o++)
     for (int64_t i = 0; i < count; i++, to += bytes) {
+      budget_step(bytes / 8 + 8);
       int64_t at;
       TRY(wrap_index(r, indices[i], view.size, &at));
       memcpy(to, (const char *)x->data + (size_t)(o * view.size + at) * bytes, bytes);
@@ -156,6 +158,7 @@ static Status reference_gather_nd(Reference *r) {
   size_t bytes = (size_t)block * dtype_size(x->dtype);
   char *to = out->data;
   for (int64_t i = 0; i < batches * rows; i++, to += bytes) {
+    budget_step(bytes / 8 + 8);
     int64_t offset = i / rows * batch_size;
     for (int k = 0; k < depth; k++) {
       int64_t at;

@@ -1,6 +1,7 @@
 // The scatters: x with elements or slices replaced by, or combined with, updates. Where several updates meet at one
 // place they apply in the order of the indices; with reduction "none" the last one stays.
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/gather/gather.h"
 #include "kernels/meaning.h"
 
@@ -162,6 +163,7 @@ static Status reference_scatter_nd(Reference *r) {
   if (rows * block != tensor_count(updates)) FAIL(ERROR_INVALID_MODEL, "the updates do not match the indices");
   dims_strides(x->rank, x->dims, strides);
   for (int64_t i = 0; i < rows; i++) {
+    budget_step(16);
     int64_t offset = 0;
     for (int k = 0; k < depth; k++) {
       int64_t value = values[i * depth + k], at = value < 0 ? value + x->dims[k] : value;

@@ -1,6 +1,7 @@
 // det: determinants of square matrices, by elimination with the largest pivot of each column.
 #include <math.h>
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/linear/linear.h"
 #include "kernels/meaning.h"
 
@@ -17,6 +18,7 @@ static Status infer_det(Node *node) {
 static double determinant(int64_t n, double *a) {
   double result = 1;
   for (int64_t k = 0; k < n; k++) {
+    budget_step((uint64_t)((n - k) * (n - k)));
     int64_t pivot = k;
     for (int64_t i = k + 1; i < n; i++)
       if (fabs(a[i * n + k]) > fabs(a[pivot * n + k])) pivot = i;

@@ -1,5 +1,6 @@
 // matmul: y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n], batch axes broadcast as numpy does.
 // The reference walks b by rows, so that its inner loop is contiguous and vectorises: it also serves whole small networks.
+#include "base/budget.h"
 #include "kernels/matmul/matmul.h"
 #include <string.h>
 #include "kernels/meaning.h"
@@ -102,6 +103,7 @@ static Status reference_matmul(Reference *r) {
     }
     const char *b_matrix = b_data + b_offset * (int64_t)size;
     for (int64_t m = 0; m < m_count; m++, written += n_count) {
+      budget_step((uint64_t)(k_count * n_count));
       const char *a_row = a_data + (a_offset + m * k_count) * (int64_t)size;
       if (arithmetic == IN_FLOATS) row_floats(k_count, n_count, (const float *)a_row, (const float *)b_matrix, sums);
       if (arithmetic == IN_DOUBLES) row_doubles(k_count, n_count, (const double *)a_row, (const double *)b_matrix, sums);

@@ -37,6 +37,7 @@ static bool means_agree(const Site *site, const Window *window) {
 static bool supports(const Site *site) {
   if (site->node->output_count != 1 || site->inputs[0].rank > 5 || !cpu_anchor_supports(site)) return false;
   if (!is_average(site) && strcmp(node_string(site->node, "kind", ""), "max") != 0) return false;
+  if (pool_exceeds_input(site->node, site->inputs[0].dims)) return false;
   Window window;
   Status status = read_geometry(site, &window);
   bool fine = !status && means_agree(site, &window);

@@ -7,7 +7,7 @@
 #include "kernels/elementwise/points.h"
 #include "kernels/meaning.h"
 
-static bool supports(const Site *site) { return true; }
+static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   out[0] = (Candidate){.name = "points"};

@@ -31,6 +31,15 @@ static Status read_window(const Node *node, int axes, Window *out) {
   return window_read(node, axes, kernel, out);
 }
 
+bool pool_exceeds_input(const Node *node, const int64_t *dims) {
+  enum { SLACK = 64 };
+  int count;
+  const int64_t *sizes = node_ints(node, "kernel", &count);
+  for (int i = 0; i < count; i++)
+    if (sizes[i] > 2 * dims[2 + i] + SLACK) return true;
+  return false;
+}
+
 static Status infer_pool(Node *node) {
   Value *x;
   PoolKind kind;
@@ -84,18 +93,24 @@ static PoolResult pool_window(const PoolCall *call, const Tensor *x, int64_t pla
   PoolResult result = {.at = -1};
   bool in_ints = dtype_computes_in_int(x->dtype), is_unsigned = x->dtype == DTYPE_U64;
   int axes = call->window.axes;
-  int64_t tap[MAX_RANK] = {0};
+  // Only taps inside the tensor are visited: a kernel may be far larger than it.
+  int64_t low[MAX_RANK], extent[MAX_RANK], tap[MAX_RANK] = {0};
+  result.taps_padded = 1;
+  bool empty = false;
+  for (int i = 0; i < axes; i++) {
+    int64_t start = position[i] * call->window.stride[i] - call->window.pad_begin[i], step = call->window.dilation[i];
+    low[i] = start >= 0 ? 0 : MIN(ceil_div(-start, step), call->kernel[i]);
+    extent[i] = MIN(MAX(ceil_div(call->in[i] - start, step), low[i]), call->kernel[i]) - low[i];
+    result.taps_padded *= MIN(MAX(ceil_div(call->in[i] + call->window.pad_end[i] - start, step), 0), call->kernel[i]);
+    empty = empty || extent[i] == 0;
+  }
+  if (empty) return result;
   do {
     int64_t offset = 0;
-    bool inside = true, padded = true;
-    for (int i = 0; i < axes; i++) {
-      int64_t at = position[i] * call->window.stride[i] + tap[i] * call->window.dilation[i] - call->window.pad_begin[i];
-      inside = inside && at >= 0 && at < call->in[i];
-      padded = padded && at < call->in[i] + call->window.pad_end[i];
-      offset += at * call->strides[i];
-    }
-    result.taps_padded += padded;
-    if (!inside) continue;
+    for (int i = 0; i < axes; i++)
+      offset +=
+          (position[i] * call->window.stride[i] + (low[i] + tap[i]) * call->window.dilation[i] - call->window.pad_begin[i]) *
+          call->strides[i];
     result.taps_inside++;
     if (in_ints) {
       int64_t value = tensor_get_i(x, plane + offset);
@@ -108,7 +123,7 @@ static PoolResult pool_window(const PoolCall *call, const Tensor *x, int64_t pla
       if (result.at < 0 || larger) result.maximum = value, result.at = offset;
       result.sum += kind == POOL_LP ? pow(fabs(value), p) : value;
     }
-  } while (index_next(axes, call->kernel, tap));
+  } while (index_next(axes, extent, tap));
   return result;
 }
 

@@ -2,6 +2,7 @@
 // last axis first (x, y, z). Any number of spatial axes. A place outside is moved in (border, reflection) or reads zeros.
 #include <math.h>
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include "kernels/resize/resize.h"
 
@@ -117,6 +118,7 @@ static Status reference_grid_sample(Reference *r) {
   int64_t points = dims_count(axes, dims + 2), plane = dims_count(axes, x->dims + 2);
   for (int64_t n = 0; n < dims[0]; n++)
     for (int64_t i = 0; i < points; i++) {
+      budget_step(64);
       GridTaps taps[MAX_RANK];
       for (int k = 0; k < axes && plane > 0; k++)
         taps[k] = taps_at(&spec, places[(n * points + i) * axes + axes - 1 - k], x->dims[2 + k]);

@@ -3,8 +3,12 @@
 // weighted corners of the samples, as ONNX has it.
 #include <math.h>
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include "kernels/resize/resize.h"
+
+// Samples a side of a bin: as asked for, and as found from its size. Those beyond the plane count, but are not computed.
+enum { MAX_SAMPLES = 1 << 11, MAX_ADAPTED = 1 << 16 };
 
 typedef struct RoiSpec {
   bool max, half_pixel;
@@ -19,7 +23,7 @@ static Status read_spec(const Node *node, RoiSpec *out) {
   if (!out->max && strcmp(mode, "avg") != 0) FAIL(ERROR_INVALID_MODEL, "unknown mode '%s'", mode);
   if (!out->half_pixel && strcmp(coordinates, "output_half_pixel") != 0)
     FAIL(ERROR_INVALID_MODEL, "unknown coordinates '%s'", coordinates);
-  if (out->height < 1 || out->width < 1 || out->sampling < 0 || out->sampling > 1 << 16)
+  if (out->height < 1 || out->width < 1 || out->sampling < 0 || out->sampling > MAX_SAMPLES)
     FAIL(ERROR_INVALID_MODEL, "%lld by %lld bins, %lld samples", (long long)out->height, (long long)out->width,
          (long long)out->sampling);
   return OK;
@@ -70,8 +74,8 @@ static Region read_region(const RoiSpec *spec, const double *corners) {
   }
   region.bin_height = height / (double)spec->height;
   region.bin_width = width / (double)spec->width;
-  region.samples_y = spec->sampling ? spec->sampling : (int64_t)fmin(ceil(region.bin_height), 1 << 16);
-  region.samples_x = spec->sampling ? spec->sampling : (int64_t)fmin(ceil(region.bin_width), 1 << 16);
+  region.samples_y = spec->sampling ? spec->sampling : (int64_t)fmin(ceil(region.bin_height), MAX_ADAPTED);
+  region.samples_x = spec->sampling ? spec->sampling : (int64_t)fmin(ceil(region.bin_width), MAX_ADAPTED);
   return region;
 }
 
@@ -82,11 +86,17 @@ static double bin_value(const RoiSpec *spec, const Region *region, const double 
   for (int64_t iy = 0; iy < region->samples_y; iy++) {
     double in_bin = ((double)iy + 0.5) / (double)region->samples_y;
     Neighbours y = neighbours(region->y + ((double)by + in_bin) * region->bin_height, height);
+    budget_step(y.outside ? 8 : (uint64_t)region->samples_x * 16);
+    if (y.outside) {  // all its samples are zero
+      maximum = first ? 0 : fmax(maximum, 0);
+      first = false;
+      continue;
+    }
     for (int64_t ix = 0; ix < region->samples_x; ix++) {
       in_bin = ((double)ix + 0.5) / (double)region->samples_x;
       Neighbours x = neighbours(region->x + ((double)bx + in_bin) * region->bin_width, width);
       double corners[4] = {0};
-      if (!x.outside && !y.outside) {
+      if (!x.outside) {
         corners[0] = (1 - y.upper) * (1 - x.upper) * plane[y.low * width + x.low];
         corners[1] = (1 - y.upper) * x.upper * plane[y.low * width + x.high];
         corners[2] = y.upper * (1 - x.upper) * plane[y.high * width + x.low];

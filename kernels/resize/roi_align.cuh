@@ -35,10 +35,15 @@ DEVICE A roi_bin(const A (&corner)[4], A scale, int bin_y, int bin_x, int rows, 
   bool first = true;
   for (int iy = 0; iy < samples_y; iy++) {
     const Neighbours<A> y = neighbours(top + ((A)bin_y + ((A)iy + (A)0.5) / (A)samples_y) * bin_height, rows);
+    if (y.outside) {  // all its samples are zero
+      most = first ? (A)0 : x_max(most, (A)0);
+      first = false;
+      continue;
+    }
     for (int ix = 0; ix < samples_x; ix++) {
       const Neighbours<A> x = neighbours(left + ((A)bin_x + ((A)ix + (A)0.5) / (A)samples_x) * bin_width, columns);
       A corners[4] = {0, 0, 0, 0};
-      if (!x.outside && !y.outside) {
+      if (!x.outside) {
         corners[0] = (1 - y.upper) * (1 - x.upper) * read(y.low, x.low);
         corners[1] = (1 - y.upper) * x.upper * read(y.low, x.high);
         corners[2] = y.upper * (1 - x.upper) * read(y.high, x.low);

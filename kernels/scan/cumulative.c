@@ -1,5 +1,6 @@
 // cumulative: y[i] = the sum or product of x[0..i] along an axis; exclusive leaves x[i] itself out, reverse starts from the end.
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include "kernels/scan/scan.h"
 
@@ -34,6 +35,7 @@ static Status reference_cumulative(Reference *r) {
   bool in_ints = dtype_computes_in_int(x->dtype);
   for (int64_t o = 0; o < view.outer; o++)
     for (int64_t j = 0; j < view.inner; j++) {
+      budget_step((uint64_t)view.size);
       double real = product;
       uint64_t integer = product;
       for (int64_t i = 0; i < view.size; i++) {

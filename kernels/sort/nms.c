@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include "kernels/sort/sort.h"
 
@@ -60,6 +61,7 @@ static int64_t choose(const NmsCall *call, const double *boxes, const double *sc
     if (!call->limited || scores[i] > call->score) call->order[candidates++] = i;
   qsort_r(call->order, (size_t)candidates, sizeof *call->order, compare_scores, (void *)scores);
   for (int64_t i = 0; i < candidates && count < call->most; i++) {
+    budget_step((uint64_t)count * 8 + 8);
     Box box = read_box(boxes + 4 * call->order[i], call->centred);
     bool keep = true;
     for (int64_t k = 0; k < count && keep; k++)

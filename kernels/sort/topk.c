@@ -1,6 +1,7 @@
 // topk: the k largest or smallest elements of each row along an axis, and where they were. Equal elements come in the
 // order of their places; NaN counts as larger than every number. The result is sorted whether asked or not.
 #include <stdlib.h>
+#include "base/budget.h"
 #include "kernels/meaning.h"
 #include "kernels/sort/sort.h"
 
@@ -59,6 +60,7 @@ static Status reference_topk(Reference *r) {
   size_t size = dtype_size(x->dtype);
   for (int64_t o = 0; o < view.outer; o++)
     for (int64_t j = 0; j < view.inner; j++) {
+      budget_step((uint64_t)view.size * 16);
       TopRow row = {x, o * view.size * view.inner + j, view.inner, node_int(r->node, "largest", 1) != 0};
       for (int64_t i = 0; i < view.size; i++) places[i] = i;
       qsort_r(places, (size_t)view.size, sizeof *places, compare_places, &row);

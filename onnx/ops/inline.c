@@ -4,7 +4,7 @@
 
 Status translate_inline(Translation *t, Graph *body, Value *const *arguments, Value **results) {
   Node *before = t->at ? t->at->previous : t->graph->last;
-  inline_graph(t->graph, t->at, body, arguments, results);
+  inline_graph(t->graph, t->at, body, false, arguments, results);
   for (Node *node = before ? before->next : t->graph->first; node != t->at; node = node->next) TRY(node_infer(node));
   return OK;
 }

@@ -11,6 +11,7 @@ typedef enum BudgetVerdict { GOING_ON, OUT_OF_BYTES, OUT_OF_TIME, CANCELLED_OUTS
 
 static _Thread_local Budget *current;
 static _Thread_local uint64_t unreported;  // its address is the thread's name, too
+static _Thread_local bool look_next;
 
 static bool has_limits(const BudgetLimits *limits) {
   return limits->memory || limits->seconds > 0 || limits->cancelled || limits->progress || limits->allocator;
@@ -25,7 +26,7 @@ void budget_enter(Budget *budget, const BudgetLimits *limits) {
   budget->owner = &unreported;
   budget->deadline = limits->seconds > 0 ? now + limits->seconds : 0;
   budget->next_report = now + 1.0 / REPORTS_PER_SECOND;  // short calls pass in silence, but for a stage never told of
-  unreported = QUANTUM;                                  // the first step looks
+  look_next = true;
   current = budget;
 }
 
@@ -60,7 +61,9 @@ static void report(Budget *budget, double now) {
 }
 
 static void look(Budget *budget) {
+  atomic_fetch_add_explicit(&budget->work, unreported, memory_order_relaxed);
   unreported = 0;
+  look_next = false;
   double now = time_now();
   if (budget->limits.cancelled && atomic_load(budget->limits.cancelled)) end_call(budget, CANCELLED_OUTSIDE);
   if (budget->deadline > 0 && now > budget->deadline) end_call(budget, OUT_OF_TIME);
@@ -83,7 +86,7 @@ Status budget_spend(uint64_t work) {
   Budget *budget = current;
   if (!budget) return OK;
   unreported += work;
-  if (unreported >= QUANTUM) look(budget);
+  if (unreported >= QUANTUM || look_next) look(budget);
   return budget_is_over(budget) ? verdict_error(budget) : OK;
 }
 
@@ -92,14 +95,19 @@ void budget_step(uint64_t work) {
   if (status) recover_unwind(status);
 }
 
-Status budget_poll(void) { return budget_spend(QUANTUM); }
+Status budget_poll(void) {
+  look_next = true;
+  return budget_spend(0);
+}
+
+uint64_t budget_work(const Budget *budget) { return atomic_load(&budget->work) + unreported; }
 
 void budget_stage(const char *stage, double fraction, double seconds_left) {
   Budget *budget = current;
   if (!budget || budget->owner != &unreported) return;
   if (!budget->stage || strcmp(budget->stage, stage) != 0) {
     budget->next_report = 0;
-    unreported = QUANTUM;
+    look_next = true;
   }
   budget->stage = stage;
   budget->fraction = fraction;
@@ -115,7 +123,10 @@ bool budget_charge(size_t bytes) {
   if (!budget) return true;
   if (bytes > INT64_MAX / 2) return false;
   int64_t held = atomic_fetch_add(&budget->held, (int64_t)bytes) + (int64_t)bytes;
-  if (!budget->limits.memory || held <= (int64_t)budget->limits.memory) return true;
+  if (!budget->limits.memory || held <= (int64_t)budget->limits.memory) {
+    if (held > atomic_load_explicit(&budget->most, memory_order_relaxed)) atomic_store(&budget->most, held);
+    return true;
+  }
   atomic_fetch_sub(&budget->held, (int64_t)bytes);
   end_call(budget, OUT_OF_BYTES);
   return false;

@@ -27,11 +27,13 @@ typedef struct BudgetLimits {
 typedef struct Budget {
   BudgetLimits limits;
   _Atomic int64_t held;  // bytes taken and not given back; stays from call to call of one object
-  _Atomic int verdict;   // 0, or the BudgetVerdict that ended the call
-  const void *owner;     // what tells the thread that entered
-  double deadline;       // 0: none
-  double next_report;    // when the watcher is called again
-  const char *stage;     // what is going on, for the watcher
+  _Atomic int64_t most;  // the highest that was
+  _Atomic uint64_t work;
+  _Atomic int verdict;  // 0, or the BudgetVerdict that ended the call
+  const void *owner;    // what tells the thread that entered
+  double deadline;      // 0: none
+  double next_report;   // when the watcher is called again
+  const char *stage;    // what is going on, for the watcher
   _Atomic double fraction;
   double seconds_left;
   struct Budget *outer;
@@ -51,6 +53,7 @@ bool budget_is_over(const Budget *budget);  // false for NULL
 enum { WORK_NODE = 50 };
 MUST_CHECK Status budget_spend(uint64_t work);
 void budget_step(uint64_t work);
+uint64_t budget_work(const Budget *budget);  // spent so far, as seen by the thread that entered
 // The clock, now: for waits, whose work is unknown. Returns the error, or OK.
 MUST_CHECK Status budget_poll(void);
 // Seconds between polls of a thread that waits for others.

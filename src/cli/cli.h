@@ -37,7 +37,7 @@ typedef struct Option {
 // what is wrong (2) or the help (asked for: 0 through *stop).
 int cli_parse(const Command *command, int count, char **arguments, Common *common, const Option *options,
               const char **positional, int limit, int *positional_count, bool *stop);
-// Prints "ingot: message" and returns 1; frees the error.
+// Prints "ingot: message" and returns 1, or 130 where Ctrl-C ended the call; frees the error.
 int cli_fail(ingot_error *error);
 typedef struct InputSet InputSet;
 int cli_fail_run(ingot_error *error, const InputSet *inputs);  // names the sizes that were guessed, if any were

@@ -36,6 +36,7 @@ static const char *entry(const char *header, const char *key) {
     if (strncmp(at + 1, key, length) || at[1 + length] != '\'') continue;
     at += 2 + length;
     at += strspn(at, " ");
+    if (!*at) return NULL;
     if (*at != ':') continue;
     return at + 1 + strspn(at + 1, " ");
   }

@@ -1,5 +1,7 @@
 // Options: parsing by table, and the ones every command has.
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +18,8 @@ static const char common_help[] =
     "  --tuning FILE           database of measurements, read and merged into\n"
     "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
     "  --untrusted             an engine of a stranger's: its kernels are ignored and compiled anew\n"
+    "  --memory-limit MIB      host memory that opening, building and running may each hold\n"
+    "  --time-limit SECONDS    how long each of these may take\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
     "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures, to tune for)\n"
     "  --input FILE            .npy, .npz, .pb, .jpg or .png, for one input after the other, or NAME=FILE; repeat as needed\n"
@@ -28,6 +32,21 @@ static const char common_help[] =
 static void on_log(void *context, ingot_severity severity, const char *message) {
   static const char *const names[] = {"internal error", "error", "warning", "info", "verbose"};
   fprintf(stderr, "ingot: %s: %s\n", names[severity], message);
+}
+
+// The first Ctrl-C asks the work to stop, which it does within moments; a second one ends the process as ever.
+static ingot_cancellation *cancellation;
+static atomic_bool interrupted;
+static void on_interrupt(int signal) {
+  atomic_store(&interrupted, true);
+  ingot_cancellation_request(cancellation);
+}
+
+static void heed_interrupts(ingot_config *config) {
+  struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)}, before;
+  cancellation = config->cancellation = ingot_cancellation_new();
+  if (!cancellation || sigaction(SIGINT, NULL, &before) || before.sa_handler == SIG_IGN) return;
+  sigaction(SIGINT, &action, NULL);
 }
 
 static bool on_progress(void *context, const char *stage, double fraction, double seconds_left) {
@@ -86,6 +105,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   const char *device = NULL;
   bool fp16 = false, bf16 = false, tf32 = false;
   int workspace = 0;
+  double memory_limit = 0;
   const char *input = NULL, *mean = NULL, *scale = NULL;
   const Option shared[] = {{"device", OPTION_STRING, &device},
                            {"fp16", OPTION_FLAG, &fp16},
@@ -97,6 +117,8 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                            {"tuning", OPTION_STRING, &common->config.tuning_file},
                            {"workspace", OPTION_INT, &workspace},
                            {"untrusted", OPTION_FLAG, &common->config.untrusted_engine},
+                           {"memory-limit", OPTION_DOUBLE, &memory_limit},
+                           {"time-limit", OPTION_DOUBLE, &common->config.time_limit},
                            {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
                            {"shapes", OPTION_STRING, &common->shapes},
                            {"input", OPTION_STRING, &input},
@@ -167,6 +189,12 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   if (common->config.tuning_seconds > 0) common->config.tuning_shapes = common->shapes;
   if (workspace < 0) return cli_fail_text("--workspace %d: how many MiB?", workspace), 2;
   common->config.workspace_limit = (size_t)workspace << 20;
+  if (!(memory_limit >= 0 && memory_limit < 1e12)) {
+    fprintf(stderr, "ingot: --memory-limit takes a number of MiB, not %g\n", memory_limit);
+    return 2;
+  }
+  common->config.memory_limit = (size_t)(memory_limit * (1 << 20));
+  heed_interrupts(&common->config);
   common->config.log = on_log;
   common->config.log_most = common->verbose                 ? INGOT_VERBOSE
                             : common->quiet || common->json ? INGOT_ERROR_MESSAGE
@@ -175,18 +203,25 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   return 0;
 }
 
+// Shells know 130 as the end by Ctrl-C.
+static int failure_code(const ingot_error *error) {
+  return ingot_error_code(error) == INGOT_CANCELLED && atomic_load(&interrupted) ? 130 : 1;
+}
+
 int cli_fail(ingot_error *error) {
+  int code = failure_code(error);
   fprintf(stderr, "ingot: %s\n", ingot_error_message(error));
   ingot_error_free(error);
-  return 1;
+  return code;
 }
 
 int cli_fail_run(ingot_error *error, const InputSet *inputs) {
   if (!*inputs->guessed) return cli_fail(error);
   fprintf(stderr, "ingot: %s (sizes that the model leaves open were taken as 1: say which, like --shapes %s)\n",
           ingot_error_message(error), inputs->guessed);
+  int code = failure_code(error);
   ingot_error_free(error);
-  return 1;
+  return code;
 }
 
 int cli_fail_text(const char *format, ...) {

@@ -95,6 +95,22 @@ static void fill(Tensor *out, const PictureLayout *layout, const PictureOptions 
       }
 }
 
+// stb writes beyond its table where a JPEG's Huffman table claims more codes than there are bytes.
+static Status check_huffman_tables(Bytes bytes) {
+  enum { MARKER = 4, COUNTS = 16, MOST_CODES = 256 };
+  for (size_t i = 0; i + MARKER < bytes.size; i++) {
+    if (bytes.data[i] != 0xff || bytes.data[i + 1] != 0xc4) continue;
+    size_t end = MIN(i + 2 + ((size_t)bytes.data[i + 2] << 8 | bytes.data[i + 3]), bytes.size);
+    for (size_t at = i + MARKER; at + 1 + COUNTS <= end;) {
+      size_t codes = 0;
+      for (int k = 1; k <= COUNTS; k++) codes += bytes.data[at + (size_t)k];
+      if (codes > MOST_CODES) FAIL(ERROR_CORRUPT, "a Huffman table of the picture has %zu codes", codes);
+      at += 1 + COUNTS + codes;
+    }
+  }
+  return OK;
+}
+
 // What a picture says it is may be far more than it holds: its size is judged before any memory is taken for it.
 static Status check_size(Bytes bytes, int channels) {
   int width, height, found;
@@ -117,6 +133,7 @@ Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *o
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);
   TRY(find_layout(wanted, &layout));
   TRY(check_size(bytes, (int)layout.channels));
+  TRY(check_huffman_tables(bytes));
   int width, height, found;
   Status status = OK;
   uint8_t *resized = NULL;

@@ -63,8 +63,7 @@ void engine_seal(void *bytes) {
   Header header;
   memcpy(&header, bytes, sizeof header);
   for (int i = 0; i < SECTION_COUNT; i++)
-    header.sections[i].checksum =
-        hash128_bytes((const char *)bytes + header.sections[i].offset, header.sections[i].size).low;
+    header.sections[i].checksum = hash128_bytes((const char *)bytes + header.sections[i].offset, header.sections[i].size).low;
   header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
 }

@@ -122,11 +122,7 @@ Dim value_count_dim(Graph *graph, const Value *value) {
   return count;
 }
 
-int value_use_count(const Value *value) {
-  int count = value->is_output;
-  for (const Use *use = value->uses; use; use = use->next) count++;
-  return count;
-}
+int value_use_count(const Value *value) { return value->use_count + value->is_output; }
 
 bool value_same_shape(const Value *a, const Value *b) {
   if (a->rank < 0 || a->rank != b->rank) return false;

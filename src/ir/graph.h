@@ -15,8 +15,8 @@ enum { MAX_INPUTS = 1 << 16 };
 
 typedef struct Use {
   Node *node;
-  int index;  // input number
-  struct Use *next;
+  int index;                 // input number
+  struct Use *next, **link;  // link: what points here, so that a use goes without a search
 } Use;
 
 // Where a value's bytes are wanted. Shapes and other small integers that the host decides by stay on the host.
@@ -37,6 +37,7 @@ struct Value {
   Node *producer;      // NULL for graph inputs and constants
   int producer_index;  // output number
   Use *uses;
+  int use_count;             // of the list
   bool is_input, is_output;  // of the graph
   Graph *graph;
 };
@@ -51,7 +52,9 @@ struct Node {
   uint32_t id;
   const OpDef *op;
   int input_count, output_count;
-  Value **inputs;   // NULL where an optional input is absent
+  Value **inputs;  // NULL where an optional input is absent
+  Use **uses;      // of each input, where it is not NULL
+  uint32_t input_capacity;
   Value **outputs;  // never NULL
   Attribute *attributes;
   int attribute_count;
@@ -63,6 +66,7 @@ struct Node {
   Origin *origins;
   int origin_count;
   Node *previous, *next;  // in topological order
+  int64_t place;          // grows along it; see node_is_before
   Graph *graph;
 };
 
@@ -119,10 +123,13 @@ int node_add_input(Node *node, Value *value);  // returns its number
 void value_replace(Value *from, Value *to);
 bool value_can_replace(const Value *from, const Value *to);
 void node_move_before(Node *node, Node *at);
+static inline bool node_is_before(const Node *a, const Node *b) { return a->place < b->place; }  // of one graph
 // Inputs of the operator itself, without the epilogue's extra operands: what infer and reference may count.
 static inline int node_operand_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
 MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from inputs and attributes
 void graph_sort(Graph *graph);             // restores topological order
+// The union, up to MAX_ORIGINS; a last one says where there would be more.
+enum { MAX_ORIGINS = 128 };
 void node_merge_origins(Node *into, const Node *from);
 
 // Attributes. The getters return the default where absent.
@@ -163,6 +170,9 @@ Graph *graph_copy(Arena *arena, const Graph *graph);
 MUST_CHECK Status graph_own_tensors(Graph *graph);
 // Copies the node into another graph; map[value->id] gives the new inputs. Outputs are typed like the old ones, dims imported.
 Node *node_copy(Graph *into, const Node *node, Value *const *map);
+// The same, of a node that nobody needs any more, from a graph of the same arena and DimTable: what graphs it holds go over to the copy, so
+// that branches in branches are not copied once for each level.
+Node *node_take(Graph *into, const Node *node, Value *const *map);
 
 #define FOR_NODES(node, graph) for (Node *node = (graph)->first; node; node = node->next)
 // Safe when the body removes `node`.

@@ -43,7 +43,7 @@ static void copy_origins(Node *to, const Node *from) {
 
 static void copy_contents(Graph *into, const Graph *from);
 
-static void copy_attribute(Node *to, const Node *from, const Attribute *attribute) {
+static void copy_attribute(Node *to, const Node *from, const Attribute *attribute, bool take) {
   Graph *into = to->graph;
   switch (attribute->kind) {
     case ATTR_INTS: node_set_ints(to, attribute->name, attribute->ints, attribute->count); break;
@@ -56,6 +56,10 @@ static void copy_attribute(Node *to, const Node *from, const Attribute *attribut
     case ATTR_PROGRAM: node_set_program(to, attribute->name, program_copy(into->arena, attribute->program)); break;
     case ATTR_TENSOR: node_set_tensor(to, attribute->name, copy_tensor(into->arena, attribute->tensor)); break;
     case ATTR_GRAPH: {
+      if (take) {
+        node_set_graph(to, attribute->name, attribute->graph);
+        break;
+      }
       Graph *inner = graph_new_inside(into, attribute->graph->name);
       copy_contents(inner, attribute->graph);
       node_set_graph(to, attribute->name, inner);
@@ -64,7 +68,7 @@ static void copy_attribute(Node *to, const Node *from, const Attribute *attribut
   }
 }
 
-Node *node_copy(Graph *into, const Node *node, Value *const *map) {
+static Node *copy_node(Graph *into, const Node *node, Value *const *map, bool take) {
   Node *copy = graph_add(into, NULL, node->op, node->input_count, NULL, node->output_count);
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) node_set_input(copy, i, map[node->inputs[i]->id]);
@@ -72,12 +76,15 @@ Node *node_copy(Graph *into, const Node *node, Value *const *map) {
     copy_type(into, copy->outputs[i], node->outputs[i]);
     if (!graph_find_value(into, node->outputs[i]->name)) value_rename(into, copy->outputs[i], node->outputs[i]->name);
   }
-  for (int i = 0; i < node->attribute_count; i++) copy_attribute(copy, node, &node->attributes[i]);
+  for (int i = 0; i < node->attribute_count; i++) copy_attribute(copy, node, &node->attributes[i], take);
   copy->epilogue = node->epilogue ? program_copy(into->arena, node->epilogue) : NULL;
   copy->epilogue_first = node->epilogue_first;
   copy_origins(copy, node);
   return copy;
 }
+
+Node *node_copy(Graph *into, const Node *node, Value *const *map) { return copy_node(into, node, map, false); }
+Node *node_take(Graph *into, const Node *node, Value *const *map) { return copy_node(into, node, map, true); }
 
 // A constant or input, made where it is first met.
 static Value *copy_root(Graph *into, const Value *value, Value **map) {

@@ -1,9 +1,11 @@
 // Building and rearranging scalar programs. A program is an array of instructions whose operands are earlier instructions,
 // so order is the only invariant and every walk is one loop. Programs have tens of instructions: identical ones are found by
-// looking at all of them, and joining two programs rebuilds the consumer behind the producer's code.
+// looking at all of them, and by an index in the few that are longer. Joining two programs rebuilds the consumer behind the producer's code.
 #include "ir/program.h"
 #include <string.h>
+#include "base/budget.h"
 #include "base/checked.h"
+#include "base/hash.h"
 #include "ir/tensor.h"
 
 // An empty expression makes a string of one byte.
@@ -54,9 +56,61 @@ static bool instruction_equal(const Instruction *a, const Instruction *b) {
          memcmp(&a->number, &b->number, sizeof a->number) == 0 && a->integer == b->integer;
 }
 
-static int append(Program *program, Instruction instruction) {
+enum { LOOKED_THROUGH = 32 };  // so many instructions are compared one by one
+
+static uint32_t instruction_hash(const Instruction *instruction) {
+  uint64_t bits;
+  memcpy(&bits, &instruction->number, sizeof bits);
+  uint64_t hash =
+      hash_mix((uint64_t)instruction->op << 32 | (uint64_t)instruction->dtype, bits ^ (uint64_t)instruction->integer);
+  for (int i = 0; i < 3; i++) hash = hash_mix(hash, (uint64_t)instruction->args[i]);
+  return (uint32_t)(hash >> 32);
+}
+
+uint64_t program_hash(const Program *program, uint64_t seed) {
+  for (int i = 0; i < program->count; i++) seed = hash_mix(seed, instruction_hash(&program->code[i]));
+  return seed;
+}
+
+// The slot that holds the number (from 1) of an instruction like this, or the empty one where it belongs.
+static int *index_slot(const Program *program, const Instruction *instruction) {
+  uint32_t mask = program->index_size - 1, at = instruction_hash(instruction) & mask;
+  while (program->index[at] && !instruction_equal(&program->code[program->index[at] - 1], instruction)) at = (at + 1) & mask;
+  return &program->index[at];
+}
+
+static void index_all(Program *program) {
+  if (program->index_size < 2 * ((uint32_t)program->count + 1)) {
+    program->index_size = MAX(program->index_size * 2, (uint32_t)256);
+    while (program->index_size < 2 * ((uint32_t)program->count + 1)) program->index_size *= 2;
+    program->index = arena_array(program->arena, int, program->index_size);
+    program->indexed = 0;
+  }
+  for (; program->indexed < program->count; program->indexed++)
+    *index_slot(program, &program->code[program->indexed]) = program->indexed + 1;
+}
+
+// Whoever changes instructions or leaves some out drops the index.
+static void drop_index(Program *program) {
+  program->index = NULL;
+  program->index_size = 0;
+  program->indexed = 0;
+}
+
+static int find(Program *program, const Instruction *instruction) {
+  if (program->count > LOOKED_THROUGH) {
+    index_all(program);
+    return *index_slot(program, instruction) - 1;
+  }
   for (int i = 0; i < program->count; i++)
-    if (instruction_equal(&program->code[i], &instruction)) return i;
+    if (instruction_equal(&program->code[i], instruction)) return i;
+  return -1;
+}
+
+static int append(Program *program, Instruction instruction) {
+  budget_step((uint64_t)MIN(program->count, LOOKED_THROUGH) / 4 + 4);
+  int same = find(program, &instruction);
+  if (same >= 0) return same;
   if (program->count == (int)program->capacity)
     program->code =
         arena_grow(program->arena, program->code, sizeof *program->code, (size_t)program->count, &program->capacity);
@@ -172,6 +226,7 @@ void program_inline(Program *consumer, int replaced, const Program *producer, in
   consumer->code = NULL;
   consumer->count = 0;
   consumer->capacity = 0;
+  drop_index(consumer);
   int *map = arena_array(consumer->arena, int, (size_t)MAX(producer->count, old.count));
   program_append(consumer, producer, input_map, map);
   int result = map[producer->outputs[output]];
@@ -206,6 +261,7 @@ int program_prune(Program *program, int *used) {
     program->code[kept++] = instruction;
   }
   program->count = kept;
+  drop_index(program);
   for (int i = 0; i < program->output_count; i++) program->outputs[i] = map[program->outputs[i]];
   program->input_count = inputs;
   return inputs;

@@ -76,9 +76,13 @@ struct Program {
   Instruction *code;
   int output_count;
   int *outputs;  // instruction numbers
+  int *index;    // where equal instructions are looked for in long programs; see program.c
+  uint32_t index_size;
+  int indexed;
 };
 
 Program *program_new(Arena *arena, int input_count);
+uint64_t program_hash(const Program *program, uint64_t seed);
 Program *program_copy(Arena *arena, const Program *program);
 // Builders. Each appends one instruction and returns its number; identical instructions are shared.
 int program_input(Program *program, int input, DType dtype);

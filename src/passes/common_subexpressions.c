@@ -2,15 +2,31 @@
 // same content are one first, so that the nodes that use them can meet.
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/hash.h"
 #include "ir/attribute.h"
 #include "ir/bindings.h"
 #include "passes/passes.h"
 
+// Programs, graphs and tensors count as one each: what tells nodes with the same inputs apart is numbers, mostly.
+static uint64_t attribute_hash(const Attribute *attribute) {
+  size_t count = (size_t)attribute->count;
+  uint64_t hash = hash_bytes(attribute->name, strlen(attribute->name), (uint64_t)attribute->kind);
+  switch (attribute->kind) {
+    case ATTR_INTS: return hash_bytes(attribute->ints, count * sizeof *attribute->ints, hash);
+    case ATTR_FLOATS: return hash_bytes(attribute->floats, count * sizeof *attribute->floats, hash);
+    case ATTR_DIMS: return hash_bytes(attribute->dims, count * sizeof *attribute->dims, hash);
+    case ATTR_STRING: return hash_bytes(attribute->string, strlen(attribute->string), hash);
+    case ATTR_PROGRAM: return program_hash(attribute->program, hash);
+    default: return hash;
+  }
+}
+
 static uint64_t node_hash(const Node *node) {
   uint64_t hash = hash_mix((uint64_t)(uintptr_t)node->op, (uint64_t)node->input_count);
   for (int i = 0; i < node->input_count; i++) hash = hash_mix(hash, (uint64_t)(uintptr_t)node->inputs[i]);
-  return hash_mix(hash, (uint64_t)node->attribute_count);
+  for (int i = 0; i < node->attribute_count; i++) hash = hash_mix(hash, attribute_hash(&node->attributes[i]));
+  return hash;
 }
 
 static bool attributes_equal(const Attribute *a, const Attribute *b) {
@@ -33,6 +49,7 @@ static bool attributes_equal(const Attribute *a, const Attribute *b) {
 }
 
 static bool nodes_equal(const Node *a, const Node *b) {
+  budget_step(8);
   if (a->op != b->op || a->input_count != b->input_count || a->output_count != b->output_count ||
       a->attribute_count != b->attribute_count)
     return false;

@@ -10,7 +10,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
         Value *input = node->inputs[i];
         if (!input || !input->producer || input->producer->op != &op_elementwise || input->producer->output_count != 1)
           continue;
-        if (only_user(input) != node) continue;
+        if (!may_join(input->producer, node) || only_user(input) != node) continue;
         Node *joined = join_nodes(input->producer, node);
         if (!joined) continue;
         ++*changes;

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
+#include "base/map.h"
 
 // Beyond these a joined kernel has more values in flight than registers, and reads no less.
 enum { MAX_JOINED_INPUTS = 24, MAX_JOINED_OUTPUTS = 24, MAX_JOINED_CODE = 400 };
@@ -11,6 +13,7 @@ enum { MAX_JOINED_INPUTS = 24, MAX_JOINED_OUTPUTS = 24, MAX_JOINED_CODE = 400 };
 Node *only_user(const Value *value) {
   if (value->is_output || !value->uses) return NULL;
   Node *node = value->uses->node;
+  budget_step((uint64_t)value->use_count);
   for (const Use *use = value->uses; use; use = use->next)
     if (use->node != node) return NULL;
   return node;
@@ -60,21 +63,31 @@ int node_domain(const Node *node, Dim *dims) {
   return broadcast_inputs(node->input_count, node->inputs, dims);
 }
 
+// first[i]: the lowest number of an input that is the same value as input i.
+static void find_first_places(Value *const *inputs, int count, Arena *scratch, int *first) {
+  IntMap *places = int_map_new(scratch);
+  for (int i = 0; i < count; i++) {
+    uint64_t key = (uint64_t)(uintptr_t)inputs[i];
+    intptr_t known = (intptr_t)int_map_get(places, key);
+    first[i] = known ? (int)known - 1 : i;
+    if (!known) int_map_set(places, key, (void *)(intptr_t)(i + 1));
+  }
+}
+
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input) {
-  // The same value twice becomes one input.
+  Arena *scratch = arena_scratch();
+  int *first = arena_array(scratch, int, input_count);
+  find_first_places(inputs, input_count, scratch, first);
   for (int i = 0; i < program->count; i++) {
     Instruction *instruction = &program->code[i];
-    if (instruction->op != OP_input || instruction->args[0] < first_input) continue;
-    for (int k = first_input; k < instruction->args[0]; k++)
-      if (inputs[k - first_input] == inputs[instruction->args[0] - first_input]) {
-        instruction->args[0] = k;
-        break;
-      }
+    if (instruction->op == OP_input && instruction->args[0] >= first_input)
+      instruction->args[0] = first_input + first[instruction->args[0] - first_input];
   }
-  int *used = arena_array(program->arena, int, program->input_count);
+  int *used = arena_array(scratch, int, program->input_count);
   program_prune(program, used);
   for (int i = 0; i < input_count; i++)
     if (used[first_input + i] >= 0) node_add_input(node, inputs[i]);
+  arena_free(scratch);
 }
 
 static bool same_axes(const Node *a, const Node *b) {
@@ -85,13 +98,10 @@ static bool same_axes(const Node *a, const Node *b) {
 
 // Whether producer's other users all come after consumer, so that its values may be made in consumer's place.
 static bool others_come_later(const Node *producer, const Node *consumer) {
+  for (int i = 0; i < producer->output_count; i++) budget_step((uint64_t)producer->outputs[i]->use_count);
   for (int i = 0; i < producer->output_count; i++)
-    for (const Use *use = producer->outputs[i]->uses; use; use = use->next) {
-      if (use->node == consumer) continue;
-      const Node *walk = consumer->next;
-      while (walk && walk != use->node) walk = walk->next;
-      if (!walk) return false;
-    }
+    for (const Use *use = producer->outputs[i]->uses; use; use = use->next)
+      if (use->node != consumer && node_is_before(use->node, consumer)) return false;
   return true;
 }
 
@@ -115,84 +125,129 @@ static bool shape_fits_level(const Value *value, int rank, const Dim *domain, co
   return true;
 }
 
-Node *join_nodes(Node *producer, Node *consumer) {
-  if (!is_program_node(producer) || !is_program_node(consumer)) return NULL;
-  if (!others_come_later(producer, consumer)) return NULL;
-  Graph *graph = consumer->graph;
-  Arena *arena = graph->arena;
-  Dim domain[MAX_RANK], other[MAX_RANK];
+// What joining two nodes comes to, in scratch memory until it is known to be one.
+typedef struct Join {
+  Node *producer, *consumer;
+  const Node *rows;  // says what the reduced axes are; NULL where both are pointwise
+  Arena *scratch;
+  int rank;
+  Dim domain[MAX_RANK];
+  Program *program;
+  Value **inputs;  // the consumer's, then the producer's
+  int input_count;
+  Value **outputs;  // the consumer's, then those of the producer that others use
+  int output_count;
+} Join;
+
+bool may_join(const Node *producer, const Node *consumer) {
+  if (!is_program_node(producer) || !is_program_node(consumer)) return false;
+  int code = node_program(producer, "program")->count + node_program(consumer, "program")->count;
+  return producer->input_count + consumer->input_count <= 2 * MAX_JOINED_INPUTS &&
+         code <= MAX_JOINED_CODE + MAX_JOINED_CODE / 8;
+}
+
+static bool find_domain(Join *join) {
+  const Node *producer = join->producer, *consumer = join->consumer;
   bool rows_p = producer->op == &op_rowwise, rows_c = consumer->op == &op_rowwise;
-  const Node *rows = rows_c ? consumer : producer;  // says what the reduced axes are
-  if (rows_p && rows_c && !same_axes(producer, consumer)) return NULL;
-  int rank = node_domain(rows_p ? producer : consumer, domain);
-  if (!rows_p) {
-    // Each element of the producer is made where the consumer needs it: their domains are the same.
-    if (node_domain(producer, other) != rank || !value_has_dims(producer->outputs[0], rank, domain)) return NULL;
-  } else if (rows_c) {
-    if (node_domain(consumer, other) != rank || memcmp(domain, other, (size_t)rank * sizeof *domain)) return NULL;
-  }
+  Dim other[MAX_RANK];
+  if (rows_p && rows_c && !same_axes(producer, consumer)) return false;
+  join->rows = rows_c ? consumer : rows_p ? producer : NULL;
+  join->rank = node_domain(rows_p ? producer : consumer, join->domain);
+  // Each element of a pointwise producer is made where the consumer needs it: their domains are the same.
+  if (!rows_p)
+    return node_domain(producer, other) == join->rank && value_has_dims(producer->outputs[0], join->rank, join->domain);
+  if (!rows_c) return true;
+  return node_domain(consumer, other) == join->rank && !memcmp(join->domain, other, (size_t)join->rank * sizeof *other);
+}
+
+static void gather_operands(Join *join) {
+  const Node *producer = join->producer, *consumer = join->consumer;
+  join->input_count = consumer->input_count + producer->input_count;
+  join->inputs = arena_array(join->scratch, Value *, join->input_count);
+  memcpy(join->inputs, consumer->inputs, (size_t)consumer->input_count * sizeof *join->inputs);
+  memcpy(join->inputs + consumer->input_count, producer->inputs, (size_t)producer->input_count * sizeof *join->inputs);
+  join->outputs = arena_array(join->scratch, Value *, consumer->output_count + producer->output_count);
+  for (int o = 0; o < consumer->output_count; o++) join->outputs[join->output_count++] = consumer->outputs[o];
+  for (int o = 0; o < producer->output_count; o++)
+    if (used_elsewhere(producer->outputs[o], consumer)) join->outputs[join->output_count++] = producer->outputs[o];
+}
+
+static bool join_programs(Join *join) {
+  const Node *producer = join->producer, *consumer = join->consumer;
   const Program *inner = node_program(producer, "program");
-  Program *program = program_copy(arena, node_program(consumer, "program"));
-  int c_count = consumer->input_count, p_count = producer->input_count;
-  int *map = arena_array(arena, int, p_count);
-  Value **inputs = arena_array(arena, Value *, c_count + p_count);
-  memcpy(inputs, consumer->inputs, (size_t)c_count * sizeof *inputs);
-  for (int i = 0; i < p_count; i++) {
-    map[i] = c_count + i;
-    inputs[c_count + i] = producer->inputs[i];
-  }
-  program->input_count = c_count + p_count;
-  for (int i = 0; i < c_count; i++)
-    for (int o = 0; o < producer->output_count; o++)
-      if (consumer->inputs[i] == producer->outputs[o]) program_inline(program, i, inner, o, map);
-  int *results = arena_array(arena, int, inner->count);
-  int kept = 0;
-  for (int o = 0; o < producer->output_count; o++) {
-    if (!used_elsewhere(producer->outputs[o], consumer)) continue;
-    if (!kept++) program_append(program, inner, map, results);
-    program_output(program, results[inner->outputs[o]]);
-  }
-  if (program->count > MAX_JOINED_CODE || consumer->output_count + kept > MAX_JOINED_OUTPUTS) return NULL;
-  if (rows_p || rows_c) {
-    uint8_t *level = arena_array(arena, uint8_t, program->count);
-    program_levels(program, level);
-    for (int o = 0; o < consumer->output_count; o++)
-      if (!shape_fits_level(consumer->outputs[o], rank, domain, rows, level[program->outputs[o]])) return NULL;
-    for (int o = 0, at = consumer->output_count; o < producer->output_count; o++)
-      if (used_elsewhere(producer->outputs[o], consumer) &&
-          !shape_fits_level(producer->outputs[o], rank, domain, rows, level[program->outputs[at++]]))
-        return NULL;
-  }
-  Node *joined =
-      graph_add(graph, consumer, rows_p || rows_c ? &op_rowwise : &op_elementwise, 0, NULL, consumer->output_count + kept);
-  set_program_inputs(joined, program, c_count + p_count, inputs, 0);
+  Program *program = join->program = program_copy(join->scratch, node_program(consumer, "program"));
+  int *map = arena_array(join->scratch, int, producer->input_count);
+  for (int i = 0; i < producer->input_count; i++) map[i] = consumer->input_count + i;
+  program->input_count = join->input_count;
+  for (int i = 0; i < consumer->input_count; i++)
+    if (consumer->inputs[i] && consumer->inputs[i]->producer == producer)
+      program_inline(program, i, inner, consumer->inputs[i]->producer_index, map);
+  int *results = arena_array(join->scratch, int, inner->count);
+  if (join->output_count > consumer->output_count) program_append(program, inner, map, results);
+  for (int o = consumer->output_count; o < join->output_count; o++)
+    program_output(program, results[inner->outputs[join->outputs[o]->producer_index]]);
+  return program->count <= MAX_JOINED_CODE;
+}
+
+static bool outputs_fit(const Join *join) {
+  if (!join->rows) return true;
+  uint8_t *level = arena_array(join->scratch, uint8_t, join->program->count);
+  program_levels(join->program, level);
+  for (int o = 0; o < join->output_count; o++)
+    if (!shape_fits_level(join->outputs[o], join->rank, join->domain, join->rows, level[join->program->outputs[o]]))
+      return false;
+  return true;
+}
+
+static Node *add_joined(const Join *join) {
+  Graph *graph = join->consumer->graph;
+  Node *joined = graph_add(graph, join->consumer, join->rows ? &op_rowwise : &op_elementwise, 0, NULL, join->output_count);
+  set_program_inputs(joined, join->program, join->input_count, join->inputs, 0);
   if (joined->input_count > MAX_JOINED_INPUTS) {
     node_remove(joined);
     return NULL;
   }
-  node_set_program(joined, "program", program);
-  if (rows_p || rows_c) {
+  node_set_program(joined, "program", program_copy(graph->arena, join->program));
+  if (join->rows) {
     int count;
-    const int64_t *axes = node_ints(rows, "axes", &count);
+    const int64_t *axes = node_ints(join->rows, "axes", &count);
     node_set_ints(joined, "axes", axes, count);
   }
-  int now = broadcast_inputs(joined->input_count, joined->inputs, other);
-  if (now != rank || memcmp(domain, other, (size_t)rank * sizeof *domain)) node_set_dims(joined, "dims", domain, rank);
-  node_merge_origins(joined, producer);
-  node_merge_origins(joined, consumer);
-  Value **old_outputs = arena_array(arena, Value *, joined->output_count);
-  int at = 0;
-  for (int o = 0; o < consumer->output_count; o++) old_outputs[at++] = consumer->outputs[o];
-  for (int o = 0; o < producer->output_count; o++)
-    if (used_elsewhere(producer->outputs[o], consumer)) old_outputs[at++] = producer->outputs[o];
+  Dim now[MAX_RANK];
+  int rank = broadcast_inputs(joined->input_count, joined->inputs, now);
+  if (rank != join->rank || memcmp(join->domain, now, (size_t)rank * sizeof *now))
+    node_set_dims(joined, "dims", join->domain, join->rank);
+  node_merge_origins(joined, join->producer);
+  node_merge_origins(joined, join->consumer);
+  return joined;
+}
+
+static void replace_by_joined(const Join *join, Node *joined) {
   for (int o = 0; o < joined->output_count; o++) {
-    Value *from = old_outputs[o], *to = joined->outputs[o];
+    Value *from = join->outputs[o], *to = joined->outputs[o];
     value_set_type(to, from->dtype, from->rank, from->dims);
     memcpy(to->order, from->order, sizeof to->order);
     // The consumer still uses the producer's values: they are gone with it.
     value_replace(from, to);
   }
-  node_remove(consumer);
-  node_remove(producer);
+  node_remove(join->consumer);
+  node_remove(join->producer);
+}
+
+static Node *try_join(Join *join) {
+  if (!find_domain(join) || !others_come_later(join->producer, join->consumer)) return NULL;
+  gather_operands(join);
+  if (join->output_count > MAX_JOINED_OUTPUTS || !join_programs(join) || !outputs_fit(join)) return NULL;
+  Node *joined = add_joined(join);
+  if (joined) replace_by_joined(join, joined);
+  return joined;
+}
+
+Node *join_nodes(Node *producer, Node *consumer) {
+  if (!may_join(producer, consumer)) return NULL;
+  Join join = {.producer = producer, .consumer = consumer, .scratch = arena_scratch()};
+  budget_step(WORK_NODE);
+  Node *joined = try_join(&join);
+  arena_free(join.scratch);
   return joined;
 }

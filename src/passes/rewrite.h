@@ -18,6 +18,9 @@ bool value_is_scalar(const Value *value);  // one element, whatever the rank
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);
 
+// Whether it is worth asking: most attempts end here, so that a node with thousands of inputs, or one that thousands use, costs no more
+// than a look.
+bool may_join(const Node *producer, const Node *consumer);
 // Replaces producer and consumer, two program nodes where consumer uses outputs of producer, by one node in consumer's
 // place. Outputs of producer that others use stay outputs. Returns NULL, having changed nothing, where the two do not join:
 // other domains, other reduced axes, results that would change their shape, or a program that grows too long.

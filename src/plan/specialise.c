@@ -133,7 +133,7 @@ static Status inline_branch(Specialiser *s, Node *node) {
     FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
   Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
   Value **results = arena_array(s->arena, Value *, (size_t)branch->output_count + 1);
-  inline_graph(s->graph, node, branch, node->inputs + 1, results);
+  inline_graph(s->graph, node, branch, true, node->inputs + 1, results);
   const Recorded *recorded = record(s, node);
   for (int i = 0; i < node->output_count; i++) {
     learn(s, recorded, i, results[i]);

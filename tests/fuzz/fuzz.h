@@ -14,13 +14,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 enum { FUZZ_MEMORY = 256 << 20 };
 #define FUZZ_SECONDS 2.0
 
-#define FUZZ_EXPECT(condition, ...)        \
-  do {                                     \
-    if (!(condition)) {                    \
+#define FUZZ_EXPECT(condition, ...)         \
+  do {                                      \
+    if (!(condition)) {                     \
       fprintf(stderr, "fuzz: "__VA_ARGS__); \
-      fputs("\n", stderr);                 \
-      abort();                             \
-    }                                      \
+      fputs("\n", stderr);                  \
+      abort();                              \
+    }                                       \
   } while (0)
 
 // Creates a session on the CPU, runs it on small made-up inputs where its inputs are small, and frees all but the engine.

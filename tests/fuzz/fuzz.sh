@@ -19,7 +19,7 @@ cp -r "$source"/tests/fuzz/seeds/. "$work/seeds"
 find "$source/tests/regress" -name model.onnx -size -8k -print | while read -r model; do
   cp -n "$model" "$work/seeds/model/$(basename "$(dirname "$model")").onnx"
 done
-find "$source/tests/regress" -name '*.pb' -size -1k -print | head -40 | while read -r file; do
+find "$source/tests/regress" -name "*.pb" -size -2k -print | head -40 | while read -r file; do
   cp -n "$file" "$work/seeds/arrays/$(basename "$(dirname "$(dirname "$file")")")-$(basename "$file")"
 done
 [ -d "$work/seeds/engine" ] || ASAN_OPTIONS=detect_leaks=0 "$build/tests/fuzz/ingot-seeds" "$work/seeds" "$work"/seeds/model/*.onnx || exit 1

@@ -103,6 +103,7 @@ Test(budget, time_ends) {
   expect(RECOVER_GUARD(work_for_ever(NULL)), ERROR_LIMIT, "0.01 s");
   budget_leave(&budget);
   cr_expect(!budget_spend(1000000));  // nobody's budget
+  cr_expect(budget_work(&budget) >= WORK_NODE);
 }
 
 static void *cancel_soon(void *context) {

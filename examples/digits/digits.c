@@ -173,13 +173,14 @@ static double file_kib(const char *path) {
 
 // ---- the tour ----------------------------------------------------------------------------------------------------------------
 
-static ingot_engine *build(const char *model_path, ingot_config *config, const char *disabled, double *seconds) {
+static ingot_engine *build(const char *model_path, const ingot_config *given, const char *disabled, double *seconds) {
+  ingot_config config = *given;
   ingot_model *model;
   ingot_engine *engine;
   double start = now();
-  config->disabled_passes = disabled;
-  check(ingot_model_open(model_path, config, &model), "opening the model");
-  check(ingot_engine_build(model, config, &engine), "building");
+  config.disabled_passes = disabled;
+  check(ingot_model_open(model_path, &config, &model), "opening the model");
+  check(ingot_engine_build(model, &config, &engine), "building");
   *seconds = now() - start;
   ingot_model_free(model);
   return engine;

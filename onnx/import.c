@@ -5,6 +5,7 @@
 #include "onnx/import.h"
 #include <string.h>
 #include "base/checked.h"
+#include "ir/bindings.h"
 #include "kernels/build.h"
 #include "onnx/importer.h"
 #include "onnx/schema.h"
@@ -326,7 +327,27 @@ static Status add_overridable(Scope *scope, const Onnx__ValueInfo *info, Value *
   return OK;
 }
 
+// Exporters call sizes alike that are not. A name that comes again is a symbol of its own, until an operator would have to broadcast
+// one to the other: then they are taken for one.
+static void tell_apart(DimTable *table, IntMap *seen, DeclaredType *type) {
+  for (int i = 0; i < type->rank; i++) {
+    Dim dim = type->dims[i];
+    if (dim_is_static(dim)) continue;
+    if (int_map_get(seen, (uint64_t)dim)) type->dims[i] = dim_namesake(table, dim);
+    else int_map_set(seen, (uint64_t)dim, type);
+  }
+}
+
+static void learn_united(void *bindings, Dim namesake, Dim symbol) { bindings_learn(bindings, namesake, symbol); }
+
+static void unite(Graph *graph) {
+  Bindings bindings = bindings_new(graph);
+  dim_for_united(graph->dims, learn_united, &bindings);
+  bindings_apply_everywhere(&bindings, graph);
+}
+
 static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
+  IntMap *seen = int_map_new(scope->importer->arena);
   for (size_t i = 0; i < proto->n_input; i++) {
     const char *name = proto->input[i]->name;
     DeclaredKind kind;
@@ -338,6 +359,7 @@ static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
       continue;
     }
     TRY(read_declared(scope->graph, proto->input[i], &kind, &type));
+    tell_apart(scope->graph->dims, seen, &type);
     Value *value = graph_add_input(scope->graph, name, type.dtype, type.rank, type.dims);
     value->kind = declared_value_kind(proto->input[i], kind);
     string_map_set(scope->values, name, value);
@@ -397,6 +419,7 @@ static Status import_graph(Importer *importer, Graph **out) {
   TRY(import_outputs(scope, main));
   graph->current_origins = NULL;
   graph->current_origin_count = 0;
+  unite(graph);
   graph_remove_unused(graph);
   *out = graph;
   return OK;

@@ -1,5 +1,5 @@
-// Declared types: inputs and outputs. A dimension is a number, a name, or nothing; a name is a symbol shared by the model's inputs,
-// nothing is a symbol of its own. Exporters also write -1 for nothing, one `?` for every size they do not know, and formulas, which say
+// Declared types: inputs and outputs. A dimension is a number, a name, or nothing; a name is a symbol,
+// nothing is one of its own. Exporters also write -1 for nothing, one `?` for every size they do not know, and formulas, which say
 // nothing that could be relied on: only an identifier is a name.
 #include <string.h>
 #include "onnx/importer.h"

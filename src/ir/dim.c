@@ -16,6 +16,14 @@ struct DimTable {
   uint32_t slot_count;
   StringMap *symbols;  // name -> entry index + 1, boxed in the pointer
   uint32_t fresh;      // next number for dim_fresh
+  struct Namesake **namesakes;
+  uint32_t namesake_count, namesake_capacity;
+  IntMap *namesake_of;  // symbol of its own -> Namesake; NULL: there are none
+};
+
+struct Namesake {
+  Dim own, symbol;
+  bool united;
 };
 
 DimTable *dim_table_new(Arena *arena) {
@@ -168,6 +176,42 @@ static const char *fresh_name(DimTable *table, const char *prefix) {
 
 Dim dim_fresh(DimTable *table, const char *prefix) {
   return new_symbol(table, (DimEntry){.key = DIM_SYMBOL, .name = fresh_name(table, prefix)});
+}
+
+Dim dim_namesake(DimTable *table, Dim symbol) {
+  const char *prefix = arena_printf(table->arena, "%s_", dim_symbol_name(table, symbol));
+  Dim own = dim_fresh(table, prefix);
+  struct Namesake *namesake = arena_new_of(table->arena, struct Namesake);
+  *namesake = (struct Namesake){own, symbol, false};
+  *ARENA_PUSH(table->arena, table->namesakes, table->namesake_count, table->namesake_capacity) = namesake;
+  if (!table->namesake_of) table->namesake_of = int_map_new(table->arena);
+  int_map_set(table->namesake_of, (uint64_t)own, namesake);
+  return own;
+}
+
+// The dim with every namesake replaced; those met are marked where asked for.
+static Dim without_namesakes(DimTable *table, Dim dim, bool unite) {
+  int64_t constant;
+  if (dim_get_constant(table, dim, &constant)) return dim;
+  if (dim_op(table, dim) != DIM_SYMBOL) {
+    Dim a = without_namesakes(table, dim_operand(table, dim, 0), unite);
+    return dim_make(table, dim_op(table, dim), a, without_namesakes(table, dim_operand(table, dim, 1), unite));
+  }
+  struct Namesake *found = int_map_get(table->namesake_of, (uint64_t)dim);
+  if (found) found->united |= unite;
+  return found ? found->symbol : dim;
+}
+
+bool dim_unite(DimTable *table, Dim a, Dim b) {
+  if (!table->namesake_count || without_namesakes(table, a, false) != without_namesakes(table, b, false)) return false;
+  without_namesakes(table, a, true);
+  without_namesakes(table, b, true);
+  return true;
+}
+
+void dim_for_united(const DimTable *table, void (*found)(void *context, Dim namesake, Dim symbol), void *context) {
+  for (uint32_t i = 0; i < table->namesake_count; i++)
+    if (table->namesakes[i]->united) found(context, table->namesakes[i]->own, table->namesakes[i]->symbol);
 }
 
 Dim dim_constant(DimTable *table, int64_t value) {

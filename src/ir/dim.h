@@ -14,8 +14,10 @@ typedef enum DimOp { DIM_SYMBOL, DIM_CONSTANT, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MO
 
 DimTable *dim_table_new(Arena *arena);
 static inline bool dim_is_static(Dim dim) { return dim >= 0; }
-Dim dim_symbol(DimTable *table, const char *name);                    // the same name gives the same Dim
-Dim dim_fresh(DimTable *table, const char *prefix);                   // a symbol with a new name: prefix + number
+Dim dim_symbol(DimTable *table, const char *name);   // the same name gives the same Dim
+Dim dim_fresh(DimTable *table, const char *prefix);  // a symbol with a new name: prefix + number
+// A symbol of its own for a size that is called like another one, which it may or may not be equal to: see dim_unite.
+Dim dim_namesake(DimTable *table, Dim symbol);
 Dim dim_constant(DimTable *table, int64_t value);                     // any sign
 bool dim_get_constant(const DimTable *table, Dim dim, int64_t *out);  // true for both static and negative constants
 Dim dim_make(DimTable *table, DimOp op, Dim a, Dim b);
@@ -24,6 +26,10 @@ static inline Dim dim_mul(DimTable *t, Dim a, Dim b) { return dim_make(t, DIM_MU
 static inline Dim dim_div(DimTable *t, Dim a, Dim b) { return dim_make(t, DIM_DIV, a, b); }  // floor; b == 0 gives 0
 static inline Dim dim_mod(DimTable *t, Dim a, Dim b) { return dim_make(t, DIM_MOD, a, b); }
 Dim dim_sub(DimTable *table, Dim a, Dim b);
+// True where a and b are the same if namesakes are equal. They are taken for equal then; dim_for_united tells which.
+bool dim_unite(DimTable *table, Dim a, Dim b);
+// Calls back for every namesake that was taken for its symbol.
+void dim_for_united(const DimTable *table, void (*found)(void *context, Dim namesake, Dim symbol), void *context);
 Dim dim_ceil_div(DimTable *table, Dim a, Dim b);
 // Copies an expression from one table into another.
 Dim dim_import(DimTable *into, const DimTable *from, Dim dim);

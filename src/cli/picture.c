@@ -116,6 +116,7 @@ static Status check_size(Bytes bytes, int channels) {
   int width, height, found;
   if (!stbi_info_from_memory(bytes.data, (int)bytes.size, &width, &height, &found))
     FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
+  if (width < 1 || height < 1) FAIL(ERROR_CORRUPT, "a picture of %d x %d has no pixels", width, height);
   if (width > MAX_SIDE || height > MAX_SIDE || (size_t)width * (size_t)height * (size_t)MAX(channels, found) > MAX_PIXEL_BYTES)
     FAIL(ERROR_UNSUPPORTED, "a picture of %d x %d is too large", width, height);
   return OK;

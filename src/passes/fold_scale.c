@@ -4,10 +4,12 @@
 // This is one of the places that reassociate arithmetic. Scale and shift are composed in double from the parameters, as coefficients,
 // never as differences of results. What changes is the rounding: each weight once more, to its own type, and the sum is no longer rounded
 // between the shifts. The pass refuses
-//   - weights that the scale takes out of their type's digits: any rounding at all below f32, more than half a unit from f32 on;
+//   - weights that the scale takes out of their type's digits: any rounding at all below f32, more than half a unit from f32 on; or out
+//     of half precision's range where they get that later;
 //   - shifts so large that rounding beside them shows: the largest, times the rounding unit, must stay below 2^-14 of a result
 //     of inputs about 1. Results so keep within 2^-14 of their own scale; and tricks that add and subtract a large number to round are left alone.
-//     Where the weights become half precision later, a shift of sixteen times such a result is the most.
+//     Where the weights become half precision later, a shift of sixteen times such a result is the most;
+//   - scales that pass, on their way to the last one, near the ends of the type's range: infinities and zeros that arise there stay.
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -15,12 +17,24 @@
 #include "kernels/conv/conv.h"
 #include "passes/rewrite.h"
 
-enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8 };
+enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8, HALF_MOST = 65504 };
 
-// scale * x + shift; `most` is the largest shift met on the way, in units of the result.
+// scale * x + shift; `most` is the largest shift met on the way, in units of the result, `high` and `low` the largest and the smallest scale.
 typedef struct Affine {
-  double scale, shift, most;
+  double scale, shift, most, high, low;
 } Affine;
+
+static Affine affine_constant(double value) { return (Affine){.shift = value, .most = fabs(value), .low = INFINITY}; }
+static const Affine affine_identity = {.scale = 1, .high = 1, .low = 1};
+
+static Affine with_scale(Affine a, double scale) {
+  a.scale = scale;
+  if (scale != 0) {
+    a.high = fmax(a.high, fabs(scale));
+    a.low = fmin(a.low, fabs(scale));
+  }
+  return a;
+}
 
 static double as_stored(DType dtype, double value) {
   uint64_t element[2];
@@ -29,20 +43,31 @@ static double as_stored(DType dtype, double value) {
 }
 
 static Affine affine_sum(Affine a, Affine b, double sign) {
-  Affine sum = {a.scale + sign * b.scale, a.shift + sign * b.shift, fmax(a.most, b.most)};
-  sum.most = fmax(sum.most, fabs(sum.shift));
-  return sum;
+  Affine sum = {.shift = a.shift + sign * b.shift, .high = fmax(a.high, b.high), .low = fmin(a.low, b.low)};
+  sum.most = fmax(fmax(a.most, b.most), fabs(sum.shift));
+  return with_scale(sum, a.scale + sign * b.scale);
 }
 
 static Affine affine_scaled(Affine a, double factor) {
-  return (Affine){a.scale * factor, a.shift * factor, a.most * fabs(factor)};
+  Affine scaled = {.shift = a.shift * factor, .most = a.most * fabs(factor), .high = a.high, .low = a.low};
+  return with_scale(scaled, a.scale * factor);
+}
+
+static Affine affine_after(Affine inner, Affine outer) {
+  Affine both = affine_scaled(inner, outer.scale);
+  both.shift += outer.shift;
+  both.most = fmax(both.most, fmax(outer.most, fabs(both.shift)));
+  if (inner.scale == 0) return both;
+  both.high = fmax(both.high, fabs(inner.scale) * outer.high);
+  both.low = fmin(both.low, fabs(inner.scale) * outer.low);
+  return both;
 }
 
 // One instruction as a map of the variable; false where it is none, or where it rounds the variable below `storage`.
 static bool affine_step(const Instruction *in, Affine *values, DType storage, Affine *out) {
   const Affine *a = &values[in->args[0]], *b = &values[in->args[1]];
   switch (in->op) {
-    case OP_const: *out = (Affine){0, in->number, fabs(in->number)}; return true;
+    case OP_const: *out = affine_constant(in->number); return true;
     case OP_add: *out = affine_sum(*a, *b, 1); return true;
     case OP_sub: *out = affine_sum(*a, *b, -1); return true;
     case OP_neg: *out = affine_scaled(*a, -1); return true;
@@ -52,7 +77,7 @@ static bool affine_step(const Instruction *in, Affine *values, DType storage, Af
     case OP_div: *out = affine_scaled(*a, 1 / b->shift); return b->scale == 0;
     case OP_cast:
       *out = *a;
-      if (a->scale == 0) *out = (Affine){0, as_stored(in->dtype, a->shift), fabs(a->shift)};
+      if (a->scale == 0) *out = affine_constant(as_stored(in->dtype, a->shift));
       return a->scale == 0 || dtype_bits(in->dtype) >= dtype_bits(storage);
     default: return false;
   }
@@ -71,12 +96,12 @@ static bool affine_of(const Node *user, const Value *variable, int64_t channel, 
     }
     const Value *input = user->inputs[in->args[0]];
     if (input == variable) {
-      values[i] = (Affine){1, 0, 0};
+      values[i] = affine_identity;
       continue;
     }
     const Tensor *tensor = input->constant;
     double value = tensor_get_f(tensor, tensor_count(tensor) == 1 ? 0 : channel);
-    values[i] = (Affine){0, value, fabs(value)};
+    values[i] = affine_constant(value);
   }
   *out = values[program->outputs[0]];
   return isfinite(out->scale) && isfinite(out->most);
@@ -100,16 +125,24 @@ static bool takes_channels(const Node *user, const Value *variable, int64_t chan
   return true;
 }
 
-// What the scaled weights of a channel lose in their type, and the sum of their magnitudes.
-static bool scaled_fits(const Tensor *weight, int64_t first, int64_t count, double scale, double *sum) {
+// Whether the scaled weights of a channel keep their digits and stay below `most`; the sum of their magnitudes.
+static bool scaled_fits(const Tensor *weight, int64_t first, int64_t count, double scale, double most, double *sum) {
   double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : weight->dtype == DTYPE_F32 ? FLT_EPSILON / 2 : 0;
   *sum = 0;
   for (int64_t i = 0; i < count; i++) {
     double exact = tensor_get_f(weight, first + i) * scale;
-    if (!(fabs(as_stored(weight->dtype, exact) - exact) <= unit * fabs(exact))) return false;
+    if (!(fabs(as_stored(weight->dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
     *sum += fabs(exact);
   }
   return true;
+}
+
+// Results on the way, of inputs within 2^12 of 1, must not leave the type's range where the last result would be back in it.
+static bool stays_in_range(DType dtype, const Affine *map, double sum) {
+  double last = fabs(map->scale), most = dtype == DTYPE_F16 ? 0x1p16 : dtype == DTYPE_F64 ? 0x1p1000 : 0x1p127;
+  double least = dtype == DTYPE_F16 ? 0x1p-14 : dtype == DTYPE_F64 ? 0x1p-1000 : 0x1p-126, result = last > 0 ? sum / last : 0;
+  return (map->high <= last || result * map->high <= most * 0x1p-12) &&
+         (map->low >= last || result * map->low >= least * 0x1p12);
 }
 
 static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *maps, bool becomes_half) {
@@ -117,7 +150,8 @@ static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *m
   double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
   for (int64_t c = 0; c < channels; c++) {
     double sum;
-    if (!scaled_fits(weight, c * count, count, maps[c].scale, &sum)) return false;
+    if (!scaled_fits(weight, c * count, count, maps[c].scale, becomes_half ? HALF_MOST : INFINITY, &sum)) return false;
+    if (sum > 0 && !stays_in_range(weight->dtype, &maps[c], sum)) return false;
     if (maps[c].most * unit > 0x1p-14 * sum || (becomes_half && maps[c].most > 16 * sum)) return false;
   }
   return true;
@@ -139,7 +173,7 @@ static Chain find_chain(const Node *conv, int64_t channels, bool becomes_half) {
   Arena *arena = conv->graph->arena;
   Chain chain = {0};
   Affine *maps = arena_array(arena, Affine, (size_t)channels);
-  for (int64_t c = 0; c < channels; c++) maps[c] = (Affine){1, 0, 0};
+  for (int64_t c = 0; c < channels; c++) maps[c] = affine_identity;
   const Value *result = conv->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
@@ -148,10 +182,7 @@ static Chain find_chain(const Node *conv, int64_t channels, bool becomes_half) {
     for (int64_t c = 0; c < channels; c++) {
       Affine map;
       if (!affine_of(user, result, c, &map)) return chain;
-      Affine inner = affine_scaled(maps[c], map.scale);
-      inner.shift += map.shift;
-      inner.most = fmax(inner.most, fmax(map.most, fabs(inner.shift)));
-      maps[c] = inner;
+      maps[c] = affine_after(maps[c], map);
     }
     if (has_scale(maps, channels) && keeps_digits(conv->inputs[1]->constant, channels, maps, becomes_half)) {
       chain.count = n + 1;

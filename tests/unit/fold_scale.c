@@ -161,3 +161,37 @@ Test(fold_scale, rounding_by_a_large_number_stays) {
   cr_expect_eq(tensor_get_f(&y, 1), -1);
   arena_free(arena);
 }
+
+// x * 1e30 * 1e30 * 1e-30 is infinite, x * 1e-30 * 1e-30 * 1e30 is 0: the product of the scales is neither.
+Test(fold_scale, infinities_and_zeros_on_the_way_stay) {
+  Arena *arena = arena_new();
+  static const char *const scales[][2] = {{"1e30", "1e-30"}, {"1e-30", "1e30"}};
+  for (int i = 0; i < 2; i++)
+    for (int together = 0; together < 2; together++) {
+      Text text = text_new(arena);
+      text_add(
+          &text,
+          "graph g(%%x: f32[1, 1, 1, 1]) -> (%%y) {\n  const %%w: f32[1, 1, 1, 1] = [1.0]\n  %%c: ?[?] = conv(%%x, %%w)\n");
+      if (together)
+        text_add(
+            &text,
+            "  %%y: ?[?] = elementwise(%%c) {program: program {%%0: f32 = input 0; %%1: f32 = const %s; %%2 = mul %%0 %%1; "
+            "%%3 = mul %%2 %%1; %%4: f32 = const %s; %%5 = mul %%3 %%4; yield %%5}}\n}\n",
+            scales[i][0], scales[i][1]);
+      else
+        for (int k = 0; k < 3; k++)
+          text_add(&text,
+                   "  %%%c: ?[?] = elementwise(%%%c) {program: program {%%0: f32 = input 0; %%1: f32 = const %s; %%2 = mul %%0 "
+                   "%%1; yield %%2}}\n%s",
+                   "dey"[k], "cde"[k], scales[i][k == 2], k == 2 ? "}\n" : "");
+      Graph *graph = parse(arena, text_get(&text));
+      PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+      cr_assert(!passes_run_named(graph, "fold_scale", &options));
+      Tensor x;
+      cr_assert(!tensor_new(arena, DTYPE_F32, 4, (int64_t[]){1, 1, 1, 1}, &x));
+      tensor_set_f(&x, 0, 1.5);
+      Tensor y = result_of(graph, arena, &x);
+      cr_expect_eq(tensor_get_f(&y, 0), i ? 0 : INFINITY, "%g", tensor_get_f(&y, 0));
+    }
+  arena_free(arena);
+}

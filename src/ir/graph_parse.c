@@ -475,6 +475,14 @@ static Status parse_node(Parser *p, Graph *graph) {
   return accept_word(p, "origins") ? parse_origins(p, node) : OK;
 }
 
+static Status parse_initial(Parser *p, Graph *graph, Value *input) {
+  Declaration type = {.name = input->name};
+  TRY(parse_type(p, graph->dims, &type));
+  if (type.dtype != input->dtype || type.rank != input->rank)
+    FAIL(ERROR_INVALID_MODEL, "the default of '%s' is of another type or rank", input->name);
+  return parse_tensor(p, graph->dims, &type, &input->initial);
+}
+
 static Status parse_inputs(Parser *p, Graph *graph) {
   TRY(expect(p, "("));
   bool more = !accept(p, ")");
@@ -483,7 +491,7 @@ static Status parse_inputs(Parser *p, Graph *graph) {
     TRY(parse_new_declaration(p, graph, &declaration));
     Value *value = graph_add_input(graph, declaration.name, declaration.dtype, 0, NULL);
     declare(value, &declaration);
-    if (accept(p, "=")) TRY(parse_tensor(p, graph->dims, &declaration, &value->initial));
+    if (accept(p, "=")) TRY(parse_initial(p, graph, value));
     TRY(next_item(p, ")", &more));
   }
   return OK;

@@ -229,9 +229,12 @@ static void print_graph(Printer *p, const Graph *graph) {
   for (int i = 0; i < graph->input_count; i++) {
     if (i) text_add_n(text, ", ", 2);
     print_declaration(text, graph->inputs[i]);
-    if (!graph->inputs[i]->initial) continue;
-    text_add(text, " = ");
-    print_tensor(p, graph->inputs[i]->initial);
+    const Tensor *initial = graph->inputs[i]->initial;
+    if (!initial) continue;
+    text_add(text, " = %s[", dtype_name(initial->dtype));  // the input's own sizes may be open
+    print_dims(text, graph->dims, initial->dims, initial->rank);
+    text_add_n(text, "] ", 2);
+    print_tensor(p, initial);
   }
   text_add(text, ") -> (");
   for (int i = 0; i < graph->output_count; i++) {

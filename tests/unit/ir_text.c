@@ -40,7 +40,7 @@ static const char *const canonical[] = {
     "floats[]}\n"
     "= any(%d)\n"
     "}\n",
-    "graph main(%x: f32[n], %c: f32[2] = [1.0, 2.0]) -> () {\n"
+    "graph main(%x: f32[n], %c: f32[m] = f32[2] [1.0, 2.0]) -> () {\n"
     "  %a: f32[n] = any(%x) {s: \"q\\\"\\\\\\n\\x01\", l: [\"a\"], e: strings[], d: dims[n, 3, 2*n], z: dims[], t: tensor "
     "u8[2] = [1, 2]}\n"
     "}\n",

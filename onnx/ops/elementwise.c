@@ -152,8 +152,29 @@ static Status bit_shift(Translation *t) {
   return translate_end(t, &b);
 }
 
+// Programs know no strings: where each element comes from is computed, and they are taken from there.
+static Value *where_of_strings(Builder *b, Value *const *inputs) {
+  DimTable *table = b->graph->dims;
+  Value *flat[2], *positions[2];
+  Dim count = 0;
+  for (int i = 0; i < 2 && !b->status; i++) {
+    Value *from = inputs[i + 1];
+    Dim own = dims_product(table, from->dims, from->rank);
+    flat[i] = build_reshape(b, from, 1, &own);
+    positions[i] = build_reshape(b, build_range(b, DTYPE_I64, own, 0, 1), from->rank, from->dims);
+    if (i == 1) positions[i] = build_binary(b, OP_add, positions[i], build_reshape(b, build_dims(b, &count, 1), 0, NULL));
+    count = dim_add(table, count, own);
+  }
+  if (b->status) return NULL;
+  return build_gather(b, build_concat(b, 2, flat, 0), build_where(b, inputs[0], positions[0], positions[1]), 0);
+}
+
 static Status where(Translation *t) {
   Builder b = translate_begin(t);
+  if (t->inputs[1]->dtype == DTYPE_STRING && t->inputs[2]->dtype == DTYPE_STRING) {
+    t->outputs[0] = where_of_strings(&b, t->inputs);
+    return translate_end(t, &b);
+  }
   t->outputs[0] = build_where(&b, t->inputs[0], t->inputs[1], t->inputs[2]);
   return translate_end(t, &b);
 }

@@ -210,15 +210,18 @@ static Status one_hot(Translation *t) {
   TRY(normalise_axis(t, node_int(t->attributes, "axis", -1), rank, &axis));
   Dim dims[MAX_RANK];
   for (int i = 0; i < rank; i++) dims[i] = i == axis ? *depth : indices->dims[i - (i > axis)];
+  bool words = values->dtype == DTYPE_STRING;  // no program computes these: it says which of the two
   Value *inputs[3] = {build_unsqueeze(&b, indices, (int64_t[]){axis}, 1)};
-  for (int i = 0; i < 2; i++) inputs[i + 1] = build_reshape(&b, build_slice_axis(&b, values, 0, i, 1), 0, NULL);
+  for (int i = 0; i < 2 && !words; i++) inputs[i + 1] = build_reshape(&b, build_slice_axis(&b, values, 0, i, 1), 0, NULL);
   if (b.status) return translate_end(t, &b);
-  Program *p = program_new(t->graph->arena, 3);
+  Program *p = program_new(t->graph->arena, words ? 1 : 3);
   int index = program_cast(p, DTYPE_I64, program_input(p, 0, indices->dtype)), zero = program_const_i(p, DTYPE_I64, 0);
   index = op3(p, OP_select, op2(p, OP_lt, index, zero), op2(p, OP_add, index, program_extent(p, DTYPE_I64, axis)), index);
   int hot = op2(p, OP_eq, index, program_index(p, DTYPE_I64, axis));
-  program_output(p, op3(p, OP_select, hot, program_input(p, 2, values->dtype), program_input(p, 1, values->dtype)));
-  t->outputs[0] = build_elementwise_over(&b, p, 3, inputs, rank, dims);
+  if (words) program_output(p, program_cast(p, DTYPE_I64, hot));
+  else program_output(p, op3(p, OP_select, hot, program_input(p, 2, values->dtype), program_input(p, 1, values->dtype)));
+  t->outputs[0] = build_elementwise_over(&b, p, words ? 1 : 3, inputs, rank, dims);
+  if (words) t->outputs[0] = build_gather(&b, values, t->outputs[0], 0);
   return translate_end(t, &b);
 }
 

@@ -242,6 +242,10 @@ static Status split(Translation *t) {
     t->outputs[i] = build_slice_axis(&b, x, axis, at, size);
     at = dim_add(table, at, size);
   }
+  int64_t together, whole;
+  if (dim_get_constant(table, at, &together) && dim_get_constant(table, x->dims[axis], &whole) && together != whole)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes make %lld together, its axis has %lld", (long long)together,
+                   (long long)whole);
   return translate_end(t, &b);
 }
 
@@ -272,6 +276,10 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
       if (dim_get_constant(table, amount, &known) && known < 0) {
         if (known < -INT32_MAX) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "pad %d is %lld", i, (long long)known);
         if (side == 0) starts[i] = -known;
+        int64_t whole, other;
+        if (dim_get_constant(table, x->dims[i], &whole) && dim_get_constant(table, pads[i + !side * x->rank], &other) &&
+            other <= INT32_MAX && whole + known + other < 0)
+          TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it cuts more from axis %d than its %lld elements", i, (long long)whole);
         dims[i] = dim_most(table, dim_add(table, dims[i], amount), 0);
         kept[i + side * x->rank] = 0;
         cuts = true;

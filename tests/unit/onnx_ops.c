@@ -173,6 +173,8 @@ Test(onnx_ops, refuses_what_cannot_be) {
   expect_refusal(&f, "Add", 2, (Value *[]){x, n}, "f32 and i32");
   expect_refusal(&f, "Expand", 2, (Value *[]){x, INTS(&f, 4, 5)}, "broadcast");
   expect_refusal(&f, "Tile", 2, (Value *[]){x, INTS(&f, 2, -1)}, "-1");
+  expect_refusal(&f, "Split", 2, (Value *[]){x, INTS(&f, 3)}, "3 together");
+  expect_refusal(&f, "Pad", 2, (Value *[]){x, INTS(&f, -1, 0, -4, 0)}, "cuts more");
   node_set_int(f.attributes, "axis", 7);
   expect_refusal(&f, "ArgMax", 1, &x, "axis 7");
   node_set_string(f.attributes, "equation", "ij,jk");

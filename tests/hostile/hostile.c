@@ -81,6 +81,20 @@ static bool small_input(const ingot_binding *binding, int64_t *dims, size_t *byt
   return true;
 }
 
+// Strings are pointers that Ingot has to believe: these are real ones.
+static void fill(uint8_t *data, size_t bytes, ingot_dtype dtype) {
+  static const char *const words[] = {"", "a", "word", "1.5", "-7", "\xc3\xa4"};
+  size_t size = ((size_t)dtype.bits + 7) / 8;
+  if (dtype.code == INGOT_STRING) {
+    for (size_t i = 0; i < bytes / sizeof *words; i++)
+      memcpy(data + i * sizeof *words, &words[next_random(sizeof words / sizeof *words)], sizeof *words);
+    return;
+  }
+  // Small values, mostly: indices and sizes that reach somewhere.
+  for (size_t i = 0; i < bytes; i++)
+    data[i] = dtype.code == INGOT_FLOAT ? (uint8_t)next_random(256) : i % size ? 0 : (uint8_t)next_random(5);
+}
+
 static void run_session(ingot_engine *engine, ingot_session *session, Progress *progress) {
   enum { MOST = 16 };
   static int64_t dims[MOST][8];
@@ -94,11 +108,7 @@ static void run_session(ingot_engine *engine, ingot_session *session, Progress *
     possible = small_input(binding, dims[made], &bytes);
     if (!possible) break;
     uint8_t *data = malloc(bytes + 1);
-    // Small values, mostly: indices and sizes that reach somewhere.
-    for (size_t i = 0; i < bytes; i++)
-      data[i] = dtype.code == INGOT_FLOAT            ? (uint8_t)next_random(256)
-                : i % (size_t)((dtype.bits + 7) / 8) ? 0
-                                                     : (uint8_t)next_random(5);
+    fill(data, bytes, dtype);
     inputs[made] = (ingot_tensor){
         .data = data, .device = {INGOT_CPU, 0}, .ndim = ingot_binding_rank(binding), .dtype = dtype, .shape = dims[made]};
   }

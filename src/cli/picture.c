@@ -100,10 +100,11 @@ static Status check_huffman_tables(Bytes bytes) {
   enum { MARKER = 4, COUNTS = 16, MOST_CODES = 256 };
   for (size_t i = 0; i + MARKER < bytes.size; i++) {
     if (bytes.data[i] != 0xff || bytes.data[i + 1] != 0xc4) continue;
-    size_t end = MIN(i + 2 + ((size_t)bytes.data[i + 2] << 8 | bytes.data[i + 3]), bytes.size);
-    for (size_t at = i + MARKER; at + 1 + COUNTS <= end;) {
+    // As stb reads: a table that begins inside the segment may go on beyond it, and beyond the file all is zero.
+    size_t end = i + 2 + ((size_t)bytes.data[i + 2] << 8 | bytes.data[i + 3]);
+    for (size_t at = i + MARKER; at < end && at < bytes.size;) {
       size_t codes = 0;
-      for (int k = 1; k <= COUNTS; k++) codes += bytes.data[at + (size_t)k];
+      for (size_t k = 1; k <= COUNTS && at + k < bytes.size; k++) codes += bytes.data[at + k];
       if (codes > MOST_CODES) FAIL(ERROR_CORRUPT, "a Huffman table of the picture has %zu codes", codes);
       at += 1 + COUNTS + codes;
     }
@@ -116,6 +117,9 @@ static Status check_size(Bytes bytes, int channels) {
   int width, height, found;
   if (!stbi_info_from_memory(bytes.data, (int)bytes.size, &width, &height, &found))
     FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
+  // stb reads beyond the end of a portable map of 16 bits whose channels are not those asked for.
+  if (bytes.data[0] == 'P' && stbi_is_16_bit_from_memory(bytes.data, (int)bytes.size))
+    FAIL(ERROR_UNSUPPORTED, "a portable map of 16 bits is not read");
   if (width < 1 || height < 1) FAIL(ERROR_CORRUPT, "a picture of %d x %d has no pixels", width, height);
   if (width > MAX_SIDE || height > MAX_SIDE || (size_t)width * (size_t)height * (size_t)MAX(channels, found) > MAX_PIXEL_BYTES)
     FAIL(ERROR_UNSUPPORTED, "a picture of %d x %d is too large", width, height);
@@ -133,8 +137,8 @@ Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *o
   DType dtype;
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);
   TRY(find_layout(wanted, &layout));
+  TRY(check_huffman_tables(bytes));  // first: to tell a size, stb reads tables too
   TRY(check_size(bytes, (int)layout.channels));
-  TRY(check_huffman_tables(bytes));
   int width, height, found;
   Status status = OK;
   uint8_t *resized = NULL;

@@ -1,9 +1,9 @@
 // Epilogues as oneDNN can fuse them: a bias and a chain of functions and binary operations on the accumulator. A scalar program has
 // no such shape written on it, so it is recognised: from the result down to the accumulator, one link at a time, each link one step of the
 // program, rounded as that step is. Steps are never merged where that could round otherwise: x + c - c stays two links, a division stays one.
-// Two exceptions: activations that models spell out (GELU, swish and their kin) become the library's own, whose result differs from that of the
-// spelt steps by less than 1e-5 of the greater of the two and 1; and a bias is added before or after the products, as the library
-// likes. What is not recognised runs as a pass of its own (cpu_anchor.c), so that no site is refused for its epilogue.
+// Three exceptions: activations that models spell out (GELU, swish and their kin) become the library's own, whose result differs from that of the
+// spelt steps by less than 1e-5 of the greater of the two and 1; a bias is added before or after the products, as the library
+// likes; and NaN does not survive the library's minima, maxima (ReLU, Clip, PReLU) and exponentials: it becomes the bound, or infinity. What is not recognised runs as a pass of its own (cpu_anchor.c), so that no site is refused for its epilogue.
 #pragma once
 #include "kernels/common/onednn.h"
 

@@ -23,6 +23,11 @@ static void help(FILE *out) {
 }
 
 int main(int count, char **arguments) {
+  if (count > 2 && !strcmp(arguments[1], "help")) {  // of a command: as the command tells it
+    arguments[1] = arguments[2];
+    arguments[2] = "--help";
+    count = 3;
+  }
   if (count < 2 || !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "-h") || !strcmp(arguments[1], "help")) {
     help(count < 2 ? stderr : stdout);
     return count < 2 ? 2 : 0;

@@ -51,6 +51,7 @@ static const char *names_text(Arena *arena, const Wanted *bindings, int count) {
 
 // Takes "name:2x3,other:4" over into the bindings.
 static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *arena) {
+  bool *said = arena_array(arena, bool, (size_t)count);
   for (const char *at = shapes; at && *at;) {
     size_t span = strcspn(at, ",");
     Wanted *found = NULL;
@@ -64,6 +65,8 @@ static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *
     int rank;
     if (at[strlen(found->name) + 1] == 'x' || !parse_dims(at + strlen(found->name) + 1, at + span, &rank, found->dims))
       return cli_fail_text("--shapes %.*s: sizes are written like 1x3x8x8", (int)span, at);
+    if (said[found - bindings]) return cli_fail_text("--shapes names input '%s' twice", found->name);
+    said[found - bindings] = true;
     if (found->rank >= 0 && found->rank != rank)
       return cli_fail_text("--shapes %.*s: '%s' has %d axes", (int)span, at, found->name, found->rank);
     found->rank = rank;

@@ -173,6 +173,9 @@ says 2 "--mean takes" run digits.ingot --mean grey
 says 1 "its inputs: 'image'" run digits.ingot $cpu --shapes picture:1x1x8x8
 says 1 "its inputs: 'image'" run digits.ingot $cpu --input "picture=$digits/test_images.npy"
 says 1 "sizes are written like" run digits.ingot $cpu --shapes image:1xx8
+says 1 "'image' twice" run digits.ingot $cpu --shapes image:1x1x8x8,image:1x1x8x8
+says 0 "usage: ingot run" help run
+says 2 "no command 'fly'" help fly
 says 1 "axis 3 is 9" run digits.ingot $cpu --shapes image:1x1x8x9
 says 1 "takes only 1" run digits.ingot $cpu --input golden/input_0.pb --input golden/input_0.pb
 says 1 "tensors are read from" run digits.ingot $cpu --input "$digits/train.py"

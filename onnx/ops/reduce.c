@@ -11,6 +11,12 @@ static int largest(Program *p, int a) { return program_reduce(p, OP_reduce_max, 
 static int smallest(Program *p, int a) { return program_reduce(p, OP_reduce_min, a, program_dtype(p, a)); }
 static int sum_square(Program *p, int a) { return total(p, square(p, a)); }
 static int l1(Program *p, int a) { return total(p, op1(p, OP_abs, a)); }
+// Of narrow integers the sum may need more digits than the mean.
+static int mean(Program *p, int a) {
+  DType dtype = program_dtype(p, a);
+  if (dtype_is_float(dtype) || dtype_bits(dtype) == 64) return reduce_mean(p, a);
+  return program_cast(p, dtype, reduce_mean(p, program_cast(p, DTYPE_I64, a)));
+}
 
 // Functions that only floats have are computed in f64 for integers and converted back.
 static int in_floats(Program *p, int a, Body body) {
@@ -36,7 +42,7 @@ static const struct {
 } bodies[] = {
     {"ReduceL1", l1},          {"ReduceL2", l2},
     {"ReduceLogSum", log_sum}, {"ReduceLogSumExp", log_sum_exp},
-    {"ReduceMax", largest},    {"ReduceMean", reduce_mean},
+    {"ReduceMax", largest},    {"ReduceMean", mean},
     {"ReduceMin", smallest},   {"ReduceProd", product},
     {"ReduceSum", total},      {"ReduceSumSquare", sum_square},
 };

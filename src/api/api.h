@@ -107,6 +107,8 @@ bool api_dtype_from(ingot_dtype type, DType *out);
 MUST_CHECK Status api_take_inputs(ingot_session *session, const ingot_tensor *inputs, int count);
 bool api_on_host(const ingot_tensor *tensor);
 // Whether the session runs where the tensor, which is not on the host, lies.
+MUST_CHECK Status api_address(const ingot_tensor *given, size_t bytes, const char *what, const char *name,
+                              void **out);  // where its elements begin; NULL without data
 MUST_CHECK Status api_check_device(const ingot_session *session, const ingot_tensor *given, const char *what, const char *name);
 // Whether the session lent some of these bytes at its last run.
 bool api_is_lent(const ingot_session *session, const void *data, size_t bytes);

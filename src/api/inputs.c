@@ -82,11 +82,22 @@ static Status take_device(ingot_session *session, const Tensor *tensor, RunTenso
   return device->copy(device, copy, tensor->data, bytes);
 }
 
+Status api_address(const ingot_tensor *given, size_t bytes, const char *what, const char *name, void **out) {
+  uintptr_t start, end;
+  *out = NULL;
+  if (!given->data) return OK;
+  if (__builtin_add_overflow((uintptr_t)given->data, given->byte_offset, &start) || __builtin_add_overflow(start, bytes, &end))
+    FAIL(ERROR_INVALID_ARGUMENT, "%s '%s': its byte_offset of %llu leads beyond all memory", what, name,
+         (unsigned long long)given->byte_offset);
+  *out = (char *)given->data + given->byte_offset;
+  return OK;
+}
+
 static Status take_input(ingot_session *session, int index, const ingot_tensor *given, RunTensor *out) {
   const char *name = session->engine->inputs[index].name;
   Tensor tensor;
   TRY(api_read_shape(given, "input", name, &tensor));
-  tensor.data = given->data ? (char *)given->data + given->byte_offset : NULL;
+  TRY(api_address(given, tensor_bytes(&tensor), "input", name, &tensor.data));
   if (!given->data && tensor_bytes(&tensor)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no data", name);
   if (tensor.dtype == DTYPE_STRING) {
     if (!api_on_host(given)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' holds strings, which live on the host", name);

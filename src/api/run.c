@@ -33,7 +33,6 @@ static Status read_callers_memory(ingot_session *session, int index, const ingot
   const ingot_tensor *tensor = &given->tensor;
   const char *name = output_name(session, index);
   to->callers = true;
-  to->to = tensor->data ? (char *)tensor->data + tensor->byte_offset : NULL;
   to->capacity = given->capacity;
   if (given->capacity) {
     if (tensor->strides)
@@ -45,6 +44,9 @@ static Status read_callers_memory(ingot_session *session, int index, const ingot
   }
   if (!tensor->data && to->capacity)
     FAIL(ERROR_INVALID_ARGUMENT, "output '%s': the caller owns its memory, but data is NULL", name);
+  void *start;
+  TRY(api_address(tensor, 0, "output", name, &start));
+  to->to = start;
   return OK;
 }
 

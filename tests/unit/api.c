@@ -150,6 +150,9 @@ Test(api, byte_offset_and_row_major_strides_are_understood) {
   cr_expect_arr_eq(out.data, expected, sizeof expected);
   input.strides = other;
   expect_error(ingot_session_run(session, &input, 1, &out, 1), INGOT_INVALID_ARGUMENT, "row-major");
+  input.strides = NULL;
+  input.byte_offset = UINT64_MAX;
+  expect_error(ingot_session_run(session, &input, 1, &out, 1), INGOT_INVALID_ARGUMENT, "byte_offset");
   free(images);
 }
 

@@ -82,7 +82,7 @@ Status npy_read(Bytes bytes, DType wanted, Arena *arena, Tensor *out) {
   const char *descr = entry(header, "descr"), *fortran = entry(header, "fortran_order");
   if (!descr || !fortran || (*descr != '\'' && *descr != '"')) FAIL(ERROR_CORRUPT, "its header tells no element type or order");
   bool swapped = descr[1] == '>';
-  const char *name = descr + 1 + (strchr("<>|=", descr[1]) != NULL);
+  const char *name = descr + 1 + (descr[1] && strchr("<>|=", descr[1]));
   name = arena_string_n(arena, name, strcspn(name, "'\""));
   Tensor shape = {0};
   TRY(find_type(name, wanted, &shape.dtype));

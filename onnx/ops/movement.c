@@ -258,6 +258,18 @@ static Status concat(Translation *t) {
   return translate_end(t, &b);
 }
 
+// Whether one end cuts more than there is: what is left then is padding alone, or less than nothing.
+static bool cuts_into_padding(const DimTable *table, Dim size, Dim begin, Dim end, int64_t *left) {
+  int64_t whole, pads[2];
+  if (!dim_get_constant(table, size, &whole) || !dim_get_constant(table, begin, &pads[0]) ||
+      !dim_get_constant(table, end, &pads[1]))
+    return false;
+  for (int i = 0; i < 2; i++)
+    if (pads[i] < -INT32_MAX || pads[i] > INT64_MAX / 4 || whole > INT64_MAX / 4) return false;
+  *left = whole + pads[0] + pads[1];
+  return *left < 0 || whole < -pads[0] || whole < -pads[1];
+}
+
 // pads: begins then ends, over all axes. Negative ones cut.
 static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   Builder b = translate_begin(t);
@@ -265,10 +277,21 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   DimTable *table = t->graph->dims;
   Dim kept[2 * MAX_RANK], starts[MAX_RANK] = {0}, dims[MAX_RANK];
   int64_t steps[MAX_RANK];
+  const char *mode = node_string(t->attributes, "mode", "constant");
   bool cuts = false, pads_any = false;
   for (int i = 0; i < x->rank; i++) {
+    int64_t left;
     steps[i] = 1;
     dims[i] = x->dims[i];
+    if (cuts_into_padding(table, x->dims[i], pads[i], pads[i + x->rank], &left)) {
+      if (left < 0 || strcmp(mode, "constant") != 0)
+        TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it cuts more from axis %d than its elements", i);
+      dims[i] = kept[i] = 0;
+      kept[i + x->rank] = left;
+      cuts = true;
+      pads_any = pads_any || left > 0;
+      continue;
+    }
     for (int side = 0; side < 2; side++) {
       Dim amount = pads[i + side * x->rank];
       int64_t known;
@@ -276,10 +299,6 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
       if (dim_get_constant(table, amount, &known) && known < 0) {
         if (known < -INT32_MAX) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "pad %d is %lld", i, (long long)known);
         if (side == 0) starts[i] = -known;
-        int64_t whole, other;
-        if (dim_get_constant(table, x->dims[i], &whole) && dim_get_constant(table, pads[i + !side * x->rank], &other) &&
-            other <= INT32_MAX && whole + known + other < 0)
-          TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it cuts more from axis %d than its %lld elements", i, (long long)whole);
         dims[i] = dim_most(table, dim_add(table, dims[i], amount), 0);
         kept[i + side * x->rank] = 0;
         cuts = true;
@@ -294,7 +313,7 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
     if (value && value->rank > 0) value = build_reshape(&b, value, 0, NULL);
     Node *node = node_start(&b, "pad", value ? 2 : 1, (Value *[]){x, value}, 1);
     node_set_dims(node, "pads", kept, 2 * x->rank);
-    node_set_string(node, "mode", node_string(t->attributes, "mode", "constant"));
+    node_set_string(node, "mode", mode);
     t->outputs[0] = node_done(&b, node);
   }
   return translate_end(t, &b);

@@ -216,6 +216,22 @@ static Status slice_old(Translation *t) {
   return slice_with(t, from, to, axes, NULL, count);
 }
 
+// The sizes must make up the axis. Where its own size is open, a reshape says what it has to be, and is refused when it is not.
+static Status split_whole(const Translation *t, Builder *b, int axis, const Dim *sizes, Value **x) {
+  DimTable *table = t->graph->dims;
+  Dim together = 0, dims[MAX_RANK];
+  int64_t wanted, whole;
+  for (int i = 0; i < t->output_count; i++) together = dim_add(table, together, sizes[i]);
+  if (together == (*x)->dims[axis]) return OK;
+  if (dim_get_constant(table, together, &wanted) && dim_get_constant(table, (*x)->dims[axis], &whole))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes make %lld together, its axis has %lld", (long long)wanted,
+                   (long long)whole);
+  memcpy(dims, (*x)->dims, sizeof dims);
+  dims[axis] = together;
+  *x = build_reshape(b, *x, (*x)->rank, dims);
+  return OK;
+}
+
 // Sizes come from the attribute (an input since 13), or are equal with a smaller last one.
 static Status split(Translation *t) {
   Builder b = translate_begin(t);
@@ -237,15 +253,12 @@ static Status split(Translation *t) {
   if (sizes && count != t->output_count)
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it has %d sizes and %d outputs", count, t->output_count);
   Dim at = 0, chunk = dim_ceil_div(table, x->dims[axis], t->output_count);
+  if (sizes) TRY(split_whole(t, &b, axis, sizes, &x));
   for (int i = 0; i < t->output_count; i++) {
     Dim size = sizes ? sizes[i] : dim_least(table, chunk, dim_most(table, dim_sub(table, x->dims[axis], at), 0));
     t->outputs[i] = build_slice_axis(&b, x, axis, at, size);
     at = dim_add(table, at, size);
   }
-  int64_t together, whole;
-  if (dim_get_constant(table, at, &together) && dim_get_constant(table, x->dims[axis], &whole) && together != whole)
-    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes make %lld together, its axis has %lld", (long long)together,
-                   (long long)whole);
   return translate_end(t, &b);
 }
 
@@ -270,6 +283,11 @@ static bool cuts_into_padding(const DimTable *table, Dim size, Dim begin, Dim en
   return *left < 0 || whole < -pads[0] || whole < -pads[1];
 }
 
+static bool is_negative(const DimTable *table, Dim dim) {
+  int64_t known;
+  return dim_get_constant(table, dim, &known) && known < 0;
+}
+
 // pads: begins then ends, over all axes. Negative ones cut.
 static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   Builder b = translate_begin(t);
@@ -280,7 +298,11 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   const char *mode = node_string(t->attributes, "mode", "constant");
   bool cuts = false, pads_any = false;
   for (int i = 0; i < x->rank; i++) {
-    int64_t left;
+    int64_t left, size;
+    if ((is_negative(table, pads[i]) || is_negative(table, pads[i + x->rank])) && !dim_get_constant(table, x->dims[i], &size)) {
+      translate_wait(t, -1);  // whether there is enough to cut shows with the size
+      return OK;
+    }
     steps[i] = 1;
     dims[i] = x->dims[i];
     if (cuts_into_padding(table, x->dims[i], pads[i], pads[i + x->rank], &left)) {

@@ -12,14 +12,13 @@ static void help(FILE *out) {
           "usage: ingot COMMAND MODEL [options]     (ingot COMMAND --help explains one)\n\n",
           ingot_version());
   for (int i = 0; commands[i]; i++) fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-  fprintf(
-      out,
-      "\nMODEL is an .onnx file, or an engine that `ingot build` wrote.\n\n"
-      "  ingot run model.onnx --input photo.jpg           one run, results summarised\n"
-      "  ingot bench model.onnx --fp16                    how fast it is here\n"
-      "  ingot build model.onnx --fp16 --tune 30 -o model.ingot\n"
-      "  ingot inspect model.ingot                        what it is made of, and what each part costs\n"
-      "  ingot verify model.onnx --data test_data_set_0   compare with expected outputs, or site by site with the reference\n");
+  fprintf(out,
+          "\nMODEL is an .onnx file, or an engine that `ingot build` wrote.\n\n"
+          "  ingot run model.onnx --input photo.jpg           one run, results summarised\n"
+          "  ingot bench model.onnx --fp16                    how fast it is here\n"
+          "  ingot build model.onnx --fp16 --tune 30 -o model.ingot\n"
+          "  ingot inspect model.ingot                        what it is made of, and what each part costs\n"
+          "  ingot verify model.onnx --data test_data_set_0   compare with expected outputs, or with the unoptimised model\n");
 }
 
 int main(int count, char **arguments) {

@@ -141,6 +141,8 @@ save("log", [h.make_node("Floor", ["x"], ["f"]), h.make_node("Relu", ["f"], ["r"
      [("x", T.FLOAT, [4])], [("y", T.FLOAT, [4])])
 save("ids", [h.make_node("Cast", ["i"], ["c"], to=T.INT32), h.make_node("Gather", ["t", "c"], ["y"])], [("i", T.INT64, [100])],
      [("y", T.FLOAT, [100, 2])], [("t", np.ones((5, 2), np.float32))])
+save("split", [h.make_node("Split", ["x", "s"], ["y", "z"], axis=1)], [("x", T.FLOAT, [2, "n"])], [("y", T.FLOAT, None), ("z", T.FLOAT, None)],
+     [("s", np.array([1, 2]))])
 save("open", [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3])], [("x", T.FLOAT, [1, 1, "n"])], [("y", T.FLOAT, [1, 1, "m"])])
 PYTHON
   lines() { "$ingot" "$@" >out 2>&1 && fail "ingot $*: exit code 0"; count=$((count + 1)); }
@@ -150,6 +152,8 @@ PYTHON
   grep -q "4 of 4 infinite" out || fail "infinities agree: $(cat out)"
   says 0 "1 of 1 outputs agree" verify ids.onnx $cpu
   says 1 "say which, like --shapes x:1x1x?" run open.onnx $cpu
+  says 1 "sizes 10 and 6 differ" run split.onnx $cpu --shapes x:2x5
+  says 0 "f32[2, 2]" run split.onnx $cpu --shapes x:2x3
   says 0 "f32[1, 1, 6]" run open.onnx $cpu --shapes x:1x1x8
   says 0 "sites and memory need sizes" inspect open.onnx $cpu
   says 1 "say which, like --shapes x:1x1x?" inspect open.onnx $cpu --sites

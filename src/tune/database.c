@@ -64,7 +64,7 @@ Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out) {
 
 static int by_site(const void *a, const void *b) {
   const TuningEntry *x = *(TuningEntry *const *)a, *y = *(TuningEntry *const *)b;
-  return x->sm != y->sm ? x->sm - y->sm : strcmp(x->site, y->site);
+  return x->sm != y->sm ? (x->sm > y->sm) - (x->sm < y->sm) : strcmp(x->site, y->site);
 }
 
 const char *tuning_print(TuningDatabase *database, Arena *arena) {

@@ -73,7 +73,8 @@ static void expect_untouched(const Room *room) {
 }
 
 static ingot_output bytes_of(Room *room, size_t capacity) {
-  return (ingot_output){sizeof(ingot_output), INGOT_OWNED_BY_CALLER, {.data = room->data, .device = {INGOT_CPU, 0}}, capacity};
+  return (ingot_output){
+      sizeof(ingot_output), INGOT_OWNED_BY_CALLER, {.data = room ? room->data : NULL, .device = {INGOT_CPU, 0}}, capacity};
 }
 static ingot_output shaped(Room *room, int64_t *shape) {
   ingot_output out = bytes_of(room, 0);

@@ -164,7 +164,8 @@ static Status exhaust_with_cleanups(int *undone, Arena **kept) {
 
 Test(recover, unwinding_frees_scratches_and_runs_cleanups) {
   int undone = 0, outer = 0;
-  Arena *kept = NULL, *around = arena_scratch();
+  static Arena *kept;  // a local that changes between setjmp and its return would be lost
+  Arena *around = arena_scratch();
   RecoverCleanup cleanup;
   recover_defer(&cleanup, count_up, &outer);
   expect_code(RECOVER_GUARD(exhaust_with_cleanups(&undone, &kept)), ERROR_OUT_OF_MEMORY);

@@ -67,9 +67,10 @@ static Status allocate_output(Device *device, const Value *value, RunTensor *out
 static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTensor *inputs, RunTensor *outputs) {
   Graph *ready = entry->stage->ready;
   Device *device = runner->device;
-  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in), **out = in + ready->input_count;
-  Status status = OK;
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   if (!in) return status_out_of_memory();
+  void **out = in + ready->input_count;
+  Status status = OK;
   for (int i = 0; i < ready->input_count; i++) {
     if (!value_use_count(ready->inputs[i])) continue;
     Storage *storage = inputs[i].storage;

@@ -132,7 +132,9 @@ static bool run_once(Walk *walk, const Subject *subject, const Scenario *scenari
   run.good = scenario->run(&run);
   if (calls) *calls = e->calls();
   for (long i = 0; calls && i < NAMES; i++) walk->names[i] = e->call_name(i);
-  if (mode && !e->failed_call()) problem(&run, "the call was never made");
+  // What measures makes as many calls as it has time for: the last ones may not come again.
+  bool unreached = mode && !e->failed_call();
+  if (unreached && !(scenario->repeats && run.good)) problem(&run, "the call was never made");
   if (!mode && !run.good) problem(&run, "does not succeed");
   char failed[64] = "";
   if (mode && e->failed_call()) snprintf(failed, sizeof failed, "%s", e->failed_call());

@@ -30,6 +30,7 @@ typedef struct Subject {  // a model with one input, f32 or u8, and one output, 
   char engine[4096], cache[4096];  // files of this run's own: the engine built from it, and where compiled kernels are kept
   int64_t input_shape[SHAPE_LIMIT];
   int input_rank;
+  bool open;  // it leaves a size open, which is taken as 1
   ingot_dtype input_dtype;
   size_t input_bytes, output_count;
   void *input;
@@ -57,6 +58,7 @@ typedef struct Scenario {
   bool (*prepare)(Run *run), (*run)(Run *run);  // faults come while `run` runs, and only there. false: it could not go on
   void (*clean)(Run *run);                      // in any case
   bool repeats;                                 // it measures: the same few calls come hundreds of times
+  bool static_only;                             // not for subjects that leave a size open
 } Scenario;
 extern const Scenario scenarios[];  // ends with a NULL name
 

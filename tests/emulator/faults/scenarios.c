@@ -203,7 +203,7 @@ const Scenario scenarios[] = {
     {"inference on the host", forget_kernels, infer_host, NULL},
     {"inference on the device", take_device_memory, infer_device, give_device_memory},
     {"profile", NULL, profile, NULL, .repeats = true},
-    {"tuning", forget_kernels, tune, use_engine, .repeats = true},
+    {"tuning", forget_kernels, tune, use_engine, .repeats = true, .static_only = true},
     {NULL},
 };
 
@@ -227,7 +227,10 @@ static ingot_error *subject_expect(Subject *s) {
     s->input_rank = ingot_binding_rank(binding);
     s->input_dtype = ingot_binding_dtype(binding);
     size_t elements = 1;
-    for (int i = 0; i < s->input_rank; i++) elements *= (size_t)(s->input_shape[i] = dims[i] < 0 ? 1 : dims[i]);
+    for (int i = 0; i < s->input_rank; i++) {
+      s->open |= dims[i] < 0;
+      elements *= (size_t)(s->input_shape[i] = dims[i] < 0 ? 1 : dims[i]);
+    }
     s->input_bytes = elements * s->input_dtype.bits / 8;
     s->input = malloc(s->input_bytes);
     for (size_t i = 0; s->input && i < elements; i++) {

@@ -360,6 +360,8 @@ static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
     }
     TRY(read_declared(scope->graph, proto->input[i], &kind, &type));
     tell_apart(scope->graph->dims, seen, &type);
+    // Of a sequence or an optional the elements' type; their shapes are each their own.
+    if (kind == DECLARED_OTHER) dtype_from_onnx(feedable_tensor(proto->input[i]->type)->tensor->elem_type, &type.dtype);
     Value *value = graph_add_input(scope->graph, name, type.dtype, type.rank, type.dims);
     value->kind = declared_value_kind(proto->input[i], kind);
     string_map_set(scope->values, name, value);
@@ -382,9 +384,11 @@ static void warn_of_types(const Scope *scope, const Onnx__ValueInfo *info, const
 static Status declare_result(const Onnx__ValueInfo *info, Value *value) {
   DeclaredKind kind;
   DeclaredType type;
-  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind != VALUE_TENSOR || value->rank >= 0)
+  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind == VALUE_SEQUENCE ||
+      value->rank >= 0)
     return OK;
   TRY(read_declared(value->graph, info, &kind, &type));
+  if (kind == DECLARED_NOTHING) return OK;
   for (int i = 0; i < type.rank; i++)
     if (!dim_is_static(type.dims[i])) type.dims[i] = dim_fresh(value->graph->dims, "waits");
   if (type.known) value_set_type(value, type.dtype, type.rank, type.dims);
@@ -399,7 +403,7 @@ static Status import_outputs(Scope *scope, const Onnx__Graph *proto) {
     TRY(find_output(scope, name, &value));
     warn_of_types(scope, proto->output[i], value);
     // An output has a name of its own, so an input or another output that passes through is copied.
-    if (value->is_input || value->is_output) TRY(build_copy(scope->graph, NULL, value, &value));
+    if (value->is_input || value->is_output) TRY(translate_copy(scope->graph, NULL, value, &value));
     TRY(declare_result(proto->output[i], value));
     value_rename(scope->graph, value, name);
     graph_mark_output(scope->graph, value);

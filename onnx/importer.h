@@ -71,6 +71,8 @@ typedef enum DeclaredKind { DECLARED_NOTHING, DECLARED_TENSOR, DECLARED_OTHER } 
 // What the model says of a value. Unknown dims become new symbols, named after the value.
 MUST_CHECK Status read_declared(Graph *graph, const Onnx__ValueInfo *info, DeclaredKind *kind, DeclaredType *out);
 ValueKind declared_value_kind(const Onnx__ValueInfo *info, DeclaredKind kind);
+// The tensors in what a caller can give: the type itself, those of a sequence, or of an optional of either; NULL: it is none of these.
+const Onnx__Type *feedable_tensor(const Onnx__Type *type);
 const char *type_text(Arena *arena, const Onnx__Type *type);  // "seq(tensor(f32))"
 
 // attributes.c

@@ -126,6 +126,32 @@ Status translate_run(Translation *t) {
   return t->deferred ? append_deferred(t) : OK;
 }
 
+static Status copy_list(Graph *graph, Node *at, const Value *x, Value **out) {
+  const Node *list = x->producer;
+  Node *copy = graph_add(graph, at, list->op, list->input_count, list->inputs, 1);
+  *out = copy->outputs[0];
+  TRY(node_infer(copy));
+  (*out)->dtype = x->dtype;
+  return OK;
+}
+
+Status translate_copy(Graph *graph, Node *at, Value *x, Value **out) {
+  if (x->kind != VALUE_TENSOR && x->producer && (x->producer->op == &op_sequence || x->producer->op == &op_nothing))
+    return copy_list(graph, at, x, out);
+  if (x->kind == VALUE_TENSOR && x->dtype != DTYPE_COUNT && x->rank >= 0) return build_copy(graph, at, x, out);
+  Translation t = {.graph = graph,
+                   .at = at,
+                   .op_type = "Identity",
+                   .domain = "",
+                   .name = x->name,
+                   .opset = 16,
+                   .input_count = 1,
+                   .inputs = &x,
+                   .output_count = 1,
+                   .outputs = out};
+  return append_deferred(&t);
+}
+
 static void note_wants(Node *node, const Translation *t) {
   if (t->wants >= 0) node_set_int(node, DEFERRED_WANTS, t->wants);
 }
@@ -163,7 +189,8 @@ Status translate_deferred(Node *node, Value **results, bool *done) {
   for (int i = 0; i < count; i++) {
     if (!t.outputs[i]) continue;
     Value *result = t.outputs[i];
-    if (node->outputs[i]->is_output && (result->is_input || result->is_output)) TRY(build_copy(graph, node, result, &result));
+    if (node->outputs[i]->is_output && (result->is_input || result->is_output))
+      TRY(translate_copy(graph, node, result, &result));
     value_replace(node->outputs[i], result);
     if (results) results[i] = result;
   }

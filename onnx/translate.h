@@ -53,6 +53,8 @@ MUST_CHECK Status translate_run(Translation *t);
 // node stays: *done says which. Uses of its outputs become uses of the results (NULL: the caller need not know them; an output
 // nobody uses may have none); nodes behind it keep the types they had, so infer them again, in order.
 MUST_CHECK Status translate_deferred(Node *node, Value **results, bool *done);
+// As build_copy, of any value: a sequence, and one of which nothing is known yet.
+MUST_CHECK Status translate_copy(Graph *graph, Node *at, Value *x, Value **out);
 
 // What is known of an input.
 bool translate_has(const Translation *t, int input);                                       // present

@@ -49,6 +49,17 @@ Status read_declared(Graph *graph, const Onnx__ValueInfo *info, DeclaredKind *ki
   return OK;
 }
 
+static const Onnx__Type *inner_type(const Onnx__Type *type) {
+  if (type->value_case == ONNX__TYPE__VALUE_SEQUENCE) return type->sequence->elem_type;
+  return type->value_case == ONNX__TYPE__VALUE_OPTIONAL ? type->optional->elem_type : NULL;
+}
+
+const Onnx__Type *feedable_tensor(const Onnx__Type *type) {
+  if (type && type->value_case == ONNX__TYPE__VALUE_OPTIONAL) type = inner_type(type);
+  if (type && type->value_case == ONNX__TYPE__VALUE_SEQUENCE) type = inner_type(type);
+  return type && type->value_case == ONNX__TYPE__VALUE_TENSOR ? type : NULL;
+}
+
 ValueKind declared_value_kind(const Onnx__ValueInfo *info, DeclaredKind kind) {
   if (kind != DECLARED_OTHER) return VALUE_TENSOR;
   return info->type->value_case == ONNX__TYPE__VALUE_SEQUENCE ? VALUE_SEQUENCE : VALUE_OPTIONAL;

@@ -271,18 +271,19 @@ static void check_initializers(Validation *v, const Onnx__Graph *graph, const Na
   }
 }
 
-// The main graph's inputs: what is not a plain tensor cannot be fed.
+// The main graph's inputs: what a caller cannot give.
 static void check_input_type(Validation *v, const Onnx__ValueInfo *info) {
-  const Onnx__Type *type = info->type;
+  const Onnx__Type *type = info->type, *tensor = feedable_tensor(type);
   DType dtype;
   if (!type || type->value_case == ONNX__TYPE__VALUE__NOT_SET)
     report(v, ERROR_INVALID_MODEL, "input '%s' has no type", info->name);
-  else if (type->value_case != ONNX__TYPE__VALUE_TENSOR)
-    report(v, ERROR_UNSUPPORTED, "input '%s' is a %s, expected a tensor", info->name, type_text(v->arena, type));
-  else if (!dtype_from_onnx(type->tensor->elem_type, &dtype))
-    report(v, ERROR_INVALID_MODEL, "input '%s' has unknown data type %d", info->name, type->tensor->elem_type);
-  else if (type->tensor->shape && type->tensor->shape->n_dim > MAX_RANK)
-    report(v, ERROR_UNSUPPORTED, "input '%s' has rank %zu, more than %d", info->name, type->tensor->shape->n_dim, MAX_RANK);
+  else if (!tensor)
+    report(v, ERROR_UNSUPPORTED, "input '%s' is of type %s, expected a tensor, a sequence of tensors, or an optional of either",
+           info->name, type_text(v->arena, type));
+  else if (!dtype_from_onnx(tensor->tensor->elem_type, &dtype))
+    report(v, ERROR_INVALID_MODEL, "input '%s' has unknown data type %d", info->name, tensor->tensor->elem_type);
+  else if (tensor->tensor->shape && tensor->tensor->shape->n_dim > MAX_RANK)
+    report(v, ERROR_UNSUPPORTED, "input '%s' has rank %zu, more than %d", info->name, tensor->tensor->shape->n_dim, MAX_RANK);
 }
 
 static void check_graph_inputs(Validation *v, const Onnx__Graph *graph, const Names *names) {

@@ -90,7 +90,8 @@ enum { /* kDLInt ... */
        INGOT_FLOAT8_E5M2 = 12,
        INGOT_FLOAT8_E5M2FNUZ = 13,
        INGOT_FLOAT8_E8M0FNU = 14,
-       INGOT_FLOAT4_E2M1FN = 17
+       INGOT_FLOAT4_E2M1FN = 17,
+       INGOT_TENSORS = 128 /* not DLPack's: a sequence, see below */
 };
 typedef struct ingot_dtype {
   uint8_t code, bits; /* INGOT_FLOAT and 32; 4- and 2-bit numbers take a byte each. bits 0: DLPack has no such type */
@@ -107,7 +108,11 @@ typedef struct ingot_tensor {
   uint64_t byte_offset;
 } ingot_tensor;
 /* Strings: code INGOT_STRING, 64 bits, on the host; data is an array of `const char *`, each UTF-8 that ends in NUL. Those of inputs are
- * the caller's, those of outputs the session's, until its run after the next. */
+ * the caller's, those of outputs the session's, until its run after the next.
+ *
+ * Sequences, of inputs: code INGOT_TENSORS, 64 bits, on the host; ndim is 1, shape[0] the number of elements, and data an array of
+ * ingot_tensor, each like an input of its own, of the same element type. An optional without an element: data NULL, ndim 0, bits 0. Results of
+ * these kinds are read by ingot_session_output_element. */
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------------- */
 
@@ -251,6 +256,14 @@ INGOT_API int ingot_engine_output_count(const ingot_engine *engine);
 INGOT_API const ingot_binding *ingot_engine_input(const ingot_engine *engine, int index);
 INGOT_API const ingot_binding *ingot_engine_output(const ingot_engine *engine, int index);
 INGOT_API const char *ingot_binding_name(const ingot_binding *binding);
+/* What kind of value it is. Of an INGOT_SEQUENCE or an INGOT_OPTIONAL dtype is that of the tensors in it, and rank -1. */
+typedef enum ingot_kind {
+  INGOT_NOTHING, /* as a result: an optional without an element. Of no binding or output of that number */
+  INGOT_TENSOR,
+  INGOT_SEQUENCE, /* of tensors, each of a shape of its own */
+  INGOT_OPTIONAL  /* of a binding: one of the other three, which the caller or the run decides */
+} ingot_kind;
+INGOT_API ingot_kind ingot_binding_kind(const ingot_binding *binding);
 INGOT_API ingot_dtype ingot_binding_dtype(const ingot_binding *binding);      /* bits 0 where only a run tells */
 INGOT_API const char *ingot_binding_dtype_name(const ingot_binding *binding); /* "f32", "i64", "f8e4m3fn" ...; "unknown" */
 INGOT_API int ingot_binding_rank(const ingot_binding *binding);               /* -1: not known beforehand */
@@ -280,7 +293,8 @@ INGOT_API void ingot_session_free(ingot_session *session);
 INGOT_API const char *ingot_session_device(const ingot_session *session); /* "NVIDIA H200 (CUDA device 0, sm_90)" */
 
 /* Plans and compiles for these input shapes now rather than at the first run: shapes[i] has the rank of input i,
- * or is NULL to leave out an input that has a default. */
+ * or is NULL to leave out an input that has a default. Inputs whose rank is not known beforehand, sequences and optionals among them, are
+ * refused. */
 INGOT_API ingot_error *ingot_session_set_shapes(ingot_session *session, const int64_t *const *shapes, int count);
 
 /* Runs the model. Inputs come in the engine's order, on the host or on the session's device; what the session lent at the run before may
@@ -310,13 +324,8 @@ INGOT_API ingot_error *ingot_session_run_into(ingot_session *session, const ingo
                                               ingot_output *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
 
-/* What the last run made of an output. One that is no tensor has data NULL and bits 0 where ingot_session_run describes it, is always
- * lent, and is read here. An optional with an element is that element. */
-typedef enum ingot_kind {
-  INGOT_NOTHING, /* an optional without an element; of no output of that number */
-  INGOT_TENSOR,
-  INGOT_SEQUENCE /* of tensors, each of a type and shape of its own */
-} ingot_kind;
+/* What the last run made of an output: not INGOT_OPTIONAL, since an optional with an element is that element. One that is no tensor has
+ * data NULL and bits 0 where ingot_session_run describes it, is always lent, and is read here. */
 INGOT_API ingot_kind ingot_session_output_kind(const ingot_session *session, int index);
 INGOT_API int ingot_session_output_length(const ingot_session *session, int index); /* of a sequence; else 0 */
 /* On the host, lent until the next run. */

@@ -17,6 +17,7 @@ struct ingot_model {
 struct ingot_binding {
   const char *name, *dtype_name;
   ingot_dtype dtype;
+  ingot_kind kind;
   int rank;
   int64_t *dims;
   const char **dim_names;

@@ -12,7 +12,10 @@
 // ---- what an engine takes and gives ------------------------------------------------------------------------------------------
 
 static ingot_binding describe(const Engine *engine, const Value *value) {
+  static const ingot_kind kinds[] = {
+      [VALUE_TENSOR] = INGOT_TENSOR, [VALUE_SEQUENCE] = INGOT_SEQUENCE, [VALUE_OPTIONAL] = INGOT_OPTIONAL};
   ingot_binding binding = {.name = value->name,
+                           .kind = kinds[value->kind],
                            .rank = value->rank,
                            .dtype = api_dtype(value->dtype),
                            .dtype_name = value->dtype == DTYPE_COUNT ? "unknown" : dtype_name(value->dtype)};
@@ -66,6 +69,7 @@ const ingot_binding *ingot_engine_output(const ingot_engine *engine, int index) 
 }
 
 const char *ingot_binding_name(const ingot_binding *binding) { return binding ? binding->name : ""; }
+ingot_kind ingot_binding_kind(const ingot_binding *binding) { return binding ? binding->kind : INGOT_NOTHING; }
 ingot_dtype ingot_binding_dtype(const ingot_binding *binding) { return binding ? binding->dtype : (ingot_dtype){0}; }
 const char *ingot_binding_dtype_name(const ingot_binding *binding) { return binding ? binding->dtype_name : "unknown"; }
 bool ingot_binding_has_default(const ingot_binding *binding) { return binding && binding->has_default; }

@@ -93,8 +93,7 @@ Status api_address(const ingot_tensor *given, size_t bytes, const char *what, co
   return OK;
 }
 
-static Status take_input(ingot_session *session, int index, const ingot_tensor *given, RunTensor *out) {
-  const char *name = session->engine->inputs[index].name;
+static Status take_tensor(ingot_session *session, const char *name, const ingot_tensor *given, RunTensor *out) {
   Tensor tensor;
   TRY(api_read_shape(given, "input", name, &tensor));
   TRY(api_address(given, tensor_bytes(&tensor), "input", name, &tensor.data));
@@ -106,6 +105,30 @@ static Status take_input(ingot_session *session, int index, const ingot_tensor *
   if (api_on_host(given)) return take_host(session, &tensor, out);
   TRY(api_check_device(session, given, "input", name));
   return take_device(session, &tensor, out);
+}
+
+static Status take_sequence(ingot_session *session, const Value *value, const ingot_tensor *given, RunTensor *out) {
+  bool shaped = given->ndim == 1 && given->shape && given->shape[0] >= 0 && given->shape[0] <= INT32_MAX;
+  if (!shaped || !api_on_host(given))
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s': a sequence is on the host and has one axis, its elements", value->name);
+  void *data;
+  TRY(api_address(given, (size_t)given->shape[0] * sizeof(ingot_tensor), "input", value->name, &data));
+  if (!data && given->shape[0]) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no data", value->name);
+  const ingot_tensor *elements = data;
+  TRY(run_sequence_new(value->dtype == DTYPE_COUNT ? DTYPE_F32 : value->dtype, (int)given->shape[0], out));
+  for (int i = 0; i < out->list->count; i++)
+    TRY(status_context(take_tensor(session, value->name, &elements[i], &out->list->items[i]), "element %d", i));
+  return OK;
+}
+
+static Status take_input(ingot_session *session, int index, const ingot_tensor *given, RunTensor *out) {
+  const Value *value = session->engine->engine->graph->inputs[index];
+  if (given->dtype.code == INGOT_TENSORS) return take_sequence(session, value, given, out);
+  if (given->data || given->ndim || given->dtype.bits) return take_tensor(session, value->name, given, out);
+  if (value->kind != VALUE_OPTIONAL)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is left out, but has no default and is no optional", value->name);
+  *out = (RunTensor){.kind = VALUE_OPTIONAL, .dtype = DTYPE_COUNT};
+  return OK;
 }
 
 Status api_check_device(const ingot_session *session, const ingot_tensor *given, const char *what, const char *name) {

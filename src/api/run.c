@@ -61,12 +61,18 @@ static Status read_destination(ingot_session *session, int index, const ingot_ou
   FAIL(ERROR_INVALID_ARGUMENT, "output '%s': its owner %d is neither the session nor the caller", name, (int)given->owner);
 }
 
+static bool shares(const RunTensor *taken, const ingot_tensor *given, const Destination *to) {
+  const char *start = (char *)given->data + given->byte_offset;
+  for (int i = 0; taken->list && i < taken->list->count; i++)
+    if (shares(&taken->list->items[i], (const ingot_tensor *)(const void *)start + i, to)) return true;
+  return taken->storage && given->data && api_overlaps(to->to, to->capacity, start, taken->storage->bytes);
+}
+
 // Results may be written while inputs are still read, and in any order.
 static Status check_overlap(ingot_session *session, const ingot_tensor *inputs, int index, const Destination *to) {
   const char *name = output_name(session, index);
   for (int i = 0; i < ingot_engine_input_count(session->engine); i++)
-    if (session->inputs[i].storage && inputs[i].data &&
-        api_overlaps(to->to, to->capacity, (char *)inputs[i].data + inputs[i].byte_offset, session->inputs[i].storage->bytes))
+    if ((session->inputs[i].storage || session->inputs[i].list) && shares(&session->inputs[i], &inputs[i], to))
       FAIL(ERROR_INVALID_ARGUMENT, "output '%s' and input '%s' share memory", name, session->engine->inputs[i].name);
   for (int i = 0; i < index; i++) {
     const Destination *other = &session->destinations[i];

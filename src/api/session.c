@@ -116,6 +116,9 @@ size_t ingot_session_memory(const ingot_session *session, ingot_memory kind) {
 }
 
 static Status check_shape(const Value *value, const int64_t *shape) {
+  if (value->kind != VALUE_TENSOR)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, which has no shape: run it once instead", value->name,
+         value->kind == VALUE_SEQUENCE ? "a sequence" : "an optional");
   if (value->rank < 0 || value->dtype == DTYPE_COUNT)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared rank: run it once instead", value->name);
   if (value->rank && !shape)

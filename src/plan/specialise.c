@@ -69,6 +69,9 @@ static Status bind_input(Specialiser *s, Value *value, const StageInput *actual,
   Value **items = arena_array(s->arena, Value *, (size_t)actual->count + 1);
   for (int i = 0; i < actual->count; i++) {
     const StageInput *item = &actual->items[i];
+    if (value->dtype != DTYPE_COUNT && value->dtype != item->dtype)
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s' holds %s, but its element %d is %s", value->name, dtype_name(value->dtype), i,
+           dtype_name(item->dtype));
     items[i] = graph_add_input(s->graph, NULL, item->dtype, item->rank, item->dims);
     leaves[(*leaf_count)++] = items[i];
   }

@@ -110,6 +110,7 @@ static void engines(void) {
   EQUALS(ingot_engine_pass(engine, -1), NULL);
   EQUALS(ingot_engine_pass(engine, ingot_engine_pass_count(engine)), NULL);
   EMPTY(ingot_binding_name(NULL));
+  EQUALS(ingot_binding_kind(NULL), INGOT_NOTHING);
   EQUALS(ingot_binding_dtype(NULL).bits, 0);
   EQUALS(strcmp(ingot_binding_dtype_name(NULL), "unknown"), 0);
   COVERED(ingot_binding_dtype_name(NULL));
@@ -189,6 +190,12 @@ static void runs(void) {
   REFUSED(ingot_session_run(session, &bad, 1, &out, 1));
   bad = input;
   bad.device.device_type = 0;
+  REFUSED(ingot_session_run(session, &bad, 1, &out, 1));
+  bad = (ingot_tensor){.device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_TENSORS, 64, 1}, .shape = shape};
+  REFUSED(ingot_session_run(session, &bad, 1, &out, 1));
+  bad.shape = NULL;
+  REFUSED(ingot_session_run(session, &bad, 1, &out, 1));
+  bad = (ingot_tensor){0};
   REFUSED(ingot_session_run(session, &bad, 1, &out, 1));
 }
 

@@ -1,0 +1,3 @@
+
+s2ja2nein2
+vielleicht

@@ -249,9 +249,12 @@ Status window_read(const Node *node, int axes, const Dim *kernel, Window *out) {
   TRY(window_ints(node, "strides", axes, 1, 1, out->stride));
   TRY(window_ints(node, "dilations", axes, 1, 1, out->dilation));
   TRY(window_ints(node, "pads", 2 * axes, 0, -(int64_t)INT32_MAX, pads));
+  int64_t taps = 1;
   for (int i = 0; i < axes; i++) {
     out->kernel[i] = kernel[i];
     if (kernel[i] == 0) FAIL(ERROR_INVALID_MODEL, "the kernel is empty");
+    if (kernel[i] > INT32_MAX || !checked_mul_i64(taps, MAX(kernel[i], 1), &taps) || taps > TENSOR_MAX_BYTES)
+      FAIL(ERROR_INVALID_MODEL, "the kernel is too large, being of %lld elements along axis %d", (long long)kernel[i], i);
     out->pad_begin[i] = pads[i];
     out->pad_end[i] = pads[axes + i];
   }

@@ -364,6 +364,7 @@ static Status import_inputs(Scope *scope, const Onnx__Graph *proto) {
     if (kind == DECLARED_OTHER) dtype_from_onnx(feedable_tensor(proto->input[i]->type)->tensor->elem_type, &type.dtype);
     Value *value = graph_add_input(scope->graph, name, type.dtype, type.rank, type.dims);
     value->kind = declared_value_kind(proto->input[i], kind);
+    TRY(value_check_size(value));
     string_map_set(scope->values, name, value);
   }
   return OK;

@@ -44,6 +44,7 @@ static Status add_own_inputs(Scope *scope, const Onnx__Graph *proto, const BodyI
     const DeclaredType *type = &inputs[i].type;
     Value *value = graph_add_input(scope->graph, name[0] ? name : NULL, type->dtype, type->rank, type->dims);
     value->kind = inputs[i].kind;
+    TRY(value_check_size(value));
     Builder b = {.graph = scope->graph};
     if (inputs[i].as_vector) value = build_reshape(&b, value, 1, (Dim[]){1});
     TRY(b.status);

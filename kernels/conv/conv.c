@@ -63,7 +63,7 @@ static Status reference_conv(Reference *r) {
   int64_t dims[MAX_RANK] = {x->dims[0], w->dims[0]};
   int64_t group = node_int(r->node, "group", 1), out_per_group = w->dims[0] / group, in_per_group = w->dims[1];
   TRY(read_call(r, x, w, &window));
-  if (x->dims[1] != in_per_group * group || w->dims[0] % group != 0)
+  if (x->dims[1] % group != 0 || x->dims[1] / group != in_per_group || w->dims[0] % group != 0)
     FAIL(ERROR_INVALID_MODEL, "%lld input channels, %lld groups, weights for %lld and %lld", (long long)x->dims[1],
          (long long)group, (long long)w->dims[1], (long long)w->dims[0]);
   for (int i = 0; i < window.axes; i++) {
@@ -160,10 +160,10 @@ static Status reference_conv_transpose(Reference *r) {
   const Tensor *x = r->inputs[0], *w = r->inputs[1];
   Window window;
   int64_t group = node_int(r->node, "group", 1), out_per_group = w->dims[1], in_per_group = w->dims[0] / group;
-  int64_t dims[MAX_RANK] = {x->dims[0], out_per_group * group}, output_padding[MAX_RANK];
+  int64_t dims[MAX_RANK] = {x->dims[0]}, output_padding[MAX_RANK];
   TRY(read_call(r, x, w, &window));
   TRY(read_output_padding(r->node, window.axes, output_padding));
-  if (x->dims[1] != w->dims[0] || w->dims[0] % group != 0)
+  if (x->dims[1] != w->dims[0] || w->dims[0] % group != 0 || !checked_mul_i64(out_per_group, group, &dims[1]))
     FAIL(ERROR_INVALID_MODEL, "%lld input channels, %lld groups, weights for %lld", (long long)x->dims[1], (long long)group,
          (long long)w->dims[0]);
   for (int i = 0; i < window.axes; i++) {

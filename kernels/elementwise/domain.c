@@ -67,6 +67,11 @@ static Status check_reach(int rank, const Dim *domain, int tensor_rank, const Di
   return OK;
 }
 
+// Reduced axes are in no output, so that its size does not bound the domain's.
+static Status too_many_points(void) {
+  FAIL(ERROR_OUT_OF_MEMORY, "the domain has more than %lld points", (long long)TENSOR_MAX_BYTES);
+}
+
 // *rank is -1 where an input's is.
 static Status infer_shape(const Node *node, int *rank, Dim *domain) {
   const Attribute *given = node_attribute(node, "dims");
@@ -91,6 +96,7 @@ static Status infer_shape(const Node *node, int *rank, Dim *domain) {
         given ? check_reach(*rank, domain, value->rank, value->dims) : broadcast(node, *rank, domain, value->rank, value->dims);
     TRY(status_context(status, "input %d, '%s'", i, value->name));
   }
+  if (!dims_may_fit(node->graph->dims, DTYPE_U8, *rank, domain)) return too_many_points();
   return OK;
 }
 
@@ -150,6 +156,7 @@ static Status concrete_domain(const Node *node, const TensorDesc *inputs, int *r
         FAIL(ERROR_INVALID_MODEL, "input %d has size %lld where the domain has %lld", i, (long long)size, (long long)*axis);
     }
   }
+  if (!dims_fit(DTYPE_U8, *rank, domain)) return too_many_points();
   return OK;
 }
 

@@ -1,6 +1,8 @@
 // Graphs and their values: creation, naming, types. Nodes and use lists are in node.c, attributes in attribute.c.
 #include "ir/graph.h"
 #include <string.h>
+#include "base/checked.h"
+#include "ir/dim_table.h"
 #include "ir/graph_value.h"
 
 Graph *graph_new_inside(Graph *outer, const char *name) {
@@ -120,6 +122,18 @@ Dim value_count_dim(Graph *graph, const Value *value) {
   Dim count = 1;
   for (int i = 0; i < value->rank; i++) count = dim_mul(graph->dims, count, value->dims[i]);
   return count;
+}
+
+bool dims_may_fit(const DimTable *table, DType dtype, int rank, const Dim *dims) {
+  int64_t least[MAX_RANK];
+  for (int i = 0; i < rank; i++) least[i] = MAX(dim_low(table, dims[i]), 0);
+  return dims_fit(dtype, rank, least);
+}
+
+Status value_check_size(const Value *value) {
+  if (!dims_may_fit(value->graph->dims, value->dtype, value->rank, value->dims))
+    FAIL(ERROR_OUT_OF_MEMORY, "value '%s' would take more than %lld bytes", value->name, (long long)TENSOR_MAX_BYTES);
+  return OK;
 }
 
 int value_use_count(const Value *value) { return value->use_count + value->is_output; }

@@ -107,7 +107,10 @@ void value_rename(Graph *graph, Value *value, const char *name);  // takes the n
 bool value_is_static(const Value *value);                         // rank known and all dims constant
 bool value_get_dims(const Value *value, int64_t *out);            // false if not static
 Dim value_count_dim(Graph *graph, const Value *value);            // product of dims
-int value_use_count(const Value *value);                          // uses by nodes; being a graph output counts as one more
+// dims_fit, open dims taken for the least that they can be; and the error where a value's do not.
+bool dims_may_fit(const DimTable *table, DType dtype, int rank, const Dim *dims);
+MUST_CHECK Status value_check_size(const Value *value);
+int value_use_count(const Value *value);  // uses by nodes; being a graph output counts as one more
 bool value_same_shape(const Value *a, const Value *b);
 bool value_is_row_major(const Value *value);
 void value_strides(const Value *value, int64_t *strides);  // in elements, from static dims and order

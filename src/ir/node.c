@@ -170,6 +170,7 @@ Status node_infer(Node *node) {
   DType before = node->output_count ? node->outputs[0]->dtype : DTYPE_COUNT;
   Status status = node->op->infer(node);
   if (!status && node->epilogue) type_epilogue(node, before);
+  for (int i = 0; i < node->output_count && !status; i++) status = value_check_size(node->outputs[i]);
   return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
 }
 

@@ -14,19 +14,23 @@ int64_t tensor_count(const Tensor *tensor) {
 
 size_t tensor_bytes(const Tensor *tensor) { return (size_t)tensor_count(tensor) * dtype_size(tensor->dtype); }
 
+bool dims_fit(DType dtype, int rank, const int64_t *dims) {
+  int64_t bytes = (int64_t)dtype_size(dtype);
+  for (int i = 0; i < rank; i++)
+    if (!checked_mul_i64(bytes, MAX(dims[i], 1), &bytes) || bytes > TENSOR_MAX_BYTES) return false;
+  return true;
+}
+
 Status tensor_new(Arena *arena, DType dtype, int rank, const int64_t *dims, Tensor *out) {
   if (rank < 0 || rank > MAX_RANK) FAIL(ERROR_UNSUPPORTED, "a tensor of rank %d: at most %d is supported", rank, MAX_RANK);
   *out = (Tensor){.dtype = dtype, .rank = rank};
-  size_t bytes = dtype_size(dtype), nonzero = bytes;
   for (int i = 0; i < rank; i++) {
     if (dims[i] < 0) FAIL(ERROR_INVALID_MODEL, "a tensor has the negative dimension %lld", (long long)dims[i]);
-    // A zero must not hide an overflow that strides computed from the other dims would run into.
-    if (!checked_mul(nonzero, (size_t)MAX(dims[i], 1), &nonzero) || nonzero > INT64_MAX)
-      FAIL(ERROR_OUT_OF_MEMORY, "a tensor's size exceeds the address space");
-    bytes *= (size_t)dims[i];
     out->dims[i] = dims[i];
   }
-  return arena_try_alloc(arena, bytes, TENSOR_ALIGNMENT, &out->data);
+  if (!dims_fit(dtype, rank, dims))
+    FAIL(ERROR_OUT_OF_MEMORY, "a tensor would take more than %lld bytes", (long long)TENSOR_MAX_BYTES);
+  return arena_try_alloc(arena, tensor_bytes(out), TENSOR_ALIGNMENT, &out->data);
 }
 
 // For the few elements of a scalar or vector: running out unwinds like any small allocation.

@@ -4,6 +4,8 @@
 #include "ir/dtype.h"
 
 enum { MAX_RANK = 16 };
+// No tensor is larger: what would be comes from a broken model. The sizes of thousands still add up without overflow.
+#define TENSOR_MAX_BYTES ((int64_t)1 << 46)
 
 typedef struct Tensor {
   DType dtype;
@@ -14,7 +16,10 @@ typedef struct Tensor {
 
 int64_t tensor_count(const Tensor *tensor);  // elements; 1 for rank 0
 size_t tensor_bytes(const Tensor *tensor);
-// Zeroed data in the arena, 64-byte aligned. Checks the product of dims, and each dim >= 0.
+// Whether a tensor of these dims keeps to TENSOR_MAX_BYTES, empty axes taken for axes of one element, so that no product of some of the
+// dims overflows either. No dim may be negative.
+bool dims_fit(DType dtype, int rank, const int64_t *dims);
+// Zeroed data in the arena, 64-byte aligned. Checks that dims fit, and each dim >= 0.
 MUST_CHECK Status tensor_new(Arena *arena, DType dtype, int rank, const int64_t *dims, Tensor *out);
 Tensor *tensor_scalar_i64(Arena *arena, int64_t value);
 Tensor *tensor_vector_i64(Arena *arena, const int64_t *values, int count);

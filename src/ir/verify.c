@@ -79,12 +79,14 @@ static Status check_value(Verifier *v, const Value *value) {
   unsigned axes = 0;
   for (int i = 0; i < value->rank; i++) axes |= 1u << value->order[i];
   if (value->rank >= 0 && axes != (1u << value->rank) - 1) VALUE_FAIL(value, "its order is not a permutation of its axes");
+  TRY(value_check_size(value));
   int64_t count = 1, dim;
   bool is_static = value->rank >= 0;
   for (int i = 0; i < value->rank; i++) {
     bool known = dim_get_constant(graph->dims, value->dims[i], &dim);
     if (known && dim < 0) VALUE_FAIL(value, "dimension %d is negative", i);
-    is_static = is_static && known && !__builtin_mul_overflow(count, dim, &count);
+    is_static = is_static && known;
+    if (is_static) count *= dim;
   }
   if (value->contents && is_static && count != value->contents_count)
     VALUE_FAIL(value, "has %lld elements, of which %d are said to be known", (long long)count, value->contents_count);

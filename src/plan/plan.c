@@ -34,9 +34,6 @@ static Binding *binding_of(Planner *p, const Value *value) {
   return &p->bindings[value->id];
 }
 
-static const int64_t MAX_VALUE_BYTES = (int64_t)1
-                                       << 46;  // sizes beyond it come from broken models: sums of some do not overflow
-
 static void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
   int64_t stride = 1;
   for (int i = rank - 1; i >= 0; i--) {
@@ -66,10 +63,7 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   desc->rank = value->rank;
   if (!value_get_dims(value, desc->dims))
     FAIL(ERROR_INTERNAL, "value '%s' reached the planner without static dims", value->name);
-  int64_t bytes = (int64_t)dtype_size(value->dtype);
-  for (int i = 0; i < value->rank; i++)
-    if (!checked_mul_i64(bytes, MAX(desc->dims[i], 1), &bytes) || bytes > MAX_VALUE_BYTES)
-      FAIL(ERROR_OUT_OF_MEMORY, "value '%s' would take more than %lld bytes", value->name, (long long)MAX_VALUE_BYTES);
+  TRY(value_check_size(value));
   uint8_t row_major[MAX_RANK];
   for (int i = 0; i < MAX_RANK; i++) row_major[i] = (uint8_t)i;
   bool ours = kind == PLAN_ARENA || kind == PLAN_CONSTANT;
@@ -289,7 +283,7 @@ static void touch(Plan *plan, int buffer, int step) {
   b->last_step = step;
 }
 
-static void pack(Planner *p) {
+static Status pack(Planner *p) {
   Plan *plan = p->plan;
   for (uint32_t s = 0; s < plan->step_count; s++) {
     PlanStep *step = &plan->steps[s];
@@ -311,10 +305,12 @@ static void pack(Planner *p) {
     if (buffer->kind != PLAN_ARENA || buffer->first_step < 0) continue;
     items[count] = (PackItem){.bytes = buffer->bytes, .first = buffer->first_step, .last = buffer->last_step};
     owner[count++] = (int)b;
-    plan->temporary_bytes += align_up(buffer->bytes, PLAN_ALIGNMENT);
+    if (!checked_add(plan->temporary_bytes, align_up(buffer->bytes, PLAN_ALIGNMENT), &plan->temporary_bytes))
+      FAIL(ERROR_OUT_OF_MEMORY, "all values together take more than the address space");
   }
   plan->arena_bytes = pack_intervals(items, count, PLAN_ALIGNMENT, p->arena);
   for (int i = 0; i < count; i++) plan->buffers[owner[i]].offset = items[i].offset;
+  return OK;
 }
 
 Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out) {
@@ -325,7 +321,7 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   FOR_NODES(node, graph)
   TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
   TRY(plan_outputs(&p));
-  pack(&p);
+  TRY(pack(&p));
 #ifdef INGOT_DEBUG
   TRY(plan_verify(plan, arena));
 #endif

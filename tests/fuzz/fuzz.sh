@@ -24,7 +24,7 @@ done
 find "$source/tests/regress" -name "*.pb" -size -2k -print | head -40 | while read -r file; do
   cp -n "$file" "$work/seeds/arrays/$(basename "$(dirname "$(dirname "$file")")")-$(basename "$file")"
 done
-[ -d "$work/seeds/engine" ] || ASAN_OPTIONS=detect_leaks=0 "$build/tests/fuzz/ingot-seeds" "$work/seeds" "$work"/seeds/model/*.onnx || exit 1
+[ -d "$work/seeds/text" ] || ASAN_OPTIONS=detect_leaks=0 "$build/tests/fuzz/ingot-seeds" "$work/seeds" "$work"/seeds/model/*.onnx || exit 1
 
 # What a log says of a failure: the errors, and its end without the lines of progress and of the sanitizer's shadow.
 explain() {

@@ -395,3 +395,24 @@ Test(onnx_import, types_and_ranks_keep_to_the_specification) {
   refuses_input("Mod", "f f", "fmod");
   refuses_input("Clip", "f matrix", "input 1 has rank 2");
 }
+
+static void refuses_size(const char *op, int64_t rows, const int64_t *sizes, int64_t count) {
+  TestModel t = test_model();
+  add_input(&t, "x", 1, 2, rows, 3);
+  if (count) LIST_ADD(t.arena, t.graph, initializer, i64_tensor(t.arena, "sizes", 1, count, sizes));
+  add_node(&t, op, strcmp(op, "ConstantOfShape") == 0 ? "sizes" : count ? "x sizes" : "x", "y");
+  add_output(&t, "y");
+  FAILS(&t, "more than 70368744177664");
+  arena_free(t.arena);
+}
+
+Test(onnx_import, sizes_that_wrap_or_that_no_memory_holds_are_refused) {
+  int64_t wide = (int64_t)1 << 32, to_twelve[] = {4, 3 + ((int64_t)1 << 62)}, to_zero[] = {wide, wide, 3};
+  refuses_size("Reshape", 4, to_twelve, 2);
+  refuses_size("Reshape", 0, to_zero, 3);
+  refuses_size("Expand", 1, to_zero, 3);
+  refuses_size("Tile", 3, (int64_t[]){wide, wide}, 2);
+  refuses_size("ConstantOfShape", 2, to_zero, 3);
+  refuses_size("ConstantOfShape", 2, (int64_t[]){0, wide, wide}, 3);
+  refuses_size("Flatten", INT64_MAX / 2, NULL, 0);
+}

@@ -188,12 +188,15 @@ typedef struct ingot_config {
   void *log_context;
   ingot_severity log_most; /* messages less severe are dropped */
   /* Called on the calling thread during "opening", "passes", "compiling", "tuning" and "running": when a stage begins, and at least ten
-   * times a second while work lasts, of what a call of a library (oneDNN, cuDNN, NVRTC on this thread) takes in one piece excepted.
+   * times a second while work lasts and while a GPU is waited for, of what a call of a library (oneDNN, cuDNN) takes in one piece excepted.
+   * It may not call Ingot, but for ingot_cancellation_request.
    * fraction is how much of the stage is done, 0 where that is unknown; seconds_left is negative where unknown. Returning false cancels. */
   bool (*progress)(void *context, const char *stage, double fraction, double seconds_left);
   void *progress_context;
   /* Limits of one call that opens, builds, loads, prepares or runs; exceeding one ends it with INGOT_LIMIT, and the object may go on
-   * to be used. Memory is that of the host which the model being opened, the engine being built or the session holds at once: graphs, plans, tensors,
+   * to be used. What ends a call does not interrupt a kernel that NVRTC is compiling, nor what a GPU was given to do: the call waits for
+   * the one, and for the other where it has to give memory back; else the GPU goes on, and device memory of the caller's that the call was
+   * given is in use until ingot_session_synchronize or ingot_session_free has returned. Memory is that of the host which the model being opened, the engine being built or the session holds at once: graphs, plans, tensors,
    * scratch; of a mapped file's pages nothing, of libraries (oneDNN, the CUDA driver) nothing. */
   size_t memory_limit;              /* bytes; 0: none */
   double time_limit;                /* seconds; 0: none */

@@ -73,13 +73,15 @@ ingot_error *api_error(Status status);
 // "ingot_session_run: inputs is NULL" for the first of the NULL-terminated pairs of name and pointer that is.
 MUST_CHECK Status api_require(const char *function, ...) __attribute__((sentinel));
 MUST_CHECK Status api_limits(const ingot_config *config, BudgetLimits *out);  // config may be NULL
-// Evaluates call, of type Status, under a guard and within limits: those of a configuration, or those that an object keeps.
-#define API_CALL(budget, limits, call)        \
-  ({                                          \
-    budget_enter(budget, limits);             \
-    Status api_status_ = RECOVER_GUARD(call); \
-    budget_leave(budget);                     \
-    api_status_;                              \
+// Evaluates call, of type Status, under a guard and within limits: those of a configuration, or those that an object keeps. What is
+// cancelled already does not begin.
+#define API_CALL(budget, limits, call)                   \
+  ({                                                     \
+    budget_enter(budget, limits);                        \
+    Status api_status_ = budget_poll();                  \
+    if (!api_status_) api_status_ = RECOVER_GUARD(call); \
+    budget_leave(budget);                                \
+    api_status_;                                         \
   })
 #define API_LIMITED(config, call)                                     \
   ({                                                                  \

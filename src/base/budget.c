@@ -46,6 +46,10 @@ const Allocator *budget_allocator(void) { return current ? current->limits.alloc
 
 bool budget_is_over(const Budget *budget) { return budget && atomic_load_explicit(&budget->verdict, memory_order_relaxed); }
 
+bool budget_is_watched(void) {
+  return current && (current->limits.progress || current->limits.cancelled || current->deadline > 0);
+}
+
 // The first verdict stands.
 static void end_call(Budget *budget, BudgetVerdict verdict) {
   int none = GOING_ON;

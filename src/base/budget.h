@@ -47,6 +47,8 @@ Budget *budget_current(void);
 // For a thread that works for another: makes that one's budget current (NULL: none) and returns the one before, to be put back.
 Budget *budget_inherit(Budget *budget);
 bool budget_is_over(const Budget *budget);  // false for NULL
+// Whether this thread's call may be ended, or is watched: then it does not wait in one piece for what it cannot interrupt.
+bool budget_is_watched(void);
 
 // One unit of work is some nanoseconds: an element, an instruction of a program; a node visited is about fifty. The clock is looked at
 // every hundred thousand.

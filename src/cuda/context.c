@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
@@ -276,12 +277,9 @@ Status cuda_alloc(CudaContext *context, size_t size, void **out) {
 void cuda_free(CudaContext *context, void *memory, size_t size) {
   if (!memory) return;
   count_allocated(context, 0, size);
-  if (!context->allocator) {
-    context->driver->cuMemFree(cuda_address(memory));
-    return;
-  }
-  context->driver->cuStreamSynchronize(context->stream);  // the driver waits by itself, a caller's allocator may not
-  context->allocator->release(context->allocator->context, memory, size);
+  if (context->allocator || budget_is_watched()) cuda_settle(context);  // the driver waits by itself, but tells nobody
+  if (context->allocator) context->allocator->release(context->allocator->context, memory, size);
+  else context->driver->cuMemFree(cuda_address(memory));
 }
 
 Status cuda_alloc_host(CudaContext *context, size_t size, void **out) {
@@ -314,28 +312,29 @@ Status cuda_fill(CudaContext *context, void *to, unsigned char value, size_t siz
   return OK;
 }
 
-Status cuda_synchronize(CudaContext *context, CudaStream stream) {
-  CUDA_TRY(context, cuStreamSynchronize(stream));
+// A transfer that ended half way may have left a copy under way, which would write over what the next one puts into its buffer, or read
+// what is not its own: the next one waits for it. Buffers that cannot be waited for are given up, which waits for them too.
+static Status staging_settle(CudaContext *context) {
+  if (!context->staging_in_use) return OK;
+  Status status = cuda_synchronize(context, context->stream);
+  if (status && budget_is_over(budget_current())) return status;
+  for (int i = 0; status && i < CUDA_STAGING_BUFFERS; i++) {
+    cuda_free_host(context, context->staging[i]);
+    context->staging[i] = NULL;
+  }
+  status_free(status);
+  context->staging_in_use = false;
   return OK;
 }
 
 // The caller holds staging_mutex. Idempotent, so that a failure half way is made good by the next call or by closing.
 static Status staging_open(CudaContext *context) {
+  TRY(staging_settle(context));
   for (int i = 0; i < CUDA_STAGING_BUFFERS; i++) {
     if (!context->staging[i]) TRY(cuda_alloc_host(context, CUDA_STAGING_BYTES, &context->staging[i]));
     if (!context->staging_events[i]) CUDA_TRY(context, cuEventCreate(&context->staging_events[i], CUDA_EVENT_DISABLE_TIMING));
   }
   return OK;
-}
-
-// A transfer that failed half way may have left a copy under way, which would write over what the next one puts into its buffer, or read
-// what is not its own: the next one gets buffers that are at rest. Those that cannot be waited for are given up, which waits for them too.
-static void staging_settle(CudaContext *context) {
-  if (context->driver->cuStreamSynchronize(context->stream) == CUDA_OK) return;
-  for (int i = 0; i < CUDA_STAGING_BUFFERS; i++) {
-    cuda_free_host(context, context->staging[i]);
-    context->staging[i] = NULL;
-  }
 }
 
 // While one buffer travels, the other is filled.
@@ -345,7 +344,7 @@ static Status upload_staged(CudaContext *context, char *to, const char *from, si
   for (size_t done = 0; done < size; chunk++) {
     int i = (int)(chunk % CUDA_STAGING_BUFFERS);
     size_t part = MIN(size - done, (size_t)CUDA_STAGING_BYTES);
-    if (chunk >= CUDA_STAGING_BUFFERS) CUDA_TRY(context, cuEventSynchronize(context->staging_events[i]));
+    if (chunk >= CUDA_STAGING_BUFFERS) TRY(cuda_wait_event(context, context->staging_events[i]));
     memcpy(context->staging[i], from + done, part);
     TRY(cuda_copy_in(context, to + done, context->staging[i], part, context->stream));
     CUDA_TRY(context, cuEventRecord(context->staging_events[i], context->stream));
@@ -358,7 +357,7 @@ Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = upload_staged(context, to, from, size);
-  if (status) staging_settle(context);
+  if (status) context->staging_in_use = true;
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }
@@ -376,7 +375,7 @@ static Status download_staged(CudaContext *context, char *to, const char *from, 
     if (step > 0) {
       int i = (int)((step - 1) % CUDA_STAGING_BUFFERS);
       size_t at = (step - 1) * CUDA_STAGING_BYTES;
-      CUDA_TRY(context, cuEventSynchronize(context->staging_events[i]));
+      TRY(cuda_wait_event(context, context->staging_events[i]));
       memcpy(to + at, context->staging[i], MIN(size - at, (size_t)CUDA_STAGING_BYTES));
     }
   }
@@ -387,7 +386,7 @@ Status cuda_download(CudaContext *context, void *to, const void *from, size_t si
   if (size == 0) return OK;
   pthread_mutex_lock(&context->staging_mutex);
   Status status = download_staged(context, to, from, size);
-  if (status) staging_settle(context);
+  if (status) context->staging_in_use = true;
   pthread_mutex_unlock(&context->staging_mutex);
   return status;
 }
@@ -410,7 +409,7 @@ static Status time_once(CudaContext *context, bool flush, Status (*run)(void *st
   CUDA_TRY(context, cuEventRecord(events[0], context->stream));
   for (int i = 0; i < runs; i++) TRY(run(state, context->stream));
   CUDA_TRY(context, cuEventRecord(events[1], context->stream));
-  CUDA_TRY(context, cuEventSynchronize(events[1]));
+  TRY(cuda_wait_event(context, events[1]));
   CUDA_TRY(context, cuEventElapsedTime(milliseconds, events[0], events[1]));
   *milliseconds /= (float)runs;
   return OK;

@@ -56,7 +56,8 @@ struct CudaContext {
   void *flush;  // for timing: what pushes everything else out of the L2 cache
   size_t flush_bytes;
   size_t allocated, allocated_peak;
-  pthread_mutex_t staging_mutex;
+  pthread_mutex_t staging_mutex;  // guards what follows
+  bool staging_in_use;            // by a transfer that ended half way
   void *staging[CUDA_STAGING_BUFFERS];
   CudaEvent staging_events[CUDA_STAGING_BUFFERS];
 };
@@ -107,7 +108,13 @@ MUST_CHECK Status cuda_copy_in(CudaContext *context, void *to, const void *from,
 MUST_CHECK Status cuda_copy_out(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
 MUST_CHECK Status cuda_copy(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
 MUST_CHECK Status cuda_fill(CudaContext *context, void *to, unsigned char value, size_t size, CudaStream stream);
+
+// --- Waiting (wait.c). Where the thread's call is watched or may be ended (budget_is_watched), its watcher is told meanwhile, and a wait can
+// end with the budget's error: the GPU then goes on, and what it uses stays until cuda_settle or cuda_synchronize have returned.
 MUST_CHECK Status cuda_synchronize(CudaContext *context, CudaStream stream);
+MUST_CHECK Status cuda_wait_event(CudaContext *context, CudaEvent event);
+// To the end, whatever the budget says: before something goes that the context's stream may still use.
+CudaResult cuda_settle(CudaContext *context);
 
 // --- Kernels. The module is loaded once per key; a function stays valid until the context is closed. Dynamic shared memory above
 // 48 KB is enabled here.

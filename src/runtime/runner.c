@@ -108,6 +108,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
     TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
   }
   budget_stage("running", 0, -1);
+  TRY_GOTO(budget_poll());
   TRY_GOTO(device->run(device, entry->executable, in, out));
 done:
   free(in);

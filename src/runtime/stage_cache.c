@@ -86,8 +86,10 @@ static void evict(StageMemory *memory, StageEntry *entry) {
   forget(memory, entry);
 }
 
-// What is in use keeps what it hangs on in use.
+// What is in use keeps what it hangs on in use. A call that was ended lets nothing go: the device may still use it, and waiting for that is
+// what was to end.
 static void trim(StageMemory *memory) {
+  if (budget_is_over(budget_current())) return;
   while (memory->bytes > memory->limit) {
     StageEntry *entry = memory->oldest;
     while (entry->users && entry != memory->newest) entry = entry->newer;

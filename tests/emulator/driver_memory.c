@@ -148,7 +148,9 @@ EMULATED_API CudaResult cuStreamSynchronize(CudaStream stream) {
 EMULATED_API CudaResult cuStreamQuery(CudaStream stream) {
   IN_CONTEXT();
   if (emulator.failed) return outcome();
-  return stream_idle(stream_of(stream)) ? CUDA_OK : CUDA_NOT_READY;
+  Stream *s = stream_of(stream);
+  if (s->capturing) return CUDA_STREAM_CAPTURE_UNSUPPORTED;
+  return operation_done_by_now(s->last) ? outcome() : CUDA_NOT_READY;
 }
 EMULATED_API CudaResult cuStreamWaitEvent(CudaStream stream, CudaEvent event, unsigned flags) {
   IN_CONTEXT();
@@ -182,8 +184,8 @@ EMULATED_API CudaResult cuEventRecord(CudaEvent event, CudaStream stream) {
 }
 EMULATED_API CudaResult cuEventQuery(CudaEvent event) {
   IN_CONTEXT();
-  const Event *e = (const Event *)event;
-  return !e->last || e->last->done ? outcome() : CUDA_NOT_READY;
+  if (emulator.failed) return outcome();
+  return operation_done_by_now(((const Event *)event)->last) ? outcome() : CUDA_NOT_READY;
 }
 EMULATED_API CudaResult cuEventSynchronize(CudaEvent event) {
   IN_CONTEXT();

@@ -3,6 +3,8 @@
 // what happened to come first.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "base/thread.h"
 #include "stream.h"
 
 char *stream_arguments_begin, *stream_arguments_end;
@@ -218,10 +220,16 @@ static void stream_remove(Stream *s) {
   free(s);
 }
 
+// A device that is busy: for so many seconds no work begins, and what waits for it, waits.
+static _Atomic double busy_until;
+EMULATED_API void emulator_be_busy(double seconds) { busy_until = time_now() + seconds; }
+bool device_is_busy(void) { return time_now() < busy_until; }
+
 // Runs one operation of some stream whose turn the seed says it is; false: none can run.
 static bool step(void) {
   Stream *can[STREAM_LIMIT];
   unsigned count = 0;
+  while (device_is_busy()) usleep(1000);
   for (Stream *s = streams; s; s = s->next)
     if (s->queue && ready(s->queue) && count < STREAM_LIMIT) can[count++] = s;
   if (!count) return false;
@@ -246,7 +254,13 @@ void streams_finish(void) {
     if (s->last) raise(host_clock, s->last->clock);
 }
 
-bool stream_idle(const Stream *s) { return !s->queue; }
+// As time passes on a device, a question brings the work on by an operation.
+bool operation_done_by_now(const Operation *op) {
+  if (op && !op->done && !device_is_busy() && !step())
+    finding_host(FOUND_TIMEOUT, "what is asked for waits for something that never comes");
+  if (op && op->done) raise(host_clock, op->clock);
+  return !op || op->done;
+}
 
 Stream *stream_of(CudaStream handle) {
   if (!default_stream.listed) {
@@ -294,7 +308,7 @@ void stream_enqueue(Stream *s, Operation *op) {
   }
   stream_append(s, op);
   operation_keep(op);
-  if (emulator_random(8) == 0) step();
+  if (emulator_random(8) == 0 && !device_is_busy()) step();
   operation_drop(op);
 }
 

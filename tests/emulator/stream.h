@@ -56,11 +56,12 @@ typedef struct Event {
 Stream *stream_of(CudaStream handle);
 Stream *stream_new(void);
 void stream_free(Stream *stream);
-bool stream_idle(const Stream *stream);
+bool device_is_busy(void);
 void streams_finish(void);
 void streams_forget(void);
 Operation *operation_new(OperationKind kind);
 bool operation_finish(Operation *op);  // false: it waits for something that never comes
+bool operation_done_by_now(const Operation *op);
 void stream_enqueue(Stream *stream, Operation *op);
 void stream_wait(Stream *stream, Event *event);
 void event_record(Event *event, Stream *stream);

@@ -1,0 +1,44 @@
+// Waiting for the GPU. The driver's own waits cannot be interrupted: a call that somebody watches, or that may be ended, asks and
+// sleeps instead. The sleeps grow with what was waited already, so that a short run is noticed at once and a long one costs nothing.
+#include <time.h>
+#include "base/budget.h"
+#include "base/checked.h"
+#include "base/thread.h"
+#include "cuda/context.h"
+
+#define SHORTEST_NAP 2e-6
+#define LONGEST_NAP 5e-3
+#define NAP_SHARE 0.0625  // of what was waited so far: a wait is longer than it had to be by at most so much
+
+static void nap(double waited) {
+  double seconds = MIN(MAX(waited * NAP_SHARE, SHORTEST_NAP), LONGEST_NAP);
+  nanosleep(&(struct timespec){.tv_nsec = (long)(seconds * 1e9)}, NULL);
+}
+
+// What was asked for, or the budget's error: then the GPU goes on.
+static Status wait_watched(CudaContext *context, CudaStream stream, CudaEvent event) {
+  double start = time_now();
+  for (;;) {
+    CudaResult result = event ? context->driver->cuEventQuery(event) : context->driver->cuStreamQuery(stream);
+    if (result != CUDA_NOT_READY) return result ? cuda_error(context, result, event ? "cuEventQuery" : "cuStreamQuery") : OK;
+    TRY(budget_poll());
+    nap(time_now() - start);
+  }
+}
+
+Status cuda_synchronize(CudaContext *context, CudaStream stream) {
+  if (budget_is_watched()) return wait_watched(context, stream, NULL);
+  CUDA_TRY(context, cuStreamSynchronize(stream));
+  return OK;
+}
+
+Status cuda_wait_event(CudaContext *context, CudaEvent event) {
+  if (budget_is_watched()) return wait_watched(context, NULL, event);
+  CUDA_TRY(context, cuEventSynchronize(event));
+  return OK;
+}
+
+CudaResult cuda_settle(CudaContext *context) {
+  if (budget_is_watched()) status_free(wait_watched(context, context->stream, NULL));
+  return context->driver->cuStreamSynchronize(context->stream);
+}

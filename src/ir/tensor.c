@@ -91,20 +91,39 @@ bool tensor_equal(const Tensor *a, const Tensor *b) {
   return true;
 }
 
+// A sum of squares as scale^2 * sum, so that no square overflows or vanishes.
+typedef struct Squares {
+  double scale, sum;
+} Squares;
+
+static void squares_add(Squares *squares, double value) {
+  if (value == 0) return;
+  bool larger = value > squares->scale;
+  double ratio = larger ? squares->scale / value : value / squares->scale;
+  squares->sum = larger ? 1 + squares->sum * ratio * ratio : squares->sum + ratio * ratio;
+  if (larger) squares->scale = value;
+}
+
 typedef struct ErrorSums {
-  double difference, expected;  // squares
+  Squares difference, expected;
 } ErrorSums;
+
+static double norm_error(const ErrorSums *sums) {
+  if (sums->difference.scale == 0) return 0;
+  if (sums->expected.scale == 0) return INFINITY;
+  return sums->difference.scale / sums->expected.scale * sqrt(sums->difference.sum / sums->expected.sum);
+}
 
 // One pair of numbers; false where it mismatches.
 static bool compare_pair(double actual, double expected, double rtol, double atol, Comparison *result, ErrorSums *sums) {
   if (isnan(actual) || isnan(expected)) return isnan(actual) && isnan(expected);
   if (isinf(actual) || isinf(expected)) return actual == expected;
   double difference = fabs(actual - expected);
-  sums->difference += difference * difference;
-  sums->expected += expected * expected;
+  squares_add(&sums->difference, difference);
+  squares_add(&sums->expected, fabs(expected));
   result->max_absolute = fmax(result->max_absolute, difference);
   if (difference > 0 && expected != 0) result->max_relative = fmax(result->max_relative, difference / fabs(expected));
-  return difference <= atol + rtol * fabs(expected);
+  return difference <= atol + (expected != 0 ? rtol * fabs(expected) : 0);  // rtol may be infinite
 }
 
 static bool is_complex(DType dtype) { return dtype_kind(dtype) == KIND_COMPLEX; }
@@ -144,6 +163,6 @@ Comparison tensor_compare(const Tensor *actual, const Tensor *expected, double r
     if (compare_at(actual, expected, i, rtol, atol, &result, &sums)) continue;
     if (result.mismatches++ == 0) result.first_mismatch = i;
   }
-  if (sums.difference > 0) result.norm_error = sums.expected > 0 ? sqrt(sums.difference / sums.expected) : INFINITY;
+  result.norm_error = norm_error(&sums);
   return result;
 }

@@ -361,8 +361,22 @@ Test(ir_graph, comparison_counts_and_locates) {
   cr_expect_eq(result.max_absolute, 0.5);
   cr_expect_eq(result.max_relative, 0.125);
   cr_expect_float_eq(result.norm_error, 0.5 / sqrt(17), 1e-12);
+  cr_expect_eq(tensor_compare(&a, &b, INFINITY, 0).mismatches, 0);  // 0 agrees with 0
   tensor_set_f(&a, 2, -INFINITY);
   cr_expect_eq(tensor_compare(&a, &b, 1, 1).mismatches, 1);
   a.rank = 0;
   cr_expect_gt(tensor_compare(&a, &b, 1, 1).mismatches, 0);
+}
+
+Test(ir_graph, norms_of_very_large_and_very_small_numbers) {
+  for (double scale = 1e-300; scale < 1e301; scale *= 1e100) {
+    Tensor a, b;
+    expect_ok(tensor_new(arena, DTYPE_F64, 1, (int64_t[]){3}, &a));
+    expect_ok(tensor_new(arena, DTYPE_F64, 1, (int64_t[]){3}, &b));
+    for (int i = 0; i < 3; i++) {
+      tensor_set_f(&a, i, (i + 1) * scale);
+      tensor_set_f(&b, i, (i == 2 ? 4 : i + 1) * scale);
+    }
+    cr_expect_float_eq(tensor_compare(&a, &b, 1, 1).norm_error, 1 / sqrt(21), 1e-12, "scale %g", scale);
+  }
 }

@@ -29,7 +29,9 @@ typedef struct HostValue {
 // model's inputs and outputs). Memory as for models; the arena must outlive the result.
 MUST_CHECK Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out);
 MUST_CHECK Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out);
+// A value of that type in the model: of an optional with an element that element, which may also stand in the file alone.
+MUST_CHECK Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *arena, HostValue *out);
 // A tensor; a sequence or optional is reported as such.
 MUST_CHECK Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out);
-// Writes atomically. name may be NULL.
-MUST_CHECK Status onnx_write_tensor_file(const char *path, const char *name, const Tensor *tensor);
+// Writes atomically. Elements of a sequence are tensors, that of an optional a tensor or a sequence.
+MUST_CHECK Status onnx_write_value_file(const char *path, const HostValue *value);

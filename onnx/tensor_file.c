@@ -65,6 +65,23 @@ Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, Host
   return status_context(onnx_read_value(bytes, kind, arena, out), "'%s'", path);
 }
 
+Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *arena, HostValue *out) {
+  Status status = onnx_read_value_file(path, declared, arena, out);
+  for (ValueKind kind = VALUE_TENSOR; status && declared == VALUE_OPTIONAL && kind < VALUE_OPTIONAL; kind++) {
+    Status other = onnx_read_value_file(path, kind, arena, out);
+    if (!other) {
+      status_free(status);
+      return OK;
+    }
+    status_free(other);
+  }
+  TRY(status);
+  if (out->kind == VALUE_OPTIONAL && out->count) *out = (HostValue)out->items[0];
+  for (int i = 0; i < out->count; i++)
+    if (out->items[i].kind != VALUE_TENSOR) FAIL(ERROR_UNSUPPORTED, "'%s': element %d is no tensor", path, i);
+  return OK;
+}
+
 Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out) {
   HostValue value;
   TRY(onnx_read_value_file(path, VALUE_TENSOR, arena, &value));
@@ -97,29 +114,65 @@ static void put_strings(Arena *arena, const Tensor *tensor, Onnx__Tensor *proto)
   }
 }
 
-static Status write_tensor(Arena *arena, const char *path, const char *name, const Tensor *tensor) {
-  Onnx__Tensor proto = ONNX__TENSOR__INIT;
-  proto.name = name ? arena_string(arena, name) : NULL;
-  proto.has_data_type = 1;
-  proto.data_type = dtype_to_onnx(tensor->dtype);
-  proto.n_dims = (size_t)tensor->rank;
-  proto.dims = (int64_t *)(uintptr_t)tensor->dims;
+static Onnx__Tensor *tensor_proto(Arena *arena, const HostValue *value) {
+  const Tensor *tensor = &value->tensor;
+  Onnx__Tensor *proto = arena_new_of(arena, Onnx__Tensor);
+  onnx__tensor__init(proto);
+  proto->name = *value->name ? arena_string(arena, value->name) : NULL;
+  proto->has_data_type = 1;
+  proto->data_type = dtype_to_onnx(tensor->dtype);
+  proto->n_dims = (size_t)tensor->rank;
+  proto->dims = (int64_t *)(uintptr_t)tensor->dims;
   if (tensor->dtype == DTYPE_STRING) {
-    put_strings(arena, tensor, &proto);
+    put_strings(arena, tensor, proto);
   } else {
     Bytes raw = raw_of(arena, tensor);
-    proto.has_raw_data = 1;
-    proto.raw_data = (ProtobufCBinaryData){.len = raw.size, .data = (uint8_t *)(uintptr_t)raw.data};
+    proto->has_raw_data = 1;
+    proto->raw_data = (ProtobufCBinaryData){.len = raw.size, .data = (uint8_t *)(uintptr_t)raw.data};
   }
-  void *bytes;
-  TRY(arena_try_alloc(arena, onnx__tensor__get_packed_size(&proto), 16, &bytes));
-  size_t size = onnx__tensor__pack(&proto, bytes);
-  return file_write(path, bytes, size);
+  return proto;
 }
 
-Status onnx_write_tensor_file(const char *path, const char *name, const Tensor *tensor) {
+// What elem_type says of the elements.
+enum { ELEMENTS_ARE_TENSORS = 1, ELEMENTS_ARE_SEQUENCES = 3 };
+
+static Onnx__Sequence *sequence_proto(Arena *arena, const HostValue *value) {
+  Onnx__Sequence *proto = arena_new_of(arena, Onnx__Sequence);
+  onnx__sequence__init(proto);
+  proto->name = *value->name ? arena_string(arena, value->name) : NULL;
+  proto->has_elem_type = 1;
+  proto->elem_type = ELEMENTS_ARE_TENSORS;
+  proto->n_tensor_values = (size_t)value->count;
+  proto->tensor_values = arena_array(arena, Onnx__Tensor *, proto->n_tensor_values + 1);
+  for (int i = 0; i < value->count; i++) proto->tensor_values[i] = tensor_proto(arena, &value->items[i]);
+  return proto;
+}
+
+static Onnx__Optional *optional_proto(Arena *arena, const HostValue *value) {
+  Onnx__Optional *proto = arena_new_of(arena, Onnx__Optional);
+  onnx__optional__init(proto);
+  proto->name = *value->name ? arena_string(arena, value->name) : NULL;
+  if (!value->count) return proto;
+  bool sequence = value->items->kind == VALUE_SEQUENCE;
+  proto->has_elem_type = 1;
+  proto->elem_type = sequence ? ELEMENTS_ARE_SEQUENCES : ELEMENTS_ARE_TENSORS;
+  if (sequence) proto->sequence_value = sequence_proto(arena, value->items);
+  else proto->tensor_value = tensor_proto(arena, value->items);
+  return proto;
+}
+
+static Status write_value(Arena *arena, const char *path, const HostValue *value) {
+  ProtobufCMessage *message = value->kind == VALUE_TENSOR     ? &tensor_proto(arena, value)->base
+                              : value->kind == VALUE_SEQUENCE ? &sequence_proto(arena, value)->base
+                                                              : &optional_proto(arena, value)->base;
+  void *bytes;
+  TRY(arena_try_alloc(arena, MAX(protobuf_c_message_get_packed_size(message), 1), 16, &bytes));
+  return file_write(path, bytes, protobuf_c_message_pack(message, bytes));
+}
+
+Status onnx_write_value_file(const char *path, const HostValue *value) {
   Arena *arena = arena_scratch();
-  Status status = write_tensor(arena, path, name, tensor);
+  Status status = write_value(arena, path, value);
   arena_free(arena);
   return status;
 }

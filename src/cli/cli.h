@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "cli/picture.h"
 #include "ingot/ingot.h"
-#include "ir/tensor.h"
+#include "onnx/tensor.h"
 
 typedef struct Command {
   const char *name, *summary;
@@ -52,7 +52,8 @@ Wanted cli_wanted(const ingot_binding *binding);
 // After a failure there is nothing to free; freeing twice is fine.
 struct InputSet {
   Arena *arena;
-  ingot_tensor *tensors;
+  HostValue *values;      // a tensor of type DTYPE_COUNT: left out, so that its default holds
+  ingot_tensor *tensors;  // the same, for the public interface
   int count;
   const char
       *guessed;  // "x:1x1x?": shapes whose open sizes were taken as 1, to be said by --shapes; "" where nothing was guessed
@@ -60,12 +61,17 @@ struct InputSet {
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out);
 void cli_free_inputs(InputSet *set);
 // Files by extension: .npy, .npz (the array called like `wanted`, the only one, or "file.npz:name"), .pb; pictures where `picture` is
-// given. wanted may be NULL.
-int cli_read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out);
-int cli_write_tensor(const char *path, const char *name, const Tensor *tensor);                       // .npy, .pb
-int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count);  // .npz
-ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape);  // shape: MAX_RANK words that outlive the result
-int cli_unwrap(const ingot_tensor *tensor, Tensor *out);
+// given. Sequences are read from .pb only.
+int cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, HostValue *out);
+int cli_write_value(const char *path, const HostValue *value);                // .npy of a tensor, .pb
+int cli_write_archive(const char *path, const HostValue *values, int count);  // .npz; elements as name[0], name[1] ...
+ingot_tensor cli_wrap(Arena *arena, HostValue *value);                        // what it points into is the value's
+MUST_CHECK Status cli_unwrap(const ingot_tensor *tensor, Tensor *out);
+// Output number `index` of the last run. Its name is the binding's.
+int cli_take_output(ingot_session *session, const ingot_engine *engine, int index, const ingot_tensor *described, Arena *arena,
+                    HostValue *out);
+const char *cli_kind_text(Arena *arena, const HostValue *value);                  // "f32[2, 3]", "a sequence of 2", "nothing"
+const char *cli_element_name(Arena *arena, const HostValue *value, int element);  // "y[3]"
 
 void cli_json_passes(Json *json, const ingot_engine *engine);   // "passes": [...]
 void cli_json_steps(Json *json, const ingot_profile *profile);  // "steps": [...]

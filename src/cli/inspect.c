@@ -40,12 +40,21 @@ static void print_bindings(const ingot_engine *engine, bool output) {
   for (int i = 0; i < count; i++) {
     const ingot_binding *b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
     const int64_t *dims = ingot_binding_dims(b);
-    printf("%-7s %-32s %s[", output ? "output" : "input", ingot_binding_name(b), ingot_binding_dtype_name(b));
+    printf("%-7s %-32s ", output ? "output" : "input", ingot_binding_name(b));
+    if (ingot_binding_kind(b) != INGOT_TENSOR) {
+      bool sequence = ingot_binding_kind(b) == INGOT_SEQUENCE;
+      printf("%s of %s%s\n", sequence ? "sequence" : "optional", ingot_binding_dtype_name(b),
+             output     ? ""
+             : sequence ? "  (--input NAME=FILE.pb, a SequenceProto)"
+                        : "  (--input NAME=FILE.pb, an OptionalProto or what it holds; else nothing)");
+      continue;
+    }
+    printf("%s[", ingot_binding_dtype_name(b));
     for (int k = 0; k < ingot_binding_rank(b); k++) {
       if (dims[k] < 0) printf("%s%s", k ? ", " : "", ingot_binding_dim_name(b, k));
       else printf("%s%lld", k ? ", " : "", (long long)dims[k]);
     }
-    printf("%s]\n", ingot_binding_rank(b) < 0 ? "?" : "");
+    printf("%s]%s\n", ingot_binding_rank(b) < 0 ? "?" : "", ingot_binding_has_default(b) ? "  (has a default)" : "");
   }
 }
 
@@ -93,7 +102,7 @@ static void print(const Inspection *seen, const ingot_model *model) {
   if (seen->sites) print_sites(seen);
   if (seen->memory) print_memory(seen);
   if (seen->by_default && !seen->sites)
-    printf("\nsites and memory need sizes that the model leaves open: say --shapes NAME:1x3x8x8\n");
+    printf("\nsites and memory need sizes that the model leaves open: say --shapes NAME:1x3x8x8, or --input\n");
 }
 
 // ---- for programs ------------------------------------------------------------------------------------------------------------
@@ -109,8 +118,12 @@ static void json_bindings(Json *json, const ingot_engine *engine, bool output) {
   for (int i = 0; i < count; i++) {
     const ingot_binding *b = output ? ingot_engine_output(engine, i) : ingot_engine_input(engine, i);
     const int64_t *dims = ingot_binding_dims(b);
+    static const char *const kinds[] = {
+        [INGOT_TENSOR] = "tensor", [INGOT_SEQUENCE] = "sequence", [INGOT_OPTIONAL] = "optional"};
     json_object(json, NULL);
     json_string(json, "name", ingot_binding_name(b));
+    json_string(json, "kind", kinds[ingot_binding_kind(b)]);
+    json_bool(json, "has_default", ingot_binding_has_default(b));
     json_string(json, "dtype", ingot_binding_dtype_name(b));
     if (ingot_binding_rank(b) < 0) {
       json_string(json, "shape", NULL);

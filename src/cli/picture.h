@@ -1,11 +1,12 @@
 // Pictures as inputs: .jpg, .png, .bmp and what else stb_image reads, resized to what the model wants.
 #pragma once
 #include "base/file.h"
-#include "ir/tensor.h"
+#include "ir/graph.h"
 
 // An input as the model declares it and --shapes completes it; of an output what it is compared with.
 typedef struct Wanted {
   const char *name, *dtype_name;
+  ValueKind kind;
   int rank;  // -1: unknown
   int64_t dims[MAX_RANK];
 } Wanted;

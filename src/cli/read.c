@@ -57,49 +57,68 @@ static const char *archive_path(const char *path, Arena *arena, const char **nam
   return has_extension(file, ".npz") ? file : NULL;
 }
 
-int cli_read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
+static Status read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
   const char *name, *archive = archive_path(path, arena, &name);
+  if (archive) return status_context(read_archive(archive, name, wanted, arena, out), "%s", archive);
+  if (has_extension(path, ".npy")) return status_context(read_array(path, wanted, arena, out), "%s", path);
+  if (picture && picture_is_one(path)) return picture_read(path, wanted, picture, arena, out);
+  FAIL(ERROR_INVALID_ARGUMENT, "%s: tensors are read from .npy, .npz and .pb files%s", path,
+       picture ? ", pictures from .jpg and .png" : "");
+}
+
+int cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, HostValue *out) {
   Status status;
-  if (archive) status = status_context(read_archive(archive, name, wanted, arena, out), "%s", archive);
-  else if (has_extension(path, ".npy")) status = status_context(read_array(path, wanted, arena, out), "%s", path);
-  else if (has_extension(path, ".pb")) status = onnx_read_tensor_file(path, arena, out);
-  else if (picture && wanted && picture_is_one(path)) status = picture_read(path, wanted, picture, arena, out);
-  else
-    return cli_fail_text("%s: tensors are read from .npy, .npz and .pb files%s", path,
-                         picture ? ", pictures from .jpg and .png" : "");
+  *out = (HostValue){.name = wanted->name};
+  if (has_extension(path, ".pb")) status = onnx_read_declared_file(path, wanted->kind, arena, out);
+  else if (wanted->kind == VALUE_SEQUENCE)
+    return cli_fail_text("%s: '%s' is a sequence, which is read from a .pb file", path, wanted->name);
+  else status = read_tensor(path, wanted, picture, arena, &out->tensor);
+  out->name = wanted->name;
   return status ? cli_fail(api_error(status)) : 0;
 }
 
-static Status write_array(const char *path, const Tensor *tensor, Arena *arena) {
+static Status write_array(const char *path, const HostValue *value) {
+  Arena *arena = arena_scratch();
   Text text = text_new(arena);
-  TRY(npy_write(&text, tensor));
-  return file_write(path, text.bytes, text.length);
+  Status status = npy_write(&text, &value->tensor);
+  if (!status) status = file_write(path, text.bytes, text.length);
+  arena_free(arena);
+  return status;
 }
 
-int cli_write_tensor(const char *path, const char *name, const Tensor *tensor) {
-  Arena *arena = arena_new();
+int cli_write_value(const char *path, const HostValue *value) {
   Status status;
-  if (has_extension(path, ".pb")) status = onnx_write_tensor_file(path, name, tensor);
-  else if (has_extension(path, ".npy")) status = write_array(path, tensor, arena);
-  else status = status_make(ERROR_INVALID_ARGUMENT, "%s: tensors are written as .npy, .npz or .pb", path);
-  arena_free(arena);
+  if (has_extension(path, ".pb")) status = onnx_write_value_file(path, value);
+  else if (!has_extension(path, ".npy"))
+    status = status_make(ERROR_INVALID_ARGUMENT, "%s: tensors are written as .npy, .npz or .pb", path);
+  else if (value->kind != VALUE_TENSOR)
+    status =
+        status_make(ERROR_INVALID_ARGUMENT, "%s: '%s' is no tensor: write it to a .pb file or a folder", path, value->name);
+  else status = write_array(path, value);
   return status ? cli_fail(api_error(status)) : 0;
 }
 
-static Status write_archive(const char *path, const char *const *names, const Tensor *tensors, int count, Arena *arena) {
+static Status add_array(ArchiveWriter *writer, const char *name, const Tensor *tensor) {
+  Arena *arena = writer->text.arena;
+  Text text = text_new(arena);
+  TRY(status_context(npy_write(&text, tensor), "'%s'", name));
+  return archive_add(writer, arena_printf(arena, "%s.npy", name), (Bytes){(const uint8_t *)text.bytes, text.length});
+}
+
+static Status write_archive(const char *path, const HostValue *values, int count, Arena *arena) {
   ArchiveWriter writer = {.text = text_new(arena)};
   for (int i = 0; i < count; i++) {
-    Text text = text_new(arena);
-    TRY(status_context(npy_write(&text, &tensors[i]), "'%s'", names[i]));
-    TRY(archive_add(&writer, arena_printf(arena, "%s.npy", names[i]), (Bytes){(const uint8_t *)text.bytes, text.length}));
+    if (values[i].kind == VALUE_TENSOR) TRY(add_array(&writer, values[i].name, &values[i].tensor));
+    for (int k = 0; k < values[i].count; k++)
+      TRY(add_array(&writer, cli_element_name(arena, &values[i], k), &values[i].items[k].tensor));
   }
   TRY(archive_finish(&writer));
   return file_write(path, writer.text.bytes, writer.text.length);
 }
 
-int cli_write_archive(const char *path, const char *const *names, const Tensor *tensors, int count) {
+int cli_write_archive(const char *path, const HostValue *values, int count) {
   Arena *arena = arena_new();
-  Status status = write_archive(path, names, tensors, count, arena);
+  Status status = write_archive(path, values, count, arena);
   arena_free(arena);
   return status ? cli_fail(api_error(status)) : 0;
 }

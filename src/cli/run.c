@@ -133,7 +133,7 @@ static void print_values(const Tensor *tensor, const Summary *s) {
   printf("%s\n", s->count > MAX_VALUES ? ", ..." : "");
 }
 
-static void print_output(const char *name, const Tensor *tensor, const RunOptions *options) {
+static void print_tensor(const char *name, const Tensor *tensor, const RunOptions *options) {
   Summary s = summarise(tensor);
   printf("%-24s %s[", name, dtype_name(tensor->dtype));
   for (int k = 0; k < tensor->rank; k++) printf("%s%lld", k ? ", " : "", (long long)tensor->dims[k]);
@@ -146,7 +146,16 @@ static void print_output(const char *name, const Tensor *tensor, const RunOption
   else if (s.count) print_values(tensor, &s);
 }
 
-static void json_output(Json *json, const char *name, const Tensor *tensor, const RunOptions *options) {
+static void print_output(const HostValue *output, const RunOptions *options, Arena *arena) {
+  if (output->kind == VALUE_TENSOR) {
+    print_tensor(output->name, &output->tensor, options);
+    return;
+  }
+  printf("%-24s %s\n", output->name, cli_kind_text(arena, output));
+  for (int i = 0; i < output->count; i++) print_tensor(cli_element_name(arena, output, i), &output->items[i].tensor, options);
+}
+
+static void json_tensor(Json *json, const char *name, const Tensor *tensor, const RunOptions *options) {
   Summary s = summarise(tensor);
   json_object(json, NULL);
   json_string(json, "name", name);
@@ -184,41 +193,77 @@ static void json_output(Json *json, const char *name, const Tensor *tensor, cons
   json_end_object(json);
 }
 
+static void json_output(Json *json, const HostValue *output, const RunOptions *options, Arena *arena) {
+  if (output->kind == VALUE_TENSOR) {
+    json_tensor(json, output->name, &output->tensor, options);
+    return;
+  }
+  json_object(json, NULL);
+  json_string(json, "name", output->name);
+  json_string(json, "kind", output->kind == VALUE_SEQUENCE ? "sequence" : "nothing");
+  json_array(json, "elements");
+  for (int i = 0; i < output->count; i++)
+    json_tensor(json, cli_element_name(arena, output, i), &output->items[i].tensor, options);
+  json_end_array(json);
+  json_end_object(json);
+}
+
 // ---- keeping results ---------------------------------------------------------------------------------------------------------
 
-static int write_folder(const char *folder, const InputSet *inputs, const char *const *names, const Tensor *outputs,
+// Where the model says optional, so does the file.
+static HostValue as_declared(const HostValue *value, const ingot_binding *binding) {
+  HostValue *element = (HostValue *)(uintptr_t)value;
+  bool wrap = ingot_binding_kind(binding) == INGOT_OPTIONAL && value->kind != VALUE_OPTIONAL;
+  return wrap ? (HostValue){.kind = VALUE_OPTIONAL, .name = value->name, .count = 1, .items = element} : *value;
+}
+
+static int write_folder(const char *folder, const ingot_engine *engine, const InputSet *inputs, const HostValue *outputs,
                         int count) {
   Status status = directory_make(folder);
   if (status) return cli_fail((ingot_error *)status);
   for (int i = 0; i < inputs->count; i++) {
-    Tensor tensor;
-    int code = cli_unwrap(&inputs->tensors[i], &tensor);
-    if (!code) code = cli_write_tensor(arena_printf(inputs->arena, "%s/input_%d.pb", folder, i), NULL, &tensor);
+    HostValue value = as_declared(&inputs->values[i], ingot_engine_input(engine, i));
+    if (value.kind == VALUE_TENSOR && value.tensor.dtype == DTYPE_COUNT) continue;  // its default
+    int code = cli_write_value(arena_printf(inputs->arena, "%s/input_%d.pb", folder, i), &value);
     if (code) return code;
   }
   for (int i = 0; i < count; i++) {
-    int code = cli_write_tensor(arena_printf(inputs->arena, "%s/output_%d.pb", folder, i), names[i], &outputs[i]);
+    HostValue value = as_declared(&outputs[i], ingot_engine_output(engine, i));
+    int code = cli_write_value(arena_printf(inputs->arena, "%s/output_%d.pb", folder, i), &value);
     if (code) return code;
   }
   return 0;
 }
 
-static int write_outputs(const char *path, const InputSet *inputs, const char *const *names, const Tensor *outputs, int count) {
-  const char *extension = path_extension(path);
-  if (!strcasecmp(extension, ".npz")) return cli_write_archive(path, names, outputs, count);
-  if (!strcasecmp(extension, ".npy") || !strcasecmp(extension, ".pb")) {
-    if (count != 1) return cli_fail_text("%s: the model has %d outputs; write them to an .npz file or a folder", path, count);
-    return cli_write_tensor(path, names[0], &outputs[0]);
-  }
-  return write_folder(path, inputs, names, outputs, count);
+static bool ends_in(const char *path, const char *extension) { return !strcasecmp(path_extension(path), extension); }
+
+// What a path cannot hold is said before the model runs.
+static int check_path(const char *path, const ingot_engine *engine) {
+  if (!path || (!ends_in(path, ".npy") && !ends_in(path, ".pb"))) return 0;
+  int count = ingot_engine_output_count(engine);
+  if (count != 1) return cli_fail_text("%s: the model has %d outputs; write them to an .npz file or a folder", path, count);
+  const ingot_binding *binding = ingot_engine_output(engine, 0);
+  if (ingot_binding_kind(binding) == INGOT_SEQUENCE && ends_in(path, ".npy"))
+    return cli_fail_text("%s: '%s' is a sequence: write it to a .pb or .npz file or a folder", path,
+                         ingot_binding_name(binding));
+  return 0;
+}
+
+static int write_outputs(const char *path, const ingot_engine *engine, const InputSet *inputs, const HostValue *outputs,
+                         int count) {
+  if (ends_in(path, ".npz")) return cli_write_archive(path, outputs, count);
+  if (ends_in(path, ".npy")) return cli_write_value(path, &outputs[0]);
+  if (!ends_in(path, ".pb")) return write_folder(path, engine, inputs, outputs, count);
+  HostValue value = as_declared(&outputs[0], ingot_engine_output(engine, 0));
+  return cli_write_value(path, &value);
 }
 
 // ---- the run -----------------------------------------------------------------------------------------------------------------
 
 static void report(const Common *common, const RunOptions *options, ingot_session *session, double milliseconds,
-                   const char *const *names, const Tensor *outputs, int count, Arena *arena) {
+                   const HostValue *outputs, int count, Arena *arena) {
   if (!common->json) {
-    for (int i = 0; i < count; i++) print_output(names[i], &outputs[i], options);
+    for (int i = 0; i < count; i++) print_output(&outputs[i], options, arena);
     if (!common->quiet) printf("%.1f ms with preparation, on %s\n", milliseconds, ingot_session_device(session));
     return;
   }
@@ -229,7 +274,7 @@ static void report(const Common *common, const RunOptions *options, ingot_sessio
   json_string(&json, "device", ingot_session_device(session));
   json_double(&json, "first_run_ms", milliseconds);
   json_array(&json, "outputs");
-  for (int i = 0; i < count; i++) json_output(&json, names[i], &outputs[i], options);
+  for (int i = 0; i < count; i++) json_output(&json, &outputs[i], options, arena);
   json_end_array(&json);
   json_end_object(&json);
   puts(text_get(&text));
@@ -239,19 +284,17 @@ static int run_once(const Common *common, const RunOptions *options, ingot_engin
                     InputSet *inputs) {
   int count = ingot_engine_output_count(engine);
   ingot_tensor *raw = arena_array(inputs->arena, ingot_tensor, count);
-  Tensor *outputs = arena_array(inputs->arena, Tensor, count);
-  const char **names = arena_array(inputs->arena, const char *, count);
+  HostValue *outputs = arena_array(inputs->arena, HostValue, count);
   double start = time_now();
   ingot_error *error = ingot_session_run(session, inputs->tensors, inputs->count, raw, count);
   double milliseconds = (time_now() - start) * 1e3;
   if (error) return cli_fail_run(error, inputs);
   for (int i = 0; i < count; i++) {
-    names[i] = ingot_binding_name(ingot_engine_output(engine, i));
-    int code = cli_unwrap(&raw[i], &outputs[i]);
+    int code = cli_take_output(session, engine, i, &raw[i], inputs->arena, &outputs[i]);
     if (code) return code;
   }
-  report(common, options, session, milliseconds, names, outputs, count, inputs->arena);
-  return options->output ? write_outputs(options->output, inputs, names, outputs, count) : 0;
+  report(common, options, session, milliseconds, outputs, count, inputs->arena);
+  return options->output ? write_outputs(options->output, engine, inputs, outputs, count) : 0;
 }
 
 static int open_and_run(const Common *common, RunOptions *options) {
@@ -259,7 +302,8 @@ static int open_and_run(const Common *common, RunOptions *options) {
   ingot_session *session = NULL;
   InputSet inputs = {0};
   ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
-  int code = error ? cli_fail(error) : cli_make_inputs(engine, common, options->data, (uint64_t)options->seed, &inputs);
+  int code = error ? cli_fail(error) : check_path(options->output, engine);
+  if (!code) code = cli_make_inputs(engine, common, options->data, (uint64_t)options->seed, &inputs);
   if (!code) code = read_labels(options, inputs.arena);
   if (!code && (error = ingot_session_create(engine, &common->config, &session))) code = cli_fail(error);
   if (!code) code = run_once(common, options, engine, session, &inputs);

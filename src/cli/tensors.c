@@ -7,22 +7,11 @@
 #include "cli/cli.h"
 #include "cli/index_bound.h"
 
-ingot_tensor cli_wrap(const Tensor *tensor, int64_t *shape) {
-  memcpy(shape, tensor->dims, sizeof tensor->dims);
-  return (ingot_tensor){
-      .data = tensor->data, .device = {INGOT_CPU, 0}, .ndim = tensor->rank, .dtype = api_dtype(tensor->dtype), .shape = shape};
-}
-
-int cli_unwrap(const ingot_tensor *tensor, Tensor *out) {
-  *out = (Tensor){.rank = tensor->ndim, .data = (char *)tensor->data + tensor->byte_offset};
-  memcpy(out->dims, tensor->shape, (size_t)tensor->ndim * sizeof *out->dims);
-  if (api_dtype_from(tensor->dtype, &out->dtype)) return 0;
-  return cli_fail_text("an output has a type that DLPack code %d, %d bits does not tell", tensor->dtype.code,
-                       tensor->dtype.bits);
-}
-
 Wanted cli_wanted(const ingot_binding *binding) {
+  static const ValueKind kinds[] = {
+      [INGOT_TENSOR] = VALUE_TENSOR, [INGOT_SEQUENCE] = VALUE_SEQUENCE, [INGOT_OPTIONAL] = VALUE_OPTIONAL};
   Wanted wanted = {.name = ingot_binding_name(binding),
+                   .kind = kinds[ingot_binding_kind(binding)],
                    .dtype_name = ingot_binding_dtype_name(binding),
                    .rank = ingot_binding_rank(binding)};
   for (int k = 0; k < wanted.rank; k++) wanted.dims[k] = ingot_binding_dims(binding)[k];
@@ -62,6 +51,9 @@ static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *
     if (!found)
       return cli_fail_text("--shapes %.*s: the model has no such input (say NAME:1x3x8x8); its inputs: %s", (int)span, at,
                            names_text(arena, bindings, count));
+    if (found->kind != VALUE_TENSOR)
+      return cli_fail_text("--shapes %.*s: '%s' is %s, which has no shape: give a file for it", (int)span, at, found->name,
+                           found->kind == VALUE_SEQUENCE ? "a sequence" : "an optional");
     int rank;
     if (at[strlen(found->name) + 1] == 'x' || !parse_dims(at + strlen(found->name) + 1, at + span, &rank, found->dims))
       return cli_fail_text("--shapes %.*s: sizes are written like 1x3x8x8", (int)span, at);
@@ -91,6 +83,9 @@ static void fill_random(Tensor *out, int64_t bound, uint64_t seed) {
 static int random_input(const Wanted *binding, int64_t bound, uint64_t seed, Arena *arena, Tensor *out) {
   DType dtype;
   int64_t dims[MAX_RANK];
+  if (binding->kind == VALUE_SEQUENCE)
+    return cli_fail_text("input '%s' is a sequence of %s tensors: give a .pb file for it, which holds a SequenceProto",
+                         binding->name, binding->dtype_name);
   if (!dtype_parse(binding->dtype_name, &dtype))
     return cli_fail_text("input '%s' has no declared type: give a file for it", binding->name);
   if (dtype == DTYPE_STRING) return cli_fail_text("input '%s' takes strings: give a .pb file for it", binding->name);
@@ -154,17 +149,20 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
   if (!code) code = assign_files(common, bindings, out->count, out->arena, files);
   Text guessed = text_new(out->arena);
   for (int i = 0; i < out->count && !code; i++) {
-    Tensor *tensor = arena_new_of(out->arena, Tensor);
+    HostValue *value = &out->values[i];
     const char *file = files[i];
     if (!file && folder) file = arena_printf(out->arena, "%s/input_%d.pb", folder, i);
-    bool optional = ingot_binding_has_default(ingot_engine_input(engine, i));
+    *value = (HostValue){.kind = bindings[i].kind, .name = bindings[i].name, .tensor.dtype = DTYPE_COUNT};
+    bool optional = ingot_binding_has_default(ingot_engine_input(engine, i)) || bindings[i].kind == VALUE_OPTIONAL;
     if (optional && (!file || (file != files[i] && !file_exists(file)))) continue;  // left out
-    code =
-        file ? cli_read_tensor(file, &bindings[i], &common->picture, out->arena, tensor)
-             : random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena, tensor);
-    if (!file) note_guess(&bindings[i], &guessed);
-    if (code) return code;
-    out->tensors[i] = cli_wrap(tensor, arena_array(out->arena, int64_t, MAX_RANK));
+    if (file) {
+      code = cli_read_value(file, &bindings[i], &common->picture, out->arena, value);
+    } else {
+      code = random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena,
+                          &value->tensor);
+      note_guess(&bindings[i], &guessed);
+    }
+    if (!code) out->tensors[i] = cli_wrap(out->arena, value);
   }
   if (guessed.length) out->guessed = text_get(&guessed);
   return code;
@@ -173,7 +171,11 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out) {
   Arena *arena = arena_new();
   int count = ingot_engine_input_count(engine);
-  *out = (InputSet){.arena = arena, .count = count, .guessed = "", .tensors = arena_array(arena, ingot_tensor, count)};
+  *out = (InputSet){.arena = arena,
+                    .count = count,
+                    .guessed = "",
+                    .values = arena_array(arena, HostValue, count),
+                    .tensors = arena_array(arena, ingot_tensor, count)};
   int code = make_inputs(engine, common, folder, seed, out);
   if (code) cli_free_inputs(out);
   return code;

@@ -1,5 +1,6 @@
 // ingot verify: is the result right? With --data, judged by expected outputs; without, by the model itself as it was imported, run by the
 // references: nothing that the passes or the kernels did has a say in that. --sites is the finer tool, and what follows when something differs.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,36 +41,53 @@ typedef struct Verification {
   InputSet inputs;
 } Verification;
 
-// What judges output i: a file of the folder, or what the model's own run gave. dtype DTYPE_COUNT: there is none.
+// What judges the outputs: files of a folder, or what the model's own run gave.
 typedef struct Expected {
-  const Tensor *judged;  // NULL: files
+  const HostValue *judged;  // NULL: files
   const char *folder;
 } Expected;
 
-static int expected_output(const Verification *v, const Expected *expected, int index, Tensor *out) {
-  *out = (Tensor){.dtype = DTYPE_COUNT};
+// *found false: there is no such file.
+static int expected_output(const Verification *v, const Expected *expected, int index, HostValue *out, bool *found) {
+  *found = true;
   if (expected->judged) {
     *out = expected->judged[index];
     return 0;
   }
   Wanted binding = cli_wanted(ingot_engine_output(v->engine, index));
   const char *path = arena_printf(v->inputs.arena, "%s/output_%d.pb", expected->folder, index);
-  if (file_exists(path)) return cli_read_tensor(path, &binding, NULL, v->inputs.arena, out);
+  if (file_exists(path)) return cli_read_value(path, &binding, NULL, v->inputs.arena, out);
+  *found = false;
   if (!v->report->json && !v->report->quiet) printf("        %-28s there is no %s to compare with\n", binding.name, path);
   return 0;
 }
 
-static int compare_outputs(Verification *v, const ingot_tensor *outputs, const Expected *expected) {
-  for (int i = 0; i < ingot_engine_output_count(v->engine); i++) {
-    const char *name = ingot_binding_name(ingot_engine_output(v->engine, i));
-    Tensor actual, wanted;
-    if (expected_output(v, expected, i, &wanted)) return 1;
-    if (wanted.dtype == DTYPE_COUNT) continue;
-    if (cli_unwrap(&outputs[i], &actual)) return 1;
-    report_value(v->report, v->inputs.arena, name, &actual, &wanted, &v->tolerance,
-                 expected->judged ? NONFINITE_DISAGREES : NONFINITE_SOME, NULL);
+static void compare_output(Verification *v, const HostValue *actual, const HostValue *wanted, NonFinite nonfinite) {
+  Arena *arena = v->inputs.arena;
+  bool elements = actual->kind == VALUE_SEQUENCE && actual->count;
+  if (actual->kind != wanted->kind || actual->count != wanted->count || (actual->kind != VALUE_TENSOR && !elements)) {
+    report_kind(v->report, arena, actual, wanted);
+    return;
   }
-  if (v->report->compared) return 0;
+  if (actual->kind == VALUE_TENSOR)
+    report_value(v->report, arena, actual->name, &actual->tensor, &wanted->tensor, &v->tolerance, nonfinite, NULL);
+  for (int i = 0; i < actual->count; i++)
+    report_value(v->report, arena, cli_element_name(arena, actual, i), &actual->items[i].tensor, &wanted->items[i].tensor,
+                 &v->tolerance, nonfinite, NULL);
+}
+
+static int compare_outputs(Verification *v, ingot_session *session, const ingot_tensor *outputs, const Expected *expected) {
+  int compared = 0;
+  for (int i = 0; i < ingot_engine_output_count(v->engine); i++) {
+    HostValue actual, wanted;
+    bool found;
+    if (expected_output(v, expected, i, &wanted, &found)) return 1;
+    if (!found) continue;
+    if (cli_take_output(session, v->engine, i, &outputs[i], v->inputs.arena, &actual)) return 1;
+    compare_output(v, &actual, &wanted, expected->judged ? NONFINITE_DISAGREES : NONFINITE_SOME);
+    compared++;
+  }
+  if (compared) return 0;
   return expected->judged ? cli_fail_text("no output can be compared")
                           : cli_fail_text("%s: there is no output_0.pb to compare with", expected->folder);
 }
@@ -82,16 +100,14 @@ static int run_and_compare(Verification *v, const Expected *expected) {
   if (!error) error = ingot_session_run(session, v->inputs.tensors, v->inputs.count, outputs, count);
   int code = error ? cli_fail_run(error, &v->inputs) : 0;
   if (!code && !v->common->quiet && !v->report->json) printf("on %s\n", ingot_session_device(session));
-  if (!code) code = compare_outputs(v, outputs, expected);
+  if (!code) code = compare_outputs(v, session, outputs, expected);
   ingot_session_free(session);
   return code;
 }
 
-static int judge(Verification *v, const Tensor **judged) {
-  Tensor *given = arena_array(v->inputs.arena, Tensor, (size_t)v->inputs.count + 1), *outputs;
-  for (int i = 0; i < v->inputs.count; i++)
-    if (cli_unwrap(&v->inputs.tensors[i], &given[i])) return 1;
-  Status status = judge_run(v->model->graph, given, v->inputs.arena, &outputs);
+static int judge(Verification *v, const HostValue **judged) {
+  HostValue *outputs;
+  Status status = judge_run(&v->common->config, v->model->graph, &v->inputs, &outputs);
   if (status) return cli_fail_run(api_error(status), &v->inputs);
   *judged = outputs;
   return 0;
@@ -138,7 +154,7 @@ static int run(int count, char **arguments) {
   Common common;
   bool sites = false, stop;
   const char *against = NULL;
-  Verification v = {.common = &common, .tolerance = {-1, -1, -1}};
+  Verification v = {.common = &common, .tolerance = {-INFINITY, -INFINITY, -INFINITY}};  // not given
   int positional_count;
   const Option options[] = {{"data", OPTION_STRING, &v.folder},
                             {"against", OPTION_STRING, &against},
@@ -149,6 +165,9 @@ static int run(int count, char **arguments) {
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_verify, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
+  const double given[] = {v.tolerance.rtol, v.tolerance.atol, v.tolerance.norm};
+  for (size_t i = 0; i < COUNT_OF(given); i++)
+    if (!(given[i] >= 0) && !isinf(given[i])) return cli_fail_text("%g is no tolerance", given[i]), 2;
   bool narrow = (common.config.precision & (INGOT_FP16 | INGOT_BF16)) != 0;
   if (v.tolerance.rtol < 0) v.tolerance.rtol = narrow ? 1e-1 : 1e-3;
   if (v.tolerance.atol < 0) v.tolerance.atol = narrow ? 1e-1 : 1e-5;

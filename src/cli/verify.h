@@ -26,6 +26,9 @@ typedef enum NonFinite {
 void report_value(Report *report, Arena *arena, const char *name, const Tensor *actual, const Tensor *expected,
                   const Tolerance *tolerance, NonFinite nonfinite, const Node *node);
 
+// Values that are not both tensors, or not sequences of one length; or both nothing, and then they agree.
+void report_kind(Report *report, Arena *arena, const HostValue *actual, const HostValue *expected);
+
 // Every node of the optimised graph runs on the device with the values the device itself made, and is compared with its reference. Values
 // whose nodes agree are only counted.
 int verify_sites(const Common *common, ingot_engine *engine, const InputSet *inputs, const Tolerance *tolerance,

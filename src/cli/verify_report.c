@@ -36,16 +36,12 @@ static bool agrees(const Tensor *actual, const Tensor *expected, const Tolerance
   if (!same_type(actual, expected)) return false;
   if (tolerance->norm < 0) return !comparison->mismatches;
   // A norm of what is not finite says nothing: those elements are compared one by one.
-  Comparison exact = tensor_compare(actual, expected, INFINITY, 0);
+  Comparison exact = tensor_compare(actual, expected, 0, INFINITY);
   return comparison->norm_error <= tolerance->norm && !exact.mismatches;
 }
 
 static const char *shape_text(Arena *arena, const Tensor *tensor) {
-  Text text = text_new(arena);
-  text_add(&text, "%s[", dtype_name(tensor->dtype));
-  for (int i = 0; i < tensor->rank; i++) text_add(&text, "%s%lld", i ? ", " : "", (long long)tensor->dims[i]);
-  text_add(&text, "]");
-  return text_get(&text);
+  return cli_kind_text(arena, &(HostValue){.tensor = *tensor});
 }
 
 typedef struct Finding {
@@ -119,4 +115,22 @@ void report_value(Report *report, Arena *arena, const char *name, const Tensor *
   report->nonfinite |= !finding.ok && finding.actual_counts.nan + finding.actual_counts.infinite > 0;
   if (report->json) print_json(report->json, arena, &finding);
   else if (!finding.ok || (node ? report->verbose : !report->quiet)) print_line(arena, &finding);
+}
+
+void report_kind(Report *report, Arena *arena, const HostValue *actual, const HostValue *expected) {
+  bool ok = actual->kind == expected->kind && actual->count == expected->count;
+  report->compared++;
+  report->differing += !ok;
+  if (report->json) {
+    json_object(report->json, NULL);
+    json_string(report->json, "name", actual->name);
+    json_bool(report->json, "agrees", ok);
+    json_string(report->json, "type", cli_kind_text(arena, actual));
+    if (!ok) json_string(report->json, "expected_type", cli_kind_text(arena, expected));
+    json_end_object(report->json);
+  } else if (!ok || !report->quiet) {
+    printf("%s  %-28s %s", ok ? "ok    " : "DIFFER", actual->name, cli_kind_text(arena, actual));
+    if (!ok) printf(", expected %s", cli_kind_text(arena, expected));
+    printf("\n");
+  }
 }

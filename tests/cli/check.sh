@@ -143,6 +143,9 @@ save("ids", [h.make_node("Cast", ["i"], ["c"], to=T.INT32), h.make_node("Gather"
      [("y", T.FLOAT, [100, 2])], [("t", np.ones((5, 2), np.float32))])
 save("split", [h.make_node("Split", ["x", "s"], ["y", "z"], axis=1)], [("x", T.FLOAT, [2, "n"])], [("y", T.FLOAT, None), ("z", T.FLOAT, None)],
      [("s", np.array([1, 2]))])
+save("product", [h.make_node("MatMul", ["x", "x"], ["y"])], [("x", T.FLOAT, [4000, 4000])], [("y", T.FLOAT, [4000, 4000])])
+save("chain", [h.make_node(op, [a], [b]) for op, a, b in zip(["Exp", "Sqrt", "Log", "Floor"], "xabc", "abcy")],
+     [("x", T.FLOAT, [1 << 23])], [("y", T.FLOAT, [1 << 23])])
 save("open", [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3])], [("x", T.FLOAT, [1, 1, "n"])], [("y", T.FLOAT, [1, 1, "m"])])
 PYTHON
   lines() { "$ingot" "$@" >out 2>&1 && fail "ingot $*: exit code 0"; count=$((count + 1)); }
@@ -155,6 +158,8 @@ PYTHON
   says 1 "sizes 10 and 6 differ" run split.onnx $cpu --shapes x:2x5
   says 0 "f32[2, 2]" run split.onnx $cpu --shapes x:2x3
   says 0 "f32[1, 1, 6]" run open.onnx $cpu --shapes x:1x1x8
+  says 1 "the model run by the references: the limit of 1 s" verify product.onnx $cpu --time-limit 1
+  says 1 "the model run by the references: more than the limit" verify chain.onnx $cpu --memory-limit 60
   says 0 "sites and memory need sizes" inspect open.onnx $cpu
   says 1 "say which, like --shapes x:1x1x?" inspect open.onnx $cpu --sites
   says 1 "say which, like --shapes x:1x1x?" bench open.onnx $cpu
@@ -168,6 +173,35 @@ says 0 '"one", "", "drei"' run "$strings/model.onnx" $cpu --input "$strings/test
 says 0 "ok" verify "$strings/model.onnx" $cpu --data "$strings/test_data_set_0"
 json run "$strings/model.onnx" $cpu --data "$strings/test_data_set_0"
 says 1 "give a .pb file" run "$strings/model.onnx" $cpu
+
+# sequences and optionals: given, shown, kept and compared; inputs that have defaults are left out
+sequence=$(realpath "$digits/../../tests/regress/given_sequence_state")
+says 0 "y                        a sequence of 3" run "$sequence/model.onnx" $cpu --data "$sequence/test_data_set_0"
+says 0 "y[2]                     f32[2]" run "$sequence/model.onnx" $cpu --data "$sequence/test_data_set_0" -o golden_sequence
+says 0 "ok      y[2]" verify "$sequence/model.onnx" $cpu --data golden_sequence
+says 0 "3 of 3 outputs agree" verify "$sequence/model.onnx" $cpu --input "s=$sequence/test_data_set_0/input_0.pb" --input n=golden_sequence/input_2.pb
+says 0 "sites agree" verify "$sequence/model.onnx" $cpu --data golden_sequence --sites
+says 1 "is a sequence of f32 tensors: give a .pb file" run "$sequence/model.onnx" $cpu
+says 1 "which has no shape" run "$sequence/model.onnx" $cpu --shapes s:2x2
+says 1 "is read from a .pb file" run "$sequence/model.onnx" $cpu --input s=s.npy
+says 1 "is a sequence: write it" run "$sequence/model.onnx" $cpu --data golden_sequence -o y.npy
+says 0 "sequence of f32" inspect "$sequence/model.onnx" $cpu
+json run "$sequence/model.onnx" $cpu --data golden_sequence
+json inspect "$sequence/model.onnx" $cpu
+nothing=$(realpath "$digits/../../tests/regress/given_optional_nothing_passed_on")
+says 0 "nothing" run "$nothing/model.onnx" $cpu -o golden_nothing
+says 0 "ok      y                            nothing" verify "$nothing/model.onnx" $cpu --data golden_nothing
+defaults=$(realpath "$digits/../../tests/regress/init_defaults_kept")
+says 0 "1 of 1 outputs agree" verify "$defaults/model.onnx" $cpu
+says 0 "sites agree" verify "$defaults/model.onnx" $cpu --sites
+says 0 "" run "$defaults/model.onnx" $cpu -o golden_defaults
+says 0 "ok      y" verify "$defaults/model.onnx" $cpu --data golden_defaults
+
+# what is judged by the norm, and within limits
+says 0 "ok      y" verify "$defaults/model.onnx" $cpu --norm 0
+says 0 "ok      y" verify "$sequence/../given_sequence_concat/model.onnx" $cpu --data "$sequence/../given_sequence_concat/test_data_set_0" --norm 0
+says 2 "is no tolerance" verify digits.ingot $cpu --norm -1
+says 2 "is no tolerance" verify digits.ingot $cpu --rtol nan
 
 # what is asked for wrongly
 says 2 "takes a number" run digits.ingot --top many

@@ -110,23 +110,10 @@ static Status compare(const Case *c, const char *name, const Tensor *actual, con
 
 // ---- the files ---------------------------------------------------------------------------------------------------------------
 
-// A file does not say what it holds: the model does, of an optional's the element counts. Some tests keep a tensor or a sequence as it is where
-// the model says optional.
 static Status read_value(const Case *c, const char *path, const ingot_binding *binding, HostValue *out) {
   static const ValueKind kinds[] = {
       [INGOT_TENSOR] = VALUE_TENSOR, [INGOT_SEQUENCE] = VALUE_SEQUENCE, [INGOT_OPTIONAL] = VALUE_OPTIONAL};
-  ValueKind declared = kinds[ingot_binding_kind(binding)];
-  Status status = onnx_read_value_file(path, declared, c->arena, out);
-  for (ValueKind kind = VALUE_TENSOR; status && kind <= VALUE_OPTIONAL; kind++) {
-    Status other = onnx_read_value_file(path, kind, c->arena, out);
-    if (!other) {
-      status_free(status);
-      status = OK;
-    }
-    status_free(other);
-  }
-  if (!status && out->kind == VALUE_OPTIONAL && out->count) *out = (HostValue)out->items[0];
-  return status_context(status, "reading");
+  return status_context(onnx_read_declared_file(path, kinds[ingot_binding_kind(binding)], c->arena, out), "reading");
 }
 
 static ingot_tensor value_to_public(const Case *c, HostValue *value) {

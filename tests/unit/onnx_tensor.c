@@ -156,7 +156,7 @@ Test(onnx_tensor, files_round_trip) {
       if (type == DTYPE_STRING) ((const char **)tensor.data)[i] = i ? "text" : "";
       else if (dtype_kind((DType)type) != KIND_COMPLEX) tensor_set_f(&tensor, i, i & 1);
     }
-    ok(onnx_write_tensor_file(path, "t", &tensor));
+    ok(onnx_write_value_file(path, &(HostValue){.name = "t", .tensor = tensor}));
     ok(onnx_read_tensor_file(path, arena, &back));
     cr_assert(tensor_equal(&tensor, &back), "%s", dtype_name((DType)type));
   }
@@ -187,6 +187,19 @@ Test(onnx_tensor, sequences_and_optionals_are_trees) {
   cr_assert_eq(value.count, 1);
   cr_assert_eq(value.items[0].kind, VALUE_SEQUENCE);
   cr_assert_eq(value.items[0].count, 2);
+  HostValue again, inner = value.items[0];  // and written, and read as what a model declares
+  ok(onnx_write_value_file(path, &value));
+  ok(onnx_read_declared_file(path, VALUE_OPTIONAL, arena, &again));
+  cr_assert(again.kind == VALUE_SEQUENCE && again.count == 2);
+  ok(onnx_write_value_file(path, &inner));
+  ok(onnx_read_declared_file(path, VALUE_SEQUENCE, arena, &again));
+  cr_assert(tensor_equal(&again.items[0].tensor, &inner.items[0].tensor));
+  ok(onnx_write_value_file(path, &(HostValue){.kind = VALUE_OPTIONAL, .name = ""}));
+  ok(onnx_read_declared_file(path, VALUE_OPTIONAL, arena, &again));
+  cr_assert(again.kind == VALUE_OPTIONAL && again.count == 0);
+  ok(onnx_write_value_file(path, &inner.items[0]));
+  ok(onnx_read_declared_file(path, VALUE_OPTIONAL, arena, &again));
+  cr_assert(again.kind == VALUE_TENSOR && tensor_get_i(&again.tensor, 1) == 2);
   unlink(path);
   rmdir(folder);
   arena_free(arena);

@@ -75,7 +75,7 @@ ingot_folder(ingot_engine src/engine ingot_plan)
 ingot_folder(ingot_runtime_core src/runtime ingot_engine ingot_tune)
 
 # onnx/: the translations know nothing of protobuf and serve the run-time too; reading models stands on them.
-set(onnx_ops_sources translate waiting ops)
+set(onnx_ops_sources translate node_check schema rules waiting ops)
 list(TRANSFORM onnx_ops_sources REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/onnx/\\1.c")
 file(GLOB onnx_translations CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/ops/*.c)
 add_library(ingot_onnx_ops STATIC ${onnx_ops_sources} ${onnx_translations})

@@ -1,9 +1,14 @@
 // The row of `deferred`. Nothing is inferred: its outputs have the types that were declared for them, or none, until the
 // executor has translated the node, so inference leaves them as they are. Its attributes are those of any ONNX operator.
 #include "kernels/deferred.h"
+#include "base/checked.h"
 
 static Status infer_deferred(Node *node) {
-  if (!node_string(node, DEFERRED_OP_TYPE, NULL)) FAIL(ERROR_INVALID_MODEL, "a deferred node without %s", DEFERRED_OP_TYPE);
+  static const char *const strings[] = {DEFERRED_OP_TYPE, DEFERRED_DOMAIN, DEFERRED_NAME};
+  for (size_t i = 0; i < COUNT_OF(strings); i++)
+    if (!node_string(node, strings[i], NULL)) FAIL(ERROR_INVALID_MODEL, "a deferred node without %s", strings[i]);
+  int64_t opset = node_int(node, DEFERRED_OPSET, 0);
+  if (opset < 1 || opset > INT32_MAX) FAIL(ERROR_INVALID_MODEL, "%s is %lld", DEFERRED_OPSET, (long long)opset);
   return OK;
 }
 

@@ -5,6 +5,7 @@
 
 extern const OpDef op_deferred;
 
+#define DEFERRED_PREFIX "deferred."
 #define DEFERRED_OP_TYPE "deferred.op_type"  // string
 #define DEFERRED_DOMAIN "deferred.domain"    // string, "" for ai.onnx
 #define DEFERRED_NAME "deferred.name"        // string: the ONNX node's name

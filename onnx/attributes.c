@@ -1,6 +1,7 @@
 // ONNX attributes to IR attributes. One number is a list of one. Inside a local function an attribute may stand for one of the
 // call's; then the call's is taken under the name of the reference.
 #include <string.h>
+#include "base/checked.h"
 #include "onnx/importer.h"
 
 // Models of IR version 1 do not say the kind: the field that is there decides.
@@ -17,6 +18,20 @@ int attribute_kind(const Onnx__Attribute *proto) {
   if (proto->sparse_tensor) return ONNX__ATTRIBUTE__KIND__SPARSE_TENSOR;
   if (proto->tp) return ONNX__ATTRIBUTE__KIND__TYPE;
   return ONNX__ATTRIBUTE__KIND__UNDEFINED;
+}
+
+GivenAttribute attribute_given(const Onnx__Attribute *proto) {
+  static const char *const names[] = {"?",       "float",   "int",    "string", "tensor",  "graph", "floats", "ints",
+                                      "strings", "tensors", "graphs", "sparse", "sparses", "type",  "types"};
+  int kind = attribute_kind(proto);
+  GivenAttribute given = {.name = proto->name ? proto->name : ""};
+  given.kinds = names[kind >= 0 && kind < (int)COUNT_OF(names) ? kind : 0];
+  if (proto->ref_attr_name && proto->ref_attr_name[0]) return given;
+  given.has_number = proto->has_i;
+  given.number = proto->i;
+  given.text = proto->has_s ? (proto->s.len ? (const char *)proto->s.data : "") : NULL;
+  given.length = proto->s.len;
+  return given;
 }
 
 static bool find_argument(const Call *call, const char *name, Argument *out) {

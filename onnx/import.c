@@ -8,7 +8,6 @@
 #include "ir/bindings.h"
 #include "kernels/build.h"
 #include "onnx/importer.h"
-#include "onnx/schema.h"
 #include "onnx/validate.h"
 
 // The version of the file format from which on an initializer that is an input is a default.
@@ -215,7 +214,6 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
                         int argument_count) {
   Graph *graph = scope->graph;
   Node attributes = {.graph = graph};
-  int captures = 0;
   TRY(set_arguments(scope, &attributes, arguments, argument_count));
   if (has_graphs(arguments, argument_count)) {
     Value **captured;
@@ -228,7 +226,6 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
     memcpy(all, inputs->values, sizeof *all * (size_t)inputs->count);
     memcpy(all + inputs->count, captured, sizeof *all * (size_t)captured_count);
     *inputs = (NodeInputs){all, inputs->count + captured_count};
-    captures = captured_count;
   }
   Translation t = {
       .graph = graph,
@@ -246,8 +243,6 @@ static Status translate(Scope *scope, const Onnx__Node *proto, NodeInputs *input
   // Of an operator with any number of outputs the unnamed ones count too: Split cuts a piece for each.
   bool counted = op && op->max_outputs < 0;
   while (!counted && t.output_count && !proto->output[t.output_count - 1][0]) t.output_count--;
-  const Schema *schema = schema_find(t.domain, t.op_type, t.opset);
-  if (schema) TRY(schema_check_inputs(schema, inputs->count - captures, t.inputs));
   uint32_t mark = graph->next_value_id;
   TRY(translate_run(&t));
   if (t.deferred)

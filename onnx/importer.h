@@ -2,6 +2,7 @@
 #pragma once
 #include "onnx.pb-c.h"
 #include "onnx/model.h"
+#include "onnx/schema.h"
 #include "onnx/tensor.h"
 #include "onnx/translate.h"
 
@@ -77,6 +78,8 @@ const char *type_text(Arena *arena, const Onnx__Type *type);  // "seq(tensor(f32
 
 // attributes.c
 int attribute_kind(const Onnx__Attribute *proto);  // also where an old model does not say; 0 where it has no content
+// For the schema. A reference to an attribute of the function's call has no value yet.
+GivenAttribute attribute_given(const Onnx__Attribute *proto);
 // References are resolved against the function call that scope is in; what the caller left out is left out.
 void resolve_arguments(Scope *scope, size_t count, Onnx__Attribute *const *protos, Argument **out, int *out_count);
 // All but graphs, which import_graph_arguments adds.

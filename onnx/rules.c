@@ -71,29 +71,28 @@ static bool applies(const char *op, const char *name, const Schema *schema, cons
   return strcmp(name, attribute) == 0 && (op[0] == '*' || strcmp(op, schema->name) == 0);
 }
 
-static bool is_word(const char *words, const ProtobufCBinaryData *value) {
+static bool is_word(const char *words, const char *text, size_t text_length) {
   for (const char *at = words; *at;) {
     size_t length = strcspn(at, " ");
-    if (length == value->len && memcmp(at, value->data, length) == 0) return true;
+    if (length == text_length && memcmp(at, text, length) == 0) return true;
     at += length;
     while (*at == ' ') at++;
   }
   return false;
 }
 
-Status rules_check_value(const Schema *schema, const Onnx__Attribute *attribute) {
-  if (attribute->ref_attr_name && attribute->ref_attr_name[0]) return OK;  // the call's value is checked where it is used
-  for (size_t i = 0; i < COUNT_OF(choices) && attribute->has_s; i++) {
-    if (!applies(choices[i].op, choices[i].attribute, schema, attribute->name)) continue;
-    bool unset = attribute->s.len == 0 && strcmp(attribute->name, "auto_pad") == 0;
-    if (!unset && !is_word(choices[i].values, &attribute->s))
-      FAIL(ERROR_INVALID_MODEL, "%s is '%.*s', expected one of: %s", attribute->name, (int)MIN(attribute->s.len, 100),
-           (const char *)attribute->s.data, choices[i].values);
+Status rules_check_value(const Schema *schema, const GivenAttribute *given) {
+  for (size_t i = 0; i < COUNT_OF(choices) && given->text; i++) {
+    if (!applies(choices[i].op, choices[i].attribute, schema, given->name)) continue;
+    bool unset = given->length == 0 && strcmp(given->name, "auto_pad") == 0;
+    if (!unset && !is_word(choices[i].values, given->text, given->length))
+      FAIL(ERROR_INVALID_MODEL, "%s is '%.*s', expected one of: %s", given->name, (int)MIN(given->length, 100), given->text,
+           choices[i].values);
   }
-  for (size_t i = 0; i < COUNT_OF(ranges) && attribute->has_i; i++) {
-    if (!applies(ranges[i].op, ranges[i].attribute, schema, attribute->name)) continue;
-    if (attribute->i < ranges[i].low || attribute->i > ranges[i].high)
-      FAIL(ERROR_INVALID_MODEL, "%s is %lld, expected %lld to %lld", attribute->name, (long long)attribute->i,
+  for (size_t i = 0; i < COUNT_OF(ranges) && given->has_number; i++) {
+    if (!applies(ranges[i].op, ranges[i].attribute, schema, given->name)) continue;
+    if (given->number < ranges[i].low || given->number > ranges[i].high)
+      FAIL(ERROR_INVALID_MODEL, "%s is %lld, expected %lld to %lld", given->name, (long long)given->number,
            (long long)ranges[i].low, (long long)ranges[i].high);
   }
   return OK;

@@ -2,5 +2,5 @@
 #pragma once
 #include "onnx/schema.h"
 
-MUST_CHECK Status rules_check_value(const Schema *schema, const Onnx__Attribute *attribute);
+MUST_CHECK Status rules_check_value(const Schema *schema, const GivenAttribute *given);
 MUST_CHECK Status rules_check_rank(const Schema *schema, int input, const Value *value);

@@ -3,7 +3,6 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/text.h"
-#include "onnx/importer.h"
 #include "onnx/rules.h"
 
 static const Schema schemas[] = {
@@ -67,9 +66,6 @@ static bool is_text(const char *text, int length, const char *name) {
 
 // --- Attributes
 
-static const char *const kind_names[] = {"",        "float",   "int",    "string", "tensor",  "graph", "floats", "ints",
-                                         "strings", "tensors", "graphs", "sparse", "sparses", "type",  "types"};
-
 // How many letters have to change to make one name of the other; short names only.
 static int distance(const char *a, int a_length, const char *b, int b_length) {
   int row[64];
@@ -111,27 +107,34 @@ static Status unknown_attribute(const Schema *schema, const char *name) {
   return status;
 }
 
-Status schema_check_attribute(const Schema *schema, const Onnx__Attribute *attribute) {
-  const char *name = attribute->name ? attribute->name : "";
-  int kind = attribute_kind(attribute);
-  Item item;
-  if (!name[0] || strncmp(name, "__", 2) == 0) return OK;  // the latter are notes of tools
-  for (const char *at = schema->attributes; next_item(&at, ':', &item);) {
-    if (!is_text(item.name, item.name_length, name)) continue;
-    if (kind < 0 || kind >= (int)COUNT_OF(kind_names) || !is_text(item.kind, item.kind_length, kind_names[kind]))
-      FAIL(ERROR_INVALID_MODEL, "attribute '%s' is of type %s, expected %.*s", name,
-           kind > 0 && kind < (int)COUNT_OF(kind_names) ? kind_names[kind] : "?", item.kind_length, item.kind);
-    return rules_check_value(schema, attribute);
+static bool may_be(const char *kinds, const Item *item) {
+  for (const char *at = kinds; *at;) {
+    int length = (int)strcspn(at, " ");
+    if (length == item->kind_length && strncmp(at, item->kind, (size_t)length) == 0) return true;
+    at += length;
+    while (*at == ' ') at++;
   }
-  return unknown_attribute(schema, name);
+  return false;
 }
 
-Status schema_check_required(const Schema *schema, size_t count, Onnx__Attribute *const *attributes) {
+Status schema_check_attribute(const Schema *schema, const GivenAttribute *given) {
+  Item item;
+  if (!given->name[0] || strncmp(given->name, "__", 2) == 0) return OK;  // the latter are notes of tools
+  for (const char *at = schema->attributes; next_item(&at, ':', &item);) {
+    if (!is_text(item.name, item.name_length, given->name)) continue;
+    if (!may_be(given->kinds, &item))
+      FAIL(ERROR_INVALID_MODEL, "attribute '%s' is of type %.*s, expected %.*s", given->name, (int)strcspn(given->kinds, " "),
+           given->kinds, item.kind_length, item.kind);
+    return rules_check_value(schema, given);
+  }
+  return unknown_attribute(schema, given->name);
+}
+
+Status schema_check_required(const Schema *schema, size_t count, const GivenAttribute *given) {
   Item item;
   for (const char *at = schema->attributes; next_item(&at, ':', &item);) {
     bool found = item.mark != '!';
-    for (size_t i = 0; i < count && !found; i++)
-      found = attributes[i]->name && is_text(item.name, item.name_length, attributes[i]->name);
+    for (size_t i = 0; i < count && !found; i++) found = is_text(item.name, item.name_length, given[i].name);
     if (!found) FAIL(ERROR_INVALID_MODEL, "the attribute '%.*s' is missing", item.name_length, item.name);
   }
   return OK;
@@ -229,13 +232,14 @@ static void print_set(Text *out, const char *set, int length) {
 static Status check_type(const Schema *schema, const Item *formal, int input, const Value *value) {
   int length;
   const char *set = types_of(schema, formal, &length);
-  if (value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT || set_has(set, length, dtype_name(value->dtype))) return OK;
-  if (set_has(set, length, "optional")) return OK;
+  const char *type = value->kind == VALUE_SEQUENCE ? "seq" : dtype_name(value->dtype);
+  if (value->kind == VALUE_OPTIONAL || (value->kind == VALUE_TENSOR && value->dtype == DTYPE_COUNT)) return OK;
+  if (set_has(set, length, type) || set_has(set, length, "optional")) return OK;
   Arena *arena = arena_scratch();
   Text expected = text_new(arena);
   print_set(&expected, set, length);
   Status status = status_make(ERROR_INVALID_MODEL, "input %d (%.*s) is of type %s, expected one of: %s", input,
-                              formal->name_length, formal->name, dtype_name(value->dtype), text_get(&expected));
+                              formal->name_length, formal->name, type, text_get(&expected));
   arena_free(arena);
   return status;
 }

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/build.h"
 #include "kernels/sequence/sequence.h"
+#include "onnx/node_check.h"
 #include "onnx/waiting.h"
 
 const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset, int *version) {
@@ -104,6 +105,7 @@ static Status attempt(Translation *t) {
   if (!op)
     TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "version %d of domain '%s' has no such operator here", t->opset,
                    t->domain[0] ? t->domain : "ai.onnx");
+  TRY(node_check(t, op));
   memset(t->outputs, 0, sizeof *t->outputs * (size_t)t->output_count);
   t->deferred = input_unknown(t);
   t->wants = -1;

@@ -5,7 +5,6 @@
 #include <string.h>
 #include "base/text.h"
 #include "onnx/importer.h"
-#include "onnx/schema.h"
 
 enum { MAX_PROBLEMS = 100, MAX_CALL_DEPTH = 64 };
 
@@ -120,9 +119,12 @@ static void report_node_status(Validation *v, const Names *names, const Onnx__No
 static void check_schema(Validation *v, const Names *names, const Onnx__Node *node, const Schema *schema) {
   int inputs = (int)count_present(node->n_input, node->input), outputs = (int)count_present(node->n_output, node->output);
   report_node_status(v, names, node, schema_check_arity(schema, inputs, outputs));
-  for (size_t i = 0; i < node->n_attribute; i++)
-    report_node_status(v, names, node, schema_check_attribute(schema, node->attribute[i]));
-  report_node_status(v, names, node, schema_check_required(schema, node->n_attribute, node->attribute));
+  GivenAttribute *given = arena_array(v->arena, GivenAttribute, node->n_attribute);
+  for (size_t i = 0; i < node->n_attribute; i++) {
+    given[i] = attribute_given(node->attribute[i]);
+    report_node_status(v, names, node, schema_check_attribute(schema, &given[i]));
+  }
+  report_node_status(v, names, node, schema_check_required(schema, node->n_attribute, given));
 }
 
 static void warn_once(Validation *v, const char *message) {

@@ -17,9 +17,10 @@ static Status if_op(Translation *t) {
   Graph *branches[2];
   TRY(get_graph(t, "else_branch", &branches[0]));
   TRY(get_graph(t, "then_branch", &branches[1]));
-  if (branches[0]->output_count < t->output_count || branches[1]->output_count < t->output_count)
-    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its branches have %d and %d outputs", branches[1]->output_count,
-                   branches[0]->output_count);
+  for (int i = 0; i < 2; i++)
+    if (branches[i]->output_count < t->output_count || branches[i]->input_count != t->input_count - 1)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "a branch has %d inputs and %d outputs", branches[i]->input_count,
+                     branches[i]->output_count);
   const int64_t *condition;
   int count;
   if (translate_ints(t, 0, &condition, &count) && count == 1) {

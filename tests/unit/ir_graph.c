@@ -252,6 +252,11 @@ Test(ir_graph, verifier_checks_epilogues) {
   node->epilogue = program;
   node->epilogue_first = 2;
   expect_ok(graph_verify(graph));
+  node_set_input(node, 2, graph_add_input(graph, "narrow", DTYPE_F32, 1, (Dim[]){3}));
+  expect_broken("has size 3 on axis 0, where the result has 4");
+  node_set_input(node, 2, graph_add_input(graph, "deep", DTYPE_F32, 3, (Dim[]){1, 1, 4}));
+  expect_broken("has rank 3, the result 2");
+  node_set_input(node, 2, x);
   node->epilogue_first = 3;
   expect_broken("has 3 inputs");
   node->epilogue_first = 1;

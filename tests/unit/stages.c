@@ -366,3 +366,23 @@ Test(stages, wrong_inputs_are_errors_and_the_runner_goes_on) {
     EXPECT(&run, 0, D(2), 2, 4);
   }
 }
+
+// What is fused behind a product reads by the product's coordinates: a size that was open then has to fit when it is known.
+Test(stages, an_operand_that_does_not_broadcast_is_refused_when_its_size_is_known) {
+  BOTH(run,
+       "graph g(%x: f32[2, 1], %w: f32[1, 4], %z: f32[n]) -> (%y) { %p: ?[?] = matmul(%x, %w) "
+       "%y: ?[?] = elementwise(%p, %z) " OP2("add") " }") {
+    static const int sizes[] = {4, 3, 1, 2, 5, 4};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+      int64_t size = sizes[i];
+      GIVE(&run, DTYPE_F32, D(2, 1), 1, 2);
+      GIVE(&run, DTYPE_F32, D(1, 4), 1, 2, 3, 4);
+      give(&run, DTYPE_F32, 1, &size, (double[]){10, 10, 10, 10, 10});
+      Status status = go(&run);
+      cr_assert_eq(status == OK, size == 4 || size == 1, "%lld elements: %s", (long long)size, status_message(status));
+      status_free(status);
+      if (size == 4 || size == 1) EXPECT(&run, 0, D(2, 4), 11, 12, 13, 14, 12, 14, 16, 18);
+      drop(&run);
+    }
+  }
+}

@@ -203,7 +203,8 @@ typedef struct ingot_config {
   ingot_cancellation *cancellation; /* NULL: none */
   /* Bytes of the plans that a session remembers, one for each combination of shapes it met: descriptions, generated code, and the buffers
    * that stay with a plan; on the host and the GPU together, beside weights, which are one copy, and the arena, which is that of the largest
-   * plan. Those used least recently go first; the one in use always stays. 0: 256 MiB */
+   * plan. Those used least recently go first, with the kernels that no other plan uses; the one in use always stays. Of kernels that no plan
+   * uses any more, 16 MiB are kept in memory. 0: 256 MiB */
   size_t plan_cache_limit;
   /* An engine's kernels are machine code, which nothing can check. true: those that a loaded engine brings are ignored, and what a session
    * needs is compiled anew from text that Ingot itself makes (or found in the cache of this user). The rest of an engine is data, and checked. */

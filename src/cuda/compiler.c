@@ -16,11 +16,13 @@
 enum { BUCKETS = 1024, CUBIN_LIMIT = 1 << 28 };
 
 typedef struct Entry {
-  struct Entry *next;
+  struct Entry *next;           // in its bucket
+  struct Entry *older, *newer;  // among those that nobody holds
   Hash128 key;
-  bool used;
+  int holders;
   size_t size;
-  _Alignas(16) char data[];
+  const void *data;  // bytes, or those of an engine file
+  _Alignas(16) char bytes[];
 } Entry;
 
 struct Compiler {
@@ -33,6 +35,8 @@ struct Compiler {
   pthread_mutex_t mutex;  // guards all below
   const Nvrtc *nvrtc;
   Entry *buckets[BUCKETS];
+  Entry *oldest, *newest;  // let go first and last
+  size_t idle_limit;
   CompilerStats stats;
 };
 
@@ -44,6 +48,7 @@ Compiler *compiler_new(const CompilerOptions *options) {
   compiler->arena = arena;
   compiler->headers = options->headers;
   compiler->log = options->log;
+  compiler->idle_limit = options->idle_bytes ? options->idle_bytes : COMPILER_IDLE_BYTES;
   pthread_mutex_init(&compiler->mutex, NULL);
   while (options->headers && options->headers[compiler->header_count].path) compiler->header_count++;
   compiler->header_hashes = arena_array(arena, Hash128, (size_t)compiler->header_count);
@@ -117,69 +122,87 @@ static Entry *entry_find(Compiler *compiler, Hash128 key) {
   return NULL;
 }
 
-static Cubin entry_use(Entry *entry) {
-  entry->used = true;
+static void unlink_idle(Compiler *compiler, Entry *entry) {
+  *(entry->older ? &entry->older->newer : &compiler->oldest) = entry->newer;
+  *(entry->newer ? &entry->newer->older : &compiler->newest) = entry->older;
+  compiler->stats.idle_bytes -= entry->size;
+}
+
+static Cubin entry_hold(Compiler *compiler, Entry *entry) {
+  if (!entry->holders++) {
+    unlink_idle(compiler, entry);
+    compiler->stats.held_bytes += entry->size;
+  }
   return (Cubin){entry->key, entry->data, entry->size};
 }
 
-bool compiler_find(Compiler *compiler, Hash128 key, Cubin *out) {
+static void entry_remove(Compiler *compiler, Entry *entry) {
+  unlink_idle(compiler, entry);
+  Entry **at = &compiler->buckets[entry->key.low % BUCKETS];
+  while (*at != entry) at = &(*at)->next;
+  *at = entry->next;
+  free(entry);
+}
+
+static void entry_release(Compiler *compiler, Entry *entry) {
+  if (--entry->holders) return;
+  compiler->stats.held_bytes -= entry->size;
+  compiler->stats.idle_bytes += entry->size;
+  entry->older = compiler->newest;
+  entry->newer = NULL;
+  *(compiler->newest ? &compiler->newest->newer : &compiler->oldest) = entry;
+  compiler->newest = entry;
+  while (compiler->stats.idle_bytes > compiler->idle_limit) entry_remove(compiler, compiler->oldest);
+}
+
+void compiler_release(Compiler *compiler, const Cubin *cubins, int count) {
+  pthread_mutex_lock(&compiler->mutex);
+  for (int i = 0; i < count; i++)
+    if (cubins[i].data) entry_release(compiler, entry_find(compiler, cubins[i].key));
+  pthread_mutex_unlock(&compiler->mutex);
+}
+
+static bool find_and_hold(Compiler *compiler, Hash128 key, Cubin *out) {
   pthread_mutex_lock(&compiler->mutex);
   Entry *entry = entry_find(compiler, key);
-  if (entry) *out = entry_use(entry);
+  if (entry) *out = entry_hold(compiler, entry);
   if (entry) compiler->stats.memory_hits++;
   pthread_mutex_unlock(&compiler->mutex);
   return entry != NULL;
 }
 
-// Adds a copy; if another thread was first, its copy stays. out NULL: not used yet.
+// Takes over an entry that its maker holds; if another thread was first, its copy stays, and is held.
+static Cubin entry_insert(Compiler *compiler, Entry *entry) {
+  pthread_mutex_lock(&compiler->mutex);
+  Entry *present = entry_find(compiler, entry->key);
+  Entry **bucket = &compiler->buckets[entry->key.low % BUCKETS];
+  Cubin cubin = present ? entry_hold(compiler, present) : (Cubin){entry->key, entry->data, entry->size};
+  if (!present) {
+    entry->next = *bucket;
+    *bucket = entry;
+    if (entry->data == entry->bytes) compiler->stats.held_bytes += entry->size;
+  }
+  pthread_mutex_unlock(&compiler->mutex);
+  if (present) free(entry);
+  return cubin;
+}
+
 static Status entry_add(Compiler *compiler, Hash128 key, const void *data, size_t size, Cubin *out) {
   Entry *entry = malloc(sizeof *entry + size);
   if (!entry) return status_out_of_memory();
-  *entry = (Entry){.key = key, .size = size};
-  memcpy(entry->data, data, size);
-  pthread_mutex_lock(&compiler->mutex);
-  Entry *present = entry_find(compiler, key);
-  if (!present) {
-    Entry **bucket = &compiler->buckets[key.low % BUCKETS];
-    entry->next = *bucket;
-    *bucket = present = entry;
-    entry = NULL;
-  }
-  if (out) *out = entry_use(present);
-  pthread_mutex_unlock(&compiler->mutex);
-  free(entry);
+  *entry = (Entry){.key = key, .holders = 1, .size = size, .data = entry->bytes};
+  memcpy(entry->bytes, data, size);
+  *out = entry_insert(compiler, entry);
   return OK;
 }
 
+// Held by the engine for ever.
 Status compiler_preload(Compiler *compiler, Hash128 key, const void *cubin, size_t size) {
-  return entry_add(compiler, key, cubin, size, NULL);
-}
-
-static int compare_cubins(const void *a, const void *b) {
-  Hash128 x = ((const Cubin *)a)->key, y = ((const Cubin *)b)->key;
-  if (x.high != y.high) return x.high < y.high ? -1 : 1;
-  return x.low < y.low ? -1 : x.low > y.low;
-}
-
-static int count_used(Compiler *compiler, Cubin *out, int limit) {
-  int count = 0;
-  pthread_mutex_lock(&compiler->mutex);
-  for (int i = 0; i < BUCKETS; i++)
-    for (Entry *entry = compiler->buckets[i]; entry; entry = entry->next) {
-      if (!entry->used) continue;
-      if (count < limit) out[count] = (Cubin){entry->key, entry->data, entry->size};
-      count++;
-    }
-  pthread_mutex_unlock(&compiler->mutex);
-  return count;
-}
-
-int compiler_used(Compiler *compiler, Arena *arena, Cubin **out) {
-  int room = count_used(compiler, NULL, 0);
-  *out = arena_array(arena, Cubin, (size_t)room);
-  int count = MIN(count_used(compiler, *out, room), room);
-  qsort(*out, (size_t)count, sizeof **out, compare_cubins);
-  return count;
+  Entry *entry = malloc(sizeof *entry);
+  if (!entry) return status_out_of_memory();
+  *entry = (Entry){.key = key, .holders = 1, .size = size, .data = cubin};
+  entry_insert(compiler, entry);
+  return OK;
 }
 
 CompilerStats compiler_stats(Compiler *compiler) {
@@ -283,7 +306,7 @@ static Status compile_in(Compiler *compiler, const KernelSource *source, Arena *
   bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
   mark_includes(compiler, source->source, included);
   Hash128 key = key_of(compiler, source->source, source->sm, included);
-  if (compiler_find(compiler, key, out)) return OK;
+  if (find_and_hold(compiler, key, out)) return OK;
   return compile_missing(compiler, source, key, included, scratch, out);
 }
 
@@ -298,6 +321,7 @@ typedef struct Batch {
   Compiler *compiler;
   const KernelSource *sources;
   const int *jobs;  // numbers of sources, each text once
+  Cubin *made;      // by job, held meanwhile
   int job_count, threads;
   pthread_mutex_t mutex;  // guards all below
   int done;
@@ -318,9 +342,8 @@ static void batch_fail(Batch *batch, int job, Status status) {
 }
 
 // A function of its own: nothing that lives across the guard's setjmp changes here.
-static Status compile_guarded(Compiler *compiler, const KernelSource *source) {
-  Cubin cubin;
-  return RECOVER_GUARD(compiler_compile(compiler, source, &cubin));
+static Status compile_guarded(Compiler *compiler, const KernelSource *source, Cubin *out) {
+  return RECOVER_GUARD(compiler_compile(compiler, source, out));
 }
 
 static void batch_run(void *context, int64_t begin, int64_t end) {
@@ -330,7 +353,7 @@ static void batch_run(void *context, int64_t begin, int64_t end) {
     bool stop = batch->stop;
     pthread_mutex_unlock(&batch->mutex);
     if (stop) return;
-    Status status = compile_guarded(batch->compiler, &batch->sources[batch->jobs[job]]);
+    Status status = compile_guarded(batch->compiler, &batch->sources[batch->jobs[job]], &batch->made[job]);
     pthread_mutex_lock(&batch->mutex);
     budget_tell("compiling", (double)++batch->done / batch->job_count);
     if (status) batch_fail(batch, (int)job, status);
@@ -362,6 +385,8 @@ static Status batch_run_all(void *context) {
   return batch->failure;
 }
 
+static Status batch_run_guarded(Batch *batch) { return RECOVER_GUARD(thread_watched(batch_run_all, batch)); }
+
 static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch,
                              Cubin *out) {
   Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
@@ -369,13 +394,15 @@ static Status compile_all_in(Compiler *compiler, const KernelSource *sources, in
   int *jobs = arena_array(scratch, int, (size_t)count);
   Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .threads = threads};
   batch.job_count = batch_jobs(keys, count, scratch, jobs);
+  batch.made = arena_array(scratch, Cubin, (size_t)batch.job_count);
   pthread_mutex_init(&batch.mutex, NULL);
-  Status status = thread_watched(batch_run_all, &batch);
+  Status status = batch_run_guarded(&batch);
   pthread_mutex_destroy(&batch.mutex);
-  TRY(status);
-  for (int i = 0; out && i < count; i++)
-    if (!compiler_find(compiler, keys[i], &out[i])) FAIL(ERROR_INTERNAL, "a compiled kernel is not in the cache");
-  return OK;
+  for (int i = 0; !status && out && i < count; i++)
+    if (!find_and_hold(compiler, keys[i], &out[i]))
+      status = status_make(ERROR_INTERNAL, "a compiled kernel is not in the cache");
+  compiler_release(compiler, batch.made, batch.job_count);
+  return status;
 }
 
 Status compiler_compile_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Cubin *out) {

@@ -15,8 +15,9 @@
 #include "kernels/site.h"
 
 typedef struct CudaContext CudaContext;
-typedef struct CublasLt CublasLt;  // cuda/cublaslt.h
-typedef struct Cudnn Cudnn;        // cuda/cudnn.h
+typedef struct LoadedModule LoadedModule;  // cuda/module.c
+typedef struct CublasLt CublasLt;          // cuda/cublaslt.h
+typedef struct Cudnn Cudnn;                // cuda/cudnn.h
 
 typedef struct CudaContextOptions {
   const CudaDriver *driver;   // NULL: libcuda
@@ -50,7 +51,8 @@ struct CudaContext {
   pthread_mutex_t mutex;  // guards what follows; taken for loads and library handles, never while waiting for the GPU
   bool is_lost;
   char lost[512];  // the first error that destroyed the context
-  struct ModuleEntry *modules;
+  LoadedModule *modules;
+  size_t module_bytes;  // of their images
   CublasLt *cublaslt;
   Cudnn *cudnn;
   void *flush;  // for timing: what pushes everything else out of the L2 cache
@@ -113,13 +115,21 @@ MUST_CHECK Status cuda_fill(CudaContext *context, void *to, unsigned char value,
 // end with the budget's error: the GPU then goes on, and what it uses stays until cuda_settle or cuda_synchronize have returned.
 MUST_CHECK Status cuda_synchronize(CudaContext *context, CudaStream stream);
 MUST_CHECK Status cuda_wait_event(CudaContext *context, CudaEvent event);
-// To the end, whatever the budget says: before something goes that the context's stream may still use.
-CudaResult cuda_settle(CudaContext *context);
+// To the end, whatever the budget says: before something goes that the context's stream may still use. A failure is logged, and it is tried twice.
+void cuda_settle(CudaContext *context);
 
-// --- Kernels. The module is loaded once per key; a function stays valid until the context is closed. Dynamic shared memory above
-// 48 KB is enabled here.
-MUST_CHECK Status cuda_function(CudaContext *context, Hash128 key, const void *cubin, const char *entry, unsigned shared_bytes,
-                                CudaFunction *out);
+// --- Kernels. A module is loaded once per key, for all who take it; the last to drop it unloads it, and functions are valid until then.
+// Dynamic shared memory above 48 KB is enabled here.
+typedef struct ModuleImage {
+  Hash128 key;
+  const void *data;
+  size_t size;
+} ModuleImage;
+// A function of the image's module, which is taken and to be dropped.
+MUST_CHECK Status cuda_function(CudaContext *context, const ModuleImage *image, const char *entry, unsigned shared_bytes,
+                                LoadedModule **module, CudaFunction *out);
+void cuda_module_drop(CudaContext *context, LoadedModule *module);  // once the GPU is done with it (cuda_settle). NULL is fine
+size_t cuda_module_bytes(CudaContext *context);                     // of the images that are loaded
 typedef struct CudaFunctionInfo {
   int registers, local_bytes, static_shared_bytes, max_threads;
   int blocks_per_multiprocessor;  // for the block and shared memory given

@@ -1,5 +1,5 @@
-// From cubins to running kernels: each cubin is loaded into a context once, each function looked up once, and launched, in
-// clusters where a kernel asks for them. Entries are malloc'ed: threads add them under a mutex.
+// From cubins to running kernels: each cubin is loaded into a context once for all plans that use it, each function looked up once, and
+// launched, in clusters where a kernel asks for them. Entries are malloc'ed: threads add them under a mutex.
 #include "cuda/module.h"
 #include <stdlib.h>
 #include <string.h>
@@ -14,24 +14,45 @@ typedef struct FunctionEntry {
   char name[];
 } FunctionEntry;
 
-typedef struct ModuleEntry {
-  struct ModuleEntry *next;
+struct LoadedModule {
+  LoadedModule *next;
   Hash128 key;
+  size_t bytes;
+  int users;
   CudaModule module;
   FunctionEntry *functions;
-} ModuleEntry;
+};
+
+// The caller holds the mutex, or is alone.
+static void unload(CudaContext *context, LoadedModule *module) {
+  LoadedModule **at = &context->modules;
+  while (*at != module) at = &(*at)->next;
+  *at = module->next;
+  for (FunctionEntry *function = module->functions, *next; function; function = next) {
+    next = function->next;
+    free(function);
+  }
+  context->driver->cuModuleUnload(module->module);
+  context->module_bytes -= module->bytes;
+  free(module);
+}
 
 void modules_unload(CudaContext *context) {
-  for (ModuleEntry *entry = context->modules, *next; entry; entry = next) {
-    next = entry->next;
-    for (FunctionEntry *function = entry->functions, *following; function; function = following) {
-      following = function->next;
-      free(function);
-    }
-    context->driver->cuModuleUnload(entry->module);
-    free(entry);
-  }
-  context->modules = NULL;
+  while (context->modules) unload(context, context->modules);
+}
+
+void cuda_module_drop(CudaContext *context, LoadedModule *module) {
+  if (!module) return;
+  pthread_mutex_lock(&context->mutex);
+  if (!--module->users) unload(context, module);
+  pthread_mutex_unlock(&context->mutex);
+}
+
+size_t cuda_module_bytes(CudaContext *context) {
+  pthread_mutex_lock(&context->mutex);
+  size_t bytes = context->module_bytes;
+  pthread_mutex_unlock(&context->mutex);
+  return bytes;
 }
 
 // cuda_error takes the context's mutex, which these hold: they give back the driver's result, and the caller makes the error.
@@ -41,27 +62,31 @@ typedef struct Outcome {
   Status status;  // of failures that are not the driver's
 } Outcome;
 
-static Outcome find_module(CudaContext *context, Hash128 key, const void *cubin, ModuleEntry **out) {
-  for (ModuleEntry *entry = context->modules; entry; entry = entry->next)
-    if (entry->key.low == key.low && entry->key.high == key.high) {
-      *out = entry;
+static Outcome take_module(CudaContext *context, const ModuleImage *image, LoadedModule **out) {
+  for (LoadedModule *module = context->modules; module; module = module->next)
+    if (module->key.low == image->key.low && module->key.high == image->key.high) {
+      module->users++;
+      *out = module;
       return (Outcome){0};
     }
-  ModuleEntry *entry = calloc(1, sizeof *entry);
-  if (!entry) return (Outcome){.status = status_out_of_memory()};
-  entry->key = key;
-  CudaResult result = context->driver->cuModuleLoadDataEx(&entry->module, cubin, 0, NULL, NULL);
+  LoadedModule *module = calloc(1, sizeof *module);
+  if (!module) return (Outcome){.status = status_out_of_memory()};
+  module->key = image->key;
+  module->bytes = image->size;
+  module->users = 1;
+  CudaResult result = context->driver->cuModuleLoadDataEx(&module->module, image->data, 0, NULL, NULL);
   if (result) {
-    free(entry);
+    free(module);
     return (Outcome){result, "cuModuleLoadDataEx", OK};
   }
-  entry->next = context->modules;
-  context->modules = entry;
-  *out = entry;
+  module->next = context->modules;
+  context->modules = module;
+  context->module_bytes += module->bytes;
+  *out = module;
   return (Outcome){0};
 }
 
-static Outcome find_function(CudaContext *context, ModuleEntry *module, const char *name, FunctionEntry **out) {
+static Outcome find_function(CudaContext *context, LoadedModule *module, const char *name, FunctionEntry **out) {
   for (FunctionEntry *entry = module->functions; entry; entry = entry->next)
     if (strcmp(entry->name, name) == 0) {
       *out = entry;
@@ -90,20 +115,29 @@ static Outcome allow_shared(CudaContext *context, FunctionEntry *entry, unsigned
   return (Outcome){result, "cuFuncSetAttribute", OK};
 }
 
-Status cuda_function(CudaContext *context, Hash128 key, const void *cubin, const char *entry, unsigned shared_bytes,
-                     CudaFunction *out) {
-  ModuleEntry *module = NULL;
+static Outcome take_function(CudaContext *context, const ModuleImage *image, const char *entry, unsigned shared_bytes,
+                             LoadedModule **module, CudaFunction *out) {
   FunctionEntry *function = NULL;
-  pthread_mutex_lock(&context->mutex);
-  Outcome outcome = find_module(context, key, cubin, &module);
-  if (!outcome.result && !outcome.status) outcome = find_function(context, module, entry, &function);
+  Outcome outcome = take_module(context, image, module);
+  if (outcome.result || outcome.status) return outcome;
+  outcome = find_function(context, *module, entry, &function);
   if (!outcome.result && !outcome.status) outcome = allow_shared(context, function, shared_bytes);
+  if (!outcome.result && !outcome.status) *out = function->function;
+  else if (!--(*module)->users) unload(context, *module);
+  return outcome;
+}
+
+Status cuda_function(CudaContext *context, const ModuleImage *image, const char *entry, unsigned shared_bytes,
+                     LoadedModule **module, CudaFunction *out) {
+  LoadedModule *taken = NULL;
+  pthread_mutex_lock(&context->mutex);
+  Outcome outcome = take_function(context, image, entry, shared_bytes, &taken, out);
   pthread_mutex_unlock(&context->mutex);
   if (outcome.status) return outcome.status;
   if (outcome.result)
     return status_context(cuda_error(context, outcome.result, outcome.call), "kernel %s (%u bytes of shared memory)", entry,
                           shared_bytes);
-  *out = function->function;
+  *module = taken;
   return OK;
 }
 

@@ -38,7 +38,10 @@ Status cuda_wait_event(CudaContext *context, CudaEvent event) {
   return OK;
 }
 
-CudaResult cuda_settle(CudaContext *context) {
+void cuda_settle(CudaContext *context) {
   if (budget_is_watched()) status_free(wait_watched(context, context->stream, NULL));
-  return context->driver->cuStreamSynchronize(context->stream);
+  CudaResult result = context->driver->cuStreamSynchronize(context->stream);
+  if (!result) return;
+  cuda_note(context, "waiting for the GPU", cuda_error(context, result, "cuStreamSynchronize"));
+  context->driver->cuStreamSynchronize(context->stream);
 }

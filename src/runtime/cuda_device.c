@@ -35,8 +35,9 @@ typedef struct CudaRunner {
   void *block;  // the session's arena
   size_t block_bytes;
   uint64_t generation;  // of the block: graphs captured with an older one are void
-  Cubin *used;          // by the executables made, for an engine to store
+  DeviceKernel *used;   // for an engine to store
   uint32_t used_count, used_capacity;
+  IntMap *recorded;         // which they are; NULL: nobody asked
   Arena *arena;             // the device's own
   IndexReport *report;      // pinned: kernels write to it
   uint64_t steps_numbered;  // over all executables, so that a report names one step
@@ -55,6 +56,8 @@ struct Executable {
   Plan *plan;
   Arena *arena;
   ReadyStep *steps;
+  Cubin *cubins;  // held, so that a plan of other shapes finds them
+  int cubin_count;
   void **constants;      // by buffer
   Hash128 *weight_keys;  // to give back
   uint32_t weight_count, weight_capacity;
@@ -235,19 +238,30 @@ static Status place_weights(CudaRunner *r, Executable *e) {
   return OK;
 }
 
+static void record_kernels(CudaRunner *r, const Cubin *cubins, int count) {
+  for (int i = 0; i < count; i++) {
+    const Cubin *cubin = &cubins[i];
+    if (int_map_get(r->recorded, cubin->key.low)) continue;
+    int_map_set(r->recorded, cubin->key.low, r);
+    *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) =
+        (DeviceKernel){cubin->key, {arena_copy(r->arena, cubin->data, cubin->size), cubin->size}};
+  }
+}
+
 static Status compile_kernels(CudaRunner *r, Executable *e) {
   uint32_t count = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps[s].emission->launch_count;
   KernelSource *sources = arena_array(e->arena, KernelSource, count);
-  Cubin *cubins = arena_array(e->arena, Cubin, count);
+  e->cubins = arena_array(e->arena, Cubin, count);
   int total = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++)
     total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
-  TRY(compiler_compile_all(r->compiler, sources, total, r->threads, cubins));
-  for (int i = 0; i < total; i++) *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) = cubins[i];
+  TRY(compiler_compile_all(r->compiler, sources, total, r->threads, e->cubins));
+  e->cubin_count = total;
+  if (r->recorded) record_kernels(r, e->cubins, total);
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
-    TRY(launch_set_load(e->steps[s].set, r->context, cubins + at, &taken));
+    TRY(launch_set_load(e->steps[s].set, r->context, e->cubins + at, &taken));
     at += (uint32_t)taken;
   }
   return OK;
@@ -306,11 +320,15 @@ static void drop_graph(CudaRunner *r, Executable *e) {
 static void device_discard(Device *device, Executable *e) {
   CudaRunner *r = of(device);
   forget_steps(r, e);
-  if (e->graph) {
+  if (e->cubin_count || e->graph) {
     bool entered = cuda_enter_to_release(r->context);
+    cuda_settle(r->context);
     drop_graph(r, e);
+    for (uint32_t s = 0; s < e->plan->step_count; s++) launch_set_unload(e->steps[s].set, r->context);
     if (entered) cuda_leave(r->context);
   }
+  compiler_release(r->compiler, e->cubins, e->cubin_count);
+  e->cubin_count = 0;
   for (uint32_t i = 0; i < e->weight_count; i++) weight_store_drop(r->weights, device, e->weight_keys[i]);
   e->weight_count = 0;
 }
@@ -478,22 +496,28 @@ static Status device_preload(Device *device, Hash128 hash, Bytes cubin) {
   return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size);
 }
 
+static size_t device_shared_bytes(Device *device) {
+  CudaRunner *r = of(device);
+  return compiler_stats(r->compiler).held_bytes + cuda_module_bytes(r->context);
+}
+
 // Which kernels a plan uses is asked of the plan's executables: the compiler also saw those that tuning only tried.
 Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count) {
   CudaRunner *r = of(device);
-  *count = 0;
+  *count = (int)r->used_count;
   *out = arena_array(arena, DeviceKernel, r->used_count);
-  IntMap *seen = int_map_new(arena);
   for (uint32_t i = 0; i < r->used_count; i++) {
-    const Cubin *cubin = &r->used[i];
-    if (int_map_get(seen, cubin->key.low)) continue;
-    int_map_set(seen, cubin->key.low, r);
-    (*out)[(*count)++] = (DeviceKernel){cubin->key, {arena_copy(arena, cubin->data, cubin->size), cubin->size}};
+    const DeviceKernel *kernel = &r->used[i];
+    (*out)[i] = (DeviceKernel){kernel->hash, {arena_copy(arena, kernel->cubin.data, kernel->cubin.size), kernel->cubin.size}};
   }
   return OK;
 }
 
-void cuda_device_forget_kernels(Device *device) { of(device)->used_count = 0; }
+void cuda_device_record_kernels(Device *device) {
+  CudaRunner *r = of(device);
+  r->used_count = 0;
+  r->recorded = int_map_new(r->arena);
+}
 
 void cuda_device_force(Device *device, const Tactic *tactic, int candidate, bool *taken) {
   CudaRunner *r = of(device);
@@ -586,6 +610,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .run = device_run,
                        .profile = device_profile,
                        .plan = device_plan,
+                       .shared_bytes = device_shared_bytes,
                        .discard = device_discard,
                        .preload = device_preload,
                        .free = device_free};

@@ -7,7 +7,7 @@
 MUST_CHECK Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options,
                                    TuningDatabase *database, TuneReport *report);
 // Kernels used from here on are the ones cuda_device_kernels returns.
-void cuda_device_forget_kernels(Device *device);
+void cuda_device_record_kernels(Device *device);
 
 // For tests: sites of the tactic's operator are computed by this tactic in its candidate of this number, or not at all. *taken is set
 // when a site was. NULL ends it.

@@ -38,8 +38,10 @@ struct Device {
   Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
                     int limit, int *count);
   const Plan *(*plan)(const Executable *executable);
-  void (*discard)(Device *device, Executable *executable);       // lets go of device memory and graphs; the arena goes later
-  Status (*preload)(Device *device, Hash128 hash, Bytes cubin);  // a kernel compiled earlier; NULL on the CPU
+  size_t (*shared_bytes)(Device *device);                   // of what executables hold together: kernels; NULL: nothing
+  void (*discard)(Device *device, Executable *executable);  // lets go of device memory and graphs; the arena goes later
+  Status (*preload)(Device *device, Hash128 hash,
+                    Bytes cubin);  // a kernel compiled earlier, whose bytes outlive the device; NULL on the CPU
   void (*free)(Device *device);
 };
 
@@ -69,7 +71,7 @@ typedef struct DeviceOptions {
 MUST_CHECK Status cpu_device_new(const DeviceOptions *options, Device **out);
 MUST_CHECK Status cuda_device_new(const DeviceOptions *options, Device **out);
 
-// The kernels a CUDA device has used so far, for an engine to keep. Copied into the arena.
+// The kernels that a CUDA device has used since it was told to record, for an engine to keep. Copied into the arena.
 typedef struct DeviceKernel {
   Hash128 hash;
   Bytes cubin;

@@ -86,11 +86,13 @@ static void evict(StageMemory *memory, StageEntry *entry) {
   forget(memory, entry);
 }
 
+static size_t shared_bytes(Device *device) { return device->shared_bytes ? device->shared_bytes(device) : 0; }
+
 // What is in use keeps what it hangs on in use. A call that was ended lets nothing go: the device may still use it, and waiting for that is
 // what was to end.
 static void trim(StageMemory *memory) {
   if (budget_is_over(budget_current())) return;
-  while (memory->bytes > memory->limit) {
+  while (memory->bytes + shared_bytes(memory->device) > memory->limit) {
     StageEntry *entry = memory->oldest;
     while (entry->users && entry != memory->newest) entry = entry->newer;
     if (entry == memory->newest) return;

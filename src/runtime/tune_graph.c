@@ -69,7 +69,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     runner_free(runner);
     runner = NULL;
     TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
-    if (round || options->seconds <= 0) cuda_device_forget_kernels(device);
+    if (round || options->seconds <= 0) cuda_device_record_kernels(device);
     TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
     if (options->seconds <= 0 || round) break;
     TRY_GOTO(tune_plan(device->plan(executable), device, options, database));

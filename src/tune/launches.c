@@ -42,9 +42,18 @@ Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins
     const Launch *launch = set->launches[i].launch;
     if (launch->kind != LAUNCH_KERNEL) continue;
     const Cubin *cubin = &cubins[(*taken)++];
-    TRY(cuda_function(context, cubin->key, cubin->data, launch->entry, launch->shared_bytes, &set->launches[i].function));
+    ModuleImage image = {cubin->key, cubin->data, cubin->size};
+    TRY(cuda_function(context, &image, launch->entry, launch->shared_bytes, &set->launches[i].module,
+                      &set->launches[i].function));
   }
   return OK;
+}
+
+void launch_set_unload(LaunchSet *set, CudaContext *context) {
+  for (uint32_t i = 0; i < set->emission->launch_count; i++) {
+    cuda_module_drop(context, set->launches[i].module);
+    set->launches[i].module = NULL;
+  }
 }
 
 static void *resolve(const LaunchSet *set, const BufferRef *ref) {

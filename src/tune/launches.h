@@ -8,8 +8,9 @@
 typedef struct ReadyLaunch {
   const Launch *launch;
   CudaFunction function;
-  void **arguments;  // pointers to the values, as the driver wants them
-  void **pointers;   // the values of buffer arguments
+  LoadedModule *module;  // taken for it
+  void **arguments;      // pointers to the values, as the driver wants them
+  void **pointers;       // the values of buffer arguments
 } ReadyLaunch;
 
 typedef struct LaunchSet {
@@ -27,5 +28,7 @@ LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *are
 int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSource *out);
 // Takes the compiled kernels in the same order; returns how many it took through *taken.
 MUST_CHECK Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins, int *taken);
+// Drops the modules, also after a load that failed half way; the GPU is done with them (cuda_settle).
+void launch_set_unload(LaunchSet *set, CudaContext *context);
 void launch_set_patch(LaunchSet *set);
 MUST_CHECK Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream);

@@ -128,14 +128,10 @@ static Status time_loaded(Bench *b, LaunchSet *set, void **workspace, Arena *scr
 }
 
 // Times one candidate and reads the beginning of its output.
-static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *sample) {
+static Status measure_compiled(Bench *b, LaunchSet *set, const Cubin *cubins, double *seconds, Tensor *sample) {
   CudaContext *cuda = b->options->cuda;
-  const Emission *emission = selection->emission;
-  LaunchSet *set = launch_set_new(emission, b->site->node, b->arena);
-  KernelSource *sources = arena_array(b->arena, KernelSource, emission->launch_count);
-  Cubin *cubins = arena_array(b->arena, Cubin, emission->launch_count);
-  int count = launch_set_sources(set, selection->candidate.name, b->site->device->sm, sources), taken;
-  TRY(compiler_compile_all(b->options->compiler, sources, count, 1, cubins));
+  const Emission *emission = set->emission;
+  int taken;
   TRY(launch_set_load(set, cuda, cubins, &taken));
   Arena *scratch = arena_scratch();
   void *workspace = NULL;
@@ -144,6 +140,21 @@ static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *s
   for (uint32_t i = 0; i < emission->packed_count; i++)
     if (set->packed[i]) cuda_free(cuda, set->packed[i], emission->packed[i].bytes);
   cuda_free(cuda, workspace, emission->workspace_bytes);
+  return status;
+}
+
+static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *sample) {
+  CudaContext *cuda = b->options->cuda;
+  const Emission *emission = selection->emission;
+  LaunchSet *set = launch_set_new(emission, b->site->node, b->arena);
+  KernelSource *sources = arena_array(b->arena, KernelSource, emission->launch_count);
+  Cubin *cubins = arena_array(b->arena, Cubin, emission->launch_count);
+  int count = launch_set_sources(set, selection->candidate.name, b->site->device->sm, sources);
+  TRY(compiler_compile_all(b->options->compiler, sources, count, 1, cubins));
+  Status status = measure_compiled(b, set, cubins, seconds, sample);
+  cuda_settle(cuda);
+  launch_set_unload(set, cuda);
+  compiler_release(b->options->compiler, cubins, count);
   return status;
 }
 

@@ -14,8 +14,12 @@ EMULATED_API CudaResult cuModuleLoadDataEx(CudaModule *module, const void *image
 EMULATED_API CudaResult cuModuleUnload(CudaModule module) {
   GIVES_BACK();
   LOCKED();
+  // The driver's documents do not say that it waits. Where calls fail on purpose, what would have waited may have been one of them.
+  if (!emulator_failed_call() && module_is_queued((Module *)module))
+    finding_host(FOUND_HAZARD, "a module is unloaded while a kernel of it waits to run");
   streams_finish();
   live_objects--;
+  launches_forget((Module *)module);
   module_free((Module *)module);
   return fault;
 }

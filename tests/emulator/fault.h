@@ -22,3 +22,5 @@ CudaResult fault_due(const char *call);
 
 // Counts objects that are alive: what a program must have given back at its end.
 extern _Atomic int live_objects;
+// The call that failed on purpose; NULL: none yet.
+const char *emulator_failed_call(void);

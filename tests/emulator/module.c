@@ -119,6 +119,12 @@ CudaResult module_copy(Module *module, unsigned rank, ModuleCopy **out) {
   return CUDA_OK;
 }
 
+EMULATED_API int emulator_modules(void) {
+  int count = 0;
+  for (const Module *module = modules; module; module = module->next) count++;
+  return count;
+}
+
 void module_free(Module *module) {
   for (Module **at = &modules; *at; at = &(*at)->next)
     if (*at == module) {

@@ -188,6 +188,22 @@ static void run(Operation *op) {
   op->before = NULL;
 }
 
+// --- Modules that go.
+
+bool module_is_queued(const Module *module) {
+  for (const Stream *s = streams; s; s = s->next)
+    for (const Operation *op = s->queue; op; op = op->next)
+      if (op->kind == OPERATION_LAUNCH && op->launch.function->module == module) return true;
+  return false;
+}
+
+// What ran stays known, but not by a name.
+void launches_forget(const Module *module) {
+  static Function unloaded = {.name = "of a module that is unloaded"};
+  for (Launch *launch = kept_launches; launch; launch = launch->next_kept)
+    if (launch->function && launch->function->module == module) launch->function = &unloaded;
+}
+
 // --- Queues.
 
 static void stream_append(Stream *s, Operation *op) {

@@ -57,6 +57,8 @@ Stream *stream_of(CudaStream handle);
 Stream *stream_new(void);
 void stream_free(Stream *stream);
 bool device_is_busy(void);
+bool module_is_queued(const Module *module);
+void launches_forget(const Module *module);
 void streams_finish(void);
 void streams_forget(void);
 Operation *operation_new(OperationKind kind);

@@ -48,8 +48,9 @@ Status lab_memory(Lab *lab, const void *data, size_t size, void **out) {
 Status lab_launch(Lab *lab, const char *file, const char *kernel, Shape shape, void **arguments) {
   Cubin cubin;
   CudaFunction function;
+  LoadedModule *module;  // stays until the context closes
   TRY(lab_compile(lab, file, lab->sm, &cubin));
-  TRY(cuda_function(lab->context, cubin.key, cubin.data, kernel, shape.shared, &function));
+  TRY(cuda_function(lab->context, &(ModuleImage){cubin.key, cubin.data, cubin.size}, kernel, shape.shared, &module, &function));
   unsigned grid[3] = {shape.grid, 1, 1}, block[3] = {shape.block, 1, 1},
            cluster[3] = {shape.cluster, shape.cluster ? 1 : 0, shape.cluster ? 1 : 0};
   if (!shape.overlaps)

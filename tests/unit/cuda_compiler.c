@@ -62,10 +62,6 @@ Test(cuda_compiler, compiles_for_every_target_in_one_batch, .timeout = 120) {
   for (size_t i = 0; i < COUNT_OF(sources); i++) cr_assert(memcmp(cubins[i].data, "\177ELF", 4) == 0);
   cr_assert_eq(cubins[0].data, cubins[COUNT_OF(targets)].data);
   cr_assert_eq(compiler_stats(compiler).compiled, (int)COUNT_OF(targets));
-  Arena *arena = arena_new();
-  Cubin *used;
-  cr_assert_eq(compiler_used(compiler, arena, &used), (int)COUNT_OF(targets));
-  arena_free(arena);
   compiler_free(compiler);
   remove_folder(folder);
 }
@@ -103,6 +99,52 @@ Test(cuda_compiler, finds_kernels_again_and_makes_damaged_ones_anew, .timeout = 
   cr_assert_eq(compiler_stats(next).disk_hits, 1, "the damaged file was not replaced");
   compiler_free(next);
   compiler_free(compiler);
+  remove_folder(folder);
+}
+
+// Kernels that nobody holds stay only as far as there is room; those that are held, whatever the room.
+Test(cuda_compiler, kernels_that_nobody_holds_make_room, .timeout = 120) {
+  enum { COUNT = 6 };
+  char folder[64], texts[COUNT][64];
+  cache_template(folder);
+  KernelSource sources[COUNT];
+  Cubin cubins[COUNT], again[COUNT];
+  for (int i = 0; i < COUNT; i++) {
+    snprintf(texts[i], sizeof texts[i], "extern \"C\" __global__ void set(int *x) { *x = %d; }", i);
+    sources[i] = (KernelSource){"set", texts[i], 90};
+  }
+  Compiler *roomy = compiler_in(folder);
+  cr_assert_null(compiler_compile_all(roomy, sources, COUNT, 1, cubins));
+  size_t each = cubins[0].size;
+  cr_expect_eq(compiler_stats(roomy).held_bytes, COUNT * each);
+  cr_expect_eq(compiler_stats(roomy).idle_bytes, 0);
+  compiler_release(roomy, cubins, COUNT);
+  cr_expect_eq(compiler_stats(roomy).held_bytes, 0);
+  cr_expect_eq(compiler_stats(roomy).idle_bytes, COUNT * each);
+  cr_assert_null(compiler_compile_all(roomy, sources, COUNT, 1, again));
+  cr_expect_eq(compiler_stats(roomy).compiled, COUNT);
+  cr_expect_eq(compiler_stats(roomy).disk_hits, 0);
+  cr_expect_eq(compiler_stats(roomy).idle_bytes, 0);
+  compiler_free(roomy);
+
+  Compiler *narrow = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .idle_bytes = 2 * each + 1});
+  cr_assert_null(compiler_compile_all(narrow, sources, COUNT, 1, cubins));
+  cr_assert_null(compiler_compile(narrow, &sources[0], &again[0]));  // once more
+  cr_expect_eq(again[0].data, cubins[0].data);
+  compiler_release(narrow, cubins, COUNT);
+  cr_expect_eq(compiler_stats(narrow).held_bytes, each);
+  cr_expect_eq(compiler_stats(narrow).idle_bytes, 2 * each);
+  cr_expect_eq(memcmp(again[0].data, "\177ELF", 4), 0);
+  compiler_release(narrow, again, 1);
+  cr_expect_eq(compiler_stats(narrow).idle_bytes, 2 * each, "the one used last stays, the one before goes");
+  int read = compiler_stats(narrow).disk_hits;
+  compile_ok(narrow, texts[0], 90, &again[0]);
+  cr_expect_eq(compiler_stats(narrow).disk_hits, read);
+  compile_ok(narrow, texts[1], 90, &again[1]);
+  cr_expect_eq(compiler_stats(narrow).disk_hits, read + 1);
+  cr_assert_null(compiler_compile_all(narrow, sources, COUNT, 1, NULL));  // nothing is held of it
+  cr_expect_leq(compiler_stats(narrow).idle_bytes, 2 * each + 1);
+  compiler_free(narrow);
   remove_folder(folder);
 }
 

@@ -23,11 +23,13 @@ static Status use_context(CudaContext *context, Memory *memory, const char *data
   memory->size = SIZE;
   TRY(cuda_upload(context, memory->device, data, SIZE));
   TRY(cuda_download(context, back, memory->device, SIZE));
-  Hash128 key = {1, 2};
+  ModuleImage image = {{1, 2}, "cubin", 5};
+  LoadedModule *module, *same;
   CudaFunction function, again;
   CudaFunctionInfo info;
-  TRY(cuda_function(context, key, "cubin", "kernel", 100 << 10, &function));
-  TRY(cuda_function(context, key, "cubin", "kernel", 0, &again));
+  TRY(cuda_function(context, &image, "kernel", 100 << 10, &module, &function));
+  TRY(cuda_function(context, &image, "kernel", 0, &same, &again));
+  if (module != same || cuda_module_bytes(context) != 5) FAIL(ERROR_INTERNAL, "a module is loaded twice");
   TRY(cuda_function_info(context, function, 128, 0, &info));
   unsigned one[3] = {1, 1, 1}, none[3] = {0};
   TRY(cuda_launch(context, function, one, one, none, 0, NULL, context->stream));
@@ -36,6 +38,11 @@ static Status use_context(CudaContext *context, Memory *memory, const char *data
   double seconds;
   CudaTiming timing = {.warmups = 1, .repeats = 3, .flush_l2 = true};
   TRY(cuda_time(context, &timing, run_nothing, &runs, &seconds));
+  TRY(cuda_synchronize(context, context->stream));
+  cuda_module_drop(context, module);
+  if (cuda_module_bytes(context) != 5) FAIL(ERROR_INTERNAL, "a module that is in use was unloaded");
+  cuda_module_drop(context, same);
+  if (cuda_module_bytes(context)) FAIL(ERROR_INTERNAL, "a module that nobody uses is still loaded");
   return OK;
 }
 

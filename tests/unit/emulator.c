@@ -33,7 +33,8 @@ static void open_device(void) {
   Compiler *compiler = compiler_new(&(CompilerOptions){.folder = ""});
   Cubin cubin;
   good(compiler_compile(compiler, &(KernelSource){"test", source, cuda->info.sm}, &cubin));
-  good(cuda_function(cuda, cubin.key, cubin.data, "add_one", 0, &add_one));
+  LoadedModule *module;  // stays until the context closes
+  good(cuda_function(cuda, &(ModuleImage){cubin.key, cubin.data, cubin.size}, "add_one", 0, &module, &add_one));
   compiler_free(compiler);
   for (int i = 0; i < 2; i++) CHECK(cuStreamCreateWithPriority(&streams[i], CUDA_STREAM_NON_BLOCKING, 0));
 }

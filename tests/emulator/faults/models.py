@@ -1,16 +1,18 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
-# product.onnx, one site that is quick to tune. Needs the onnx package.
+# product.onnx, one site that is quick to tune, and open.onnx, whose one half is of an open shape. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
 random = numpy.random.default_rng(1)
 
 
-def make(name, nodes, x, y, constants):
+def values(shapes):
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+
+
+def make(name, nodes, inputs, outputs, constants):
     graph = helper.make_graph(
-        nodes, name,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y)],
+        nodes, name, values(inputs), values(outputs),
         [numpy_helper.from_array(value.astype(numpy.float32), key) for key, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -28,10 +30,15 @@ make(
         helper.make_node("Gemm", ["flat", "v", "c"], ["gemm"]),
         helper.make_node("Softmax", ["gemm"], ["y"]),
     ],
-    [1, 2, 8, 8], [1, 8],
+    {"x": [1, 2, 8, 8]}, {"y": [1, 8]},
     {
         "w": random.normal(size=(4, 2, 3, 3)) / 4, "b": random.normal(size=4) / 4,
         "v": random.normal(size=(64, 8)) / 8, "c": random.normal(size=8) / 8,
     },
 )
-make("product", [helper.make_node("MatMul", ["x", "w"], ["y"])], [4, 16], [4, 8], {"w": random.normal(size=(16, 8)) / 4})
+make("product", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [4, 16]}, {"y": [4, 8]}, {"w": random.normal(size=(16, 8)) / 4})
+make(
+    "open",
+    [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Softmax", ["z"], ["v"])],
+    {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {},
+)

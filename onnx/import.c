@@ -310,12 +310,16 @@ static Status add_overridable(Scope *scope, const Onnx__ValueInfo *info, Value *
   DeclaredType type;
   TRY(read_declared(scope->graph, info, &kind, &type));
   const Tensor *tensor = initial->constant;
+  if (kind == DECLARED_OTHER)
+    FAIL(ERROR_INVALID_MODEL, "input '%s' is declared as %s, its initializer is a tensor", info->name,
+         type_text(scope->graph->arena, info->type));
   if (type.known && type.dtype != tensor->dtype)
     FAIL(ERROR_INVALID_MODEL, "input '%s' is %s, its initializer %s", info->name, dtype_name(type.dtype),
          dtype_name(tensor->dtype));
   bool fits = type.known && type.rank == tensor->rank;
   for (int i = 0; fits && i < tensor->rank; i++) fits = !dim_is_static(type.dims[i]) || type.dims[i] == tensor->dims[i];
-  Value *input = graph_add_input(scope->graph, info->name, tensor->dtype, tensor->rank, fits ? type.dims : initial->dims);
+  int rank = type.rank < 0 ? -1 : tensor->rank;  // without a declared shape, another value may have another rank
+  Value *input = graph_add_input(scope->graph, info->name, tensor->dtype, rank, fits ? type.dims : initial->dims);
   input->initial = initial->constant;
   value_rename(scope->graph, input, info->name);
   string_map_set(scope->values, info->name, input);

@@ -478,7 +478,7 @@ static Status parse_node(Parser *p, Graph *graph) {
 static Status parse_initial(Parser *p, Graph *graph, Value *input) {
   Declaration type = {.name = input->name};
   TRY(parse_type(p, graph->dims, &type));
-  if (type.dtype != input->dtype || type.rank != input->rank)
+  if (type.dtype != input->dtype || (input->rank >= 0 && type.rank != input->rank))
     FAIL(ERROR_INVALID_MODEL, "the default of '%s' is of another type or rank", input->name);
   return parse_tensor(p, graph->dims, &type, &input->initial);
 }

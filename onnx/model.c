@@ -34,11 +34,16 @@ Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *
   return OK;
 }
 
+// Beside what comes through an open file, of whatever kind, no other files lie.
+static const char *folder_of(Arena *arena, const char *path) {
+  return path_open_number(path) >= 0 || file_is_stream(path) ? NULL : path_folder(arena, path);
+}
+
 Status onnx_model_open(const char *path, const OnnxLimits *limits, Arena *arena, const Log *log, Model **out) {
   Bytes bytes;
   *out = NULL;
-  TRY(file_map(path, arena, &bytes));
-  Status status = onnx_model_open_bytes(bytes, path_folder(arena, path), limits, arena, log, out);
+  TRY(file_map(path, limits ? limits->file_bytes : 0, arena, &bytes));
+  Status status = onnx_model_open_bytes(bytes, folder_of(arena, path), limits, arena, log, out);
   if (status) return status_context(status, "'%s'", path);
   (*out)->path = arena_string(arena, path);
   return OK;

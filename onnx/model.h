@@ -21,7 +21,7 @@ typedef struct Model {
 } Model;
 
 // The file is mapped and tensors point into it, so the arena must outlive everything made from the model, graphs included.
-// limits NULL: defaults. log NULL: silent.
+// What comes through a pipe is read to its end, and finds no external data. limits NULL: defaults. log NULL: silent.
 MUST_CHECK Status onnx_model_open(const char *path, const OnnxLimits *limits, Arena *arena, const Log *log, Model **out);
 // The same from bytes in memory, which must live as long as the arena. folder: see Model.
 MUST_CHECK Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *limits, Arena *arena, const Log *log,

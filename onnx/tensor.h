@@ -30,6 +30,7 @@ typedef struct HostValue {
 MUST_CHECK Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out);
 MUST_CHECK Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out);
 // A value of that type in the model: of an optional with an element that element, which may also stand in the file alone.
+MUST_CHECK Status onnx_read_declared(Bytes bytes, ValueKind declared, Arena *arena, HostValue *out);
 MUST_CHECK Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *arena, HostValue *out);
 // A tensor; a sequence or optional is reported as such.
 MUST_CHECK Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out);

@@ -58,17 +58,10 @@ Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out
   }
 }
 
-Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out) {
-  Bytes bytes;
-  *out = (HostValue){0};
-  TRY(file_map(path, arena, &bytes));
-  return status_context(onnx_read_value(bytes, kind, arena, out), "'%s'", path);
-}
-
-Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *arena, HostValue *out) {
-  Status status = onnx_read_value_file(path, declared, arena, out);
+Status onnx_read_declared(Bytes bytes, ValueKind declared, Arena *arena, HostValue *out) {
+  Status status = onnx_read_value(bytes, declared, arena, out);
   for (ValueKind kind = VALUE_TENSOR; status && declared == VALUE_OPTIONAL && kind < VALUE_OPTIONAL; kind++) {
-    Status other = onnx_read_value_file(path, kind, arena, out);
+    Status other = onnx_read_value(bytes, kind, arena, out);
     if (!other) {
       status_free(status);
       return OK;
@@ -78,8 +71,22 @@ Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *aren
   TRY(status);
   if (out->kind == VALUE_OPTIONAL && out->count) *out = (HostValue)out->items[0];
   for (int i = 0; i < out->count; i++)
-    if (out->items[i].kind != VALUE_TENSOR) FAIL(ERROR_UNSUPPORTED, "'%s': element %d is no tensor", path, i);
+    if (out->items[i].kind != VALUE_TENSOR) FAIL(ERROR_UNSUPPORTED, "element %d is no tensor", i);
   return OK;
+}
+
+Status onnx_read_value_file(const char *path, ValueKind kind, Arena *arena, HostValue *out) {
+  Bytes bytes;
+  *out = (HostValue){0};
+  TRY(file_map(path, 0, arena, &bytes));
+  return status_context(onnx_read_value(bytes, kind, arena, out), "'%s'", path);
+}
+
+Status onnx_read_declared_file(const char *path, ValueKind declared, Arena *arena, HostValue *out) {
+  Bytes bytes;
+  *out = (HostValue){0};
+  TRY(file_map(path, 0, arena, &bytes));
+  return status_context(onnx_read_declared(bytes, declared, arena, out), "'%s'", path);
 }
 
 Status onnx_read_tensor_file(const char *path, Arena *arena, Tensor *out) {

@@ -231,7 +231,8 @@ static inline ingot_error *ingot_config_init(ingot_config *config) { return ingo
 
 typedef struct ingot_model ingot_model;
 /* The model's file and its files of external data are mapped until the model is freed: nobody may shorten or rewrite them before (SIGBUS).
- * Engines have copies of what they need. */
+ * Engines have copies of what they need. A pipe or a socket (/dev/stdin, /dev/fd/63) is read to its end, within the limits of the call and
+ * model_limit bytes, else 4 GiB; it has no external data. */
 INGOT_API ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out);
 /* folder: where external data is looked for; NULL refuses it. The bytes may be freed afterwards. */
 INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
@@ -245,7 +246,7 @@ INGOT_API char *ingot_model_text(const ingot_model *model);
 typedef struct ingot_engine ingot_engine;
 INGOT_API ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out);
 INGOT_API ingot_error *ingot_engine_save(const ingot_engine *engine, const char *path);
-/* The file is read whole into memory of the engine's own, and may be changed, shortened or removed afterwards. */
+/* The file is read whole into memory of the engine's own, and may be changed, shortened or removed afterwards. It may be a pipe. */
 INGOT_API ingot_error *ingot_engine_load(const char *path, const ingot_config *config, ingot_engine **out);
 /* The same bytes as a file would have. *bytes is the caller's: free() it. */
 INGOT_API ingot_error *ingot_engine_save_memory(const ingot_engine *engine, void **bytes, size_t *size);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/checked.h"
+#include "base/stream.h"
 
 enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one in memory
 
@@ -56,12 +57,13 @@ Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
 
 Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe without a writer would hang
+  int fd = stream_open(path);
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
   struct stat info;
   Status status = OK;
   if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
-  else if (!S_ISREG(info.st_mode)) status = status_make(ERROR_IO, "'%s' is not a regular file", path);
+  else if (stream_is_one(fd)) status = stream_read(fd, path, size_limit, arena, out);
+  else if (!S_ISREG(info.st_mode)) status = status_make(ERROR_IO, "'%s' is neither a regular file nor a pipe", path);
   else status = read_all(fd, path, (size_t)info.st_size, size_limit, arena, out);
   close(fd);
   return status;
@@ -101,12 +103,12 @@ static Status map_open_file(int fd, const char *path, Mapping *mapping, Bytes *o
   return OK;
 }
 
-Status file_map(const char *path, Arena *arena, Bytes *out) {
+Status file_map(const char *path, size_t stream_limit, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
   Mapping *mapping = mapping_new(arena);
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int fd = stream_open(path);
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
-  Status status = map_open_file(fd, path, mapping, out);
+  Status status = stream_is_one(fd) ? stream_read(fd, path, stream_limit, arena, out) : map_open_file(fd, path, mapping, out);
   close(fd);
   return status;
 }

@@ -10,11 +10,14 @@ typedef struct Bytes {
 
 // The bytes are followed by a NUL that size does not count.
 MUST_CHECK Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out);  // 0: no limit
-// The same of a regular file and nothing else, page-aligned: what happens to the file afterwards does not matter.
+// The same of a regular file, page-aligned: what happens to the file afterwards does not matter. Of a pipe or a socket, what comes through it
+// until its end, within the budget of the call and size_limit bytes (0: FILE_STREAM_LIMIT). Anything else is refused.
 MUST_CHECK Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out);
-// Read-only map that lives as long as the arena. An empty file gives size 0; anything but a
-// regular file is refused. Whoever shortens the file meanwhile makes reading the map raise SIGBUS.
-MUST_CHECK Status file_map(const char *path, Arena *arena, Bytes *out);
+#define FILE_STREAM_LIMIT ((size_t)4 << 30)
+// Read-only map that lives as long as the arena. An empty file gives size 0. Pipes and sockets are read as by file_load. Whoever shortens a
+// file meanwhile makes reading the map raise SIGBUS.
+MUST_CHECK Status file_map(const char *path, size_t stream_limit, Arena *arena, Bytes *out);
+bool file_is_stream(const char *path);  // a pipe or a socket, which can be read once
 // A regular file is replaced whole, through symbolic links, and keeps its mode; or it is left as it was. A new one has the mode that the
 // umask gives it. Devices, pipes and /dev/stdout are written through.
 MUST_CHECK Status file_write(const char *path, const void *bytes, size_t size);
@@ -22,6 +25,7 @@ bool file_exists(const char *path);
 MUST_CHECK Status directory_make(const char *path);  // with parents
 char *path_join(Arena *arena, const char *folder, const char *name);
 char *path_folder(Arena *arena, const char *path);  // "a/b.onnx" -> "a"; "b" -> "."
+int path_open_number(const char *path);             // of the open file that a path like /dev/stdin stands for; -1: none
 const char *path_extension(const char *path);       // ".npy", part of path; "" where none
 // Opens folder/relative for reading, refusing absolute paths, "..", and any symbolic link that leaves folder. folder
 // itself may be reached through links.

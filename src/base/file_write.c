@@ -83,6 +83,15 @@ static Status follow_links(const char *path, char target[PATH_MAX], int *open_fi
   FAIL(ERROR_IO, "cannot write '%s': its symbolic links have no end", path);
 }
 
+int path_open_number(const char *path) {
+  char target[PATH_MAX];
+  int number;
+  Status status = follow_links(path, target, &number);
+  if (status) number = -1;
+  status_free(status);
+  return number;
+}
+
 static Status write_through(const char *path, const char *target, int open_file, const void *bytes, size_t size) {
   int fd = open_file >= 0 ? fcntl(open_file, F_DUPFD_CLOEXEC, 0) : open(target, O_WRONLY | O_CLOEXEC);
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s' for writing: %m", path);

@@ -82,7 +82,7 @@ static ingot_error *build(const Common *common, const char *output, Arena *arena
   ingot_model *model = NULL;
   ingot_engine *engine = NULL;
   double start = time_now();
-  ingot_error *error = ingot_model_open(common->model, &common->config, &model);
+  ingot_error *error = cli_open_model(common->model, &common->config, &model);
   if (!error) error = ingot_engine_build(model, &common->config, &engine);
   if (!error) error = ingot_engine_save(engine, output);
   double seconds = time_now() - start;
@@ -111,6 +111,8 @@ static int run(int count, char **arguments) {
            2;
   if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
   Arena *arena = arena_new();
+  if (!output && path_open_number(common.model) >= 0)
+    return cli_fail_text("%s has no name to call the engine by: say --output FILE", common.model), 2;
   if (!output) output = default_output(arena, common.model);
   ingot_error *error = build(&common, output, arena);
   arena_free(arena);

@@ -43,8 +43,12 @@ typedef struct InputSet InputSet;
 int cli_fail_run(ingot_error *error, const InputSet *inputs);  // names the sizes that were guessed, if any were
 int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// Opens an .onnx (building it) or an engine file, by content.
+// The argument MODEL: a file, or what comes through a pipe, which is read once and kept until the program ends. An engine is told by
+// how it begins; cli_open_engine opens a model too, and builds it.
+int cli_keep_piped(const char *path, const ingot_config *config);  // cli_parse does so
 bool cli_is_engine(const char *path);
+ingot_error *cli_open_model(const char *path, const ingot_config *config, ingot_model **out);
+ingot_error *cli_load_engine(const char *path, const ingot_config *config, ingot_engine **out);
 ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out);
 Wanted cli_wanted(const ingot_binding *binding);
 
@@ -60,9 +64,10 @@ struct InputSet {
 };
 int cli_make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out);
 void cli_free_inputs(InputSet *set);
-// Files by extension: .npy, .npz (the array called like `wanted`, the only one, or "file.npz:name"), .pb; pictures where `picture` is
-// given. Sequences are read from .pb only.
-int cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, HostValue *out);
+// Files by extension, what comes through a pipe by how it begins: .npy, .npz (the array called like `wanted`, the only one, or
+// "file.npz:name"), .pb; pictures where `picture` is given. Sequences are read from .pb only.
+MUST_CHECK Status cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena,
+                                 HostValue *out);
 int cli_write_value(const char *path, const HostValue *value);                // .npy of a tensor, .pb
 int cli_write_archive(const char *path, const HostValue *values, int count);  // .npz; elements as name[0], name[1] ...
 ingot_tensor cli_wrap(Arena *arena, HostValue *value);                        // what it points into is the value's

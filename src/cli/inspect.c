@@ -195,7 +195,7 @@ static int inspect(const Common *common, Inspection *seen) {
   ingot_error *error = NULL;
   if (seen->before && cli_is_engine(common->model))
     return cli_fail_text("%s is an engine: only a model knows the graph before the passes", common->model);
-  if (seen->before) error = ingot_model_open(common->model, &common->config, &model);
+  if (seen->before) error = cli_open_model(common->model, &common->config, &model);
   if (!error) error = cli_open_engine(common->model, &common->config, &seen->engine);
   int code = error ? cli_fail(error) : 0;
   if (!code && seen->by_default && has_open_dims(common, seen->engine)) seen->sites = seen->memory = false;

@@ -13,7 +13,7 @@ static void help(FILE *out) {
           ingot_version());
   for (int i = 0; commands[i]; i++) fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
   fprintf(out,
-          "\nMODEL is an .onnx file, or an engine that `ingot build` wrote.\n\n"
+          "\nMODEL is an .onnx file, or an engine that `ingot build` wrote; - reads it from the standard input.\n\n"
           "  ingot run model.onnx --input photo.jpg           one run, results summarised\n"
           "  ingot bench model.onnx --fp16                    how fast it is here\n"
           "  ingot build model.onnx --fp16 --tune 30 -o model.ingot\n"

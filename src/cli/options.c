@@ -138,7 +138,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
       return 0;
     }
     if (argument[0] != '-' || !argument[1]) {
-      if (!common->model) common->model = argument;
+      if (!common->model) common->model = strcmp(argument, "-") ? argument : "/dev/stdin";
       else if (*positional_count < limit) positional[(*positional_count)++] = argument;
       else {
         fprintf(stderr, "ingot %s: what is '%s' for?\n", command->name, argument);
@@ -201,7 +201,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                             : common->quiet || common->json ? INGOT_ERROR_MESSAGE
                                                             : INGOT_WARNING;
   if (!common->quiet && !common->json) common->config.progress = on_progress;
-  return 0;
+  return cli_keep_piped(common->model, &common->config);
 }
 
 // Shells know 130 as the end by Ctrl-C.
@@ -262,23 +262,6 @@ double cli_median(double *values, int count) {
 double cli_percentile(const double *sorted, int count, double fraction) {
   int at = (int)(fraction * count);
   return count ? sorted[at < count ? at : count - 1] : 0;
-}
-
-bool cli_is_engine(const char *path) {
-  char head[5] = {0};
-  FILE *file = fopen(path, "rbe");
-  bool engine = file && fread(head, 1, 5, file) == 5 && !memcmp(head, "INGOT", 5);
-  if (file) fclose(file);
-  return engine;
-}
-
-ingot_error *cli_open_engine(const char *path, const ingot_config *config, ingot_engine **out) {
-  if (cli_is_engine(path)) return ingot_engine_load(path, config, out);
-  ingot_model *model = NULL;
-  ingot_error *error = ingot_model_open(path, config, &model);
-  if (!error) error = ingot_engine_build(model, config, out);
-  ingot_model_free(model);
-  return error;
 }
 
 void cli_json_passes(Json *json, const ingot_engine *engine) {

@@ -126,15 +126,10 @@ static Status check_size(Bytes bytes, int channels) {
   return OK;
 }
 
-Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
-  Bytes bytes;
-  TRY(file_read(path, MAX_PICTURE_BYTES, arena, &bytes));
-  return status_context(picture_decode(bytes, wanted, options, arena, out), "%s", path);
-}
-
 Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
   PictureLayout layout = {0};
   DType dtype;
+  if (bytes.size > MAX_PICTURE_BYTES) FAIL(ERROR_UNSUPPORTED, "a picture of %zu bytes is too large", bytes.size);
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);
   TRY(find_layout(wanted, &layout));
   TRY(check_huffman_tables(bytes));  // first: to tell a size, stb reads tables too

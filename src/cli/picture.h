@@ -23,6 +23,4 @@ bool picture_parse_numbers(const char *text, double out[3]);
 bool picture_is_one(const char *path);  // by extension
 // wanted: its dims decide size and layout (N,C,H,W; N,H,W,C; or without N); sizes of -1 are the picture's own, and an open
 // batch is 1.
-MUST_CHECK Status picture_read(const char *path, const Wanted *wanted, const PictureOptions *options, Arena *arena,
-                               Tensor *out);
 MUST_CHECK Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out);

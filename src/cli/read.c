@@ -1,7 +1,8 @@
-// Reading and writing tensor files by extension.
+// Reading and writing files of tensors and of sequences, by extension.
 #include <string.h>
 
 #include "api/api.h"
+#include "base/checked.h"
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/numpy.h"
@@ -11,7 +12,7 @@ static bool has_extension(const char *path, const char *extension) { return !str
 
 static DType wanted_dtype(const Wanted *wanted) {
   DType dtype;
-  return wanted && dtype_parse(wanted->dtype_name, &dtype) ? dtype : DTYPE_COUNT;
+  return dtype_parse(wanted->dtype_name, &dtype) ? dtype : DTYPE_COUNT;
 }
 
 static const char *array_name(Arena *arena, const ArchiveMember *member) {
@@ -21,60 +22,82 @@ static const char *array_name(Arena *arena, const ArchiveMember *member) {
 }
 
 // The array `name`, else the one called like the input, else the only one.
-static Status read_archive(const char *path, const char *name, const Wanted *wanted, Arena *arena, Tensor *out) {
-  Bytes file, bytes;
+static Status read_archive(Bytes file, const char *name, const Wanted *wanted, Arena *arena, Tensor *out) {
+  Bytes bytes;
   Archive archive;
-  TRY(file_map(path, arena, &file));
   TRY(archive_open(file, arena, &archive));
   const ArchiveMember *found = NULL;
   Text names = text_new(arena);
   for (uint32_t i = 0; i < archive.count; i++) {
     const char *have = array_name(arena, &archive.members[i]);
-    if (!strcmp(have, name ? name : wanted ? wanted->name : "")) found = &archive.members[i];
+    if (!strcmp(have, name ? name : wanted->name)) found = &archive.members[i];
     if (i < 16) text_add(&names, "%s%s", i ? ", " : "", have);
   }
   if (!found && !name && archive.count == 1) found = archive.members;
-  if (!found)
-    FAIL(ERROR_NOT_FOUND, "it holds no array '%s'; it holds %s", name ? name : wanted ? wanted->name : "", text_get(&names));
+  if (!found) FAIL(ERROR_NOT_FOUND, "it holds no array '%s'; it holds %s", name ? name : wanted->name, text_get(&names));
   TRY(archive_read(&archive, found, arena, &bytes));
   return status_context(npy_read(bytes, wanted_dtype(wanted), arena, out), "array '%s'", array_name(arena, found));
 }
 
-static Status read_array(const char *path, const Wanted *wanted, Arena *arena, Tensor *out) {
-  Bytes bytes;
-  TRY(file_map(path, arena, &bytes));
-  return npy_read(bytes, wanted_dtype(wanted), arena, out);
-}
-
 // "all.npz:mask" is an array of an archive, unless a file is called so.
-static const char *archive_path(const char *path, Arena *arena, const char **name) {
+static const char *split_path(const char *path, Arena *arena, const char **name) {
   const char *colon = strrchr(path, ':');
   *name = NULL;
-  if (has_extension(path, ".npz")) return path;
-  if (!colon || file_exists(path)) return NULL;
+  if (!colon || file_exists(path)) return path;
   const char *file = arena_string_n(arena, path, (size_t)(colon - path));
+  if (!has_extension(file, ".npz")) return path;
   *name = colon + 1;
-  return has_extension(file, ".npz") ? file : NULL;
+  return file;
 }
 
-static Status read_tensor(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, Tensor *out) {
-  const char *name, *archive = archive_path(path, arena, &name);
-  if (archive) return status_context(read_archive(archive, name, wanted, arena, out), "%s", archive);
-  if (has_extension(path, ".npy")) return status_context(read_array(path, wanted, arena, out), "%s", path);
-  if (picture && picture_is_one(path)) return picture_read(path, wanted, picture, arena, out);
-  FAIL(ERROR_INVALID_ARGUMENT, "%s: tensors are read from .npy, .npz and .pb files%s", path,
-       picture ? ", pictures from .jpg and .png" : "");
+typedef enum Format { FORMAT_UNKNOWN, FORMAT_PB, FORMAT_NPY, FORMAT_NPZ, FORMAT_PICTURE } Format;
+
+// By extension. What comes through a pipe has none and is told by how it begins, or is a .pb, which begins with anything.
+static Format format_of(const char *path, Bytes bytes) {
+  static const struct {
+    const char *extension, *start;
+    Format format;
+  } rows[] = {{".pb", NULL, FORMAT_PB},
+              {".npy", "\x93NUMPY", FORMAT_NPY},
+              {".npz", "PK\3\4", FORMAT_NPZ},
+              {".jpg", "\xff\xd8\xff", FORMAT_PICTURE},
+              {".png", "\x89PNG", FORMAT_PICTURE}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++)
+    if (has_extension(path, rows[i].extension)) return rows[i].format;
+  if (picture_is_one(path)) return FORMAT_PICTURE;
+  if (path_open_number(path) < 0 && !file_is_stream(path)) return FORMAT_UNKNOWN;
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    size_t length = rows[i].start ? strlen(rows[i].start) : 0;
+    if (length && bytes.size >= length && !memcmp(bytes.data, rows[i].start, length)) return rows[i].format;
+  }
+  return FORMAT_PB;
 }
 
-int cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, HostValue *out) {
-  Status status;
+static Status read_bytes(const char *path, const char *name, Bytes bytes, const Wanted *wanted, const PictureOptions *picture,
+                         Arena *arena, HostValue *out) {
+  Format format = format_of(path, bytes);
+  if (format == FORMAT_UNKNOWN || (format == FORMAT_PICTURE && !picture))
+    FAIL(ERROR_INVALID_ARGUMENT, "tensors are read from .npy, .npz and .pb files%s",
+         picture ? ", pictures from .jpg and .png" : "");
+  if (wanted->kind == VALUE_SEQUENCE && format != FORMAT_PB)
+    FAIL(ERROR_INVALID_ARGUMENT, "'%s' is a sequence, which is read from a .pb file", wanted->name);
+  switch (format) {
+    case FORMAT_NPY: return npy_read(bytes, wanted_dtype(wanted), arena, &out->tensor);
+    case FORMAT_NPZ: return read_archive(bytes, name, wanted, arena, &out->tensor);
+    case FORMAT_PICTURE: return picture_decode(bytes, wanted, picture, arena, &out->tensor);
+    default: return onnx_read_declared(bytes, wanted->kind, arena, out);
+  }
+}
+
+Status cli_read_value(const char *path, const Wanted *wanted, const PictureOptions *picture, Arena *arena, HostValue *out) {
+  const char *name;
+  Bytes bytes;
   *out = (HostValue){.name = wanted->name};
-  if (has_extension(path, ".pb")) status = onnx_read_declared_file(path, wanted->kind, arena, out);
-  else if (wanted->kind == VALUE_SEQUENCE)
-    return cli_fail_text("%s: '%s' is a sequence, which is read from a .pb file", path, wanted->name);
-  else status = read_tensor(path, wanted, picture, arena, &out->tensor);
+  path = split_path(path, arena, &name);
+  TRY(file_map(path, 0, arena, &bytes));
+  Status status = read_bytes(path, name, bytes, wanted, picture, arena, out);
   out->name = wanted->name;
-  return status ? cli_fail(api_error(status)) : 0;
+  return status_context(status, "%s", path);
 }
 
 static Status write_array(const char *path, const HostValue *value) {

@@ -156,7 +156,8 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
     bool optional = ingot_binding_has_default(ingot_engine_input(engine, i)) || bindings[i].kind == VALUE_OPTIONAL;
     if (optional && (!file || (file != files[i] && !file_exists(file)))) continue;  // left out
     if (file) {
-      code = cli_read_value(file, &bindings[i], &common->picture, out->arena, value);
+      Status status = API_LIMITED(&common->config, cli_read_value(file, &bindings[i], &common->picture, out->arena, value));
+      if (status) code = cli_fail(api_error(status));
     } else {
       code = random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena,
                           &value->tensor);

@@ -56,7 +56,10 @@ static int expected_output(const Verification *v, const Expected *expected, int 
   }
   Wanted binding = cli_wanted(ingot_engine_output(v->engine, index));
   const char *path = arena_printf(v->inputs.arena, "%s/output_%d.pb", expected->folder, index);
-  if (file_exists(path)) return cli_read_value(path, &binding, NULL, v->inputs.arena, out);
+  if (file_exists(path)) {
+    Status status = API_LIMITED(&v->common->config, cli_read_value(path, &binding, NULL, v->inputs.arena, out));
+    return status ? cli_fail(api_error(status)) : 0;
+  }
   *found = false;
   if (!v->report->json && !v->report->quiet) printf("        %-28s there is no %s to compare with\n", binding.name, path);
   return 0;
@@ -138,9 +141,9 @@ static int open(Verification *v, const char *against) {
   bool engine = cli_is_engine(v->common->model);
   if (against && !engine) return cli_fail_text("--against is for engines: %s is a model and judges itself", v->common->model);
   ingot_error *error = NULL;
-  if (!engine || against) error = ingot_model_open(against ? against : v->common->model, &v->common->config, &v->model);
+  if (!engine || against) error = cli_open_model(against ? against : v->common->model, &v->common->config, &v->model);
   if (error) return cli_fail(error);
-  if (engine) error = ingot_engine_load(v->common->model, &v->common->config, &v->engine);
+  if (engine) error = cli_load_engine(v->common->model, &v->common->config, &v->engine);
   else error = ingot_engine_build(v->model, &v->common->config, &v->engine);
   if (error) return cli_fail(error);
   int count = ingot_engine_input_count(v->engine);

@@ -50,7 +50,7 @@ Status record_open(const char *path, bool against, Record **out) {
     return OK;
   }
   Bytes bytes;
-  TRY(file_map(path, arena, &bytes));
+  TRY(file_map(path, 0, arena, &bytes));
   r->entries = string_map_new(arena);
   for (size_t at = 0; at < bytes.size;) {
     const Entry *entry = (const void *)((const char *)bytes.data + at);

@@ -106,6 +106,27 @@ PYTHON
   says 1 "ends after" run digits.ingot $cpu --input cut.npy
 fi
 
+# through pipes: models, engines, inputs, each read once and no longer than it may take
+says 0 "probabilities" run <(cat "$digits/digits.onnx") $cpu
+says 0 "probabilities" run - $cpu <"$digits/digits.onnx"
+says 0 "inference" bench <(cat digits.ingot) $cpu --seconds 0.05
+says 0 "1 of 1 outputs agree" verify <(cat digits.ingot) $cpu --against <(cat "$digits/digits.onnx")
+says 0 "graph digits" inspect <(cat "$digits/digits.onnx") $cpu --before --after
+says 2 "say --output FILE" build <(cat "$digits/digits.onnx") $cpu
+says 0 "engine" build <(cat "$digits/digits.onnx") $cpu -o again.ingot
+cmp digits.ingot again.ingot || fail "a model from a pipe gives another engine"
+for input in "$digits/test_images.npy" golden/input_0.pb; do
+  says 0 "probabilities" run digits.ingot $cpu --input "image=$input" --quiet
+  mv out expected
+  says 0 "probabilities" run digits.ingot $cpu --input <(cat "$input") --quiet
+  cmp out expected || fail "$input gives another result through a pipe"
+done
+says 1 "the limit of 0.2 s" run <(sleep 2) $cpu --time-limit 0.2
+says 1 "the limit of 0.2 s" run digits.ingot $cpu --input <(sleep 2) --time-limit 0.2
+says 1 "more than the limit of 1048576 bytes" run <(yes) $cpu --memory-limit 1
+says 1 "not readable as ONNX" run <(head -c 5000 "$digits/digits.onnx") $cpu
+says 1 "'/dev/zero' is not a regular file" run /dev/zero $cpu
+
 # options that could have no effect
 says 1 "no pass 'frobnicate'; those that can be left out: " build "$digits/digits.onnx" $cpu --disable frobnicate
 says 1 "built with pass 'fold_scale'" run digits.ingot $cpu --disable fold_scale
@@ -183,7 +204,7 @@ says 0 "3 of 3 outputs agree" verify "$sequence/model.onnx" $cpu --input "s=$seq
 says 0 "sites agree" verify "$sequence/model.onnx" $cpu --data golden_sequence --sites
 says 1 "is a sequence of f32 tensors: give a .pb file" run "$sequence/model.onnx" $cpu
 says 1 "which has no shape" run "$sequence/model.onnx" $cpu --shapes s:2x2
-says 1 "is read from a .pb file" run "$sequence/model.onnx" $cpu --input s=s.npy
+says 1 "is read from a .pb file" run "$sequence/model.onnx" $cpu --input s=a.npy
 says 1 "is a sequence: write it" run "$sequence/model.onnx" $cpu --data golden_sequence -o y.npy
 says 0 "sequence of f32" inspect "$sequence/model.onnx" $cpu
 json run "$sequence/model.onnx" $cpu --data golden_sequence

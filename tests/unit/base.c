@@ -2,15 +2,19 @@
 #include <pthread.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/arena.h"
+#include "base/budget.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -303,7 +307,7 @@ Test(file, written_read_and_mapped) {
   cr_assert_not(file_exists(path));
   Bytes bytes;
   expect_ok(file_write(path, "old", 3));
-  expect_ok(file_map(path, arena, &bytes));
+  expect_ok(file_map(path, 0, arena, &bytes));
   expect_ok(file_write(path, "newer", 5));
   cr_assert(bytes.size == 3 && memcmp(bytes.data, "old", 3) == 0, "a reader keeps the file it opened");
   expect_ok(file_read(path, 5, arena, &bytes));
@@ -312,15 +316,61 @@ Test(file, written_read_and_mapped) {
   expect_ok(file_read("/proc/self/status", 0, arena, &bytes));  // claims to be empty
   cr_assert_gt(bytes.size, 100);
   expect_ok(file_write(path, NULL, 0));
-  expect_ok(file_map(path, arena, &bytes));
+  expect_ok(file_map(path, 0, arena, &bytes));
   cr_assert_eq(bytes.size, 0);
   // No temporary is left, whether writing worked or not.
   expect_code(file_write(deep, "x", 1), ERROR_IO);
   expect_code(file_write(path_join(arena, folder, "none/f"), "x", 1), ERROR_IO);
   cr_assert_eq(system(arena_printf(arena, "test \"$(cd %s && find . -type f)\" = ./a/b/c/f.bin", folder)), 0);
-  expect_code(file_map(folder, arena, &bytes), ERROR_IO);
-  expect_code(file_map(path_join(arena, folder, "none"), arena, &bytes), ERROR_IO);
+  expect_code(file_map(folder, 0, arena, &bytes), ERROR_IO);
+  expect_code(file_map(path_join(arena, folder, "none"), 0, arena, &bytes), ERROR_IO);
   expect_code(directory_make(path_join(arena, path, "d")), ERROR_IO);
+  discard(arena, folder);
+}
+
+// What comes through a pipe is read to its end, and no longer than the call may take.
+Test(file, pipes_are_read) {
+  enum { SIZE = 3 << 20 };
+  Arena *arena = arena_new();
+  char *folder = scratch(arena), *path = path_join(arena, folder, "pipe"), *sent = arena_array(arena, char, SIZE);
+  for (int i = 0; i < SIZE; i++) sent[i] = (char)(i * 7);
+  cr_assert_eq(mkfifo(path, 0600), 0);
+  cr_expect(file_is_stream(path));
+  cr_expect_not(file_is_stream(folder));
+  for (int round = 0; round < 3; round++) {
+    Bytes bytes = {0};
+    pid_t child = fork();
+    if (child == 0) {
+      usleep(50000);  // a pipe that nobody writes to yet is waited for
+      int fd = open(path, O_WRONLY);
+      for (int at = 0, got; at < SIZE && (got = (int)write(fd, sent + at, (size_t)(SIZE - at))) > 0;) at += got;
+      _exit(0);
+    }
+    if (round == 0) expect_ok(file_load(path, 0, arena, &bytes));
+    else if (round == 1) expect_ok(file_map(path, SIZE, arena, &bytes));
+    else expect_code(file_map(path, SIZE - 1, arena, &bytes), ERROR_LIMIT);
+    waitpid(child, NULL, 0);
+    if (round == 2) break;
+    cr_assert_eq(bytes.size, SIZE);
+    cr_expect(!memcmp(bytes.data, sent, SIZE) && !bytes.data[SIZE]);
+  }
+  Budget budget = {0};
+  Bytes none;
+  budget_enter(&budget, &(BudgetLimits){.seconds = 0.05});
+  Status status = file_load(path, 0, arena, &none);
+  budget_leave(&budget);
+  expect_code(status, ERROR_LIMIT);
+  int ends[2];
+  cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  char *number = arena_printf(arena, "/dev/fd/%d", ends[0]);
+  cr_expect_eq(path_open_number(number), ends[0]);
+  cr_expect_eq(path_open_number(path), -1);
+  cr_assert_eq(write(ends[1], "socket", 6), 6);
+  close(ends[1]);
+  expect_ok(file_load(number, 0, arena, &none));
+  cr_expect_str_eq((const char *)none.data, "socket");
+  close(ends[0]);
+  expect_code(file_load("/dev/zero", 0, arena, &none), ERROR_IO);
   discard(arena, folder);
 }
 

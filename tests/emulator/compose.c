@@ -1,5 +1,5 @@
-// One text of many, for the host's compiler: device.hpp, which gives CUDA's built-in names; the kernel's source with its headers expanded in place,
-// where line markers keep the names of its files; then a line for each kernel and for the dynamic shared memory, by which
+// One text of many, for the host's compiler, after device.hpp, which gives CUDA's built-in names: the kernel's source with its headers expanded in
+// place, where line markers keep the names of its files; then a line for each kernel and for the dynamic shared memory, by which
 // module.c finds them.
 #include <ctype.h>
 #include <string.h>
@@ -65,12 +65,21 @@ static void define_dynamic(const char *text, Text *out) {
   text_add(out, "EMULATED_DYNAMIC(\"%.*s\")\n", (int)(end - begin), begin);
 }
 
+// Whether the text differs with the architecture; where it does only for a GPU, the emulated one is not told, so that architectures share objects.
+static bool asks_architecture(const char *text) {
+  for (const char *at = text; (at = strstr(at, "__CUDA_ARCH__")); at++) {
+    const char *gpu_only = strstr(at, "!defined(EMULATED)");
+    if (!gpu_only || gpu_only > strchrnul(at, '\n')) return true;
+  }
+  return false;
+}
+
 const char *program_compose(Program *p, int sm) {
   Text body = text_new(p->arena), whole = text_new(p->arena);
   memset(p->included, 0, (size_t)p->header_count * sizeof *p->included);
   expand(p, "kernel.cu", p->source, &body);
-  text_add(&whole, "#define EMULATED 1\n#define __CUDA_ARCH__ %d\n#line 1 \"device.hpp\"\n%s%s\n", sm * 10,
-           emulator_sources[0].text, text_get(&body));
+  if (asks_architecture(text_get(&body))) text_add(&whole, "#define __CUDA_ARCH__ %d\n", sm * 10);
+  text_add(&whole, "%s\n", text_get(&body));
   register_kernels(text_get(&body), &whole);
   define_dynamic(text_get(&body), &whole);
   return text_get(&whole);

@@ -1,6 +1,7 @@
 // CUDA's built-in names for a host's C++ compiler: what NVRTC knows without being told, over the emulator's functions. Goes before every
 // kernel. Nothing here is the kernel's own: a finding shows the line that called.
 #pragma GCC system_header
+#define EMULATED 1
 typedef decltype(sizeof 0) size_t;
 #define __device__
 #define __host__

@@ -17,7 +17,7 @@ typedef struct Program {
   Image *image;
 } Program;
 
-// The program as one text: device.hpp, the source with its headers in place, what registers its kernels.
+// The program as one text, to go after device.hpp: the source with its headers in place, what registers its kernels.
 const char *program_compose(Program *program, int sm);
 // Compiles that, or finds it compiled; false: program->log says why.
 bool program_build(Program *program, int sm);

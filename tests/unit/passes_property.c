@@ -217,8 +217,14 @@ static void check_case(const OperatorCase *row, int dress_number) {
   arena_free(arena);
 }
 
+// Under sanitizers, which take ten times as long, each dress is tried on every third case, another third each time (tests/CMakeLists.txt).
+#ifndef CASES_STEP
+#define CASES_STEP 1
+#endif
 static void check_all(int dress_number) {
-  for (const OperatorCase *row = operator_cases; row->name; row++) check_case(row, dress_number);
+  int number = dress_number;
+  for (const OperatorCase *row = operator_cases; row->name; row++, number++)
+    if (number % CASES_STEP == 0) check_case(row, dress_number);
 }
 
 Test(passes_property, plain) { check_all(0); }

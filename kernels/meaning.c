@@ -19,6 +19,23 @@ Status meaning_require(const Node *node, int index, Value **out) {
   return OK;
 }
 
+Status meaning_zero_points(const Node *node, int axis) {
+  for (int i = 0; i < 2; i++) {
+    const Value *zero = meaning_input(node, 2 + i), *operand = node->inputs[i];
+    if (!zero) continue;
+    if (zero->dtype != operand->dtype || !dtype_is_integer(zero->dtype) || dtype_bits(zero->dtype) > 8)
+      FAIL(ERROR_INVALID_MODEL, "a zero point of type %s for %s; both must be the same 8-bit integer", dtype_name(zero->dtype),
+           dtype_name(operand->dtype));
+    for (int k = 0; k < zero->rank; k++) {
+      int at = k + operand->rank - zero->rank;
+      bool along = i == 1 && at == axis && zero->dims[k] == operand->dims[at];
+      if (zero->dims[k] != meaning_const(node, 1) && !along)
+        FAIL(ERROR_INVALID_MODEL, "the zero point of input %d must have one element%s", i, i ? " or one for each channel" : "");
+    }
+  }
+  return OK;
+}
+
 Status meaning_require_rank(const Node *node, int index, int rank, Value **out) {
   TRY(meaning_require(node, index, out));
   if ((*out)->rank != rank)
@@ -128,6 +145,20 @@ Status reference_ints(const Reference *r, const Tensor *tensor, const int64_t **
   int64_t *values = memory;
   for (int64_t i = 0; i < count; i++) values[i] = tensor_get_i(tensor, i);
   *out = values;
+  return OK;
+}
+
+Status reference_less_zero(const Reference *r, int input, const Tensor **out) {
+  const Tensor *x = *out = r->inputs[input], *zero = reference_input(r, 2 + input);
+  if (!zero) return OK;
+  Tensor made;
+  TRY(tensor_new(r->arena, DTYPE_I32, x->rank, x->dims, &made));
+  int64_t inner = 1;  // elements that share a zero point
+  for (int i = x->rank - 1; i >= 0 && (i < x->rank - zero->rank || zero->dims[i - (x->rank - zero->rank)] == 1); i--)
+    inner *= x->dims[i];
+  for (int64_t i = 0; i < tensor_count(x); i++)
+    ((int32_t *)made.data)[i] = (int32_t)(tensor_get_i(x, i) - tensor_get_i(zero, i / inner % tensor_count(zero)));
+  *out = arena_copy(r->arena, &made, sizeof made);
   return OK;
 }
 

@@ -19,6 +19,9 @@ MUST_CHECK Status meaning_require_integer(const Node *node, int index, Value **o
 MUST_CHECK Status meaning_axis(const Node *node, const char *name, int rank, int *out);
 // The dims attribute, with a count in [0, limit].
 MUST_CHECK Status meaning_dims(const Node *node, const char *name, int limit, const Dim **out, int *count);
+// Zero points of a product of 8-bit integers: input 2, of one element, is subtracted from input 0; input 3, of one element or one for each index of
+// input 1's axis `axis`, from input 1. Both may be absent.
+MUST_CHECK Status meaning_zero_points(const Node *node, int axis);
 // Two dims that must be the same size: reports static ones that differ; *out is the better known.
 MUST_CHECK Status meaning_same_dim(const Node *node, const char *what, Dim a, Dim b, Dim *out);
 MUST_CHECK Status meaning_broadcast_dim(const Node *node, Dim a, Dim b, Dim *out);  // numpy's rule
@@ -38,6 +41,8 @@ MUST_CHECK Status reference_dims(const Reference *r, const char *name, const int
 MUST_CHECK Status reference_doubles(const Reference *r, const Tensor *tensor, const double **out);
 MUST_CHECK Status reference_floats(const Reference *r, const Tensor *tensor, const float **out);
 MUST_CHECK Status reference_ints(const Reference *r, const Tensor *tensor, const int64_t **out);
+// Input 0 or 1 less its zero point, in i32, where it has one; see meaning_zero_points.
+MUST_CHECK Status reference_less_zero(const Reference *r, int input, const Tensor **out);
 void reference_store_doubles(Tensor *out, int64_t first, int64_t count, const double *values);
 void reference_store_ints(Tensor *out, int64_t first, int64_t count, const int64_t *values);
 MUST_CHECK Status reference_scratch(const Reference *r, size_t item_size, int64_t count, void **out);  // zeroed

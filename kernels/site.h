@@ -38,6 +38,8 @@ typedef struct Site {
   Packings *packings;  // keeps packed constants for all who want them; NULL: each has its own
 } Site;
 
+// A product or convolution whose integers are less zero points (inputs 2 and 3).
+static inline bool site_has_zero_points(const Site *site) { return node_operand_count(site->node) > 2; }
 int64_t desc_count(const TensorDesc *desc);
 bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)

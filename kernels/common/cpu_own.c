@@ -3,9 +3,15 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/value_range.h"
+#include "kernels/packings.h"
 
 static bool is_narrow_float(DType dtype) { return dtype_is_float(dtype) && dtype != DTYPE_F64; }
 static bool is_narrow_integer(DType dtype) { return dtype_is_integer(dtype) && (dtype == DTYPE_I32 || dtype_bits(dtype) <= 8); }
+
+static const TensorDesc *zero_point(const Site *site, int operand) {
+  const TensorDesc *zero = &site->inputs[2 + operand];
+  return node_operand_count(site->node) > 2 + operand && !zero->absent ? zero : NULL;
+}
 
 bool cpu_own_supports(const Site *site) {
   const Node *node = site->node;
@@ -15,23 +21,54 @@ bool cpu_own_supports(const Site *site) {
   if (!floats && !integers) return false;
   if (!w->constant && w->dtype != (floats ? DTYPE_F32 : DTYPE_I32)) return false;
   if (desc_count(x) == 0 || desc_count(w) == 0 || desc_count(y) == 0) return false;
+  const TensorDesc *w_zero = zero_point(site, 1);
+  if (w_zero && !(w->constant && w_zero->constant)) return false;
   if (!node->epilogue) return floats ? is_narrow_float(y->dtype) : y->dtype == DTYPE_I32;
   if (node->epilogue->code[0].op != OP_input) return false;
-  for (int i = 0; i < node->input_count; i++)
+  for (int i = node->epilogue_first; i < node->input_count; i++)
     if (site->inputs[i].absent) return false;
   return true;
+}
+
+static bool is_byte(DType dtype) { return dtype == DTYPE_U8 || dtype == DTYPE_I8; }
+
+// A column has one zero point: its bytes lie in a range of 256, whatever that is. Whatever else is folded from bytes is small.
+bool cpu_own_takes_quads(const Site *site) {
+  enum { MOST_LOOKED_AT = 1 << 16 };
+  const Tensor *w = site->inputs[1].constant;
+  if (!gemm_table_best()->kernels[GEMM_QUADS][0] || !is_byte(site->inputs[0].dtype) || !w) return false;
+  if (is_byte(w->dtype)) return true;
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  if (tensor_count(w) > MOST_LOOKED_AT) return false;
+  for (int64_t i = 0; i < tensor_count(w); i++) {
+    int64_t value = tensor_get_i(w, i);
+    low = MIN(low, value), high = MAX(high, value);
+  }
+  return high - low <= UINT8_MAX;
 }
 
 Status cpu_own_new(const Site *site, Arena *arena, ThreadPool *pool, CpuOwn *out) {
   *out = (CpuOwn){.arena = arena, .pool = pool, .site = *site, .kind = GEMM_FLOATS, .result = site->outputs[0]};
   if (dtype_is_integer(site->inputs[0].dtype)) {
     bool narrow = value_fits_i16(site->node->inputs[0]) && value_fits_i16(site->node->inputs[1]);
-    out->kind = narrow ? GEMM_PAIRS : GEMM_INTS;
+    out->kind = cpu_own_takes_quads(site) ? GEMM_QUADS : narrow ? GEMM_PAIRS : GEMM_INTS;
   }
   return OK;
 }
 
-DType cpu_own_dtype(GemmKind kind) { return kind == GEMM_FLOATS ? DTYPE_F32 : kind == GEMM_PAIRS ? DTYPE_I16 : DTYPE_I32; }
+DType cpu_own_dtype(GemmKind kind) {
+  static const DType dtypes[] = {
+      [GEMM_FLOATS] = DTYPE_F32, [GEMM_QUADS] = DTYPE_U8, [GEMM_PAIRS] = DTYPE_I16, [GEMM_INTS] = DTYPE_I32};
+  return dtypes[kind];
+}
+
+enum { SIGN_BIT = 128 };  // what bytes with a sign are read with, so that they have none
+int32_t cpu_own_zero(const CpuOwn *own, const CpuCall *call) {
+  const TensorDesc *zero = zero_point(&own->site, 0);
+  bool is_signed = own->site.inputs[0].dtype == DTYPE_I8;
+  int32_t value = !zero ? 0 : is_signed ? *(const int8_t *)call->inputs[2] : *(const uint8_t *)call->inputs[2];
+  return value + (is_signed ? SIGN_BIT : 0);
+}
 
 size_t cpu_own_reserve(CpuOwn *own, size_t bytes) {
   size_t at = own->workspace_bytes;
@@ -47,10 +84,21 @@ static bool lies_so(const TensorDesc *a, const TensorDesc *b) {
 
 void cpu_own_stage(CpuOwn *own, const TensorDesc *from, const TensorDesc *to, size_t bytes) {
   size_t scratch = 0;
-  if (lies_so(from, to)) return;
-  Program *program = program_new(own->arena, 1);
-  program_output(program, program_cast(program, to->dtype, program_input(program, 0, from->dtype)));
-  own->copy = cpu_strips_elementwise(own->arena, own->pool, program, from, to, &scratch);
+  const TensorDesc *zero = own->kind == GEMM_QUADS ? NULL : zero_point(&own->site, 0);
+  if (lies_so(from, to) && !zero) return;
+  Program *program = program_new(own->arena, 2);
+  int x = program_input(program, 0, from->dtype);
+  TensorDesc inputs[2] = {*from};
+  if (zero) {
+    inputs[1] = *zero;
+    x = program_op2(program, OP_sub, program_cast(program, DTYPE_I32, x),
+                    program_cast(program, DTYPE_I32, program_input(program, 1, zero->dtype)));
+  } else if (own->kind == GEMM_QUADS && from->dtype == DTYPE_I8) {
+    x = program_op2(program, OP_add, program_cast(program, DTYPE_I32, x), program_const_i(program, DTYPE_I32, SIGN_BIT));
+  }
+  program_output(program, program_cast(program, to->dtype, x));
+  program->input_count = zero ? 2 : 1;
+  own->copy = cpu_strips_elementwise(own->arena, own->pool, program, inputs, to, &scratch);
   own->scratch = MAX(own->scratch, scratch);
   own->x_bytes = bytes;
   own->clear_x = bytes > (size_t)desc_count(to) * dtype_size(to->dtype);
@@ -89,7 +137,8 @@ void *cpu_own_x(const CpuOwn *own, const CpuCall *call) {
   if (!own->copy) return call->inputs[0];
   void *x = workspace + own->x_at;
   if (own->clear_x) memset(x, 0, own->x_bytes);
-  cpu_strips_run(own->copy, call->pool, &call->inputs[0], &x, workspace + own->scratch_at);
+  void *inputs[2] = {call->inputs[0], zero_point(&own->site, 0) ? call->inputs[2] : NULL};
+  cpu_strips_run(own->copy, call->pool, inputs, &x, workspace + own->scratch_at);
   return x;
 }
 
@@ -106,15 +155,49 @@ void cpu_own_pass(CpuOwn *own, const CpuCall *call) {
   cpu_strips_run(own->pass, call->pool, own->pass_inputs, call->outputs, (char *)call->workspace + own->scratch_at);
 }
 
-Status cpu_own_constant(const CpuOwn *own, const Tensor *constant, Arena *scratch, const void **out) {
+// The number of elements that share a zero point one after the other.
+static int64_t zero_run(const Tensor *constant, const Tensor *zero) {
+  int64_t run = 1;
+  for (int i = constant->rank - 1; i >= 0; i--) {
+    int own = i - (constant->rank - zero->rank);
+    if (own >= 0 && zero->dims[own] != 1) break;
+    run *= constant->dims[i];
+  }
+  return run;
+}
+
+static void widen_bytes(const Tensor *constant, const Tensor *zero, int32_t *out) {
+  int64_t count = tensor_count(constant), run = zero ? zero_run(constant, zero) : count, zeros = zero ? tensor_count(zero) : 1;
+  for (int64_t first = 0; first < count; first += run) {
+    int32_t less = zero ? (int32_t)tensor_get_i(zero, first / run % zeros) : 0;
+    if (constant->dtype == DTYPE_I8)
+      for (int64_t i = first; i < first + run; i++) out[i] = ((const int8_t *)constant->data)[i] - less;
+    else
+      for (int64_t i = first; i < first + run; i++) out[i] = ((const uint8_t *)constant->data)[i] - less;
+  }
+}
+
+Hash128 cpu_own_form(const CpuOwn *own, const void *place, size_t bytes) {
+  const TensorDesc *zero = zero_point(&own->site, 1);
+  Hash128 form = hash128_bytes(place, bytes);
+  return zero ? hash128_combine(form, tensor_content_hash(zero->constant)) : form;
+}
+
+Status cpu_own_constant(const CpuOwn *own, Arena *scratch, const void **out) {
   DType wanted = own->kind == GEMM_FLOATS ? DTYPE_F32 : DTYPE_I32;
+  const Tensor *constant = own->site.inputs[1].constant;
+  const TensorDesc *zero = zero_point(&own->site, 1);
   Tensor made;
   *out = constant->data;
   if (constant->dtype == wanted) return OK;
   TRY(tensor_new(scratch, wanted, constant->rank, constant->dims, &made));
+  *out = made.data;
+  if (is_byte(constant->dtype)) {
+    widen_bytes(constant, zero ? zero->constant : NULL, made.data);
+    return OK;
+  }
   for (int64_t i = 0; i < tensor_count(constant); i++)
     if (wanted == DTYPE_F32) ((float *)made.data)[i] = (float)tensor_get_f(constant, i);
     else ((int32_t *)made.data)[i] = (int32_t)tensor_get_i(constant, i);
-  *out = made.data;
   return OK;
 }

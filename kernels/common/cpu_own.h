@@ -2,6 +2,7 @@
 // result, which also puts it into its place where it is computed elsewhere.
 #pragma once
 #include "kernels/common/cpu_gemm.h"
+#include "base/hash.h"
 #include "kernels/cpu_tactic.h"
 #include "kernels/elementwise/cpu_strips.h"
 
@@ -11,7 +12,7 @@ typedef struct CpuOwn {
   Site site;  // a copy: the planner reuses its own
   GemmKind kind;
   size_t workspace_bytes;
-  CpuStrips *copy;  // of x into the workspace; NULL: read where it lies
+  CpuStrips *copy;  // of x into the workspace, less its zero point but for quads; NULL: read where it lies
   size_t x_at, x_bytes;
   bool clear_x;  // what the copy leaves between rows is zero
   bool y_staged;
@@ -25,7 +26,10 @@ typedef struct CpuOwn {
 // Floats of 32 bits and less, or integers that sum to i32; no empty tensor.
 bool cpu_own_supports(const Site *site);
 MUST_CHECK Status cpu_own_new(const Site *site, Arena *arena, ThreadPool *pool, CpuOwn *out);
-DType cpu_own_dtype(GemmKind kind);  // of x as the kernels read it
+// Whether quads do: bytes times a constant of bytes, or of what fits them.
+bool cpu_own_takes_quads(const Site *site);
+int32_t cpu_own_zero(const CpuOwn *own, const CpuCall *call);  // of quads
+DType cpu_own_dtype(GemmKind kind);                            // of x as the kernels read it
 size_t cpu_own_reserve(CpuOwn *own, size_t bytes);
 // x, seen through axes `from` (those of the site, split or as they are), is copied into `to`, of the kernels' type, unless it lies so.
 void cpu_own_stage(CpuOwn *own, const TensorDesc *from, const TensorDesc *to, size_t bytes);
@@ -35,5 +39,7 @@ void cpu_own_finish(CpuOwn *own);  // the pass; nothing is reserved behind it
 void *cpu_own_x(const CpuOwn *own, const CpuCall *call);
 void *cpu_own_y(const CpuOwn *own, const CpuCall *call);
 void cpu_own_pass(CpuOwn *own, const CpuCall *call);
-// A constant of any type as floats or int32_t, row-major; where it is of that type, the tensor's own memory.
-MUST_CHECK Status cpu_own_constant(const CpuOwn *own, const Tensor *constant, Arena *scratch, const void **out);
+// The constant right operand, of any type, as floats or int32_t less its zero point, row-major; where it is of that type, the tensor's own memory.
+// How it is packed: `place`, and what cpu_own_constant does.
+Hash128 cpu_own_form(const CpuOwn *own, const void *place, size_t bytes);
+MUST_CHECK Status cpu_own_constant(const CpuOwn *own, Arena *scratch, const void **out);

@@ -1,5 +1,6 @@
 // conv and conv_transpose. x[N,C,spatial], a kernel for each pair of channels of a group, a window that slides over the
-// spatial axes. 8-bit integers sum to i32, other types to themselves. There is no bias: it is an epilogue.
+// spatial axes. 8-bit integers sum to i32, other types to themselves. There is no bias: it is an epilogue. A conv's integers of 8 bits may
+// have zero points; what lies outside of the image is 0 once they are subtracted.
 #include "kernels/conv/conv.h"
 #include <string.h>
 #include "kernels/conv/taps.h"
@@ -36,6 +37,7 @@ static Status infer_conv(Node *node) {
   TRY(window_read(node, x->rank - 2, w->dims + 2, &window));
   TRY(check_groups(node, w->dims[0], group, "output channels"));
   DimTable *table = node->graph->dims;
+  TRY(meaning_zero_points(node, 0));
   TRY(meaning_same_dim(node, "input channels", x->dims[1], dim_mul(table, w->dims[1], dim_constant(table, group)), &same));
   dims[0] = x->dims[0];
   dims[1] = w->dims[0];
@@ -58,7 +60,9 @@ static Status read_call(const Reference *r, const Tensor *x, const Tensor *w, Wi
 }
 
 static Status reference_conv(Reference *r) {
-  const Tensor *x = r->inputs[0], *w = r->inputs[1];
+  const Tensor *x, *w;
+  TRY(reference_less_zero(r, 0, &x));
+  TRY(reference_less_zero(r, 1, &w));
   Window window;
   int64_t dims[MAX_RANK] = {x->dims[0], w->dims[0]};
   int64_t group = node_int(r->node, "group", 1), out_per_group = w->dims[0] / group, in_per_group = w->dims[1];
@@ -100,9 +104,9 @@ static Status reference_conv(Reference *r) {
 
 const OpDef op_conv = {
     .name = "conv",
-    .help = "convolution over the spatial axes, in groups of channels",
+    .help = "convolution over the spatial axes, in groups of channels; of 8-bit integers less zero points, where given",
     .min_inputs = 2,
-    .max_inputs = 2,
+    .max_inputs = 4,
     .min_outputs = 1,
     .max_outputs = 1,
     .attributes = (const AttributeSpec[]){WINDOW_ATTRIBUTES, {"group", ATTR_INTS, false}, {0}},

@@ -25,6 +25,7 @@ bool conv_problem(const Site *site, ConvProblem *p) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   int spatial = x->rank - 2;
+  if (node->op == &op_conv && site_has_zero_points(site)) return false;
   if (spatial < 1 || spatial > 3 || w->rank != x->rank || !has_arithmetic(x->dtype) || !has_arithmetic(w->dtype)) return false;
   *p = (ConvProblem){.transposed = node->op == &op_conv_transpose, .images = x->dims[0], .groups = node_int(node, "group", 1)};
   if (p->groups <= 0) return false;

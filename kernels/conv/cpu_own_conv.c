@@ -37,7 +37,8 @@ typedef struct OwnConv {
   Phase *phases;
   size_t packed_bytes, packed_at;
   char *packed;  // NULL: packed in each run
-  void *zeros;   // what lies outside of the image
+  void *zeros;   // what lies outside of the image: of quads the zero point
+  int32_t zero;
 } OwnConv;
 
 static Status read_geometry(const Site *site, Window *window) {
@@ -165,7 +166,7 @@ static Status fill_packed(void *context, void *out) {
   const OwnConv *conv = context;
   Arena *scratch = arena_scratch();
   const void *weights;
-  Status status = cpu_own_constant(&conv->own, conv->own.site.inputs[1].constant, scratch, &weights);
+  Status status = cpu_own_constant(&conv->own, scratch, &weights);
   if (!status) pack(conv, weights, conv->own.pool, out);
   arena_free(scratch);
   return status;
@@ -173,7 +174,7 @@ static Status fill_packed(void *context, void *out) {
 
 static Hash128 packed_form(const OwnConv *conv) {
   int64_t head[] = {conv->own.kind, conv->transposed, conv->by_channel, conv->groups, conv->in, conv->out};
-  Hash128 form = hash128_bytes(head, sizeof head);
+  Hash128 form = cpu_own_form(&conv->own, head, sizeof head);
   for (int p = 0; p < conv->phase_count; p++) {
     int64_t place[] = {conv->phases[p].taps, (int64_t)conv->phases[p].packed_at};
     form = hash128_combine(form, hash128_bytes(place, sizeof place));
@@ -204,10 +205,10 @@ static Status place_weights(OwnConv *conv, const Tensor *constant) {
 
 // ---- Preparing --------------------------------------------------------------------------------------------------------------
 
-// x with the channels innermost and, for pairs, each group's at an even count: the axis of channels is seen as two.
+// x with the channels innermost and each group's filled up to whole units: the axis of channels is seen as two.
 static void stage_x(OwnConv *conv) {
   const TensorDesc *x = &conv->own.site.inputs[0];
-  int64_t padded = conv->own.kind == GEMM_PAIRS ? (conv->in + 1) / 2 * 2 : conv->in, stride = conv->groups * padded;
+  int64_t padded = (int64_t)align_up(conv->in, gemm_unit_elements(conv->own.kind)), stride = conv->groups * padded;
   TensorDesc from = *x, to;
   from.rank = x->rank + 1;
   memmove(from.dims + 3, x->dims + 2, sizeof(int64_t) * (size_t)(x->rank - 2));
@@ -239,7 +240,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   conv->groups = node_int(site->node, "group", 1);
   conv->in = x->dims[1] / conv->groups, conv->out = y->dims[1] / conv->groups;
   conv->by_channel = conv->in == 1 && conv->out == 1 && conv->groups > 1;
-  if (conv->by_channel && conv->own.kind == GEMM_PAIRS) conv->own.kind = GEMM_INTS;
+  if (conv->by_channel && conv->own.kind != GEMM_FLOATS) conv->own.kind = GEMM_INTS;
   if (w->constant) dims_strides(w->rank, w->dims, strides);
   else memcpy(strides, w->strides, sizeof strides);
   conv->w_first = strides[0], conv->w_second = strides[1];
@@ -328,14 +329,22 @@ static void run_phase(const OwnConv *conv, const Phase *phase, const char *x, ch
                            .taps = phase->taps,
                            .depth = conv->in,
                            .packed = packed + phase->packed_at + (size_t)g * bytes,
+                           .zero = conv->zero,
                            .locate = locate,
                            .context = &place};
     gemm_run(&problem, pool);
   }
 }
 
+static void set_zero(OwnConv *conv, int32_t zero) {
+  if (zero == conv->zero) return;
+  conv->zero = zero;
+  for (int64_t g = 0; g < conv->groups; g++) memset((char *)conv->zeros + g * conv->x_group, zero, (size_t)conv->in);
+}
+
 static Status run(void *state, const CpuCall *call) {
   OwnConv *conv = state;
+  if (conv->own.kind == GEMM_QUADS) set_zero(conv, cpu_own_zero(&conv->own, call));
   const char *x = cpu_own_x(&conv->own, call);
   char *y = cpu_own_y(&conv->own, call), *packed = conv->packed;
   if (!packed) pack(conv, call->inputs[1], call->pool, packed = (char *)call->workspace + conv->packed_at);

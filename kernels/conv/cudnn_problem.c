@@ -95,7 +95,7 @@ static bool set_window(const Site *site, CudnnProblem *p) {
 bool cudnn_problem(const Site *site, CudnnProblem *p) {
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   *p = (CudnnProblem){.groups = node_int(site->node, "group", 1)};
-  if (x->rank < 3 || x->rank > CUDNN_MAX_RANK || !set_types(site, p)) return false;
+  if (site_has_zero_points(site) || x->rank < 3 || x->rank > CUDNN_MAX_RANK || !set_types(site, p)) return false;
   // The library counts elements in 32 bits.
   if (desc_count(x) > INT32_MAX || desc_count(w) > INT32_MAX || desc_count(y) > INT32_MAX || desc_count(y) == 0 ||
       desc_count(x) == 0)

@@ -71,6 +71,16 @@ static void add_input(Planner *p, int instruction, int rank, const int64_t *dims
   tensor_strides(desc, rank, dims, operand->strides);
 }
 
+// The instruction whose register an output is stored from: before a cast that the store does as well.
+static int stored_instruction(const Planner *p, int output, DType dtype) {
+  const StripProgram *program = &p->strips->program;
+  int instruction = p->program->outputs[output];
+  const Instruction *cast = &p->program->code[instruction];
+  bool direct = cast->op == OP_cast && cast->dtype == dtype && dtype_is_integer(dtype) && cast->integer == 0 &&
+                program->classes[cast->args[0]] == REGISTER_F32 && program->table->store[dtype][REGISTER_F32];
+  return direct ? cast->args[0] : instruction;
+}
+
 static void add_operands(Planner *p, int rank, const int64_t *dims, const bool *reduced, const TensorDesc *inputs,
                          const TensorDesc *outputs) {
   const Program *program = p->program;
@@ -81,7 +91,7 @@ static void add_operands(Planner *p, int rank, const int64_t *dims, const bool *
     if (program->code[i].op == OP_input || program->code[i].op == OP_index) add_input(p, i, rank, dims, inputs);
   }
   for (int i = 0; i < program->output_count; i++) {
-    int instruction = program->outputs[i];
+    int instruction = stored_instruction(p, i, outputs[i].dtype);
     RegisterClass class = p->strips->program.classes[instruction];
     StripOperand *operand = add_operand(p, (StripOperand){.kind = OPERAND_OUTPUT, .instruction = instruction, .class = class});
     operand->number = i;
@@ -500,10 +510,35 @@ static void assign_registers(Planner *p) {
   assign_body_registers(p, elements);
 }
 
+// The program with casts of integers to f32 as part of the inputs' loads.
+static const Program *load_as_floats(Arena *arena, const Program *program, bool precise, const TensorDesc *inputs) {
+  Program *out = program_copy(arena, program);
+  const StripTable *table = strip_table_best();
+  for (int i = 0; i < program->count && !precise; i++) {
+    const Instruction *cast = &program->code[i], *input = &program->code[cast->args[0]];
+    if (cast->op != OP_cast || cast->dtype != DTYPE_F32 || input->op != OP_input) continue;
+    DType dtype = inputs[input->args[0]].dtype;
+    if (!dtype_is_integer(dtype) || input->dtype != dtype || !table->load[dtype][REGISTER_F32]) continue;
+    out->code[i] = *input;
+    out->code[i].dtype = DTYPE_F32;
+  }
+  return out;
+}
+
+// Reductions whose rows may be taken apart without another result.
+static bool reduces_in_any_order(const Program *program) {
+  for (int i = 0; i < program->count; i++) {
+    Opcode op = program->code[i].op;
+    if (opcode_info(op)->reduces && op != OP_reduce_max && op != OP_reduce_min) return false;
+  }
+  return true;
+}
+
 Strips *strips_new(Arena *arena, const Program *program, bool precise, int rank, const int64_t *dims, const bool *reduced,
                    const TensorDesc *inputs, int input_count, const TensorDesc *outputs) {
   Strips *strips = arena_new_of(arena, Strips);
   size_t count = (size_t)program->count;
+  program = load_as_floats(arena, program, precise, inputs);
   strip_program_init(&strips->program, arena, program, precise);
   memcpy(strips->dims, dims, sizeof(int64_t) * (size_t)rank);
   strips->reductions = arena_array(arena, StripReduction, count);
@@ -527,5 +562,6 @@ Strips *strips_new(Arena *arena, const Program *program, bool precise, int rank,
   find_invariants(&p);
   plan_actions(&p);
   assign_registers(&p);
+  strips->divisible = strips->phase_count > 1 && reduces_in_any_order(program);
   return strips;
 }

@@ -72,6 +72,7 @@ typedef struct Strips {
   int64_t box_rows, box_length;
   int64_t group_count;  // boxes along the kept axes
   int64_t chunk_count;  // boxes along the reduced axes
+  bool divisible;       // the chunks of a row may be shared among threads
   StripOperand *operands;
   uint32_t operand_count, operand_capacity;
   int position;                // operand that counts along rows, or -1
@@ -87,5 +88,11 @@ typedef struct Strips {
 // reduced[i]: whether domain axis i is. Inputs broadcast to dims, outputs have them, with 1 along reduced axes where row-level.
 Strips *strips_new(Arena *arena, const Program *program, bool precise, int rank, const int64_t *dims, const bool *reduced,
                    const TensorDesc *inputs, int input_count, const TensorDesc *outputs);
+// One group of rows, shared: in each phase every area's turn computes the chunks that it can take; when all are done, strips_join_phase, alone,
+// joins what they found. Area i lies at scratch + i * area_bytes.
+void strips_share_phase(const Strips *strips, void *const *inputs, void *const *outputs, void *scratch, int64_t group,
+                        int phase, bool (*take)(void *context, int64_t *begin, int64_t *end), void *context);
+void strips_join_phase(const Strips *strips, void *const *inputs, void *const *outputs, char *scratch, size_t area_bytes,
+                       int area_count, int64_t group, int phase);
 // Groups [begin, end) of group_count. scratch: scratch_bytes, 64-byte aligned, of this thread.
 void strips_run(const Strips *strips, void *const *inputs, void *const *outputs, void *scratch, int64_t begin, int64_t end);

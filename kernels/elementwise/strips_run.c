@@ -290,27 +290,83 @@ static void run_once(Walk *walk) {
   }
 }
 
-void strips_run(const Strips *strips, void *const *inputs, void *const *outputs, void *scratch, int64_t begin, int64_t end) {
-  if (begin >= end) return;
+static void start(Walk *walk, const Strips *strips, void *const *inputs, void *const *outputs, void *scratch) {
   int count = strips->program.program->count;
-  Walk walk = {.strips = strips, .inputs = inputs, .outputs = outputs, .scratch = scratch};
-  walk.element = scratch;
-  walk.row = walk.element + count;
+  *walk = (Walk){.strips = strips, .inputs = inputs, .outputs = outputs, .scratch = scratch};
+  walk->element = scratch;
+  walk->row = walk->element + count;
   for (int i = 0; i < count; i++) {
-    walk.element[i] = strips->element_at[i] == SIZE_MAX ? NULL : walk.scratch + strips->element_at[i];
-    walk.row[i] = strips->row_at[i] == SIZE_MAX ? NULL : walk.scratch + strips->row_at[i];
+    walk->element[i] = strips->element_at[i] == SIZE_MAX ? NULL : walk->scratch + strips->element_at[i];
+    walk->row[i] = strips->row_at[i] == SIZE_MAX ? NULL : walk->scratch + strips->row_at[i];
   }
-  run_once(&walk);
+  run_once(walk);
+}
+
+static void run_chunks(Walk *walk, const StripPhase *phase, int64_t begin, int64_t end) {
+  for (int64_t chunk = begin; chunk < end && phase->body.count; chunk++) {
+    walk->length = place(walk, true, chunk);
+    run_actions(walk, &phase->body);
+  }
+}
+
+void strips_run(const Strips *strips, void *const *inputs, void *const *outputs, void *scratch, int64_t begin, int64_t end) {
+  Walk walk;
+  if (begin >= end) return;
+  start(&walk, strips, inputs, outputs, scratch);
   for (int64_t group = begin; group < end; group++) {
     walk.rows = place(&walk, false, group);
     for (int f = 0; f < strips->phase_count; f++) {
       const StripPhase *phase = &strips->phases[f];
       run_actions(&walk, &phase->begin);
-      for (int64_t chunk = 0; chunk < strips->chunk_count && phase->body.count; chunk++) {
-        walk.length = place(&walk, true, chunk);
-        run_actions(&walk, &phase->body);
-      }
+      run_chunks(&walk, phase, 0, strips->chunk_count);
       run_actions(&walk, &phase->end);
     }
+  }
+}
+
+void strips_share_phase(const Strips *strips, void *const *inputs, void *const *outputs, void *scratch, int64_t group,
+                        int phase, bool (*take)(void *context, int64_t *begin, int64_t *end), void *context) {
+  Walk walk;
+  int64_t begin, end;
+  start(&walk, strips, inputs, outputs, scratch);
+  walk.rows = place(&walk, false, group);
+  run_actions(&walk, &strips->phases[phase].begin);
+  while (take(context, &begin, &end)) run_chunks(&walk, &strips->phases[phase], begin, end);
+}
+
+// Combines another area's totals with this walk's.
+static void join_totals(const Walk *walk, const StripPhase *phase, const char *other) {
+  const Strips *strips = walk->strips;
+  for (uint32_t i = 0; i < phase->begin.count; i++) {
+    const StripReduction *reduction = &strips->reductions[phase->begin.actions[i].index];
+    const Instruction *instruction = &strips->program.program->code[reduction->instruction];
+    RegisterClass class = strips->program.classes[instruction->args[0]];
+    strips->program.table->reduce[strips->rows_inside][instruction->op - OP_reduce_sum][class](
+        walk->scratch + reduction->total, other + reduction->total, walk->rows, 1);
+  }
+}
+
+static void copy_totals(const Walk *walk, const StripPhase *phase, char *other) {
+  for (uint32_t i = 0; i < phase->begin.count; i++) {
+    size_t total = walk->strips->reductions[phase->begin.actions[i].index].total;
+    memcpy(other + total, walk->scratch + total, (size_t)walk->rows * 8);
+  }
+}
+
+void strips_join_phase(const Strips *strips, void *const *inputs, void *const *outputs, char *scratch, size_t area_bytes,
+                       int area_count, int64_t group, int phase) {
+  const StripPhase *done = &strips->phases[phase];
+  bool last = phase == strips->phase_count - 1;
+  Walk walk;
+  start(&walk, strips, inputs, outputs, scratch);
+  walk.rows = place(&walk, false, group);
+  for (int i = 1; i < area_count && !last; i++) join_totals(&walk, done, scratch + (size_t)i * area_bytes);
+  run_actions(&walk, &done->end);
+  for (int i = 1; i < area_count && !last; i++) {
+    copy_totals(&walk, done, scratch + (size_t)i * area_bytes);
+    Walk other;
+    start(&other, strips, inputs, outputs, scratch + (size_t)i * area_bytes);
+    other.rows = place(&other, false, group);
+    run_actions(&other, &done->end);
   }
 }

@@ -45,8 +45,8 @@ static void stage_a(OwnMatmul *m, TensorDesc *a) {
   *a = *site;
   a->dtype = cpu_own_dtype(m->own.kind);
   a->offset = 0;
-  bool readable = site->dtype == a->dtype && a->dtype != DTYPE_I16 && (m->depth == 1 || site->strides[rank - 1] == 1);
-  int64_t row = m->own.kind == GEMM_PAIRS ? (m->depth + 1) / 2 * 2 : m->depth;
+  int64_t unit = gemm_unit_elements(m->own.kind), row = align_up(m->depth, unit);
+  bool readable = site->dtype == a->dtype && row == m->depth && (m->depth == 1 || site->strides[rank - 1] == 1);
   if (!readable) packed_strides(a, row, a->strides);
   cpu_own_stage(&m->own, site, a, (size_t)(desc_count(a) / m->depth * row) * dtype_size(a->dtype));
 }
@@ -75,7 +75,7 @@ static Status fill_packed(void *context, void *out) {
   int64_t matrix = m->depth * m->columns, matrices = tensor_count(constant) / matrix;
   Arena *scratch = arena_scratch();
   const char *data;
-  Status status = cpu_own_constant(&m->own, constant, scratch, (const void **)&data);
+  Status status = cpu_own_constant(&m->own, scratch, (const void **)&data);
   for (int64_t i = 0; i < matrices && !status; i++)
     pack_one(m, data + i * matrix * 4, m->own.pool, (char *)out + (size_t)i * m->packed_bytes);
   arena_free(scratch);
@@ -90,8 +90,8 @@ static Status pack_constant(OwnMatmul *m, const TensorDesc *b) {
   int rank = m->own.site.outputs[0].rank;
   dims_strides(constant->rank, constant->dims, strides);
   m->b_row = m->columns, m->b_column = 1;
-  TRY(packing_take(&m->own.site, constant, hash128_bytes(form, sizeof form), m->packed_bytes * (size_t)matrices, fill_packed, m,
-                   m->own.arena, (void **)&m->packed));
+  TRY(packing_take(&m->own.site, constant, cpu_own_form(&m->own, form, sizeof form), m->packed_bytes * (size_t)matrices,
+                   fill_packed, m, m->own.arena, (void **)&m->packed));
   for (int i = 0; i < rank - 2; i++) {
     int own = i - (rank - constant->rank);
     m->packed_strides[i] = own < 0 || constant->dims[own] == 1 ? 0 : strides[own] / matrix;
@@ -150,6 +150,7 @@ static Status run(void *state, const CpuCall *call) {
   OwnMatmul *m = state;
   const char *a = cpu_own_x(&m->own, call);
   char *y = cpu_own_y(&m->own, call);
+  int32_t zero = m->own.kind == GEMM_QUADS ? cpu_own_zero(&m->own, call) : 0;
   int64_t a_size = (int64_t)dtype_size(cpu_own_dtype(m->own.kind)), index[MAX_RANK] = {0}, last_b = -1;
   for (int64_t i = 0; i < m->count; i++, index_next(m->batch_rank, m->batch, index)) {
     int64_t a_offset = 0, b_offset = 0, y_offset = 0, packed = 0;
@@ -161,7 +162,15 @@ static Status run(void *state, const CpuCall *call) {
     if (!m->packed && b_offset != last_b) pack_one(m, (const char *)call->inputs[1] + b_offset * 4, call->pool, panels);
     last_b = b_offset;
     Rows rows = {a + a_offset * a_size, y + y_offset * 4, m->a_row * a_size, m->y_row * 4};
-    GemmProblem problem = {m->own.kind, m->rows, m->columns, 1, m->depth, panels, locate, &rows};
+    GemmProblem problem = {.kind = m->own.kind,
+                           .rows = m->rows,
+                           .columns = m->columns,
+                           .taps = 1,
+                           .depth = m->depth,
+                           .packed = panels,
+                           .zero = zero,
+                           .locate = locate,
+                           .context = &rows};
     gemm_run(&problem, call->pool);
   }
   cpu_own_pass(&m->own, call);

@@ -163,7 +163,7 @@ static bool set_batch(LtProblem *p) {
 static bool make_problem(const Site *site, LtProblem *p) {
   const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
   *p = (LtProblem){0};
-  if (a->rank < 2 || b->rank < 2 || desc_count(y) == 0 || !set_types(site, p)) return false;
+  if (site_has_zero_points(site) || a->rank < 2 || b->rank < 2 || desc_count(y) == 0 || !set_types(site, p)) return false;
   LibraryResult result = library_result(site, p->natural, 0);
   if (!set_matrices(site, &result.desc, p) || !set_batch(p)) return false;
   // The library adds a bias along the rows of its result: y's columns, unless the product is swapped.

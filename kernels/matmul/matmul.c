@@ -1,4 +1,4 @@
-// matmul: y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n], batch axes broadcast as numpy does.
+// matmul: y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n], batch axes broadcast as numpy does. Integers of 8 bits may have zero points.
 // The reference walks b by rows, so that its inner loop is contiguous and vectorises: it also serves whole small networks.
 #include "base/budget.h"
 #include "kernels/matmul/matmul.h"
@@ -29,6 +29,7 @@ static Status infer_matmul(Node *node) {
   }
   dims[rank - 2] = a->dims[a->rank - 2];
   dims[rank - 1] = b->dims[b->rank - 1];
+  TRY(meaning_zero_points(node, b->rank - 1));
   value_set_type(node->outputs[0], result_dtype(node, a->dtype), rank, dims);
   return OK;
 }
@@ -61,7 +62,9 @@ static Status convert(const Reference *r, Arithmetic arithmetic, const Tensor *t
 }
 
 static Status reference_matmul(Reference *r) {
-  const Tensor *a = r->inputs[0], *b = r->inputs[1];
+  const Tensor *a, *b;
+  TRY(reference_less_zero(r, 0, &a));
+  TRY(reference_less_zero(r, 1, &b));
   int rank = MAX(a->rank, b->rank), batch_rank = rank - 2;
   int64_t dims[MAX_RANK], a_strides[MAX_RANK] = {0}, b_strides[MAX_RANK] = {0}, strides[MAX_RANK];
   int64_t m_count = a->dims[a->rank - 2], k_count = a->dims[a->rank - 1], n_count = b->dims[b->rank - 1];
@@ -117,9 +120,9 @@ static Status reference_matmul(Reference *r) {
 
 const OpDef op_matmul = {
     .name = "matmul",
-    .help = "matrix product, batch axes broadcast",
+    .help = "matrix product, batch axes broadcast; of 8-bit integers less zero points, where given",
     .min_inputs = 2,
-    .max_inputs = 2,
+    .max_inputs = 4,
     .min_outputs = 1,
     .max_outputs = 1,
     .attributes = (const AttributeSpec[]){{"dtype", ATTR_INTS, false}, {0}},

@@ -18,6 +18,7 @@ static DType accumulator_of(DType a, DType b, DType result) {
 
 bool matmul_problem(const Site *site, MatmulProblem *p) {
   const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
+  if (site_has_zero_points(site)) return false;
   if (a->rank < 2 || b->rank < 2 || y->rank < 2 || !has_arithmetic(a->dtype) || !has_arithmetic(b->dtype)) return false;
   int rank = y->rank, batch_axes = rank - 2;
   *p = (MatmulProblem){.m = y->dims[rank - 2], .n = y->dims[rank - 1], .k = a->dims[a->rank - 1]};

@@ -1,5 +1,6 @@
 // See interpret.h. Everything that can be decided once per program is decided in strip_program_init.
 #include "ir/interpret.h"
+#include "base/cpu_level.h"
 
 RegisterClass register_class(DType dtype, bool precise) {
   switch (dtype_kind(dtype)) {
@@ -13,12 +14,9 @@ RegisterClass register_class(DType dtype, bool precise) {
 size_t register_size(RegisterClass class) { return class == REGISTER_F32 || class == REGISTER_BOOL ? 4 : 8; }
 
 const StripTable *strip_table_best(void) {
-#if defined(__x86_64__)
-  if (strip_table_avx512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return strip_table_avx512;
-  if (strip_table_avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return strip_table_avx2;
-#endif
+  CpuLevel level = cpu_level();
+  if (strip_table_avx512 && level >= CPU_AVX512) return strip_table_avx512;
+  if (strip_table_avx2 && level >= CPU_AVX2) return strip_table_avx2;
   return &strip_table_generic;
 }
 

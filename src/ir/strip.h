@@ -15,7 +15,7 @@ typedef enum RegisterClass {
 } RegisterClass;
 
 typedef void StripCompute(void *out, const void *a, const void *b, const void *c, int64_t n);
-// Strides are in elements. Loads have fast paths for strides 1 and 0, stores for 1.
+// Integers of up to 32 bits but u32 load into floats and store from them too, as a cast does that does not saturate. Strides are in elements. Loads have fast paths for strides 1 and 0, stores for 1.
 typedef void StripLoad(void *out, const void *data, int64_t stride, int64_t n);
 typedef void StripStore(void *data, int64_t stride, const void *a, int64_t n);
 // out[j * columns + i] = in[i * stride + j].

@@ -23,13 +23,25 @@ static bool is_channels_last(const Value *value) {
   return !memcmp(order, value->order, (size_t)value->rank);
 }
 
+// On a CPU products of bytes bring their input into a form of their own, from whatever order it lies in.
+static bool takes_any_order(const PassOptions *options, DType dtype) {
+  return options->device == DEVICE_CPU && (dtype == DTYPE_U8 || dtype == DTYPE_I8);
+}
+
 static bool wants_channels_last(const PassOptions *options, DType dtype) {
-  if (options->device == DEVICE_CPU) return dtype == DTYPE_F32;
+  if (options->device == DEVICE_CPU) return dtype == DTYPE_F32 || takes_any_order(options, dtype);
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16 || (dtype == DTYPE_F32 && options->tf32);
 }
 
 static bool is_image_anchor(const Node *node) { return node->op == &op_conv || node->op == &op_conv_transpose; }
-static bool follows_image(const Node *node) {
+// A tensor that is quantised as a whole: no axis is another than the others.
+static bool reduces_everything(const Node *node) {
+  int count;
+  return node->op == &op_rowwise && node_ints(node, "axes", &count) && count == node->outputs[0]->rank;
+}
+
+static bool follows_image(const Node *node, const PassOptions *options) {
+  if (options->device == DEVICE_CPU && reduces_everything(node)) return true;
   return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad ||
          node->op == &op_resize;
 }
@@ -51,7 +63,8 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     Value *out = node->output_count ? node->outputs[0] : NULL;
     if (!out || out->rank < 3 || !node->input_count || !node->inputs[0]) continue;
     if (is_image_anchor(node) && wants_channels_last(options, node->inputs[0]->dtype)) {
-      if (!is_channels_last(node->inputs[0]) && !node->inputs[0]->constant) {
+      DType dtype = node->inputs[0]->dtype;
+      if (!is_channels_last(node->inputs[0]) && !node->inputs[0]->constant && !takes_any_order(options, dtype)) {
         TRY(enter(graph, node));
         ++*changes;
       }
@@ -59,11 +72,11 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
         channels_last(node->inputs[1]->rank, node->inputs[1]->order);
       channels_last(out->rank, out->order);
       ++*changes;
-    } else if (follows_image(node)) {
+    } else if (follows_image(node, options)) {
       const Value *image = NULL;
       for (int i = 0; i < node->input_count && !image; i++)
         if (node->inputs[i] && node->inputs[i]->rank == out->rank && is_channels_last(node->inputs[i]) &&
-            !node->inputs[i]->constant && (node->op != &op_elementwise || value_same_shape(node->inputs[i], out)))
+            !node->inputs[i]->constant && (!is_program_node(node) || value_same_shape(node->inputs[i], out)))
           image = node->inputs[i];
       if (!image) continue;
       for (int i = 0; i < node->output_count; i++)

@@ -11,15 +11,16 @@ KINDS = {np.dtype('float32'): TensorProto.FLOAT, np.dtype('int32'): TensorProto.
          np.dtype('float64'): TensorProto.DOUBLE, np.dtype('object'): TensorProto.STRING}
 
 
-def graph_case(folder, name, nodes, feeds, constants, results=('y',), opsets=(('', 17),), twin=None):
-    """feeds and constants: name -> array. twin: the same in a form that ONNX Runtime takes. What it refuses is named and left out."""
+def graph_case(folder, name, nodes, feeds, constants, results=('y',), opsets=(('', 17),), twin=None, expected=None):
+    """feeds and constants: name -> array. twin: the same in a form that ONNX Runtime takes; expected: results where it takes
+    none. What it refuses is named and left out."""
     if twin:
         expected = graph_case(None, name, twin, feeds, constants, results, opsets)
     graph = helper.make_graph(nodes, 'g', [helper.make_tensor_value_info(n, KINDS[v.dtype], v.shape) for n, v in feeds.items()],
                               [onnx.ValueInfoProto(name=r) for r in results],
                               [numpy_helper.from_array(v, n) for n, v in constants.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(*o) for o in opsets], ir_version=9)
-    if not twin:
+    if expected is None:
         try:
             session = onnxruntime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
             expected = session.run(None, feeds)

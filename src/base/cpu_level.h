@@ -1,0 +1,11 @@
+// Which instructions this processor has, as far as loops are built for them. $INGOT_CPU_LEVEL ("generic", "avx2", "avx512", "vnni") lowers it: so the
+// loops for lesser processors are tested on a greater one.
+#pragma once
+
+typedef enum CpuLevel {
+  CPU_GENERIC,
+  CPU_AVX2,    // and FMA
+  CPU_AVX512,  // F, BW, DQ and VL
+  CPU_VNNI,    // and AVX-512's products of bytes
+} CpuLevel;
+CpuLevel cpu_level(void);

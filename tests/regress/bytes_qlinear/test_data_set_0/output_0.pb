@@ -1,0 +1,1 @@
+	ByJ½Q€ŸYLjRxm`HAc]IKut€[xS&{KZI—lD=;`bzt`rzBOhKLC”w@aTF”gqa6J/`asiibpXDdYmRCirRq{ˆP}VD|M>oqZz |*S>~€a.‰fIwMjQ2cVTf3V[(^QT'[t_~Q^/YMƒ9tšuVEvkmFˆo›ehF›@WŠdTu\E=9Zhztv†4‡ZHœyWRhSgZ\YG}Œ•¢x

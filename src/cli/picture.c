@@ -7,12 +7,17 @@
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_FAILURE_USERMSG
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_ONLY_PNM
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #include <stb_image.h>
 #include <stb_image_resize.h>
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "cli/picture_check.h"
 
 enum { MAX_PICTURE_BYTES = 1 << 30, MAX_PIXEL_BYTES = 1 << 28, MAX_SIDE = 1 << 15 };
 
@@ -38,7 +43,7 @@ bool picture_parse_numbers(const char *text, double out[3]) {
 }
 
 bool picture_is_one(const char *path) {
-  static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tga", ".gif"};
+  static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"};
   for (size_t i = 0; i < COUNT_OF(extensions); i++)
     if (!strcasecmp(path_extension(path), extensions[i])) return true;
   return false;
@@ -95,35 +100,17 @@ static void fill(Tensor *out, const PictureLayout *layout, const PictureOptions 
       }
 }
 
-// stb writes beyond its table where a JPEG's Huffman table claims more codes than there are bytes.
-static Status check_huffman_tables(Bytes bytes) {
-  enum { MARKER = 4, COUNTS = 16, MOST_CODES = 256 };
-  for (size_t i = 0; i + MARKER < bytes.size; i++) {
-    if (bytes.data[i] != 0xff || bytes.data[i + 1] != 0xc4) continue;
-    // As stb reads: a table that begins inside the segment may go on beyond it, and beyond the file all is zero.
-    size_t end = i + 2 + ((size_t)bytes.data[i + 2] << 8 | bytes.data[i + 3]);
-    for (size_t at = i + MARKER; at < end && at < bytes.size;) {
-      size_t codes = 0;
-      for (size_t k = 1; k <= COUNTS && at + k < bytes.size; k++) codes += bytes.data[at + k];
-      if (codes > MOST_CODES) FAIL(ERROR_CORRUPT, "a Huffman table of the picture has %zu codes", codes);
-      at += 1 + COUNTS + codes;
-    }
-  }
-  return OK;
-}
-
 // What a picture says it is may be far more than it holds: its size is judged before any memory is taken for it.
-static Status check_size(Bytes bytes, int channels) {
+static Status check(Bytes bytes, int channels) {
   int width, height, found;
+  PictureFormat format;
+  TRY(picture_check(bytes, &format));
   if (!stbi_info_from_memory(bytes.data, (int)bytes.size, &width, &height, &found))
     FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
-  // stb reads beyond the end of a portable map of 16 bits whose channels are not those asked for.
-  if (bytes.data[0] == 'P' && stbi_is_16_bit_from_memory(bytes.data, (int)bytes.size))
-    FAIL(ERROR_UNSUPPORTED, "a portable map of 16 bits is not read");
   if (width < 1 || height < 1) FAIL(ERROR_CORRUPT, "a picture of %d x %d has no pixels", width, height);
   if (width > MAX_SIDE || height > MAX_SIDE || (size_t)width * (size_t)height * (size_t)MAX(channels, found) > MAX_PIXEL_BYTES)
     FAIL(ERROR_UNSUPPORTED, "a picture of %d x %d is too large", width, height);
-  return OK;
+  return picture_check_size(bytes, format, width, height);
 }
 
 Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
@@ -132,8 +119,7 @@ Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *o
   if (bytes.size > MAX_PICTURE_BYTES) FAIL(ERROR_UNSUPPORTED, "a picture of %zu bytes is too large", bytes.size);
   if (!dtype_parse(wanted->dtype_name, &dtype)) FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has no declared type", wanted->name);
   TRY(find_layout(wanted, &layout));
-  TRY(check_huffman_tables(bytes));  // first: to tell a size, stb reads tables too
-  TRY(check_size(bytes, (int)layout.channels));
+  TRY(check(bytes, (int)layout.channels));
   int width, height, found;
   Status status = OK;
   uint8_t *resized = NULL;

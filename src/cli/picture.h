@@ -1,4 +1,4 @@
-// Pictures as inputs: .jpg, .png, .bmp and what else stb_image reads, resized to what the model wants.
+// Pictures as inputs: .jpg, .png, .bmp, .ppm and .pgm, resized to what the model wants.
 #pragma once
 #include "base/file.h"
 #include "ir/graph.h"

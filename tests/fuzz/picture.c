@@ -1,4 +1,4 @@
-// Pictures as inputs: PNG, JPEG and what else is read, scaled to the size a model wants.
+// Pictures as inputs: JPEG, PNG, BMP and portable maps, scaled to the size a model wants.
 #include "base/budget.h"
 #include "base/recover.h"
 #include "cli/picture.h"

@@ -1,17 +1,18 @@
-// Waiting for the GPU. The driver's own waits cannot be interrupted: a call that somebody watches, or that may be ended, asks and
-// sleeps instead. The sleeps grow with what was waited already, so that a short run is noticed at once and a long one costs nothing.
+// Waiting for the GPU. The driver's own waits cannot be interrupted: a call that somebody watches, or that may be ended, asks, and
+// sleeps in between. The sleeps grow with what was waited already, so that a short run is noticed at once and a long one costs nothing.
 #include <time.h>
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/thread.h"
 #include "cuda/context.h"
 
-#define SHORTEST_NAP 2e-6
+#define AWAKE 2e-4  // a system wakes nobody in less than some fifty microseconds
 #define LONGEST_NAP 5e-3
 #define NAP_SHARE 0.0625  // of what was waited so far: a wait is longer than it had to be by at most so much
 
 static void nap(double waited) {
-  double seconds = MIN(MAX(waited * NAP_SHARE, SHORTEST_NAP), LONGEST_NAP);
+  if (waited < AWAKE) return;
+  double seconds = MIN(waited * NAP_SHARE, LONGEST_NAP);
   nanosleep(&(struct timespec){.tv_nsec = (long)(seconds * 1e9)}, NULL);
 }
 

@@ -24,9 +24,29 @@ static void find_runs(CpuPick *pick, Arena *arena) {
     else *ARENA_PUSH(arena, pick->runs, count, capacity) = (PickRun){i, 1, offset};
   }
   pick->run_count = (int)count;
-  bool has_constant = false;
-  for (uint32_t i = 0; i < count; i++) has_constant |= pick->runs[i].offset == PICK_CONSTANT;
-  if (!has_constant && pick->length < (int64_t)count * WORTHY_RUN) pick->run_count = 0;
+}
+
+static bool goes_on(const int64_t *offsets, int64_t count, int64_t step) {
+  for (int64_t i = 0; i < count; i++)
+    if (offsets[i] == PICK_CONSTANT || offsets[i] != offsets[0] + i * step) return false;
+  return true;
+}
+
+// Axes that are copied whole make one row of those inside them: short rows cost more to find than to copy.
+static void join_rows(CpuPick *pick) {
+  while (pick->rank && pick->run_count == 1 && pick->runs[0].offset != PICK_CONSTANT) {
+    int last = pick->rank - 1;
+    if (pick->to[last] != pick->length || !goes_on(pick->offsets[last], pick->dims[last], pick->length)) return;
+    pick->runs[0].offset += pick->offsets[last][0];
+    pick->length = pick->runs[0].length = pick->length * pick->dims[last];
+    pick->rank--;
+  }
+}
+
+static bool runs_are_worth_it(const CpuPick *pick) {
+  for (int i = 0; i < pick->run_count; i++)
+    if (pick->runs[i].offset == PICK_CONSTANT) return true;
+  return pick->length >= (int64_t)pick->run_count * WORTHY_RUN;
 }
 
 void cpu_pick_plan(CpuPick *pick, Arena *arena, const TensorDesc *y, int64_t *const *offsets) {
@@ -43,11 +63,14 @@ void cpu_pick_plan(CpuPick *pick, Arena *arena, const TensorDesc *y, int64_t *co
     pick->dims[pick->rank] = y->dims[next];
     pick->to[pick->rank] = y->strides[next];
     pick->offsets[pick->rank++] = offsets[next];
-    pick->units *= y->dims[next];
   }
   if (inner >= 0) pick->length = y->dims[inner], pick->inner_offsets = offsets[inner];
   else pick->inner_offsets = arena_array(arena, int64_t, 1);
   find_runs(pick, arena);
+  int axes = pick->rank;
+  join_rows(pick);
+  if (pick->rank == axes && !runs_are_worth_it(pick)) pick->run_count = 0;
+  for (int i = 0; i < pick->rank; i++) pick->units *= pick->dims[i];
 }
 
 typedef struct Job {

@@ -17,7 +17,7 @@
 #include "base/recover.h"
 
 #define SPIN_SECONDS 20e-6
-enum { CHUNKS_PER_THREAD = 4, MOST_THREADS = 1024, CACHE_LINE = 64 };
+enum { CHUNKS_PER_THREAD = 4, CHUNKS_WHERE_WATCHED = 32, MOST_THREADS = 1024, CACHE_LINE = 64 };
 
 // State: number of the loop in the upper half; OPEN; workers inside in the bits below.
 #define OPEN (1ull << 31)
@@ -251,14 +251,24 @@ static void wait_until_left(ThreadPool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
+static void run_alone(int64_t count, int64_t chunk, void (*fn)(void *context, int64_t begin, int64_t end), void *context) {
+  for (int64_t begin = 0; begin < count; begin += MIN(chunk, count - begin)) {
+    Status status = begin ? budget_poll() : OK;
+    if (status) recover_unwind(status);
+    fn(context, begin, begin + MIN(chunk, count - begin));
+  }
+}
+
 void parallel_for(ThreadPool *pool, int64_t count, int64_t grain, void (*fn)(void *context, int64_t begin, int64_t end),
                   void *context) {
   if (count <= 0) return;
-  int64_t wanted_chunks = (int64_t)thread_pool_size(pool) * CHUNKS_PER_THREAD;
+  // A loop may be all that a model does: where the call may be ended, it is asked for between its pieces.
+  bool watched = budget_is_watched();
+  int64_t wanted_chunks = (int64_t)thread_pool_size(pool) * (watched ? CHUNKS_WHERE_WATCHED : CHUNKS_PER_THREAD);
   int64_t even = count / wanted_chunks + (count % wanted_chunks != 0);
   int64_t chunk = MAX(MAX(grain, (int64_t)1), even);
   if (thread_pool_size(pool) == 1 || chunk >= count) {
-    fn(context, 0, count);
+    run_alone(count, watched ? chunk : count, fn, context);
     return;
   }
   pool->fn = fn;

@@ -178,6 +178,31 @@ Test(budget, threads_inherit_it_and_only_the_caller_is_watched) {
   thread_pool_free(pool);
 }
 
+typedef struct Quitting {
+  atomic_bool cancelled;
+  _Atomic int64_t covered;
+} Quitting;
+
+static void cancel_at_once(void *context, int64_t begin, int64_t end) {
+  Quitting *quitting = context;
+  atomic_store(&quitting->cancelled, true);
+  atomic_fetch_add(&quitting->covered, end - begin);
+}
+
+static Status loop_alone(void *context) {
+  parallel_for(NULL, INT64_MAX, 1, cancel_at_once, context);
+  return OK;
+}
+
+Test(budget, a_loop_on_one_thread_is_asked_between_its_pieces) {
+  Quitting quitting = {0};
+  Budget budget = {0};
+  budget_enter(&budget, &(BudgetLimits){.cancelled = &quitting.cancelled});
+  expect(RECOVER_GUARD(loop_alone(&quitting)), ERROR_CANCELLED, "cancelled");
+  budget_leave(&budget);
+  cr_expect(quitting.covered > 0 && quitting.covered < INT64_MAX / 2);
+}
+
 static Status sleep_long(void *context) {
   for (int i = 0; i < 1000 && !budget_is_over(budget_current()); i++) usleep(10000);
   return OK;

@@ -37,6 +37,7 @@ struct OpDef {
   bool data_dependent;  // an output's size is known only after it ran
   bool random;          // never folded, never merged
   bool is_view;         // no arithmetic: an affine re-indexing of input 0
+  int index_operand;    // the input that holds indices, which are to be looked at even where no element is moved; 0: none
 };
 
 // The operator table (kernels/ops.c), NULL-terminated.

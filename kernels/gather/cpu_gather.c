@@ -77,7 +77,7 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
 
 static Status run(void *context, const CpuCall *call) {
   const GatherState *state = context;
-  for (int64_t i = 0; i < state->count && state->outer > 0; i++) {
+  for (int64_t i = 0; i < state->count; i++) {
     int64_t index = index_at(state, call->inputs[1], i);
     if (index < 0 || index >= state->size)
       FAIL(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld",

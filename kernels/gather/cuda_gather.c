@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "kernels/elementwise/points.h"
 #include "kernels/gather/gather.h"
+#include "kernels/gather/index_check.h"
 
 static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
 
@@ -54,8 +55,8 @@ static int shared_vector(const Site *site, int from, int to) {
 
 static Status emit_gather(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
-  if (desc_count(y) == 0) return OK;
   int axis = (int)node_int(site->node, "axis", 0), last = x->rank - 1;
+  if (desc_count(y) == 0) return emit_index_check(out, site, 1, &x->dims[axis], 1);
   int vector = axis == last ? 1 : shared_vector(site, last, y->rank - 1);
   Text text = open_text(site, out, vector);
   const char *names[MAX_RANK], *index_names[MAX_RANK];
@@ -78,8 +79,8 @@ static Status emit_gather_elements(const Site *site, const Candidate *candidate,
 
 static Status emit_gather_nd(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
-  if (desc_count(y) == 0) return OK;
   int batch = (int)node_int(site->node, "batch_dims", 0), depth = (int)indices->dims[indices->rank - 1];
+  if (desc_count(y) == 0) return emit_index_check(out, site, 1, &x->dims[batch], depth);
   int first_kept = batch + depth, vector = first_kept == x->rank ? 1 : shared_vector(site, x->rank - 1, y->rank - 1);
   Text text = open_text(site, out, vector);
   const char *names[MAX_RANK] = {0}, *index_names[MAX_RANK] = {0};

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "kernels/elementwise/points.h"
 #include "kernels/gather/gather.h"
+#include "kernels/gather/index_check.h"
 
 static bool supports(const Site *site) {
   DTypeKind kind = dtype_kind(site->inputs[0].dtype);
@@ -145,7 +146,7 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
   Arena *arena = out->arena;
   TRY(emit_copy(out, site, 0, 0));
   Rows r = rows_of(site);
-  if (r.rows * r.slice == 0 || r.places == 0) return OK;
+  if (r.rows * r.slice == 0 || r.places == 0) return emit_index_check(out, site, 1, x->dims, r.depth);
   if (r.rows > INT32_MAX) FAIL(ERROR_UNSUPPORTED, "a scatter of %lld updates", (long long)r.rows);
   bool replace = !combiner(site);
   const char *target[MAX_RANK] = {0}, *update[MAX_RANK] = {0};

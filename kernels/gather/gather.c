@@ -12,6 +12,14 @@ static Status wrap_index(const Reference *r, int64_t index, int64_t size, int64_
   return OK;
 }
 
+Status indices_fit(const Value *x, const Value *indices, int axis) {
+  for (int i = 0; i < x->rank; i++)
+    if (i != axis && dim_is_static(x->dims[i]) && dim_is_static(indices->dims[i]) && indices->dims[i] > x->dims[i])
+      FAIL(ERROR_INVALID_MODEL, "axis %d of the indices has size %lld, that of the data %lld", i, (long long)indices->dims[i],
+           (long long)x->dims[i]);
+  return OK;
+}
+
 // ---- gather: y[before, indices..., after] = x[before, indices[...], after]
 
 static Status infer_gather(Node *node) {
@@ -43,15 +51,15 @@ static Status reference_gather(Reference *r) {
   Tensor *out;
   TRY(reference_output(r, 0, x->dtype, n, dims, &out));
   TRY(reference_ints(r, r->inputs[1], &indices));
-  if (tensor_count(out) == 0) return OK;
+  int64_t at;
+  for (int64_t i = 0; i < count; i++) TRY(wrap_index(r, indices[i], view.size, &at));
   size_t bytes = dtype_size(x->dtype) * (size_t)view.inner;
   char *to = out->data;
   for (int64_t o = 0; o < view.outer; o++)
     for (int64_t i = 0; i < count; i++, to += bytes) {
       budget_step(bytes / 8 + 8);
-      int64_t at;
       TRY(wrap_index(r, indices[i], view.size, &at));
-      memcpy(to, (const char *)x->data + (size_t)(o * view.size + at) * bytes, bytes);
+      if (bytes) memcpy(to, (const char *)x->data + (size_t)(o * view.size + at) * bytes, bytes);
     }
   return OK;
 }
@@ -66,6 +74,7 @@ const OpDef op_gather = {
     .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {0}},
     .infer = infer_gather,
     .reference = reference_gather,
+    .index_operand = 1,
 };
 
 // ---- gather_elements: y[i] = x[i with its axis coordinate replaced by indices[i]]
@@ -77,6 +86,7 @@ static Status infer_gather_elements(Node *node) {
   TRY(meaning_require_integer(node, 1, &indices));
   TRY(meaning_axis(node, "axis", x->rank, &axis));
   if (indices->rank != x->rank) FAIL(ERROR_INVALID_MODEL, "indices of rank %d for a tensor of rank %d", indices->rank, x->rank);
+  TRY(indices_fit(x, indices, axis));
   value_set_type(node->outputs[0], x->dtype, indices->rank, indices->dims);
   return OK;
 }
@@ -114,6 +124,7 @@ const OpDef op_gather_elements = {
     .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {0}},
     .infer = infer_gather_elements,
     .reference = reference_gather_elements,
+    .index_operand = 1,
 };
 
 // ---- gather_nd: the last axis of indices holds coordinates
@@ -150,7 +161,6 @@ static Status reference_gather_nd(Reference *r) {
   Tensor *out;
   TRY(reference_output(r, 0, x->dtype, n, dims, &out));
   TRY(reference_ints(r, indices, &values));
-  if (tensor_count(out) == 0) return OK;
   dims_strides(x->rank, x->dims, strides);
   int64_t batches = dims_count(batch, x->dims), rows = dims_count(indices->rank - 1 - batch, indices->dims + batch);
   int64_t batch_size = dims_count(x->rank - batch, x->dims + batch);
@@ -165,7 +175,7 @@ static Status reference_gather_nd(Reference *r) {
       TRY(wrap_index(r, values[i * depth + k], x->dims[batch + k], &at));
       offset += at * strides[batch + k];
     }
-    memcpy(to, (const char *)x->data + (size_t)offset * dtype_size(x->dtype), bytes);
+    if (bytes) memcpy(to, (const char *)x->data + (size_t)offset * dtype_size(x->dtype), bytes);
   }
   return OK;
 }
@@ -180,4 +190,5 @@ const OpDef op_gather_nd = {
     .attributes = (const AttributeSpec[]){{"batch_dims", ATTR_INTS, false}, {0}},
     .infer = infer_gather_nd,
     .reference = reference_gather_nd,
+    .index_operand = 1,
 };

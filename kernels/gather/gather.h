@@ -5,3 +5,6 @@
 extern const OpDef op_gather, op_gather_elements, op_gather_nd;
 extern const OpDef op_scatter_elements, op_scatter_nd;
 extern const OpDef op_concat;
+
+// Of gather_elements and scatter_elements: along other axes than theirs, indices are no more than the data, as far as sizes are known.
+MUST_CHECK Status indices_fit(const Value *x, const Value *indices, int axis);

@@ -88,7 +88,7 @@ static Status infer_scatter_elements(Node *node) {
     Dim same;
     TRY(meaning_same_dim(node, "indices and updates", indices->dims[i], updates->dims[i], &same));
   }
-  return OK;
+  return indices_fit(x, indices, axis);
 }
 
 static Status reference_scatter_elements(Reference *r) {
@@ -128,6 +128,7 @@ const OpDef op_scatter_elements = {
     .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {"reduction", ATTR_STRING, false}, {0}},
     .infer = infer_scatter_elements,
     .reference = reference_scatter_elements,
+    .index_operand = 1,
 };
 
 // ---- scatter_nd: y[coordinates, ...] = updates[...]
@@ -186,4 +187,5 @@ const OpDef op_scatter_nd = {
     .attributes = (const AttributeSpec[]){{"reduction", ATTR_STRING, false}, {0}},
     .infer = infer_scatter_nd,
     .reference = reference_scatter_nd,
+    .index_operand = 1,
 };

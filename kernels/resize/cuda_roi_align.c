@@ -1,6 +1,7 @@
 // roi_align: a thread for each bin of each channel. A region of an image that does not exist gives zeros.
 #include <string.h>
 #include "kernels/elementwise/points.h"
+#include "kernels/gather/index_check.h"
 #include "kernels/resize/resize.h"
 
 static bool supports(const Site *site) {
@@ -17,7 +18,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *rois = &site->inputs[1], *images = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
-  if (desc_count(y) == 0) return OK;
+  if (desc_count(y) == 0) return emit_index_check(out, site, 2, x->dims, 1);
   bool wide = x->dtype == DTYPE_F64 || rois->dtype == DTYPE_F64;
   double scale = node_float(node, "scale", 1);
   uint64_t bits;

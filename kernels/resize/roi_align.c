@@ -141,6 +141,7 @@ static Status reference_roi_align(Reference *r) {
 const OpDef op_roi_align = {
     .name = "roi_align",
     .help = "regions of an image sampled into bins",
+    .index_operand = 2,
     .min_inputs = 3,
     .max_inputs = 3,
     .min_outputs = 1,

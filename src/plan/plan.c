@@ -159,14 +159,20 @@ static Status fill_site(Planner *p, Node *node, PlanStep *step) {
   return OK;
 }
 
-static bool all_outputs_empty(const Node *node) {
-  for (int i = 0; i < node->output_count; i++) {
-    int64_t dims[MAX_RANK], count = 1;
-    if (!value_get_dims(node->outputs[i], dims)) return false;
-    for (int k = 0; k < node->outputs[i]->rank; k++) count *= dims[k];
-    if (count) return false;
-  }
-  return true;
+static bool is_empty(const Value *value) {
+  int64_t dims[MAX_RANK];
+  if (!value_get_dims(value, dims)) return false;
+  for (int k = 0; k < value->rank; k++)
+    if (!dims[k]) return true;
+  return false;
+}
+
+// A step without an effect: it makes nothing, and its indices cannot be wrong.
+static bool does_nothing(const Node *node) {
+  for (int i = 0; i < node->output_count; i++)
+    if (!is_empty(node->outputs[i])) return false;
+  int indices = node->op->index_operand;
+  return !indices || is_empty(node->inputs[indices]);
 }
 
 // The graph output number that `value` can be written to directly, or -1.
@@ -191,7 +197,7 @@ static Status plan_node(Planner *p, Node *node) {
     int direct = direct_output(plan->graph, node->outputs[i]);
     TRY(bind_new(p, node->outputs[i], direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
   }
-  if (all_outputs_empty(node)) return OK;
+  if (does_nothing(node)) return OK;
   PlanStep step = {0};
   TRY(fill_site(p, node, &step));
   bool copy = node->op == &op_elementwise;  // what copies are made of: it must take any strides itself
@@ -266,7 +272,7 @@ static Status plan_outputs(Planner *p) {
     Node *copy = add_copy(graph, NULL, value);
     TRY(node_infer(copy));
     TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
-    if (all_outputs_empty(copy)) continue;
+    if (does_nothing(copy)) continue;
     PlanStep step = {0};
     TRY(fill_site(p, copy, &step));
     TRY(p->target->select(p->target->context, &step.site, true, &step.choice, &step.workspace_bytes));

@@ -141,7 +141,8 @@ static Status device_upload(Device *device, void *to, const void *from, size_t b
 static Status device_download(Device *device, void *to, const void *from, size_t bytes) {
   CudaRunner *r = of(device);
   TRY(cuda_enter(r->context));
-  Status status = cuda_download(r->context, to, from, bytes);
+  // Nothing to copy is to wait for all the same: the run may have something to say.
+  Status status = bytes ? cuda_download(r->context, to, from, bytes) : cuda_synchronize(r->context, r->context->stream);
   cuda_leave(r->context);
   return status ? status : take_report(r);
 }

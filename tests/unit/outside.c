@@ -65,3 +65,8 @@ Test(outside, gather_nd) { check("gather_nd"); }
 Test(outside, scatter_elements) { check("scatter_elements"); }
 Test(outside, scatter_nd) { check("scatter_nd"); }
 Test(outside, roi_align) { check("roi_align"); }
+Test(outside, none_gather) { check("none_gather"); }
+Test(outside, none_gather_before) { check("none_gather_before"); }
+Test(outside, none_gather_nd) { check("none_gather_nd"); }
+Test(outside, none_scatter_nd) { check("none_scatter_nd"); }
+Test(outside, none_roi_align) { check("none_roi_align"); }

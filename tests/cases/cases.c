@@ -23,6 +23,7 @@
 #include "runtime/cuda_device.h"
 #include "runtime/runner.h"
 #include "record.h"
+#include "tests/options.h"
 
 typedef struct Options {
   DeviceKind device;
@@ -313,33 +314,35 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
   return good;
 }
 
+static const char usage[] =
+    "ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--tf32] [--seed "
+    "N] "
+    "[--jobs N] [--record FILE | --against FILE] [--verbose]";
+
 int main(int count, char **arguments) {
-  Options options = {.seed = 1, .jobs = 1};
-  for (int i = 1; i < count; i++) {
-    bool more = i + 1 < count;
-    if (!strcmp(arguments[i], "--device") && more) options.device = strcmp(arguments[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
-    else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
-    else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
-    else if (!strcmp(arguments[i], "--jobs") && more && atoi(arguments[i + 1]) > 0) options.jobs = atoi(arguments[++i]);
-    else if (!strcmp(arguments[i], "--candidates") && more && atoi(arguments[i + 1]) > 0)
-      options.candidates = atoi(arguments[++i]);
-    else if ((!strcmp(arguments[i], "--record") || !strcmp(arguments[i], "--against")) && more) {
-      options.against = !strcmp(arguments[i], "--against");
-      options.record_path = arguments[++i];
-    } else if (!strcmp(arguments[i], "--tactics")) options.tactics = true;
-    else if (!strcmp(arguments[i], "--tactic") && more) options.tactics = true, options.tactic = arguments[++i];
-    else if (!strcmp(arguments[i], "--quick")) options.quick = true;
-    else if (!strcmp(arguments[i], "--tf32")) options.tf32 = true;
-    else if (!strcmp(arguments[i], "--verbose")) options.verbose = true;
-    else {
-      fprintf(stderr,
-              "usage: ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] "
-              "[--tf32] [--seed "
-              "N] [--jobs N] "
-              "[--record FILE | --against FILE] [--verbose]\n");
-      return 2;
-    }
-  }
+  Options options = {.jobs = 1};
+  bool cuda = false;
+  long seed = 1;
+  const char *record = NULL, *against = NULL;
+  const TestOption table[] = {{"--device", TEST_DEVICE, &cuda},
+                              {"--filter", TEST_TEXT, &options.filter},
+                              {"--seed", TEST_LONG, &seed},
+                              {"--jobs", TEST_INT, &options.jobs, 1},
+                              {"--candidates", TEST_INT, &options.candidates, 1},
+                              {"--record", TEST_TEXT, &record},
+                              {"--against", TEST_TEXT, &against},
+                              {"--tactics", TEST_FLAG, &options.tactics},
+                              {"--tactic", TEST_TEXT, &options.tactic},
+                              {"--quick", TEST_FLAG, &options.quick},
+                              {"--tf32", TEST_FLAG, &options.tf32},
+                              {"--verbose", TEST_FLAG, &options.verbose},
+                              {NULL}};
+  if (test_options(count, arguments, table, usage) || (record && against)) return fprintf(stderr, "usage: %s\n", usage), 2;
+  options.device = cuda ? DEVICE_CUDA : DEVICE_CPU;
+  options.seed = (uint64_t)seed;
+  options.record_path = record ? record : against;
+  options.against = against != NULL;
+  if (options.tactic) options.tactics = true;
   if (!options.candidates) options.candidates = options.quick ? 1 : 4;
   Tally tally = {0};
   char name[128] = "no device";

@@ -124,7 +124,8 @@ static int try_file(const char *ingot, const char *folder, const char *file, con
 
 int main(int count, char **arguments) {
   char temporary[] = "/tmp/ingot-bounds-XXXXXX", line[64];
-  if (count != 3 || !mkdtemp(temporary)) return 2;
+  if (count != 3) return fputs("usage: ingot-bounds INGOT FOLDER\n", stderr), 2;
+  if (!mkdtemp(temporary)) return perror(temporary), 2;
   make_external(temporary);
   struct dirent **entries;
   int found = scandir(arguments[2], &entries, NULL, alphasort), failed = 0, tried = 0;

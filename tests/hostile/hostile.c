@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "ingot/ingot.h"
+#include "tests/options.h"
 
 typedef enum At { AT_OPEN, AT_BUILD, AT_PREPARE, AT_RUN, AT_END } At;
 static const char *const at_names[] = {"opening", "building", "preparing", "running", "ending"};
@@ -249,16 +250,18 @@ static void walk(const char *path, const Options *options, Tally *tally) {
 }
 
 int main(int count, char **arguments) {
-  Options options = {.rounds = 10, .seed = 1, .limit = 20};
+  Options options = {.rounds = 10, .limit = 20};
   Tally tally = {0};
-  for (int i = 1; i < count; i++) {
-    bool more = i + 1 < count;
-    if (!strcmp(arguments[i], "--rounds") && more) options.rounds = atoi(arguments[++i]);
-    else if (!strcmp(arguments[i], "--seed") && more) options.seed = strtoull(arguments[++i], NULL, 10);
-    else if (!strcmp(arguments[i], "--limit") && more) options.limit = atoi(arguments[++i]);
-    else if (!strcmp(arguments[i], "--filter") && more) options.filter = arguments[++i];
-    else walk(arguments[i], &options, &tally);
-  }
+  long seed = 1;
+  const TestOption table[] = {{"--rounds", TEST_INT, &options.rounds, 1},
+                              {"--seed", TEST_LONG, &seed},
+                              {"--limit", TEST_INT, &options.limit, 1},
+                              {"--filter", TEST_TEXT, &options.filter},
+                              {NULL}};
+  int paths =
+      test_options(count, arguments, table, "ingot-hostile [--rounds N] [--seed N] [--limit SECONDS] [--filter TEXT] PATH...");
+  options.seed = (uint64_t)seed;
+  for (int i = 1; i <= paths; i++) walk(arguments[i], &options, &tally);
   printf("%d models damaged %d times: %d refused, %d built, %d run to the end, %d stopped while running, %d failures\n",
          tally.models, tally.damages, tally.refused, tally.built, tally.ran, tally.slow, tally.failures);
   return tally.failures || !tally.models;

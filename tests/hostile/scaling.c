@@ -304,7 +304,10 @@ static int run_shape(const Shape *shape) {
 }
 
 int main(int count, char **arguments) {
-  int failed = 0;
+  int failed = 0, known = 0;
+  for (int k = 1; k < count; k++)
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) known += !strcmp(arguments[k], shapes[i].name);
+  if (known != count - 1) return fputs("usage: ingot-scaling [SHAPE...], shapes of the table in scaling.c\n", stderr), 2;
   for (size_t i = 0; i < COUNT_OF(shapes); i++) {
     bool wanted = count < 2;
     for (int k = 1; k < count; k++) wanted = wanted || !strcmp(arguments[k], shapes[i].name);

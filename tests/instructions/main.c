@@ -10,6 +10,7 @@
 #include <string.h>
 #include "cuda/nvrtc.h"
 #include "lab.h"
+#include "tests/options.h"
 
 static const TrialTable *const tables[] = {&warp_trials,   &async_trials,   &tensor_trials,
                                            &im2col_trials, &cluster_trials, &matrix_trials};
@@ -101,22 +102,16 @@ static bool has_compiler(void) {
   return found;
 }
 
-static int usage(void) {
-  fprintf(stderr, "usage: ingot-instructions [--device N] [--filter TEXT] [--findings] [--compile]\n");
-  return 2;
-}
+static const char usage[] = "ingot-instructions [--device N] [--filter TEXT] [--findings] [--compile]";
 
 int main(int count, char **arguments) {
   Options options = {.filter = ""};
-  for (int i = 1; i < count; i++) {
-    const char *name = arguments[i];
-    if (!strcmp(name, "--findings")) options.findings = true;
-    else if (!strcmp(name, "--compile")) options.compile = true;
-    else if (i + 1 == count) return usage();
-    else if (!strcmp(name, "--device")) options.device = atoi(arguments[++i]);
-    else if (!strcmp(name, "--filter")) options.filter = arguments[++i];
-    else return usage();
-  }
+  const TestOption table[] = {{"--findings", TEST_FLAG, &options.findings},
+                              {"--compile", TEST_FLAG, &options.compile},
+                              {"--device", TEST_INT, &options.device},
+                              {"--filter", TEST_TEXT, &options.filter},
+                              {NULL}};
+  if (test_options(count, arguments, table, usage)) return fprintf(stderr, "usage: %s\n", usage), 2;
   Tally tally = {0};
   if (options.compile && !has_compiler()) return SKIPPED;
   Status status = run(&options, &tally);

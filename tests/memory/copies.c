@@ -9,6 +9,7 @@
 #include "ingot/ingot.h"
 #include "models.h"
 #include "resident.h"
+#include "tests/options.h"
 
 enum { MLP_WIDTH = 1448, CHANNELS = 480, LAYERS = 8, SIDE = 8, MOST_BATCHES = 64, LIMIT_MIB = 4, MARGIN_MIB = 40 };
 
@@ -75,8 +76,10 @@ static bool is_one_copy(bool images, int batches) {
 }
 
 int main(int argc, char **argv) {
-  int batches = argc > 2 && !strcmp(argv[1], "--batches") ? atoi(argv[2]) : 40;
-  if (batches < 1 || batches > MOST_BATCHES) return 2;
+  int batches = 40;
+  const TestOption table[] = {{"--batches", TEST_INT, &batches, 1}, {NULL}};
+  static const char usage[] = "ingot-memory-copies [--batches N]";
+  if (test_options(argc, argv, table, usage) || batches > MOST_BATCHES) return fprintf(stderr, "usage: %s\n", usage), 2;
   bool products = is_one_copy(false, batches), convolutions = is_one_copy(true, batches);
   return products && convolutions ? 0 : 1;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "allocations.h"
 #include "ingot/ingot.h"
+#include "tests/options.h"
 
 enum { PATIENCE_SECONDS = 120, MOST_INPUTS = 8, MOST_OUTPUTS = 8, MOST_RANK = 8, INPUT_BYTES = 1 << 16 };
 
@@ -177,22 +178,23 @@ static void remove_folder(const char *folder) {
 int main(int argc, char **argv) {
   Subject subject = {.folder = "/tmp/ingot-memory-XXXXXX", .device = INGOT_DEVICE_CPU};
   long from = 1, step = 1;
+  bool cuda = false;
+  const TestOption options[] = {
+      {"--device", TEST_DEVICE, &cuda}, {"--from", TEST_LONG, &from, 1}, {"--step", TEST_LONG, &step, 1}, {NULL}};
+  static const char usage[] = "ingot-memory-failures [--device cpu|cuda] [--from N] [--step N] MODEL...";
+  int models = test_options(argc, argv, options, usage);
+  if (!models) return fprintf(stderr, "usage: %s\n", usage), 2;
+  if (cuda) subject.device = INGOT_DEVICE_CUDA;
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (!mkdtemp(subject.folder)) return 1;
   snprintf(subject.engine, sizeof subject.engine, "%s/engine", subject.folder);
   snprintf(subject.cache, sizeof subject.cache, "%s/cache", subject.folder);
   mkdir(subject.cache, 0700);
-  for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--device") && i + 1 < argc)
-      subject.device = !strcmp(argv[++i], "cuda") ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
-    else if (!strcmp(argv[i], "--from") && i + 1 < argc) from = atol(argv[++i]);
-    else if (!strcmp(argv[i], "--step") && i + 1 < argc) step = atol(argv[++i]);
-    else {
-      subject.path = argv[i];
-      if (read_model(&subject)) try_model(&subject, from, step);
-      else problem(0, false, "the model cannot be read", 0);
-      free(subject.bytes);
-    }
+  for (int i = 1; i <= models; i++) {
+    subject.path = argv[i];
+    if (read_model(&subject)) try_model(&subject, from, step);
+    else problem(0, false, "the model cannot be read", 0);
+    free(subject.bytes);
   }
   remove_folder(subject.folder);
   return problems ? 1 : 0;

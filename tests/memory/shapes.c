@@ -9,6 +9,7 @@
 #include "ingot/ingot.h"
 #include "models.h"
 #include "resident.h"
+#include "tests/options.h"
 
 enum { CHANNELS = 24, WIDTH = 256, MARGIN_MIB = 64, LARGEST = 1 << 20 };
 
@@ -93,13 +94,16 @@ static bool stays_below(bool images, const Options *options) {
 }
 
 int main(int argc, char **argv) {
-  Options options = {.runs = 1500, .shapes = 500, .limit = (size_t)16 << 20};
-  for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--runs") && i + 1 < argc) options.runs = atol(argv[++i]);
-    if (!strcmp(argv[i], "--shapes") && i + 1 < argc) options.shapes = atoi(argv[++i]);
-    if (!strcmp(argv[i], "--limit") && i + 1 < argc) options.limit = (size_t)atol(argv[++i]) << 20;
-    if (!strcmp(argv[i], "--verbose")) options.verbose = true;
-  }
+  Options options = {.runs = 1500, .shapes = 500};
+  long limit = 16;
+  const TestOption table[] = {{"--runs", TEST_LONG, &options.runs, 1},
+                              {"--shapes", TEST_INT, &options.shapes, 1},
+                              {"--limit", TEST_LONG, &limit, 1},
+                              {"--verbose", TEST_FLAG, &options.verbose},
+                              {NULL}};
+  static const char usage[] = "ingot-memory-shapes [--runs N] [--shapes N] [--limit MIB] [--verbose]";
+  if (test_options(argc, argv, table, usage)) return fprintf(stderr, "usage: %s\n", usage), 2;
+  options.limit = (size_t)limit << 20;
   bool batches = stays_below(false, &options), images = stays_below(true, &options);
   return batches && images ? 0 : 1;
 }

@@ -21,6 +21,7 @@
 #include "base/recover.h"
 #include "base/text.h"
 #include "case.h"
+#include "tests/options.h"
 
 // Sanitizers map more addresses than any limit on memory allows.
 #if defined(__has_feature)
@@ -231,34 +232,33 @@ static void keep_every(Suite *suite) {
   printf("SKIPPED %u of %u cases: one of %u is taken\n", all - suite->count, all, step);
 }
 
-static const char *usage =
-    "usage: ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device "
-    "cpu|cuda] "
-    "[--fp16] [--every N] [--quiet] FOLDER...\n";
+static const char usage[] =
+    "ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device cpu|cuda] "
+    "[--fp16] [--every N] [--quiet] FOLDER...";
 
 int main(int argc, char **argv) {
   Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};
-  for (int i = 1; i < argc; i++) {
-    bool more = i + 1 < argc;
-    if (strcmp(argv[i], "--filter") == 0 && more) suite.filter = argv[++i];
-    else if (strcmp(argv[i], "--every") == 0 && more) suite.every = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--jobs") == 0 && more) suite.jobs = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--limit") == 0 && more) suite.limit = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--passing") == 0 && more) suite.passing = argv[++i];
-    else if (strcmp(argv[i], "--skip") == 0 && more) suite.skip = argv[++i];
-    else if (strcmp(argv[i], "--device") == 0 && more)
-      suite.options.device = strcmp(argv[++i], "cuda") ? DEVICE_CPU : DEVICE_CUDA;
-    else if (strcmp(argv[i], "--fp16") == 0) suite.options.fp16 = true;
-    else if (strcmp(argv[i], "--grow") == 0) suite.grow = true;
-    else if (strcmp(argv[i], "--quiet") == 0) suite.quiet = true;
-    else if (argv[i][0] == '-') return fputs(usage, stderr), 2;
-    else {
-      uint32_t before = suite.count;
-      find_cases(&suite, argv[i], "", 2);
-      if (suite.count == before + 1 && !*suite.cases[before].name) suite.cases[before].name = argv[i];
-    }
+  bool cuda = false;
+  const TestOption options[] = {{"--filter", TEST_TEXT, &suite.filter},
+                                {"--every", TEST_INT, &suite.every, 1},
+                                {"--jobs", TEST_INT, &suite.jobs, 1},
+                                {"--limit", TEST_INT, &suite.limit, 1},
+                                {"--passing", TEST_TEXT, &suite.passing},
+                                {"--skip", TEST_TEXT, &suite.skip},
+                                {"--device", TEST_DEVICE, &cuda},
+                                {"--fp16", TEST_FLAG, &suite.options.fp16},
+                                {"--grow", TEST_FLAG, &suite.grow},
+                                {"--quiet", TEST_FLAG, &suite.quiet},
+                                {NULL}};
+  int folders = test_options(argc, argv, options, usage);
+  suite.options.device = cuda ? DEVICE_CUDA : DEVICE_CPU;
+  for (int i = 1; i <= folders; i++) {
+    uint32_t before = suite.count;
+    find_cases(&suite, argv[i], "", 2);
+    if (suite.count == before + 1 && !*suite.cases[before].name) suite.cases[before].name = argv[i];
   }
-  if (!suite.count || suite.jobs < 1) return fputs(suite.count ? usage : "ingot-suite: no cases found\n", stderr), 2;
+  if (suite.grow && !suite.passing) return fputs("ingot-suite: --grow is for the file of --passing\n", stderr), 2;
+  if (!suite.count) return fputs("ingot-suite: no cases found\n", stderr), 2;
   qsort(suite.cases, suite.count, sizeof *suite.cases, by_name);
   if (suite.every > 1) keep_every(&suite);
   int passed = 0, missing = 0, skipped = 0;

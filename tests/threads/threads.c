@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "ingot/ingot.h"
+#include "tests/options.h"
 
 enum { MOST_ENGINES = 32, MOST_THREADS = 64, MOST_TENSORS = 8, MOST_RANK = 8, OPEN_DIM = 3 };
 
@@ -155,24 +156,22 @@ int main(int argc, char **argv) {
   static Test test = {.sessions = 1000, .mutex = PTHREAD_MUTEX_INITIALIZER};
   int threads = 8;
   ingot_error_free(ingot_config_init(&test.config));
-  test.config.device = INGOT_DEVICE_CPU;
   test.config.threads = 2;
-  for (int i = 1; i < argc; i++) {
-    bool more = i + 1 < argc;
-    if (!strcmp(argv[i], "--device") && more)
-      test.config.device = strcmp(argv[++i], "cuda") ? INGOT_DEVICE_CPU : INGOT_DEVICE_CUDA;
-    else if (!strcmp(argv[i], "--threads") && more) threads = atoi(argv[++i]);
-    else if (!strcmp(argv[i], "--sessions") && more) test.sessions = atoi(argv[++i]);
-    else if (argv[i][0] == '-' || test.subject_count + 2 > MOST_ENGINES) return 2;
-    else {
-      ingot_error *error = add_subjects(&test, argv[i]);
-      if (!error) continue;
-      fail(&test, argv[i], error);
-      return 1;
-    }
+  bool cuda = false;
+  const TestOption options[] = {{"--device", TEST_DEVICE, &cuda},
+                                {"--threads", TEST_INT, &threads, 1},
+                                {"--sessions", TEST_INT, &test.sessions, 1},
+                                {NULL}};
+  static const char usage[] = "ingot-threads [--device cpu|cuda] [--threads N] [--sessions N] MODEL...";
+  int models = test_options(argc, argv, options, usage);
+  if (!models || 2 * models > MOST_ENGINES || threads > MOST_THREADS) return fprintf(stderr, "usage: %s\n", usage), 2;
+  test.config.device = cuda ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
+  for (int i = 1; i <= models; i++) {
+    ingot_error *error = add_subjects(&test, argv[i]);
+    if (!error) continue;
+    fail(&test, argv[i], error);
+    return 1;
   }
-  if (!test.subject_count || threads < 1 || threads > MOST_THREADS)
-    return fputs("usage: ingot-threads [--device cpu|cuda] [--threads N] [--sessions N] MODEL...\n", stderr), 2;
   pthread_t handles[MOST_THREADS];
   for (int i = 0; i < threads; i++)
     if (pthread_create(&handles[i], NULL, work, &test)) return perror("ingot-threads"), 2;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tests/options.h"
 
 enum { PATIENCE_SECONDS = 600, NAMES = 1 << 13 };
 
@@ -234,32 +235,29 @@ int main(int count, char **arguments) {
                .step = 1,
                .from = 1};
   const char *only = NULL;
-  int first = 1;
-  for (; first < count && arguments[first][0] == '-'; first++) {
-    const char *option = arguments[first];
-    bool sticky = !strcmp(option, "--sticky"), every = !strcmp(option, "--every");
-    if (sticky) chosen.sticky = true;
-    else if (every) walk.every = true;
-    else if (first + 1 < count && !strcmp(option, "--code")) chosen.code = atoi(arguments[++first]);
-    else if (first + 1 < count && !strcmp(option, "--step")) walk.step = atol(arguments[++first]);
-    else if (first + 1 < count && !strcmp(option, "--from")) walk.from = atol(arguments[++first]);
-    else if (first + 1 < count && !strcmp(option, "--scenario")) only = arguments[++first];
-    else break;
-    if (sticky || !strcmp(option, "--code")) walk.modes = &chosen, walk.mode_count = 1;
-  }
-  if (first >= count || arguments[first][0] == '-' || walk.step < 1 || walk.from < 1) {
-    fprintf(stderr,
-            "usage: ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...\n");
-    return 2;
-  }
+  int code = 0;
+  const TestOption options[] = {{"--sticky", TEST_FLAG, &chosen.sticky},
+                                {"--every", TEST_FLAG, &walk.every},
+                                {"--code", TEST_INT, &code, 1},
+                                {"--step", TEST_LONG, &walk.step, 1},
+                                {"--from", TEST_LONG, &walk.from, 1},
+                                {"--scenario", TEST_TEXT, &only},
+                                {NULL}};
+  static const char usage[] =
+      "ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...";
+  int models = test_options(count, arguments, options, usage), scenario = 0;
+  while (only && scenarios[scenario].name && strcmp(only, scenarios[scenario].name)) scenario++;
+  if (!models || !scenarios[scenario].name) return fprintf(stderr, "usage: %s\n", usage), 2;
+  if (code) chosen.code = code;
+  if (code || chosen.sticky) walk.modes = &chosen, walk.mode_count = 1;
   char folder[] =
       "/dev/shm/ingot-faults-XXXXXX";  // in memory where there is such a folder: it is written to thousands of times
   if (!mkdtemp(folder)) snprintf(folder, sizeof folder, "/tmp/ingot-faults-XXXXXX");
   if (!emulator_open(&emulated) || (folder[1] == 't' && !mkdtemp(folder))) return 1;
   signal(SIGALRM, on_alarm);
-  for (; first < count; first++) {
+  for (int i = 1; i <= models; i++) {
     Subject subject;
-    if (!subject_open(&emulated, arguments[first], folder, &subject)) walk.problems++;
+    if (!subject_open(&emulated, arguments[i], folder, &subject)) walk.problems++;
     for (const Scenario *s = scenarios; s->name && subject.expected; s++) {
       bool wanted = !only || !strcmp(only, s->name);
       if (wanted && s->static_only && subject.open) printf("SKIPPED %s of %s: it leaves a size open\n", s->name, subject.path);

@@ -15,6 +15,9 @@
  * Ownership. Every object is freed by its own _free function; NULL is accepted. An engine does not need its model any more; a
  * session keeps its engine alive. Strings and arrays returned by getters live as long as the object asked.
  *
+ * Callbacks (log, progress, allocators, parallel) run in the locale and the floating-point mode of the caller, whatever Ingot computes in, and
+ * what they change of these stays changed.
+ *
  * Callbacks return. One that throws a C++ exception through Ingot, or leaves by longjmp, leaves locks held and memory lost: the objects of
  * that call, and the process's use of Ingot, are undefined afterwards. Catch inside, return false from progress, and throw when the call is back.
  *

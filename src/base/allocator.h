@@ -9,3 +9,6 @@ typedef struct Allocator {
   void (*release)(void *context, void *memory, size_t bytes);
   void *context;
 } Allocator;
+
+void *allocator_allocate(const Allocator *allocator, size_t bytes, size_t alignment);
+void allocator_release(const Allocator *allocator, void *memory, size_t bytes);

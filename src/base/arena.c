@@ -56,7 +56,7 @@ static Block *block_new(size_t size) {
   if (!checked_add(size, sizeof(Block), &total)) return NULL;
   if (!budget_charge(total)) return NULL;
   const Allocator *allocator = budget_allocator();
-  Block *block = allocator ? allocator->allocate(allocator->context, total, _Alignof(Block)) : calloc(1, total);
+  Block *block = allocator ? allocator_allocate(allocator, total, _Alignof(Block)) : calloc(1, total);
   if (!block) {
     budget_correct(-(int64_t)total);
     return NULL;
@@ -72,7 +72,7 @@ static void block_free(Block *block) {
   UNPOISON(block->bytes, block->size);
   size_t total = sizeof(Block) + block->size;
   budget_correct(-(int64_t)total);
-  if (block->allocator) block->allocator->release(block->allocator->context, block, total);
+  if (block->allocator) allocator_release(block->allocator, block, total);
   else free(block);
 }
 

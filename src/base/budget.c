@@ -60,8 +60,11 @@ static void report(Budget *budget, double now) {
   if (!budget->limits.progress || budget->owner != &unreported || now < budget->next_report) return;
   budget->next_report = now + 1.0 / REPORTS_PER_SECOND;
   const char *stage = budget->stage ? budget->stage : "";
-  if (!budget->limits.progress(budget->limits.context, stage, budget->fraction, budget->seconds_left))
-    end_call(budget, CANCELLED_BY_WATCHER);
+  HostVisit visit;
+  host_enter(&visit);
+  bool goes_on = budget->limits.progress(budget->limits.context, stage, budget->fraction, budget->seconds_left);
+  host_leave(&visit);
+  if (!goes_on) end_call(budget, CANCELLED_BY_WATCHER);
 }
 
 static void look(Budget *budget) {

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/recover.h"
 
 void log_add(const Log *log, LogSeverity severity, const char *format, ...) {
   if (!log || !log->write || severity > log->most) return;
@@ -19,6 +20,9 @@ void log_add(const Log *log, LogSeverity severity, const char *format, ...) {
   }
   va_end(again);
   va_end(args);
+  HostVisit visit;
+  host_enter(&visit);
   if (length >= 0) log->write(log->context, severity, message);
+  host_leave(&visit);
   if (message != small) free(message);
 }

@@ -24,7 +24,7 @@ Status memory_take(size_t bytes, void **out) {
   size &= ~(size_t)(ALIGNMENT - 1);
   if (!budget_charge(size)) return refused(bytes);
   const Allocator *allocator = budget_allocator();
-  Header *header = allocator ? allocator->allocate(allocator->context, size, ALIGNMENT) : aligned_alloc(ALIGNMENT, size);
+  Header *header = allocator ? allocator_allocate(allocator, size, ALIGNMENT) : aligned_alloc(ALIGNMENT, size);
   if (!header) {
     budget_correct(-(int64_t)size);
     return refused(bytes);
@@ -48,6 +48,6 @@ void memory_free(void *memory) {
   Header *header = (Header *)memory - 1;
   const Allocator *allocator = header->allocator;
   budget_correct(-(int64_t)header->size);
-  if (allocator) allocator->release(allocator->context, header, header->size);
+  if (allocator) allocator_release(allocator, header, header->size);
   else free(header);
 }

@@ -7,22 +7,48 @@
 
 static _Thread_local RecoverGuard *innermost;
 static _Thread_local RecoverCleanup *newest;
+static _Thread_local bool visiting;  // the host's code runs, called from ours
 
 static unsigned depth_in_force(void) { return innermost ? innermost->depth : 0; }
 
 void recover_enter(RecoverGuard *guard) {
   guard->outer = innermost;
   guard->depth = depth_in_force() + 1;
+  guard->entry = guard->outer && !visiting ? guard->outer->entry : guard;
   guard->float_mode = float_mode_take();
-  // The C locale is a constant of the C library: nothing is allocated, so nothing is freed.
-  if (!guard->outer) guard->locale = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+  if (guard->entry == guard) {
+    // The C locale is a constant of the C library: nothing is allocated, so nothing is freed.
+    guard->ours = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    guard->locale = uselocale(guard->ours);
+  }
+  visiting = false;
   innermost = guard;
 }
 
 void recover_leave(RecoverGuard *guard) {
   innermost = guard->outer;
   float_mode_restore(guard->float_mode);
-  if (!guard->outer) uselocale(guard->locale);
+  if (guard->entry != guard) return;
+  uselocale(guard->locale);
+  visiting = innermost != NULL;
+}
+
+void host_enter(HostVisit *visit) {
+  RecoverGuard *entry = visit->entry = visiting || !innermost ? NULL : innermost->entry;
+  if (!entry) return;
+  visit->float_mode = float_mode_take();
+  float_mode_restore(entry->float_mode);
+  uselocale(entry->locale);
+  visiting = true;
+}
+
+void host_leave(const HostVisit *visit) {
+  RecoverGuard *entry = visit->entry;
+  if (!entry) return;
+  entry->float_mode = float_mode_take();
+  float_mode_restore(visit->float_mode);
+  entry->locale = uselocale(entry->ours);
+  visiting = false;
 }
 
 void recover_defer(RecoverCleanup *cleanup, void (*fn)(void *context), void *context) {

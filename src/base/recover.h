@@ -23,15 +23,25 @@ typedef struct RecoverGuard {
   jmp_buf jump;
   struct RecoverGuard *outer;
   unsigned depth;
-  Status status;         // what it was unwound with
-  FloatMode float_mode;  // the host's
-  locale_t locale;       // the host's, where this is the outermost guard
+  Status status;               // what it was unwound with
+  struct RecoverGuard *entry;  // the guard under which the host's code called ours: this one, or one further out
+  FloatMode float_mode;        // found
+  locale_t locale, ours;       // found, and that of C, where this is the entry
 } RecoverGuard;
 
 void recover_enter(RecoverGuard *guard);
 void recover_leave(RecoverGuard *guard);
 __attribute__((noreturn, cold)) void recover_unwind(Status status);  // takes the status over
 __attribute__((noreturn, cold)) void memory_exhausted(void);         // with why: see budget.h, or memory is out
+
+// A call of the host's code from inside of ours: it runs in the mode and the locale that the host had, and what it makes of them is the
+// host's from then on. It may call into ours, whose guards then are entries of their own.
+typedef struct HostVisit {
+  RecoverGuard *entry;  // NULL: this thread is the host's already
+  FloatMode float_mode;
+} HostVisit;
+void host_enter(HostVisit *visit);
+void host_leave(const HostVisit *visit);
 
 // What to undo when this thread is unwound past here. The record is the caller's: on its stack, or in what is undone.
 // Between recover_defer and recover_dismiss no guard that was entered before may be left.

@@ -256,10 +256,10 @@ static Status alloc_from_driver(CudaContext *context, size_t size, void **out) {
 
 static Status alloc_from_caller(CudaContext *context, size_t size, void **out) {
   const Allocator *allocator = context->allocator;
-  void *memory = allocator->allocate(allocator->context, size, CUDA_ALIGNMENT);
+  void *memory = allocator_allocate(allocator, size, CUDA_ALIGNMENT);
   if (!memory) FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were refused by the caller's allocator", (double)size / 1e6);
   if (cuda_address(memory) % CUDA_ALIGNMENT) {
-    allocator->release(allocator->context, memory, size);
+    allocator_release(allocator, memory, size);
     FAIL(ERROR_INVALID_ARGUMENT, "the caller's device allocator gave an address that is not a multiple of %d", CUDA_ALIGNMENT);
   }
   *out = memory;
@@ -278,7 +278,7 @@ void cuda_free(CudaContext *context, void *memory, size_t size) {
   if (!memory) return;
   count_allocated(context, 0, size);
   if (context->allocator || budget_is_watched()) cuda_settle(context);  // the driver waits by itself, but tells nobody
-  if (context->allocator) context->allocator->release(context->allocator->context, memory, size);
+  if (context->allocator) allocator_release(context->allocator, memory, size);
   else context->driver->cuMemFree(cuda_address(memory));
 }
 

@@ -35,7 +35,10 @@ static void run_fork_task(void *context, int index) { ((ForkTask *)context)->bod
 static void fork_at_caller(void *context, void (*body)(void *argument), void *argument, int threads) {
   CpuDevice *cpu = context;
   ForkTask task = {body, argument};
+  HostVisit visit;
+  host_enter(&visit);
   cpu->parallel(cpu->parallel_context, threads, run_fork_task, &task);
+  host_leave(&visit);
 }
 
 typedef struct CpuChoice {

@@ -1,8 +1,8 @@
-// The driver's interface: one emulated device under one lock. What a real driver would refuse is refused here: launches that no GPU of the
+// The driver's interface: emulated devices under one lock, alike in everything. What a real driver would refuse is refused here: launches that no GPU of the
 // architecture accepts, shared memory nobody asked for, captured calls that cannot be captured.
 //
 // Environment: INGOT_EMULATOR_SM the architecture it poses as (90), INGOT_EMULATOR_SEED (1), INGOT_EMULATOR_MULTIPROCESSORS (8: few, so that
-// small cases have many waves), INGOT_EMULATOR_CHECKS what is judged: all, device (memory only, which takes half the time) or off.
+// small cases have many waves), INGOT_EMULATOR_DEVICES (1, at most 4), INGOT_EMULATOR_CHECKS what is judged: all, device (memory only, which takes half the time) or off.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +11,13 @@
 
 Emulator emulator;
 pthread_mutex_t emulator_mutex = PTHREAD_MUTEX_INITIALIZER;
-Context context;
-_Thread_local int context_depth;
+Context contexts[DEVICE_LIMIT];
+enum { CONTEXT_DEPTH = 64 };
+static _Thread_local Context *current[CONTEXT_DEPTH];
+static _Thread_local int depth;
+static int device_count = 1;
+
+Context *context_current(void) { return depth ? current[depth - 1] : NULL; }
 
 uint32_t emulator_random(uint32_t below) {
   uint64_t z = (emulator.random += 0x9e3779b97f4a7c15u);
@@ -36,6 +41,9 @@ EMULATED_API CudaResult cuInit(unsigned flags) {
                                                 : CHECKS_ALL;
   const char *multiprocessors = getenv("INGOT_EMULATOR_MULTIPROCESSORS");
   emulator.multiprocessors = multiprocessors && *multiprocessors ? atoi(multiprocessors) : 8;
+  const char *devices = getenv("INGOT_EMULATOR_DEVICES");
+  if (devices && atoi(devices) > 0 && atoi(devices) <= DEVICE_LIMIT) device_count = atoi(devices);
+  for (int i = 0; i < DEVICE_LIMIT; i++) contexts[i].device = i;
   return memory_open() ? CUDA_OK : CUDA_OUT_OF_MEMORY;
 }
 EMULATED_API CudaResult cuDriverGetVersion(int *version) {
@@ -54,6 +62,7 @@ static const ErrorText errors[] = {
     {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
     {200, "CUDA_ERROR_INVALID_IMAGE", "the image is none of the emulator's"},
     {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "no context is current"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {CUDA_NOT_READY, "CUDA_ERROR_NOT_READY", "not ready"},
     {FOUND_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
@@ -87,13 +96,13 @@ EMULATED_API CudaResult cuGetErrorString(CudaResult result, const char **text) {
 
 EMULATED_API CudaResult cuDeviceGetCount(int *count) {
   MAY_FAIL();
-  *count = 1;
+  *count = device_count;
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuDeviceGet(CudaDevice *device, int ordinal) {
   MAY_FAIL();
-  *device = 0;
-  return ordinal ? 101 : CUDA_OK;
+  *device = ordinal;
+  return ordinal < 0 || ordinal >= device_count ? 101 : CUDA_OK;
 }
 EMULATED_API CudaResult cuDeviceGetName(char *name, int size, CudaDevice device) {
   MAY_FAIL();
@@ -104,6 +113,7 @@ EMULATED_API CudaResult cuDeviceGetUuid(CudaUuid *uuid, CudaDevice device) {
   MAY_FAIL();
   memset(uuid, 0, sizeof *uuid);
   memcpy(uuid, "emulated", 8);
+  ((char *)uuid)[8] = (char)device;
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuDeviceTotalMem(size_t *bytes, CudaDevice device) {
@@ -132,22 +142,24 @@ EMULATED_API CudaResult cuDeviceGetAttribute(int *value, int attribute, CudaDevi
   return CUDA_OK;
 }
 
-// --- Contexts: one, of the device.
+// --- Contexts: one of each device.
 
 EMULATED_API CudaResult cuDevicePrimaryCtxRetain(CudaContextHandle *out, CudaDevice device) {
   MAY_FAIL();
   LOCKED();
-  context.retained++;
+  contexts[device].retained++;
   live_objects++;
-  *out = (CudaContextHandle)&context;
+  *out = (CudaContextHandle)&contexts[device];
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuDevicePrimaryCtxRelease(CudaDevice device) {
   GIVES_BACK();
   LOCKED();
-  if (!context.retained) return INVALID_CONTEXT;
+  if (!contexts[device].retained) return INVALID_CONTEXT;
   live_objects--;
-  if (--context.retained) return fault;
+  contexts[device].retained--;
+  for (int i = 0; i < DEVICE_LIMIT; i++)
+    if (contexts[i].retained) return fault;
   streams_forget();
   emulator.failed = false;  // a new context starts afresh
   emulator.finding[0] = 0;
@@ -155,30 +167,33 @@ EMULATED_API CudaResult cuDevicePrimaryCtxRelease(CudaDevice device) {
 }
 EMULATED_API CudaResult cuCtxPushCurrent(CudaContextHandle handle) {
   MAY_FAIL();
-  context_depth++;
+  if (!handle || depth == CONTEXT_DEPTH) return INVALID_VALUE;
+  current[depth++] = (Context *)handle;
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuCtxPopCurrent(CudaContextHandle *out) {
   GIVES_BACK();
-  if (!context_depth) return INVALID_CONTEXT;
-  context_depth--;
-  *out = (CudaContextHandle)&context;
+  if (!depth) return INVALID_CONTEXT;
+  *out = (CudaContextHandle)current[--depth];
   return fault;
 }
 EMULATED_API CudaResult cuCtxGetCurrent(CudaContextHandle *out) {
   MAY_FAIL();
-  *out = context_depth ? (CudaContextHandle)&context : NULL;
+  *out = (CudaContextHandle)context_current();
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuCtxSetCurrent(CudaContextHandle handle) {
   MAY_FAIL();
-  context_depth = handle ? 1 : 0;
+  if (depth) depth--;
+  if (handle) current[depth++] = (Context *)handle;
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuCtxGetDevice(CudaDevice *device) {
   MAY_FAIL();
-  *device = 0;
-  return context_depth ? CUDA_OK : INVALID_CONTEXT;
+  const Context *context = context_current();
+  if (!context) return INVALID_CONTEXT;
+  *device = context->device;
+  return CUDA_OK;
 }
 EMULATED_API CudaResult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
   MAY_FAIL();

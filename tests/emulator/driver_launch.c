@@ -1,4 +1,5 @@
 // The driver's interface to modules, launches and graphs.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "driver_table.h"
@@ -7,7 +8,7 @@
 
 EMULATED_API CudaResult cuModuleLoadDataEx(CudaModule *module, const void *image, unsigned count, int *options, void **values) {
   IN_CONTEXT();
-  CudaResult result = module_load(image, (Module **)module);
+  CudaResult result = module_load(image, context->device, (Module **)module);
   if (!result) live_objects++;
   return result;
 }
@@ -72,8 +73,26 @@ static CudaResult launch_check(const Launch *launch) {
   return CUDA_OK;
 }
 
-static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, void **arguments) {
+// Devices do not reach each other's memory.
+static void check_places(const Operation *op, int device) {
+  const Function *function = op->launch.function;
+  const Kernel *kernel = function->kernels[0];
+  for (unsigned i = 0; i < kernel->parameter_count; i++) {
+    uintptr_t address;
+    if (kernel->parameter_sizes[i] != sizeof address) continue;
+    memcpy(&address, op->launch.arguments[i], sizeof address);
+    const Allocation *memory = memory_is_device(address) ? memory_find(address) : NULL;
+    if (!memory || memory->device == device) continue;
+    char text[256];
+    snprintf(text, sizeof text, "kernel %s, launched on device %d, is given memory of device %d", function->name, device,
+             memory->device);
+    finding_host(FOUND_ADDRESS, text);
+  }
+}
+
+static CudaResult launch(const Context *context, const CudaLaunchConfig *config, CudaFunction handle, void **arguments) {
   Function *function = (Function *)handle;
+  if (function->module->device != context->device) return INVALID_HANDLE;
   Operation *op = operation_new(OPERATION_LAUNCH);
   op->launch.function = function;
   memcpy(op->launch.grid, config->grid, sizeof config->grid);
@@ -101,20 +120,21 @@ static CudaResult launch(const CudaLaunchConfig *config, CudaFunction handle, vo
     return result;
   }
   launch_arguments(op, arguments);
+  check_places(op, context->device);
   stream_enqueue(stream_of(config->stream), op);
   return outcome();
 }
 EMULATED_API CudaResult cuLaunchKernel(CudaFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                                        CudaStream stream, void **arguments, void **extra) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   CudaLaunchConfig config = {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, NULL, 0};
-  return launch(&config, function, arguments);
+  return launch(context, &config, function, arguments);
 }
 EMULATED_API CudaResult cuLaunchKernelEx(const CudaLaunchConfig *config, CudaFunction function, void **arguments,
                                          void **extra) {
-  IN_CONTEXT();
-  return launch(config, function, arguments);
+  ON_STREAM(config->stream);
+  return launch(context, config, function, arguments);
 }
 EMULATED_API CudaResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CudaFunction function, int size,
                                                                     size_t shared) {
@@ -131,7 +151,7 @@ EMULATED_API CudaResult cuOccupancyMaxActiveClusters(int *clusters, CudaFunction
 // --- Graphs.
 
 EMULATED_API CudaResult cuStreamBeginCapture(CudaStream stream, int mode) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   Stream *s = stream_of(stream);
   if (s->capturing) return INVALID_VALUE;
   s->capturing = calloc(1, sizeof *s->capturing);
@@ -148,7 +168,7 @@ EMULATED_API CudaResult cuStreamEndCapture(CudaStream stream, CudaGraph *out) {
   Graph *graph = s->capturing;
   if (!graph || !s->capture_origin) return CAPTURE_UNMATCHED;
   capture_end(graph);
-  if (fault || !context_depth) {  // the capture is over all the same
+  if (fault || !context_current()) {  // the capture is over all the same
     graph_free(graph);
     *out = NULL;
     return fault ? fault : INVALID_CONTEXT;
@@ -180,7 +200,7 @@ EMULATED_API CudaResult cuGraphUpload(CudaGraphExec exec, CudaStream stream) {
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuGraphLaunch(CudaGraphExec exec, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   CudaResult result = graph_launch((Graph *)exec, stream_of(stream));
   return result ? result : outcome();
 }

@@ -13,7 +13,7 @@ EMULATED_API CudaResult cuMemGetInfo(size_t *available, size_t *total) {
 }
 EMULATED_API CudaResult cuMemAlloc(CudaAddress *address, size_t size) {
   IN_CONTEXT();
-  return size ? memory_alloc(size, address) : INVALID_VALUE;
+  return size ? memory_alloc(size, context->device, address) : INVALID_VALUE;
 }
 EMULATED_API CudaResult cuMemFree(CudaAddress address) {
   GIVES_BACK();
@@ -24,7 +24,7 @@ EMULATED_API CudaResult cuMemFree(CudaAddress address) {
 static void free_now(void *data) { memory_free((CudaAddress)(uintptr_t)data); }
 EMULATED_API CudaResult cuMemAllocAsync(CudaAddress *address, size_t size, CudaStream stream) {
   IN_CONTEXT();
-  return size ? memory_alloc(size, address) : INVALID_VALUE;
+  return size ? memory_alloc(size, context->device, address) : INVALID_VALUE;
 }
 EMULATED_API CudaResult cuMemFreeAsync(CudaAddress address, CudaStream stream) {
   GIVES_BACK();
@@ -58,11 +58,12 @@ enum { POINTER_CONTEXT = 1, POINTER_MEMORY_TYPE = 2, POINTER_DEVICE_ORDINAL = 9,
 EMULATED_API CudaResult cuPointerGetAttribute(void *value, int attribute, CudaAddress address) {
   MAY_FAIL();
   LOCKED();
-  bool device = memory_find(address) != NULL;
-  if (!device && !memory_is_pinned((const void *)address)) return INVALID_VALUE;
-  if (attribute == POINTER_CONTEXT) *(CudaContextHandle *)value = (CudaContextHandle)&context;
-  else if (attribute == POINTER_MEMORY_TYPE) *(unsigned *)value = device ? MEMORY_DEVICE : MEMORY_HOST;
-  else if (attribute == POINTER_DEVICE_ORDINAL) *(int *)value = 0;
+  const Allocation *memory = memory_find(address);
+  int device = memory ? memory->device : 0;
+  if (!memory && !memory_is_pinned((const void *)address)) return INVALID_VALUE;
+  if (attribute == POINTER_CONTEXT) *(CudaContextHandle *)value = (CudaContextHandle)&contexts[device];
+  else if (attribute == POINTER_MEMORY_TYPE) *(unsigned *)value = memory ? MEMORY_DEVICE : MEMORY_HOST;
+  else if (attribute == POINTER_DEVICE_ORDINAL) *(int *)value = device;
   else return INVALID_VALUE;
   return CUDA_OK;
 }
@@ -86,22 +87,22 @@ static CudaResult copy(const void *from, void *to, size_t size, CudaStream handl
   return outcome();
 }
 EMULATED_API CudaResult cuMemcpyHtoDAsync(CudaAddress to, const void *from, size_t size, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   if (!memory_is_device(to)) return INVALID_VALUE;
   return copy(from, (void *)to, size, stream);
 }
 EMULATED_API CudaResult cuMemcpyDtoHAsync(void *to, CudaAddress from, size_t size, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   if (!memory_is_device(from)) return INVALID_VALUE;
   return copy((const void *)from, to, size, stream);
 }
 EMULATED_API CudaResult cuMemcpyDtoDAsync(CudaAddress to, CudaAddress from, size_t size, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   if (!memory_is_device(from) || !memory_is_device(to)) return INVALID_VALUE;
   return copy((const void *)from, (void *)to, size, stream);
 }
 EMULATED_API CudaResult cuMemcpyAsync(CudaAddress to, CudaAddress from, size_t size, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   return copy((const void *)from, (void *)to, size, stream);
 }
 static CudaResult fill(CudaAddress address, unsigned value, int width, size_t size, CudaStream stream) {
@@ -112,11 +113,11 @@ static CudaResult fill(CudaAddress address, unsigned value, int width, size_t si
   return outcome();
 }
 EMULATED_API CudaResult cuMemsetD8Async(CudaAddress address, unsigned char value, size_t count, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   return fill(address, value, 1, count, stream);
 }
 EMULATED_API CudaResult cuMemsetD32Async(CudaAddress address, unsigned value, size_t count, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   return fill(address, value, 4, count * 4, stream);
 }
 
@@ -124,7 +125,7 @@ EMULATED_API CudaResult cuMemsetD32Async(CudaAddress address, unsigned value, si
 
 EMULATED_API CudaResult cuStreamCreateWithPriority(CudaStream *out, unsigned flags, int priority) {
   IN_CONTEXT();
-  Stream *stream = stream_new();
+  Stream *stream = stream_new(context->device);
   if (!stream) return CUDA_OUT_OF_MEMORY;
   live_objects++;
   *out = (CudaStream)stream;
@@ -139,27 +140,27 @@ EMULATED_API CudaResult cuStreamDestroy(CudaStream stream) {
   return fault;
 }
 EMULATED_API CudaResult cuStreamSynchronize(CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   Stream *s = stream_of(stream);
   if (s->capturing) return CUDA_STREAM_CAPTURE_UNSUPPORTED;
   if (!operation_finish(s->last)) finding_host(FOUND_TIMEOUT, "a stream waits for an event that never comes");
   return outcome();
 }
 EMULATED_API CudaResult cuStreamQuery(CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   if (emulator.failed) return outcome();
   Stream *s = stream_of(stream);
   if (s->capturing) return CUDA_STREAM_CAPTURE_UNSUPPORTED;
   return operation_done_by_now(s->last) ? outcome() : CUDA_NOT_READY;
 }
 EMULATED_API CudaResult cuStreamWaitEvent(CudaStream stream, CudaEvent event, unsigned flags) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   stream_wait(stream_of(stream), (Event *)event);
   return outcome();
 }
 EMULATED_API CudaResult cuStreamGetCtx(CudaStream stream, CudaContextHandle *out) {
   MAY_FAIL();
-  *out = (CudaContextHandle)&context;
+  *out = (CudaContextHandle)(stream ? &contexts[stream_of(stream)->device] : context_current());
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuEventCreate(CudaEvent *out, unsigned flags) {
@@ -178,7 +179,7 @@ EMULATED_API CudaResult cuEventDestroy(CudaEvent event) {
   return fault;
 }
 EMULATED_API CudaResult cuEventRecord(CudaEvent event, CudaStream stream) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   event_record((Event *)event, stream_of(stream));
   return outcome();
 }
@@ -202,7 +203,7 @@ EMULATED_API CudaResult cuEventElapsedTime(float *milliseconds, CudaEvent start,
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuLaunchHostFunc(CudaStream stream, void (*function)(void *data), void *data) {
-  IN_CONTEXT();
+  ON_STREAM(stream);
   Operation *op = operation_new(OPERATION_CALL);
   op->call = function;
   op->call_data = data;

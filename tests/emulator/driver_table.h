@@ -27,16 +27,19 @@ enum {
   INVALID_VALUE = 1,
   NOT_INITIALIZED = 3,
   INVALID_CONTEXT = 201,
+  INVALID_HANDLE = 400,
   NOT_FOUND = 500,
   NOT_SUPPORTED = 801,
   CAPTURE_UNMATCHED = 903
 };
 
+// The only one of its device.
 typedef struct Context {
-  int retained;
+  int device, retained;
 } Context;
-extern Context context;                  // the device's only one
-extern _Thread_local int context_depth;  // how often it is current on this thread
+enum { DEVICE_LIMIT = 4 };
+extern Context contexts[DEVICE_LIMIT];
+Context *context_current(void);  // on this thread; NULL: none
 
 static inline void unlock(pthread_mutex_t **mutex) { pthread_mutex_unlock(*mutex); }
 // Takes the lock for the rest of the function.
@@ -44,10 +47,16 @@ static inline void unlock(pthread_mutex_t **mutex) { pthread_mutex_unlock(*mutex
   __attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = &emulator_mutex; \
   pthread_mutex_lock(locked_)
 
-#define IN_CONTEXT() \
-  MAY_FAIL();        \
-  LOCKED();          \
-  if (!context_depth) return INVALID_CONTEXT
+#define IN_CONTEXT()                    \
+  MAY_FAIL();                           \
+  LOCKED();                             \
+  Context *context = context_current(); \
+  if (!context) return INVALID_CONTEXT
+
+// At the beginning of what works on a stream: it is of the current context, and so is all that works on it. The default one is any's.
+#define ON_STREAM(stream) \
+  IN_CONTEXT();           \
+  if ((stream) && stream_of(stream)->device != context->device) return INVALID_HANDLE
 
 // What a call that waits or enqueues gives: after a finding, its code.
 CudaResult outcome(void);

@@ -247,10 +247,11 @@ typedef struct Function {
 typedef struct Module {
   struct Module *next;
   const Image *image;
+  int device;
   ModuleCopy *copies[CLUSTER_BLOCKS];
   Function *functions;
 } Module;
-CudaResult module_load(const void *image, Module **out);
+CudaResult module_load(const void *image, int device, Module **out);
 void module_free(Module *module);
 CudaResult module_function(Module *module, const char *name, Function **out);
 CudaResult module_kernel(const ModuleCopy *copy, const char *name, const Kernel **out);
@@ -261,9 +262,10 @@ void module_describe(const Module *module, uintptr_t pc, char *out, size_t room)
 // --- memory.c
 typedef struct Allocation {
   uintptr_t begin, end;  // end: of the bytes asked for
+  int device;
 } Allocation;
 bool memory_open(void);
-CudaResult memory_alloc(size_t size, CudaAddress *out);
+CudaResult memory_alloc(size_t size, int device, CudaAddress *out);
 CudaResult memory_free(CudaAddress address);
 const Allocation *memory_find(uintptr_t address);
 Cell *memory_cells(uintptr_t address);

@@ -35,7 +35,7 @@ int memory_live(void) { return (int)live; }
 bool memory_is_device(uintptr_t address) { return address - (uintptr_t)device_base < RESERVED; }
 Cell *memory_cells(uintptr_t address) { return device_cells + (address - (uintptr_t)device_base); }
 
-CudaResult memory_alloc(size_t size, CudaAddress *out) {
+CudaResult memory_alloc(size_t size, int device, CudaAddress *out) {
   size_t room = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
   if (size > memory_total() - live_bytes || room > RESERVED - device_next) return CUDA_OUT_OF_MEMORY;
   if (allocation_count == allocation_room) {
@@ -46,7 +46,7 @@ CudaResult memory_alloc(size_t size, CudaAddress *out) {
   }
   uintptr_t at = (uintptr_t)device_base + device_next;
   device_next += room;
-  allocations[allocation_count++] = (Allocation){at, at + size};
+  allocations[allocation_count++] = (Allocation){at, at + size, device};
   memset((void *)at, 0xa5, size < 4096 ? size : 4096);
   live++;
   live_bytes += size;

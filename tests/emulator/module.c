@@ -84,7 +84,7 @@ done:
   return result;
 }
 
-CudaResult module_load(const void *bytes, Module **out) {
+CudaResult module_load(const void *bytes, int device, Module **out) {
   const Image *image = bytes;
   if (memcmp(image->magic, image_magic, sizeof image_magic)) return 200;
   size_t size = sizeof *image + image->size + image->source_size;
@@ -97,6 +97,7 @@ CudaResult module_load(const void *bytes, Module **out) {
   }
   memcpy(kept, image, size);
   module->image = kept;
+  module->device = device;
   CudaResult result = copy_load(kept, &module->copies[0]);
   if (result) {
     free(module);

@@ -287,14 +287,14 @@ Stream *stream_of(CudaStream handle) {
   return handle ? (Stream *)handle : &default_stream;
 }
 
-Stream *stream_new(void) {
+Stream *stream_new(int device) {
   bool taken[STREAM_LIMIT] = {true};  // the default stream's number is 0
   int number = 0;
   for (const Stream *s = streams; s; s = s->next) taken[s->number] = true;
   while (number < STREAM_LIMIT && taken[number]) number++;
   Stream *s = number < STREAM_LIMIT ? calloc(1, sizeof *s) : NULL;
   if (!s) return NULL;
-  *s = (Stream){.next = streams, .number = number, .listed = true};
+  *s = (Stream){.next = streams, .number = number, .device = device, .listed = true};
   streams = s;
   return s;
 }
@@ -405,7 +405,7 @@ CudaResult graph_launch(Graph *graph, Stream *s) {
   if (!made) return CUDA_OUT_OF_MEMORY;
   CudaResult result = CUDA_OK;
   for (int i = 1; i < graph->lanes && !result; i++)
-    if (i >= STREAM_LIMIT || (!lanes[i] && !(lanes[i] = stream_new()))) result = CUDA_OUT_OF_MEMORY;
+    if (i >= STREAM_LIMIT || (!lanes[i] && !(lanes[i] = stream_new(s->device)))) result = CUDA_OUT_OF_MEMORY;
   for (int i = 0; i < graph->count && !result; i++) {
     const Operation *node = graph->nodes[i];
     made[i] = operation_keep(node_again(node));

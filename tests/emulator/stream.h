@@ -39,7 +39,7 @@ typedef struct Graph {
 
 typedef struct Stream {
   struct Stream *next;
-  int number;
+  int number, device;
   bool listed, closed;  // closed: goes when its queue is empty
   Operation *queue, *queue_end, *last;
   Graph *capturing;
@@ -54,7 +54,7 @@ typedef struct Event {
 } Event;
 
 Stream *stream_of(CudaStream handle);
-Stream *stream_new(void);
+Stream *stream_new(int device);
 void stream_free(Stream *stream);
 bool device_is_busy(void);
 bool module_is_queued(const Module *module);

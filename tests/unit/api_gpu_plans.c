@@ -1,5 +1,5 @@
 // What plans of many shapes leave on a GPU, the emulated one, which counts the modules that are loaded: each plan's kernels go with it, those of
-// several plans with the last, and results stay right. And one engine on two contexts, whose weights are not each other's.
+// several plans with the last, and results stay right.
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdio.h>

@@ -6,10 +6,11 @@
 #include "base/checked.h"
 #include "engine/engine.h"
 #include "engine/layout.h"
+#include "engine/weights.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 
-enum { WEIGHT_ALIGNMENT = 256, MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
+enum { MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
 static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled"};
 
 enum { FLAG_TF32 = 1, FLAG_F16 = 2, FLAG_BF16 = 4, FLAG_MEASURED = 8, FLAGS_KNOWN = 15 };
@@ -20,28 +21,6 @@ typedef struct KernelRecord {
 } KernelRecord;
 
 // ---- writing -----------------------------------------------------------------------------------------------------------------
-
-typedef struct WeightList {
-  Arena *arena;
-  const Tensor **tensors;
-  uint32_t count, capacity;
-  uint64_t *offsets;
-  uint32_t offset_count, offset_capacity;
-  IntMap *known;  // data pointer -> index + 1
-  uint64_t end;
-} WeightList;
-
-static uint64_t place_weight(void *context, const Tensor *tensor) {
-  WeightList *list = context;
-  uintptr_t index = (uintptr_t)int_map_get(list->known, (uint64_t)(uintptr_t)tensor->data);
-  if (index && tensor_bytes(list->tensors[index - 1]) >= tensor_bytes(tensor)) return list->offsets[index - 1];
-  uint64_t offset = list->end;
-  *ARENA_PUSH(list->arena, list->tensors, list->count, list->capacity) = tensor;
-  *ARENA_PUSH(list->arena, list->offsets, list->offset_count, list->offset_capacity) = offset;
-  int_map_set(list->known, (uint64_t)(uintptr_t)tensor->data, (void *)(uintptr_t)list->count);
-  list->end = align_up(offset + tensor_bytes(tensor), WEIGHT_ALIGNMENT);
-  return offset;
-}
 
 static void write_kernels(const Engine *engine, Text *text) {
   static const char zeros[16];
@@ -69,9 +48,12 @@ void engine_seal(void *bytes) {
 }
 
 Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
-  WeightList weights = {.arena = scratch, .known = int_map_new(scratch)};
-  Text graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
-  GraphTextOptions options = {.place = place_weight, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
+  Weights weights = {.arena = scratch, .numbers = int_map_new(scratch)};
+  Text noted = text_new(scratch), graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
+  GraphTextOptions options = {.place = weights_note, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
+  graph_print(&noted, engine->graph, &options);
+  weights_place(&weights);
+  options.place = weights_offset;
   graph_print(&graph, engine->graph, &options);
   write_kernels(engine, &kernels);
   for (uint32_t i = 0; i < engine->pass_count; i++) {
@@ -95,9 +77,7 @@ Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   char *bytes = file;
   for (int i = 0; i < SECTION_COUNT; i++)
     if (contents[i] && sizes[i]) memcpy(bytes + header.sections[i].offset, contents[i], sizes[i]);
-  for (uint32_t i = 0; i < weights.count; i++)
-    memcpy(bytes + header.sections[SECTION_WEIGHTS].offset + weights.offsets[i], weights.tensors[i]->data,
-           tensor_bytes(weights.tensors[i]));
+  weights_copy(&weights, bytes + header.sections[SECTION_WEIGHTS].offset);
   memcpy(bytes, &header, sizeof header);
   engine_seal(bytes);
   *out = (Bytes){(const uint8_t *)bytes, end};

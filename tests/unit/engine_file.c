@@ -168,3 +168,42 @@ Test(engine_file, graphs_with_lines_moved_are_refused_or_sound) {
   }
   free(bytes);
 }
+
+static Value *constant_at(Graph *graph, DType dtype, int64_t count, const void *data) {
+  Tensor tensor = {.dtype = dtype, .rank = 1, .dims = {count}, .data = (void *)(uintptr_t)data};
+  Value *value = graph_add_constant(graph, NULL, &tensor);
+  graph_mark_output(graph, value);
+  return value;
+}
+
+static size_t section_size(const void *bytes, int section) {
+  uint64_t words[3];
+  memcpy(words, (const char *)bytes + SECTION_AT + section * (int)sizeof words, sizeof words);
+  return words[1];
+}
+
+// Overlapping ranges of external data, and equal weights at different addresses, are written once; elements keep their alignment.
+Test(engine_file, what_is_shared_is_written_once) {
+  enum { COUNT = 100000, WEIGHTS = 1 };
+  float *numbers, *twin;
+  cr_assert(!arena_try_alloc(arena, COUNT * sizeof *numbers, 64, (void **)&numbers));
+  cr_assert(!arena_try_alloc(arena, COUNT * sizeof *twin, 64, (void **)&twin));
+  for (int i = 0; i < COUNT; i++) numbers[i] = twin[i] = (float)i;
+  Engine *engine = engine_new(arena), *again;
+  engine->graph = graph_new(arena, core_ops, "shared");
+  for (int i = 0; i < 100; i++) constant_at(engine->graph, DTYPE_F32, COUNT - 103 - i, numbers + i);
+  constant_at(engine->graph, DTYPE_F64, 1000, numbers + 2);
+  constant_at(engine->graph, DTYPE_U8, 99, (char *)(numbers + 500) + 1);
+  constant_at(engine->graph, DTYPE_F32, COUNT - 103, twin);  // the bytes of all the others together
+  constant_at(engine->graph, DTYPE_F32, COUNT - 104, twin + 1);
+  constant_at(engine->graph, DTYPE_F32, 20, (float[20]){1, 2, 3});
+  Bytes bytes, twice;
+  cr_assert(!engine_write_memory(engine, arena, &bytes));
+  cr_expect_lt(section_size(bytes.data, WEIGHTS), (COUNT - 103) * sizeof(float) + 1000);
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  cr_assert_eq(again->graph->output_count, engine->graph->output_count);
+  for (int i = 0; i < again->graph->output_count; i++)
+    cr_expect(tensor_equal(again->graph->outputs[i]->constant, engine->graph->outputs[i]->constant), "constant %d", i);
+  cr_assert(!engine_write_memory(again, arena, &twice));
+  cr_expect(twice.size == bytes.size && !memcmp(twice.data, bytes.data, bytes.size), "written again it is another");
+}

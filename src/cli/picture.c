@@ -113,6 +113,19 @@ static Status check(Bytes bytes, int channels) {
   return picture_check_size(bytes, format, width, height);
 }
 
+// stb looks at every place of an old axis from every place of the new one.
+static Status resize(const uint8_t *pixels, int width, int height, const PictureLayout *layout, uint8_t **out) {
+  enum { MOST_LOOKS = 1 << 28 };
+  if (layout->height * height > MOST_LOOKS || layout->width * width > MOST_LOOKS)
+    FAIL(ERROR_UNSUPPORTED, "resizing a picture of %d x %d to %lld x %lld takes too long", width, height,
+         (long long)layout->width, (long long)layout->height);
+  *out = malloc((size_t)layout->height * (size_t)layout->width * (size_t)layout->channels);
+  if (!*out ||
+      !stbir_resize_uint8(pixels, width, height, 0, *out, (int)layout->width, (int)layout->height, 0, (int)layout->channels))
+    return status_out_of_memory();
+  return OK;
+}
+
 Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *options, Arena *arena, Tensor *out) {
   PictureLayout layout = {0};
   DType dtype;
@@ -127,14 +140,7 @@ Status picture_decode(Bytes bytes, const Wanted *wanted, const PictureOptions *o
   if (!pixels) FAIL(ERROR_CORRUPT, "not a picture that can be read (%s)", stbi_failure_reason());
   if (layout.height < 0) layout.height = height;
   if (layout.width < 0) layout.width = width;
-  if (layout.height != height || layout.width != width) {
-    resized = malloc((size_t)layout.height * (size_t)layout.width * (size_t)layout.channels);
-    if (!resized || !stbir_resize_uint8(pixels, width, height, 0, resized, (int)layout.width, (int)layout.height, 0,
-                                        (int)layout.channels)) {
-      status = status_out_of_memory();
-      goto done;
-    }
-  }
+  if (layout.height != height || layout.width != width) TRY_GOTO(resize(pixels, width, height, &layout, &resized));
   int64_t dims[4] = {1, 1, 1, 1};
   dims[layout.channel_axis] = layout.channels;
   dims[layout.height_axis] = layout.height;

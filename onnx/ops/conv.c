@@ -5,7 +5,11 @@ static Status read_list(const Translation *t, const char *name, int count, int64
   int given;
   const int64_t *values = node_ints(t->attributes, name, &given);
   if (values && given != count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "%s has %d values, expected %d", name, given, count);
-  for (int i = 0; i < count; i++) out[i] = values ? values[i] : otherwise;
+  for (int i = 0; i < count; i++) {
+    out[i] = values ? values[i] : otherwise;
+    if (out[i] < -INT32_MAX || out[i] > INT32_MAX)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "%s has the value %lld, beyond %d", name, (long long)out[i], INT32_MAX);
+  }
   return OK;
 }
 
@@ -14,8 +18,9 @@ Status window_spec_read(Translation *t, const Value *x, WindowSpec *window) {
   TRY(read_list(t, "strides", axes, 1, window->strides));
   TRY(read_list(t, "dilations", axes, 1, window->dilations));
   for (int i = 0; i < axes; i++)
-    if (window->strides[i] < 1 || window->dilations[i] < 1 || window->kernel[i] < 1)
-      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "kernel, strides and dilations must be at least 1");
+    if (window->strides[i] < 1 || window->dilations[i] < 1 || window->kernel[i] < 1 || window->kernel[i] > INT32_MAX)
+      TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "kernel, strides and dilations must be at least 1, and no larger than %d",
+                     INT32_MAX);
   const char *auto_pad = node_string(t->attributes, "auto_pad", "NOTSET");
   if (strcmp(auto_pad, "NOTSET") == 0 || *auto_pad == 0) return read_list(t, "pads", 2 * axes, 0, window->pads);
   memset(window->pads, 0, sizeof window->pads);
@@ -107,6 +112,8 @@ static Status transposed_pads(Translation *t, const Value *x, WindowSpec *window
       t->deferred = true;
       return OK;
     }
+    if (size > INT32_MAX || (shape && (shape[i] < 0 || shape[i] > INT32_MAX)))
+      TRANSLATE_FAIL(t, ERROR_UNSUPPORTED, "spatial axis %d is longer than %d", i, INT32_MAX);
     int64_t wanted = shape ? shape[i] : size * window->strides[i];
     int64_t reach = (window->kernel[i] - 1) * window->dilations[i] + 1;
     int64_t total = window->strides[i] * (size - 1) + extra[i] + reach - wanted;

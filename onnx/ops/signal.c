@@ -100,8 +100,8 @@ static Status mel_weight_matrix(Translation *t) {
     if (tensor_count(in[i]) != 1) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "input %d is no scalar", i);
   }
   int64_t bins = tensor_get_i(in[0], 0), length = tensor_get_i(in[1], 0), rate = tensor_get_i(in[2], 0);
-  if (bins < 1 || length < 1 || rate < 1 || bins > 1 << 20)
-    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes must be positive");
+  if (bins < 1 || length < 1 || rate < 1 || bins > 1 << 20 || length > INT32_MAX)
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its sizes are not positive, or too large");
   double low = mel_of(tensor_get_f(in[3], 0)), step = (mel_of(tensor_get_f(in[4], 0)) - low) / (double)(bins + 2);
   DType dtype;
   TRY(dtype_attribute(t, "output_datatype", DTYPE_F32, &dtype));

@@ -225,7 +225,8 @@ static char *place_address(CpuDevice *cpu, const Executable *executable, int buf
   char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
                : b->kind == PLAN_OUTPUT   ? outputs[b->index]
                : b->kind == PLAN_CONSTANT ? executable->constants[buffer]
-                                          : cpu->block + b->offset;
+               : cpu->block               ? cpu->block + b->offset
+                                          : NULL;
   return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
 }
 

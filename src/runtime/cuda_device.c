@@ -343,8 +343,9 @@ static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t 
   char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
                : b->kind == PLAN_OUTPUT   ? outputs[b->index]
                : b->kind == PLAN_CONSTANT ? e->constants[buffer]
-                                          : (char *)r->block + b->offset;
-  return base + offset * (int64_t)dtype_size(dtype);
+               : r->block                 ? (char *)r->block + b->offset
+                                          : NULL;
+  return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
 }
 
 static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {

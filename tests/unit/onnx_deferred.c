@@ -6,6 +6,7 @@
 #include "ir/verify.h"
 #include "kernels/build.h"
 #include "kernels/sequence/sequence.h"
+#include "onnx/schema.h"
 #include "onnx/translate.h"
 
 typedef struct Fixture {
@@ -103,20 +104,26 @@ static Value *of_sort(Fixture *f, int sort) {
   }
 }
 
-// One, or one after the other from there on.
-static void try(const OnnxOp *op, int count, int sort, bool mixed) {
+// Translates, and lets go of all. The reason, if it fails, may be anything but our own fault.
+static void finish(Fixture *f, Node *node, const OnnxOp *op, const char *what) {
+  bool done;
+  Status status = translate_deferred(node, NULL, &done);
+  if (status)
+    cr_expect_neq(status_code(status), ERROR_INTERNAL, "%s-%d, %s: %s", op->name, op->since, what, status_message(status));
+  status_free(status);
+  status = graph_verify(f->graph);
+  cr_expect_null(status, "%s-%d, %s: %s", op->name, op->since, what, status_message(status));
+  status_free(status);
+  arena_free(f->arena);
+}
+
+// One sort, or one after the other from there on.
+static void try_inputs(const OnnxOp *op, int count, int sort, bool mixed) {
   Fixture f = fixture_new();
   Value *inputs[MOST_INPUTS];
-  bool done;
   for (int i = 0; i < count; i++) inputs[i] = of_sort(&f, mixed ? (sort + i) % SORTS : sort);
   Node *node = deferred(&f, op->domain, op->name, op->since, count, inputs, 1 + sort % 2);
-  Status status = translate_deferred(node, NULL, &done);
-  if (status) cr_expect_neq(status_code(status), ERROR_INTERNAL, "%s-%d: %s", op->name, op->since, status_message(status));
-  status_free(status);
-  status = graph_verify(f.graph);
-  cr_expect_null(status, "%s-%d, %d inputs of sort %d: %s", op->name, op->since, count, sort, status_message(status));
-  status_free(status);
-  arena_free(f.arena);
+  finish(&f, node, op, arena_printf(f.arena, "%d inputs of sort %d", count, sort));
 }
 
 Test(onnx_deferred, every_operator_with_inputs_of_every_sort, .timeout = 120) {
@@ -124,7 +131,54 @@ Test(onnx_deferred, every_operator_with_inputs_of_every_sort, .timeout = 120) {
     for (const OnnxOp *op = *table; op->name; op++)
       for (int count = 0; count <= MOST_INPUTS; count++)
         for (int sort = 0; sort < SORTS; sort++) {
-          try(op, count, sort, false);
-          try(op, count, sort, true);
+          try_inputs(op, count, sort, false);
+          try_inputs(op, count, sort, true);
         }
+}
+
+// --- Every integer attribute at its extremes
+
+static void set_extreme(Node *node, const char *name, int length, bool list, int64_t value) {
+  int64_t values[4] = {value, value, value, value};
+  name = arena_string_n(node->graph->arena, name, (size_t)length);
+  node_set_ints(node, name, values, list ? 4 : 1);
+}
+
+// Inputs of the sorts that most operators take; what else is required, with values that mean something.
+static void try_attribute(const OnnxOp *op, const Schema *schema, const char *name, int length, bool list, int64_t value,
+                          int sort) {
+  Fixture f = fixture_new();
+  Value *inputs[MOST_INPUTS];
+  int count = MIN(op->min_inputs + 1, MOST_INPUTS);
+  if (op->max_inputs >= 0) count = MIN(count, op->max_inputs);
+  for (int i = 0; i < count; i++) inputs[i] = of_sort(&f, i && sort > SORTS ? 5 : sort % SORTS);
+  Node *node = deferred(&f, op->domain, op->name, schema->since, count, inputs, MAX(op->min_outputs, 1));
+  for (const char *at = schema->attributes; *at;) {
+    int word = (int)strcspn(at, " "), letters = (int)strcspn(at, ":");
+    if (at[word - 1] == '!' && (strncmp(at + letters, ":int!", 5) == 0 || strncmp(at + letters, ":ints!", 6) == 0))
+      set_extreme(node, at, letters, at[letters + 4] == 's', 2);
+    at += word + (at[word] == ' ');
+  }
+  set_extreme(node, name, length, list, value);
+  finish(&f, node, op, arena_printf(f.arena, "%.*s = %lld", length, name, (long long)value));
+}
+
+static void try_attributes(const OnnxOp *op, const Schema *schema) {
+  static const int64_t values[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT32_MAX, (int64_t)1 << 62, INT64_MAX};
+  static const int sorts[] = {2, 3, SORTS + 2, SORTS + 3};
+  for (const char *at = schema->attributes; *at;) {
+    int word = (int)strcspn(at, " "), letters = (int)strcspn(at, ":");
+    bool integer = strncmp(at + letters, ":int", 4) == 0, list = integer && at[letters + 4] == 's';
+    for (size_t v = 0; integer && v < COUNT_OF(values); v++)
+      for (size_t s = 0; s < COUNT_OF(sorts); s++) try_attribute(op, schema, at, letters, list, values[v], sorts[s]);
+    at += word + (at[word] == ' ');
+  }
+}
+
+Test(onnx_deferred, every_integer_at_its_extremes, .timeout = 240) {
+  for (const OnnxOp *const *table = onnx_ops; *table; table++)
+    for (const OnnxOp *op = *table; op->name; op++) {
+      const Schema *schema = schema_find(op->domain, op->name, op->until ? op->until : 1000);
+      if (schema) try_attributes(op, schema);
+    }
 }

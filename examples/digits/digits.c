@@ -207,6 +207,10 @@ int main(int argument_count, char **arguments) {
     return 2;
   }
   const char *folder = arguments[1], *device = argument_count > 2 ? arguments[2] : "";
+  if (*device && strcmp(device, "cpu") && strcmp(device, "cuda")) {
+    fprintf(stderr, "digits: the device is cpu or cuda, not '%s'\n", device);
+    return 2;
+  }
   char model_path[4096], engine_path[] = "/tmp/digits-XXXXXX";
   snprintf(model_path, sizeof model_path, "%s/digits.onnx", folder);
   int file = mkstemp(engine_path);

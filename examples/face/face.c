@@ -131,6 +131,10 @@ int main(int count, char **arguments) {
     fprintf(stderr, "face: %s: %s\n", arguments[2], stbi_failure_reason());
     return 1;
   }
+  if (count > 4 && strcmp(arguments[4], "cpu") && strcmp(arguments[4], "cuda")) {
+    fprintf(stderr, "face: the device is cpu or cuda, not '%s'\n", arguments[4]);
+    return 2;
+  }
   ingot_config config;
   ingot_config_init(&config);
   if (count > 4) config.device = strcmp(arguments[4], "cpu") ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;

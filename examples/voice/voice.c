@@ -193,6 +193,10 @@ int main(int count, char **arguments) {
     fprintf(stderr, "voice: %s: neither a 16-bit mono .wav of 16 kHz nor a folder of frames\n", arguments[2]);
     return 1;
   }
+  if (count > 3 && strcmp(arguments[3], "cpu") && strcmp(arguments[3], "cuda")) {
+    fprintf(stderr, "voice: the device is cpu or cuda, not '%s'\n", arguments[3]);
+    return 2;
+  }
   ingot_config config;
   ingot_config_init(&config);
   if (count > 3) config.device = strcmp(arguments[3], "cpu") ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;

@@ -90,6 +90,7 @@ static Mapping *mapping_new(Arena *arena) {
 static Status map_open_file(int fd, const char *path, Mapping *mapping, Bytes *out) {
   struct stat info;
   if (fstat(fd, &info) != 0) FAIL(ERROR_IO, "cannot inspect '%s': %m", path);
+  if (S_ISDIR(info.st_mode)) FAIL(ERROR_IO, "'%s' is a folder", path);
   if (!S_ISREG(info.st_mode)) FAIL(ERROR_IO, "'%s' is not a regular file", path);
   if (info.st_size == 0) {
     out->data = (const uint8_t *)"";

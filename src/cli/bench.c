@@ -81,6 +81,12 @@ static void print_profile(const ingot_profile *profile) {
   arena_free(arena);
 }
 
+static int check_numbers(double seconds, int warmup) {
+  if (!(seconds >= 0 && seconds <= 1e6)) return cli_fail_text("--seconds %g: how long to measure?", seconds), 2;
+  if (warmup < 0) return cli_fail_text("--warmup %d: how many runs?", warmup), 2;
+  return 0;
+}
+
 static int bench(const Common *common, const char *folder, double seconds, int warmup, bool profile) {
   ingot_engine *engine = NULL;
   ingot_session *session = NULL;
@@ -149,5 +155,6 @@ static int run(int count, char **arguments) {
                             {"data", OPTION_STRING, &folder},
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
+  if (!code && !stop) code = check_numbers(seconds, warmup);
   return code || stop ? code : bench(&common, folder, seconds, warmup, profile);
 }

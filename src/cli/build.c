@@ -26,6 +26,11 @@ static const char *default_output(Arena *arena, const char *model) {
   return arena_printf(arena, "%.*s.ingot", (int)(strlen(name) - strlen(extension)), name);
 }
 
+static bool is_same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return !stat(a, &x) && !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static double file_bytes(const char *path) {
   struct stat info;
   return stat(path, &info) ? 0 : (double)info.st_size;
@@ -111,6 +116,8 @@ static int run(int count, char **arguments) {
            2;
   if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
   Arena *arena = arena_new();
+  if (output && is_same_file(output, common.model))
+    return cli_fail_text("--output %s is the model itself, which the engine would replace", output), 2;
   if (!output && path_open_number(common.model) >= 0)
     return cli_fail_text("%s has no name to call the engine by: say --output FILE", common.model), 2;
   if (!output) output = default_output(arena, common.model);

@@ -1,6 +1,7 @@
 // The command `ingot`.
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 
 static const Command *const commands[] = {&command_build,   &command_run,    &command_bench,
@@ -22,7 +23,8 @@ static void help(FILE *out) {
 }
 
 int main(int count, char **arguments) {
-  if (count > 2 && !strcmp(arguments[1], "help")) {  // of a command: as the command tells it
+  if (count > 2 && (!strcmp(arguments[1], "help") || !strcmp(arguments[1], "--help") || !strcmp(arguments[1], "-h"))) {
+    // of a command: as the command tells it
     arguments[1] = arguments[2];
     arguments[2] = "--help";
     count = 3;
@@ -31,12 +33,16 @@ int main(int count, char **arguments) {
     help(count < 2 ? stderr : stdout);
     return count < 2 ? 2 : 0;
   }
-  if (!strcmp(arguments[1], "--version")) {
+  if (!strcmp(arguments[1], "--version") || !strcmp(arguments[1], "version")) {
     printf("ingot %s\n", ingot_version());
     return 0;
   }
   for (int i = 0; commands[i]; i++)
     if (!strcmp(commands[i]->name, arguments[1])) return commands[i]->run(count - 2, arguments + 2);
+  if (file_exists(arguments[1])) {
+    fprintf(stderr, "ingot: say what to do with '%s', like: ingot run %s\n", arguments[1], arguments[1]);
+    return 2;
+  }
   fprintf(stderr, "ingot: there is no command '%s'\n\n", arguments[1]);
   help(stderr);
   return 2;

@@ -1,4 +1,5 @@
 // Options: parsing by table, and the ones every command has.
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -30,8 +31,15 @@ static const char common_help[] =
     "  --json                  machine-readable output\n"
     "  --verbose, --quiet      more, or nothing but results\n";
 
+static bool bar_is_shown;
+static void clear_bar(void) {
+  if (bar_is_shown) fprintf(stderr, "\r%60s\r", "");
+  bar_is_shown = false;
+}
+
 static void on_log(void *context, ingot_severity severity, const char *message) {
   static const char *const names[] = {"internal error", "error", "warning", "info", "verbose"};
+  clear_bar();
   fprintf(stderr, "ingot: %s: %s\n", names[severity], message);
 }
 
@@ -55,7 +63,8 @@ static bool on_progress(void *context, const char *stage, double fraction, doubl
   int bar = (int)(fraction * 30);
   fprintf(stderr, "\r%-10s [%.*s%*s] %3.0f%%", stage, bar, "##############################", 30 - bar, "", fraction * 100);
   if (seconds_left >= 0) fprintf(stderr, "  %.0f s left ", seconds_left);
-  if (fraction >= 1) fprintf(stderr, "\r%60s\r", "");
+  bar_is_shown = true;
+  if (fraction >= 1) clear_bar();
   return true;
 }
 
@@ -78,10 +87,16 @@ static int set_option(const Option *option, const char *value) {
   switch (option->kind) {
     case OPTION_FLAG: *(bool *)option->target = true; return 0;
     case OPTION_STRING: *(const char **)option->target = value; return 0;
-    case OPTION_INT: *(int *)option->target = (int)strtol(value, &end, 10); break;
-    case OPTION_DOUBLE: *(double *)option->target = strtod(value, &end); break;
+    case OPTION_INT: {
+      long number = strtol(value, &end, 10);
+      *(int *)option->target = (int)number;
+      if (end != value && !*end && number >= INT_MIN && number <= INT_MAX) return 0;
+      break;
+    }
+    case OPTION_DOUBLE:
+      *(double *)option->target = strtod(value, &end);
+      if (end != value && !*end) return 0;
   }
-  if (end != value && !*end) return 0;
   fprintf(stderr, "ingot: --%s takes a number, not '%s'\n", option->name, value);
   return 2;
 }
@@ -141,7 +156,8 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
       if (!common->model) common->model = strcmp(argument, "-") ? argument : "/dev/stdin";
       else if (*positional_count < limit) positional[(*positional_count)++] = argument;
       else {
-        fprintf(stderr, "ingot %s: what is '%s' for?\n", command->name, argument);
+        fprintf(stderr, "ingot %s: what is '%s' for? Files beside the model come with an option, like --input%s\n",
+                command->name, argument, find_option(options, "output") ? " or --output" : "");
         return 2;
       }
       continue;
@@ -158,6 +174,10 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
       return 2;
     }
     const char *value = NULL;
+    if (option->kind == OPTION_FLAG && equals) {
+      fprintf(stderr, "ingot %s: --%s takes no value\n", command->name, option->name);
+      return 2;
+    }
     if (option->kind != OPTION_FLAG) {
       if (equals) value = argument + (equals - name) + (argument[1] == '-' ? 3 : 2);
       else if (i + 1 < count) value = arguments[++i];
@@ -211,13 +231,16 @@ static int failure_code(const ingot_error *error) {
 
 int cli_fail(ingot_error *error) {
   int code = failure_code(error);
+  clear_bar();
   fprintf(stderr, "ingot: %s\n", ingot_error_message(error));
   ingot_error_free(error);
   return code;
 }
 
 int cli_fail_run(ingot_error *error, const InputSet *inputs) {
-  if (!*inputs->guessed) return cli_fail(error);
+  if (!*inputs->guessed || ingot_error_code(error) == INGOT_LIMIT || ingot_error_code(error) == INGOT_CANCELLED)
+    return cli_fail(error);
+  clear_bar();
   fprintf(stderr, "ingot: %s (sizes that the model leaves open were taken as 1: say which, like --shapes %s)\n",
           ingot_error_message(error), inputs->guessed);
   int code = failure_code(error);

@@ -9,6 +9,7 @@ typedef struct Wanted {
   ValueKind kind;
   int rank;  // -1: unknown
   int64_t dims[MAX_RANK];
+  bool said;  // by --shapes
 } Wanted;
 
 // Each value becomes (value - mean) * scale, with values from 0 to 255 and the channels in the order red, green, blue.

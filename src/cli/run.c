@@ -239,7 +239,11 @@ static bool ends_in(const char *path, const char *extension) { return !strcasecm
 
 // What a path cannot hold is said before the model runs.
 static int check_path(const char *path, const ingot_engine *engine) {
-  if (!path || (!ends_in(path, ".npy") && !ends_in(path, ".pb"))) return 0;
+  if (!path || ends_in(path, ".npz")) return 0;
+  if (!ends_in(path, ".npy") && !ends_in(path, ".pb")) {
+    if (!*path_extension(path) || path[strlen(path) - 1] == '/' || file_exists(path)) return 0;
+    return cli_fail_text("%s: outputs are written as .npz, .npy or .pb, or to a folder: %s/", path, path);
+  }
   int count = ingot_engine_output_count(engine);
   if (count != 1) return cli_fail_text("%s: the model has %d outputs; write them to an .npz file or a folder", path, count);
   const ingot_binding *binding = ingot_engine_output(engine, 0);
@@ -327,7 +331,7 @@ static int run(int count, char **arguments) {
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_run, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  if (run_options.top < 0) return cli_fail_text("--top %d: how many classes?", run_options.top);
+  if (run_options.top < 0) return cli_fail_text("--top %d: how many classes?", run_options.top), 2;
   if ((run_options.softmax || run_options.labels_path) && !run_options.top) run_options.top = 5;
   return open_and_run(&common, &run_options);
 }

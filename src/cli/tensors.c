@@ -40,7 +40,6 @@ static const char *names_text(Arena *arena, const Wanted *bindings, int count) {
 
 // Takes "name:2x3,other:4" over into the bindings.
 static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *arena) {
-  bool *said = arena_array(arena, bool, (size_t)count);
   for (const char *at = shapes; at && *at;) {
     size_t span = strcspn(at, ",");
     Wanted *found = NULL;
@@ -57,8 +56,8 @@ static int apply_shapes(const char *shapes, Wanted *bindings, int count, Arena *
     int rank;
     if (at[strlen(found->name) + 1] == 'x' || !parse_dims(at + strlen(found->name) + 1, at + span, &rank, found->dims))
       return cli_fail_text("--shapes %.*s: sizes are written like 1x3x8x8", (int)span, at);
-    if (said[found - bindings]) return cli_fail_text("--shapes names input '%s' twice", found->name);
-    said[found - bindings] = true;
+    if (found->said) return cli_fail_text("--shapes names input '%s' twice", found->name);
+    found->said = true;
     if (found->rank >= 0 && found->rank != rank)
       return cli_fail_text("--shapes %.*s: '%s' has %d axes", (int)span, at, found->name, found->rank);
     found->rank = rank;
@@ -111,6 +110,13 @@ static void note_guess(const Wanted *binding, Text *guessed) {
   }
 }
 
+// A file's sizes are its own; those that were said for its input must be the same.
+static int check_shape(const Wanted *binding, const Tensor *tensor) {
+  bool same = binding->rank == tensor->rank;
+  for (int k = 0; same && k < binding->rank; k++) same = binding->dims[k] < 0 || binding->dims[k] == tensor->dims[k];
+  return same ? 0 : cli_fail_text("--shapes says other sizes for input '%s' than its file has", binding->name);
+}
+
 // "name=file" -> file, where the name is that of an input; NULL otherwise.
 static const char *named_file(const char *input, const char *name) {
   size_t length = strlen(name);
@@ -148,6 +154,7 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
   int code = apply_shapes(common->shapes, bindings, out->count, out->arena);
   if (!code) code = assign_files(common, bindings, out->count, out->arena, files);
   Text guessed = text_new(out->arena);
+  bool pictures = false;
   for (int i = 0; i < out->count && !code; i++) {
     HostValue *value = &out->values[i];
     const char *file = files[i];
@@ -158,6 +165,8 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
     if (file) {
       Status status = API_LIMITED(&common->config, cli_read_value(file, &bindings[i], &common->picture, out->arena, value));
       if (status) code = cli_fail(api_error(status));
+      else if (bindings[i].said && value->kind == VALUE_TENSOR) code = check_shape(&bindings[i], &value->tensor);
+      pictures |= picture_is_one(file) || file_is_stream(file);
     } else {
       code = random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena,
                           &value->tensor);
@@ -165,6 +174,8 @@ static int make_inputs(const ingot_engine *engine, const Common *common, const c
     }
     if (!code) out->tensors[i] = cli_wrap(out->arena, value);
   }
+  if (!code && !pictures && (common->picture.normalised || common->picture.bgr))
+    code = cli_fail_text("--mean, --scale and --bgr are about pictures, and no input is one");
   if (guessed.length) out->guessed = text_get(&guessed);
   return code;
 }

@@ -225,6 +225,22 @@ says 2 "is no tolerance" verify digits.ingot $cpu --norm -1
 says 2 "is no tolerance" verify digits.ingot $cpu --rtol nan
 
 # what is asked for wrongly
+says 2 "like: ingot run $digits/digits.onnx" "$digits/digits.onnx"
+says 2 "come with an option, like --input or --output" run digits.ingot picture.png
+says 2 "--json takes no value" run digits.ingot --json=yes
+says 2 "--threads takes a number, not '99999999999'" run digits.ingot --threads 99999999999
+says 2 "how long to measure" bench digits.ingot --seconds nan
+says 2 "how many runs" bench digits.ingot --warmup -3
+says 2 "how many classes" run digits.ingot --top -3
+says 1 "no input is one" run digits.ingot $cpu --mean 1
+says 1 "other sizes for input 'image'" run digits.ingot $cpu --input "$digits/test_images.npy" --shapes image:3x1x8x8
+says 1 "written as .npz, .npy or .pb" run digits.ingot $cpu -o out.xyz
+cp "$digits/digits.onnx" model.onnx
+says 2 "is the model itself" build model.onnx $cpu -o ./model.onnx
+cmp "$digits/digits.onnx" model.onnx || fail "the model was replaced"
+says 1 "is a folder" run . $cpu
+says 0 "ingot run" --help run
+says 0 "ingot 0." version
 says 2 "takes a number" run digits.ingot --top many
 says 2 "wants a value" run digits.ingot --top
 says 2 "--device takes" run digits.ingot --device abacus

@@ -122,11 +122,20 @@ static void print_top(const Tensor *tensor, const RunOptions *options) {
   if (rows > MAX_ROWS) printf("  ... and %lld further rows\n", (long long)(rows - MAX_ROWS));
 }
 
+static void print_complex(const Tensor *tensor, int64_t i) {
+  const void *data = tensor->data;
+  bool narrow = tensor->dtype == DTYPE_C64;
+  double real = narrow ? ((const float *)data)[2 * i] : ((const double *)data)[2 * i];
+  double imaginary = narrow ? ((const float *)data)[2 * i + 1] : ((const double *)data)[2 * i + 1];
+  printf("%s%.6g%+.6gi", i ? ", " : "", real, imaginary);
+}
+
 static void print_values(const Tensor *tensor, const Summary *s) {
   enum { MAX_VALUES = 8 };
   printf("  ");
   for (int64_t i = 0; i < s->count && i < MAX_VALUES; i++) {
     if (tensor->dtype == DTYPE_STRING) printf("%s\"%s\"", i ? ", " : "", ((const char *const *)tensor->data)[i]);
+    else if (dtype_kind(tensor->dtype) == KIND_COMPLEX) print_complex(tensor, i);
     else if (dtype_is_float(tensor->dtype)) printf("%s%.6g", i ? ", " : "", tensor_get_f(tensor, i));
     else printf("%s%lld", i ? ", " : "", (long long)tensor_get_i(tensor, i));
   }

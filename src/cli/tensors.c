@@ -123,15 +123,29 @@ static const char *named_file(const char *input, const char *name) {
   return !strncmp(input, name, length) && input[length] == '=' ? input + length + 1 : NULL;
 }
 
+static int assign_named(const char *input, const Wanted *bindings, int count, const char **files, bool *found) {
+  for (int k = 0; k < count; k++) {
+    const char *file = named_file(input, bindings[k].name);
+    if (!file) continue;
+    if (files[k]) return cli_fail_text("--input gives input '%s' twice", bindings[k].name);
+    files[k] = file;
+    *found = true;
+    break;
+  }
+  return 0;
+}
+
 // The file for each input: named ones first, the others in order. A lone .npz serves every input.
 static int assign_files(const Common *common, const Wanted *bindings, int count, Arena *arena, const char **files) {
   bool archive = common->input_count == 1 && !strcasecmp(path_extension(common->inputs[0]), ".npz");
+  bool *named = arena_array(arena, bool, (size_t)common->input_count);
   int next = 0;
   for (int i = 0; i < common->input_count; i++) {
-    const char *file = NULL;
-    for (int k = 0; k < count && !file; k++)
-      if ((file = named_file(common->inputs[i], bindings[k].name))) files[k] = file;
-    if (file) continue;
+    int code = assign_named(common->inputs[i], bindings, count, files, &named[i]);
+    if (code) return code;
+  }
+  for (int i = 0; i < common->input_count; i++) {
+    if (named[i]) continue;
     const char *equals = strchr(common->inputs[i], '=');
     if (equals && !file_exists(common->inputs[i]))
       return cli_fail_text("--input %s: the model has no input '%.*s'; its inputs: %s", common->inputs[i],
@@ -147,35 +161,82 @@ static int assign_files(const Common *common, const Wanted *bindings, int count,
   return 0;
 }
 
-static int make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out) {
-  Wanted *bindings = arena_array(out->arena, Wanted, out->count);
-  const char **files = arena_array(out->arena, const char *, out->count);
-  for (int i = 0; i < out->count; i++) bindings[i] = cli_wanted(ingot_engine_input(engine, i));
-  int code = apply_shapes(common->shapes, bindings, out->count, out->arena);
-  if (!code) code = assign_files(common, bindings, out->count, out->arena, files);
-  Text guessed = text_new(out->arena);
+// Sizes by the names that the model gives them: of inputs whose shapes are known, for those that are made up.
+typedef struct Sizes {
+  const ingot_engine *engine;
+  StringMap *known;  // name -> size + 1
+  Arena *arena;
+} Sizes;
+
+static void learn_sizes(Sizes *sizes, int input, int rank, const int64_t *dims) {
+  const ingot_binding *binding = ingot_engine_input(sizes->engine, input);
+  for (int k = 0; k < rank && k < ingot_binding_rank(binding); k++) {
+    const char *name = ingot_binding_dim_name(binding, k);
+    if (*name && dims[k] >= 0) string_map_set(sizes->known, name, (void *)(uintptr_t)(dims[k] + 1));
+  }
+}
+
+// A name that stood in the model before has a number behind it here: "batch_2" is called "batch" there.
+static void apply_sizes(const Sizes *sizes, int input, Wanted *binding) {
+  for (int k = 0; k < binding->rank; k++) {
+    const char *name = ingot_binding_dim_name(ingot_engine_input(sizes->engine, input), k);
+    const char *suffix = strrchr(name, '_');
+    void *found = string_map_get(sizes->known, name);
+    if (!found && suffix && strspn(suffix + 1, "0123456789") == strlen(suffix + 1))
+      found = string_map_get(sizes->known, arena_string_n(sizes->arena, name, (size_t)(suffix - name)));
+    if (binding->dims[k] < 0 && found) binding->dims[k] = (int64_t)(uintptr_t)found - 1;
+  }
+}
+
+static int read_input(const Common *common, const char *file, const Wanted *binding, Arena *arena, HostValue *value) {
+  Status status = API_LIMITED(&common->config, cli_read_value(file, binding, &common->picture, arena, value));
+  if (status) return cli_fail(api_error(status));
+  return binding->said && value->kind == VALUE_TENSOR ? check_shape(binding, &value->tensor) : 0;
+}
+
+// Those that come from files, and those that are left out. *made_up: those that are neither.
+static int read_inputs(const Common *common, const char *folder, const char **files, const Wanted *bindings, Sizes *sizes,
+                       InputSet *out, bool *made_up) {
   bool pictures = false;
-  for (int i = 0; i < out->count && !code; i++) {
+  for (int i = 0; i < out->count; i++) {
     HostValue *value = &out->values[i];
     const char *file = files[i];
     if (!file && folder) file = arena_printf(out->arena, "%s/input_%d.pb", folder, i);
     *value = (HostValue){.kind = bindings[i].kind, .name = bindings[i].name, .tensor.dtype = DTYPE_COUNT};
-    bool optional = ingot_binding_has_default(ingot_engine_input(engine, i)) || bindings[i].kind == VALUE_OPTIONAL;
-    if (optional && (!file || (file != files[i] && !file_exists(file)))) continue;  // left out
-    if (file) {
-      Status status = API_LIMITED(&common->config, cli_read_value(file, &bindings[i], &common->picture, out->arena, value));
-      if (status) code = cli_fail(api_error(status));
-      else if (bindings[i].said && value->kind == VALUE_TENSOR) code = check_shape(&bindings[i], &value->tensor);
-      pictures |= picture_is_one(file) || file_is_stream(file);
-    } else {
-      code = random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena,
-                          &value->tensor);
-      note_guess(&bindings[i], &guessed);
-    }
-    if (!code) out->tensors[i] = cli_wrap(out->arena, value);
+    bool optional = ingot_binding_has_default(ingot_engine_input(sizes->engine, i)) || bindings[i].kind == VALUE_OPTIONAL;
+    if (optional && (!file || (file != files[i] && !file_exists(file)))) continue;
+    made_up[i] = !file;
+    if (bindings[i].said) learn_sizes(sizes, i, bindings[i].rank, bindings[i].dims);
+    if (!file) continue;
+    int code = read_input(common, file, &bindings[i], out->arena, value);
+    if (code) return code;
+    if (value->kind == VALUE_TENSOR) learn_sizes(sizes, i, value->tensor.rank, value->tensor.dims);
+    pictures |= picture_is_one(file) || file_is_stream(file);
   }
-  if (!code && !pictures && (common->picture.normalised || common->picture.bgr))
-    code = cli_fail_text("--mean, --scale and --bgr are about pictures, and no input is one");
+  if (!pictures && (common->picture.normalised || common->picture.bgr))
+    return cli_fail_text("--mean, --scale and --bgr are about pictures, and no input is one");
+  return 0;
+}
+
+static int make_inputs(const ingot_engine *engine, const Common *common, const char *folder, uint64_t seed, InputSet *out) {
+  Wanted *bindings = arena_array(out->arena, Wanted, out->count);
+  const char **files = arena_array(out->arena, const char *, out->count);
+  bool *made_up = arena_array(out->arena, bool, out->count);
+  Sizes sizes = {engine, string_map_new(out->arena), out->arena};
+  Text guessed = text_new(out->arena);
+  for (int i = 0; i < out->count; i++) bindings[i] = cli_wanted(ingot_engine_input(engine, i));
+  int code = apply_shapes(common->shapes, bindings, out->count, out->arena);
+  if (!code) code = assign_files(common, bindings, out->count, out->arena, files);
+  if (!code) code = read_inputs(common, folder, files, bindings, &sizes, out, made_up);
+  for (int i = 0; i < out->count && !code; i++) {
+    if (made_up[i]) {
+      apply_sizes(&sizes, i, &bindings[i]);
+      note_guess(&bindings[i], &guessed);
+      code = random_input(&bindings[i], input_index_bound(engine->engine->graph, i), seed + (uint64_t)i, out->arena,
+                          &out->values[i].tensor);
+    }
+    if (!code) out->tensors[i] = cli_wrap(out->arena, &out->values[i]);
+  }
   if (guessed.length) out->guessed = text_get(&guessed);
   return code;
 }

@@ -45,6 +45,9 @@ static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual
     if (!dim_get_constant(s->graph->dims, bindings_resolve(&s->bindings, value->dims[i]), &expected) ||
         expected == actual->dims[i])
       continue;
+    if (dim_is_static(value->dims[i]))
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s': axis %d is %lld, but the model says %lld", value->name, i,
+           (long long)actual->dims[i], (long long)expected);
     Text text = text_new(s->arena);
     dim_print(&text, s->graph->dims, value->dims[i]);
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s': axis %d is %lld, but the model says %s, which is %lld here", value->name, i,

@@ -167,6 +167,7 @@ save("split", [h.make_node("Split", ["x", "s"], ["y", "z"], axis=1)], [("x", T.F
 save("product", [h.make_node("MatMul", ["x", "x"], ["y"])], [("x", T.FLOAT, [4000, 4000])], [("y", T.FLOAT, [4000, 4000])])
 save("chain", [h.make_node(op, [a], [b]) for op, a, b in zip(["Exp", "Sqrt", "Log", "Floor"], "xabc", "abcy")],
      [("x", T.FLOAT, [1 << 23])], [("y", T.FLOAT, [1 << 23])])
+save("two", [h.make_node("Add", ["x", "z"], ["y"])], [("x", T.FLOAT, ["n", 4]), ("z", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
 save("open", [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3])], [("x", T.FLOAT, [1, 1, "n"])], [("y", T.FLOAT, [1, 1, "m"])])
 PYTHON
   lines() { "$ingot" "$@" >out 2>&1 && fail "ingot $*: exit code 0"; count=$((count + 1)); }
@@ -181,6 +182,10 @@ PYTHON
   says 0 "f32[1, 1, 6]" run open.onnx $cpu --shapes x:1x1x8
   says 1 "the model run by the references: the limit of 1 s" verify product.onnx $cpu --time-limit 1
   says 1 "the model run by the references: more than the limit" verify chain.onnx $cpu --memory-limit 60
+  says 0 "f32[2, 4]" run two.onnx $cpu --shapes z:2x4 -o two
+  says 0 "f32[2, 4]" run two.onnx $cpu --input x=two/input_1.pb
+  says 1 "input 'x' twice" run two.onnx $cpu --input x=two/input_1.pb --input x=two/input_0.pb
+  says 0 "ok      y" verify two.onnx $cpu --input two/input_0.pb --input x=two/input_1.pb
   says 0 "sites and memory need sizes" inspect open.onnx $cpu
   says 1 "say which, like --shapes x:1x1x?" inspect open.onnx $cpu --sites
   says 1 "say which, like --shapes x:1x1x?" bench open.onnx $cpu

@@ -186,6 +186,14 @@ static Tensor view_tensor(const TensorDesc *desc, void *data) {
   return tensor;
 }
 
+// What a plan holds room for is what inference said.
+static Status check_planned(const TensorDesc *planned, const Tensor *made, int output) {
+  bool same = made->dtype == planned->dtype && made->rank == planned->rank;
+  for (int i = 0; same && i < made->rank; i++) same = made->dims[i] == planned->dims[i];
+  if (!same) FAIL(ERROR_INTERNAL, "output %d is of another type than was planned", output);
+  return OK;
+}
+
 // The reference wants row-major tensors: inputs in another order are copied, and the output is put back in its order.
 static Status run_reference(const PlanStep *step, const CpuChoice *choice) {
   Arena *scratch = arena_scratch();
@@ -210,6 +218,7 @@ static Status run_reference(const PlanStep *step, const CpuChoice *choice) {
   TRY_GOTO(reference_run(node, scratch, inputs, outputs));
   for (int i = 0; i < node->output_count; i++) {
     const TensorDesc *desc = &step->site.outputs[i];
+    TRY_GOTO(check_planned(desc, &outputs[i], i));
     if (!desc_is_row_major(desc)) tensor_scatter_strided(&outputs[i], choice->outputs[i], desc->strides);
     else if (outputs[i].data != choice->outputs[i]) memcpy(choice->outputs[i], outputs[i].data, tensor_bytes(&outputs[i]));
   }

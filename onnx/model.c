@@ -1,6 +1,7 @@
 // Opening models. A model from a file and one from memory differ only in where the bytes come from and in which folder external
 // data may lie.
 #include "onnx/model.h"
+#include "base/checked.h"
 #include "onnx.pb-c.h"
 #include "onnx/sort.h"
 #include "onnx/tensor.h"
@@ -14,7 +15,7 @@ Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *
   void *proto;
   *out = NULL;
   if (in_force.file_bytes && bytes.size > in_force.file_bytes)
-    FAIL(ERROR_INVALID_MODEL, "the model has %zu bytes, more than the limit of %zu", bytes.size, in_force.file_bytes);
+    FAIL(ERROR_LIMIT, "the model has %zu bytes, more than the limit of %zu", bytes.size, in_force.file_bytes);
   TRY(onnx_unpack(&onnx__model__descriptor, "the model", bytes, &in_force, arena, &proto));
   model->proto = proto;
   if (!model->proto->graph) FAIL(ERROR_INVALID_MODEL, "the file holds no graph: it is empty, or no ONNX model");
@@ -22,7 +23,8 @@ Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *
   if (log) model->log = *log;
   model->path = "";
   model->folder = folder ? arena_string(arena, folder) : NULL;
-  model->tensors = tensor_source_new(arena, bytes, model->folder, in_force.memory_bytes);
+  model->tensors = tensor_source_new(arena, bytes, model->folder, in_force.memory_bytes,
+                                     in_force.file_bytes ? in_force.file_bytes - bytes.size : SIZE_MAX);
   model->ir_version = model->proto->ir_version;
   model->version = model->proto->model_version;
   model->producer = text_or_empty(model->proto->producer_name);
@@ -42,7 +44,8 @@ static const char *folder_of(Arena *arena, const char *path) {
 Status onnx_model_open(const char *path, const OnnxLimits *limits, Arena *arena, const Log *log, Model **out) {
   Bytes bytes;
   *out = NULL;
-  TRY(file_map(path, limits ? limits->file_bytes : 0, arena, &bytes));
+  size_t stream_limit = limits && limits->file_bytes ? MIN(limits->file_bytes, FILE_STREAM_LIMIT) : FILE_STREAM_LIMIT;
+  TRY(file_map(path, stream_limit, arena, &bytes));
   Status status = onnx_model_open_bytes(bytes, folder_of(arena, path), limits, arena, log, out);
   if (status) return status_context(status, "'%s'", path);
   (*out)->path = arena_string(arena, path);

@@ -5,7 +5,7 @@
 
 // Bounds on what a model may take. Zero fields mean the defaults.
 typedef struct OnnxLimits {
-  size_t file_bytes;    // of the model file; default: no limit
+  size_t file_bytes;    // of the model file and those of its external data; default: no limit
   size_t memory_bytes;  // taken for the unpacked messages, and again for tensors that cannot stay in the file; default 8 GiB
   int depth;            // of nested messages; default 64
 } OnnxLimits;

@@ -14,14 +14,15 @@ struct TensorSource {
   Arena *arena;
   Bytes bytes;
   const char *folder;
-  size_t memory_left;
+  size_t memory_left, files_left;
   StringMap *external;  // location -> Bytes
   IntMap *read;         // message -> Tensor: validation and import both ask
 };
 
-TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes) {
+TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes, size_t file_bytes) {
   TensorSource *source = arena_new_of(arena, TensorSource);
-  *source = (TensorSource){.arena = arena, .bytes = bytes, .folder = folder, .memory_left = memory_bytes};
+  *source =
+      (TensorSource){.arena = arena, .bytes = bytes, .folder = folder, .memory_left = memory_bytes, .files_left = file_bytes};
   source->external = string_map_new(arena);
   source->read = int_map_new(arena);
   return source;
@@ -54,6 +55,9 @@ static Status map_external(TensorSource *source, const char *location, Bytes *ou
   if (!known) {
     known = arena_new_of(source->arena, Bytes);
     TRY(file_map_confined(source->folder, location, source->arena, known));
+    if (known->size > source->files_left)
+      FAIL(ERROR_LIMIT, "'%s' has %zu bytes, and with it the model more than the limit", location, known->size);
+    source->files_left -= known->size;
     string_map_set(source->external, location, known);
   }
   *out = *known;

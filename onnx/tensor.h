@@ -10,8 +10,8 @@ struct Onnx__SparseTensor;
 // Where a message's tensors find their bytes, and how much memory they may take.
 typedef struct TensorSource TensorSource;
 // bytes: what the message was unpacked from. folder NULL: external data is refused. memory_bytes: for tensors that cannot
-// point into a file (unpacked, converted or made dense), all together.
-TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes);
+// point into a file (unpacked, converted or made dense), all together. file_bytes: of all files of external data.
+TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, size_t memory_bytes, size_t file_bytes);
 // Data points into the file where it is plain and aligned for its type. Errors name the tensor.
 MUST_CHECK Status onnx_read_tensor(TensorSource *source, const struct Onnx__Tensor *proto, Tensor *out);
 MUST_CHECK Status onnx_read_sparse_tensor(TensorSource *source, const struct Onnx__SparseTensor *proto, Tensor *out);  // dense

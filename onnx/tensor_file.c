@@ -48,7 +48,7 @@ Status onnx_read_value(Bytes bytes, ValueKind kind, Arena *arena, HostValue *out
       [VALUE_SEQUENCE] = &onnx__sequence__descriptor,
       [VALUE_OPTIONAL] = &onnx__optional__descriptor,
   };
-  TensorSource *source = tensor_source_new(arena, bytes, NULL, FILE_MEMORY);
+  TensorSource *source = tensor_source_new(arena, bytes, NULL, FILE_MEMORY, 0);
   void *proto;
   TRY(onnx_unpack(types[kind], "the file", bytes, NULL, arena, &proto));
   switch (kind) {

@@ -234,8 +234,8 @@ static inline ingot_error *ingot_config_init(ingot_config *config) { return ingo
 
 typedef struct ingot_model ingot_model;
 /* The model's file and its files of external data are mapped until the model is freed: nobody may shorten or rewrite them before (SIGBUS).
- * Engines have copies of what they need. A pipe or a socket (/dev/stdin, /dev/fd/63) is read to its end, within the limits of the call and
- * model_limit bytes, else 4 GiB; it has no external data. */
+ * Engines have copies of what they need. A pipe or a socket (/dev/stdin, /dev/fd/63) is read to its end, within the limits of the call,
+ * model_limit and 4 GiB; it has no external data. */
 INGOT_API ingot_error *ingot_model_open(const char *path, const ingot_config *config, ingot_model **out);
 /* folder: where external data is looked for; NULL refuses it. The bytes may be freed afterwards. */
 INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,

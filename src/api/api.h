@@ -67,6 +67,7 @@ Log api_log(const ingot_config *config);
 MUST_CHECK Status api_config(const ingot_config *given, ingot_config *out);
 // Refuses what a finished engine was not built with. The same configuration may serve for building, loading and running.
 MUST_CHECK Status api_config_finished(const ingot_config *config, const EngineOptions *built);
+size_t api_size_limit(const ingot_config *config);  // model_limit, or its default
 // Whether the configuration is about a GPU, so that a CPU instead would not do.
 bool api_wants_gpu(const ingot_config *config);
 ingot_error *api_error(Status status);

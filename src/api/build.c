@@ -26,7 +26,7 @@ static Status open_path(const char *path, const ingot_config *given, ingot_model
   ingot_config config;
   TRY(api_config(given, &config));
   Log log = api_log(&config);
-  OnnxLimits limits = {.file_bytes = config.model_limit};
+  OnnxLimits limits = {.file_bytes = api_size_limit(&config)};
   Model *source;
   budget_stage("opening", 0, -1);
   TRY(onnx_model_open(path, &limits, model->arena, &log, &source));
@@ -37,7 +37,7 @@ static Status open_bytes(const void *bytes, size_t size, const char *folder, con
   ingot_config config;
   TRY(api_config(given, &config));
   Log log = api_log(&config);
-  OnnxLimits limits = {.file_bytes = config.model_limit};
+  OnnxLimits limits = {.file_bytes = api_size_limit(&config)};
   Model *source;
   void *copy;
   budget_stage("opening", 0, -1);

@@ -31,6 +31,8 @@ ingot_error *ingot_config_init_sized(ingot_config *config, size_t size) {
   return NULL;
 }
 
+size_t api_size_limit(const ingot_config *config) { return config->model_limit ? config->model_limit : (size_t)64 << 30; }
+
 bool api_wants_gpu(const ingot_config *config) { return config->device_index || config->cuda_context || config->cuda_stream; }
 
 // ---- values that make no sense, whatever the configuration is for ------------------------------------------------------------

@@ -114,8 +114,6 @@ double ingot_pass_seconds(const ingot_pass *pass) { return pass ? of_pass(pass)-
 
 // ---- files and memory --------------------------------------------------------------------------------------------------------
 
-static size_t size_limit(const ingot_config *config) { return config->model_limit ? config->model_limit : (size_t)64 << 30; }
-
 // What was read becomes an engine, if the configuration can be had from it.
 static Status finish_load(Engine *engine, const ingot_config *config, ingot_engine **out) {
   Log log = api_log(config);
@@ -131,7 +129,7 @@ static Status load(const char *path, const ingot_config *given, ingot_engine **o
   ingot_config config;
   Engine *engine;
   TRY(api_config(given, &config));
-  TRY(engine_read(path, size_limit(&config), core_ops, &engine));
+  TRY(engine_read(path, api_size_limit(&config), core_ops, &engine));
   Status status = RECOVER_GUARD(finish_load(engine, &config, out));
   if (status) engine_free(engine);
   return status;
@@ -147,8 +145,8 @@ static Status load_bytes(const void *bytes, size_t size, const ingot_config *giv
   Engine *engine;
   void *copy;
   TRY(api_config(given, &config));
-  if (size > size_limit(&config))
-    FAIL(ERROR_LIMIT, "the engine has %zu bytes, more than the limit of %zu", size, size_limit(&config));
+  if (size > api_size_limit(&config))
+    FAIL(ERROR_LIMIT, "the engine has %zu bytes, more than the limit of %zu", size, api_size_limit(&config));
   TRY(arena_try_alloc(arena, MAX(size, 1), 4096, &copy));
   if (size) memcpy(copy, bytes, size);
   TRY(engine_read_memory(copy, size, core_ops, arena, &engine));

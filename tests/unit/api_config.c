@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -241,4 +242,24 @@ Test(api_config, a_limit_of_size_holds_for_engines_too) {
   expect_ok(ingot_engine_save_memory(engine, &bytes, &size));
   expect_error(ingot_engine_load_memory(bytes, size, &small, &none), INGOT_LIMIT, "limit of 1000");
   free(bytes);
+}
+
+Test(api_config, a_limit_of_size_counts_external_data) {
+  char folder[] = "/tmp/ingot-limit-XXXXXX", path[64], command[256];
+  cr_assert(mkdtemp(folder));
+  snprintf(command, sizeof command, "cp tests/hostile/files/ext_overlap/model.onnx %s && truncate -s 4M %s/big.bin", folder,
+           folder);
+  cr_assert_eq(system(command), 0);
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  ingot_config small = config;
+  ingot_model *opened = NULL;
+  small.model_limit = 100;
+  expect_error(ingot_model_open(path, &small, &opened), INGOT_LIMIT, "limit of 100");
+  small.model_limit = 4 << 20;  // without room for the model's own file
+  expect_error(ingot_model_open(path, &small, &opened), INGOT_LIMIT, "'big.bin' has 4194304 bytes");
+  small.model_limit = (4 << 20) + 10000;
+  expect_ok(ingot_model_open(path, &small, &opened));
+  ingot_model_free(opened);
+  snprintf(command, sizeof command, "rm -r %s", folder);
+  cr_assert_eq(system(command), 0);
 }

@@ -8,7 +8,7 @@ static Status read_from(Arena *arena, const Onnx__Tensor *proto, const char *fol
   Bytes bytes = pack(arena, proto);
   void *unpacked;
   Status status = onnx_unpack(&onnx__tensor__descriptor, "the tensor", bytes, NULL, arena, &unpacked);
-  return status ? status : onnx_read_tensor(tensor_source_new(arena, bytes, folder, 1 << 20), unpacked, out);
+  return status ? status : onnx_read_tensor(tensor_source_new(arena, bytes, folder, 1 << 20, 1 << 20), unpacked, out);
 }
 
 static void expect_failure(Status status, const char *part) {
@@ -130,7 +130,7 @@ Test(onnx_tensor, sparse_becomes_dense_within_the_limit) {
   sparse.indices = i64_tensor(arena, "i", 1, 2, (int64_t[]){1, 5});
   sparse.n_dims = 2;
   sparse.dims = (int64_t[]){2, 3};
-  TensorSource *source = tensor_source_new(arena, (Bytes){0}, NULL, 1 << 20);
+  TensorSource *source = tensor_source_new(arena, (Bytes){0}, NULL, 1 << 20, 0);
   ok(onnx_read_sparse_tensor(source, &sparse, &out));
   cr_assert_eq(tensor_get_f(&out, 1), 5);
   cr_assert_eq(tensor_get_f(&out, 5), 6);

@@ -1,8 +1,11 @@
 // Builds and fills operator cases; see cases.h. The rows are in the folders' cases.inc.
 #include "kernels/cases.h"
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/checked.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/random/random.h"
@@ -15,6 +18,7 @@ const OperatorCase operator_cases[] = {
 #include "kernels/matmul/cases.inc"
 #include "kernels/conv/cases.inc"
 #include "kernels/pool/cases.inc"
+#include "kernels/common/edges.inc"
 #include "kernels/gather/cases.inc"
 #include "kernels/pad/cases.inc"
 #include "kernels/resize/cases.inc"
@@ -40,7 +44,7 @@ Status operator_case_build(const OperatorCase *row, Arena *arena, const OpDef *c
 typedef struct Fill {
   double low, high;
   bool distinct;
-  int axis;
+  int axis, spacing;  // spacing: of edges, zeros between them; 0: none
 } Fill;
 
 static Fill default_fill(DType dtype) {
@@ -52,7 +56,7 @@ static Fill default_fill(DType dtype) {
   }
 }
 
-// Finds "name in low high" or "name distinct axis below" among the parts of the row's fill.
+// Finds "name in low high", "name distinct axis below" or "name edges spacing 0" among the parts of the row's fill.
 static Status find_fill(const OperatorCase *row, const char *name, Fill *out) {
   for (const char *part = row->fill; *part; part += strspn(part, "; ")) {
     char found[64], word[16];
@@ -61,7 +65,9 @@ static Status find_fill(const OperatorCase *row, const char *name, Fill *out) {
       FAIL(ERROR_INVALID_ARGUMENT, "case %s: cannot read '%s'", row->name, part);
     part += strcspn(part, ";");
     if (strcmp(found, name) != 0) continue;
-    *out = strcmp(word, "distinct") == 0 ? (Fill){0, b, true, (int)a} : (Fill){a, b};
+    *out = strcmp(word, "distinct") == 0 ? (Fill){0, b, true, (int)a}
+           : strcmp(word, "edges") == 0  ? (Fill){.spacing = (int)a}
+                                         : (Fill){a, b};
   }
   return OK;
 }
@@ -91,6 +97,15 @@ static void fill_distinct(Source *source, const Fill *fill, Arena *arena, Tensor
   }
 }
 
+static void fill_edges(const Fill *fill, Tensor *tensor) {
+  static const double edges[] = {
+      NAN, INFINITY, -INFINITY, 0,     -0.0, FLT_TRUE_MIN, -FLT_TRUE_MIN, FLT_MIN, -FLT_MIN, FLT_MAX, -FLT_MAX,
+      1,   -1,       0.5,       -0.5,  3,    -3,           2.5,           -2.5,    6,        6.5,     -6.5,
+      20,  -20,      88.7,      -88.7, 89,   -104,         1e10,          -1e10,   1e-6,     -1e-6};
+  for (int64_t i = 0, count = tensor_count(tensor); i < count; i++)
+    tensor_set_f(tensor, i, i % fill->spacing ? 0 : edges[(size_t)(i / fill->spacing) % COUNT_OF(edges)]);
+}
+
 static void fill_range(Source *source, const Fill *fill, Arena *arena, Tensor *tensor) {
   bool whole = !dtype_is_float(tensor->dtype) && dtype_kind(tensor->dtype) != KIND_COMPLEX;
   for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
@@ -110,7 +125,8 @@ Status operator_case_fill(const OperatorCase *row, const Graph *graph, Arena *ar
     Fill fill = default_fill(value->dtype);
     TRY(find_fill(row, value->name, &fill));
     TRY(tensor_new(arena, value->dtype, value->rank, dims, &inputs[i]));
-    if (fill.distinct) fill_distinct(&source, &fill, arena, &inputs[i]);
+    if (fill.spacing) fill_edges(&fill, &inputs[i]);
+    else if (fill.distinct) fill_distinct(&source, &fill, arena, &inputs[i]);
     else fill_range(&source, &fill, arena, &inputs[i]);
   }
   return OK;

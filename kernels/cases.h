@@ -11,7 +11,8 @@ typedef struct OperatorCase {
   const char *signature;  // "(%x: f32[2, 3], %i: i64[4]) -> (%y)"
   const char *nodes;      // "%y: ?[?] = gather(%x, %i) {axis: 0}"
   // How inputs differ from the default (floats uniform in [-1, 1), signed integers in [-8, 8], unsigned in [0, 15], bool 0 or 1):
-  // "i in 0 4; x in 0.5 2", or "i distinct 0 9": along axis 0, different numbers below 9. "" for none.
+  // "i in 0 4; x in 0.5 2", or "i distinct 0 9": along axis 0, different numbers below 9, or
+  // "x edges 2 0": NaN, infinities and the like, every second element. "" for none.
   const char *fill;
   double loose;  // how many times the usual tolerance its results may be off; above 1, integers by one step
 } OperatorCase;

@@ -82,17 +82,19 @@ static Status describe_fused(CpuAnchor *anchor, const OnednnEpilogue *epilogue, 
   OnednnLink links[ONEDNN_LINKS];
   OnednnOperation biased = *operation;
   biased.bias = epilogue->bias >= 0 ? onednn_epilogue_bias(&anchor->source) : (OnednnTensor){0};
+  anchor->one->tail = onednn_epilogue_tail(epilogue, &anchor->source);
   return onednn_describe(anchor->one, &biased, links, onednn_epilogue_links(epilogue, &anchor->source, links), fast);
 }
 
 Status cpu_anchor_describe(CpuAnchor *anchor, const OnednnOperation *operation, bool *fast) {
-  anchor->fused = !anchor->y_staged && onednn_epilogue_match(&anchor->source, &anchor->epilogue);
-  if (anchor->fused) {
-    TRY(describe_fused(anchor, &anchor->epilogue, operation, fast));
-    if (*fast || !anchor->source.program) return OK;
-  }
-  anchor->fused = false;
+  const Program *program = anchor->source.program;
+  anchor->fused = !anchor->y_staged && (!program || program->input_count - 1 <= ONEDNN_OPERANDS);
   anchor->epilogue = (OnednnEpilogue){.bias = -1};
+  if (!anchor->fused) return describe_fused(anchor, &anchor->epilogue, operation, fast);
+  onednn_epilogue_match(&anchor->source, anchor->arena, &anchor->epilogue);
+  TRY(describe_fused(anchor, &anchor->epilogue, operation, fast));
+  if (*fast || !program) return OK;
+  onednn_epilogue_leave(&anchor->source, &anchor->epilogue);
   return describe_fused(anchor, &anchor->epilogue, operation, fast);
 }
 

@@ -1,6 +1,6 @@
 // What oneDNN tactics share around the call of the library. The library computes in f32 on tensors that lie in one of its favourite ways;
 // an operand that does not (another float type, other strides) is staged: copied into the workspace first. The result is staged
-// likewise. An epilogue the library cannot fuse runs as a pass over the result, which also puts a staged one into its place.
+// likewise. The epilogue is fused; that of a staged result is a pass, which also puts it into its place.
 #pragma once
 #include "kernels/common/cpu_copy.h"
 #include "kernels/common/onednn_epilogue.h"
@@ -38,7 +38,7 @@ void cpu_anchor_stage(CpuAnchor *anchor, int input, const int64_t *strides);
 void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides);
 // The epilogue with operands seen through axes that the caller merged; by default they are the site's own.
 void cpu_anchor_source(CpuAnchor *anchor, int channel_axis);
-// Describes the operation (all but its bias, which is the epilogue's) with the epilogue fused if that is possible and fast, else without.
+// Describes the operation (all but its bias, which is the epilogue's) with what can be fused of the epilogue, where that is fast, and the rest behind each slice.
 MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, const OnednnOperation *operation, bool *fast);
 // Describes it again with the addition of a whole tensor made in place: oneDNN has faster ways then. Kept if what it would use starts with
 // `prefix`.

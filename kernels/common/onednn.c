@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/onednn_split.h"
+#include "kernels/elementwise/strips.h"
 
 // A description of a tensor, of either generation. 2.x fills `bytes` (of which it takes 696 in 2.6).
 typedef struct Layout {
@@ -56,6 +57,9 @@ struct OnednnPart {
   OnednnMemory memory[ONEDNN_ROLES];  // by role; NULL: not in this primitive
   size_t scratch_at, packed_at;       // in bytes
   bool owns_packed;                   // else the same as an earlier part's
+  const Strips *tail;                 // NULL: nothing is left to do
+  size_t tail_at;                     // its scratch memory
+  int64_t clipped;                    // elements of y, one after the other; 0: the tail is strips
   OnednnResult result;                // of the last run
 };
 
@@ -247,12 +251,15 @@ static OnednnResult describe(Onednn *one, OnednnPart *part) {
   return result;
 }
 
-// Fewer slices where the library has nothing for one of them.
+// threads 0: one slice, where the library has nothing for one of several.
 static OnednnResult describe_in(Onednn *one, int threads) {
   OnednnSlice *slices;
   free_parts(one);
   one->slices = arena_new();
-  int count = onednn_split(&one->operation, one->links, one->link_count, threads, one->slices, &slices);
+  OnednnSlice whole = {.operation = one->operation, .link_count = one->link_count, .operand_count = one->tail.count};
+  memcpy(whole.links, one->links, sizeof whole.links);
+  memcpy(whole.operands, one->tail.operands, sizeof whole.operands);
+  int count = onednn_split(&whole, threads, one->tail.program != NULL, one->slices, &slices);
   one->parts = arena_array(one->arena, OnednnPart, (size_t)count);
   OnednnResult result = ONEDNN_SUCCESS;
   int before = enter(one->library);
@@ -287,7 +294,7 @@ Status onednn_describe(Onednn *one, const OnednnOperation *operation, const Oned
   one->link_count = link_count;
   for (int i = 0; i < link_count; i++) one->links[i] = links[i];
   OnednnResult result = describe_in(one, threads);
-  if (result != ONEDNN_OUT_OF_MEMORY && !is_fast(one) && threads > 1) result = describe_in(one, 1);
+  if (result != ONEDNN_OUT_OF_MEMORY && !is_fast(one) && one->part_count != 1) result = describe_in(one, 0);
   if (result == ONEDNN_OUT_OF_MEMORY || !fast) return onednn_status(result, "describing an operation");
   *fast = is_fast(one);
   return OK;
@@ -316,6 +323,37 @@ static Status add_tensor(const Onednn *one, OnednnPart *part, int role, int argu
 
 static OnednnLayout wanted_weights(const Onednn *one, const OnednnPart *part) {
   return one->library->dnnl_primitive_desc_query_md(part->desc, ONEDNN_QUERY_WEIGHTS, 0);
+}
+
+static TensorDesc desc_of(const OnednnTensor *tensor, DType dtype) {
+  TensorDesc desc = {.dtype = dtype, .rank = tensor->rank};
+  for (int i = 0; i < tensor->rank; i++) desc.dims[i] = tensor->dims[i], desc.strides[i] = tensor->strides[i];
+  return desc;
+}
+
+// Slices that are alike share their strips.
+static void make_tail(Onednn *one, int number) {
+  static const bool reduced[MAX_RANK];
+  OnednnPart *part = &one->parts[number], *before = number ? part - 1 : NULL;
+  const OnednnTail *tail = &one->tail;
+  const OnednnSlice *slice = part->slice;
+  if (!tail->program) return;
+  TensorDesc y = desc_of(&slice->operation.y, DTYPE_F32);
+  if (tail->clips && desc_is_dense(&y)) {
+    part->clipped = desc_count(&y);
+    return;
+  }
+  bool alike = before && before->tail && !memcmp(&before->slice->operation.y, &slice->operation.y, sizeof slice->operation.y) &&
+               !memcmp(before->slice->operands, slice->operands, sizeof slice->operands);
+  if (alike) {
+    part->tail = before->tail;
+  } else {
+    TensorDesc inputs[1 + ONEDNN_OPERANDS] = {y};
+    for (int i = 0; i < tail->count; i++) inputs[1 + i] = desc_of(&slice->operands[i], tail->dtypes[i]);
+    part->tail = strips_new(one->arena, tail->program, false, y.rank, y.dims, reduced, inputs, 1 + tail->count, &y);
+  }
+  part->tail_at = one->scratch_bytes;
+  one->scratch_bytes += align_up(part->tail->scratch_bytes, 64);
 }
 
 static Status make_part(Onednn *one, OnednnPart *part) {
@@ -365,6 +403,7 @@ Status onednn_make(Onednn *one) {
   int before = enter(one->library);
   for (int i = 0; i < one->part_count && !status; i++) status = make_part(one, &one->parts[i]);
   leave(one->library, before);
+  for (int i = 0; i < one->part_count && !status; i++) make_tail(one, i);
   if (!status && one->operation.weights.any) place_weights(one);
   // Slices that are alike are one primitive to the library.
   for (int i = 0; i < one->part_count && !status; i++)
@@ -386,6 +425,18 @@ static void set_addresses(const Onednn *one, OnednnPart *part) {
   }
 }
 
+static void run_tail(const Onednn *one, const OnednnPart *part) {
+  void *y = (float *)one->data[ONEDNN_Y] + part->offsets[ONEDNN_Y], *inputs[1 + ONEDNN_OPERANDS] = {y};
+  if (part->clipped) {
+    strip_table_best()->clip(y, part->clipped, one->tail.low, one->tail.high);
+    return;
+  }
+  for (int i = 0; i < one->tail.count; i++)
+    inputs[1 + i] =
+        (char *)one->data[ONEDNN_OPERAND + i] + part->offsets[ONEDNN_OPERAND + i] * (int64_t)dtype_size(one->tail.dtypes[i]);
+  strips_run(part->tail, inputs, &y, (char *)one->data[ONEDNN_SCRATCH] + part->tail_at, 0, part->tail->group_count);
+}
+
 static void run_parts(void *context, int64_t begin, int64_t end) {
   const Onednn *one = context;
   int before = enter(one->library);
@@ -393,6 +444,7 @@ static void run_parts(void *context, int64_t begin, int64_t end) {
     OnednnPart *part = &one->parts[i];
     set_addresses(one, part);
     part->result = one->library->dnnl_primitive_execute(part->primitive, part->stream, part->argument_count, part->arguments);
+    if (one->tail.program && part->result == ONEDNN_SUCCESS) run_tail(one, part);
   }
   leave(one->library, before);
 }

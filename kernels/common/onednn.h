@@ -1,12 +1,13 @@
 // oneDNN as CPU tactics use it: an operation cut into slices (onednn_split.h), a primitive with its memory objects for each, made once in prepare;
-// run fills in addresses and executes them on the pool, and allocates nothing. Everything is f32. Scratch memory is the caller's. Everything is released with the arena.
+// run fills in addresses and executes them on the pool, and allocates nothing. Everything is f32. What the library cannot do to a result, or not
+// exactly, is done to each slice once it is computed, while the cache has it. Scratch memory is the caller's. Everything is released with the arena.
 #pragma once
 #include "base/hash.h"
 #include "base/thread.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/site.h"
 
-enum { ONEDNN_RANK = 10, ONEDNN_LINKS = 10 };
+enum { ONEDNN_RANK = 10, ONEDNN_LINKS = 10, ONEDNN_OPERANDS = 8 };
 
 typedef struct OnednnTensor {
   int rank;  // 0: there is none
@@ -69,6 +70,16 @@ typedef struct OnednnLink {
   OnednnTensor operand;  // of ONEDNN_ADD ... ONEDNN_SUB
 } OnednnLink;
 
+// A program over y, whose input 0 is what the library stored; the others are broadcast to y.
+typedef struct OnednnTail {
+  const Program *program;  // NULL: nothing is left to do
+  bool clips;              // all it does is to bring y to low .. high
+  float low, high;
+  int count;  // of the other inputs
+  DType dtypes[ONEDNN_OPERANDS];
+  OnednnTensor operands[ONEDNN_OPERANDS];
+} OnednnTail;
+
 // Whose address is set.
 enum {
   ONEDNN_X,
@@ -77,7 +88,8 @@ enum {
   ONEDNN_Y,
   ONEDNN_SCRATCH,
   ONEDNN_LINK,
-  ONEDNN_ROLES = ONEDNN_LINK + ONEDNN_LINKS
+  ONEDNN_OPERAND = ONEDNN_LINK + ONEDNN_LINKS,  // of the tail
+  ONEDNN_ROLES = ONEDNN_OPERAND + ONEDNN_OPERANDS
 };
 
 typedef struct OnednnPart OnednnPart;
@@ -90,6 +102,7 @@ typedef struct Onednn {
   OnednnOperation operation;
   int link_count;
   OnednnLink links[ONEDNN_LINKS];
+  OnednnTail tail;    // of what will be described, set by its user
   OnednnPart *parts;  // each computes a slice, on one thread
   int part_count;     // 0: there is nothing for what was described
   Arena *slices;      // what the parts are described by, until they are made

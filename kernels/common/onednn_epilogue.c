@@ -29,7 +29,7 @@ static bool near(double a, double b) { return fabs(a - b) <= 1e-5 * fmax(fabs(b)
 
 static bool push_link(Match *m, OnednnFunction function, double alpha, double beta, int operand) {
   if (m->out->count == ONEDNN_LINKS) return false;
-  m->out->links[m->out->count++] = (EpilogueLink){function, (float)alpha, (float)beta, operand};
+  m->out->links[m->out->count++] = (EpilogueLink){function, (float)alpha, (float)beta, -1, operand};
   return true;
 }
 
@@ -72,7 +72,7 @@ static bool push_clip(Match *m, double low, double high) {
   OnednnEpilogue *out = m->out;
   EpilogueLink *last = out->count ? &out->links[out->count - 1] : NULL;
   if (last && last->function == ONEDNN_RELU && last->alpha == 0)
-    *last = (EpilogueLink){ONEDNN_CLIP, 0, INFINITY, EPILOGUE_CONSTANT};
+    *last = (EpilogueLink){ONEDNN_CLIP, 0, INFINITY, -1, EPILOGUE_CONSTANT};
   if (last && last->function == ONEDNN_CLIP) {  // first into the old bounds, then into the new ones
     last->alpha = (float)fmin(fmax(last->alpha, low), high);
     last->beta = (float)fmin(fmax(last->beta, low), high);
@@ -82,7 +82,7 @@ static bool push_clip(Match *m, double low, double high) {
     return false;
   }
   bool is_relu = last->alpha == 0 && isinf(last->beta);
-  if (is_relu && is_free(m, ONEDNN_RELU)) *last = (EpilogueLink){ONEDNN_RELU, 0, 0, EPILOGUE_CONSTANT};
+  if (is_relu && is_free(m, ONEDNN_RELU)) *last = (EpilogueLink){ONEDNN_RELU, 0, 0, -1, EPILOGUE_CONSTANT};
   return true;
 }
 
@@ -234,6 +234,7 @@ static int peel_clip(const Match *m, int at, double *low, double *high) {
     } else if (instruction->op == OP_min || instruction->op == OP_max) {
       if (constant(m, a, &value)) a = instruction->args[1];
       else if (!constant(m, instruction->args[1], &value)) return at;
+      if (isnan(value)) return at;
       // The outer bound, which is known already, has the last word.
       if (instruction->op == OP_min) *high = fmax(fmin(*high, value), *low);
       else *low = fmin(fmax(*low, value), *high);
@@ -378,8 +379,7 @@ static const struct {
     {OP_sqrt, ONEDNN_SQRT}, {OP_exp, ONEDNN_EXP},         {OP_log, ONEDNN_LOG},
 };
 
-// Appends the links that make instruction `at` out of the accumulator.
-static bool chain(Match *m, int at) {
+static bool chain_links(Match *m, int at) {
   const Instruction *instruction = code(m, at);
   if (!m->depends[at] || instruction->dtype != DTYPE_F32) return false;
   for (size_t i = 0; i < COUNT_OF(functions); i++)
@@ -407,13 +407,74 @@ static bool chain(Match *m, int at) {
   }
 }
 
-bool onednn_epilogue_match(const EpilogueSource *source, OnednnEpilogue *out) {
-  *out = (OnednnEpilogue){.bias = -1};
+// Appends the links that make instruction `at` out of the accumulator.
+static bool chain(Match *m, int at) {
+  OnednnEpilogue *out = m->out;
+  if (!chain_links(m, at)) return false;
+  if (out->count) out->links[out->count - 1].at = at;
+  else if (out->bias >= 0) out->bias_at = at;
+  return true;
+}
+
+// ---- The tail ---------------------------------------------------------------------------------------------------------------
+
+// What the library makes of NaN, infinities and subnormal numbers is what the program does.
+static bool keeps_edges(const EpilogueLink *link) {
+  switch (link->function) {
+    case ONEDNN_RELU: return link->alpha != 0;
+    case ONEDNN_CLIP:
+    case ONEDNN_MAX:
+    case ONEDNN_MIN:
+    case ONEDNN_ELU:
+    case ONEDNN_EXP:
+    case ONEDNN_LOG:
+    case ONEDNN_TANH:
+    case ONEDNN_SIGMOID:
+    case ONEDNN_SOFTPLUS: return false;
+    default: return true;
+  }
+}
+
+// Whether what is needed from `at` on needs the accumulator only through `cut`.
+static bool reaches_past(const Match *m, int at, int cut, bool *seen) {
+  const Instruction *instruction = code(m, at);
+  if (at == cut || !m->depends[at] || seen[at]) return false;
+  seen[at] = true;
+  if (instruction->op == OP_input) return true;
+  for (int k = 0; k < opcode_info(instruction->op)->arity; k++)
+    if (reaches_past(m, instruction->args[k], cut, seen)) return true;
+  return false;
+}
+
+// The links up to the first that does not keep the edges; what follows is the tail.
+static bool cut_tail(Match *m, Arena *arena) {
+  OnednnEpilogue *out = m->out;
+  int kept = 0, result = m->program->outputs[0];
+  while (kept < out->count && keeps_edges(&out->links[kept])) kept++;
+  if (kept == out->count) return true;
+  int cut = kept ? out->links[kept - 1].at : out->bias >= 0 ? out->bias_at : -1;
+  bool seen[MAX_CODE] = {0};
+  out->count = kept;
+  out->tail = m->program;
+  if (cut < 0) return true;
+  if (reaches_past(m, result, cut, seen)) return false;
+  Program *tail = program_copy(arena, m->program);
+  tail->code[cut] = (Instruction){.op = OP_input, .dtype = DTYPE_F32};
+  out->tail = tail;
+  return true;
+}
+
+void onednn_epilogue_leave(const EpilogueSource *source, OnednnEpilogue *out) {
+  *out = (OnednnEpilogue){.bias = -1, .tail = source->program};
+}
+
+void onednn_epilogue_match(const EpilogueSource *source, Arena *arena, OnednnEpilogue *out) {
   const Program *program = source->program;
-  if (!program) return true;
-  if (program->output_count != 1 || program->count > MAX_CODE) return false;
+  *out = (OnednnEpilogue){.bias = -1};
+  if (!program) return;
   Match m = {.source = source, .program = program, .out = out};
-  for (int i = 0; i < program->count; i++) {
+  bool fits = program->output_count == 1 && program->count <= MAX_CODE;
+  for (int i = 0; i < program->count && fits; i++) {
     const Instruction *instruction = &program->code[i];
     if (instruction->op == OP_input) {
       m.depends[i] = instruction->args[0] == 0;
@@ -421,7 +482,7 @@ bool onednn_epilogue_match(const EpilogueSource *source, OnednnEpilogue *out) {
       for (int k = 0; k < opcode_info(instruction->op)->arity; k++) m.depends[i] |= m.depends[instruction->args[k]];
     }
   }
-  return chain(&m, program->outputs[0]);
+  if (!fits || !chain(&m, program->outputs[0]) || !cut_tail(&m, arena)) onednn_epilogue_leave(source, out);
 }
 
 // ---- To oneDNN --------------------------------------------------------------------------------------------------------------
@@ -461,6 +522,32 @@ int onednn_epilogue_links(const OnednnEpilogue *epilogue, const EpilogueSource *
   return epilogue->count;
 }
 
+// A program that only bounds what it gets: ReLU, Clip.
+static bool only_clips(const EpilogueSource *source, const Program *program, OnednnTail *tail) {
+  Match m = {.source = source, .program = program};
+  double low, high;
+  int result = program->outputs[0], inner = peel_clip(&m, result, &low, &high);
+  const Instruction *input = &program->code[inner];
+  tail->low = (float)low, tail->high = (float)high;
+  return inner != result && input->op == OP_input && input->args[0] == 0 && low <= high &&
+         program->code[result].dtype == DTYPE_F32 && input->dtype == DTYPE_F32;
+}
+
+// As y sees the operands: 1 where they are broadcast.
+OnednnTail onednn_epilogue_tail(const OnednnEpilogue *epilogue, const EpilogueSource *source) {
+  OnednnTail tail = {.program = epilogue->tail};
+  if (!tail.program) return tail;
+  tail.clips = only_clips(source, tail.program, &tail);
+  tail.count = source->program->input_count - 1;
+  for (int i = 0; i < tail.count; i++) {
+    tail.dtypes[i] = source->operands[i].dtype;
+    tail.operands[i].rank = source->y->rank;
+    for (int axis = 0; axis < source->y->rank; axis++)
+      tail.operands[i].dims[axis] = operand_dim(&source->operands[i], source->y, axis, &tail.operands[i].strides[axis]);
+  }
+  return tail;
+}
+
 int onednn_epilogue_add_in_place(OnednnEpilogue *epilogue, const EpilogueSource *source) {
   for (int i = 0; i < epilogue->count; i++) {
     EpilogueLink *link = &epilogue->links[i];
@@ -490,4 +577,6 @@ void onednn_epilogue_bind(Onednn *one, const OnednnEpilogue *epilogue, const Epi
       onednn_set(one, ONEDNN_LINK + i,
                  link->operand < 0 ? (void *)&link->alpha : node_inputs[source->first_input + link->operand]);
   }
+  for (int i = 0; epilogue->tail && i < source->program->input_count - 1; i++)
+    onednn_set(one, ONEDNN_OPERAND + i, node_inputs[source->first_input + i]);
 }

@@ -72,7 +72,12 @@ static void cut_x(OnednnSlice *slice, int axis, int64_t begin, int64_t count) {
   }
 }
 
-static void cut_slice(OnednnSlice *slice, int link_count, int axis, int64_t begin, int64_t count) {
+// Those of the links, then those of the tail.
+static OnednnTensor *operand_at(OnednnSlice *slice, int i) {
+  return i < slice->link_count ? &slice->links[i].operand : &slice->operands[i - slice->link_count];
+}
+
+static void cut_slice(OnednnSlice *slice, int axis, int64_t begin, int64_t count) {
   OnednnOperation *operation = &slice->operation;
   int64_t whole = operation->y.dims[axis];
   bool products = operation->kind == ONEDNN_MATMUL;
@@ -83,10 +88,10 @@ static void cut_slice(OnednnSlice *slice, int link_count, int axis, int64_t begi
   int bias_axis = products ? axis : axis == 1 ? 0 : -1;
   if (operation->bias.rank && bias_axis >= 0 && operation->bias.dims[bias_axis] == whole && whole != 1)
     cut(&operation->bias, &slice->offsets[ONEDNN_BIAS], bias_axis, begin, count);
-  for (int i = 0; i < link_count; i++) {
-    OnednnTensor *operand = &slice->links[i].operand;
-    if (operand->rank && operand->dims[axis] == whole && whole != 1)
-      cut(operand, &slice->offsets[ONEDNN_LINK + i], axis, begin, count);
+  for (int i = 0; i < slice->link_count + slice->operand_count; i++) {
+    OnednnTensor *operand = operand_at(slice, i);
+    int role = i < slice->link_count ? ONEDNN_LINK + i : ONEDNN_OPERAND + i - slice->link_count;
+    if (operand->rank && operand->dims[axis] == whole && whole != 1) cut(operand, &slice->offsets[role], axis, begin, count);
   }
 }
 
@@ -98,11 +103,11 @@ static void tidy_image(OnednnTensor *tensor) {
   tensor->strides[0] = extent;
 }
 
-static void tidy_slice(OnednnSlice *slice, int link_count) {
+static void tidy_slice(OnednnSlice *slice) {
   if (slice->operation.kind == ONEDNN_MATMUL) return;
   tidy_image(&slice->operation.x);
   tidy_image(&slice->operation.y);
-  for (int i = 0; i < link_count; i++) tidy_image(&slice->links[i].operand);
+  for (int i = 0; i < slice->link_count; i++) tidy_image(&slice->links[i].operand);
 }
 
 // ---- Which axis -------------------------------------------------------------------------------------------------------------
@@ -147,18 +152,21 @@ static int product_axis(const OnednnOperation *operation, int wanted, int64_t *s
 }
 
 // A 1x1 convolution sees no rows: all positions of an image are one axis, which is cut more evenly.
-static void merge_positions(OnednnSlice *slice, int link_count) {
+static void merge_positions(OnednnSlice *slice) {
   OnednnOperation *operation = &slice->operation;
-  OnednnTensor *tensors[2 + ONEDNN_LINKS] = {&operation->x, &operation->y};
-  const OnednnTensor *w = &operation->weights;
+  OnednnTensor *tensors[2 + ONEDNN_LINKS + ONEDNN_OPERANDS] = {&operation->x, &operation->y};
+  const OnednnTensor *w = &operation->weights, *y = &operation->y;
   const OnednnWindow *window = &operation->window;
   int count = 2;
-  if (operation->kind != ONEDNN_CONV || operation->y.rank != 4) return;
+  if (operation->kind != ONEDNN_CONV || y->rank != 4) return;
   for (int i = 0; i < 2; i++)
     if (w->dims[w->rank - 2 + i] != 1 || window->strides[i] != 1 || window->pad_begin[i] || window->pad_end[i]) return;
-  for (int i = 0; i < link_count; i++)
-    if (slice->links[i].operand.rank && slice->links[i].operand.dims[2] * slice->links[i].operand.dims[3] != 1)
-      tensors[count++] = &slice->links[i].operand;
+  for (int i = 0; i < slice->link_count + slice->operand_count; i++) {
+    OnednnTensor *operand = operand_at(slice, i);
+    if (!operand->rank || operand->dims[2] * operand->dims[3] == 1) continue;
+    if (operand->dims[2] != y->dims[2] || operand->dims[3] != y->dims[3]) return;
+    tensors[count++] = operand;
+  }
   for (int i = 0; i < count; i++)
     if (tensors[i]->strides[2] != tensors[i]->strides[3] * tensors[i]->dims[3]) return;
   for (int i = 0; i < count; i++) {
@@ -186,22 +194,30 @@ static int64_t part_of(const Cut *cut, const OnednnTensor *y, int64_t index, int
   return MIN(cut->step, y->dims[cut->axis] - *begin);
 }
 
-int onednn_split(const OnednnOperation *operation, const OnednnLink *links, int link_count, int threads, Arena *arena,
-                 OnednnSlice **out) {
-  OnednnSlice whole = {.operation = *operation};
-  for (int i = 0; i < link_count; i++) whole.links[i] = links[i];
+// How many slices: enough for the threads, where there is work for them, and for the cache.
+static int64_t wanted_slices(const OnednnOperation *operation, int threads, bool cached) {
+  enum { CACHED_BYTES = 1 << 18 };  // half of what second-level caches have at least, besides the weights
   int64_t work = work_of(operation), wanted = work < SHARED_ABOVE ? 1 : work < FINER_ABOVE ? threads : FINER * threads;
+  if (threads <= 1) wanted = 1;
+  if (threads == 0) return 1;
+  return cached ? MAX(wanted, count_of(&operation->y) * (int64_t)sizeof(float) / CACHED_BYTES) : wanted;
+}
+
+int onednn_split(const OnednnSlice *all, int threads, bool cached, Arena *arena, OnednnSlice **out) {
+  OnednnSlice whole = *all;
+  OnednnOperation *operation = &whole.operation;
+  int64_t wanted = wanted_slices(operation, threads, cached);
   Cut outer = {.axis = -1, .count = 1}, inner = outer;
-  const OnednnTensor *y = &whole.operation.y;
-  if (threads > 1 && wanted > 1 && operation->kind == ONEDNN_MATMUL) {
+  const OnednnTensor *y = &operation->y;
+  if (wanted > 1 && operation->kind == ONEDNN_MATMUL) {
     int64_t step;
     int axis = product_axis(operation, (int)wanted, &step);
     outer = cut_into(y, axis, step, wanted);
-  } else if (threads > 1 && wanted > 1) {
+  } else if (wanted > 1) {
     outer = cut_into(y, 0, 1, wanted);
     if (outer.count < wanted && (outer.count == y->dims[0])) {
-      merge_positions(&whole, link_count);
-      int axis = image_axis(&whole.operation);
+      merge_positions(&whole);
+      int axis = image_axis(operation);
       if (axis) inner = cut_into(y, axis, axis == 1 ? MIN(16, y->dims[1]) : 1, ceil_div(wanted, outer.count));
     }
   }
@@ -210,11 +226,9 @@ int onednn_split(const OnednnOperation *operation, const OnednnLink *links, int 
   for (int64_t i = 0; i < count; i++) {
     OnednnSlice *slice = &(*out)[i];
     *slice = whole;
-    if (outer.axis >= 0)
-      length = part_of(&outer, y, i / inner.count, &begin), cut_slice(slice, link_count, outer.axis, begin, length);
-    if (inner.axis >= 0)
-      length = part_of(&inner, y, i % inner.count, &begin), cut_slice(slice, link_count, inner.axis, begin, length);
-    tidy_slice(slice, link_count);
+    if (outer.axis >= 0) length = part_of(&outer, y, i / inner.count, &begin), cut_slice(slice, outer.axis, begin, length);
+    if (inner.axis >= 0) length = part_of(&inner, y, i % inner.count, &begin), cut_slice(slice, inner.axis, begin, length);
+    tidy_slice(slice);
   }
   return (int)count;
 }

@@ -6,12 +6,13 @@
 
 typedef struct OnednnSlice {
   OnednnOperation operation;
+  int link_count, operand_count;
   OnednnLink links[ONEDNN_LINKS];
+  OnednnTensor operands[ONEDNN_OPERANDS];  // of the tail
   int64_t offsets
-      [ONEDNN_ROLES];  // of the slice's first element in each tensor, in floats; that of the weights: as they lie unpacked
+      [ONEDNN_ROLES];  // of the slice's first element in each tensor, in elements; that of the weights: as they lie unpacked
 } OnednnSlice;
 
-// Slices along one axis, or along the batch and one more, that leave every tensor dense. Few for what is little work. The slices are the
-// arena's; returns how many.
-int onednn_split(const OnednnOperation *operation, const OnednnLink *links, int link_count, int threads, Arena *arena,
-                 OnednnSlice **out);
+// Slices of `whole` along one axis, or along the batch and one more, that leave every tensor dense. Few for what is little work; `cached`: small
+// enough for y to stay in the cache. threads 0: one slice. The slices are the arena's; returns how many.
+int onednn_split(const OnednnSlice *whole, int threads, bool cached, Arena *arena, OnednnSlice **out);

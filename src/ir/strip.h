@@ -42,6 +42,7 @@ typedef struct StripTable {
   StripTranspose *transpose;                                  // a load of f32 whose outer loop is contiguous
   StripConvert *convert[REGISTER_CLASSES][REGISTER_CLASSES];  // from, to; flags of a cast
   StripConvert *narrow[DTYPE_COUNT][REGISTER_CLASSES];        // rounds or wraps to the dtype; flags of a cast; NULL: no change
+  void (*clip)(float *data, int64_t n, float low, float high);  // NaN stays
   StripConvert *quantize[REGISTER_CLASSES];                // F32 to integers of up to 16 bits, saturated; flags: how many bits
   StripReduce *reduce[2][REDUCE_COUNT][REGISTER_CLASSES];  // inner, outer
   StripSearch *search[2][SEARCH_COUNT][REGISTER_CLASSES];

@@ -135,8 +135,10 @@ static Status check_tuned_shapes(const Graph *graph, const int64_t *const *shape
   int64_t dims[MAX_RANK];
   for (int i = 0; i < graph->input_count; i++) {
     const Value *input = graph->inputs[i];
-    if (shapes[i]) continue;
-    if (input->rank < 0 || input->dtype == DTYPE_COUNT || !value_get_dims(input, dims))
+    if (shapes[i] || input->initial) continue;
+    if (input->kind != VALUE_TENSOR || input->rank < 0)
+      FAIL(ERROR_INVALID_ARGUMENT, "tuning needs known shapes, and only a run knows that of input '%s'", input->name);
+    if (input->dtype == DTYPE_COUNT || !value_get_dims(input, dims))
       FAIL(ERROR_INVALID_ARGUMENT, "tuning needs known shapes, and that of input '%s' is open: say which in tuning_shapes",
            input->name);
   }

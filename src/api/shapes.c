@@ -25,6 +25,10 @@ static Status read_size(const char **at, const char *end, int64_t *out) {
 
 static Status read_sizes(const Value *input, const char *at, const char *end, int64_t *dims) {
   int rank = 0;
+  if (input->kind != VALUE_TENSOR)
+    FAIL(ERROR_INVALID_ARGUMENT, "the input is %s, which has no shape",
+         input->kind == VALUE_SEQUENCE ? "a sequence" : "an optional");
+  if (input->rank < 0) FAIL(ERROR_INVALID_ARGUMENT, "the model declares no shape, and only a run knows it");
   while (at < end) {
     if (rank == MAX_RANK) FAIL(ERROR_INVALID_ARGUMENT, "there are more than %d sizes", MAX_RANK);
     TRY(read_size(&at, end, &dims[rank++]));

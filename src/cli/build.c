@@ -18,7 +18,7 @@ const Command command_build = {
     "  ingot build resnet50.onnx --fp16 --tune 60 -o r.ingot   half precision, a minute of measuring\n"
     "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build\n"
     "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n\n"
-    "  --output FILE, -o FILE  where to; default: the model's name with .ingot, in this folder\n",
+    "  --output FILE, -o FILE  where to, - is the standard output; default: the model's name with .ingot, in this folder\n",
     run};
 
 static const char *default_output(Arena *arena, const char *model) {
@@ -93,7 +93,8 @@ static ingot_error *build(const Common *common, const char *output, Arena *arena
   double seconds = time_now() - start;
   if (!error) {
     if (common->json) print_json(common->model, output, engine, model->graph->node_count, seconds, arena);
-    else if (!common->quiet) print_report(common->model, output, engine, model->graph->node_count, seconds, arena);
+    else if (!common->quiet && path_open_number(output) < 0)
+      print_report(common->model, output, engine, model->graph->node_count, seconds, arena);
   }
   ingot_engine_free(engine);
   ingot_model_free(model);
@@ -116,6 +117,9 @@ static int run(int count, char **arguments) {
            2;
   if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
   Arena *arena = arena_new();
+  if (output && !strcmp(output, "-")) output = "/dev/stdout";
+  if (output && common.json && path_open_number(output) == 1)
+    return cli_fail_text("--output %s: the engine cannot go there together with --json", output), 2;
   if (output && is_same_file(output, common.model))
     return cli_fail_text("--output %s is the model itself, which the engine would replace", output), 2;
   if (!output && path_open_number(common.model) >= 0)

@@ -115,6 +115,9 @@ says 0 "graph digits" inspect <(cat "$digits/digits.onnx") $cpu --before --after
 says 2 "say --output FILE" build <(cat "$digits/digits.onnx") $cpu
 says 0 "engine" build <(cat "$digits/digits.onnx") $cpu -o again.ingot
 cmp digits.ingot again.ingot || fail "a model from a pipe gives another engine"
+"$ingot" build - $cpu -o - <"$digits/digits.onnx" >again.ingot
+cmp digits.ingot again.ingot || fail "an engine through a pipe is another"
+says 2 "together with --json" build "$digits/digits.onnx" $cpu --json -o -
 for input in "$digits/test_images.npy" golden/input_0.pb; do
   says 0 "probabilities" run digits.ingot $cpu --input "image=$input" --quiet
   mv out expected

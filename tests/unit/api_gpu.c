@@ -233,3 +233,39 @@ Test(api_gpu, results_are_lent_and_written_on_the_device) {
   ingot_session_free(session);
   ingot_engine_free(engine);
 }
+
+// ---- sequences whose elements lie on the GPU -----------------------------------------------------------------------------------
+
+static ingot_tensor sequence_of(ingot_tensor *elements, int64_t *count) {
+  return (ingot_tensor){.data = elements, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_TENSORS, 64, 1}, .shape = count};
+}
+
+Test(api_gpu, elements_of_a_sequence_may_lie_on_the_gpu) {
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  expect_ok(ingot_model_open("tests/regress/given_sequence_concat/model.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  expect_ok(ingot_session_create(engine, &config, &session));
+  ingot_model_free(model);
+  float rows[] = {-1, 2, 3, -4, 5, 6};
+  int64_t shape[] = {2, 3}, count = 1;
+  ingot_tensor elements[2] = {
+      {.data = rows, .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape}};
+  ingot_tensor given = sequence_of(elements, &count);
+  ingot_output on_gpu = {.size = sizeof on_gpu, .owner = INGOT_OWNED_BY_SESSION, .tensor.device = {INGOT_CUDA, 0}};
+  expect_ok(ingot_session_run_into(session, &given, 1, &on_gpu, 1));
+  cr_assert_eq(on_gpu.tensor.device.device_type, INGOT_CUDA);
+  elements[1] = on_gpu.tensor;  // one on the host and one on the GPU, which the session lent
+  count = 2;
+  ingot_tensor out;
+  expect_ok(ingot_session_run(session, &given, 1, &out, 1));
+  cr_assert_eq(out.shape[0], 4);
+  for (int i = 0; i < 12; i++) cr_expect_eq(((float *)out.data)[i], rows[i % 6] > 0 ? rows[i % 6] : 0);
+  elements[0].device.device_type = INGOT_CUDA_HOST + 5;
+  ingot_error *error = ingot_session_run(session, &given, 1, &out, 1);
+  cr_assert(error && strstr(ingot_error_message(error), "element 0"));
+  ingot_error_free(error);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+}

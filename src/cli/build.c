@@ -101,6 +101,23 @@ static ingot_error *build(const Common *common, const char *output, Arena *arena
   return error;
 }
 
+static int check_arguments(const Common *common, const char *output) {
+  bool tunes = common->config.tuning_seconds > 0;
+  if ((common->shapes && !tunes) || common->input_count || common->picture.normalised || common->picture.bgr)
+    return cli_fail_text(
+               "build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands, --shapes "
+               "for them and --tune"),
+           2;
+  if (cli_is_engine(common->model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common->model);
+  if (output && common->json && path_open_number(output) == 1)
+    return cli_fail_text("--output %s: the engine cannot go there together with --json", output), 2;
+  if (output && is_same_file(output, common->model))
+    return cli_fail_text("--output %s is the model itself, which the engine would replace", output), 2;
+  if (!output && path_open_number(common->model) >= 0)
+    return cli_fail_text("%s has no name to call the engine by: say --output FILE", common->model), 2;
+  return 0;
+}
+
 static int run(int count, char **arguments) {
   Common common;
   const char *output = NULL;
@@ -109,21 +126,9 @@ static int run(int count, char **arguments) {
   const Option options[] = {{"output", OPTION_STRING, &output}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_build, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  bool tunes = common.config.tuning_seconds > 0;
-  if ((common.shapes && !tunes) || common.input_count || common.picture.normalised || common.picture.bgr)
-    return cli_fail_text(
-               "build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands, --shapes "
-               "for them and --tune"),
-           2;
-  if (cli_is_engine(common.model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common.model);
-  Arena *arena = arena_new();
   if (output && !strcmp(output, "-")) output = "/dev/stdout";
-  if (output && common.json && path_open_number(output) == 1)
-    return cli_fail_text("--output %s: the engine cannot go there together with --json", output), 2;
-  if (output && is_same_file(output, common.model))
-    return cli_fail_text("--output %s is the model itself, which the engine would replace", output), 2;
-  if (!output && path_open_number(common.model) >= 0)
-    return cli_fail_text("%s has no name to call the engine by: say --output FILE", common.model), 2;
+  if ((code = check_arguments(&common, output))) return code;
+  Arena *arena = arena_new();
   if (!output) output = default_output(arena, common.model);
   ingot_error *error = build(&common, output, arena);
   arena_free(arena);

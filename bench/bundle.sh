@@ -24,7 +24,8 @@ done
 strip --strip-unneeded "$out"/lib/*.so* 2>/dev/null || true
 for tool in "$out"/bin/*; do patchelf --set-rpath '$ORIGIN/../lib' "$tool"; done
 for library in "$out"/lib/*; do patchelf --set-rpath '$ORIGIN' "$library" 2>/dev/null || true; done
-cp -r bench/*.py bench/*.sh "$out/share/"
+mkdir -p "$out/share/bench"
+cp bench/*.py bench/*.sh bench/*.c bench/*.css "$out/share/bench/"
 cp tests/suite/passing.txt "$out/share/"
 cp -r tests/regress "$out/share/"
 # What the emulated GPU computes, posing as a chip with as many multiprocessors as the one it will be compared with.

@@ -1,6 +1,6 @@
 """Networks whose shapes depend on their data, exported to ONNX by PyTorch's TorchScript exporter with what PyTorch computes beside them.
 
-    python3 bench/dynamic.py --out dynamic [--models fasterrcnn,longformer]
+    python3 -m bench.dynamic --out dynamic [--models fasterrcnn,longformer]
 
 writes OUT/NAME/model.onnx and test_data_set_0/input_K.pb, output_K.pb, laid out like the ONNX backend suite. Weights are random but seeded. The
 detectors' heads are scaled so that at least 20 boxes survive suppression, since agreeing on none proves nothing; their outputs before
@@ -16,7 +16,7 @@ warnings.filterwarnings("ignore")
 import torch
 import torchvision
 
-from zoo import save_tensor
+from bench.export import save_tensor
 
 SIZE = 320
 LEAST_BOXES = 20

@@ -1,6 +1,6 @@
 """Whether Ingot agrees with PyTorch on the networks of bench/dynamic.py.
 
-    python3 bench/dynamic_check.py --ingot build/release/ingot --device cpu [--record FILE] dynamic/*
+    python3 -m bench.dynamic_check --ingot build/release/ingot --device cpu [--record FILE] dynamic/*
 
 Tensors before suppression, and the results of the other networks, are judged by ||a - b|| / ||b|| <= 1e-4. Detections are compared as a set, since
 nearly equal scores may change their order and who is kept last: of PyTorch's, 98% must have one of Ingot's with the same label, an overlap of 0.99 and

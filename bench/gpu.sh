@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # What runs on a machine with a GPU: tests, verification, benchmarks; one record and one summary at the end.
 #
-#   bench/gpu.sh [PART...]        parts: cases instructions emulated models suite regress dynamic zoo bench times sanitize; default: all of them, in that order
+#   bench/gpu.sh [PART...]        parts: cases instructions emulated models suite regress dynamic zoo bench sanitize; default: all of them, in that order
 #
 # Needs python3 with torch, torchvision, transformers and onnx for zoo, dynamic and bench. Environment:
-#   INGOT_BIN        folder with ingot, ingot-suite and ingot-cases   (default: build/release and its tests folder, or ../bin of a bundle)
+#   INGOT_BIN        folder with ingot, ingot-suite and ingot-cases   (default: build/release and its tests folder, or bin of a bundle)
 #   INGOT_EMULATED   results of the emulated GPU to compare with  (for emulated; a bundle's share/emulated.record)
 #   INGOT_ONNX_DATA  backend/test/data of the onnx 1.22.0 package     (for suite)
 #   INGOT_MODELS     folder with mnist, face_rfb320 and silero_vad    (for models)
 #   INGOT_DYNAMIC   networks of dynamic to take                       (default: all of bench/dynamic.py)
+#   INGOT_BENCH      the run that bench goes on with                  (default: a new one)
+#   INGOT_BENCH_OPTIONS  what bench measures                          (default: --quick)
 #   INGOT_ZOO        where exported networks are kept                 (default: a temporary folder)
 #   INGOT_RECORD     the record to write                              (default: bench/results/DATE-GPU.json)
 set -uo pipefail
@@ -17,14 +19,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 zoo=${INGOT_ZOO:-$work/zoo}
 bin=${INGOT_BIN:-}
-for try in "$here/../bin" "$here/../build/release"; do [ -z "$bin" ] && [ -x "$try/ingot" ] && bin=$try; done
+for try in "$here/../../bin" "$here/../build/release"; do [ -z "$bin" ] && [ -x "$try/ingot" ] && bin=$try; done
 tests=$bin
 [ -x "$bin/tests/ingot-cases" ] && tests=$bin/tests
-passing=$here/passing.txt
+passing=$here/../passing.txt
 [ -f "$passing" ] || passing=$here/../tests/suite/passing.txt
 [ -x "$bin/ingot" ] || { echo "no ingot binary found: build first, or set INGOT_BIN" >&2; exit 2; }
 ingot=$bin/ingot
-export PYTHONUNBUFFERED=1
+export PYTHONUNBUFFERED=1 PYTHONPATH=$(dirname "$here")${PYTHONPATH:+:$PYTHONPATH}
 logs=${INGOT_LOGS:-$work}
 mkdir -p "$logs" "$zoo"
 failures=0
@@ -44,7 +46,7 @@ part_instructions() { check instructions "$tests/ingot-instructions"; }
 
 # Kernels of our own only, as on the emulated GPU; what each result may differ by is in tests/cases/bounds.inc.
 part_emulated() {
-  local emulated=${INGOT_EMULATED:-$here/emulated.record}
+  local emulated=${INGOT_EMULATED:-$here/../emulated.record}
   check emulated env INGOT_CUBLASLT=/none INGOT_CUDNN=/none "$tests/ingot-cases" --device cuda --tactics --against "$emulated"
   grep -A40 '^kernel ' "$logs/emulated.log" | tee -a "$work/summary"
 }
@@ -65,7 +67,7 @@ part_suite() {
 
 # The small models that failed once, as a user runs them, in fp32 and fp16.
 part_regress() {
-  local cases=$here/regress
+  local cases=$here/../regress
   [ -d "$cases" ] || cases=$here/../tests/regress
   check regress "$tests/ingot-suite" --device cuda --quiet --jobs "$(nproc)" --passing "$cases/passing.txt" "$cases"
   check regress-fp16 "$tests/ingot-suite" --device cuda --fp16 --skip "$cases/fp16_differs.txt" --quiet --jobs "$(nproc)" --passing "$cases/passing.txt" "$cases"
@@ -74,15 +76,15 @@ part_regress() {
 # Detectors and others whose shapes depend on their data, against PyTorch, on the GPU and on the CPU of this machine.
 part_dynamic() {
   local device names=${INGOT_DYNAMIC:-}
-  check dynamic-export python3 "$here/dynamic.py" --out "$work/dynamic" ${names:+--models "$names"}
+  check dynamic-export python3 -m bench.dynamic --out "$work/dynamic" ${names:+--models "$names"}
   for device in cuda cpu; do
-    check "dynamic-$device" python3 "$here/dynamic_check.py" --ingot "$ingot" --device "$device" --record "$work/dynamic-$device.json" "$work"/dynamic/*
+    check "dynamic-$device" python3 -m bench.dynamic_check --ingot "$ingot" --device "$device" --record "$work/dynamic-$device.json" "$work"/dynamic/*
     grep -E '^(ok|FAIL) ' "$logs/dynamic-$device.log" | sed 's/^/     /' | tee -a "$work/summary"
   done
 }
 
 part_zoo() {
-  [ -e "$zoo/.exported" ] || check export python3 "$here/zoo.py" --out "$zoo" --data && touch "$zoo/.exported"
+  [ -e "$zoo/.exported" ] || check export python3 -m bench export --out "$zoo" --data && touch "$zoo/.exported"
   local folder name
   for folder in "$zoo"/*-script "$zoo"/*-dynamo; do
     [ -f "$folder/test_data_set_0/output_0.pb" ] || { note "FAIL zoo-$(basename "$folder"): not exported"; failures=$((failures + 1)); continue; }
@@ -93,8 +95,12 @@ part_zoo() {
   done
 }
 
-part_bench() { check bench python3 "$here/peers.py" --ingot "$ingot" --zoo "$zoo" --record "$work/bench.json"; }
-part_times() { check times python3 "$here/times.py" --ingot "$ingot" --zoo "$zoo" --record "$work/times.json"; }
+# Exit code 3: the time limit cut it, and the same command goes on.
+part_bench() {
+  local run=${INGOT_BENCH:-$work/bench.jsonl}
+  check bench python3 -m bench zoo --ingot "ingot=$ingot" --run "$run" --work "$zoo/measured" ${INGOT_BENCH_OPTIONS:---quick}
+  python3 -m bench report "$run" --json "$work/bench.json" | tee -a "$work/summary"
+}
 
 # Every tactic; initcheck without the libraries, whose kernels write and read in ways that it does not follow.
 part_sanitize() {
@@ -115,7 +121,7 @@ part_sanitize() {
 }
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(cases instructions emulated models suite regress dynamic zoo bench times sanitize)
+[ $# -gt 0 ] || parts=(cases instructions emulated models suite regress dynamic zoo bench sanitize)
 for part in "${parts[@]}"; do "part_$part"; done
 record=${INGOT_RECORD:-$here/results/$(date +%F)-$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-' | tr -dc 'A-Za-z0-9-').json}
 mkdir -p "$(dirname "$record")"
@@ -124,7 +130,7 @@ import json, os, subprocess, sys
 work, path = sys.argv[1:]
 load = lambda name: json.load(open(os.path.join(work, name))) if os.path.exists(os.path.join(work, name)) else None
 query = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout.strip()
-record = {"gpu": query, "checks": open(os.path.join(work, "summary")).read().splitlines(), "bench": load("bench.json"), "times": load("times.json"),
+record = {"gpu": query, "checks": open(os.path.join(work, "summary")).read().splitlines(), "bench": load("bench.json"),
           "dynamic": {device: load(f"dynamic-{device}.json") for device in ("cuda", "cpu")}}
 json.dump(record, open(path, "w"), indent=1)
 PY

@@ -1,115 +1,103 @@
-"""Ingot beside PyTorch on one GPU in one run, fp16: PyTorch eager replayed as a CUDA graph (channels_last for images), and Ingot untuned and
-tuned. Medians in milliseconds of one inference with inputs on the GPU. floor_ms comes from the operations' FLOPs and bytes.
-
-    python3 bench/peers.py --ingot build/release/ingot --zoo zoo --record bench.json
-"""
-import argparse
+"""Who takes part. One function finds all that is there; what is not there is named with the reason, as are peers that fail later."""
+import collections
+import hashlib
+import importlib.util
 import json
 import os
-import subprocess
+import shutil
 import sys
-import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import torch
-import zoo
+# name; command line of its process; whether preparing measures on the GPU, and so must be alone there; family: ingot or peer; only networks with a mask; needs a zoo module
+Spec = collections.namedtuple("Spec", "name command alone family masked module")
 
-FLOOR = {("resnet50", 1): 0.0237, ("resnet50", 32): 0.474, ("bert", 1): 0.0516, ("bert", 32): 0.951}
-
-
-def median_ms(run, budget=1.0):
-    for _ in range(5):
-        run()
-    torch.cuda.synchronize()
-    start = time.time()
-    run()
-    torch.cuda.synchronize()
-    count = int(min(max(budget / max(time.time() - start, 1e-5), 20), 500))
-    pairs = [(torch.cuda.Event(True), torch.cuda.Event(True)) for _ in range(count)]
-    for begin, end in pairs:
-        begin.record()
-        run()
-        end.record()
-    torch.cuda.synchronize()
-    return sorted(begin.elapsed_time(end) for begin, end in pairs)[count // 2]
+TORCH_FORMS = {
+    "cuda": {"eager": "torch eager", "graph": "torch graph", "compile": "torch compile", "compile-reduce": "torch compile reduce-overhead", "compile-max": "torch compile max-autotune"},
+    "cpu": {"eager": "torch eager", "compile": "torch compile"},
+}
+WAYS = ("untuned", "tuned", "own")
+TRTEXEC = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 
 
-def graphed(module, inputs):
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            module(*inputs)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        module(*inputs)
-    return graph.replay
+def worker(adapter, form, options):
+    return [sys.executable, "-m", "bench.worker", adapter, form, "--device", options.device, "--precision", options.precision, "--threads", str(options.threads)]
 
 
-def torch_ms(name, batch):
-    torch.backends.cudnn.benchmark = True
-    module = zoo.build(name).cuda().half()
-    inputs = [x.cuda() for x in zoo.ZOO[name][1](batch)]
-    inputs = [x.half() if x.is_floating_point() else x for x in inputs]
-    if inputs[0].dim() == 4:
-        module = module.to(memory_format=torch.channels_last)
-        inputs = [x.to(memory_format=torch.channels_last) for x in inputs]
-    with torch.inference_mode():
-        return median_ms(graphed(module, inputs))
+def ingot(options):
+    """Every binary in every way; `again` is the first one's last way once more, the same engine: its ratio to itself is the noise."""
+    specs = []
+    for index, text in enumerate(options.ingot or []):
+        label, equals, binary = text.partition("=")
+        if not equals:
+            label, binary = ("ingot" if len(options.ingot) == 1 else f"ingot{index}"), text
+        binary = os.path.abspath(binary)
+        if not os.access(binary, os.X_OK):
+            raise SystemExit(f"{binary} is no program: build first, or name one with --ingot NAME=PATH")
+        for way in options.ways:
+            name = f"{label} {way}"
+            settings = {"binary": binary, "way": way, "tune": options.tune, "engine": f"{name.replace(' ', '-')}-{identity(binary)}"}
+            specs.append(Spec(name, worker("ingot", json.dumps(settings), options), True, "ingot", False, False))
+    again = options.again if options.again is not None else [spec.name for spec in specs[:1]]
+    for name in again:
+        base = next((spec for spec in specs if spec.name == name), None)
+        if base is None:
+            raise SystemExit(f"--again {name}: there is no such peer among {', '.join(spec.name for spec in specs)}")
+        specs.append(base._replace(name=name + " again"))
+    return specs
 
 
-def ingot_bench(ingot, model, *options):
-    result = subprocess.run([ingot, "bench", model, "--device", "cuda", "--fp16", "--json", *options], capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(result.stderr.strip().splitlines()[-1] if result.stderr else f"exit code {result.returncode}")
-    return json.loads(result.stdout)
+def identity(path):
+    """Of a program's bytes: an engine of another build is not taken for this one's."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:12]
 
 
-def export(name, batch, folder):
-    path = os.path.join(folder, f"{name}-script" + (f"-b{batch}" if batch != 1 else ""), "model.onnx")
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        torch.manual_seed(1)
-        with torch.no_grad():
-            zoo.export(zoo.build(name), zoo.ZOO[name][1](batch), "script", path)
-    return path
+def torch(options):
+    specs = []
+    for form, name in TORCH_FORMS[options.device].items():
+        specs.append(Spec(name, worker("torch", form, options), False, "peer", False, True))
+        if options.device == "cuda":
+            specs.append(Spec(name + " no-mask", worker("torch", form + "/nomask", options), False, "peer", True, True))
+    return specs
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ingot", required=True)
-    parser.add_argument("--zoo", required=True)
-    parser.add_argument("--record", required=True)
-    parser.add_argument("--models", default="resnet50,bert")
-    parser.add_argument("--batches", default="1,32")
-    parser.add_argument("--tune", default="60")
-    options = parser.parse_args()
-    rows = []
-    for name in options.models.split(","):
-        for batch in map(int, options.batches.split(",")):
-            path = export(name, batch, options.zoo)
-            row = {"model": name, "batch": batch, "floor_ms": FLOOR.get((name, batch)), "torch_eager_graph_ms": round(torch_ms(name, batch), 4)}
-            torch.cuda.empty_cache()
-            for key, extra in (("ingot_untuned_ms", ()), ("ingot_tuned_ms", ("--tune", options.tune, "--profile"))):
-                try:
-                    result = ingot_bench(options.ingot, path, *extra)
-                    row[key] = round(result["device_ms"], 4)
-                    row[key.replace("_ms", "_call_ms")] = round(result["host_ms"], 4)
-                    if "steps" in result:
-                        row["steps"] = [f"{s['ms']:.4f} {s['op']} {s['tactic']} {s['origins'][:80]}" for s in sorted(result["steps"], key=lambda s: -s["ms"])[:12]]
-                except Exception as error:
-                    row[key] = None
-                    row[key + "_error"] = str(error)
-            best = row.get("ingot_tuned_ms") or row.get("ingot_untuned_ms")
-            row["ratio_to_torch"] = round(row["torch_eager_graph_ms"] / best, 3) if best else None
-            rows.append(row)
-            print(json.dumps({k: v for k, v in row.items() if k != "steps"}), flush=True)
-    json.dump(rows, open(options.record, "w"), indent=1)
-    slower = [f"{r['model']} b{r['batch']}" for r in rows if not r["ratio_to_torch"] or r["ratio_to_torch"] < 1]
-    print(" ".join(f"{r['model']}-b{r['batch']}:{r['ratio_to_torch']}x" for r in rows) + (f"; slower than PyTorch: {', '.join(slower)}" if slower else ""))
-    sys.exit(bool(slower))
+def find(options):
+    """(specs, absent): absent is [{"peer", "why"}]."""
+    specs, absent = ingot(options), []
+    if importlib.util.find_spec("torch"):
+        specs += torch(options)
+    else:
+        absent.append({"peer": "torch", "why": "this python3 has no package torch"})
+    forms = {"cpu": ["cpu"], "cuda": ["cuda", "tensorrt"]}[options.device]
+    for form in forms:
+        if importlib.util.find_spec("onnxruntime"):
+            specs.append(Spec(f"ort {form}", worker("onnxruntime", form, options), False, "peer", False, False))
+        else:
+            absent.append({"peer": f"ort {form}", "why": "this python3 has no package onnxruntime"})
+    trtexec = options.trtexec or shutil.which("trtexec") or next((path for path in TRTEXEC if os.access(path, os.X_OK)), None)
+    if options.device == "cuda" or options.trtexec:
+        if trtexec:
+            specs.append(Spec("trtexec", worker("trtexec", trtexec, options), True, "peer", False, False))
+        else:
+            absent.append({"peer": "trtexec", "why": "not on the PATH, nor in " + " or ".join(os.path.dirname(p) for p in TRTEXEC)})
+    if options.device == "cuda":
+        if importlib.util.find_spec("tensorrt"):
+            specs.append(Spec("tensorrt", worker("tensorrt", "python", options), True, "peer", False, False))
+        else:
+            absent.append({"peer": "tensorrt", "why": "this python3 has no package tensorrt"})
+    return chosen(specs, options), absent
 
 
-if __name__ == "__main__":
-    main()
+def chosen(specs, options):
+    """--peers keeps those whose name begins with one of its words; --ingot's are always kept."""
+    if not options.peers:
+        return specs
+    words = options.peers.split(",")
+    unknown = [word for word in words if not any(spec.name.startswith(word) for spec in specs)]
+    if unknown and options.peers != "none":
+        raise SystemExit(f"no peer begins with {', '.join(unknown)}. There are: {', '.join(spec.name for spec in specs if spec.family == 'peer')}")
+    return [spec for spec in specs if spec.family == "ingot" or any(spec.name.startswith(word) for word in words)]
+
+
+def of_row(specs, row, masked):
+    """Those that take part in this row: forms without a mask where there is one, modules where the row is no file."""
+    return [spec for spec in specs if not (spec.masked and not masked) and not (spec.module and row.is_file)]

@@ -1,0 +1,82 @@
+"""A run as a file of JSON lines that is only appended to.
+
+    {"type": "run", "session": ..., "machine": ..., "options": ...}              one a start of the command
+    {"type": "facts", "network", "batch", "peer", "session", ...}                what preparing a peer took and gave
+    {"type": "failure", "network", "batch", "peer", "session", "error"}          a peer that did not run, and why
+    {"type": "round", "network", "batch", "peer", "round", "session", ...}       one measurement
+    {"type": "work", "network", "batch", ...}                                    operations and bytes counted from the graph
+
+Of two records of the same key the later counts. A round counts when every peer of the row has it, or has failed, within one session: what was cut in
+the middle of a round is measured again, so that numbers that are compared were measured in turns.
+"""
+import json
+import os
+import threading
+
+
+class Store:
+    def __init__(self, path):
+        self.path = path
+        self.lock = threading.Lock()
+        self.records = read(path) if os.path.exists(path) else []
+        folder = os.path.dirname(os.path.abspath(path))
+        os.makedirs(folder, exist_ok=True)
+        torn = os.path.exists(path) and os.path.getsize(path) > 0 and open(path, "rb").read()[-1:] != b"\n"
+        self.file = open(path, "a")
+        if torn:  # a line that was cut: what follows begins a line of its own
+            self.file.write("\n")
+
+    def append(self, record):
+        with self.lock:
+            self.records.append(record)
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+
+    def rounds_left(self, row, peers, rounds, retry=False):
+        """The rounds of a row that are still to be measured with these peers."""
+        return [r for r in range(rounds) if not self.complete(row, peers, r, retry)]
+
+    def complete(self, row, peers, number, retry):
+        with self.lock:
+            mine = [r for r in self.records if r.get("network") == row.network and r.get("batch") == row.batch]
+        sessions = {r["peer"]: r["session"] for r in mine if r["type"] == "round" and r["round"] == number}
+        failed = set() if retry else {peer for peer in peers if latest_failure(mine, peer)}
+        needed = [peer for peer in peers if peer not in failed]
+        return bool(peers) and all(peer in sessions for peer in needed) and len({sessions[peer] for peer in needed}) <= 1
+
+
+def latest_failure(records, peer):
+    """A failure that no later success of the same peer took back, among the records of one row."""
+    last = None
+    for record in records:
+        if record.get("peer") == peer and record["type"] in ("failure", "round"):
+            last = record
+    return last if last and last["type"] == "failure" else None
+
+
+def read(path):
+    """All records; a line that was cut when the run was is left out, any other damage is an error."""
+    records = []
+    if not os.path.exists(path):
+        raise SystemExit(f"there is no {path}")
+    with open(path) as file:
+        lines = file.read().split("\n")
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            following = [later for later in lines[number + 1:] if later.strip()]
+            if following and not following[0].startswith('{"type": "run"'):
+                raise ValueError(f"{path}:{number + 1} is no JSON, and no run was cut there") from None
+    return records
+
+
+def last_by(records, kind, *keys):
+    """The latest record of a type for each combination of keys."""
+    found = {}
+    for record in records:
+        if record["type"] == kind:
+            found[tuple(record[key] for key in keys)] = record
+    return found

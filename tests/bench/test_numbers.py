@@ -1,0 +1,149 @@
+"""Statistics, the file of a run, and what a run says: on numbers whose answers are known."""
+import json
+import os
+import tempfile
+import unittest
+
+import numpy
+
+from bench import machine, stats, store, summary, work, zoo
+
+
+class Statistics(unittest.TestCase):
+    def test_median_and_quartiles(self):
+        self.assertEqual(stats.median([3, 1, 2]), 2)
+        self.assertEqual(stats.interquartile([1, 2, 3, 4, 5]), (2, 4))
+        self.assertEqual(stats.spread([1, 2, 3, 4, 5]), 1 / 3)
+        self.assertAlmostEqual(stats.geometric_mean([0.5, 2.0]), 1)
+
+    def test_a_shift_of_both_leaves_the_ratio_alone(self):
+        busy = numpy.array([1.0, 1.5, 1.0, 3.0, 1.1])
+        found = stats.ratio(2 * busy, busy)
+        self.assertAlmostEqual(found["ratio"], 2)
+        self.assertAlmostEqual(found["low"], 2)
+        self.assertAlmostEqual(found["high"], 2)
+
+    def test_interval_covers_the_truth_about_as_often_as_it_says(self):
+        random, covered = numpy.random.default_rng(1), 0
+        for trial in range(100):
+            a, b = 1.2 * random.lognormal(0, 0.05, 15), random.lognormal(0, 0.05, 15)
+            found = stats.ratio(a, b, seed=trial)
+            covered += found["low"] <= 1.2 <= found["high"]
+        self.assertGreater(covered, 85)
+
+    def test_one_round_has_no_interval_and_unequal_rounds_no_ratio(self):
+        self.assertEqual(stats.ratio([2.0], [1.0]), {"ratio": 2.0, "low": None, "high": None, "rounds": 1})
+        self.assertRaises(ValueError, stats.ratio, [1.0, 2.0], [1.0])
+
+    def test_error_is_infinite_for_what_is_not_finite_or_of_another_shape(self):
+        self.assertEqual(stats.relative_error([1.0, float("nan")], [1.0, 2.0]), float("inf"))
+        self.assertEqual(stats.relative_error([1.0], [1.0, 2.0]), float("inf"))
+        self.assertAlmostEqual(stats.relative_error([3.0, 4.4], [3.0, 4.0]), 0.08)
+
+
+ROW = zoo.Row("resnet50", 1)
+
+
+def round_of(peer, number, ms, session="s1", row=ROW, **more):
+    return {"type": "round", "network": row.network, "batch": row.batch, "peer": peer, "round": number, "session": session, "device_ms": ms, "samples": 10, **more}
+
+
+class Resume(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, "run.jsonl")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def test_a_round_that_was_cut_is_measured_again_whole(self):
+        first = store.Store(self.path)
+        for record in (round_of("a", 0, 1), round_of("b", 0, 2), round_of("a", 1, 1)):
+            first.append(record)
+        again = store.Store(self.path)
+        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
+        again.append(round_of("b", 1, 2, "s2"))  # of another session than a's
+        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
+        again.append(round_of("a", 1, 1, "s2"))
+        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [2])
+        self.assertEqual(again.rounds_left(ROW, ["a", "b", "new"], 3), [0, 1, 2])
+
+    def test_a_failed_peer_holds_nothing_up_unless_it_is_to_try_again(self):
+        run = store.Store(self.path)
+        run.append(round_of("a", 0, 1))
+        run.append({"type": "failure", "network": "resnet50", "batch": 1, "peer": "b", "session": "s1", "error": "no"})
+        self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1), [])
+        self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1, retry=True), [0])
+
+    def test_a_torn_last_line_is_left_out_and_other_damage_is_an_error(self):
+        run = store.Store(self.path)
+        run.append(round_of("a", 0, 1))
+        with open(self.path, "a") as file:
+            file.write('{"type": "round", "netw')
+        self.assertEqual(len(store.read(self.path)), 1)
+        store.Store(self.path).append({"type": "run"})
+        self.assertEqual(len(store.read(self.path)), 2)
+        with open(self.path, "a") as file:
+            file.write("damage\n" + json.dumps(round_of("a", 1, 1)) + "\n")
+        self.assertRaises(ValueError, store.read, self.path)
+
+
+def run_record(**options):
+    return {"type": "run", "session": "s1", "date": "2026-11-28", "options": {"device": "cuda", "precision": "fp16", "rounds": 3, "seconds": 0.3, "tune": 5, **options}, "absent": [],
+            "machine": {"cpu": "c", "cores": 2, "system": "s", "gpus": [{"index": 0, "name": "NVIDIA H200", "driver": "1", "watts_limit": 700, "sm_mhz_limit": 1980}]},
+            "peers": [{"name": "ingot tuned", "family": "ingot"}, {"name": "ingot tuned again", "family": "ingot"}, {"name": "torch graph", "family": "peer"}, {"name": "ort cuda", "family": "peer"}]}
+
+
+def facts_of(peer, **more):
+    return {"type": "facts", "network": "resnet50", "batch": 1, "peer": peer, "session": "s1", "agrees": True, **more}
+
+
+class Summary(unittest.TestCase):
+    def records(self):
+        rounds = [round_of(peer, r, ms * drift) for r, drift in enumerate((1, 1.1, 1)) for peer, ms in (("ingot tuned", 1.0), ("ingot tuned again", 1.01), ("torch graph", 2.0), ("ort cuda", 1.5))]
+        return [run_record(), facts_of("ingot tuned"), facts_of("torch graph"), *rounds]
+
+    def test_best_peer_ratio_and_noise(self):
+        row = summary.summarise(self.records())["rows"][0]
+        self.assertEqual(row["best_peer"], "ort cuda")
+        self.assertAlmostEqual(row["ratio"]["ratio"], 1.5)
+        self.assertAlmostEqual(row["ratio"]["high"], 1.5)
+        self.assertAlmostEqual(row["noise"]["ingot tuned"]["ratio"], 1.01)
+
+    def test_a_peer_whose_results_disagree_is_not_the_best(self):
+        result = summary.summarise([*self.records(), facts_of("ort cuda", agrees=False)])
+        self.assertEqual(result["rows"][0]["best_peer"], "torch graph")
+        self.assertEqual(result["disagree"], ["resnet50 b1: ort cuda"])
+
+    def test_rounds_of_different_sessions_are_not_compared(self):
+        result = summary.summarise([*self.records(), round_of("ort cuda", 2, 0.1, "s2")])
+        self.assertEqual(result["rows"][0]["peers"]["ort cuda"]["rounds"], 2)
+
+    def test_a_failed_peer_is_named(self):
+        result = summary.summarise([*self.records(), {"type": "failure", "network": "resnet50", "batch": 1, "peer": "ort cuda", "session": "s1", "error": "out of memory"}])
+        self.assertEqual(result["rows"][0]["failures"], {"ort cuda": "out of memory"})
+        self.assertEqual(result["rows"][0]["best_peer"], "torch graph")
+
+
+class Parsing(unittest.TestCase):
+    def test_readings_of_the_gpu(self):
+        found = machine.parse_reading("1980, 3201, 455.10, 61, 0x0000000000000004")
+        self.assertEqual(found, {"sm_mhz": 1980, "memory_mhz": 3201, "watts": 455.1, "celsius": 61, "slowed_by": 4})
+        self.assertEqual(machine.parse_reading("345, 3201, [N/A], 33, 0x0000000000000001")["watts"], None)
+        self.assertEqual(machine.parse_reading("345, 3201, 70, 33, 0x0000000000000001")["slowed_by"], 0)
+        self.assertIsNone(machine.parse_reading("No devices were found"))
+
+    def test_floor_takes_the_slower_of_arithmetic_and_memory(self):
+        rates = {"fp16": 1e12, "bytes": 1e9}
+        self.assertAlmostEqual(work.floor_ms([{"flops": 1e9, "elements": 10}], rates, 2), 1.0)
+        self.assertAlmostEqual(work.floor_ms([{"flops": 10, "elements": 1e6}], rates, 2), 2.0)
+        self.assertIsNone(work.floor_ms([], None, 2))
+
+    def test_the_zoo_names_what_it_does_not_have(self):
+        self.assertEqual(len(zoo.measured()), 22)
+        self.assertEqual(len(zoo.rows(zoo.QUICK, zoo.BATCHES)), 12)
+        self.assertRaises(SystemExit, zoo.rows, ["resnet51"], [1])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,101 @@
+"""The table and the page of a run: their numbers are those of the JSON, nothing is fetched, and what has no number is named."""
+import html.parser
+import json
+import os
+import re
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench import compare, page, report, summary
+from test_numbers import facts_of, round_of, run_record
+
+
+def records(factor=1.0):
+    rounds = [round_of(peer, r, ms * drift, flushed_ms=ms * 2, call_ms=ms * 3) for r, drift in enumerate((1, 1.1, 1.05))
+              for peer, ms in (("ingot tuned", 1.2345 * factor), ("ingot tuned again", 1.24 * factor), ("torch graph", 2.3456))]
+    work = {"type": "work", "network": "resnet50", "batch": 1, "flops": 8e9, "uncounted": [], "steps": [{"op": "Conv", "flops": 8e9, "elements": 1000, "times": 1, "key": "k"}]}
+    failure = {"type": "failure", "network": "resnet50", "batch": 1, "peer": "ort cuda", "session": "s1", "error": "no <kernel> & no luck"}
+    return [run_record(), facts_of("ingot tuned", build_s=1.5, load_ms=20.0, first_run_ms=5.0, device_bytes=1 << 28, kernels=58, steps=58, error=1e-3, version="ingot 0.2.0"),
+            facts_of("torch graph", build_s=3.0, device_bytes=1 << 29, version="PyTorch 2"), work, failure, *rounds]
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects the page's JSON, what it would fetch, and whether elements are closed."""
+
+    VOID = ("meta", "line", "circle", "rect", "polyline", "br", "link", "img", "input")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.data, self.fetched, self.reading = [], "", [], False
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.fetched += [value for key, value in attributes if key in ("src", "href", "xlink:href", "action") and value]
+        self.reading = named.get("id") == "results"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.reading = False
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        if self.reading:
+            self.data += data
+
+
+class Page(unittest.TestCase):
+    def setUp(self):
+        self.result = summary.summarise(records())
+        self.text = page.render(self.result)
+        self.reader = Reader()
+        self.reader.feed(self.text)
+
+    def test_its_json_is_the_summary(self):
+        self.assertEqual(json.loads(self.reader.data), json.loads(json.dumps(self.result)))
+
+    def test_it_is_whole_and_fetches_nothing(self):
+        self.assertEqual(self.reader.open, [])
+        self.assertEqual(self.reader.fetched, [])
+        self.assertNotIn("url(", self.text)
+        self.assertNotIn("@import", self.text)
+
+    def test_its_tables_and_charts_show_the_numbers_of_the_json(self):
+        row = json.loads(self.reader.data)["rows"][0]
+        for name in ("ingot tuned", "torch graph"):
+            entry = row["peers"][name]
+            self.assertIn(f">{report.milliseconds(entry['median_ms'])} <small>±{entry['spread'] * 100:.1f}%</small>", self.text)
+            self.assertIn(f"resnet50: {name} {entry['median_ms']:.4g} ms", self.text)
+            self.assertIn(f"<td>{report.milliseconds(entry['flushed_ms'])}</td>", self.text)
+        self.assertIn(f"{row['ratio']['ratio']:.2f}×</text>", self.text)
+        self.assertIn(report.ratio_text(row["ratio"]), self.text)
+        self.assertIn(f"resnet50: floor {row['floor_ms']:.4g} ms", self.text)
+        self.assertIn(f"{json.loads(self.reader.data)['overall']['geometric_mean']:.3f}×", self.text)
+
+    def test_failures_are_named_and_escaped(self):
+        self.assertIn("no &lt;kernel&gt; &amp; no luck", self.text)
+
+    def test_dots_stand_where_their_numbers_say(self):
+        places = {name: float(x) for name, x in re.findall(r"<title>resnet50: ([\w ]+) [\d.]+ ms</title><circle cx=\"([\d.]+)\"", self.text)}
+        self.assertLess(places["ingot tuned"], places["torch graph"])
+
+
+class Table(unittest.TestCase):
+    def test_it_shows_medians_ratio_noise_and_failures(self):
+        text = "\n".join(report.table(summary.summarise(records())))
+        for part in ("1.2962", "torch graph", "1.900 [1.90, 1.90]", "+0.4%", "failed: resnet50 b1: ort cuda: no <kernel>", "less than 2% in 1 of 1 rows"):
+            self.assertIn(part, text)
+
+
+class Compare(unittest.TestCase):
+    def test_two_runs_are_compared_by_what_stayed_the_same(self):
+        text = "\n".join(compare.table(summary.summarise(records()), summary.summarise(records(0.5))))
+        self.assertIn("resnet50 b1", text)
+        self.assertIn("2.000", text)
+        self.assertIn("1.000", text)  # the peer that was the same in both: how far the machines agree
+
+
+if __name__ == "__main__":
+    unittest.main()

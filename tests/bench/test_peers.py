@@ -1,0 +1,137 @@
+"""Peers' adapters without the peers: trtexec against a stand-in, Ingot of two versions against scripts, and processes that fail in every way."""
+import json
+import os
+import stat
+import sys
+import tempfile
+import types
+import unittest
+
+import numpy
+
+from bench import peer_ingot, peer_trtexec, wire
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.held = tempfile.TemporaryDirectory()
+        self.folder = self.held.name
+        x = numpy.arange(6, dtype=numpy.float32).reshape(1, 6)
+        numpy.save(os.path.join(self.folder, "input_0.npy"), x)
+        numpy.save(os.path.join(self.folder, "reference_0.npy"), x)
+        self.request = {"do": "prepare", "network": "n", "batch": 1, "folder": self.folder, "scratch": self.folder, "input_names": ["input"]}
+
+    def tearDown(self):
+        self.held.cleanup()
+
+    def program(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(f"#!{sys.executable}\n{text}")
+        os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
+        return path
+
+
+class Trtexec(Folder):
+    def adapter(self, precision="fp16"):
+        return peer_trtexec.Peer(os.path.join(HERE, "trtexec"), types.SimpleNamespace(precision=precision))
+
+    def test_builds_measures_and_compares(self):
+        adapter = self.adapter()
+        facts = adapter.prepare(self.request)
+        self.assertEqual(facts, {"build_s": 12.5031, "error": 0.0, "version": "TensorRT 10.13.0", "load_ms": 21.3})
+        self.assertEqual(adapter.measure("device", 0.3), {"ms": 1.5, "samples": 50})
+        self.assertEqual(adapter.measure("call", 0.3), {"ms": 1.75, "samples": 50})
+        self.assertIn("absent", adapter.measure("fresh", 0.3))
+        adapter.drop()
+
+    def test_wrong_results_show(self):
+        numpy.save(os.path.join(self.folder, "reference_0.npy"), numpy.ones((1, 6), dtype=numpy.float32))
+        self.assertGreater(self.adapter().prepare(self.request)["error"], 0.5)
+
+    def test_failures_carry_its_message(self):
+        os.environ["TRTEXEC_FAILS"] = "1"
+        try:
+            with self.assertRaisesRegex(RuntimeError, "Parsing model failed"):
+                self.adapter().prepare(self.request)
+        finally:
+            del os.environ["TRTEXEC_FAILS"]
+        with self.assertRaisesRegex(RuntimeError, "Unknown option: --useMagic"):
+            self.adapter().run("--useMagic")
+
+
+INGOT = """
+import json, os, sys
+command, arguments = sys.argv[1], sys.argv[2:]
+asks = {asks}
+if command == "--version": print("ingot {version}")
+elif "--help" in arguments: print("  --on-request" if asks else "  --profile")
+elif command == "build": open(arguments[arguments.index("-o") + 1], "w").write("engine")
+elif command == "run":
+    import numpy
+    numpy.savez(arguments[arguments.index("--output") + 1], y=numpy.load(arguments[arguments.index("--input") + 1]))
+elif "--on-request" in arguments:
+    for line in sys.stdin: print(json.dumps({{"ms": {{"device": 2.0}}.get(line.split()[0], 3.0), "samples": 7}}), flush=True)
+else: print(json.dumps({{"device_ms": 0.25, "host_ms": 0.5, "runs": 9, "open_ms": 3.0, "first_run_ms": 4.0, "weights_bytes": 5, "arena_bytes": 6,
+                        "steps": [{{"op": "conv", "tactic": "mma_conv 64x64", "ms": 0.1}}, {{"op": "conv", "tactic": "mma_conv 32x32", "ms": 0.2}}, {{"op": "copy", "tactic": "", "ms": 0.1}}]}}))
+"""
+
+
+class Ingot(Folder):
+    def adapter(self, asks):
+        binary = self.program("ingot", INGOT.format(asks=asks, version="0.2.0" if asks else "0.1.0"))
+        settings = {"binary": binary, "way": "untuned", "tune": 5, "engine": f"e{asks}"}
+        return peer_ingot.Peer(json.dumps(settings), types.SimpleNamespace(device="cpu", precision="fp32", threads=0))
+
+    def test_version_0_1_is_started_for_every_round(self):
+        adapter = self.adapter(False)
+        facts = adapter.prepare(self.request)
+        self.assertEqual((facts["error"], facts["load_ms"], facts["first_run_ms"], facts["steps"], facts["version"]), (0.0, 3.0, 4.0, 3, "ingot 0.1.0"))
+        self.assertEqual(facts["steps_by"], {"conv:mma_conv": (2, 0.3), "copy:-": (1, 0.1)})
+        found = adapter.measure("device", 0.1)
+        self.assertEqual((found["ms"], found["also"]["call"]["ms"]), (0.25, 0.5))
+        self.assertIn("absent", adapter.measure("flushed", 0.1))
+
+    def test_a_newer_one_stays_and_answers(self):
+        adapter = self.adapter(True)
+        adapter.prepare(self.request)
+        self.assertEqual(adapter.measure("device", 0.1), {"ms": 2.0, "samples": 7})
+        self.assertEqual(adapter.measure("flushed", 0.1)["ms"], 3.0)
+        adapter.drop()
+
+
+class Wire(Folder):
+    def process(self, text):
+        return wire.Process([self.program("peer", text)], {**os.environ, "PYTHONPATH": ROOT}, os.path.join(self.folder, "log"))
+
+    def test_what_a_library_prints_is_not_an_answer(self):
+        process = self.process("""
+from bench import wire
+class P:
+    def prepare(self, request): print("noise"); return {"network": request["network"]}
+    def measure(self, kind, seconds): raise ValueError("cannot\\nmore")
+    def drop(self): pass
+wire.serve(P())
+""")
+        self.assertEqual(process.ask(self.request), {"network": "n"})
+        self.assertEqual(process.ask({"do": "measure", "kind": "device", "seconds": 1}), {"error": "ValueError: cannot"})
+        self.assertEqual(process.ask({"do": "drop"}), {})
+        process.close()
+
+    def test_a_process_that_ends_says_its_last_words(self):
+        process = self.process("import sys\nsys.stdin.readline()\nsys.exit('out of memory')\n")
+        with self.assertRaisesRegex(wire.Gone, "exit code 1: out of memory"):
+            process.ask(self.request)
+
+    def test_one_that_hangs_is_ended(self):
+        process = self.process("import time\ntime.sleep(1000)\n")
+        with self.assertRaisesRegex(wire.Gone, "no answer within"):
+            process.ask(self.request, 0.2)
+        self.assertIsNotNone(process.process.poll())
+
+
+if __name__ == "__main__":
+    unittest.main()

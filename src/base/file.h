@@ -21,6 +21,8 @@ bool file_is_stream(const char *path);  // a pipe or a socket, which can be read
 // A regular file is replaced whole, through symbolic links, and keeps its mode; or it is left as it was. A new one has the mode that the
 // umask gives it. Devices, pipes and /dev/stdout are written through.
 MUST_CHECK Status file_write(const char *path, const void *bytes, size_t size);
+// A file of a cache: whole to whoever opens it, but not waited for until it has reached the device, for its readers check it and can make it again.
+MUST_CHECK Status file_write_cache(const char *path, const void *bytes, size_t size);
 bool file_exists(const char *path);
 MUST_CHECK Status directory_make(const char *path);  // with parents
 char *path_join(Arena *arena, const char *folder, const char *name);

@@ -24,7 +24,7 @@ static bool sync_failed(int fd) {
   return fsync(fd) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP && errno != ENOSYS;
 }
 
-static Status write_all(int fd, const char *path, const void *bytes, size_t size) {
+static Status write_all(int fd, const char *path, const void *bytes, size_t size, bool durable) {
   const uint8_t *at = bytes;
   while (size) {
     ssize_t written = write(fd, at, MIN(size, (size_t)1 << 30));
@@ -33,7 +33,7 @@ static Status write_all(int fd, const char *path, const void *bytes, size_t size
     at += written;
     size -= (size_t)written;
   }
-  if (sync_failed(fd)) FAIL(ERROR_IO, "cannot write '%s' to its device: %m", path);
+  if (durable && sync_failed(fd)) FAIL(ERROR_IO, "cannot write '%s' to its device: %m", path);
   return OK;
 }
 
@@ -44,7 +44,7 @@ static Status write_quietly(int fd, const char *path, const void *bytes, size_t 
   sigaddset(&pipe_signal, SIGPIPE);
   sigpending(&pending);
   pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-  Status status = write_all(fd, path, bytes, size);
+  Status status = write_all(fd, path, bytes, size, true);
   if (status && !sigismember(&pending, SIGPIPE)) {
     const struct timespec now = {0};
     while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR) continue;
@@ -141,17 +141,18 @@ static Status keep_mode(int fd, const char *path, const struct stat *old) {
   return OK;
 }
 
-static Status replace(const char *path, const char *target, const struct stat *old, const void *bytes, size_t size) {
+static Status replace(const char *path, const char *target, const struct stat *old, const void *bytes, size_t size,
+                      bool durable) {
   char name[PATH_MAX];
   if (old && access(target, W_OK) != 0) FAIL(ERROR_IO, "cannot replace '%s': %m", path);
   int fd = open_temporary(target, name);
   if (fd < 0) FAIL(ERROR_IO, "cannot create a file beside '%s': %m", path);
-  Status status = write_all(fd, path, bytes, size);
+  Status status = write_all(fd, path, bytes, size, durable);
   if (!status) status = keep_mode(fd, path, old);
   if (close(fd) != 0 && !status) status = status_make(ERROR_IO, "cannot write '%s': %m", path);
   if (!status && rename(name, target) != 0) status = status_make(ERROR_IO, "cannot replace '%s': %m", path);
   if (status) unlink(name);
-  else sync_folder_of(target);
+  else if (durable) sync_folder_of(target);
   return status;
 }
 
@@ -162,5 +163,11 @@ Status file_write(const char *path, const void *bytes, size_t size) {
   TRY(follow_links(path, target, &open_file));
   bool exists = open_file < 0 && stat(target, &info) == 0;
   if (open_file >= 0 || (exists && !S_ISREG(info.st_mode))) return write_through(path, target, open_file, bytes, size);
-  return replace(path, target, exists ? &info : NULL, bytes, size);
+  return replace(path, target, exists ? &info : NULL, bytes, size, true);
+}
+
+Status file_write_cache(const char *path, const void *bytes, size_t size) {
+  struct stat info;
+  bool exists = stat(path, &info) == 0;
+  return replace(path, path, exists ? &info : NULL, bytes, size, false);
 }

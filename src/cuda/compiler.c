@@ -261,7 +261,7 @@ static void disk_write(Compiler *compiler, Hash128 key, Bytes cubin, Arena *scra
   memcpy(bytes, &header, sizeof header);
   memcpy(bytes + sizeof header, cubin.data, cubin.size);
   Status status = directory_make(compiler->folder);
-  if (!status) status = file_write(disk_path(compiler, key, scratch), bytes, sizeof header + cubin.size);
+  if (!status) status = file_write_cache(disk_path(compiler, key, scratch), bytes, sizeof header + cubin.size);
   if (status) log_add(&compiler->log, LOG_WARNING, "a kernel could not be cached: %s", status_message(status));
   status_free(status);
 }

@@ -160,6 +160,20 @@ Test(file_write, nothing_is_left_after_a_failure) {
   expect_files(1);
 }
 
+Test(file_write, files_of_a_cache_are_whole_too) {
+  for (int i = 0; i < 2; i++) {
+    const char *text = i ? "second, and longer" : "first";
+    Status status = file_write_cache(path, text, strlen(text));
+    cr_assert(!status, "%s", status_message(status));
+    expect_content(path, text);
+    expect_files(1);
+  }
+  Status status = file_write_cache(in_folder(other, "none/file"), "x", 1);
+  cr_expect_eq(status_code(status), ERROR_IO);
+  status_free(status);
+  expect_files(1);
+}
+
 Test(file_write, engines_are_saved_so) {
   ingot_model *model;
   ingot_engine *engine, *loaded;

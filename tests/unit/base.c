@@ -283,6 +283,9 @@ Test(checked, says_when_it_overflows) {
   cr_assert_not(checked_add_i64(INT64_MIN, -1, &number));
   cr_assert_eq(align_up(17, 16), 32);
   cr_assert_eq(ceil_div(9, 4), 3);
+  cr_assert_eq(ceil_div(-9, 4), -2);
+  cr_assert_eq(ceil_div(INT64_MAX, 2), INT64_MAX / 2 + 1);
+  cr_assert_eq(ceil_div(3, INT64_MAX), 1);
 }
 
 // Files

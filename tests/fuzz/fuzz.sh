@@ -14,7 +14,7 @@ declare -A runs=([model]=600 [engine]=600 [text]=4000 [tuning]=20000 [arrays]=80
 declare -A longest=([model]=8192 [engine]=65536 [text]=8192 [tuning]=1024 [arrays]=4096 [picture]=4096)
 # No search for leaks when a harness ends: libFuzzer searches after each input that frees less than it takes, and says which it was. A search at
 # the end also judges libFuzzer itself, and where it cannot stop the threads it kills the process, which looks like a crash on an empty input.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-quarantine_size_mb=16:allocator_may_return_null=1}:leak_check_at_exit=0
+export ASAN_OPTIONS=${ASAN_OPTIONS:-quarantine_size_mb=16:allocator_may_return_null=1:max_malloc_fill_size=65536}:leak_check_at_exit=0
 
 mkdir -p "$work/findings" "$work/seeds/model" "$work/seeds/arrays"
 cp -r "$source"/tests/fuzz/seeds/. "$work/seeds"

@@ -1,4 +1,4 @@
-// Batch norms behind convolutions, with large means, tiny variances and biases, in every float type: what fold_scale makes of them must
+// Batch norms behind and in front of convolutions and products, with large means, tiny variances and biases, in every float type: what fold_scale makes of them must
 // be as near to the exact result as the graph was before, but for the 2^-14 that the pass allows itself. And arithmetic that
 // only looks like a shift is left alone.
 #include <criterion/criterion.h>
@@ -138,6 +138,145 @@ Test(fold_scale, results_stay) {
         }
   cr_expect_gt(folded, 0);
   cr_expect_eq(folded_narrow, 0, "weights of 16 bits were rounded again");
+}
+
+// ---- Other kernels, other anchors, and batch norms in front of them, through the pass alone and through the pipeline
+
+typedef enum Anchor { KERNEL_3X3, TRANSPOSED, PRODUCT, NORM_BEFORE, NORM_RELU_BEFORE, ANCHORS } Anchor;
+static const char *const anchor_names[] = {"3x3", "transposed", "product", "norm before", "norm and relu before"};
+
+typedef struct Around {
+  Anchor anchor;
+  DType dtype;
+  double mean_scale, variance;
+} Around;
+
+static void add_norm(Text *text, const char *type, const char *to, const char *from) {
+  text_add(
+      text,
+      "  %%%s: ?[?] = elementwise(%%%s, %%m, %%s, %%t) {program: program {%%0: f32 = input 0; %%1: f32 = input 1; %%2 = sub "
+      "%%0 %%1; %%3: f32 = input 2; %%4 = mul %%2 %%3; %%5: f32 = input 3; %%6 = add %%4 %%5; ",
+      to, from);
+  if (strcmp(type, "f32")) text_add(text, "%%7: %s = cast %%6; yield %%7}}\n", type);
+  else text_add(text, "yield %%6}}\n");
+}
+
+static void add_anchor(Text *text, Anchor anchor, const char *to, const char *from) {
+  static const char *const attributes[] = {"{pads: [1, 1, 1, 1]}", "{pads: [1, 1, 1, 1], strides: [2, 2]}", "",
+                                           "{pads: [1, 1, 1, 1]}", "{pads: [1, 1, 1, 1]}"};
+  const char *op = anchor == TRANSPOSED ? "conv_transpose" : anchor == PRODUCT ? "matmul" : "conv";
+  text_add(text, "  %%%s: ?[?] = %s(%%%s, %%w) %s\n", to, op, from, attributes[anchor]);
+}
+
+static char *around_text(Arena *arena, const Around *around) {
+  Text text = text_new(arena);
+  bool product = around->anchor == PRODUCT;
+  const char *type = dtype_name(around->dtype), *vector = product ? "4" : "4, 1, 1";
+  double factor = 1 / sqrt(around->variance);
+  text_add(&text, "graph g(%%x: %s[%s]) -> (%%y) {\n", type, product ? "9, 4" : "1, 4, 3, 3");
+  add_values(&text, "w", around->dtype, product ? "4, 4" : "4, 4, 3, 3", product ? 16 : 144, -1, 1);
+  add_values(&text, "m", DTYPE_F32, vector, CHANNELS, -around->mean_scale, around->mean_scale);
+  add_values(&text, "s", DTYPE_F32, vector, CHANNELS, factor / 2, factor * 2);
+  add_values(&text, "t", DTYPE_F32, vector, CHANNELS, -1, 1);
+  if (around->anchor >= NORM_BEFORE) {
+    bool relu = around->anchor == NORM_RELU_BEFORE;
+    add_norm(&text, type, "n", "x");
+    if (relu)
+      text_add(&text, "  %%r: ?[?] = elementwise(%%n) {program: program {%%0: %s = input 0; %%1 = relu %%0; yield %%1}}\n",
+               type);
+    add_anchor(&text, around->anchor, "y", relu ? "r" : "n");
+  } else {
+    add_anchor(&text, around->anchor, "c", "x");
+    add_norm(&text, type, "y", "c");
+  }
+  text_add(&text, "}\n");
+  return (char *)text_get(&text);
+}
+
+// The same graph in doubles: its constants are written to the last digit.
+static const char *in_doubles(Arena *arena, const char *text) {
+  static const char *const types[] = {": f32", ": f16", ": bf16"};
+  Text out = text_new(arena);
+  while (*text) {
+    size_t length = 0;
+    for (int i = 0; i < 3; i++)
+      if (!strncmp(text, types[i], strlen(types[i]))) length = strlen(types[i]);
+    if (length) text_add(&out, ": f64");
+    else text_add(&out, "%c", *text);
+    text += length ? length : 1;
+  }
+  return text_get(&out);
+}
+
+static void run_passes(Graph *graph, bool pipeline) {
+  PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+  Status status = pipeline ? passes_run(graph, &options, NULL, 0, NULL) : passes_run_named(graph, "fold_scale", &options);
+  cr_assert(!status, "%s", status_message(status));
+}
+
+static double worst(const Tensor *y, const Tensor *right) {
+  double most = 0;
+  for (int64_t i = 0; i < tensor_count(right); i++) most = fmax(most, fabs(tensor_get_f(y, i) - tensor_get_f(right, i)));
+  return most;
+}
+
+// The pass's bound in units of the result, where the norm stands behind; in front of the anchor nothing may change.
+static double allowed_around(const Graph *graph, const Around *around) {
+  double weights = 0, scale = 0;
+  const Tensor *w = constant(graph, "w");
+  if (around->anchor != KERNEL_3X3) return 0;
+  for (int64_t i = 0; i < tensor_count(w); i++) weights += fabs(tensor_get_f(w, i));
+  for (int i = 0; i < CHANNELS; i++) scale = fmax(scale, tensor_get_f(constant(graph, "s"), i));
+  return 0x1p-14 * scale * weights / CHANNELS;
+}
+
+static const Tensor *weights_of(const Graph *graph) {
+  FOR_NODES(node, graph)
+  if (node->input_count > 1 && strcmp(node->op->name, "elementwise")) return node->inputs[1]->constant;
+  return NULL;
+}
+
+static bool has_other_weights(const Graph *a, const Graph *b) {
+  return memcmp(weights_of(a)->data, weights_of(b)->data, tensor_bytes(weights_of(a))) != 0;
+}
+
+static bool check_around(const Around *around, bool pipeline) {
+  Arena *arena = arena_new();
+  const char *text = around_text(arena, around);
+  Graph *plain = parse(arena, text), *changed = parse(arena, text), *exactly = parse(arena, in_doubles(arena, text));
+  run_passes(changed, pipeline);
+  Tensor x, wide;
+  bool product = around->anchor == PRODUCT;
+  const int64_t *dims = product ? (int64_t[]){9, 4} : (int64_t[]){1, 4, 3, 3};
+  cr_assert(!tensor_new(arena, around->dtype, product ? 2 : 4, dims, &x));
+  cr_assert(!tensor_new(arena, DTYPE_F64, product ? 2 : 4, dims, &wide));
+  for (int i = 0; i < CHANNELS * PIXELS; i++) {
+    tensor_set_f(&x, i, uniform(-2, 2));
+    tensor_set_f(&wide, i, tensor_get_f(&x, i));
+  }
+  Tensor before = result_of(plain, arena, &x), after = result_of(changed, arena, &x), right = result_of(exactly, arena, &wide);
+  double error = worst(&after, &right), was = worst(&before, &right), allowed = allowed_around(plain, around);
+  cr_assert(error <= allowed + 2 * was, "%s, %s, mean %g, variance %g%s: wrong by %g, was by %g", anchor_names[around->anchor],
+            dtype_name(around->dtype), around->mean_scale, around->variance, pipeline ? ", pipeline" : "", error, was);
+  bool folded = changed->node_count < plain->node_count || has_other_weights(changed, plain);
+  arena_free(arena);
+  return folded;
+}
+
+Test(fold_scale, results_stay_around_every_anchor) {
+  static const DType dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+  static const double means[] = {0, 1, 100, 1e3, 1e5, 1e8}, variances[] = {1e-12, 1e-3, 1, 1e6};
+  for (int anchor = 0; anchor < ANCHORS; anchor++)
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++)
+      for (size_t m = 0; m < sizeof means / sizeof *means; m++)
+        for (size_t v = 0; v < sizeof variances / sizeof *variances; v++) {
+          Around around = {anchor, dtypes[d], means[m], variances[v]};
+          bool folded = check_around(&around, false);
+          check_around(&around, true);
+          bool ordinary = anchor == KERNEL_3X3 && dtypes[d] == DTYPE_F32;
+          if (ordinary && means[m] <= 1) cr_expect(folded, "an ordinary batch norm was not folded");
+          if (!ordinary) cr_expect(!folded, "%s in %s was folded", anchor_names[anchor], dtype_name(dtypes[d]));
+        }
 }
 
 // x * 2 + M - M rounds x * 2 to an integer: composing the shifts would not.

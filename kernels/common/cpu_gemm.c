@@ -122,17 +122,19 @@ void gemm_pack(GemmKind kind, const GemmSource *source, ThreadPool *pool, void *
 
 // ---- Running ----------------------------------------------------------------------------------------------------------------
 
-enum { TILES_PER_BLOCK = 4, BLOCKS_PER_THREAD = 4, GRAIN = 1 << 17 };
+// A block has as many tiles of rows as there is room for their addresses, up to what meets a panel of b while both are near.
+enum { MOST_TILES = 11, BLOCK_ADDRESSES = 4 * GEMM_MOST_TAPS * GEMM_MOST_ROWS, BLOCKS_PER_THREAD = 4, GRAIN = 1 << 17 };
 
 typedef struct Running {
   const GemmProblem *problem;
   const GemmTable *table;
   int64_t block_rows, ranges, panels_per_range, panels;
+  int block_tiles;
   bool sums;  // of rows are needed
 } Running;
 
 typedef struct Tile {
-  const void *a[GEMM_MOST_TAPS * GEMM_MOST_ROWS];
+  const void **a;  // [taps][GEMM_MOST_ROWS]
   void *y[GEMM_MOST_ROWS];
   int32_t sums[GEMM_MOST_ROWS];
   int rows, size;  // size: which kernel
@@ -182,7 +184,9 @@ static void run_panel(const Running *running, const Tile *tiles, int count, int6
 static void run_blocks(void *context, int64_t begin, int64_t end) {
   const Running *running = context;
   const GemmProblem *problem = running->problem;
-  Tile tiles[TILES_PER_BLOCK];
+  const void *addresses[BLOCK_ADDRESSES];
+  Tile tiles[MOST_TILES];
+  for (int i = 0; i < running->block_tiles; i++) tiles[i].a = addresses + problem->taps * GEMM_MOST_ROWS * i;
   int most = running->table->rows[GEMM_SIZES - 1];
   for (int64_t unit = begin; unit < end; unit++) {
     int64_t row = unit / running->ranges * running->block_rows, last = MIN(row + running->block_rows, problem->rows);
@@ -207,7 +211,9 @@ void gemm_run(const GemmProblem *problem, ThreadPool *pool) {
   Running running = {.problem = problem, .table = gemm_table_best()};
   running.panels = ceil_div(problem->columns, running.table->panel);
   running.sums = needs_sums(problem, running.panels, running.table->panel);
-  running.block_rows = (int64_t)running.table->rows[GEMM_SIZES - 1] * TILES_PER_BLOCK;
+  int64_t room = BLOCK_ADDRESSES / MAX(problem->taps * GEMM_MOST_ROWS, (int64_t)1);
+  running.block_tiles = (int)MIN(room, (int64_t)MOST_TILES);
+  running.block_rows = (int64_t)running.table->rows[GEMM_SIZES - 1] * running.block_tiles;
   int64_t blocks = ceil_div(problem->rows, running.block_rows);
   int64_t wanted = ceil_div((int64_t)thread_pool_size(pool) * BLOCKS_PER_THREAD, MAX(blocks, (int64_t)1));
   running.panels_per_range = ceil_div(running.panels, MIN(wanted, running.panels));

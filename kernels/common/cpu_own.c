@@ -86,6 +86,14 @@ void cpu_own_stage(CpuOwn *own, const TensorDesc *from, const TensorDesc *to, si
   size_t scratch = 0;
   const TensorDesc *zero = own->kind == GEMM_QUADS ? NULL : zero_point(&own->site, 0);
   if (lies_so(from, to) && !zero) return;
+  own->x_bytes = bytes;
+  own->clear_x = bytes > (size_t)desc_count(to) * dtype_size(to->dtype);
+  own->x_at = cpu_own_reserve(own, bytes);
+  own->moves = from->dtype == to->dtype && !zero;
+  if (own->moves) {
+    cpu_copy_plan(&own->move, dtype_size(to->dtype), to->rank, to->dims, to->strides, from->strides);
+    return;
+  }
   Program *program = program_new(own->arena, 2);
   int x = program_input(program, 0, from->dtype);
   TensorDesc inputs[2] = {*from};
@@ -100,9 +108,6 @@ void cpu_own_stage(CpuOwn *own, const TensorDesc *from, const TensorDesc *to, si
   program->input_count = zero ? 2 : 1;
   own->copy = cpu_strips_elementwise(own->arena, own->pool, program, inputs, to, &scratch);
   own->scratch = MAX(own->scratch, scratch);
-  own->x_bytes = bytes;
-  own->clear_x = bytes > (size_t)desc_count(to) * dtype_size(to->dtype);
-  own->x_at = cpu_own_reserve(own, bytes);
 }
 
 void cpu_own_result(CpuOwn *own, const int64_t *strides, bool direct) {
@@ -134,9 +139,13 @@ void cpu_own_finish(CpuOwn *own) {
 
 void *cpu_own_x(const CpuOwn *own, const CpuCall *call) {
   char *workspace = call->workspace;
-  if (!own->copy) return call->inputs[0];
+  if (!own->copy && !own->moves) return call->inputs[0];
   void *x = workspace + own->x_at;
   if (own->clear_x) memset(x, 0, own->x_bytes);
+  if (own->moves) {
+    cpu_copy_run(&own->move, call->pool, x, call->inputs[0]);
+    return x;
+  }
   void *inputs[2] = {call->inputs[0], zero_point(&own->site, 0) ? call->inputs[2] : NULL};
   cpu_strips_run(own->copy, call->pool, inputs, &x, workspace + own->scratch_at);
   return x;

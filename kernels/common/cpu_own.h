@@ -1,6 +1,7 @@
 // What tactics on products of our own (cpu_gemm.h) share: operands brought into the kernels' form, and the epilogue as a pass over the
 // result, which also puts it into its place where it is computed elsewhere.
 #pragma once
+#include "kernels/common/cpu_copy.h"
 #include "kernels/common/cpu_gemm.h"
 #include "base/hash.h"
 #include "kernels/cpu_tactic.h"
@@ -12,7 +13,10 @@ typedef struct CpuOwn {
   Site site;  // a copy: the planner reuses its own
   GemmKind kind;
   size_t workspace_bytes;
-  CpuStrips *copy;  // of x into the workspace, less its zero point but for quads; NULL: read where it lies
+  // Of x into the workspace: as it is, or through another type, less its zero point but for quads; neither: read where it lies.
+  bool moves;
+  CpuCopy move;
+  CpuStrips *copy;
   size_t x_at, x_bytes;
   bool clear_x;  // what the copy leaves between rows is zero
   bool y_staged;

@@ -20,8 +20,9 @@ typedef struct AxisTaps {
 typedef struct Phase {
   AxisTaps axes[AXES];
   int64_t taps, positions;
-  int64_t (*offsets)[AXES];  // of each tap
-  int64_t *linear;           // the same in bytes of the image
+  int64_t (*offsets)[AXES];       // of each tap
+  int64_t low[AXES], high[AXES];  // the least and the greatest of them
+  int64_t *linear;                // the same in bytes of the image
   size_t packed_at;
 } Phase;
 
@@ -98,6 +99,10 @@ static void finish_phase(OwnConv *conv, Phase *phase) {
     offset[0] = a[0].offset[t / (a[1].taps * a[2].taps)];
     offset[1] = a[1].offset[t / a[2].taps % a[1].taps];
     offset[2] = a[2].offset[t % a[2].taps];
+    for (int i = 0; i < AXES; i++) {
+      phase->low[i] = t ? MIN(phase->low[i], offset[i]) : offset[i];
+      phase->high[i] = t ? MAX(phase->high[i], offset[i]) : offset[i];
+    }
     phase->linear[t] = ((offset[0] * conv->x_dims[1] + offset[1]) * conv->x_dims[2] + offset[2]) * conv->x_pixel;
   }
 }
@@ -283,19 +288,38 @@ static const void *tap_address(const Place *place, const int64_t *at, int64_t pi
   return place->x + pixel + place->phase->linear[tap];
 }
 
+static bool sees_image_only(const Place *place, const int64_t *at) {
+  const Phase *phase = place->phase;
+  for (int i = 0; i < AXES; i++)
+    if (at[i] + phase->low[i] < 0 || at[i] + phase->high[i] >= place->conv->x_dims[i]) return false;
+  return true;
+}
+
+static void locate_row(const Place *place, const int64_t *q, int row, const void **a, void **y) {
+  const OwnConv *conv = place->conv;
+  const Phase *phase = place->phase;
+  const AxisTaps *axes = phase->axes;
+  int64_t at[AXES] = {q[0] * axes[0].stride, q[1] * axes[1].stride, q[2] * axes[2].stride};
+  int64_t pixel = ((at[0] * conv->x_dims[1] + at[1]) * conv->x_dims[2] + at[2]) * conv->x_pixel;
+  if (sees_image_only(place, at))
+    for (int64_t tap = 0; tap < phase->taps; tap++) a[tap * GEMM_MOST_ROWS + row] = place->x + pixel + phase->linear[tap];
+  else
+    for (int64_t tap = 0; tap < phase->taps; tap++) a[tap * GEMM_MOST_ROWS + row] = tap_address(place, at, pixel, tap);
+  int64_t o0 = axes[0].first + q[0] * axes[0].step, o1 = axes[1].first + q[1] * axes[1].step,
+          o2 = axes[2].first + q[2] * axes[2].step;
+  y[row] = place->y + ((o0 * conv->y_dims[1] + o1) * conv->y_dims[2] + o2) * conv->y_pixel;
+}
+
 static void locate(const void *context, int64_t first, int count, const void **a, void **y) {
   const Place *place = context;
-  const OwnConv *conv = place->conv;
   const AxisTaps *axes = place->phase->axes;
+  int64_t rest = first / axes[2].count, q[AXES] = {rest / axes[1].count, rest % axes[1].count, first % axes[2].count};
   for (int r = 0; r < count; r++) {
-    int64_t row = first + r, q2 = row % axes[2].count, rest = row / axes[2].count, q1 = rest % axes[1].count,
-            q0 = rest / axes[1].count;
-    int64_t at[AXES] = {q0 * axes[0].stride, q1 * axes[1].stride, q2 * axes[2].stride};
-    int64_t pixel = ((at[0] * conv->x_dims[1] + at[1]) * conv->x_dims[2] + at[2]) * conv->x_pixel;
-    for (int64_t tap = 0; tap < place->phase->taps; tap++) a[tap * GEMM_MOST_ROWS + r] = tap_address(place, at, pixel, tap);
-    int64_t o0 = axes[0].first + q0 * axes[0].step, o1 = axes[1].first + q1 * axes[1].step,
-            o2 = axes[2].first + q2 * axes[2].step;
-    y[r] = place->y + ((o0 * conv->y_dims[1] + o1) * conv->y_dims[2] + o2) * conv->y_pixel;
+    locate_row(place, q, r, a, y);
+    if (++q[2] < axes[2].count) continue;
+    q[2] = 0;
+    if (++q[1] < axes[1].count) continue;
+    q[1] = 0, q[0]++;
   }
 }
 

@@ -73,7 +73,7 @@ def ratios(items, title, width=720):
 
 
 def strips(items, series, title, unit, width=720):
-    """items: [{"name", "points": {series: value}, "floor": value or None}]: every series' dot of a row on one logarithmic axis."""
+    """items: [{"name", "points": {series: value}, "floor": value or None}]: every series' dot of a row on one logarithmic axis. series: {name: look}."""
     values = [v for item in items for v in (*item["points"].values(), item.get("floor")) if v]
     if not values:
         return ""
@@ -89,21 +89,21 @@ def strips(items, series, title, unit, width=720):
         if item.get("floor"):
             x = scale(item["floor"])
             body.append(f'<g><title>{escape(item["name"])}: floor {item["floor"]:.4g} {unit}</title><line class="floor" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 8}" y2="{y + 8}"/></g>')
-        for order, name in enumerate(series):
+        for name, look in series.items():
             if name in points:
-                shape = mark(scale(points[name]), y, order)
-                body.append(f'<g class="s{order % 10}"><title>{escape(item["name"])}: {escape(name)} {points[name]:.4g} {unit}</title>{shape}</g>')
+                shape = mark(scale(points[name]), y, look)
+                body.append(f'<g class="s{look % 10}"><title>{escape(item["name"])}: {escape(name)} {points[name]:.4g} {unit}</title>{shape}</g>')
     body.append(f'<text class="tick" x="{width - 14}" y="{bottom + 28}" text-anchor="end">{unit}</text>')
     return svg(width, bottom + 32, body, title)
 
 
-def mark(x, y, order):
-    """Circles for the first ten, squares for the next: colour is not the only difference."""
-    return f'<circle cx="{x:.1f}" cy="{y}" r="4.2"/>' if order < 10 else f'<rect x="{x - 3.7:.1f}" y="{y - 3.7}" width="7.4" height="7.4"/>'
+def mark(x, y, look):
+    """Ten colours as circles, then as squares."""
+    return f'<circle cx="{x:.1f}" cy="{y}" r="4.2"/>' if look < 10 else f'<rect x="{x - 3.7:.1f}" y="{y - 3.7}" width="7.4" height="7.4"/>'
 
 
 def legend(series, floor=False):
-    items = [f'<span class="key"><svg width="12" height="12"><g class="s{i % 10}">{mark(6, 6, i)}</g></svg>{escape(name)}</span>' for i, name in enumerate(series)]
+    items = [f'<span class="key"><svg width="12" height="12"><g class="s{look % 10}">{mark(6, 6, look)}</g></svg>{escape(name)}</span>' for name, look in series.items()]
     if floor:
         items.append('<span class="key"><svg width="8" height="16"><line class="floor" x1="4" x2="4" y1="0" y2="16"/></svg>floor</span>')
     return f'<div class="legend">{"".join(items)}</div>'
@@ -129,4 +129,4 @@ def roofline(points, rates, title, width=720, height=380):
         order = groups.index(p["group"])
         body.append(f'<g class="s{order % 10}"><title>{escape(p["name"])}: {escape(p["detail"])}</title>{mark(across(p["intensity"]), up(p["rate"]), order)}</g>')
     body.append(f'<text class="tick" x="{right}" y="{height - 6}" text-anchor="end">operations a byte</text><text class="tick" x="{left - 48}" y="10">TFLOP/s</text>')
-    return svg(width, height, body, title) + legend(groups)
+    return svg(width, height, body, title) + legend({group: index for index, group in enumerate(groups)})

@@ -65,8 +65,19 @@ def section_ratios(result):
             f"{escape(result['subject'])}. Right of the line Ingot is faster. The bar is the 95% interval from resampling rounds; where it spans the line, nobody won.</p>" + body)
 
 
+def looks(result, names):
+    """{name: look}: Ingot's in the first five colours, peers in the others, whichever charts they are in."""
+    found, counts = {}, {"ingot": 0, "peer": 0}
+    for peer in result["peers"]:
+        family, base = peer["family"], 0 if peer["family"] == "ingot" else 5
+        turn, place = divmod(counts[family], 5)
+        found[peer["name"]] = base + place + 10 * (turn % 2)
+        counts[family] += 1
+    return {name: found[name] for name in names}
+
+
 def section_times(result):
-    series = [p["name"] for p in result["peers"] if any(p["name"] in row["peers"] for row in result["rows"])]
+    series = looks(result, [p["name"] for p in result["peers"] if any(p["name"] in row["peers"] for row in result["rows"])])
 
     def make(batch, rows):
         items = [{"name": row["network"], "points": {n: row["peers"][n]["median_ms"] for n in series if n in row["peers"]}, "floor": row.get("floor_ms")} for row in rows]
@@ -93,6 +104,8 @@ def section_facts(result):
             if key == "memory":
                 return entry["device_bytes"] or entry["host_bytes"]
             return entry[key]
+
+        series = looks(result, series)
 
         def make(batch, rows):
             items = [{"name": row["network"], "points": {n: v * factor for n in series if n in row["peers"] and (v := value(row["peers"][n]))}} for row in rows]

@@ -151,7 +151,7 @@ def count_nodes(scratch, device):
         return {}
     driver = os.environ.get("INGOT_LIBCUDA") or libcuda()
     library = os.path.join(scratch, "count_nodes.so")
-    made = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, f'-DDRIVER="{driver}"', "-Wl,--no-as-needed", driver], capture_output=True, text=True) if driver else None
+    made = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, f'-DDRIVER="{driver}"', "-Wl,--no-as-needed", driver, f"-Wl,-rpath,{os.path.dirname(driver)}"], capture_output=True, text=True) if driver else None
     if made is None or made.returncode:
         return {}
     return {"INGOT_LIBCUDA": library, "INGOT_BENCH_NODES": os.path.join(scratch, "nodes")}

@@ -1,10 +1,12 @@
 // ingot bench: how fast a model runs here.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "api/api.h"
 #include "base/checked.h"
 #include "base/thread.h"
-#include "cli/cli.h"
+#include "cli/bench_kinds.h"
 
 static int run(int count, char **arguments);
 const Command command_bench = {
@@ -19,39 +21,26 @@ const Command command_bench = {
     "  --seconds S      how long to measure; default: 2\n"
     "  --data DIR       inputs from a folder with input_K.pb\n"
     "  --warmup N       runs before the clock starts; default: 10\n"
-    "  --profile        the time of each step, slowest first\n",
+    "  --profile        the time of each step, slowest first\n"
+    "  --kinds          also with flushed caches, with tensors on the GPU, and with inputs at fresh addresses\n"
+    "  --on-request     measures when it is told: for each line `KIND SECONDS` of the standard input one line of JSON; KIND "
+    "is\n"
+    "                   " BENCH_KINDS "\n",
     run};
 
-typedef struct Result {
-  double host_ms, p90_ms, p99_ms, device_ms, first_ms, build_ms;
-  int runs;
-} Result;
+typedef struct Settings {
+  double seconds;
+  int warmup;
+  bool profile, kinds, on_request;
+  const char *folder;
+} Settings;
 
-static ingot_error *measure(ingot_session *session, const InputSet *inputs, ingot_tensor *outputs, int output_count,
-                            double seconds, int warmup, Result *result) {
-  double start = time_now();
-  ingot_error *error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
-  if (!error) error = ingot_session_synchronize(session);
-  result->first_ms = (time_now() - start) * 1e3;
-  for (int i = 0; i < warmup && !error; i++)
-    error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
-  enum { MAX_RUNS = 100000 };
-  double *times = malloc(MAX_RUNS * sizeof *times);
-  int runs = 0;
-  start = time_now();
-  while (!error && times && runs < MAX_RUNS && (runs < 5 || time_now() - start < seconds)) {
-    double begin = time_now();
-    error = ingot_session_run(session, inputs->tensors, inputs->count, outputs, output_count);
-    times[runs++] = (time_now() - begin) * 1e3;
-  }
-  result->runs = runs;
-  result->host_ms = times ? cli_median(times, runs) : 0;
-  result->p90_ms = times ? cli_percentile(times, runs, 0.9) : 0;
-  result->p99_ms = times ? cli_percentile(times, runs, 0.99) : 0;
-  free(times);
-  if (!error) error = ingot_session_time(session, inputs->tensors, inputs->count, seconds, &result->device_ms);
-  return error;
-}
+typedef struct Result {
+  BenchTime call, device, flushed, call_device, fresh;
+  double first_ms, open_ms;
+  size_t device_bytes, host_bytes;
+  ingot_profile *steps;
+} Result;
 
 typedef struct Timed {
   double milliseconds;
@@ -87,74 +76,166 @@ static int check_numbers(double seconds, int warmup) {
   return 0;
 }
 
-static int bench(const Common *common, const char *folder, double seconds, int warmup, bool profile) {
+static void print_kind(const char *name, const BenchTime *time) {
+  if (time->absent) printf("%-11s -            (%s)\n", name, time->absent);
+  else printf("%-11s %.4f ms\n", name, time->median);
+}
+
+static void print_text(const Bench *bench, const Settings *settings, const Result *r) {
+  printf("device      %s\n", ingot_session_device(bench->session));
+  printf("inference   %.4f ms   (%.1f per second, enqueued back to back)\n", r->device.median, 1e3 / r->device.median);
+  printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", r->call.median, r->call.p90, r->call.p99,
+         r->call.samples);
+  if (settings->kinds) {
+    print_kind("flushed", &r->flushed);
+    print_kind("call_device", &r->call_device);
+    print_kind("fresh", &r->fresh);
+  }
+  printf("opening     %.1f ms, first run %.1f ms\n", r->open_ms, r->first_ms);
+  cli_print_memory(bench->session, 12);
+  if (r->steps) print_profile(r->steps);
+}
+
+static void json_kind(Json *json, const char *name, const BenchTime *time) {
+  if (!time->absent) json_double(json, name, time->median);
+}
+
+static void print_json(const Bench *bench, const char *model, const Settings *settings, const Result *r) {
+  Text text = text_new(bench->arena);
+  Json json = json_new(&text);
+  json_object(&json, NULL);
+  json_string(&json, "model", model);
+  json_string(&json, "device", ingot_session_device(bench->session));
+  json_int(&json, "runs", r->call.samples);
+  json_double(&json, "host_ms", r->call.median);
+  json_double(&json, "host_p90_ms", r->call.p90);
+  json_double(&json, "host_p99_ms", r->call.p99);
+  json_double(&json, "device_ms", r->device.median);
+  if (settings->kinds) {
+    json_kind(&json, "flushed_ms", &r->flushed);
+    json_kind(&json, "call_device_ms", &r->call_device);
+    json_kind(&json, "fresh_ms", &r->fresh);
+  }
+  json_double(&json, "first_run_ms", r->first_ms);
+  json_double(&json, "open_ms", r->open_ms);
+  json_int(&json, "weights_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_WEIGHTS));
+  json_int(&json, "arena_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_ARENA));
+  if (bench->gpu) json_int(&json, "device_bytes", (int64_t)r->device_bytes);
+  json_int(&json, "host_bytes", (int64_t)r->host_bytes);
+  if (r->steps) cli_json_steps(&json, r->steps);
+  json_end_object(&json);
+  puts(text_get(&text));
+}
+
+static Status measure(Bench *bench, const Settings *settings, Result *r) {
+  TRY(bench_time(bench, "call", settings->seconds, settings->warmup, &r->call));
+  TRY(bench_time(bench, "device", settings->seconds, settings->warmup, &r->device));
+  if (!settings->kinds) return OK;
+  TRY(bench_time(bench, "flushed", settings->seconds, settings->warmup, &r->flushed));
+  TRY(bench_time(bench, "call_device", settings->seconds, settings->warmup, &r->call_device));
+  return bench_time(bench, "fresh", settings->seconds, settings->warmup, &r->fresh);
+}
+
+// {"ms": 1.5, "samples": 100}, {"absent": "why"} or {"error": "what"}
+static void answer(Bench *bench, const char *kind, double seconds, int warmup) {
+  BenchTime time;
+  Status status = bench_time(bench, kind, seconds, warmup, &time);
+  Arena *arena = arena_new();
+  Text text = text_new(arena);
+  Json json = json_new(&text);
+  json_object(&json, NULL);
+  if (status) json_string(&json, "error", status_message(status));
+  else if (time.absent) json_string(&json, "absent", time.absent);
+  else {
+    json_double(&json, "ms", time.median);
+    json_int(&json, "samples", time.samples);
+  }
+  json_end_object(&json);
+  puts(text_get(&text));
+  fflush(stdout);
+  arena_free(arena);
+  status_free(status);
+}
+
+static int answer_requests(Bench *bench, int warmup) {
+  char line[256], kind[64];
+  while (fgets(line, sizeof line, stdin)) {
+    char *end = strchr(line, ' ');
+    double seconds = end ? strtod(end, NULL) : 0;
+    if (!end || end - line >= (ptrdiff_t)sizeof kind || !(seconds > 0 && seconds < 1e6))
+      return cli_fail_text("a request is KIND SECONDS, not '%.*s'", (int)strcspn(line, "\n"), line);
+    snprintf(kind, sizeof kind, "%.*s", (int)(end - line), line);
+    answer(bench, kind, seconds, warmup);
+  }
+  return 0;
+}
+
+static int bench_inputs(Bench *bench, const Common *common, const Settings *settings, Result *result) {
+  double start = time_now();
+  ingot_error *error =
+      ingot_session_run(bench->session, bench->inputs->tensors, bench->inputs->count, bench->outputs, bench->output_count);
+  if (!error) error = ingot_session_synchronize(bench->session);
+  result->first_ms = (time_now() - start) * 1e3;
+  if (error) return cli_fail_run(error, bench->inputs);
+  result->device_bytes = bench_device_bytes(bench);
+  result->host_bytes = bench_host_bytes();
+  if (settings->on_request) return answer_requests(bench, settings->warmup);
+  Status status = measure(bench, settings, result);
+  if (status) return cli_fail_run(api_error(status), bench->inputs);
+  if (settings->profile)
+    error = ingot_session_profile(bench->session, bench->inputs->tensors, bench->inputs->count, &result->steps);
+  if (error) return cli_fail_run(error, bench->inputs);
+  if (common->json) print_json(bench, common->model, settings, result);
+  else print_text(bench, settings, result);
+  return 0;
+}
+
+static int bench_engine(Bench *bench, Common *common, const Settings *settings, Result *result) {
   ingot_engine *engine = NULL;
-  ingot_session *session = NULL;
-  Result result = {0};
   double start = time_now();
   ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
-  if (!error) error = ingot_session_create(engine, &common->config, &session);
-  result.build_ms = (time_now() - start) * 1e3;
-  if (error) return cli_fail(error);
+  if (!error) error = ingot_session_create(engine, &common->config, &bench->session);
+  result->open_ms = (time_now() - start) * 1e3;
   InputSet inputs = {0};
-  int code = cli_make_inputs(engine, common, folder, 1, &inputs);
-  int output_count = ingot_engine_output_count(engine);
-  ingot_tensor *outputs = calloc((size_t)output_count + 1, sizeof *outputs);
-  ingot_profile *steps = NULL;
-  if (!code) error = measure(session, &inputs, outputs, output_count, seconds, warmup, &result);
-  if (!code && !error && profile) error = ingot_session_profile(session, inputs.tensors, inputs.count, &steps);
-  if (error) code = cli_fail_run(error, &inputs);
+  bench->inputs = &inputs;
+  int code = error ? cli_fail(error) : cli_make_inputs(engine, common, settings->folder, 1, &inputs);
   if (!code) {
-    if (common->json) {
-      Arena *arena = arena_new();
-      Text text = text_new(arena);
-      Json json = json_new(&text);
-      json_object(&json, NULL);
-      json_string(&json, "model", common->model);
-      json_string(&json, "device", ingot_session_device(session));
-      json_int(&json, "runs", result.runs);
-      json_double(&json, "host_ms", result.host_ms);
-      json_double(&json, "host_p90_ms", result.p90_ms);
-      json_double(&json, "host_p99_ms", result.p99_ms);
-      json_double(&json, "device_ms", result.device_ms);
-      json_double(&json, "first_run_ms", result.first_ms);
-      json_double(&json, "open_ms", result.build_ms);
-      json_int(&json, "weights_bytes", (int64_t)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS));
-      json_int(&json, "arena_bytes", (int64_t)ingot_session_memory(session, INGOT_MEMORY_ARENA));
-      if (profile) cli_json_steps(&json, steps);
-      json_end_object(&json);
-      puts(text_get(&text));
-      arena_free(arena);
-    } else {
-      printf("device      %s\n", ingot_session_device(session));
-      printf("inference   %.4f ms   (%.1f per second, enqueued back to back)\n", result.device_ms, 1e3 / result.device_ms);
-      printf("call        %.4f ms   p90 %.4f   p99 %.4f   (host to host, %d runs)\n", result.host_ms, result.p90_ms,
-             result.p99_ms, result.runs);
-      printf("opening     %.1f ms, first run %.1f ms\n", result.build_ms, result.first_ms);
-      cli_print_memory(session, 12);
-      if (profile) print_profile(steps);
-    }
+    bench->output_count = ingot_engine_output_count(engine);
+    bench->outputs = arena_array(bench->arena, ingot_tensor, (size_t)bench->output_count + 1);
+    code = bench_inputs(bench, common, settings, result);
   }
-  ingot_profile_free(steps);
-  free(outputs);
-  cli_free_inputs(&inputs);
-  ingot_session_free(session);
+  ingot_profile_free(result->steps);
+  ingot_session_free(bench->session);
   ingot_engine_free(engine);
+  bench_close(bench);
+  cli_free_inputs(&inputs);
   return code;
+}
+
+static int bench(Common *common, const Settings *settings) {
+  Bench bench = {.arena = arena_new()};
+  Result result = {0};
+  Status status = bench_open_gpu(&common->config, &bench.gpu);
+  size_t total;
+  if (!status && bench.gpu) bench.gpu->driver->cuMemGetInfo(&bench.device_bytes, &total);
+  if (!status) return bench_engine(&bench, common, settings, &result);
+  arena_free(bench.arena);
+  return cli_fail(api_error(status));
 }
 
 static int run(int count, char **arguments) {
   Common common;
-  double seconds = 2;
-  int warmup = 10, positional_count;
-  bool profile = false, stop;
-  const char *folder = NULL;
-  const Option options[] = {{"seconds", OPTION_DOUBLE, &seconds},
-                            {"warmup", OPTION_INT, &warmup},
-                            {"profile", OPTION_FLAG, &profile},
-                            {"data", OPTION_STRING, &folder},
+  Settings settings = {.seconds = 2, .warmup = 10};
+  int positional_count;
+  bool stop;
+  const Option options[] = {{"seconds", OPTION_DOUBLE, &settings.seconds},
+                            {"warmup", OPTION_INT, &settings.warmup},
+                            {"profile", OPTION_FLAG, &settings.profile},
+                            {"kinds", OPTION_FLAG, &settings.kinds},
+                            {"on-request", OPTION_FLAG, &settings.on_request},
+                            {"data", OPTION_STRING, &settings.folder},
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
-  if (!code && !stop) code = check_numbers(seconds, warmup);
-  return code || stop ? code : bench(&common, folder, seconds, warmup, profile);
+  if (!code && !stop) code = check_numbers(settings.seconds, settings.warmup);
+  return code || stop ? code : bench(&common, &settings);
 }

@@ -194,6 +194,11 @@ PYTHON
   says 1 "say which, like --shapes x:1x1x?" bench open.onnx $cpu
 fi
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05 --data golden
+says 0 "flushed     " bench digits.ingot $cpu --seconds 0.05 --kinds
+json bench digits.ingot $cpu --seconds 0.05 --kinds
+says 0 '"samples":' bench digits.ingot $cpu --on-request < <(echo fresh 0.05)
+says 0 'there are device, flushed' bench digits.ingot $cpu --on-request < <(echo nonsense 0.05)
+says 1 "a request is KIND SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)
 says 1 "nowhere/input_0.pb" bench digits.ingot $cpu --data /nowhere
 
 # strings come from and go to .pb files

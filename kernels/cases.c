@@ -32,18 +32,10 @@ const OperatorCase operator_cases[] = {
 };
 #undef CASE
 
-Status operator_case_build(const OperatorCase *row, Arena *arena, const OpDef *const *ops, Graph **out) {
-  Text text = text_new(arena);
-  text_add(&text, "graph case%s {\n  %s\n}\n", row->signature, row->nodes);
-  TRY(status_context(graph_parse(arena, ops, text_get(&text), text.length, NULL, 0, out), "case %s", row->name));
-  FOR_NODES(node, *out) TRY(status_context(node_infer(node), "case %s", row->name));
-  return status_context(graph_verify(*out), "case %s", row->name);
-}
-
 // How one input is filled.
 typedef struct Fill {
   double low, high;
-  bool distinct;
+  bool distinct, constant;
   int axis, spacing;  // spacing: of edges, zeros between them; 0: none
 } Fill;
 
@@ -65,9 +57,10 @@ static Status find_fill(const OperatorCase *row, const char *name, Fill *out) {
       FAIL(ERROR_INVALID_ARGUMENT, "case %s: cannot read '%s'", row->name, part);
     part += strcspn(part, ";");
     if (strcmp(found, name) != 0) continue;
-    *out = strcmp(word, "distinct") == 0 ? (Fill){0, b, true, (int)a}
-           : strcmp(word, "edges") == 0  ? (Fill){.spacing = (int)a}
-                                         : (Fill){a, b};
+    *out = strcmp(word, "distinct") == 0   ? (Fill){0, b, .distinct = true, .axis = (int)a}
+           : strcmp(word, "edges") == 0    ? (Fill){.spacing = (int)a}
+           : strcmp(word, "constant") == 0 ? (Fill){a, b, .constant = true}
+                                           : (Fill){a, b};
   }
   return OK;
 }
@@ -112,8 +105,43 @@ static void fill_range(Source *source, const Fill *fill, Arena *arena, Tensor *t
     double u = next_uniform(source);
     if (tensor->dtype == DTYPE_STRING) ((const char **)tensor->data)[i] = arena_printf(arena, "s%d", (int)(u * 10));
     else if (whole) tensor_set_i(tensor, i, (int64_t)fill->low + (int64_t)(u * (fill->high - fill->low + 1)));
+    else if (fill->constant) tensor_set_f(tensor, i, rint((fill->low + u * (fill->high - fill->low)) * 64) / 64);
     else tensor_set_f(tensor, i, fill->low + u * (fill->high - fill->low));
   }
+}
+
+// Makes constants of the inputs that the row says are.
+static Status make_constants(const OperatorCase *row, Arena *arena, Graph *graph) {
+  Source source = {.seed = 1};
+  int left = 0;
+  for (int i = 0; i < graph->input_count; i++) {
+    Value *value = graph->inputs[i];
+    Fill fill = {0};
+    TRY(find_fill(row, value->name, &fill));
+    if (!fill.constant) {
+      graph->inputs[left++] = value;
+      continue;
+    }
+    int64_t dims[MAX_RANK];
+    Tensor *tensor = arena_new_of(arena, Tensor);
+    if (!value_get_dims(value, dims))
+      FAIL(ERROR_INVALID_ARGUMENT, "case %s: constant '%s' is not static", row->name, value->name);
+    TRY(tensor_new(arena, value->dtype, value->rank, dims, tensor));
+    fill_range(&source, &fill, arena, tensor);
+    value->constant = tensor;
+    value->is_input = false;
+  }
+  graph->input_count = left;
+  return OK;
+}
+
+Status operator_case_build(const OperatorCase *row, Arena *arena, const OpDef *const *ops, Graph **out) {
+  Text text = text_new(arena);
+  text_add(&text, "graph case%s {\n  %s\n}\n", row->signature, row->nodes);
+  TRY(status_context(graph_parse(arena, ops, text_get(&text), text.length, NULL, 0, out), "case %s", row->name));
+  TRY(make_constants(row, arena, *out));
+  FOR_NODES(node, *out) TRY(status_context(node_infer(node), "case %s", row->name));
+  return status_context(graph_verify(*out), "case %s", row->name);
 }
 
 Status operator_case_fill(const OperatorCase *row, const Graph *graph, Arena *arena, uint64_t seed, Tensor *inputs) {

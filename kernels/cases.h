@@ -12,14 +12,15 @@ typedef struct OperatorCase {
   const char *nodes;      // "%y: ?[?] = gather(%x, %i) {axis: 0}"
   // How inputs differ from the default (floats uniform in [-1, 1), signed integers in [-8, 8], unsigned in [0, 15], bool 0 or 1):
   // "i in 0 4; x in 0.5 2", or "i distinct 0 9": along axis 0, different numbers below 9, or
-  // "x edges 2 0": NaN, infinities and the like, every second element. "" for none.
+  // "x edges 2 0": NaN, infinities and the like, every second element, or "w constant -1 1": no input but a constant of the graph, of
+  // numbers that every float type has. "" for none.
   const char *fill;
   double loose;  // how many times the usual tolerance its results may be off; above 1, integers by one step
 } OperatorCase;
 
 extern const OperatorCase operator_cases[];  // ends with a NULL name
 
-// The graph, inferred and verified.
+// The graph, inferred and verified, with its constants.
 MUST_CHECK Status operator_case_build(const OperatorCase *row, Arena *arena, const OpDef *const *ops, Graph **out);
 // Makes the graph's inputs (input_count tensors): the same ones for the same seed.
 MUST_CHECK Status operator_case_fill(const OperatorCase *row, const Graph *graph, Arena *arena, uint64_t seed, Tensor *inputs);

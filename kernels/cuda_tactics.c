@@ -3,7 +3,7 @@
 
 extern const Tactic cublaslt_matmul_tactic, mma_matmul_tactic, simt_matmul_tactic;
 extern const Tactic depthwise_conv_tactic, cudnn_graph_conv_tactic, cudnn_conv_tactic, mma_conv_tactic;
-extern const Tactic simt_conv_tactic, simt_conv_transpose_tactic;
+extern const Tactic mma_conv_transpose_tactic, simt_conv_tactic, simt_conv_transpose_tactic;
 extern const Tactic elementwise_tactic, rowwise_tactic;
 extern const Tactic concat_tactic, pad_tactic, pool_tactic, resize_tactic, cumulative_tactic, topk_tactic, recurrent_tactic;
 extern const Tactic grid_sample_tactic, roi_align_tactic, col2im_tactic, deform_conv_tactic, dft_tactic, det_tactic,
@@ -19,6 +19,7 @@ const Tactic *const cuda_tactics[] = {
     &cudnn_graph_conv_tactic,
     &cudnn_conv_tactic,
     &mma_conv_tactic,
+    &mma_conv_transpose_tactic,
     &simt_conv_tactic,
     &simt_conv_transpose_tactic,
     &elementwise_tactic,

@@ -86,9 +86,9 @@ static const TensorDesc *operand_desc(const Site *site, int operand) {
 }
 
 // The coordinate along a logical axis, from all walk axes that add to it.
-static void emit_coordinate(Text *text, const OutputWalk *walk, int axis) {
+static void emit_coordinate(Text *text, const OutputWalk *walk, int axis, const char *column) {
   const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
-  static const char *const indices[3] = {"batch", "row", "(column + i)"};
+  const char *const indices[3] = {"batch", "row", column};
   text_add(text, "(0");
   for (int w = 0; w < 3; w++) {
     int64_t inner = walk_count(walks[w]);
@@ -112,10 +112,36 @@ static void emit_walks(Text *text, const char *name, const OutputWalk *walk, con
   }
 }
 
+// The walk's axis that neighbouring columns differ in; they are of one line of it. NULL: one column, which no axis stands for.
+static const WalkAxis *column_axis(const Walk *column) { return column->count ? &column->axes[column->count - 1] : NULL; }
+
 // How many neighbouring columns of a tensor may be moved at once; 1 where its columns are not neighbours.
 static int column_vector(const TensorDesc *desc, int rank, const Walk *column) {
-  if (column->count != 1 || column->axes[0].scale != 1) return 1;
-  return desc_vector(desc, rank, column->axes[0].axis, 16);
+  const WalkAxis *axis = column_axis(column);
+  if (!axis || axis->scale != 1) return 1;
+  int vector = desc_vector(desc, rank, axis->axis, 16);
+  while (axis->extent % vector) vector /= 2;
+  return vector;
+}
+
+// Walks may run past the end of an axis: one phase of a transposed convolution can have one output fewer than another.
+static bool runs_past(const OutputWalk *walk, int axis, int64_t dim) {
+  const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
+  int64_t last = 0;
+  for (int w = 0; w < 3; w++)
+    for (int i = 0; i < walks[w]->count; i++)
+      if (walks[w]->axes[i].axis == axis) last += (walks[w]->axes[i].extent - 1) * walks[w]->axes[i].scale;
+  return last >= dim;
+}
+
+// What lies there is not stored.
+static void emit_bounds(Text *text, const TensorDesc *y, const OutputWalk *walk) {
+  for (int axis = 0; axis < y->rank; axis++) {
+    if (!runs_past(walk, axis, y->dims[axis])) continue;
+    text_add(text, "    if (");
+    emit_coordinate(text, walk, axis, "column");
+    text_add(text, " >= %lldll) return;\n", (long long)y->dims[axis]);
+  }
 }
 
 static void emit_operand_load(Text *text, const Site *site, const OutputWalk *walk, int operand) {
@@ -123,14 +149,14 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
   const char *type = device_type(desc->dtype);
   int rank = site->outputs[0].rank;
   int64_t strides[MAX_RANK];
-  Run runs[MAX_RANK + 1];
+  const WalkAxis *axis = column_axis(&walk->column);
   broadcast_strides(desc, rank, strides);
-  int count = walk_runs(&walk->column, strides, runs);
+  int64_t stride = axis ? strides[axis->axis] * axis->scale : 0;
   text_add(text, "    %s x%d[V];\n    {\n      const %s *from = e%d + e%d_row(row) + e%d_column(column);\n", type, operand,
            type, operand, operand, operand);
-  if (count == 0 || (count == 1 && runs[0].stride == 0)) {
+  if (stride == 0) {
     text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) x%d[i] = same;\n", type, operand);
-  } else if (count == 1 && runs[0].stride == 1) {
+  } else if (stride == 1) {
     text_add(text, "      load_elements<V, %d>(from, x%d);\n",
              column_vector(desc, rank, &walk->column) * (int)dtype_size(desc->dtype), operand);
   } else {
@@ -144,7 +170,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
   const TensorDesc *y = &site->outputs[0];
   const Program *program = site->node->epilogue;
   const char *type = device_type(y->dtype);
-  int64_t columns = walk_count(&walk->column), strides[MAX_RANK];
+  int64_t strides[MAX_RANK];
   if (program) {
     text_add(text, GENERATED_INCLUDES);
     TRY(epilogue_program_emit(text, site, accumulator));
@@ -155,8 +181,8 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
     broadcast_strides(operand_desc(site, k), y->rank, strides);
     emit_walks(text, arena_printf(text->arena, "e%d", k), walk, strides);
   }
-  int vector = column_vector(y, y->rank, &walk->column);
-  while (columns % vector) vector /= 2;
+  const WalkAxis *columns = column_axis(&walk->column);
+  int vector = columns && runs_past(walk, columns->axis, y->dims[columns->axis]) ? 1 : column_vector(y, y->rank, &walk->column);
 
   text_add(text, "struct Output {\n  static constexpr int VECTOR = %d;\n  %s *__restrict__ y;\n", vector, type);
   for (int k = 1; k <= operand_count(site); k++)
@@ -168,6 +194,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
   text_add(text,
            "  }\n  template <int V> __device__ __forceinline__ void store(u32 row, u32 column, const %s *values) const {\n",
            device_type(accumulator));
+  emit_bounds(text, y, walk);
   for (int k = 1; k <= operand_count(site); k++) emit_operand_load(text, site, walk, k);
   text_add(text, "    %s result[V];\n#pragma unroll\n    for (int i = 0; i < V; i++) result[i] = ", type);
   if (!program) {
@@ -177,7 +204,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
     for (int k = 1; k <= operand_count(site); k++) text_add(text, ", x%d[i]", k);
     for (int axis = 0; axis < y->rank && program_uses_index(program); axis++) {
       text_add(text, ", ");
-      emit_coordinate(text, walk, axis);
+      emit_coordinate(text, walk, axis, "(column + i)");
     }
     text_add(text, ")");
   }

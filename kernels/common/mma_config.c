@@ -2,6 +2,7 @@
 #include "kernels/common/mma_config.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const MmaConfig configs[] = {
     {128, 256, 128, 64, 64, 3}, {256, 128, 128, 64, 64, 3}, {128, 256, 64, 64, 64, 4}, {256, 128, 64, 64, 64, 4},
@@ -73,7 +74,8 @@ static double wgmma_rate(const MmaConfig *c) { return c->bn >= 256 ? 1230 : c->b
 static const TileOverhead warp_overhead = {.start = 1370, .step = 106, .full_warps = 5.4, .l2_bytes = 41, .split_us = 1.9};
 static const TileOverhead warpgroup_overhead = {.start = 1550, .step = 95, .full_warps = 6.4, .l2_bytes = 41, .split_us = 1.9};
 
-static void offer_tile(CandidateList *list, const Site *site, const TiledProduct *p, const MmaConfig *c, bool warpgroups) {
+static void offer_tile(CandidateList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
+                       bool warpgroups) {
   int size = (int)dtype_size(p->dtype), most = site->device->shared_per_block, fewest = warpgroups ? 3 : 2;
   int threads = tile_threads(c->bm, c->bn, c->wm, c->wn, warpgroups), stages = site->device->sm < 80 ? 2 : c->stages;
   while (stages > fewest && tile_shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads, warpgroups) > most) stages--;
@@ -91,19 +93,38 @@ static void offer_tile(CandidateList *list, const Site *site, const TiledProduct
                    warpgroups ? &warpgroup_overhead : &warp_overhead};
   int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
   for (int s = 0; s < count; s++) {
-    Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups}};
-    snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%s%dx%d s%d splitk%d", c->bm, c->bn, c->bk_bytes / size,
-             warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s]);
+    Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number}};
+    snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
+             warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
     candidate_offer(list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
   }
 }
 
-int mma_candidates(const Site *site, const TiledProduct *p, Candidate *out, int limit) {
-  CandidateList list = {.items = out, .limit = limit};
+static void offer_tiles(CandidateList *list, const Site *site, const TiledProduct *p, int number) {
   for (size_t i = 0; i < COUNT_OF(configs); i++)
     // Words of tf32 need more addresses than registers are left for with large warp tiles.
-    if (dtype_size(p->dtype) == 2 || configs[i].wm * configs[i].wn <= 2048) offer_tile(&list, site, p, &configs[i], false);
+    if (dtype_size(p->dtype) == 2 || configs[i].wm * configs[i].wn <= 2048)
+      offer_tile(list, site, p, number, &configs[i], false);
   for (size_t i = 0; i < COUNT_OF(warpgroup_configs) && site->device->sm == 90 && dtype_size(p->dtype) == 2; i++)
-    offer_tile(&list, site, p, &warpgroup_configs[i], true);
+    offer_tile(list, site, p, number, &warpgroup_configs[i], true);
+}
+
+// The best candidates of each product come first, so that whoever measures a few meets them all.
+static void best_of_each(Candidate *list, int count) {
+  int heads = 0;
+  for (int i = 0; i < count; i++) {
+    bool first = true;
+    for (int k = 0; k < heads; k++) first = first && list[k].config[MMA_PRODUCT] != list[i].config[MMA_PRODUCT];
+    if (!first) continue;
+    Candidate head = list[i];
+    memmove(list + heads + 1, list + heads, (size_t)(i - heads) * sizeof *list);
+    list[heads++] = head;
+  }
+}
+
+int mma_candidates(const Site *site, const TiledProduct *products, int count, Candidate *out, int limit) {
+  CandidateList list = {.items = out, .limit = limit};
+  for (int i = 0; i < count; i++) offer_tiles(&list, site, &products[i], i);
+  best_of_each(out, list.count);
   return list.count;
 }

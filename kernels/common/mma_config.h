@@ -9,8 +9,9 @@ typedef struct MmaConfig {
 bool mma_dtype_supported(const Site *site, DType dtype);  // by this device, and for f32 only as tf32
 // The tile engine's type, "MmaTile<Problem, MmaF16>".
 char *mma_tile_type(Arena *arena, const Candidate *candidate, DType dtype);
-// Tiles and splits for a product, cheapest first; config as numbered below.
-int mma_candidates(const Site *site, const TiledProduct *product, Candidate *out, int limit);
+// Tiles and splits for a product, or for any of several that make the site, cheapest first, but the best of each before all others; config
+// as numbered below.
+int mma_candidates(const Site *site, const TiledProduct *products, int count, Candidate *out, int limit);
 // Adds the tile's constants to the generated `struct Problem`, and the includes the engine needs before it.
 void mma_emit_tile(Text *text, const Candidate *candidate, DType dtype);
 void mma_emit_includes(Text *text, const Candidate *candidate);
@@ -24,5 +25,6 @@ enum {
   MMA_WN,
   MMA_STAGES,
   MMA_SPLITS,
-  MMA_WARPGROUPS
-};  // the last: wgmma_tile.cuh, not mma_tile.cuh
+  MMA_WARPGROUPS,  // wgmma_tile.cuh, not mma_tile.cuh
+  MMA_PRODUCT      // which of the products
+};

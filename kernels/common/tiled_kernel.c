@@ -21,8 +21,9 @@ double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const T
   const TileOverhead *overhead = tile->overhead;
   const double m = (double)p->m, n = (double)p->n, k = (double)p->k, batch = (double)p->batch,
                size = (double)dtype_size(p->dtype);
+  double filled = p->filled > 0 ? p->filled : 1;
   double blocks = ceil(m / tile->bm) * ceil(n / tile->bn) * batch * splits;
-  double steps = (double)split_depth(p->k, tile->bk, splits) / tile->bk;
+  double steps = filled * (double)split_depth(p->k, tile->bk, splits) / tile->bk;
   double share = ceil(blocks / MAX(device->multiprocessors, 1));
   double together = fmin(share, resident_blocks(device, tile));
   double warps = together * tile->threads / 32;
@@ -30,7 +31,8 @@ double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const T
   double step_bytes = (double)(tile->bm + tile->bn) * tile->bk * size / overhead->l2_bytes;
   double turn = overhead->start + steps * (fmax(step_math, step_bytes) * together + overhead->step);
   double compute = share / together * turn / clocks_per_us;
-  double traffic = batch * (m * k + k * n + m * n) * size / memory_bytes_per_us;
+  double elements = p->elements > 0 ? p->elements : batch * (m * k + k * n + m * n);
+  double traffic = elements * size / memory_bytes_per_us;
   double cost = fmax(compute, traffic);
   if (splits > 1) cost += overhead->split_us + splits * batch * m * n * 4 / memory_bytes_per_us;
   return cost;
@@ -86,7 +88,7 @@ static Status emit_split_reduce(Emission *emission, const Site *site, const Outp
   return OK;
 }
 
-// Tiles and splits along x; the batch along y and z, 65535 a step.
+// Neighbours, tiles and splits along x; the rest of the batch along y and z, 65535 a step.
 Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text, const char *include,
                          void (*bind)(Emission *emission, Launch *launch, const void *context), const void *context,
                          Emission *emission) {
@@ -103,10 +105,12 @@ Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text
            kernel->name, kernel->operands);
   if (split) text_add(text, "%s *sums", sum);
   else output_parameters(text, site);
+  int64_t neighbours = MAX(kernel->neighbours, 1), rest = batch / neighbours;
   text_add(
       text,
-      ") {\n  const u32 batch = blockIdx.y + blockIdx.z * 65535u, tile = blockIdx.x %% %lldu, split = blockIdx.x / %lldu;\n",
-      (long long)tiles, (long long)tiles);
+      ") {\n  const u32 batch = (blockIdx.y + blockIdx.z * 65535u) * %lldu + blockIdx.x %% %lldu, place = blockIdx.x / %lldu, "
+      "tile = place %% %lldu, split = place / %lldu;\n",
+      (long long)neighbours, (long long)neighbours, (long long)neighbours, (long long)tiles, (long long)tiles);
   text_add(text, "  if (batch >= %lldu) return;\n  Output output = ", (long long)batch);
   if (split) text_add(text, "{sums}");
   else output_construct(text, site);
@@ -115,7 +119,8 @@ Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text
            split ? "split, " : "", (long long)depth, (long long)kernel->k, (long long)depth);
   text_add(text, "%s}\n", kernel->body);
 
-  unsigned grid[3] = {(unsigned)(tiles * kernel->splits), (unsigned)MIN(batch, 65535), (unsigned)ceil_div(batch, 65535)};
+  unsigned grid[3] = {(unsigned)(tiles * kernel->splits * neighbours), (unsigned)MIN(rest, 65535),
+                      (unsigned)ceil_div(rest, 65535)};
   unsigned block[3] = {(unsigned)kernel->threads, 1, 1};
   Launch *launch = emit_kernel(emission, text_get(text), arena_printf(emission->arena, "%s_kernel", kernel->name), grid, block);
   launch->label = kernel->name;

@@ -21,6 +21,9 @@ typedef struct TileCost {
 typedef struct TiledProduct {
   int64_t m, n, k, batch;
   DType dtype;
+  double filled;     // how much of k there is on average, where the batch's differ; 0: all of it
+  double elements;   // that memory sees, where operands share or repeat them; 0: those of the three matrices
+  const char *name;  // added to its candidates' names, where a site can be made by several products; NULL
 } TiledProduct;
 // Estimated microseconds, with K cut into `splits` parts.
 double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const TiledProduct *product, int splits);
@@ -45,6 +48,7 @@ typedef struct TiledKernel {
   const OutputWalk *output;
   DType accumulator;
   int threads, bm, bn, bk, splits;
+  int64_t neighbours;  // of the batch that read the same: their blocks run one after the other; 0: 1
   int64_t k;
   unsigned shared_bytes;
 } TiledKernel;

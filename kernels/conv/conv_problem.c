@@ -2,6 +2,7 @@
 #include "kernels/conv/conv_problem.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/conv/conv.h"
@@ -21,21 +22,51 @@ static bool has_arithmetic(DType dtype) {
   return kind == KIND_FLOAT || kind == KIND_SIGNED || kind == KIND_UNSIGNED;
 }
 
+// Rows: image and position, the positions `scale` apart along each axis of the output.
+static void walk_rows(ConvProblem *p, int rank, const int64_t scale[3]) {
+  p->output.row = (Walk){0};
+  walk_add(&p->output.row, 0, p->images, 1);
+  for (int i = 5 - rank; i < 3; i++) walk_add(&p->output.row, i - 3 + rank, p->out[i], scale[i]);
+}
+
+static void walk_phases(Walk *walk, int rank, const ConvProblem *p) {
+  for (int i = 5 - rank; i < 3; i++) walk_add(walk, i - 3 + rank, p->axis[i].phases, 1);
+}
+
+// The geometry of one phase, from that of the transposed convolution.
+static bool take_apart(ConvProblem *p) {
+  p->phased = true;
+  for (int i = 0; i < 3; i++) {
+    PhasedAxis *axis = &p->axis[i];
+    int64_t reach;
+    if (!checked_mul_i64(p->dilation[i], p->kernel[i], &reach) || reach > INT32_MAX - p->stride[i]) return false;
+    *axis = phased_axis(p->stride[i], p->dilation[i], p->kernel[i], p->pad[i], p->out[i]);
+    p->phases *= axis->phases;
+    p->stride[i] = 1;
+    p->dilation[i] = axis->dilation / axis->common;
+    p->kernel[i] = ceil_div(axis->kernel, axis->step);
+    p->out[i] = ceil_div(p->out[i], axis->stride);
+    p->pad[i] = p->dilation[i] * p->kernel[i] + (llabs(axis->pad) + reach) / axis->stride + 2;
+  }
+  return p->phases <= INT32_MAX;
+}
+
+static int64_t product_of(const int64_t v[3]) { return v[0] * v[1] * v[2]; }
+
 bool conv_problem(const Site *site, ConvProblem *p) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   int spatial = x->rank - 2;
+  bool transposed = node->op == &op_conv_transpose;
   if (node->op == &op_conv && site_has_zero_points(site)) return false;
   if (spatial < 1 || spatial > 3 || w->rank != x->rank || !has_arithmetic(x->dtype) || !has_arithmetic(w->dtype)) return false;
-  *p = (ConvProblem){.transposed = node->op == &op_conv_transpose, .images = x->dims[0], .groups = node_int(node, "group", 1)};
+  *p = (ConvProblem){.phases = 1, .images = x->dims[0], .groups = node_int(node, "group", 1)};
   if (p->groups <= 0) return false;
   p->channels = x->dims[1] / p->groups;
   p->filters = y->dims[1] / p->groups;
   read_axes(node, "strides", spatial, 1, p->stride);
   read_axes(node, "dilations", spatial, 1, p->dilation);
   read_axes(node, "pads", spatial, 0, p->pad);  // the begins come first
-  p->taps = 1;
-  p->m = p->images;
   for (int i = 0; i < 3; i++) {
     int axis = i - (3 - spatial) + 2;
     bool real = axis >= 2;
@@ -44,24 +75,45 @@ bool conv_problem(const Site *site, ConvProblem *p) {
     p->kernel[i] = real ? w->dims[axis] : 1;
     p->x_space[i] = real ? x->strides[axis] : 0;
     p->w_tap[i] = real ? w->strides[axis] : 0;
-    p->taps *= p->kernel[i];
-    p->m *= p->out[i];
   }
-  p->k = p->taps * p->channels;
+  p->taps = product_of(p->kernel);
+  const int64_t scale[3] = {p->stride[0], p->stride[1], p->stride[2]}, unit[3] = {1, 1, 1};
+  if (transposed && !take_apart(p)) return false;
+  p->m = p->images * product_of(p->out);
+  p->k = product_of(p->kernel) * p->channels;
   p->x_image = x->strides[0], p->x_channel = x->strides[1];
   // conv: w[group * filters, channels, kernel]; conv_transpose: w[group * channels, filters, kernel].
-  p->w_filter = w->strides[p->transposed ? 1 : 0];
-  p->w_channel = w->strides[p->transposed ? 0 : 1];
-  p->w_group = w->strides[0] * (p->transposed ? p->channels : p->filters);
+  p->w_filter = w->strides[transposed ? 1 : 0];
+  p->w_channel = w->strides[transposed ? 0 : 1];
+  p->w_group = w->strides[0] * (transposed ? p->channels : p->filters);
   p->accumulator = x->dtype == DTYPE_F64 || w->dtype == DTYPE_F64 ? DTYPE_F64
                    : dtype_is_float(x->dtype)                     ? DTYPE_F32
                    : dtype_bits(x->dtype) == 64                   ? DTYPE_I64
                                                                   : DTYPE_I32;
   walk_add(&p->output.batch, 1, p->groups, p->filters);
-  walk_add(&p->output.row, 0, p->images, 1);
-  for (int axis = 2; axis < y->rank; axis++) walk_add(&p->output.row, axis, y->dims[axis], 1);
+  if (transposed) walk_phases(&p->output.batch, y->rank, p);
+  walk_rows(p, y->rank, transposed ? scale : unit);
   walk_add(&p->output.column, 1, p->filters, 1);
-  return p->m <= INT32_MAX && p->k <= INT32_MAX && p->filters <= INT32_MAX;
+  return p->m * p->phases <= INT32_MAX && p->k <= INT32_MAX && p->filters <= INT32_MAX;
+}
+
+bool conv_merge_phases(const Site *site, const ConvProblem *phased, MergedPhases *merged, ConvProblem *p) {
+  enum { MOST_ZEROS = 4 };  // times the filters' own size
+  if (!phases_merge(phased->axis, merged)) return false;
+  *p = *phased;
+  p->phased = false;
+  p->phases = 1;
+  memcpy(p->kernel, merged->kernel, sizeof p->kernel);
+  memcpy(p->pad, merged->pad, sizeof p->pad);
+  p->taps = product_of(p->kernel);
+  p->k = p->taps * p->channels;
+  p->filters *= phased->phases;
+  int rank = site->outputs[0].rank;
+  p->output.batch = p->output.column = (Walk){0};
+  walk_add(&p->output.batch, 1, p->groups, phased->filters);
+  walk_phases(&p->output.column, rank, phased);
+  walk_add(&p->output.column, 1, phased->filters, 1);
+  return p->k <= INT32_MAX && p->filters <= INT32_MAX && p->taps * phased->phases <= MOST_ZEROS * phased->taps;
 }
 
 int conv_x_copy(const Site *site, const ConvProblem *p) {
@@ -81,20 +133,48 @@ bool conv_offsets_fit(const Site *site, const ConvProblem *p) {
   return span <= INT32_MAX;
 }
 
+static void emit_phases(Text *text, const char *name, const PhasedAxis *axis) {
+  text_add(text, "  typedef PhasedAxis<%lld, %lld, %lld, %lld, %lld, %lld, %lldll> Axis%s;\n", (long long)axis->stride,
+           (long long)axis->dilation, (long long)axis->kernel, (long long)axis->common, (long long)axis->step,
+           (long long)axis->inverse, (long long)axis->pad, name);
+  text_add(text, "  static constexpr int PHASES_%s = %lld;\n", name, (long long)axis->phases);
+}
+
 void conv_emit_geometry(Text *text, const ConvProblem *p) {
   static const char *const names[3] = {"D", "H", "W"};
-  text_add(text, "  static constexpr bool TRANSPOSED = %d;\n", p->transposed);
-  text_add(text, "  static constexpr int M = %lld, N = %lld, K = %lld, C = %lld, TAPS = %lld;\n", (long long)p->m,
-           (long long)p->filters, (long long)p->k, (long long)MAX(p->channels, 1), (long long)MAX(p->taps, 1));
+  text_add(text, "  static constexpr bool PHASED = %d;\n", p->phased);
+  text_add(text, "  static constexpr int M = %lld, N = %lld, K = %lld, C = %lld, TAPS = %lld, PHASES = %lld;\n",
+           (long long)p->m, (long long)p->filters, (long long)p->k, (long long)MAX(p->channels, 1), (long long)MAX(p->taps, 1),
+           (long long)p->phases);
   text_add(text, "  static constexpr i64 X_IMAGE = %lldll, X_C = %lldll;\n", (long long)p->x_image, (long long)p->x_channel);
   for (int i = 0; i < 3; i++) {
     text_add(text,
-             "  static constexpr int IN_%s = %lld, OUT_%s = %lld, KERNEL_%s = %lld, STRIDE_%s = %lld, DILATION_%s = %lld, "
-             "PAD_%s = %lld;\n",
+             "  static constexpr int IN_%s = %lld, OUT_%s = %lld, KERNEL_%s = %lld, STRIDE_%s = %lld, DILATION_%s = %lld;\n",
              names[i], (long long)p->in[i], names[i], (long long)p->out[i], names[i], (long long)p->kernel[i], names[i],
-             (long long)p->stride[i], names[i], (long long)p->dilation[i], names[i], (long long)p->pad[i]);
+             (long long)p->stride[i], names[i], (long long)p->dilation[i]);
     text_add(text, "  static constexpr i64 X_%s = %lldll;\n", names[i], (long long)p->x_space[i]);
+    if (p->phased) emit_phases(text, names[i], &p->axis[i]);
+    else text_add(text, "  static constexpr int PAD_%s = %lld;\n", names[i], (long long)p->pad[i]);
   }
+}
+
+TiledProduct conv_product(const ConvProblem *p, DType dtype) {
+  TiledProduct product = {.m = p->m, .n = p->filters, .k = p->k, .batch = p->groups * p->phases, .dtype = dtype};
+  if (p->phased && p->k) product.filled = (double)(p->taps * p->channels) / (double)(p->phases * p->k);
+  // Ways to make a transposed convolution differ in how often they repeat its image, but they all find that in L2.
+  double image = (double)(p->images * p->channels) * (double)product_of(p->in);
+  double filters = (double)(p->taps * p->channels) * (double)p->filters, out = (double)(p->m * p->phases) * (double)p->filters;
+  if (p->axis[0].phases) product.elements = (double)p->groups * (image + filters + out);
+  return product;
+}
+
+const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, int64_t w_group, bool by_phase) {
+  return arena_printf(
+      arena,
+      "  const Phase<Problem> phase(batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
+      "  %s(x + (i64)group * %lldll, w + (i64)group * %lldll%s, phase, tile, k_begin, phase.limit(k_end), output);\n",
+      (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)(p->channels * p->x_channel),
+      (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "");
 }
 
 // --- Packed filters
@@ -102,7 +182,9 @@ void conv_emit_geometry(Text *text, const ConvProblem *p) {
 typedef struct FilterPacking {
   const Tensor *tensor;
   int64_t groups, filters, channels, taps, pitch;
-  bool transposed, depthwise;
+  bool depthwise;
+  const TapPlace *places;  // of a transposed convolution's taps, else NULL
+  int64_t place_count, blocks;
 } FilterPacking;
 
 static Status pack_filters(void *context, void *out) {
@@ -112,10 +194,30 @@ static Status pack_filters(void *context, void *out) {
   for (int64_t g = 0; g < f->groups; g++)
     for (int64_t m = 0; m < f->filters; m++)
       for (int64_t c = 0; c < f->channels; c++) {
-        int64_t first = f->transposed ? (g * f->channels + c) * f->filters + m : (g * f->filters + m) * f->channels + c;
+        int64_t first = (g * f->filters + m) * f->channels + c;
         const char *from = (const char *)f->tensor->data + (size_t)(first * f->taps) * size;
         char *to = (char *)out + (size_t)((g * f->filters + m) * f->pitch + c) * size;
         for (int64_t t = 0; t < f->taps; t++) memcpy(to + (size_t)(t * f->channels) * size, from + (size_t)t * size, size);
+      }
+  return OK;
+}
+
+// From [group][channel][filter][tap]; `filters` are those of one block.
+static Status pack_places(void *context, void *out) {
+  const FilterPacking *f = context;
+  size_t size = dtype_size(f->tensor->dtype);
+  memset(out, 0, (size_t)(f->groups * f->blocks * f->filters * f->pitch) * size);
+  for (int64_t g = 0; g < f->groups; g++)
+    for (int64_t m = 0; m < f->filters; m++)
+      for (int64_t c = 0; c < f->channels; c++) {
+        int64_t first = (g * f->channels + c) * f->filters + m;
+        const char *from = (const char *)f->tensor->data + (size_t)(first * f->taps) * size;
+        for (int64_t n = 0; n < f->place_count; n++) {
+          const TapPlace *place = &f->places[n];
+          int64_t line = (g * f->blocks + place->block) * f->filters + m;
+          memcpy((char *)out + (size_t)(line * f->pitch + place->tap * f->channels + c) * size,
+                 from + (size_t)place->kernel * size, size);
+        }
       }
   return OK;
 }
@@ -130,21 +232,55 @@ static Status pack_depthwise(void *context, void *out) {
   return OK;
 }
 
-static int add_packing(Emission *emission, const ConvProblem *p, const Tensor *tensor, int64_t pitch, bool depthwise) {
+static int add_packing(Emission *emission, const FilterPacking *packing) {
   FilterPacking *f = arena_new_of(emission->arena, FilterPacking);
-  *f = (FilterPacking){tensor, p->groups, p->filters, p->channels, p->taps, pitch, p->transposed, depthwise};
-  const int64_t layout[] = {p->groups, p->filters,    p->channels, p->taps,
-                            pitch,     p->transposed, depthwise,   (int64_t)tensor->dtype};
-  Hash128 key = hash128_combine(hash128_bytes(tensor->data, tensor_bytes(tensor)), hash128_bytes(layout, sizeof layout));
-  size_t bytes = (size_t)(p->groups * (depthwise ? p->taps : p->filters * pitch)) * dtype_size(tensor->dtype);
-  return emit_packed(emission, bytes, key, depthwise ? pack_depthwise : pack_filters, f);
+  *f = *packing;
+  const int64_t layout[] = {f->groups, f->filters,     f->channels,
+                            f->taps,   f->pitch,       f->depthwise,
+                            f->blocks, f->place_count, (int64_t)f->tensor->dtype};
+  Hash128 key = hash128_combine(hash128_bytes(f->tensor->data, tensor_bytes(f->tensor)), hash128_bytes(layout, sizeof layout));
+  if (f->places) key = hash128_combine(key, hash128_bytes(f->places, (size_t)f->place_count * sizeof *f->places));
+  int64_t elements = f->groups * (f->depthwise ? f->taps : f->blocks * f->filters * f->pitch);
+  return emit_packed(emission, (size_t)elements * dtype_size(f->tensor->dtype), key,
+                     f->depthwise ? pack_depthwise
+                     : f->places  ? pack_places
+                                  : pack_filters,
+                     f);
 }
 
+static FilterPacking packing_of(const Site *site, const ConvProblem *p, int64_t pitch) {
+  return (FilterPacking){.tensor = site->inputs[1].constant,
+                         .groups = p->groups,
+                         .filters = p->filters,
+                         .channels = p->channels,
+                         .taps = p->taps,
+                         .pitch = pitch,
+                         .blocks = 1};
+}
+
+static int64_t padded_line(const ConvProblem *p, int pad) { return (p->taps * p->channels + pad - 1) / pad * pad; }
+
 int conv_pack_filters(Emission *emission, const Site *site, const ConvProblem *p, int pad, int64_t *pitch) {
-  *pitch = (p->k + pad - 1) / pad * pad;
-  return add_packing(emission, p, site->inputs[1].constant, *pitch, false);
+  *pitch = padded_line(p, pad);
+  FilterPacking packing = packing_of(site, p, *pitch);
+  TapPlace *places;
+  if (p->phased) packing.place_count = phases_places(p->axis, emission->arena, &places), packing.places = places;
+  return add_packing(emission, &packing);
+}
+
+int conv_pack_merged(Emission *emission, const Site *site, const ConvProblem *phased, const MergedPhases *merged,
+                     const ConvProblem *p, int pad, int64_t *pitch) {
+  *pitch = padded_line(p, pad);
+  FilterPacking packing = packing_of(site, phased, *pitch);
+  TapPlace *places;
+  packing.place_count = merged_places(phased->axis, merged, emission->arena, &places);
+  packing.places = places;
+  packing.blocks = phased->phases;
+  return add_packing(emission, &packing);
 }
 
 int conv_pack_depthwise(Emission *emission, const Site *site, const ConvProblem *p) {
-  return add_packing(emission, p, site->inputs[1].constant, 0, true);
+  FilterPacking packing = packing_of(site, p, 0);
+  packing.depthwise = true;
+  return add_packing(emission, &packing);
 }

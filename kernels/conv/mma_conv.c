@@ -1,13 +1,20 @@
-// The tactic for convolutions on tensor cores (mma_conv.cuh). It wants channels fastest in x, or takes single elements where they are not,
-// and repacks constant filters unless they already lie as [filter][tap][channel] on 16-byte lines.
+// The tactics for convolutions and transposed convolutions on tensor cores (mma_conv.cuh). They want channels fastest in x, or take single
+// elements where they are not, and repack constant filters unless they already lie as [filter][tap][channel] on 16-byte lines.
+//
+// A transposed convolution is made phase by phase, or as one product whose columns are phase and filter: with a kernel no larger than the
+// stride that is a plain product whose store shuffles pixels, and with few filters it fills a tile that phases alone would leave empty.
 #include "kernels/common/mma_config.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 
-enum { TAP_BITS = 32, MIN_GROUP = 8 };
+enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 2 };
 
+// One way to make the site.
 typedef struct MmaConv {
   ConvProblem p;
+  bool merged;  // p makes all phases of `phased`
+  ConvProblem phased;
+  MergedPhases window;
   DType dtype;
   bool plain, pack;
   int64_t a_outer, b_outer;
@@ -46,36 +53,54 @@ static bool filters_ready(const Site *site, const ConvProblem *p) {
   return w->offset % chunk == 0 && p->w_filter % chunk == 0 && p->w_group % chunk == 0;
 }
 
-static bool describe(const Site *site, MmaConv *out) {
-  if (!conv_problem(site, &out->p)) return false;
+// What follows from the problem; false where the kernel cannot take it.
+static bool complete(const Site *site, MmaConv *out) {
   const ConvProblem *p = &out->p;
-  out->dtype = site->inputs[0].dtype;
-  int size = (int)dtype_size(out->dtype);
-  if (site->inputs[1].dtype != out->dtype || !mma_dtype_supported(site, out->dtype) || p->accumulator != DTYPE_F32 || p->k == 0)
-    return false;
-  if (p->groups > 1 && (p->channels % MIN_GROUP || p->filters < MIN_GROUP)) return false;
-  out->plain = is_plain(p, &out->a_outer);
+  int size = (int)dtype_size(out->dtype), chunk = 16 / size;
+  if (p->k == 0) return false;
+  out->plain = !p->phased && is_plain(p, &out->a_outer);
   if (!out->plain && p->kernel[0] + p->kernel[1] + p->kernel[2] > TAP_BITS) return false;
   if (!out->plain && !conv_offsets_fit(site, p)) return false;
   out->copy_a = conv_x_copy(site, p);
-  out->pack = !filters_ready(site, p);
-  if (out->pack && !site->inputs[1].constant) return false;
   out->copy_b = 16;
-  out->b_outer = out->pack ? (p->k + 16 / size - 1) / (16 / size) * (16 / size) : p->w_filter;
+  // A phase's taps begin at any tap of a filter.
+  while (p->phased && p->channels * size % out->copy_b) out->copy_b /= 2;
+  out->b_outer = !out->pack ? p->w_filter : p->phased ? p->taps * p->channels : (p->k + chunk - 1) / chunk * chunk;
   return true;
 }
 
+// The ways to make the site, at most MOST_WAYS, of equal ones the better first.
+static int describe(const Site *site, MmaConv *ways) {
+  ConvProblem p;
+  DType dtype = site->inputs[0].dtype;
+  if (!conv_problem(site, &p) || site->inputs[1].dtype != dtype || !mma_dtype_supported(site, dtype)) return 0;
+  if (p.accumulator != DTYPE_F32 || (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP))) return 0;
+  bool pack = p.phased || !filters_ready(site, &p);
+  if (pack && !site->inputs[1].constant) return 0;
+  int count = 0;
+  MmaConv *merged = &ways[0];
+  *merged = (MmaConv){.merged = true, .phased = p, .dtype = dtype, .pack = true};
+  if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, merged)) count++;
+  if (count && p.phases == 1) return count;  // the same
+  ways[count] = (MmaConv){.p = p, .dtype = dtype, .pack = pack};
+  return count + complete(site, &ways[count]);
+}
+
 static bool supports(const Site *site) {
-  MmaConv c;
-  return describe(site, &c);
+  MmaConv ways[MOST_WAYS];
+  return describe(site, ways) > 0;
 }
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   (void)cuda;
-  MmaConv c;
-  if (!describe(site, &c)) return 0;
-  TiledProduct product = {c.p.m, c.p.filters, c.p.k, c.p.groups, c.dtype};
-  return mma_candidates(site, &product, out, limit);
+  MmaConv ways[MOST_WAYS];
+  TiledProduct products[MOST_WAYS];
+  int count = describe(site, ways);
+  for (int i = 0; i < count; i++) {
+    products[i] = conv_product(&ways[i].p, ways[i].dtype);
+    if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
+  }
+  return mma_candidates(site, products, count, out, limit);
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {
@@ -85,34 +110,45 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   else emit_buffer(emission, launch, BUFFER_INPUT, 1);
 }
 
+static int pack_filters(const Site *site, MmaConv *c, Emission *out) {
+  int chunk = 16 / (int)dtype_size(c->dtype);
+  if (!c->pack) return -1;
+  if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer);
+  return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer);
+}
+
+static void emit_problem(Text *text, const MmaConv *c, const Candidate *candidate) {
+  const ConvProblem *p = &c->p;
+  // Splits and the phases' taps end on whole pieces of BK.
+  bool whole = (p->phased ? p->channels : p->k) % candidate->config[MMA_BK] == 0;
+  mma_emit_includes(text, candidate);
+  text_add(text, "#include \"kernels/conv/window.cuh\"\nstruct Problem {\n");
+  conv_emit_geometry(text, p);
+  mma_emit_tile(text, candidate, c->dtype);
+  text_add(text, "  static constexpr int COPY_A = %d, COPY_B = %d;\n", c->copy_a, c->copy_b);
+  text_add(text, "  static constexpr bool A_K_FAST = true, B_K_FAST = true, C_FAST = true, PLAIN = %d, WHOLE_K = %d;\n",
+           c->plain, whole);
+  text_add(text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)c->a_outer,
+           (long long)c->b_outer);
+}
+
 static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   (void)cuda;
-  MmaConv c;
-  if (!describe(site, &c)) FAIL(ERROR_UNSUPPORTED, "mma_conv does not take this convolution");
-  const ConvProblem *p = &c.p;
+  MmaConv ways[MOST_WAYS];
   const int *config = candidate->config;
+  if (config[MMA_PRODUCT] >= describe(site, ways)) FAIL(ERROR_UNSUPPORTED, "mma_conv does not take this convolution");
+  MmaConv *c = &ways[config[MMA_PRODUCT]];
+  const ConvProblem *p = &c->p;
   if (p->m * p->filters == 0) return OK;
-  int packed = -1, chunk = 16 / (int)dtype_size(c.dtype);
-  if (c.pack) packed = conv_pack_filters(out, site, p, chunk, &c.b_outer);
-  const char *type = device_type(c.dtype);
-
+  int packed = pack_filters(site, c, out);
+  const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
-  mma_emit_includes(&text, candidate);
-  text_add(&text, "struct Problem {\n");
-  conv_emit_geometry(&text, p);
-  mma_emit_tile(&text, candidate, c.dtype);
-  text_add(&text, "  static constexpr int COPY_A = %d, COPY_B = %d;\n", c.copy_a, c.copy_b);
-  text_add(&text, "  static constexpr bool A_K_FAST = true, B_K_FAST = true, C_FAST = true, PLAIN = %d, WHOLE_K = %d;\n",
-           c.plain, p->k % config[MMA_BK] == 0);
-  text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)c.a_outer,
-           (long long)c.b_outer);
-  int64_t w_group = c.pack ? p->filters * c.b_outer : p->w_group;
-  const char *body = arena_printf(
-      out->arena, "  mma_conv<Problem, %s>(x + (i64)batch * %lldll, w + (i64)batch * %lldll, tile, k_begin, k_end, output);\n",
-      mma_tile_type(out->arena, candidate, c.dtype), (long long)(p->channels * p->x_channel), (long long)w_group);
+  emit_problem(&text, c, candidate);
+  int64_t w_group = c->pack ? p->filters * c->b_outer : p->w_group;
+  const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, candidate, c->dtype));
   TiledKernel kernel = {.name = "mma_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", type, type),
-                        .body = body,
+                        .body = conv_body(out->arena, call, p, w_group, p->phased),
                         .output = &p->output,
                         .accumulator = DTYPE_F32,
                         .threads = mma_threads(candidate),
@@ -120,9 +156,11 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .bn = config[MMA_BN],
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
+                        .neighbours = p->phases,
                         .k = p->k,
-                        .shared_bytes = (unsigned)mma_shared_bytes(candidate, c.dtype)};
+                        .shared_bytes = (unsigned)mma_shared_bytes(candidate, c->dtype)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &packed, out);
 }
 
 const Tactic mma_conv_tactic = {"mma_conv", &op_conv, false, supports, candidates, emit};
+const Tactic mma_conv_transpose_tactic = {"mma_conv", &op_conv_transpose, false, supports, candidates, emit};

@@ -1,8 +1,9 @@
-// Convolution on tensor cores as an implicit product: f16, bf16 and (where asked for) tf32, accumulated in fp32.
+// Convolution and transposed convolution on tensor cores as an implicit product: f16, bf16 and (where asked for) tf32, accumulated in fp32.
 //
 // Tiling: the engine of kernels/common/mma_tile.cuh over the image matrix (rows are output positions, K runs over taps and channels), which
 // exists only in shared memory: a 16-byte chunk is copied from where its tap lies in the image, or zeroed where that is padding. Filters
-// come as [filter][tap][channel]. Memory traffic per output: K * (1/BM + 1/BN) elements, of which the image's repeats hit L1 and L2;
+// come as [filter][tap][channel]. A block makes one phase of a transposed convolution; those of the same rows run one after the other, so
+// that the image comes from L2 for all but the first, and lines that phases share are whole before they leave it. Memory traffic per output: K * (1/BM + 1/BN) elements, of which the image's repeats hit L1 and L2;
 // one element written. Limit: the tensor cores for wide layers, memory for narrow ones.
 // Reached on an H200, f16, against cuDNN's best: ResNet-50's layers at batch 1 2.8 to 7.5 us (1.0 to 2.1 times its speed), at batch 32
 // 3x3 of 64 channels 280 TFLOP/s (0.98), of 128 328 (0.79), of 512 285 (0.66), the 7x7 stem 113 us (0.73).
@@ -18,15 +19,16 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
   static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP, COPY = P::COPY_A, PARTS = 16 / COPY;
   const char *image;
   int line, chunk, k, k_end;
+  const Phase<P> phase;
   Window<P, int> windows[PASSES];
 
-  __device__ __forceinline__ ImageCopy(const void *x, int m0, int k_begin, int end) {
+  __device__ __forceinline__ ImageCopy(const void *x, const Phase<P> &of, int m0, int k_begin, int end) : phase(of) {
     image = (const char *)x;
     line = (int)threadIdx.x / Shared::CHUNKS, chunk = (int)threadIdx.x % Shared::CHUNKS;
     k = k_begin + chunk * Shared::PER_CHUNK;
     k_end = end;
 #pragma unroll
-    for (int pass = 0; pass < PASSES; pass++) windows[pass] = Window<P, int>(m0 + line + pass * STEP);
+    for (int pass = 0; pass < PASSES; pass++) windows[pass] = Window<P, int>(m0 + line + pass * STEP, phase);
   }
   __device__ __forceinline__ bool past(int pass) const { return Shared::LINES % STEP && line + pass * STEP >= Shared::LINES; }
 
@@ -35,7 +37,7 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
 #pragma unroll
       for (int part = 0; part < PARTS; part++) {
         const int at_k = k + part * (COPY / SIZE);
-        const Tap<P> tap(at_k);
+        const Tap<P> tap(at_k, phase);
         const int step = tap.template offset<int>();
 #pragma unroll
         for (int pass = 0; pass < PASSES; pass++) {
@@ -49,14 +51,14 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
       // Single elements: the taps of the chunk are the same for every pass.
       int steps[8];
 #pragma unroll
-      for (int part = 0; part < 8; part++) steps[part] = Tap<P>(k + part).template offset<int>();
+      for (int part = 0; part < 8; part++) steps[part] = Tap<P>(k + part, phase).template offset<int>();
 #pragma unroll
       for (int pass = 0; pass < PASSES; pass++) {
         if (past(pass)) break;
         union { uint4 raw; u16 halves[8]; } word;
 #pragma unroll
         for (int part = 0; part < 8; part++) {
-          const Tap<P> tap(k + part);
+          const Tap<P> tap(k + part, phase);
           int at;
           bool inside = windows[pass].find(tap, steps[part], at) && k + part < k_end;
           word.halves[part] = inside ? ((const u16 *)image)[at] : (u16)0;
@@ -68,21 +70,21 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
   }
 };
 
-// x points at the group's first channel, w at its first filter. P adds to the tile and the geometry: COPY_A, COPY_B, B_OUTER (elements
+// x points at the group's first channel, w at its first filter's taps of this phase. P adds to the tile and the geometry: COPY_A, COPY_B, B_OUTER (elements
 // between filters), WHOLE_K, PLAIN (the image matrix lies in memory as it is, A_OUTER elements between rows).
 template <class P, class Tile, class Output>
-DEVICE void mma_conv(const void *x, const void *w, unsigned tile, int k_begin, int k_end, const Output &output) {
+DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsigned tile, int k_begin, int k_end, const Output &output) {
   typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N, P::WHOLE_K> CopyB;
   int tile_m, tile_n;
   tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
   CopyB copy_b(w, tile_n * P::BN, k_begin, k_end);
-  const int pieces = (k_end - k_begin + P::BK - 1) / P::BK;
+  const int pieces = (k_end - k_begin + P::BK - 1) / P::BK;  // none, or fewer, where a phase has no taps
   if constexpr (P::PLAIN) {
     typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M, P::WHOLE_K> CopyA;
     CopyA copy_a(x, tile_m * P::BM, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   } else {
-    ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> copy_a(x, tile_m * P::BM, k_begin, k_end);
+    ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> copy_a(x, phase, tile_m * P::BM, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   }
 }

@@ -1,5 +1,5 @@
 // The general tactic for convolutions and transposed convolutions (simt_conv.cuh): every element type and layout. K runs in the order in
-// which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise are repacked.
+// which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise, phased ones always, are repacked.
 #include "kernels/common/simt_config.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
@@ -13,7 +13,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   (void)cuda;
   ConvProblem p;
   if (!conv_problem(site, &p)) return 0;
-  TiledProduct product = {p.m, p.filters, p.k, p.groups, site->inputs[0].dtype};
+  TiledProduct product = conv_product(&p, site->inputs[0].dtype);
   return simt_candidates(site, &product, p.accumulator, out, limit);
 }
 
@@ -34,6 +34,7 @@ static bool filters_flat(const ConvProblem *p, bool channels_fast) {
 
 static FilterLayout filter_layout(const Site *site, const ConvProblem *p) {
   bool constant = site->inputs[1].constant != NULL, vectors = conv_x_copy(site, p) > (int)dtype_size(site->inputs[0].dtype);
+  if (p->phased) return (FilterLayout){constant, true, constant, constant ? p->taps * p->channels : 0};
   if (filters_flat(p, true)) return (FilterLayout){true, true, false, p->w_filter};
   if (filters_flat(p, false) && !(vectors && constant)) return (FilterLayout){true, false, false, p->w_filter};
   if (constant) return (FilterLayout){true, true, true, p->k};
@@ -54,7 +55,8 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
 static int filter_vector(const Site *site, const ConvProblem *p, const FilterLayout *layout, const SimtTile *t) {
   int vector = 16 / (int)dtype_size(site->inputs[1].dtype);
   int64_t offset = layout->pack ? 0 : site->inputs[1].offset, group = layout->pack ? p->filters * layout->pitch : p->w_group;
-  while (vector > 1 && (layout->pitch % vector || offset % vector || group % vector)) vector /= 2;
+  int64_t start = p->phased ? p->channels : 0;  // phases begin at any tap
+  while (vector > 1 && (layout->pitch % vector || offset % vector || group % vector || start % vector)) vector /= 2;
   return simt_vector(vector, true, p->filters, p->k, t, t->bn);
 }
 
@@ -73,8 +75,10 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   const char *x = device_type(site->inputs[0].dtype), *w = device_type(site->inputs[1].dtype);
 
   Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n  typedef %s Offset;\n",
-           conv_offsets_fit(site, &p) ? "int" : "i64");
+  text_add(
+      &text,
+      "#include \"kernels/common/output.cuh\"\n#include \"kernels/conv/window.cuh\"\nstruct Problem {\n  typedef %s Offset;\n",
+      conv_offsets_fit(site, &p) ? "int" : "i64");
   conv_emit_geometry(&text, &p);
   text_add(&text, "  static constexpr int BM = %d, BN = %d, BK = %d, TM = %d, TN = %d, VA = %d, VB = %d;\n", t->bm, t->bn,
            t->bk, t->tm, t->tn, va, vb);
@@ -85,10 +89,9 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
       (long long)layout.pitch, (long long)p.w_filter, (long long)p.w_channel, (long long)p.w_tap[0], (long long)p.w_tap[1],
       (long long)p.w_tap[2]);
   int64_t w_group = layout.pack ? p.filters * layout.pitch : p.w_group;
-  const char *body = arena_printf(
-      out->arena,
-      "  simt_conv<Problem, %s, %s, %s>(x + (i64)batch * %lldll, w + (i64)batch * %lldll, tile, k_begin, k_end, output);\n", x,
-      w, device_type(p.accumulator), (long long)(p.channels * p.x_channel), (long long)w_group);
+  const char *body =
+      conv_body(out->arena, arena_printf(out->arena, "simt_conv<Problem, %s, %s, %s>", x, w, device_type(p.accumulator)), &p,
+                w_group, layout.flat);
   TiledKernel kernel = {.name = "simt_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", x, w),
                         .body = body,
@@ -99,6 +102,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .bn = t->bn,
                         .bk = t->bk,
                         .splits = candidate->config[1],
+                        .neighbours = p.phases,
                         .k = p.k};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
 }

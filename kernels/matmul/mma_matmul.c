@@ -31,8 +31,8 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   (void)cuda;
   MmaMatmul m;
   if (!describe(site, &m)) return 0;
-  TiledProduct product = {m.p.m, m.p.n, m.p.k, m.p.batch, m.dtype};
-  return mma_candidates(site, &product, out, limit);
+  TiledProduct product = {.m = m.p.m, .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
+  return mma_candidates(site, &product, 1, out, limit);
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {

@@ -13,7 +13,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   (void)cuda;
   MatmulProblem p;
   if (!matmul_problem(site, &p)) return 0;
-  TiledProduct product = {p.m, p.n, p.k, p.batch, site->inputs[0].dtype};
+  TiledProduct product = {.m = p.m, .n = p.n, .k = p.k, .batch = p.batch, .dtype = site->inputs[0].dtype};
   return simt_candidates(site, &product, p.accumulator, out, limit);
 }
 

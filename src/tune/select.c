@@ -65,11 +65,33 @@ static Status select_forced(const Site *site, const SelectOptions *options, Aren
   return try_candidate(site, options, arena, selection, done);
 }
 
-// Copying operands is worth it only where it opens the way to something faster than the general tactic.
-static bool copies_may_help(const OpDef *op) {
-  for (int i = 0; cuda_tactics[i]; i++)
-    if (cuda_tactics[i]->op == op && !cuda_tactics[i]->general) return true;
-  return false;
+static void make_row_major(TensorDesc *desc) {
+  int64_t stride = 1;
+  for (int i = desc->rank - 1; i >= 0; i--) {
+    desc->strides[i] = stride;
+    stride *= desc->dims[i];
+  }
+}
+
+// Copying operands is worth it only where it opens the way to something faster than the general tactic. What a library takes is known
+// only once it is open.
+static bool copies_may_help(const Site *site) {
+  Arena *scratch = arena_scratch();
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, site->node->input_count);
+  Site copied = *site;
+  copied.inputs = inputs;
+  for (int i = 0; i < site->node->input_count; i++) {
+    inputs[i] = site->inputs[i];
+    make_row_major(&inputs[i]);
+    inputs[i].offset = 0;
+  }
+  bool help = false;
+  for (int i = 0; cuda_tactics[i] && !help; i++) {
+    const Tactic *tactic = cuda_tactics[i];
+    help = tactic->op == site->node->op && !tactic->general && (tactic->library || tactic->supports(&copied));
+  }
+  arena_free(scratch);
+  return help;
 }
 
 // Multiplications and additions of a product or convolution; 0 for other operators.
@@ -114,7 +136,7 @@ Status select_tactic(const Site *site, const SelectOptions *options, bool last, 
     return OK;
   }
   TRY(from_database(site, options, arena, selection, &done));
-  last = last || !copies_may_help(site->node->op);
+  last = last || !copies_may_help(site);
   bool own_first = site_work(site) < SMALL_WORK;
   for (int round = 0; round < 2 && !done; round++)
     TRY(select_among(site, options, last, own_first == (round == 1), arena, selection, &done));
@@ -142,11 +164,7 @@ static void describe(const Value *value, TensorDesc *desc) {
   desc->rank = value->rank;
   desc->constant = value->constant;
   value_get_dims(value, desc->dims);
-  int64_t stride = 1;
-  for (int i = desc->rank - 1; i >= 0; i--) {
-    desc->strides[i] = stride;
-    stride *= desc->dims[i];
-  }
+  make_row_major(desc);
 }
 
 bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {

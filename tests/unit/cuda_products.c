@@ -7,8 +7,8 @@
 #include "kernels/conv/conv.h"
 #include "kernels/matmul/matmul.h"
 
-extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, simt_conv_transpose_tactic,
-    depthwise_conv_tactic;
+extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, depthwise_conv_tactic;
+extern const Tactic mma_conv_transpose_tactic, simt_conv_transpose_tactic;
 
 static const char bias_gelu[] =
     "{%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; %3: f32 = const 0.70710678; %4 = mul %2 %3; %5 = erf %4; "
@@ -50,7 +50,7 @@ static void become(SiteTest *test, int sm) {
   test->device.shared_per_multiprocessor = shared + 1024;
 }
 
-// The first candidate of the tactic on every target that supports the site.
+// The first candidates of the tactic on every target that supports the site: one of each way.
 static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets) {
   const Nvrtc *nvrtc;
   Status missing = nvrtc_open(test->arena, &nvrtc);
@@ -59,17 +59,20 @@ static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets)
     cr_skip_test("NVRTC is not installed");
   }
   Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
-  KernelSource sources[4 * COUNT_OF(targets)];
+  KernelSource sources[8 * COUNT_OF(targets)];
   int count = 0, supported = 0;
   for (size_t i = 0; i < COUNT_OF(targets); i++) {
     become(test, targets[i]);
     if (!tactic->supports(&test->site)) continue;
     supported++;
-    Candidate candidate;
-    cr_assert_eq(tactic->candidates(&test->site, NULL, &candidate, 1), 1);
+    Candidate candidates[2];
+    int found = tactic->candidates(&test->site, NULL, candidates, tactic == &mma_conv_transpose_tactic ? 2 : 1);
+    cr_assert_geq(found, 1);
     Emission emission = {.arena = test->arena};
-    Status status = tactic->emit(&test->site, &candidate, NULL, &emission);
-    cr_assert_null(status, "%s", status_message(status));
+    for (int c = 0; c < found; c++) {
+      Status status = tactic->emit(&test->site, &candidates[c], NULL, &emission);
+      cr_assert_null(status, "%s", status_message(status));
+    }
     for (uint32_t k = 0; k < emission.launch_count; k++)
       sources[count++] = (KernelSource){tactic->name, emission.launches[k].source, targets[i]};
   }
@@ -129,6 +132,13 @@ Test(cuda_products, convolutions_compile, .timeout = 120) {
   compiles(image(&op_conv, DTYPE_F32, 6, 6, 5, 6, NULL), &depthwise_conv_tactic, 7);
 }
 
+// The first two candidates, where there are two ways: phase by phase, and merged.
+Test(cuda_products, transposed_convolutions_compile, .timeout = 120) {
+  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 32, 4, 1, channels_last), &mma_conv_transpose_tactic, 7);
+  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 24, 3, 1, channels_last), &mma_conv_transpose_tactic, 7);
+  compiles(image(&op_conv_transpose, DTYPE_BF16, 16, 16, 2, 2, NULL), &mma_conv_transpose_tactic, 6);
+}
+
 Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
   static const int64_t shapes[][3] = {{1, 4096, 4096}, {128, 768, 3072}, {4096, 4096, 4096}, {7, 1, 1}, {1000, 37, 3}};
   for (size_t s = 0; s < COUNT_OF(shapes); s++)
@@ -176,6 +186,31 @@ Test(cuda_products, filters_are_packed_tap_by_tap) {
       int tap = i / 3, channel = i % 3;
       cr_assert_eq(packed[f * PITCH + i], i < 27 ? filters[(f * 3 + channel) * 9 + tap] : 0);
     }
+  site_done(test);
+}
+
+// Of a 3x3 kernel at stride 2: outputs of phase 0 along an axis, padded by 1, see its middle tap, those of phase 1 the others, turned around.
+Test(cuda_products, transposed_filters_are_packed_phase_by_phase) {
+  enum { CHANNELS = 8, FILTERS = 2, TAPS = 9 };
+  SiteTest *test = image(&op_conv_transpose, DTYPE_F16, CHANNELS, FILTERS, 3, 1, channels_last);
+  const int64_t strides[2] = {2, 2};
+  node_set_ints(test->node, "strides", strides, 2);
+  become(test, 90);
+  Candidate list[24];
+  int count = mma_conv_transpose_tactic.candidates(&test->site, NULL, list, 24), phased = 0;
+  while (phased < count && strstr(list[phased].name, "merged")) phased++;
+  cr_assert_lt(phased, count);
+  Emission emission = {.arena = test->arena};
+  cr_assert_null(mma_conv_transpose_tactic.emit(&test->site, &list[phased], NULL, &emission));
+  uint16_t packed[FILTERS * TAPS * CHANNELS];
+  cr_assert_eq(emission.packed[0].bytes, sizeof packed);
+  cr_assert_null(emission.packed[0].fill(emission.packed[0].context, packed));
+  static const int expected[TAPS] = {8, 6, 2, 0, 7, 1, 5, 3, 4};  // even taps along both axes, along one, along none
+  const uint16_t *filters = test->tensors[1].data;
+  for (int f = 0; f < FILTERS; f++)
+    for (int t = 0; t < TAPS; t++)
+      for (int c = 0; c < CHANNELS; c++)
+        cr_assert_eq(packed[(f * TAPS + t) * CHANNELS + c], filters[(c * FILTERS + f) * TAPS + expected[t]]);
   site_done(test);
 }
 

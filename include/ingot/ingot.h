@@ -347,7 +347,8 @@ typedef enum ingot_memory {
 } ingot_memory;
 INGOT_API size_t ingot_session_memory(const ingot_session *session, ingot_memory kind); /* 0 of an unknown kind */
 
-/* One profiled run: the time of each step. A profile stands alone: the session may run, or end, before it is freed. */
+/* One profiled run: the time of each step, as far as the shapes of the call decide them: what depends on data (loops, sizes that a result
+ * decides) is left out. A profile stands alone: the session may run, or end, before it is freed. */
 typedef struct ingot_profile ingot_profile;
 INGOT_API ingot_error *ingot_session_profile(ingot_session *session, const ingot_tensor *inputs, int input_count,
                                              ingot_profile **out);

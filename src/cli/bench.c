@@ -53,7 +53,7 @@ static int slowest_first(const void *a, const void *b) {
   return x->step < y->step ? -1 : 1;
 }
 
-static void print_profile(const ingot_profile *profile) {
+static void print_profile(const ingot_session *session, const ingot_profile *profile) {
   int count = ingot_profile_step_count(profile);
   double total = 0;
   Arena *arena = arena_new();
@@ -66,7 +66,7 @@ static void print_profile(const ingot_profile *profile) {
     printf("%9.4f %5.1f%%  %-12s %-34.34s %.60s\n", order[i].milliseconds, order[i].milliseconds / total * 100,
            ingot_profile_op(profile, order[i].step), ingot_profile_tactic(profile, order[i].step),
            ingot_profile_origins(profile, order[i].step));
-  printf("%9.4f 100.0%%  %d steps, each timed alone\n", total, count);
+  printf("%9.4f 100.0%%  %d steps, each timed alone%s\n", total, count, cli_profile_rest(session));
   arena_free(arena);
 }
 
@@ -93,7 +93,7 @@ static void print_text(const Bench *bench, const Settings *settings, const Resul
   }
   printf("opening     %.1f ms, first run %.1f ms\n", r->open_ms, r->first_ms);
   cli_print_memory(bench->session, 12);
-  if (r->steps) print_profile(r->steps);
+  if (r->steps) print_profile(bench->session, r->steps);
 }
 
 static void json_kind(Json *json, const char *name, const BenchTime *time) {

@@ -78,7 +78,9 @@ int cli_take_output(ingot_session *session, const ingot_engine *engine, int inde
 const char *cli_kind_text(Arena *arena, const HostValue *value);                  // "f32[2, 3]", "a sequence of 2", "nothing"
 const char *cli_element_name(Arena *arena, const HostValue *value, int element);  // "y[3]"
 
-void cli_json_passes(Json *json, const ingot_engine *engine);   // "passes": [...]
+void cli_json_passes(Json *json, const ingot_engine *engine);  // "passes": [...]
+// What a profile leaves out, to be put behind its last line; "" where it is whole.
+const char *cli_profile_rest(const ingot_session *session);
 void cli_json_steps(Json *json, const ingot_profile *profile);  // "steps": [...]
 // "memory  weights 1.0 MiB, ..." behind a title of this width.
 void cli_print_memory(const ingot_session *session, int width);

@@ -78,7 +78,8 @@ static void print_sites(const Inspection *seen) {
            ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
     total += ingot_profile_milliseconds(steps, i);
   }
-  printf("%9.4f  %d steps, each timed alone, on %s\n", total, count, ingot_session_device(seen->session));
+  printf("%9.4f  %d steps, each timed alone, on %s%s\n", total, count, ingot_session_device(seen->session),
+         cli_profile_rest(seen->session));
 }
 
 static void print_memory(const Inspection *seen) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "cli/cli.h"
 
 static const char common_help[] =
@@ -273,6 +274,10 @@ void cli_print_memory(const ingot_session *session, int width) {
          cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS), weights),
          cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_ARENA), arena),
          cli_bytes((double)ingot_session_memory(session, INGOT_MEMORY_UNPACKED), unpacked));
+}
+
+const char *cli_profile_rest(const ingot_session *session) {
+  return session->stats.data_dependent ? "; what follows depends on data and is timed only as a whole" : "";
 }
 
 static int ascending(const void *a, const void *b) {

@@ -90,7 +90,7 @@ static void print_line(Arena *arena, const Finding *finding) {
   if (!same) printf(", expected %s", shape_text(arena, finding->expected));
   else printf("  relative norm %.2e, largest difference %.2e", c->norm_error, c->max_absolute);
   if (same && c->mismatches && !finding->ok && c->first_mismatch >= 0)
-    printf(", %lld elements, the first at %lld: %g for %g", (long long)c->mismatches, (long long)c->first_mismatch,
+    printf(", %lld elements, the first at %lld: %.9g for %.9g", (long long)c->mismatches, (long long)c->first_mismatch,
            tensor_get_f(finding->actual, c->first_mismatch), tensor_get_f(finding->expected, c->first_mismatch));
   if (same) print_counts("result", &finding->actual_counts);
   if (same) print_counts("expected", &finding->expected_counts);

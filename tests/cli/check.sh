@@ -199,6 +199,8 @@ json bench digits.ingot $cpu --seconds 0.05 --kinds
 says 0 '"samples":' bench digits.ingot $cpu --on-request < <(echo fresh 0.05)
 says 0 'there are device, flushed' bench digits.ingot $cpu --on-request < <(echo nonsense 0.05)
 says 1 "a request is KIND SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)
+says 0 "what follows depends on data" bench "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --seconds 0.01 --profile
+says 0 "what follows depends on data" inspect "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --sites
 says 1 "nowhere/input_0.pb" bench digits.ingot $cpu --data /nowhere
 
 # strings come from and go to .pb files

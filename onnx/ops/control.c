@@ -50,7 +50,10 @@ static Status loop(Translation *t) {
     TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its body has %d inputs and %d outputs", body->input_count, body->output_count);
   int count = body->input_count;
   Value **inputs = arena_array(t->graph->arena, Value *, (size_t)count + 1);
-  for (int i = 0; i < MIN(count, t->input_count); i++) inputs[i] = t->inputs[i];
+  if (t->input_count > count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its body takes fewer inputs than it has");
+  for (int i = 0; i < t->input_count; i++) inputs[i] = t->inputs[i];
+  for (int i = 2; i < count; i++)
+    if (!inputs[i]) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "its body takes more inputs than it has");
   for (int i = 0; i < 2; i++) inputs[i] = as_scalar(&b, inputs[i]);
   TRY(translate_end(t, &b));
   Node *node = node_start(&b, "loop", count, inputs, body->output_count - 1);

@@ -74,6 +74,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
   for (int i = 0; i < ready->input_count; i++) {
     if (!value_use_count(ready->inputs[i])) continue;
     Storage *storage = inputs[i].storage;
+    if (!storage) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "'%s' is used, but absent", ready->inputs[i]->name));
     if (top && device->info.kind != DEVICE_CPU && !storage->device_memory) {
       if (!entry->inputs[i].storage) TRY_GOTO(allocate_output(device, ready->inputs[i], &entry->inputs[i]));
       in[i] = entry->inputs[i].storage->device_memory;

@@ -178,9 +178,8 @@ Test(onnx_import, a_known_condition_leaves_one_branch) {
 }
 
 // A loop whose state grows by concatenation, and another that keeps its shape.
-Test(onnx_import, loop_states_that_change_shape_are_found) {
+static TestModel model_of_a_loop(const char *inputs) {
   TestModel t = test_model();
-  Graph *graph;
   Onnx__Graph *body = MAKE(t.arena, Onnx__Graph, ONNX__GRAPH__INIT);
   body->name = arena_string(t.arena, "body");
   LIST_ADD(t.arena, body, input, value_info(t.arena, "i", 7, 0, NULL));
@@ -196,10 +195,16 @@ Test(onnx_import, loop_states_that_change_shape_are_found) {
   add_output_to(t.arena, body, "kept");
   add_input(&t, "n", 7, 0, 0);
   add_input(&t, "x", 1, 1, 4);
-  Onnx__Node *loop = add_node(&t, "Loop", "n - x x", "a b");
+  Onnx__Node *loop = add_node(&t, "Loop", inputs, "a b");
   add_attribute(t.arena, loop, "body", ONNX__ATTRIBUTE__KIND__GRAPH)->g = body;
   add_output(&t, "a");
   add_output(&t, "b");
+  return t;
+}
+
+Test(onnx_import, loop_states_that_change_shape_are_found) {
+  TestModel t = model_of_a_loop("n - x x");
+  Graph *graph;
   import_ok(&t, &graph);
   const Graph *inner = node_graph(graph->first, "body");
   cr_assert_str_eq(graph->first->op->name, "loop");
@@ -208,6 +213,17 @@ Test(onnx_import, loop_states_that_change_shape_are_found) {
   cr_assert_not(dim_is_static(inner->inputs[2]->dims[0]));
   cr_assert_eq(inner->inputs[3]->dims[0], 4);
   arena_free(t.arena);
+}
+
+// What a body captures does not stand in for a state that is missing.
+Test(onnx_import, a_loop_and_its_body_agree_on_the_states) {
+  TestModel few = model_of_a_loop("n - x"), empty = model_of_a_loop("n - x -"), many = model_of_a_loop("n - x x x");
+  FAILS(&few, "(Loop)", "its body takes more inputs than it has");
+  FAILS(&empty, "(Loop)", "its body takes more inputs than it has");
+  FAILS(&many, "(Loop)", "its body takes fewer inputs than it has");
+  arena_free(few.arena);
+  arena_free(empty.arena);
+  arena_free(many.arena);
 }
 
 static Onnx__Function *add_function(TestModel *t, const char *name, const char *input, const char *output) {

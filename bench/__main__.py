@@ -6,6 +6,8 @@ COMMANDS = {
     "zoo": ("bench.measure", "networks beside every peer: rounds that interleave, resumed where they were cut"),
     "report": ("bench.report", "table, JSON and page of a run"),
     "compare": ("bench.compare", "two runs beside each other"),
+    "shapes": ("bench.shapes", "one network over many shapes: first and repeated answers, compiler calls"),
+    "serve": ("bench.serve", "1 to 32 sessions of one engine: throughput, p50 and p99"),
     "export": ("bench.export", "the zoo as ONNX files with PyTorch's results"),
 }
 

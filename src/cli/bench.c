@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/thread.h"
 #include "cli/bench_kinds.h"
+#include "cli/bench_sessions.h"
 
 static int run(int count, char **arguments);
 const Command command_bench = {
@@ -25,12 +26,16 @@ const Command command_bench = {
     "  --kinds          also with flushed caches, with tensors on the GPU, and with inputs at fresh addresses\n"
     "  --on-request     measures when it is told: for each line `KIND SECONDS` of the standard input one line of JSON; KIND "
     "is\n"
-    "                   " BENCH_KINDS "\n",
+    "                   " BENCH_KINDS
+    ".\n"
+    "                   For `shapes IN:1x3x8x8,.. SECONDS` random inputs of these: the first answer, and the median of later "
+    "ones\n"
+    "  --sessions N     N sessions of the engine, each calling in a thread of its own: calls a second, p50 and p99\n",
     run};
 
 typedef struct Settings {
   double seconds;
-  int warmup;
+  int warmup, sessions;
   bool profile, kinds, on_request;
   const char *folder;
 } Settings;
@@ -70,9 +75,14 @@ static void print_profile(const ingot_session *session, const ingot_profile *pro
   arena_free(arena);
 }
 
-static int check_numbers(double seconds, int warmup) {
+static int check_numbers(const Settings *settings) {
+  double seconds = settings->seconds;
   if (!(seconds >= 0 && seconds <= 1e6)) return cli_fail_text("--seconds %g: how long to measure?", seconds), 2;
-  if (warmup < 0) return cli_fail_text("--warmup %d: how many runs?", warmup), 2;
+  if (settings->warmup < 0) return cli_fail_text("--warmup %d: how many runs?", settings->warmup), 2;
+  if (settings->sessions < 0 || settings->sessions > 1024)
+    return cli_fail_text("--sessions %d: from 1 to 1024", settings->sessions), 2;
+  if (settings->sessions && (settings->profile || settings->kinds || settings->on_request))
+    return cli_fail_text("--sessions measures calls only: it goes without --profile, --kinds and --on-request"), 2;
   return 0;
 }
 
@@ -137,40 +147,63 @@ static Status measure(Bench *bench, const Settings *settings, Result *r) {
 }
 
 // {"ms": 1.5, "samples": 100}, {"absent": "why"} or {"error": "what"}
-static void answer(Bench *bench, const char *kind, double seconds, int warmup) {
-  BenchTime time;
-  Status status = bench_time(bench, kind, seconds, warmup, &time);
-  Arena *arena = arena_new();
+static void answer(Arena *arena, Status status, const BenchTime *time, const double *first) {
   Text text = text_new(arena);
   Json json = json_new(&text);
   json_object(&json, NULL);
   if (status) json_string(&json, "error", status_message(status));
-  else if (time.absent) json_string(&json, "absent", time.absent);
+  else if (time->absent) json_string(&json, "absent", time->absent);
   else {
-    json_double(&json, "ms", time.median);
-    json_int(&json, "samples", time.samples);
+    if (first) json_double(&json, "first_ms", *first);
+    json_double(&json, "ms", time->median);
+    json_int(&json, "samples", time->samples);
   }
   json_end_object(&json);
   puts(text_get(&text));
   fflush(stdout);
-  arena_free(arena);
   status_free(status);
 }
 
-static int answer_requests(Bench *bench, int warmup) {
-  char line[256], kind[64];
+// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "samples": 100}
+static int answer_shapes(Bench *bench, Common *common, const char *shapes, double seconds) {
+  InputSet inputs = {0};
+  const InputSet *before = bench->inputs;
+  common->shapes = shapes;
+  int code = cli_make_inputs(bench->engine, common, NULL, 1, &inputs);
+  if (code) return code;
+  bench->inputs = &inputs;
+  BenchTime later = {0};
+  double start = time_now();
+  Status status = bench_run(bench);
+  double first = (time_now() - start) * 1e3;
+  if (!status) status = bench_time(bench, "call", seconds, 0, &later);
+  answer(bench->arena, status, &later, &first);
+  bench->inputs = before;
+  cli_free_inputs(&inputs);
+  return 0;
+}
+
+static int answer_requests(Bench *bench, Common *common, int warmup) {
+  char line[1024], *end;
   while (fgets(line, sizeof line, stdin)) {
-    char *end = strchr(line, ' ');
-    double seconds = end ? strtod(end, NULL) : 0;
-    if (!end || end - line >= (ptrdiff_t)sizeof kind || !(seconds > 0 && seconds < 1e6))
-      return cli_fail_text("a request is KIND SECONDS, not '%.*s'", (int)strcspn(line, "\n"), line);
-    snprintf(kind, sizeof kind, "%.*s", (int)(end - line), line);
-    answer(bench, kind, seconds, warmup);
+    line[strcspn(line, "\n")] = 0;
+    char *last = strrchr(line, ' ');
+    double seconds = last ? strtod(last, &end) : 0;
+    if (!last || *end || !(seconds > 0 && seconds < 1e6)) return cli_fail_text("a request is KIND SECONDS, not '%s'", line);
+    *last = 0;
+    if (!strncmp(line, "shapes ", 7)) {
+      int code = answer_shapes(bench, common, line + 7, seconds);
+      if (code) return code;
+      continue;
+    }
+    BenchTime time;
+    Status status = bench_time(bench, line, seconds, warmup, &time);
+    answer(bench->arena, status, &time, NULL);
   }
   return 0;
 }
 
-static int bench_inputs(Bench *bench, const Common *common, const Settings *settings, Result *result) {
+static int bench_inputs(Bench *bench, Common *common, const Settings *settings, Result *result) {
   double start = time_now();
   ingot_error *error =
       ingot_session_run(bench->session, bench->inputs->tensors, bench->inputs->count, bench->outputs, bench->output_count);
@@ -179,7 +212,7 @@ static int bench_inputs(Bench *bench, const Common *common, const Settings *sett
   if (error) return cli_fail_run(error, bench->inputs);
   result->device_bytes = bench_device_bytes(bench);
   result->host_bytes = bench_host_bytes();
-  if (settings->on_request) return answer_requests(bench, settings->warmup);
+  if (settings->on_request) return answer_requests(bench, common, settings->warmup);
   Status status = measure(bench, settings, result);
   if (status) return cli_fail_run(api_error(status), bench->inputs);
   if (settings->profile)
@@ -198,6 +231,7 @@ static int bench_engine(Bench *bench, Common *common, const Settings *settings, 
   result->open_ms = (time_now() - start) * 1e3;
   InputSet inputs = {0};
   bench->inputs = &inputs;
+  bench->engine = engine;
   int code = error ? cli_fail(error) : cli_make_inputs(engine, common, settings->folder, 1, &inputs);
   if (!code) {
     bench->output_count = ingot_engine_output_count(engine);
@@ -209,6 +243,28 @@ static int bench_engine(Bench *bench, Common *common, const Settings *settings, 
   ingot_engine_free(engine);
   bench_close(bench);
   cli_free_inputs(&inputs);
+  return code;
+}
+
+static int bench_many(Common *common, const Settings *settings) {
+  ingot_engine *engine = NULL;
+  ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
+  if (error) return cli_fail(error);
+  InputSet inputs = {0};
+  SessionTimes times;
+  int code = cli_make_inputs(engine, common, settings->folder, 1, &inputs);
+  if (!code) {
+    error = bench_sessions(engine, &common->config, &inputs, settings->sessions, settings->seconds, &times);
+    if (error) code = cli_fail_run(error, &inputs);
+    else if (common->json)
+      printf("{\"sessions\": %d, \"calls\": %d, \"per_second\": %.3f, \"p50_ms\": %.5f, \"p99_ms\": %.5f}\n",
+             settings->sessions, times.calls, times.per_second, times.p50, times.p99);
+    else
+      printf("%d sessions  %.1f calls a second   p50 %.4f ms   p99 %.4f ms   (host to host, %d calls)\n", settings->sessions,
+             times.per_second, times.p50, times.p99, times.calls);
+  }
+  cli_free_inputs(&inputs);
+  ingot_engine_free(engine);
   return code;
 }
 
@@ -228,14 +284,12 @@ static int run(int count, char **arguments) {
   Settings settings = {.seconds = 2, .warmup = 10};
   int positional_count;
   bool stop;
-  const Option options[] = {{"seconds", OPTION_DOUBLE, &settings.seconds},
-                            {"warmup", OPTION_INT, &settings.warmup},
-                            {"profile", OPTION_FLAG, &settings.profile},
-                            {"kinds", OPTION_FLAG, &settings.kinds},
-                            {"on-request", OPTION_FLAG, &settings.on_request},
-                            {"data", OPTION_STRING, &settings.folder},
-                            {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"seconds", OPTION_DOUBLE, &settings.seconds},     {"warmup", OPTION_INT, &settings.warmup},
+                            {"profile", OPTION_FLAG, &settings.profile},       {"kinds", OPTION_FLAG, &settings.kinds},
+                            {"on-request", OPTION_FLAG, &settings.on_request}, {"sessions", OPTION_INT, &settings.sessions},
+                            {"data", OPTION_STRING, &settings.folder},         {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_bench, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
-  if (!code && !stop) code = check_numbers(settings.seconds, settings.warmup);
-  return code || stop ? code : bench(&common, &settings);
+  if (!code && !stop) code = check_numbers(&settings);
+  if (code || stop) return code;
+  return settings.sessions ? bench_many(&common, &settings) : bench(&common, &settings);
 }

@@ -9,6 +9,7 @@
 #define BENCH_KINDS "device, flushed, call, call_device, fresh"
 
 typedef struct Bench {
+  ingot_engine *engine;
   ingot_session *session;
   const InputSet *inputs;
   ingot_tensor *outputs;  // lent on the host; output_count of them

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import compare, page, report, summary
+from bench import compare, page, report, serve, shapes, summary
 from test_numbers import facts_of, round_of, run_record
 
 
@@ -87,6 +87,25 @@ class Table(unittest.TestCase):
         text = "\n".join(report.table(summary.summarise(records())))
         for part in ("1.2962", "torch graph", "1.900 [1.90, 1.90]", "+0.4%", "failed: resnet50 b1: ort cuda: no <kernel>", "less than 2% in 1 of 1 rows"):
             self.assertIn(part, text)
+
+
+class Others(unittest.TestCase):
+    def test_shapes_are_drawn_once_each_and_summed_up(self):
+        drawn = shapes.drawn("bert-base-128", 20, 4, 64)
+        self.assertEqual(len(set(drawn)), 20)
+        self.assertEqual(drawn, shapes.drawn("bert-base-128", 20, 4, 64))
+        self.assertEqual(len(shapes.drawn("resnet50", 40, 8, 1)), 8)
+        self.assertEqual(shapes.dims("lstm-2x512-bi", 3, 20), (20, 3, 256))
+        record = {"network": "n", "device": "cpu", "precision": "fp32", "shapes": [1, 2, 3], "failures": {"ort": "gone"},
+                  "peers": {"ingot": [{"first_ms": f, "ms": 1.0, "compiled": c} for f, c in ((50.0, 9), (4.0, 1), (2.0, 0))]}}
+        text = "\n".join(shapes.table(record))
+        self.assertRegex(text, r"ingot +50\.00 +3\.0000 .* 1\.0000 +0\.06 +10")
+        self.assertIn("failed: ort: gone", text)
+
+    def test_sessions_are_medians_of_rounds(self):
+        rounds = [{"per_second": p, "p50_ms": 1.0, "p99_ms": 2.0} for p in (100.0, 300.0, 200.0)]
+        text = "\n".join(serve.table({"network": "n", "batch": 1, "device": "cpu", "rounds": 3, "seconds": 1, "peers": {"ingot": {"8": rounds}}, "failures": {}}))
+        self.assertRegex(text, r"ingot +8 +200\.0 +1\.0000 +2\.0000 +2\.00")
 
 
 class Compare(unittest.TestCase):

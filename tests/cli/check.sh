@@ -198,6 +198,11 @@ says 0 "flushed     " bench digits.ingot $cpu --seconds 0.05 --kinds
 json bench digits.ingot $cpu --seconds 0.05 --kinds
 says 0 '"samples":' bench digits.ingot $cpu --on-request < <(echo fresh 0.05)
 says 0 'there are device, flushed' bench digits.ingot $cpu --on-request < <(echo nonsense 0.05)
+says 0 '"first_ms":' bench digits.ingot $cpu --on-request < <(echo shapes image:3x1x8x8 0.05)
+says 0 "4 sessions" bench digits.ingot $cpu --threads 1 --sessions 4 --seconds 0.05
+json bench digits.ingot $cpu --threads 1 --sessions 2 --seconds 0.05
+says 2 "goes without --profile" bench digits.ingot $cpu --sessions 2 --profile
+says 2 "from 1 to 1024" bench digits.ingot $cpu --sessions 2000
 says 1 "a request is KIND SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)
 says 0 "what follows depends on data" bench "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --seconds 0.01 --profile
 says 0 "what follows depends on data" inspect "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --sites

@@ -1,0 +1,176 @@
+"""`bench shapes`: one network whose batch and length are open, over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
+
+All take the same shapes in the same order, each peer in one process from beginning to end. Compilations are counted from outside: kernels that appear in the peer's cache
+directory, which starts empty. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench import measure, peer, report, stats, zoo
+
+NETWORKS = {"bert-base-128": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
+
+
+def drawn(network, count, largest_batch, longest, seed=0):
+    """[(batch, length)], all different."""
+    source, found = random.Random(seed), []
+    possible = largest_batch * (longest if NETWORKS[network][1] else 1)
+    while len(found) < min(count, possible):
+        shape = (source.randint(1, largest_batch), source.randint(8 if longest >= 8 else 1, longest) if NETWORKS[network][1] else 0)
+        if shape not in found:
+            found.append(shape)
+    return found
+
+
+def dims(network, batch, length):
+    kind, *sizes = zoo.ZOO[network].takes
+    return {"image": (batch, 3, *sizes[:1] * 2), "tokens": (batch, length), "frames": (length, batch, *sizes[1:])}[kind]
+
+
+def export_open(network, path):
+    """The network with its batch and length open."""
+    import torch
+
+    kind = zoo.ZOO[network].takes[0]
+    axes = {"image": {0: "batch"}, "tokens": {0: "batch", 1: "length"}, "frames": {0: "length", 1: "batch"}}[kind]
+    module = zoo.build(network)
+    with torch.no_grad():
+        torch.onnx.export(module, tuple(zoo.inputs(network, 2)), path, dynamo=False, opset_version=17, input_names=["input"], output_names=["output"], dynamic_axes={"input": axes})
+
+
+def cached(folder):
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def ingot(binary, model, shapes, options):
+    precision = ["--fp16"] if options.precision == "fp16" else []
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "INGOT_CACHE_DIR": cache}
+        first = "x".join(map(str, dims(options.network, *shapes[0])))
+        command = [binary, "bench", model, "--device", options.device, *precision, "--on-request", "--json", "--shapes", f"input:{first}"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        before = cached(cache)
+        for batch, length in shapes:
+            process.stdin.write(f"shapes input:{'x'.join(map(str, dims(options.network, batch, length)))} {options.seconds}\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"ingot bench ended with exit code {process.wait()}")
+            found = json.loads(line)
+            if "error" in found:
+                raise RuntimeError(found["error"])
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before})
+            before = cached(cache)
+        process.stdin.close()
+        process.wait()
+    return rows
+
+
+def timed_calls(call, seconds):
+    """First and repeated, of a function that is complete when it returns."""
+    _, first = peer.timed(call)
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        times.append(peer.timed(call)[1])
+    return {"first_ms": first * 1e3, "ms": stats.median(times) * 1e3}
+
+
+def arrays(network, shapes):
+    import numpy
+
+    source = numpy.random.default_rng(0)
+    for batch, length in shapes:
+        size = dims(network, batch, length)
+        yield source.integers(0, 30000, size) if zoo.ZOO[network].takes[0] == "tokens" else source.standard_normal(size).astype("float32")
+
+
+def torch_peer(compiled):
+    def run(model, shapes, options):
+        import torch
+
+        module = zoo.build(options.network).to(options.device)
+        half = options.precision == "fp16"
+        module = torch.compile(module.half() if half else module, dynamic=True) if compiled else module.half() if half else module
+        rows = []
+        with torch.inference_mode():
+            for array in arrays(options.network, shapes):
+                x = torch.from_numpy(array)
+                x = x.half() if half and x.is_floating_point() else x
+                rows.append(timed_calls(lambda: module(x.to(options.device)).cpu(), options.seconds))
+        return rows
+
+    return run
+
+
+def onnxruntime_peer(model, shapes, options):
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider" if options.device == "cuda" else "CPUExecutionProvider"
+    session = onnxruntime.InferenceSession(model, providers=[provider])
+    if session.get_providers()[0] != provider:
+        raise RuntimeError(f"{provider} is not there")
+    return [timed_calls(lambda: session.run(None, {"input": array}), options.seconds) for array in arrays(options.network, shapes)]
+
+
+def peers(options):
+    found = {}
+    for text in options.ingot:
+        label, equals, path = text.partition("=")
+        found[label if equals else "ingot"] = lambda model, shapes, options, path=path if equals else text: ingot(path, model, shapes, options)
+    for name, run in (("torch eager", torch_peer(False)), ("torch compile dynamic", torch_peer(True)), ("ort", onnxruntime_peer)):
+        if not options.peers or any(name.startswith(word) for word in options.peers.split(",")):
+            found[name] = run
+    return found
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="bench shapes", description=__doc__)
+    parser.add_argument("--network", choices=NETWORKS, default="bert-base-128")
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--largest-batch", type=int, default=32)
+    parser.add_argument("--longest", type=int, default=128)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of repeated answers to each shape")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--ingot", action="append", metavar="NAME=PATH")
+    parser.add_argument("--peers")
+    parser.add_argument("--record", metavar="FILE")
+    options = parser.parse_args(arguments)
+    options.ingot = options.ingot or [os.path.join(measure.ROOT, "build/release/ingot")]
+    options.precision = "fp16" if options.device == "cuda" else "fp32"
+    shapes = drawn(options.network, options.count, options.largest_batch, options.longest)
+    record = {"network": options.network, "device": options.device, "precision": options.precision, "shapes": shapes, "peers": {}, "failures": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        model = os.path.join(folder, "model.onnx")
+        export_open(options.network, model)
+        for name, run in peers(options).items():
+            try:
+                record["peers"][name] = run(model, shapes, options)
+            except Exception as error:
+                record["failures"][name] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            print(f"{name}: {record['failures'].get(name, 'done')}", flush=True)
+    print("\n".join(table(record)))
+    if options.record:
+        with open(options.record, "w") as file:
+            json.dump(record, file, indent=1)
+    return 0
+
+
+def table(record):
+    lines = [["peer", "first of all", "first: median", "p99", "most", "repeated: median", "all shapes twice, s", "compiled"]]
+    for name, rows in record["peers"].items():
+        first, again = [row["first_ms"] for row in rows], [row["ms"] for row in rows]
+        compiled = str(sum(row["compiled"] for row in rows)) if "compiled" in rows[0] else report.NONE
+        lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", compiled])
+    return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines),
+            *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -384,13 +384,13 @@ static void warn_of_types(const Scope *scope, const Onnx__ValueInfo *info, const
 static Status declare_result(const Onnx__ValueInfo *info, Value *value) {
   DeclaredKind kind;
   DeclaredType type;
-  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->kind == VALUE_SEQUENCE ||
-      value->rank >= 0)
-    return OK;
+  if (!value->producer || value->producer->op != &op_deferred || value->uses || value->rank >= 0) return OK;
   TRY(read_declared(value->graph, info, &kind, &type));
-  if (kind == DECLARED_NOTHING) return OK;
+  if (kind == DECLARED_NOTHING || (value->kind == VALUE_SEQUENCE && kind != DECLARED_OTHER)) return OK;
   for (int i = 0; i < type.rank; i++)
     if (!dim_is_static(type.dims[i])) type.dims[i] = dim_fresh(value->graph->dims, "waits");
+  const Onnx__Type *inner = kind == DECLARED_OTHER ? feedable_tensor(info->type) : NULL;
+  if (inner && dtype_from_onnx(inner->tensor->elem_type, &type.dtype)) type.known = true;
   if (type.known) value_set_type(value, type.dtype, type.rank, type.dims);
   value->kind = declared_value_kind(info, kind);
   return OK;

@@ -115,15 +115,15 @@ def roofline(points, rates, title, width=720, height=380):
     if not points:
         return ""
     left, right, top, bottom = 56, width - 16, 14, height - 40
-    across = LogScale(min(p["intensity"] for p in points) * 0.7, max(max(p["intensity"] for p in points), rates["fp16"] / rates["bytes"]) * 1.6, left, right)
-    up = LogScale(min(p["rate"] for p in points) * 0.6, rates["fp16"] * 1.5, bottom, top)
+    across = LogScale(min(p["intensity"] for p in points) * 0.7, max(max(p["intensity"] for p in points), rates["operations"] / rates["bytes"]) * 1.6, left, right)
+    up = LogScale(min(p["rate"] for p in points) * 0.6, rates["operations"] * 1.5, bottom, top)
     body = axis(across, top, bottom, lambda t: f"{t:g}")
     for tick in up.ticks((1,)):
         y = up(tick)
         body.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/><text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick / 1e12:g}</text>')
-    knee = rates["fp16"] / rates["bytes"]
+    knee = rates["operations"] / rates["bytes"]
     start = 10**across.low
-    body.append(f'<polyline class="roof" points="{across(start):.1f},{up(start * rates["bytes"]):.1f} {across(knee):.1f},{up(rates["fp16"]):.1f} {right},{up(rates["fp16"]):.1f}"/>')
+    body.append(f'<polyline class="roof" points="{across(start):.1f},{up(start * rates["bytes"]):.1f} {across(knee):.1f},{up(rates["operations"]):.1f} {right},{up(rates["operations"]):.1f}"/>')
     groups = sorted({p["group"] for p in points})
     for p in points:
         order = groups.index(p["group"])

@@ -169,6 +169,7 @@ def main(arguments):
         for thread in lanes:
             thread.join()
     left = [row for row in rows if run.left(row)]
+    run.store.close()
     report.print_table(store.read(options.run))
     if left:
         print(f"cut: {len(left)} of {len(rows)} rows are not complete; the same command goes on with them: {', '.join(map(str, left))}")

@@ -67,5 +67,5 @@ def method(result):
     items += [("versions", ", ".join(result["versions"])), ("measured", f"{options['rounds']} rounds of {options['seconds']} s a peer, warm-up apart; {result['sessions']} start(s) of the command; tuning {options['tune']} s")]
     items += [(shown.get(name, name), f"{low:g} to {high:g}, read while measuring, never set") for name, (low, high) in states.items()]
     if result["rates"]:
-        items.append(("floor", f"{result['rates']['fp16'] / 1e12:g} TFLOP/s and {result['rates']['bytes'] / 1e12:g} TB/s, both measured"))
+        items.append(("floor", f"{result['rates']['operations'] / 1e12:g} TFLOP/s and {result['rates']['bytes'] / 1e12:g} TB/s, both measured"))
     return "<h2>How this was measured</h2><p class='lead'>docs/benchmarking.md says it in full, with what could still be unfair.</p><dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in items) + "</dl>"

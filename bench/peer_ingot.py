@@ -136,6 +136,7 @@ class Peer:
         if self.resident:
             self.resident.stdin.close()
             self.resident.wait()
+            self.resident.stdout.close()
             self.resident = None
 
 

@@ -21,7 +21,7 @@ class Store:
         self.records = read(path) if os.path.exists(path) else []
         folder = os.path.dirname(os.path.abspath(path))
         os.makedirs(folder, exist_ok=True)
-        torn = os.path.exists(path) and os.path.getsize(path) > 0 and open(path, "rb").read()[-1:] != b"\n"
+        torn = os.path.exists(path) and not ends_whole(path)
         self.file = open(path, "a")
         if torn:  # a line that was cut: what follows begins a line of its own
             self.file.write("\n")
@@ -31,6 +31,9 @@ class Store:
             self.records.append(record)
             self.file.write(json.dumps(record) + "\n")
             self.file.flush()
+
+    def close(self):
+        self.file.close()
 
     def rounds_left(self, row, peers, rounds, retry=False):
         """The rounds of a row that are still to be measured with these peers."""
@@ -43,6 +46,11 @@ class Store:
         failed = set() if retry else {peer for peer in peers if latest_failure(mine, peer)}
         needed = [peer for peer in peers if peer not in failed]
         return bool(peers) and all(peer in sessions for peer in needed) and len({sessions[peer] for peer in needed}) <= 1
+
+
+def ends_whole(path):
+    with open(path, "rb") as file:
+        return file.read()[-1:] in (b"", b"\n")
 
 
 def latest_failure(records, peer):

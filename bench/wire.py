@@ -30,8 +30,9 @@ class Process:
 
     @staticmethod
     def read(process, answers):
-        for line in process.stdout:
-            answers.put(line)
+        with process.stdout:
+            for line in process.stdout:
+                answers.put(line)
         answers.put(None)
 
     def send(self, request):
@@ -70,6 +71,7 @@ class Process:
             except ProcessLookupError:
                 pass
         self.process.wait()
+        self.process.stdin.close()
 
 
 def first_line(error):

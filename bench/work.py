@@ -12,8 +12,8 @@ import math
 # Operations a second of the matrix units in half precision (fp32 accumulation, random data) and bytes a second of a device-to-device copy, both
 # measured, by the name that nvidia-smi gives.
 RATES = {
-    "NVIDIA H200": {"fp16": 790e12, "bytes": 4.3e12},
-    "NVIDIA H100 80GB HBM3": {"fp16": 790e12, "bytes": 3.0e12},
+    "NVIDIA H200": {"operations": 790e12, "bytes": 4.3e12},
+    "NVIDIA H100 80GB HBM3": {"operations": 790e12, "bytes": 3.0e12},
 }
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN")
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -93,4 +93,4 @@ def floor_ms(steps, rates, width):
     """Of elements that are `width` bytes wide; None where the chip's rates are not known."""
     if not rates:
         return None
-    return sum(max(s["flops"] / rates["fp16"], s["elements"] * width / rates["bytes"]) for s in steps) * 1e3
+    return sum(max(s["flops"] / rates["operations"], s["elements"] * width / rates["bytes"]) for s in steps) * 1e3

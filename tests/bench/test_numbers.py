@@ -6,7 +6,7 @@ import unittest
 
 import numpy
 
-from bench import machine, stats, store, summary, work, zoo
+from bench import graph_text, machine, sites, stats, store, summary, work, zoo
 
 
 class Statistics(unittest.TestCase):
@@ -56,11 +56,16 @@ class Resume(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
+    def store(self):
+        made = store.Store(self.path)
+        self.addCleanup(made.close)
+        return made
+
     def test_a_round_that_was_cut_is_measured_again_whole(self):
-        first = store.Store(self.path)
+        first = self.store()
         for record in (round_of("a", 0, 1), round_of("b", 0, 2), round_of("a", 1, 1)):
             first.append(record)
-        again = store.Store(self.path)
+        again = self.store()
         self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
         again.append(round_of("b", 1, 2, "s2"))  # of another session than a's
         self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
@@ -69,19 +74,19 @@ class Resume(unittest.TestCase):
         self.assertEqual(again.rounds_left(ROW, ["a", "b", "new"], 3), [0, 1, 2])
 
     def test_a_failed_peer_holds_nothing_up_unless_it_is_to_try_again(self):
-        run = store.Store(self.path)
+        run = self.store()
         run.append(round_of("a", 0, 1))
         run.append({"type": "failure", "network": "resnet50", "batch": 1, "peer": "b", "session": "s1", "error": "no"})
         self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1), [])
         self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1, retry=True), [0])
 
     def test_a_torn_last_line_is_left_out_and_other_damage_is_an_error(self):
-        run = store.Store(self.path)
+        run = self.store()
         run.append(round_of("a", 0, 1))
         with open(self.path, "a") as file:
             file.write('{"type": "round", "netw')
         self.assertEqual(len(store.read(self.path)), 1)
-        store.Store(self.path).append({"type": "run"})
+        self.store().append({"type": "run"})
         self.assertEqual(len(store.read(self.path)), 2)
         with open(self.path, "a") as file:
             file.write("damage\n" + json.dumps(round_of("a", 1, 1)) + "\n")
@@ -125,6 +130,40 @@ class Summary(unittest.TestCase):
         self.assertEqual(result["rows"][0]["best_peer"], "torch graph")
 
 
+GRAPH = """graph g(%image: f16[2, 3, 8, 8]) -> (%y) {
+  const %onnx::Conv_1: f16[4, 3, 3, 3] = [... 108]
+  const %b: f16[1, 4, 1, 1] = [... 4]
+  %v1: f16[2, 4, 8, 8] order(0,2,3,1) = conv(%image, %onnx::Conv_1, %b) {strides: [1, 1], group: 1} epilogue from 2 {%0: f16 = input 0; yield %0} origins ["a": "Conv"]
+  %v2: f16[2, 4, 8, 8] order(0,2,3,1) = conv(%v1, %open, %b) {strides: [1, 1]} origins ["b": "Conv"]
+  %v3: f16[2, 256] = reshape(%v1) {dims: dims[2, 256]}
+  const %w: f16[256, 10] = [... 2560]
+  %y: f32[2, 10] = matmul(%v3, %w) origins ["c": "Gemm"]
+}
+"""
+
+
+class Sites(unittest.TestCase):
+    def test_work_and_bytes_count_what_a_step_reads_and_writes(self):
+        nodes = graph_text.parse(GRAPH)
+        self.assertEqual(nodes["v1"]["flops"], 2 * 2 * 4 * 64 * 27)
+        self.assertEqual(nodes["v1"]["bytes"], 2 * (2 * 3 * 64 + 108 + 4 + 2 * 4 * 64))
+        self.assertEqual(nodes["y"]["flops"], 2 * 2 * 10 * 256)
+        self.assertEqual(nodes["y"]["bytes"], 2 * (512 + 2560) + 4 * 20)
+        self.assertNotIn("v2", nodes)
+        self.assertNotIn("origins", nodes["v1"]["key"])
+
+    def test_a_site_keeps_each_way_and_compares_libraries_with_own_kernels(self):
+        rates, found = {"operations": 1e12, "bytes": 1e12}, {}
+        step = {"key": "k", "op": "conv", "name": "n", "flops": 2e9, "bytes": 1e6}
+        sites.add(found, zoo.Row("a", 1), "tuned", [{**step, "tactic": "cudnn_graph 3", "ms": 4.0}, {**step, "tactic": "cudnn_graph 3", "ms": 4.2}], rates)
+        sites.add(found, zoo.Row("a", 1), "own", [{**step, "tactic": "mma_conv", "ms": 5.0}], rates)
+        site = sites.finished(found["k"], {("a b1", "k"): 2})
+        self.assertEqual((site["ms"], site["tactic"], site["floor_ms"], site["library_over_own"]), (4.0, "cudnn_graph 3", 2.0, 0.8))
+        self.assertEqual(sites.lost_ms(site), 4.0)
+        text = "\n".join(sites.table({"rates": rates, "ways": ["tuned", "own"], "failures": ["x"], "sites": [site]}, 5))
+        self.assertIn("conv: 1 sites, 2.00 times the floor (geometric mean); libraries over own kernels 0.800 in 1 of them", text)
+
+
 class Parsing(unittest.TestCase):
     def test_readings_of_the_gpu(self):
         found = machine.parse_reading("1980, 3201, 455.10, 61, 0x0000000000000004")
@@ -134,7 +173,7 @@ class Parsing(unittest.TestCase):
         self.assertIsNone(machine.parse_reading("No devices were found"))
 
     def test_floor_takes_the_slower_of_arithmetic_and_memory(self):
-        rates = {"fp16": 1e12, "bytes": 1e9}
+        rates = {"operations": 1e12, "bytes": 1e9}
         self.assertAlmostEqual(work.floor_ms([{"flops": 1e9, "elements": 10}], rates, 2), 1.0)
         self.assertAlmostEqual(work.floor_ms([{"flops": 10, "elements": 1e6}], rates, 2), 2.0)
         self.assertIsNone(work.floor_ms([], None, 2))

@@ -125,6 +125,7 @@ wire.serve(P())
         process = self.process("import sys\nsys.stdin.readline()\nsys.exit('out of memory')\n")
         with self.assertRaisesRegex(wire.Gone, "exit code 1: out of memory"):
             process.ask(self.request)
+        process.close()
 
     def test_one_that_hangs_is_ended(self):
         process = self.process("import time\ntime.sleep(1000)\n")

@@ -102,7 +102,7 @@ def add_rest(rows):
     points("points-grid", "wrong grid", "(unsigned)ceil_div(desc_count(domain) / vector, POINT_THREADS)", "(unsigned)(desc_count(domain) / vector / POINT_THREADS)", filter="pool/max_3x3_padded_f32")
     scatter = rows("kernels/gather/cuda_scatter.c", "scatter_elements/add", "scatter_elements", 80)
     scatter("scatter-charge", "scatter without its rule", "\"    if (wrapped_index(x1[%s], %lldll) == at) return;\\n\"", "\"    if (wrapped_index(x1[%s], %lldll) == at) break;\\n\"")
-    scatter("scatter-atomic", "scatter without its rule", "if (place >= 0) %s(charge + place, \"\n           \"(int)row);", "if (place >= 0) charge[place] = (int)row; // %s\"\n           \"",
+    scatter("scatter-atomic", "scatter without its rule", "if (place >= 0) %s(charge + \"\n           \"place, \"\n           \"(int)row);", "if (place >= 0) charge[place] = (int)row; // %s\"\n           \"",
             filter="scatter_nd/add", tactic="scatter_nd")
     scatter("scatter-wrong-charge", "wrong order", "replace ? \"atomicMax\" : \"atomicMin\"", "replace ? \"atomicMin\" : \"atomicMax\"", filter="scatter_nd/add", tactic="scatter_nd")
     scatter("scatter-clear", "uninitialised buffer", "launch = emit_kernel(out, source, \"scatter_clear\", (unsigned[]){blocks_for(r.places), 1, 1}, block);",
@@ -135,11 +135,11 @@ def add_rest(rows):
     context = rows("src/cuda/context.c", "view/slice_of_large", "", 80)
     copy, record = "    TRY(cuda_copy_in(context, to + done, context->staging[i], part, context->stream));\n", "    CUDA_TRY(context, cuEventRecord(context->staging_events[i], context->stream));\n"
     context("upload-event", "wrong event", copy + record, record + copy)
-    context("upload-wait", "missing synchronisation", "if (chunk >= CUDA_STAGING_BUFFERS) CUDA_TRY", "if (chunk > CUDA_STAGING_BUFFERS) CUDA_TRY")
+    context("upload-wait", "missing synchronisation", "if (chunk >= CUDA_STAGING_BUFFERS) TRY", "if (chunk > CUDA_STAGING_BUFFERS) TRY")
     context("upload-end", "missing synchronisation", "    done += part;\n  }\n  return cuda_synchronize(context, context->stream);", "    done += part;\n  }\n  return OK;", filter="matmul/odd_f32")
-    context("download-wait", "missing synchronisation", "      CUDA_TRY(context, cuEventSynchronize(context->staging_events[i]));\n      memcpy(to + at", "      memcpy(to + at", filter="matmul/odd_f32")
-    context("download-event", "wrong event", "      CUDA_TRY(context, cuEventSynchronize(context->staging_events[i]));\n      memcpy(to + at",
-            "      CUDA_TRY(context, cuEventSynchronize(context->staging_events[1 - i]));\n      memcpy(to + at", filter="matmul/odd_f32")
+    context("download-wait", "missing synchronisation", "      TRY(cuda_wait_event(context, context->staging_events[i]));\n      memcpy(to + at", "      memcpy(to + at", filter="matmul/odd_f32")
+    context("download-event", "wrong event", "      TRY(cuda_wait_event(context, context->staging_events[i]));\n      memcpy(to + at",
+            "      TRY(cuda_wait_event(context, context->staging_events[1 - i]));\n      memcpy(to + at", filter="matmul/odd_f32")
     device = rows("src/runtime/cuda_device.c", "matmul/odd_f32", "", 80)
     device("graph-outputs", "stale pointer", "same = e->last[graph->input_count + i] == outputs[i];", "same = e->last[i] == inputs[i];")
     device("block-generation", "stale pointer", "  r->generation++;\n", "", known="a case has one shape, so that no session's memory grows under a recorded graph")

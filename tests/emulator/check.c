@@ -9,11 +9,13 @@
 
 // Several threads that read one byte: a chain of epochs. The same threads read the same bytes in the same order as a rule, so
 // that a chain is made once and found again through a table of its continuations.
+enum { MEMBER_WORDS = BLOCK_THREADS / 64 };
 typedef struct ReadSet {
   uint64_t before;  // number of the set it continues; 0: the epoch alone
   Epoch epoch;
+  uint64_t members[MEMBER_WORDS];  // a bit for each thread in the chain, by its number in a block: who has none is not in it
 } ReadSet;
-enum { SET_LIMIT = 1 << 20, SET_TABLE = 1 << 16 };
+enum { SET_LIMIT = 1 << 19, SET_TABLE = 1 << 16 };
 static ReadSet sets[SET_LIMIT];               // by number modulo the limit: the oldest are forgotten
 static uint64_t set_next = 1, set_floor = 1;  // those below the floor were read before a barrier of all, or are forgotten
 static struct {
@@ -26,16 +28,52 @@ void reads_reset(void) { set_floor = set_next; }
 static Epoch set_epoch(uint32_t serial, uint64_t number) { return epoch_make(serial, 0, 0) | EPOCH_SET | number; }
 static uint64_t set_number(Epoch e) { return e & (EPOCH_PENDING - 1); }
 
+static uint64_t *member_word(ReadSet *set, Epoch epoch) { return &set->members[epoch_thread(epoch) / 64 % MEMBER_WORDS]; }
+static uint64_t member_bit(Epoch epoch) { return (uint64_t)1 << epoch_thread(epoch) % 64; }
+
+// A thread that reads again what many read is found without walking the chain.
+enum { MEMBER_TABLE = 1 << 14 };
+static struct {
+  uint64_t number;
+  Epoch epoch;
+} member_table[MEMBER_TABLE];
+
+static bool set_has(uint64_t number, Epoch epoch) {
+  if (!(*member_word(&sets[number % SET_LIMIT], epoch) & member_bit(epoch))) return false;
+  uint32_t slot = (uint32_t)((number * 0x9e3779b97f4a7c15u ^ epoch) * 0xff51afd7ed558ccdu >> 48) % MEMBER_TABLE;
+  if (member_table[slot].number == number && member_table[slot].epoch == epoch) return true;
+  for (uint64_t at = number; at >= set_floor; at = sets[at % SET_LIMIT].before) {
+    if (sets[at % SET_LIMIT].epoch != epoch) continue;
+    member_table[slot].number = number;
+    member_table[slot].epoch = epoch;
+    return true;
+  }
+  return false;
+}
+
 static uint64_t set_new(uint64_t before, Epoch epoch) {
-  sets[set_next % SET_LIMIT] = (ReadSet){before, epoch};
+  ReadSet *set = &sets[set_next % SET_LIMIT];
+  *set = (ReadSet){.before = before, .epoch = epoch};
+  if (before) memcpy(set->members, sets[before % SET_LIMIT].members, sizeof set->members);
+  *member_word(set, epoch) |= member_bit(epoch);
   if (set_next - set_floor >= SET_LIMIT - 2) set_floor = set_next - SET_LIMIT / 2;
   return set_next++;
 }
 
-static Epoch set_add(uint32_t serial, Epoch before, Epoch add) {
+static uint32_t set_slot(Epoch before, Epoch add) {
   uint64_t hash = (before * 0x9e3779b97f4a7c15u ^ add) * 0xff51afd7ed558ccdu;
-  uint32_t slot = (uint32_t)(hash >> 48) % SET_TABLE;
-  if (set_table[slot].before != before || set_table[slot].add != add || set_table[slot].number < set_floor) {
+  return (uint32_t)(hash >> 48) % SET_TABLE;
+}
+
+// Whether it was added before, so that it was not in it.
+static bool set_knows(Epoch before, Epoch add) {
+  uint32_t slot = set_slot(before, add);
+  return set_table[slot].before == before && set_table[slot].add == add && set_table[slot].number >= set_floor;
+}
+
+static Epoch set_add(uint32_t serial, Epoch before, Epoch add) {
+  uint32_t slot = set_slot(before, add);
+  if (!set_knows(before, add)) {
     uint64_t first = before & EPOCH_SET ? set_number(before) : set_new(0, before);
     set_table[slot].before = before;
     set_table[slot].add = add;
@@ -97,9 +135,8 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
     return clock_knows(t, epoch_thread(readers), epoch_clock(readers)) ? t->epoch
                                                                        : set_add(t->group->serial, readers, t->epoch);
   if (set_number(readers) < set_floor) return t->epoch;
-  for (uint64_t number = set_number(readers); number >= set_floor; number = sets[number % SET_LIMIT].before)
-    if (sets[number % SET_LIMIT].epoch == t->epoch) return readers;
-  return set_add(t->group->serial, readers, t->epoch);
+  bool there = !set_knows(readers, t->epoch) && set_has(set_number(readers), t->epoch);
+  return there ? readers : set_add(t->group->serial, readers, t->epoch);
 }
 
 // --- What is wrong.
@@ -146,8 +183,7 @@ static void check_fenced(Thread *t, Epoch w, AccessKind kind, uintptr_t pc, uint
   if (!clock_knows_fenced(t, epoch_thread(w), epoch_clock(w))) unfenced(w, kind, pc, where);
 }
 
-void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
-  if (emulator.checks == CHECKS_OFF) return;
+static void judge_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
   Epoch good_write = 0, good_read = 0, read_from = 0, read_to = 0, mine = t->epoch;
   for (unsigned i = 0; i < size; i++) {
     Cell *cell = &cells[i];
@@ -179,6 +215,22 @@ void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintpt
       cell->read = read_to;
     }
   }
+}
+
+// As a rule the bytes of an access have one past, and it is judged once; and what a thread has read, or has written and nobody has read, it may
+// read, or write, again until its time goes on: any access between would show in the cell.
+void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
+  if (emulator.checks == CHECKS_OFF || !size) return;
+  Epoch w = cells[0].write, r = cells[0].read, other = 0;
+  for (unsigned i = 1; i < size; i++) other |= (cells[i].write ^ w) | (cells[i].read ^ r);
+  if (other) {
+    judge_cells(t, cells, size, kind, pc, where);
+    return;
+  }
+  if (kind == ACCESS_READ && r == t->epoch) return;
+  if (kind == ACCESS_WRITE && w == t->epoch && !r) return;
+  judge_cells(t, cells, 1, kind, pc, where);
+  for (unsigned i = 1; i < size; i++) cells[i] = cells[0];
 }
 
 static uintptr_t shared_place(const Block *block, uint32_t offset) { return (uintptr_t)offset | (uintptr_t)block->rank << 24; }
@@ -223,6 +275,19 @@ void proxy_read_end(Block *block, uint32_t offset, unsigned size, uint32_t numbe
     if (block->cells[offset + i].read == mark) block->cells[offset + i].read = all;
 }
 
+bool shared_offset(const Block *block, uintptr_t address, uint32_t *out) {
+  uintptr_t at = address - (uintptr_t)block->dynamic;
+  if (block->dynamic && at < block->dynamic_gap) {
+    *out = block->dynamic_offset + (uint32_t)at;
+    return true;
+  }
+  at = address - (uintptr_t)block->statics;
+  if (at >= (uintptr_t)block->static_bytes + block->dynamic_gap) return false;
+  uintptr_t dynamic_at = (uintptr_t)block->dynamic - (uintptr_t)block->statics;
+  *out = (uint32_t)(block->dynamic && at > dynamic_at ? at - block->dynamic_gap : at);
+  return true;
+}
+
 static void __attribute__((noreturn)) outside(uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc) {
   char place[160];
   where_name(address, place, sizeof place);
@@ -248,28 +313,18 @@ void access_memory(Thread *t, uintptr_t address, unsigned size, AccessKind kind,
     access_cells(t, memory_cells(address), size, kind, pc, address);
     return;
   }
+  if (shared_offset(t->block, address, &offset)) {
+    access_shared(t, t->block, offset, size, kind, pc);
+    return;
+  }
   for (unsigned i = 0; i < t->group->block_count; i++) {
-    Block *block = t->group->blocks[(i + t->block->rank) % t->group->block_count];
-    if (!shared_offset(block, address, &offset)) continue;
-    access_shared(t, block, offset, size, kind, pc);
+    if (!shared_offset(t->group->blocks[i], address, &offset)) continue;
+    access_shared(t, t->group->blocks[i], offset, size, kind, pc);
     return;
   }
   if (in_arguments(address) || memory_is_pinned((const void *)address)) return;
   if (!(kind & ACCESS_WRITE) && in_module(t, address, size)) return;
   outside(address, size, kind, pc);
-}
-
-bool shared_offset(const Block *block, uintptr_t address, uint32_t *out) {
-  uintptr_t at = address - (uintptr_t)block->dynamic;
-  if (block->dynamic && at < block->dynamic_gap) {
-    *out = block->dynamic_offset + (uint32_t)at;
-    return true;
-  }
-  at = address - (uintptr_t)block->statics;
-  if (at >= (uintptr_t)block->static_bytes + block->dynamic_gap) return false;
-  uintptr_t dynamic_at = (uintptr_t)block->dynamic - (uintptr_t)block->statics;
-  *out = (uint32_t)(block->dynamic && at > dynamic_at ? at - block->dynamic_gap : at);
-  return true;
 }
 
 void *shared_pointer(const Block *block, uint32_t offset) {

@@ -21,12 +21,14 @@ static Knowledge *knowledge_new(Group *group) {
     k->fenced = k->clock + count;
   }
   k->references = 1;
+  k->taken_in = NULL;
   memset(k->clock, 0, 2 * count * sizeof(uint32_t));
   return k;
 }
 
 void knowledge_drop(Group *group, Knowledge *k) {
   if (!k || --k->references) return;
+  knowledge_drop(group, k->taken_in);
   k->next_free = group->free_knowledge;
   group->free_knowledge = k;
 }
@@ -158,7 +160,12 @@ void clock_join(Thread *const *threads, unsigned count) {
 
 Knowledge *clock_release(Thread *t, Knowledge *into) {
   if (!into) into = knowledge_new(t->group);
-  raise(into->clock, t->knowledge->clock, 2 * vector_size(t->group));
+  if (into->taken_in != t->knowledge) {
+    raise(into->clock, t->knowledge->clock, 2 * vector_size(t->group));
+    knowledge_drop(t->group, into->taken_in);
+    into->taken_in = t->knowledge;
+    t->knowledge->references++;
+  }
   add_all(t, into);
   clock_advance(t);
   return into;

@@ -65,6 +65,8 @@ typedef struct Index3 {
 typedef struct Knowledge {
   int references;
   struct Knowledge *next_free;
+  struct Knowledge
+      *taken_in;  // the last that was added to it, which it holds: threads that met share one, which need not be added again
   uint32_t *clock, *fenced;  // of each thread of the group
 } Knowledge;
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/checked.h"
 #include "emulator.h"
 
 enum { PREEMPT_TICKS = 4096, WATCHDOG_TICKS = 2000000000 };
@@ -53,6 +54,15 @@ static void thread_main(void) {
   abort();
 }
 
+// Variables hold a pattern. The dynamic one may lie among the static ones.
+static void forget_shared(const Block *block) {
+  uint32_t before = block->static_bytes;
+  if (block->dynamic && block->dynamic > block->statics) before = MIN(before, (uint32_t)(block->dynamic - block->statics));
+  if (before) memset(block->statics, 0xa5, before);
+  if (before < block->static_bytes) memset(shared_pointer(block, before), 0xa5, block->static_bytes - before);
+  if (block->dynamic) memset(block->dynamic, 0xa5, block->dynamic_bytes);
+}
+
 static Block *block_new(Group *group, unsigned rank, Index3 index, unsigned threads, uint32_t first_thread) {
   static Block *kept[CLUSTER_BLOCKS];  // with their cells, for the next group
   static uint32_t used[CLUSTER_BLOCKS];
@@ -75,8 +85,7 @@ static Block *block_new(Group *group, unsigned rank, Index3 index, unsigned thre
   block->dynamic_offset = (block->static_bytes + 15) & ~15u;  // aligned to 16 bytes, and here to no more
   block->dynamic_bytes = block->dynamic ? launch->shared_bytes : 0;
   used[rank] = block->dynamic_offset + block->dynamic_bytes;
-  for (uint32_t at = 0; at < block->static_bytes; at++) *(unsigned char *)shared_pointer(block, at) = 0xa5;
-  if (block->dynamic) memset(block->dynamic, 0xa5, block->dynamic_bytes);
+  forget_shared(block);
   return block;
 }
 

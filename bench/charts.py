@@ -109,14 +109,14 @@ def legend(series, floor=False):
     return f'<div class="legend">{"".join(items)}</div>'
 
 
-def roofline(points, rates, title, width=720, height=380):
+def roofline(points, rates, title, width=1090, height=420):
     """points: [{"name", "intensity": operations a byte, "rate": operations a second, "detail", "group"}] under the chip's two ceilings."""
     points = [p for p in points if p["intensity"] > 0 and p["rate"] > 0]
     if not points:
         return ""
     left, right, top, bottom = 56, width - 16, 14, height - 40
     across = LogScale(min(p["intensity"] for p in points) * 0.7, max(max(p["intensity"] for p in points), rates["operations"] / rates["bytes"]) * 1.6, left, right)
-    up = LogScale(min(p["rate"] for p in points) * 0.6, rates["operations"] * 1.5, bottom, top)
+    up = LogScale(min(p["rate"] for p in points) * 0.6, max(rates["operations"], max(p["rate"] for p in points)) * 1.5, bottom, top)
     body = axis(across, top, bottom, lambda t: f"{t:g}")
     for tick in up.ticks((1,)):
         y = up(tick)

@@ -119,10 +119,11 @@ def section_sites(sites):
     if not sites:
         return ""
     points = [{"name": s["name"], "intensity": s["flops"] / s["bytes"], "rate": s["flops"] / (s["ms"] / 1e3), "group": s["op"], "detail": f"{s['ms']:.4f} ms, floor {s['floor_ms']:.4f} ms, {s['tactic']}"}
-              for s in sites["sites"] if s["flops"] and s["bytes"] and s["ms"]]
+                  for s in sites["sites"] if s["flops"] and s["bytes"] and s["ms"]]
     chart = charts.roofline(points, sites["rates"], "roofline") if sites["rates"] else ""
     return ("<h2>Steps against the roofline</h2><p class='lead'>Each distinct step of the zoo at its fastest way: work and bytes counted from the graph, time measured alone. "
-            "The roof is the measured copy bandwidth and the measured rate of the matrix units.</p>" + card("Roofline", chart))
+            "The roof is the measured copy bandwidth and the measured rate of the matrix units.</p>" + card("Roofline", chart) + "<p class='lead'>The steps that lose most above their floors, times how often the zoo has them; steps that multiply nothing have their bytes as the floor.</p>"
+            + page_tables.sites(sites))
 
 
 def render(result, sites=None):

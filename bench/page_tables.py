@@ -5,12 +5,16 @@ from bench.report import milliseconds, ratio_text
 KINDS = (("median_ms", "device, hot"), ("flushed_ms", "device, flushed"), ("call_ms", "call, host"), ("call_device_ms", "call, device"), ("fresh_ms", "call, fresh addresses"))
 
 
+TEXTS = ("who", "where", "why", "first met in")
+
+
 def cell(text, kind=""):
     return f'<td class="{kind}">{text}</td>' if kind else f"<td>{text}</td>"
 
 
 def table(head, rows):
-    return f'<div class="card"><table><thead><tr>{"".join(f"<th>{escape(h)}</th>" for h in head)}</tr></thead><tbody>{"".join(f"<tr>{row}</tr>" for row in rows)}</tbody></table></div>'
+    titles = "".join(f"<th{' class=text' if title in TEXTS else ''}>{escape(title)}</th>" for title in head)
+    return f'<div class="card"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(f"<tr>{row}</tr>" for row in rows)}</tbody></table></div>'
 
 
 def times(result):
@@ -46,11 +50,25 @@ def variants(result):
 
 
 def failures(result):
-    rows = [cell(escape(item["peer"])) + cell("absent", "text") + cell(escape(item["why"]), "text") for item in result["absent"]]
+    rows = [cell(escape(item["peer"])) + cell("absent", "text") + cell(escape(item["why"]), "text long") for item in result["absent"]]
     for row in result["rows"]:
-        rows += [cell(escape(name)) + cell(f"{escape(row['network'])} b{row['batch']}", "text") + cell(escape(error), "text failed") for name, error in row["failures"].items()]
-    rows += [cell(escape(text)) + cell("disagrees", "text") + cell("results differ from PyTorch's in fp32 by more than rounding explains", "text failed") for text in result["disagree"]]
+        rows += [cell(escape(name)) + cell(f"{escape(row['network'])} b{row['batch']}", "text") + cell(escape(error), "text long failed") for name, error in row["failures"].items()]
+    rows += [cell(escape(text)) + cell("disagrees", "text") + cell("results differ from PyTorch's in fp32 by more than rounding explains", "text long failed") for text in result["disagree"]]
     return "<h2>Absent, failed, wrong</h2>" + (table(["who", "where", "why"], rows) if rows else "<p class='lead'>Nobody.</p>")
+
+
+def sites(record, top=30):
+    """Those that lose most above their floors, over all rows."""
+    from bench.sites import lost_ms
+
+    chosen = sorted(record["sites"], key=lost_ms, reverse=True)[:top]
+    rows = []
+    for site in chosen:
+        ways = "".join(cell(f"{milliseconds(site['ways'][way]['ms'])} <small>{escape(site['ways'][way]['tactic'][:24])}</small>" if way in site["ways"] else "") for way in record["ways"])
+        share = f"{site['ms'] / site['floor_ms']:.1f}×" if site["floor_ms"] else "-"
+        rows.append(cell(escape(site["op"])) + cell(escape(site["name"][:60]), "text") + cell(sum(site["rows"].values())) + ways + cell(milliseconds(site["floor_ms"])) + cell(share)
+                    + cell(f"{site['library_over_own']:.2f}" if site["library_over_own"] else ""))
+    return table(["step", "first met in", "times", *record["ways"], "floor", "fastest / floor", "library / own"], rows)
 
 
 def method(result):

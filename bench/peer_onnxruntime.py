@@ -1,6 +1,8 @@
 """ONNX Runtime with its CPU, CUDA or TensorRT provider. On a GPU: a CUDA graph, tensors bound on the device, PyTorch's stream so that its events see the work."""
 import os
 
+import numpy
+
 from bench import peer, timing
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -50,7 +52,7 @@ class Peer(peer.InProcess):
         self.names = [i.name for i in self.session.get_inputs()]
         self.output_names = [o.name for o in self.session.get_outputs()]
         if self.device == "cuda":
-            self.bind()
+            self.bind(folder)
         out, first_s = peer.timed(self.call)
         facts = {"build_s": build_s, "first_run_ms": first_s * 1e3, "error": peer.error_against_reference(folder, out), "version": f"ONNX Runtime {onnxruntime.__version__}"}
         if self.device == "cuda":
@@ -59,23 +61,22 @@ class Peer(peer.InProcess):
             facts["host_bytes"] = peer.peak_host_bytes()
         return facts
 
-    def bind(self):
+    def bind(self, folder):
         """A CUDA graph is recorded for the addresses of its first run: inputs elsewhere are copied there."""
         onnxruntime = self.library
         self.run_options = onnxruntime.RunOptions()
         self.run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self.binding = self.session.io_binding()
         self.inputs = [self.torch.from_numpy(a).cuda() for a in self.arrays]
-        shapes = self.session.run(None, dict(zip(self.names, self.arrays))) if self.form == "tensorrt" else None
+        shapes = [numpy.load(path, mmap_mode="r").shape for path in peer.numbered(folder, "reference")]
         for name, tensor, array in zip(self.names, self.inputs, self.arrays):
             self.binding.bind_input(name, "cuda", 0, array.dtype, list(tensor.shape), tensor.data_ptr())
         self.outputs = []
-        for index, output in enumerate(self.session.get_outputs()):
-            kind = {"tensor(float16)": self.torch.float16, "tensor(float)": self.torch.float32}[output.type]
-            dims = list(shapes[index].shape) if shapes else output.shape
-            self.outputs.append(self.torch.empty(dims, dtype=kind, device="cuda"))
-            array_kind = {self.torch.float16: "float16", self.torch.float32: "float32"}[kind]
-            self.binding.bind_output(output.name, "cuda", 0, __import__("numpy").dtype(array_kind), dims, self.outputs[-1].data_ptr())
+        kinds = {"tensor(float16)": (self.torch.float16, numpy.float16), "tensor(float)": (self.torch.float32, numpy.float32)}
+        for output, shape in zip(self.session.get_outputs(), shapes):
+            kind, element = kinds[output.type]
+            self.outputs.append(self.torch.empty(shape, dtype=kind, device="cuda"))
+            self.binding.bind_output(output.name, "cuda", 0, element, list(shape), self.outputs[-1].data_ptr())
 
     def enqueue(self):
         if self.device == "cuda":

@@ -20,9 +20,8 @@ def compile_forms(row, folder, options):
         for suffix, label in (("", ""), ("/nomask", " no-mask")):
             if suffix and not zoo.ZOO[row.network].masked:
                 continue
-            start = time.perf_counter()
+            start, adapter = time.perf_counter(), peer_torch.Peer(form + suffix, options)
             try:
-                adapter = peer_torch.Peer(form + suffix, options)
                 adapter.prepare({"network": row.network, "batch": row.batch, "folder": folder})
                 found[name + label] = {"build_s": time.perf_counter() - start, "kernels": peer_torch.count_kernels(adapter)}
             except Exception as error:  # named again, as a failure, by the process that would have measured it

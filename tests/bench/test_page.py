@@ -75,11 +75,13 @@ class Page(unittest.TestCase):
         self.assertIn(f"{json.loads(self.reader.data)['overall']['geometric_mean']:.3f}×", self.text)
 
     def test_sites_stand_under_the_roof(self):
-        site = {"op": "conv", "name": "resnet50 b1: <conv1>", "flops": 1e9, "bytes": 1e7, "ms": 0.01, "floor_ms": 0.004, "tactic": "mma_conv"}
-        text = page.render(self.result, {"sites": [site], "rates": {"operations": 790e12, "bytes": 4.3e12}})
+        site = {"op": "conv", "name": "resnet50 b1: <conv1>", "flops": 1e9, "bytes": 1e7, "ms": 0.01, "floor_ms": 0.004, "tactic": "mma_conv", "rows": {"resnet50 b1": 3}, "library_over_own": 1.25,
+                "ways": {"own": {"ms": 0.01, "tactic": "mma_conv"}}}
+        text = page.render(self.result, {"sites": [site], "ways": ["own"], "rates": {"operations": 790e12, "bytes": 4.3e12}})
         Reader().feed(text)
         self.assertIn("resnet50 b1: &lt;conv1&gt;: 0.0100 ms, floor 0.0040 ms, mma_conv", text)
         self.assertIn('class="roof"', text)
+        self.assertIn("<td>2.5×</td><td>1.25</td>", text)
 
     def test_failures_are_named_and_escaped(self):
         self.assertIn("no &lt;kernel&gt; &amp; no luck", self.text)

@@ -40,8 +40,9 @@ static bool reduces_everything(const Node *node) {
   return node->op == &op_rowwise && node_ints(node, "axes", &count) && count == node->outputs[0]->rank;
 }
 
+// On a GPU norms of an image read what their largest input has contiguous, and should write so.
 static bool follows_image(const Node *node, const PassOptions *options) {
-  if (options->device == DEVICE_CPU && reduces_everything(node)) return true;
+  if (node->op == &op_rowwise) return options->device == DEVICE_CUDA || reduces_everything(node);
   return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad ||
          node->op == &op_resize;
 }

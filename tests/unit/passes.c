@@ -43,8 +43,9 @@ Test(passes, text_in_text_out) {
     const PassTest *test = &tests[i];
     Arena *arena = arena_new();
     Graph *graph = parse(arena, test->before, test->name);
-    PassOptions options = {
-        .device = DEVICE_CPU, .precision = strstr(test->name, "f16") ? DTYPE_F16 : DTYPE_COUNT, .verify = true};
+    PassOptions options = {.device = strstr(test->name, "on a GPU") ? DEVICE_CUDA : DEVICE_CPU,
+                           .precision = strstr(test->name, "f16") ? DTYPE_F16 : DTYPE_COUNT,
+                           .verify = true};
     Status status = passes_run_named(graph, test->passes, &options);
     cr_expect(!status, "%s: %s", test->name, status_message(status));
     const char *actual = print(arena, graph);

@@ -86,7 +86,7 @@ static void check_places(const Operation *op, int device) {
     char text[256];
     snprintf(text, sizeof text, "kernel %s, launched on device %d, is given memory of device %d", function->name, device,
              memory->device);
-    finding_host(FOUND_ADDRESS, text);
+    finding_host(FOUND_ADDRESS, "%s", text);
   }
 }
 

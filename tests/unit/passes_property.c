@@ -223,8 +223,11 @@ static void check_case(const OperatorCase *row, int dress_number) {
 #endif
 static void check_all(int dress_number) {
   int number = dress_number;
-  for (const OperatorCase *row = operator_cases; row->name; row++, number++)
-    if (number % CASES_STEP == 0) check_case(row, dress_number);
+  for (const OperatorCase *row = operator_cases; row->name; row++, number++) {
+    OperatorCase dressed = *row;
+    if (dress_number) dressed.loose = fmax(row->loose, 1);  // what is put around an exact operator rounds
+    if (number % CASES_STEP == 0) check_case(&dressed, dress_number);
+  }
 }
 
 Test(passes_property, plain) { check_all(0); }

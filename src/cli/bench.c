@@ -223,9 +223,8 @@ static int bench_inputs(Bench *bench, Common *common, const Settings *settings, 
   return 0;
 }
 
-static int bench_engine(Bench *bench, Common *common, const Settings *settings, Result *result) {
+static int bench_engine(Bench *bench, Common *common, const Settings *settings, double start, Result *result) {
   ingot_engine *engine = NULL;
-  double start = time_now();
   ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
   if (!error) error = ingot_session_create(engine, &common->config, &bench->session);
   result->open_ms = (time_now() - start) * 1e3;
@@ -271,10 +270,11 @@ static int bench_many(Common *common, const Settings *settings) {
 static int bench(Common *common, const Settings *settings) {
   Bench bench = {.arena = arena_new()};
   Result result = {0};
+  double start = time_now();  // a session of its own would open the GPU too
   Status status = bench_open_gpu(&common->config, &bench.gpu);
   size_t total;
   if (!status && bench.gpu) bench.gpu->driver->cuMemGetInfo(&bench.device_bytes, &total);
-  if (!status) return bench_engine(&bench, common, settings, &result);
+  if (!status) return bench_engine(&bench, common, settings, start, &result);
   arena_free(bench.arena);
   return cli_fail(api_error(status));
 }

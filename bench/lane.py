@@ -77,7 +77,8 @@ class Lane:
                 if isinstance(facts.get("error"), str):
                     self.fail(row, spec, facts["error"])
                     continue
-                facts.update({("compile_s" if key == "build_s" else key): value for key, value in compiled.get(spec.name, {}).items()})
+                warmed = compiled.get(spec.name, {})
+                facts.update({name: warmed[key] for key, name in (("build_s", "compile_s"), ("kernels", "kernels")) if key in warmed})
                 self.record("facts", row, spec, **judged(facts, self.run.options.precision))
                 ready.append(spec)
         return [spec for spec in specs if spec in ready]

@@ -217,7 +217,7 @@ static void check_case(const OperatorCase *row, int dress_number) {
   arena_free(arena);
 }
 
-// Under sanitizers, which take ten times as long, each dress is tried on every third case, another third each time (tests/CMakeLists.txt).
+// Under sanitizers, which take ten times as long, each dress is tried on every fifth case, others each time (tests/CMakeLists.txt).
 #ifndef CASES_STEP
 #define CASES_STEP 1
 #endif

@@ -19,12 +19,27 @@ static CpuLevel built_in(void) {
 #endif
 }
 
-static void look(void) {
-  static const char *const names[] = {"generic", "avx2", "avx512", "vnni"};
+static const char *const names[] = {"generic", "avx2", "avx512", "vnni"};
+enum { LEVELS = sizeof names / sizeof *names };
+
+// LEVELS: it names none.
+static int wanted_level(void) {
   const char *wanted = getenv("INGOT_CPU_LEVEL");
+  int level = wanted && *wanted ? 0 : CPU_VNNI;
+  while (wanted && *wanted && level < LEVELS && strcmp(wanted, names[level]) != 0) level++;
+  return level;
+}
+
+static void look(void) {
+  int wanted = wanted_level();
   found = built_in();
-  for (int level = CPU_GENERIC; wanted && level < (int)found; level++)
-    if (!strcmp(wanted, names[level])) found = (CpuLevel)level;
+  if (wanted < (int)found) found = (CpuLevel)wanted;
+}
+
+Status cpu_level_check(void) {
+  if (wanted_level() < LEVELS) return OK;
+  FAIL(ERROR_INVALID_ARGUMENT, "$INGOT_CPU_LEVEL is '%s', which is none of %s, %s, %s and %s", getenv("INGOT_CPU_LEVEL"),
+       names[0], names[1], names[2], names[3]);
 }
 
 CpuLevel cpu_level(void) {

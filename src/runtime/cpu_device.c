@@ -6,6 +6,7 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/cpu_level.h"
 #include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/common/onednn_library.h"
@@ -338,6 +339,7 @@ static void cpu_name(char *name, size_t size) {
 }
 
 Status cpu_device_new(const DeviceOptions *options, Device **out) {
+  TRY(cpu_level_check());
   CpuDevice *cpu = calloc(1, sizeof *cpu);
   if (!cpu) FAIL(ERROR_OUT_OF_MEMORY, "no memory for a CPU device");
   cpu->references_only = options->references_only;

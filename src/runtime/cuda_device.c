@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/cpu_level.h"
 #include "base/recover.h"
 #include "cuda/compiler.h"
 #include "cuda/context.h"
@@ -592,6 +593,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
 }
 
 Status cuda_device_new(const DeviceOptions *options, Device **out) {
+  TRY(cpu_level_check());
   CudaRunner *r = calloc(1, sizeof *r);
   if (!r) return status_out_of_memory();
   if (options->log) r->log = *options->log;

@@ -1,5 +1,4 @@
 // The public interface as a caller meets it: build, save, load, run; what it refuses and what it says then.
-#include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -7,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 enum { PIXELS = 64, CLASSES = 10 };
@@ -15,16 +14,6 @@ enum { PIXELS = 64, CLASSES = 10 };
 static ingot_config config;
 static ingot_engine *engine;
 static ingot_session *session;
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
-
-// The error must have this code and say this.
-static void expect_error(ingot_error *error, ingot_code code, const char *says) {
-  cr_assert(error, "nothing was refused; expected '%s'", says);
-  cr_expect_eq(ingot_error_code(error), code, "code %d for '%s'", ingot_error_code(error), ingot_error_message(error));
-  cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
-  ingot_error_free(error);
-}
 
 static ingot_engine *build(const char *disabled) {
   ingot_model *model;

@@ -1,12 +1,11 @@
 // Memory of the caller's: everything large comes from its allocators and goes back to them, with the size it was asked for; what they refuse
 // is an error. The device's half runs on the emulated GPU.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 
@@ -53,8 +52,6 @@ static ingot_allocator of(Ledger *ledger) {
   *ledger = (Ledger){.mutex = PTHREAD_MUTEX_INITIALIZER};
   return (ingot_allocator){sizeof(ingot_allocator), allocate, release, ledger};
 }
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 // The whole way of a model. The error that ended it, or NULL.
 static ingot_error *whole_way(const ingot_config *config, float *result) {

@@ -1,5 +1,4 @@
 // The configuration keeps its word: structs of other sizes, values without sense, and options that could have no effect.
-#include <criterion/criterion.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,22 +7,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 
 static ingot_config config;
 static ingot_model *model;
 static ingot_engine *engine;
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
-
-static void expect_error(ingot_error *error, ingot_code code, const char *says) {
-  cr_assert(error, "nothing was refused; expected '%s'", says);
-  cr_expect_eq(ingot_error_code(error), code, "code %d for '%s'", ingot_error_code(error), ingot_error_message(error));
-  cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
-  ingot_error_free(error);
-}
 
 static void set_up(void) {
   expect_ok(ingot_config_init(&config));
@@ -262,4 +252,16 @@ Test(api_config, a_limit_of_size_counts_external_data) {
   ingot_model_free(opened);
   snprintf(command, sizeof command, "rm -r %s", folder);
   cr_assert_eq(system(command), 0);
+}
+
+Test(api_config, unknown_cpu_level) {
+  ingot_session *none = NULL;
+  cr_assert_eq(setenv("INGOT_CPU_LEVEL", "AVX2", 1), 0);
+  expect_error(ingot_session_create(engine, &config, &none), INGOT_INVALID_ARGUMENT,
+               "$INGOT_CPU_LEVEL is 'AVX2', which is none of generic, avx2, avx512 and vnni");
+  for (const char *const *level = (const char *const[]){"generic", "avx2", "avx512", "vnni", "", NULL}; *level; level++) {
+    cr_assert_eq(setenv("INGOT_CPU_LEVEL", *level, 1), 0);
+    expect_ok(ingot_session_create(engine, &config, &none));
+    ingot_session_free(none);
+  }
 }

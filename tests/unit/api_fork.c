@@ -1,11 +1,10 @@
 // A child process gets an answer or an error from whatever it does with objects of its parent's, and never hangs.
-#include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 enum { IMAGES = 400 };
@@ -15,8 +14,6 @@ static ingot_engine *engine;
 static uint8_t pixels[IMAGES * 64];
 static int64_t shape[] = {IMAGES, 1, 8, 8};
 static ingot_tensor input = {.data = pixels, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape};
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static void build(void) {
   ingot_model *model;

@@ -1,13 +1,12 @@
 // The interface on a GPU, emulated. A stranger's engine: its graph and weights are data and checked, its kernels are machine code and must not
 // run; here they were exchanged, and hashes and checksums are right. And shapes that are said where the model leaves them open.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/engine.h"
-#include "ingot/ingot.h"
+#include "api_test.h"
 #include "kernels/op.h"
 
 #define MODEL "tests/emulator/faults/small.onnx"
@@ -18,8 +17,6 @@ static void *good;
 static size_t good_size;
 static float input[4096], expected[4096];
 static size_t expected_bytes;
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static ingot_error *run(ingot_engine *engine, const ingot_config *with, float *out, size_t *bytes) {
   ingot_session *session = NULL;

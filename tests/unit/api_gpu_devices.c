@@ -1,13 +1,12 @@
 // One engine on two GPUs in one process, emulated ones, which do not reach each other's memory: a kernel that is given the other's weights is
 // reported. Sessions of one device share them, those of two do not, in whatever order they come and go.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 enum { INPUTS = 128, OUTPUTS = 8 };
 
@@ -19,7 +18,6 @@ static int (*findings)(void), (*live)(void);
 static int (*memory_info)(size_t *available, size_t *total);
 static int (*retain)(void **context, int device), (*let_go)(int device);
 
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 static void expect_says(ingot_error *error, const char *says) {
   cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
   ingot_error_free(error);

@@ -1,14 +1,13 @@
 // Calls that are ended while a GPU works, on the emulated one, which can be told to be busy. Cancelled, out of time or out of memory, in opening, building,
 // tuning, preparing, running and profiling: each ends with its own error, its objects stay usable, and what the GPU still uses is not
 // given back under its hands (the emulated one reports that). No test depends on how long anything takes.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "tests/emulator/faults/product.onnx"
 enum { FOR_EVER = 1000000, MOST = 4096 };
@@ -22,8 +21,7 @@ static size_t expected_bytes;
 static void (*be_busy)(double seconds);
 static int (*findings)(void);
 
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
-static void expect_error(ingot_error *error, ingot_code code, const char *what) {
+static void expect_code(ingot_error *error, ingot_code code, const char *what) {
   cr_expect_eq(ingot_error_code(error), code, "%s: %s", what, error ? ingot_error_message(error) : "no error");
   ingot_error_free(error);
 }
@@ -145,7 +143,7 @@ Test(api_gpu_limits, a_watcher_ends_a_run_that_a_gpu_is_at) {
     expect_right(session);
     watcher.calls = 0;
     watcher.patience = 2 + i;
-    expect_error(run_busy(session), INGOT_CANCELLED, "a run");
+    expect_code(run_busy(session), INGOT_CANCELLED, "a run");
     watcher.patience = 1 << 30;
     expect_usable(session);
   }
@@ -158,7 +156,7 @@ Test(api_gpu_limits, time_ends_while_a_gpu_works) {
   hasty.time_limit = 2;
   expect_ok(ingot_session_create(engine, &hasty, &session));
   expect_right(session);
-  expect_error(run_busy(session), INGOT_LIMIT, "a run");
+  expect_code(run_busy(session), INGOT_LIMIT, "a run");
   expect_usable(session);
   ingot_session_free(session);
 }
@@ -178,8 +176,8 @@ Test(api_gpu_limits, a_run_is_cancelled_from_outside_while_a_gpu_works) {
   expect_ok(ingot_session_create(engine, &watched, &session));
   expect_right(session);
   armed = true;
-  expect_error(run_busy(session), INGOT_CANCELLED, "a run");
-  expect_error(ingot_session_synchronize(session), INGOT_CANCELLED, "waiting for what was begun");
+  expect_code(run_busy(session), INGOT_CANCELLED, "a run");
+  expect_code(ingot_session_synchronize(session), INGOT_CANCELLED, "waiting for what was begun");
   be_busy(0);  // and freed while the device has work of it
   ingot_session_free(session);
   ingot_cancellation_free(cancellation);
@@ -257,7 +255,7 @@ Test(api_gpu_limits, every_call_is_ended_by_its_watcher) {
         cr_expect_gt(ender.at, 1, "%s asks nobody", calls[i].name);
         break;
       }
-      expect_error(error, INGOT_CANCELLED, calls[i].name);
+      expect_code(error, INGOT_CANCELLED, calls[i].name);
     }
   for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
     for (long at = 1; at < 100; at += 1 + at / 3) {
@@ -269,7 +267,7 @@ Test(api_gpu_limits, every_call_is_ended_by_its_watcher) {
       bool ended = ender.asked < at;
       ender.at = 0;
       if (ended) expect_ok(error);
-      else expect_error(error, INGOT_CANCELLED, uses[i].name);
+      else expect_code(error, INGOT_CANCELLED, uses[i].name);
       expect_right(session);
       ingot_session_free(session);
       if (!ended) continue;
@@ -285,19 +283,19 @@ Test(api_gpu_limits, every_call_is_cancelled_from_outside_and_by_time) {
   hasty.time_limit = 1e-9;
   ingot_cancellation_request(cancellation);
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-    expect_error(calls[i].call(&cancelled), INGOT_CANCELLED, calls[i].name);
-    expect_error(calls[i].call(&hasty), INGOT_LIMIT, calls[i].name);
+    expect_code(calls[i].call(&cancelled), INGOT_CANCELLED, calls[i].name);
+    expect_code(calls[i].call(&hasty), INGOT_LIMIT, calls[i].name);
   }
   for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
     ingot_session *session;
     ingot_cancellation_reset(cancellation);
     expect_ok(ingot_session_create(engine, &cancelled, &session));
     ingot_cancellation_request(cancellation);
-    expect_error(uses[i].use(session), INGOT_CANCELLED, uses[i].name);
+    expect_code(uses[i].use(session), INGOT_CANCELLED, uses[i].name);
     ingot_cancellation_reset(cancellation);
     expect_right(session);
     ingot_cancellation_request(cancellation);  // with its plan at hand
-    expect_error(uses[i].use(session), INGOT_CANCELLED, uses[i].name);
+    expect_code(uses[i].use(session), INGOT_CANCELLED, uses[i].name);
     ingot_cancellation_reset(cancellation);
     expect_right(session);
     ingot_session_free(session);
@@ -316,7 +314,7 @@ Test(api_gpu_limits, every_call_has_a_limit_of_host_memory) {
       error = calls[i].call(&tight);
       if (!error) break;
       refused++;
-      expect_error(error, INGOT_LIMIT, calls[i].name);
+      expect_code(error, INGOT_LIMIT, calls[i].name);
     }
     expect_ok(error);
     cr_expect_gt(refused, 2, "%s", calls[i].name);
@@ -330,7 +328,7 @@ Test(api_gpu_limits, every_call_has_a_limit_of_host_memory) {
       ingot_error *error = ingot_session_create(engine, &tight, &session);
       if (!error) error = uses[i].use(session);
       fits = !error;
-      if (error) expect_error(error, INGOT_LIMIT, uses[i].name), refused++;
+      if (error) expect_code(error, INGOT_LIMIT, uses[i].name), refused++;
       else expect_right(session);
       ingot_session_free(session);
     }
@@ -373,7 +371,7 @@ Test(api_gpu_limits, every_call_has_an_end_of_device_memory) {
   cr_assert_gt(most, 1000);
   for (purse.limit = 1; purse.limit < most; purse.limit *= 2) {
     ingot_error *error = tune(&tight);  // a way that does not fit is passed over; where a site itself does not, it is an error
-    if (error) expect_error(error, INGOT_OUT_OF_MEMORY, "tuning");
+    if (error) expect_code(error, INGOT_OUT_OF_MEMORY, "tuning");
     cr_expect_eq(purse.held, 0);
   }
   for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
@@ -385,7 +383,7 @@ Test(api_gpu_limits, every_call_has_an_end_of_device_memory) {
       ingot_error *error = uses[i].use(session);
       fits = !error;
       refused += error != NULL;
-      if (error) expect_error(error, INGOT_OUT_OF_MEMORY, uses[i].name);
+      if (error) expect_code(error, INGOT_OUT_OF_MEMORY, uses[i].name);
       purse.limit *= 1024;  // memory is there again: the same session goes on
       expect_right(session);
       purse.limit /= 1024;

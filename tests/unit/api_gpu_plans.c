@@ -1,13 +1,12 @@
 // What plans of many shapes leave on a GPU, the emulated one, which counts the modules that are loaded: each plan's kernels go with it, those of
 // several plans with the last, and results stay right.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 enum { SHAPES = 12, WIDTH = 8, FIXED = 4 };
 
@@ -16,8 +15,6 @@ static char cache[] = "/tmp/ingot-plans-XXXXXX";
 static float x[SHAPES * WIDTH], z[FIXED * WIDTH];
 static int (*modules)(void), (*findings)(void), (*live)(void);
 static void *library;
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static void set_up(void) {
   const char *driver = getenv("INGOT_LIBCUDA");

@@ -1,11 +1,10 @@
 // Every function with every pointer NULL, counts below zero and numbers out of range: an error or the documented nothing, never a crash.
 // The table is by hand; that it names every function of the header is checked.
-#include <criterion/criterion.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 
@@ -19,8 +18,6 @@ static int64_t shape[] = {1, 1, 8, 8};
 static ingot_tensor input = {.data = pixels, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape};
 static const char *covered[256];
 static int covered_count;
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static void set_up(void) {
   expect_ok(ingot_config_init(&config));

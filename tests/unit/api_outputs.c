@@ -1,9 +1,8 @@
 // Who owns a result: lent by the session, or written to memory of the caller's and never past it.
-#include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 enum { PIXELS = 64, CLASSES = 10, IMAGES = 3 };
@@ -12,15 +11,6 @@ static ingot_engine *engine;
 static ingot_session *session;
 static uint8_t images[IMAGES * PIXELS];
 static float expected[IMAGES * CLASSES];
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
-
-static void expect_error(ingot_error *error, const char *says) {
-  cr_assert(error, "nothing was refused; expected '%s'", says);
-  cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT);
-  cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
-  ingot_error_free(error);
-}
 
 static ingot_session *open_session(void) {
   ingot_config config;
@@ -124,8 +114,8 @@ Test(api_outputs, the_callers_memory_by_bytes) {
   cr_expect_eq(out.tensor.dtype.code, INGOT_FLOAT);
   out = bytes_of(&room, sizeof room.data - 1);
   paint(&room);
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1),
-               "'probabilities' is f32[3, 10], 120 bytes, but the caller's memory has 119");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1),
+                 "'probabilities' is f32[3, 10], 120 bytes, but the caller's memory has 119");
   expect_untouched(&room);
 }
 
@@ -142,21 +132,21 @@ Test(api_outputs, the_callers_memory_by_shape) {
   cr_expect_eq(out.tensor.shape, shape);
   paint(&room);
   out = shaped(&room, small);
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1),
-               "is f32[3, 10], but the caller's memory is said to be f32[2, 10]");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1),
+                 "is f32[3, 10], but the caller's memory is said to be f32[2, 10]");
   out = shaped(&room, turned);
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "f32[10, 3]");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "f32[10, 3]");
   out = shaped(&room, shape);
   out.tensor.dtype.bits = 64;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "f64[3, 10]");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "f64[3, 10]");
   out = shaped(&room, shape);
   out.tensor.ndim = 1;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "f32[3]");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "f32[3]");
   out = shaped(&room, shape);
   out.tensor.strides = other;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "row-major");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "row-major");
   out = shaped(&room, NULL);
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "shape is NULL");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "shape is NULL");
   expect_untouched(&room);
 }
 
@@ -177,9 +167,9 @@ Test(api_outputs, lent_where_it_is_asked_for) {
   cr_expect_arr_eq(out.tensor.data, expected, sizeof expected);
   cr_expect_eq(out.tensor.device.device_type, INGOT_CPU);
   out.tensor.device = (ingot_place){INGOT_CUDA, 0};
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "GPU");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "GPU");
   out.tensor.device = (ingot_place){99, 0};
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "device type 99");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "device type 99");
 }
 
 Test(api_outputs, malformed_outputs_are_refused) {
@@ -187,17 +177,17 @@ Test(api_outputs, malformed_outputs_are_refused) {
   paint(&room);
   ingot_output out = bytes_of(&room, sizeof room.data);
   out.size = 0;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "size is 0");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "size is 0");
   out.size = sizeof out + 8;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "size is");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "size is");
   out = bytes_of(&room, sizeof room.data);
   out.owner = (ingot_owner)7;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "owner 7");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "owner 7");
   out = bytes_of(NULL, 120);
   out.tensor.data = NULL;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "data is NULL");
-  expect_error(ingot_session_run_into(session, &input, 1, NULL, 1), "outputs is NULL");
-  expect_error(ingot_session_run_into(session, &input, 1, &out, -1), "1 output");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "data is NULL");
+  expect_invalid(ingot_session_run_into(session, &input, 1, NULL, 1), "outputs is NULL");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, -1), "1 output");
   expect_untouched(&room);
 }
 
@@ -209,11 +199,11 @@ Test(api_outputs, shared_memory_is_refused) {
   cr_assert_leq(sizeof images, 2 * sizeof both);
   shared.data = (char *)both + 8;
   input_shape[0] = 1;
-  expect_error(ingot_session_run_into(session, &shared, 1, &out, 1), "output 'probabilities' and input 'image' share memory");
+  expect_invalid(ingot_session_run_into(session, &shared, 1, &out, 1), "output 'probabilities' and input 'image' share memory");
   input_shape[0] = IMAGES;
   expect_ok(ingot_session_run(session, &input, 1, &lent, 1));
   out.tensor.data = lent.data;
-  expect_error(ingot_session_run_into(session, &input, 1, &out, 1), "the session lent");
+  expect_invalid(ingot_session_run_into(session, &input, 1, &out, 1), "the session lent");
   out.tensor.data = both;
   for (int i = 0; i < 2; i++)
     expect_ok(ingot_session_run_into(session, &input, 1, &out, 1));  // the caller's stays the caller's

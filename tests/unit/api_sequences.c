@@ -1,18 +1,8 @@
 // Sequences and optionals given as inputs: what is taken, what is refused, and results handed on as the next run's inputs.
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "ingot/ingot.h"
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
-
-static void expect_error(ingot_error *error, const char *says) {
-  cr_assert(error, "nothing was refused; expected '%s'", says);
-  cr_expect_eq(ingot_error_code(error), INGOT_INVALID_ARGUMENT);
-  cr_expect(strstr(ingot_error_message(error), says), "'%s' does not say '%s'", ingot_error_message(error), says);
-  ingot_error_free(error);
-}
+#include "api_test.h"
 
 typedef struct Opened {
   ingot_engine *engine;
@@ -70,36 +60,38 @@ Test(api_sequences, are_taken_and_checked) {
   count = 2;
 
   ingot_tensor nothing = {0};
-  expect_error(ingot_session_run(opened.session, &elements[0], 1, &out, 1), "input 's' is a sequence, but a tensor was given");
-  expect_error(ingot_session_run(opened.session, &nothing, 1, &out, 1), "has no default and is no optional");
-  expect_error(ingot_session_run(opened.session, NULL, 0, &out, 1), "0 were given");
+  expect_invalid(ingot_session_run(opened.session, &elements[0], 1, &out, 1),
+                 "input 's' is a sequence, but a tensor was given");
+  expect_invalid(ingot_session_run(opened.session, &nothing, 1, &out, 1), "has no default and is no optional");
+  expect_invalid(ingot_session_run(opened.session, NULL, 0, &out, 1), "0 were given");
   ingot_tensor bad = given;
   bad.ndim = 2;
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
   bad = given;
   bad.shape = NULL;
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
   bad = given;
   bad.data = NULL;
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "has no data");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "has no data");
   bad = given;
   bad.device.device_type = INGOT_CUDA;
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "is on the host");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "is on the host");
   int64_t negative = -1;
   bad = sequence(elements, &negative);
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "has one axis, its elements");
   bad = sequence(&given, (int64_t[]){1});
-  expect_error(ingot_session_run(opened.session, &bad, 1, &out, 1), "element 0");
+  expect_invalid(ingot_session_run(opened.session, &bad, 1, &out, 1), "element 0");
   elements[1].dtype.code = INGOT_INT;
-  expect_error(ingot_session_run(opened.session, &given, 1, &out, 1), "holds f32, but its element 1 is i32");
+  expect_invalid(ingot_session_run(opened.session, &given, 1, &out, 1), "holds f32, but its element 1 is i32");
   elements[1].dtype.code = INGOT_FLOAT;
   elements[1].shape = NULL;
-  expect_error(ingot_session_run(opened.session, &given, 1, &out, 1), "element 1");
+  expect_invalid(ingot_session_run(opened.session, &given, 1, &out, 1), "element 1");
   elements[1].shape = two_rows;
-  expect_error(ingot_session_set_shapes(opened.session, (const int64_t *[]){two_rows}, 1), "is a sequence, which has no shape");
+  expect_invalid(ingot_session_set_shapes(opened.session, (const int64_t *[]){two_rows}, 1),
+                 "is a sequence, which has no shape");
 
   ingot_output into = {.size = sizeof into, .owner = INGOT_OWNED_BY_CALLER, .capacity = 24, .tensor.data = values + 2};
-  expect_error(ingot_session_run_into(opened.session, &given, 1, &into, 1), "output 'y' and input 's' share memory");
+  expect_invalid(ingot_session_run_into(opened.session, &given, 1, &into, 1), "output 'y' and input 's' share memory");
   ingot_profile *profile;
   expect_ok(ingot_session_profile(opened.session, &given, 1, &profile));
   ingot_profile_free(profile);
@@ -135,7 +127,7 @@ Test(api_sequences, optionals) {
   expect_ok(ingot_session_run(opened.session, inputs, 2, &out, 1));
   cr_expect_eq(*(float *)out.data, values[3]);
   inputs[1] = (ingot_tensor){0};
-  expect_error(ingot_session_run(opened.session, inputs, 2, &out, 1), "input 'x' is left out");
+  expect_invalid(ingot_session_run(opened.session, inputs, 2, &out, 1), "input 'x' is left out");
   close_case(opened);
 
   opened = open_case("given_optional_nothing_passed_on");

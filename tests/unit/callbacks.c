@@ -1,6 +1,5 @@
 // The host's functions, called from inside of a call, find the host's locale and floating-point mode, and what they change stays changed;
 // what Ingot computes does not depend on it, in threads that they lend neither.
-#include <criterion/criterion.h>
 #include <fenv.h>
 #include <locale.h>
 #include <stdatomic.h>
@@ -9,9 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
+#include "api_test.h"
 
 typedef struct Host {
   _Atomic int logs, progresses, allocations, releases, forks, wrong;

@@ -1,17 +1,14 @@
 // The floating-point mode is the host's: whatever it has set, results are the same, subnormal numbers among them, and it finds its own
 // mode when the call returns. Worker threads, and threads borrowed from a host, likewise.
-#include <criterion/criterion.h>
 #include <fenv.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/float_mode.h"
 #include "base/thread.h"
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 enum { COUNT = 8 };
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static void run(const char *path, const float *x, ingot_tensor *outputs, int output_count,
                 void (*check)(const ingot_tensor *)) {

@@ -1,17 +1,15 @@
 // Who owns what: an engine's graph keeps nothing of its model, whatever its tensors share.
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "ingot/ingot.h"
+#include "api_test.h"
 #include "ir/graph.h"
 #include "kernels/control/control.h"
 #include "kernels/deferred.h"
 #include "kernels/op.h"
 
-static void expect_ok(Status status) { cr_assert(!status, "%s", status_message(status)); }
-static void expect_success(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
+static void expect_fine(Status status) { cr_assert(!status, "%s", status_message(status)); }
 
 static Value *constant_at(Graph *graph, DType dtype, int64_t count, void *data) {
   Tensor tensor = {.dtype = dtype, .rank = 1, .dims = {count}, .data = data};
@@ -29,7 +27,7 @@ Test(lifetime, overlapping_tensors_are_one_stretch) {
   Value *inside = constant_at(graph, DTYPE_F32, 100, numbers + 150), *again = constant_at(graph, DTYPE_F32, 4, numbers);
   Value *apart = constant_at(graph, DTYPE_F32, 3, numbers + 252), *empty = constant_at(graph, DTYPE_F32, 0, numbers + 255);
   size_t before = arena_used(arena);
-  expect_ok(graph_own_tensors(graph));
+  expect_fine(graph_own_tensors(graph));
   cr_expect_lt(arena_used(arena) - before, 1200, "what is shared is copied once");
   memset(numbers, 0xff, 1 << 10);
   free(numbers);
@@ -42,7 +40,7 @@ Test(lifetime, overlapping_tensors_are_one_stretch) {
   cr_expect_eq((uintptr_t)apart->constant->data % 64, 0);
   cr_expect(arena_owns(arena, empty->constant->data));
   const void *data = large->constant->data;
-  expect_ok(graph_own_tensors(graph));
+  expect_fine(graph_own_tensors(graph));
   cr_expect_eq(large->constant->data, data, "what is the graph's already stays");
   arena_free(arena);
 }
@@ -60,7 +58,7 @@ Test(lifetime, attributes_bodies_and_strings_are_taken_over) {
   node_set_tensor(node, "value", &attribute);
   Value *strings = constant_at(body, DTYPE_STRING, 2, texts), *shared = constant_at(graph, DTYPE_STRING, 1, texts);
   node_set_graph(graph_add(graph, NULL, &op_loop, 0, NULL, 1), "body", body);
-  expect_ok(graph_own_tensors(graph));
+  expect_fine(graph_own_tensors(graph));
   memset(text, 'x', strlen(text));
   free(text);
   free(texts);
@@ -85,12 +83,12 @@ Test(lifetime, overlapping_external_data_outlives_its_file) {
   ingot_model *model;
   ingot_engine *engine;
   ingot_session *session;
-  expect_success(ingot_model_open(path, &config, &model));
-  expect_success(ingot_engine_build(model, &config, &engine));
+  expect_ok(ingot_model_open(path, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
   ingot_model_free(model);
   snprintf(command, sizeof command, "rm -r %s", folder);
   cr_assert_eq(system(command), 0);
-  expect_success(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_create(engine, &config, &session));
   ingot_session_free(session);
   ingot_engine_free(engine);
 }
@@ -102,10 +100,10 @@ static ingot_session *open_session(const char *path) {
   ingot_model *model;
   ingot_engine *engine;
   ingot_session *session;
-  expect_success(ingot_model_open(path, &config, &model));
-  expect_success(ingot_engine_build(model, &config, &engine));
+  expect_ok(ingot_model_open(path, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
   ingot_model_free(model);
-  expect_success(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_create(engine, &config, &session));
   ingot_engine_free(engine);
   return session;
 }
@@ -121,7 +119,7 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
   int64_t at[2] = {1, 0}, two = 2;
   ingot_tensor inputs[2] = {tensor_of(strings, INGOT_STRING, &two), tensor_of(at, INGOT_INT, &two)}, first[4] = {0},
                second[4] = {0};
-  expect_success(ingot_session_run(session, inputs, 2, first, 4));
+  expect_ok(ingot_session_run(session, inputs, 2, first, 4));
   for (int i = 0; i < 2; i++) {
     memset((char *)(uintptr_t)strings[i], '#', strlen(strings[i]));
     free((char *)(uintptr_t)strings[i]);
@@ -132,7 +130,7 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
   cr_expect_str_eq(((const char **)first[2].data)[0], "-é");
   cr_expect_str_eq(((const char **)first[3].data)[0], "right");
   inputs[0] = first[1];
-  expect_success(ingot_session_run(session, inputs, 2, second, 4));
+  expect_ok(ingot_session_run(session, inputs, 2, second, 4));
   cr_expect_str_eq(((const char **)second[1].data)[0], "left-é-é");
   cr_expect_str_eq(((const char **)first[1].data)[0], "left-é");
   const char *missing[2] = {"one", NULL};
@@ -146,7 +144,7 @@ Test(lifetime, strings_are_lent_until_the_run_after_the_next) {
 
 static ingot_engine *load_engine(const char *path) {
   ingot_engine *engine;
-  expect_success(ingot_engine_load(path, NULL, &engine));
+  expect_ok(ingot_engine_load(path, NULL, &engine));
   return engine;
 }
 
@@ -156,35 +154,35 @@ Test(lifetime, a_loaded_engine_does_not_need_its_file) {
   int file = mkstemp(path);
   cr_assert_geq(file, 0);
   ingot_config config = {0};
-  expect_success(ingot_config_init(&config));
+  expect_ok(ingot_config_init(&config));
   config.device = INGOT_DEVICE_CPU;
   ingot_model *model;
   ingot_engine *engine;
   ingot_session *session;
-  expect_success(ingot_model_open("examples/digits/digits.onnx", &config, &model));
-  expect_success(ingot_engine_build(model, &config, &engine));
+  expect_ok(ingot_model_open("examples/digits/digits.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
   ingot_model_free(model);
-  expect_success(ingot_engine_save(engine, path));
+  expect_ok(ingot_engine_save(engine, path));
   ingot_engine_free(engine);
   engine = load_engine(path);
   cr_assert_eq(truncate(path, 5000), 0);
-  expect_success(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_create(engine, &config, &session));
   uint8_t image[64] = {0};
   int64_t shape[4] = {1, 1, 8, 8};
   ingot_tensor input = {.data = image, .device = {INGOT_CPU, 0}, .ndim = 4, .dtype = {INGOT_UINT, 8, 1}, .shape = shape},
                output;
-  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  expect_ok(ingot_session_run(session, &input, 1, &output, 1));
   float before[10];
   memcpy(before, output.data, sizeof before);
   char garbage[8192];
   memset(garbage, 0x55, sizeof garbage);
   for (int i = 0; i < 64; i++)
     cr_assert_eq(pwrite(file, garbage, sizeof garbage, i * (off_t)sizeof garbage), (ssize_t)sizeof garbage);
-  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  expect_ok(ingot_session_run(session, &input, 1, &output, 1));
   cr_expect_arr_eq(output.data, before, sizeof before);
   ingot_session_free(session);
-  expect_success(ingot_session_create(engine, &config, &session));
-  expect_success(ingot_session_run(session, &input, 1, &output, 1));
+  expect_ok(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_run(session, &input, 1, &output, 1));
   cr_expect_arr_eq(output.data, before, sizeof before);
   ingot_session_free(session);
   ingot_engine_free(engine);
@@ -200,7 +198,7 @@ Test(lifetime, sequences_come_out_element_by_element) {
   ingot_tensor input = {.data = numbers, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
   ingot_tensor outputs[3], element;
   cr_expect_eq(ingot_session_output_kind(session, 0), INGOT_TENSOR);
-  expect_success(ingot_session_run(session, &input, 1, outputs, 3));
+  expect_ok(ingot_session_run(session, &input, 1, outputs, 3));
   memset(numbers, 0, sizeof numbers);
   cr_expect_eq(ingot_session_output_kind(session, 0), INGOT_SEQUENCE);
   cr_expect_eq(ingot_session_output_kind(session, 1), INGOT_TENSOR);
@@ -208,7 +206,7 @@ Test(lifetime, sequences_come_out_element_by_element) {
   cr_expect_null(outputs[0].data);
   cr_expect_eq(outputs[0].dtype.bits, 0);
   cr_assert_eq(ingot_session_output_length(session, 0), 3);
-  expect_success(ingot_session_output_element(session, 0, 2, &element));
+  expect_ok(ingot_session_output_element(session, 0, 2, &element));
   cr_expect_eq(element.ndim, 1);
   cr_expect_eq(element.shape[0], 2);
   cr_expect_eq(((const float *)element.data)[1], 6);

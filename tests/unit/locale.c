@@ -1,6 +1,5 @@
 // A host that speaks a language with decimal commas: engines are written, read and run as in any other, numbers in strings too. The
 // locale is made here, since a machine may have none.
-#include <criterion/criterion.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 static char folder[] = "/tmp/ingot-locale-XXXXXX";
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static void speak_german(void) {
   cr_assert(mkdtemp(folder));

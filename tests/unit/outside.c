@@ -1,15 +1,12 @@
 // Indices outside of their axis are errors that name the node, on every device: on a GPU they show when the results are fetched. A run with
 // good indices afterwards is none the worse. On the GPU that INGOT_LIBCUDA names, if it is set, else on the CPU.
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingot/ingot.h"
+#include "api_test.h"
 
 enum { ROWS = 3, COLUMNS = 4 };
-
-static void expect_ok(ingot_error *error) { cr_assert(!error, "%s", ingot_error_message(error)); }
 
 static ingot_error *run(ingot_session *session, int64_t first, int64_t second) {
   float x[ROWS * COLUMNS];

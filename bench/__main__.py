@@ -9,6 +9,7 @@ COMMANDS = {
     "shapes": ("bench.shapes", "one network over many shapes: first and repeated answers, compiler calls"),
     "serve": ("bench.serve", "1 to 32 sessions of one engine: throughput, p50 and p99"),
     "sites": ("bench.sites", "every distinct step of the zoo alone, against the libraries' kernels and its floor"),
+    "transposed": ("bench.transposed", "transposed convolutions of drawn shapes beside cuDNN's"),
     "export": ("bench.export", "the zoo as ONNX files with PyTorch's results"),
 }
 
@@ -17,7 +18,7 @@ def main():
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print("usage: ./dev bench COMMAND ...   (COMMAND --help says more)\n")
         for name, (_, summary) in COMMANDS.items():
-            print(f"  {name:9s} {summary}")
+            print(f"  {name:10s} {summary}")
         return 0 if sys.argv[1:] in ([], ["help"], ["-h"], ["--help"]) else 2
     return importlib.import_module(COMMANDS[sys.argv[1]][0]).main(sys.argv[2:])
 

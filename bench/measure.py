@@ -26,7 +26,7 @@ def parse(arguments):
     parser.add_argument("--ingot", action="append", metavar="NAME=PATH", help="a binary of Ingot; repeat for several. Default: build/release/ingot")
     parser.add_argument("--ways", help="of untuned,tuned,own; default: all three on a GPU, untuned on a CPU")
     parser.add_argument("--again", action="append", metavar="PEER", help="measured twice, for the noise; default: the first binary's first way")
-    parser.add_argument("--peers", help="only those whose names begin with one of these words; none: Ingot alone")
+    parser.add_argument("--peers", help="only those with these names or, where none has it, names that begin so; none: Ingot alone")
     parser.add_argument("--trtexec", help="TensorRT's program; default: looked for")
     parser.add_argument("--models", help="networks of the zoo, or files that end in .onnx; default: all 22")
     parser.add_argument("--batches", default=",".join(map(str, zoo.BATCHES)))
@@ -104,11 +104,11 @@ class Run:
 def prepare(run, rows):
     """One process a network, several at once; those whose export failed are recorded. False: out of time."""
     options, waiting, active, failed = run.options, collections.deque(), [], set()
-    torch_compiles = options.device == "cuda" and any(spec.module for spec in run.specs)
+    compiled = ",".join(spec.name for spec in run.specs if spec.module) if options.device == "cuda" else ""
     for name in dict.fromkeys(row.network for row in rows if not row.is_file):
         batches = ",".join(str(row.batch) for row in rows if row.network == name)
         waiting.append((name, [sys.executable, "-m", "bench.warm", name, "--batches", batches, "--folder", options.work, "--device", options.device, "--precision", options.precision]
-                        + ["--compile"] * torch_compiles))
+                        + ["--compile", compiled] * bool(compiled)))
     count = 0
     while waiting or active:
         if run.out_of_time():

@@ -88,14 +88,15 @@ def find(options):
 
 
 def chosen(specs, options):
-    """--peers keeps those whose name begins with one of its words; --ingot's are always kept."""
+    """--peers keeps those that have one of its words as their name or, where none has, begin with it; --ingot's are always kept."""
     if not options.peers:
         return specs
-    words = options.peers.split(",")
-    unknown = [word for word in words if not any(spec.name.startswith(word) for spec in specs)]
+    words, names = options.peers.split(","), {spec.name for spec in specs}
+    means = lambda word, name: name == word if word in names else name.startswith(word)
+    unknown = [word for word in words if not any(means(word, name) for name in names)]
     if unknown and options.peers != "none":
         raise SystemExit(f"no peer begins with {', '.join(unknown)}. There are: {', '.join(spec.name for spec in specs if spec.family == 'peer')}")
-    return [spec for spec in specs if spec.family == "ingot" or any(spec.name.startswith(word) for word in words)]
+    return [spec for spec in specs if spec.family == "ingot" or any(means(word, spec.name) for word in words)]
 
 
 def of_row(specs, row, masked):

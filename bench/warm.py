@@ -12,13 +12,13 @@ from bench import export, peers, wire, zoo
 
 
 def compile_forms(row, folder, options):
-    """{"torch compile": {"build_s", "kernels"} or {"error"}} for every form of PyTorch."""
+    """{"torch compile": {"build_s", "kernels"} or {"error"}} for the forms of PyTorch that take part."""
     from bench import peer_torch
 
     found = {}
     for form, name in peers.TORCH_FORMS["cuda"].items():
         for suffix, label in (("", ""), ("/nomask", " no-mask")):
-            if suffix and not zoo.ZOO[row.network].masked:
+            if name + label not in options.compile.split(",") or (suffix and not zoo.ZOO[row.network].masked):
                 continue
             start, adapter = time.perf_counter(), peer_torch.Peer(form + suffix, options)
             try:
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--device", required=True)
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", default="", help="peers whose forms are compiled, with commas between")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     for row in zoo.rows([options.network], [int(batch) for batch in options.batches.split(",")]):

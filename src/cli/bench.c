@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/thread.h"
-#include "cli/bench_kinds.h"
+#include "cli/bench_requests.h"
 #include "cli/bench_sessions.h"
 
 static int run(int count, char **arguments);
@@ -24,12 +24,12 @@ const Command command_bench = {
     "  --warmup N       runs before the clock starts; default: 10\n"
     "  --profile        the time of each step, slowest first\n"
     "  --kinds          also with flushed caches, with tensors on the GPU, and with inputs at fresh addresses\n"
-    "  --on-request     measures when it is told: for each line `KIND SECONDS` of the standard input one line of JSON; KIND "
-    "is\n"
-    "                   " BENCH_KINDS
-    ".\n"
-    "                   For `shapes IN:1x3x8x8,.. SECONDS` random inputs of these: the first answer, and the median of later "
-    "ones\n"
+    "  --on-request     measures when it is told: one line of JSON for each line of the standard input, which is\n"
+    "                     KIND SECONDS             of " BENCH_KINDS
+    "\n"
+    "                     facts                    opening, first run, memory, and the time of each step\n"
+    "                     outputs FILE.npz         keeps the results of one run\n"
+    "                     shapes IN:1x3x8x8,.. S   random inputs of these: the first answer, and the median of later ones\n"
     "  --sessions N     N sessions of the engine, each calling in a thread of its own: calls a second, p50 and p99\n",
     run};
 
@@ -42,8 +42,6 @@ typedef struct Settings {
 
 typedef struct Result {
   BenchTime call, device, flushed, call_device, fresh;
-  double first_ms, open_ms;
-  size_t device_bytes, host_bytes;
   ingot_profile *steps;
 } Result;
 
@@ -101,7 +99,7 @@ static void print_text(const Bench *bench, const Settings *settings, const Resul
     print_kind("call_device", &r->call_device);
     print_kind("fresh", &r->fresh);
   }
-  printf("opening     %.1f ms, first run %.1f ms\n", r->open_ms, r->first_ms);
+  printf("opening     %.1f ms, first run %.1f ms\n", bench->open_ms, bench->first_ms);
   cli_print_memory(bench->session, 12);
   if (r->steps) print_profile(bench->session, r->steps);
 }
@@ -126,12 +124,7 @@ static void print_json(const Bench *bench, const char *model, const Settings *se
     json_kind(&json, "call_device_ms", &r->call_device);
     json_kind(&json, "fresh_ms", &r->fresh);
   }
-  json_double(&json, "first_run_ms", r->first_ms);
-  json_double(&json, "open_ms", r->open_ms);
-  json_int(&json, "weights_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_WEIGHTS));
-  json_int(&json, "arena_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_ARENA));
-  if (bench->gpu) json_int(&json, "device_bytes", (int64_t)r->device_bytes);
-  json_int(&json, "host_bytes", (int64_t)r->host_bytes);
+  bench_json_opened(bench, &json);
   if (r->steps) cli_json_steps(&json, r->steps);
   json_end_object(&json);
   puts(text_get(&text));
@@ -146,73 +139,15 @@ static Status measure(Bench *bench, const Settings *settings, Result *r) {
   return bench_time(bench, "fresh", settings->seconds, settings->warmup, &r->fresh);
 }
 
-// {"ms": 1.5, "samples": 100}, {"absent": "why"} or {"error": "what"}
-static void answer(Arena *arena, Status status, const BenchTime *time, const double *first) {
-  Text text = text_new(arena);
-  Json json = json_new(&text);
-  json_object(&json, NULL);
-  if (status) json_string(&json, "error", status_message(status));
-  else if (time->absent) json_string(&json, "absent", time->absent);
-  else {
-    if (first) json_double(&json, "first_ms", *first);
-    json_double(&json, "ms", time->median);
-    json_int(&json, "samples", time->samples);
-  }
-  json_end_object(&json);
-  puts(text_get(&text));
-  fflush(stdout);
-  status_free(status);
-}
-
-// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "samples": 100}
-static int answer_shapes(Bench *bench, Common *common, const char *shapes, double seconds) {
-  InputSet inputs = {0};
-  const InputSet *before = bench->inputs;
-  common->shapes = shapes;
-  int code = cli_make_inputs(bench->engine, common, NULL, 1, &inputs);
-  if (code) return code;
-  bench->inputs = &inputs;
-  BenchTime later = {0};
-  double start = time_now();
-  Status status = bench_run(bench);
-  double first = (time_now() - start) * 1e3;
-  if (!status) status = bench_time(bench, "call", seconds, 0, &later);
-  answer(bench->arena, status, &later, &first);
-  bench->inputs = before;
-  cli_free_inputs(&inputs);
-  return 0;
-}
-
-static int answer_requests(Bench *bench, Common *common, int warmup) {
-  char line[1024], *end;
-  while (fgets(line, sizeof line, stdin)) {
-    line[strcspn(line, "\n")] = 0;
-    char *last = strrchr(line, ' ');
-    double seconds = last ? strtod(last, &end) : 0;
-    if (!last || *end || !(seconds > 0 && seconds < 1e6)) return cli_fail_text("a request is KIND SECONDS, not '%s'", line);
-    *last = 0;
-    if (!strncmp(line, "shapes ", 7)) {
-      int code = answer_shapes(bench, common, line + 7, seconds);
-      if (code) return code;
-      continue;
-    }
-    BenchTime time;
-    Status status = bench_time(bench, line, seconds, warmup, &time);
-    answer(bench->arena, status, &time, NULL);
-  }
-  return 0;
-}
-
 static int bench_inputs(Bench *bench, Common *common, const Settings *settings, Result *result) {
   double start = time_now();
   ingot_error *error =
       ingot_session_run(bench->session, bench->inputs->tensors, bench->inputs->count, bench->outputs, bench->output_count);
   if (!error) error = ingot_session_synchronize(bench->session);
-  result->first_ms = (time_now() - start) * 1e3;
+  bench->first_ms = (time_now() - start) * 1e3;
   if (error) return cli_fail_run(error, bench->inputs);
-  result->device_bytes = bench_device_bytes(bench);
-  result->host_bytes = bench_host_bytes();
-  if (settings->on_request) return answer_requests(bench, common, settings->warmup);
+  bench_note_memory(bench);
+  if (settings->on_request) return bench_answer(bench, common, settings->warmup);
   Status status = measure(bench, settings, result);
   if (status) return cli_fail_run(api_error(status), bench->inputs);
   if (settings->profile)
@@ -227,7 +162,7 @@ static int bench_engine(Bench *bench, Common *common, const Settings *settings, 
   ingot_engine *engine = NULL;
   ingot_error *error = cli_open_engine(common->model, &common->config, &engine);
   if (!error) error = ingot_session_create(engine, &common->config, &bench->session);
-  result->open_ms = (time_now() - start) * 1e3;
+  bench->open_ms = (time_now() - start) * 1e3;
   InputSet inputs = {0};
   bench->inputs = &inputs;
   bench->engine = engine;
@@ -273,7 +208,7 @@ static int bench(Common *common, const Settings *settings) {
   double start = time_now();  // a session of its own would open the GPU too
   Status status = bench_open_gpu(&common->config, &bench.gpu);
   size_t total;
-  if (!status && bench.gpu) bench.gpu->driver->cuMemGetInfo(&bench.device_bytes, &total);
+  if (!status && bench.gpu) bench.gpu->driver->cuMemGetInfo(&bench.free_bytes, &total);
   if (!status) return bench_engine(&bench, common, settings, start, &result);
   arena_free(bench.arena);
   return cli_fail(api_error(status));

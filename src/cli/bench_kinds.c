@@ -2,6 +2,7 @@
 // cache, between the runs of a session.
 #include "cli/bench_kinds.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -9,7 +10,10 @@
 #include "base/checked.h"
 #include "base/thread.h"
 
-enum { MAX_SAMPLES = 100000, LEAST_SAMPLES = 5, SETS = 8, CPU_FLUSH_BYTES = 256 << 20 };
+enum { MAX_SAMPLES = 100000, LEAST_SAMPLES = 5, CPU_FLUSH_BYTES = 256 << 20, MAX_BATCHES = 1000 };
+static const double BATCH_SECONDS =
+    5e-3;  // between two events lies at least so much, so that the events' own cost does not count
+static const double WARM_SECONDS = 0.05;
 
 // The public interface's errors are Statuses (api_error).
 static Status forwarded(ingot_error *error) { return (Status)error; }
@@ -64,30 +68,30 @@ static Status copy_input(Bench *bench, ingot_tensor *tensor) {
   return OK;
 }
 
-static Status make_sets(Bench *bench) {
+// As many sets of inputs as are asked for, and where results go.
+static Status make_sets(Bench *bench, int wanted) {
   int count = bench->inputs->count;
-  bench->results = arena_array(bench->arena, ingot_output, (size_t)bench->output_count + 1);
-  for (int i = 0; i < bench->output_count; i++) {
-    bench->results[i] = (ingot_output){.size = sizeof(ingot_output), .owner = INGOT_OWNED_BY_SESSION};
-    bench->results[i].tensor.device = bench->gpu ? (ingot_place){INGOT_CUDA, bench->gpu->device} : (ingot_place){INGOT_CPU, 0};
+  if (!bench->results) {
+    ingot_place place = bench->gpu ? (ingot_place){INGOT_CUDA, bench->gpu->device} : (ingot_place){INGOT_CPU, 0};
+    bench->results = arena_array(bench->arena, ingot_output, (size_t)bench->output_count + 1);
+    for (int i = 0; i < bench->output_count; i++)
+      bench->results[i] = (ingot_output){.size = sizeof(ingot_output), .owner = INGOT_OWNED_BY_SESSION, .tensor.device = place};
   }
-  ingot_tensor **sets = arena_array(bench->arena, ingot_tensor *, SETS);
-  for (int set = 0; set < SETS; set++) {
-    sets[set] = arena_array(bench->arena, ingot_tensor, (size_t)count + 1);
+  for (; bench->set_count < wanted; bench->set_count++) {
+    ingot_tensor *set = arena_array(bench->arena, ingot_tensor, (size_t)count + 1);
     for (int i = 0; i < count; i++) {
-      sets[set][i] = bench->inputs->tensors[i];
-      TRY(copy_input(bench, &sets[set][i]));
+      set[i] = bench->inputs->tensors[i];
+      TRY(copy_input(bench, &set[i]));
     }
+    bench->sets[bench->set_count] = set;
   }
-  bench->sets = sets;
   return OK;
 }
 
 void bench_close(Bench *bench) {
-  if (bench->sets && bench->gpu)
-    for (int set = 0; set < SETS; set++)
-      for (int i = 0; i < bench->inputs->count; i++)
-        cuda_free(bench->gpu, bench->sets[set][i].data, MAX(bytes_of(&bench->sets[set][i]), (size_t)1));
+  for (int set = 0; set < bench->set_count && bench->gpu; set++)
+    for (int i = 0; i < bench->inputs->count; i++)
+      cuda_free(bench->gpu, bench->sets[set][i].data, MAX(bytes_of(&bench->sets[set][i]), (size_t)1));
   if (bench->gpu) cuda_leave(bench->gpu);
   cuda_context_close(bench->gpu);
   arena_free(bench->arena);
@@ -118,7 +122,7 @@ static Status run_placed(Run *run, int set) {
   return forwarded(ingot_session_synchronize(run->bench->session));
 }
 static Status run_call_device(Run *run) { return run_placed(run, 0); }
-static Status run_fresh(Run *run) { return run_placed(run, run->calls % SETS); }
+static Status run_fresh(Run *run) { return run_placed(run, run->calls % BENCH_SETS); }
 static Status enqueue_on(void *state, CudaStream stream) { return enqueue(state, 0); }
 
 // By the clock, with a write over `flush` before each run and outside of its time, if there is any.
@@ -146,7 +150,8 @@ static Status time_by_clock(Bench *bench, Status (*once)(Run *run), unsigned cha
 static Status time_flushed(Bench *bench, double seconds, int warmup, BenchTime *out) {
   if (bench->gpu) {
     Run run = {bench, 0};
-    CudaTiming timing = {.warmups = MAX(warmup, 1), .repeats = 1000, .flush_l2 = true, .budget = MAX(seconds, 1e-3)};
+    CudaTiming timing = {
+        .warmups = MAX(warmup, 1), .repeats = 1000, .flush_l2 = true, .budget = MAX(seconds, 1e-3), .least = LEAST_SAMPLES};
     TRY(cuda_time(bench->gpu, &timing, enqueue_on, &run, &out->median));
     out->median *= 1e3;
     out->samples = run.calls - timing.warmups;
@@ -159,35 +164,100 @@ static Status time_flushed(Bench *bench, double seconds, int warmup, BenchTime *
   return status;
 }
 
-static Status time_device(Bench *bench, double seconds, BenchTime *out) {
-  out->samples = 1;  // a median of its own
-  return forwarded(ingot_session_time(bench->session, bench->inputs->tensors, bench->inputs->count, seconds, &out->median));
+// Complete runs, one after another: to enqueue as many as fit into a time would queue up far more of them than run in it.
+static Status warm_up(Run *run, double seconds, int least) {
+  double end = time_now() + MIN(seconds, WARM_SECONDS);
+  for (int i = 0; i < least || time_now() < end; i++) TRY(run_placed(run, 0));
+  return OK;
+}
+
+// Milliseconds of one of `times` runs between each two of the events, which are count + 1. The runs are waiting on the GPU before it comes to them.
+static Status time_between(Run *run, const CudaEvent *events, int count, int times, double *each) {
+  CudaContext *gpu = run->bench->gpu;
+  CUDA_TRY(gpu, cuEventRecord(events[0], gpu->stream));
+  for (int i = 0; i < count; i++) {
+    for (int k = 0; k < times; k++) TRY(enqueue(run, 0));
+    CUDA_TRY(gpu, cuEventRecord(events[i + 1], gpu->stream));
+  }
+  TRY(cuda_synchronize(gpu, gpu->stream));
+  for (int i = 0; i < count; i++) {
+    float elapsed;
+    CUDA_TRY(gpu, cuEventElapsedTime(&elapsed, events[i], events[i + 1]));
+    each[i] = (double)elapsed / times;
+  }
+  return OK;
+}
+
+static Status time_batches(Bench *bench, double seconds, int warmup, BenchTime *out) {
+  Run run = {bench, 0};
+  CudaContext *gpu = bench->gpu;
+  CudaEvent events[MAX_BATCHES + 1] = {0};
+  double each[MAX_BATCHES];
+  Status status = OK;
+  TRY_GOTO(warm_up(&run, seconds, MAX(warmup, 3)));
+  for (int i = 0; i < 2; i++) CUDA_TRY_GOTO(gpu, cuEventCreate(&events[i], 0));
+  TRY_GOTO(time_between(&run, events, 1, 3, each));
+  double estimate = MAX(each[0], 1e-3) / 1e3;
+  int times = MAX((int)ceil(BATCH_SECONDS / estimate), 1);
+  int count = (int)MIN(MAX(seconds / (estimate * times), LEAST_SAMPLES), MAX_BATCHES);
+  for (int i = 2; i <= count; i++) CUDA_TRY_GOTO(gpu, cuEventCreate(&events[i], 0));
+  TRY_GOTO(time_between(&run, events, count, times, each));
+  out->samples = count;
+  out->median = cli_median(each, count);
+done:
+  for (int i = 0; i <= MAX_BATCHES; i++)
+    if (events[i]) gpu->driver->cuEventDestroy(events[i]);
+  return status;
+}
+
+// What is no tensor of numbers cannot stay on the device; the session then times itself, and each sample is a median of its own.
+static Status time_itself(Bench *bench, double seconds, BenchTime *out) {
+  double each[LEAST_SAMPLES];
+  for (int i = 0; i < LEAST_SAMPLES; i++)
+    TRY(forwarded(
+        ingot_session_time(bench->session, bench->inputs->tensors, bench->inputs->count, seconds / LEAST_SAMPLES, &each[i])));
+  out->samples = LEAST_SAMPLES;
+  out->median = cli_median(each, LEAST_SAMPLES);
+  return OK;
+}
+
+static Status time_device(Bench *bench, double seconds, int warmup, BenchTime *out) {
+  if (!all_plain(bench)) return time_itself(bench, seconds, out);
+  TRY(make_sets(bench, 1));
+  return bench->gpu ? time_batches(bench, seconds, warmup, out)
+                    : time_by_clock(bench, run_call_device, NULL, seconds, warmup, out);
 }
 
 Status bench_time(Bench *bench, const char *kind, double seconds, int warmup, BenchTime *out) {
   *out = (BenchTime){0};
   if (!strcmp(kind, "call")) return time_by_clock(bench, run_call, NULL, seconds, warmup, out);
-  if (!strcmp(kind, "device")) return time_device(bench, seconds, out);
+  if (!strcmp(kind, "device")) return time_device(bench, seconds, warmup, out);
   bool flushed = !strcmp(kind, "flushed"), fresh = !strcmp(kind, "fresh"), placed = !strcmp(kind, "call_device");
   if (!flushed && !fresh && !placed)
     FAIL(ERROR_INVALID_ARGUMENT, "there is no time of the kind '%s': there are %s", kind, BENCH_KINDS);
   if (placed && !bench->gpu) out->absent = "there is no device beside the host";
   else if (!all_plain(bench)) out->absent = "an input or a result is no tensor of numbers";
   if (out->absent) return OK;
-  if (!bench->sets && (bench->gpu || fresh)) TRY(make_sets(bench));
+  TRY(make_sets(bench, fresh ? BENCH_SETS : 1));
   if (flushed) return time_flushed(bench, seconds, warmup, out);
-  return time_by_clock(bench, fresh ? run_fresh : run_call_device, NULL, seconds, fresh ? SETS : warmup, out);
+  return time_by_clock(bench, fresh ? run_fresh : run_call_device, NULL, seconds, fresh ? BENCH_SETS : warmup, out);
 }
 
-// ---- memory ----
+// ---- what it takes ----
 
-size_t bench_device_bytes(const Bench *bench) {
+void bench_note_memory(Bench *bench) {
   size_t available = 0, total = 0;
-  if (!bench->gpu || bench->gpu->driver->cuMemGetInfo(&available, &total)) return 0;
-  return bench->device_bytes > available ? bench->device_bytes - available : 0;
+  struct rusage usage;
+  if (bench->gpu && !bench->gpu->driver->cuMemGetInfo(&available, &total))
+    bench->device_bytes = bench->free_bytes > available ? bench->free_bytes - available : 0;
+  if (!getrusage(RUSAGE_SELF, &usage)) bench->host_bytes = (size_t)usage.ru_maxrss * 1024;
 }
 
-size_t bench_host_bytes(void) {
-  struct rusage usage;
-  return getrusage(RUSAGE_SELF, &usage) ? 0 : (size_t)usage.ru_maxrss * 1024;
+void bench_json_opened(const Bench *bench, Json *json) {
+  json_double(json, "first_run_ms", bench->first_ms);
+  json_double(json, "open_ms", bench->open_ms);
+  json_int(json, "weights_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_WEIGHTS));
+  json_int(json, "arena_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_ARENA));
+  if (bench->gpu) json_int(json, "device_bytes", (int64_t)bench->device_bytes);
+  json_int(json, "host_bytes", (int64_t)bench->host_bytes);
 }

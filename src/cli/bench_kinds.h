@@ -3,10 +3,12 @@
 #include "cli/cli.h"
 #include "cuda/context.h"
 
-// device: enqueued back to back, tensors staying where they are. flushed: after a write larger than the cache. call: from tensors on the host to
-// results on the host. call_device: from tensors on the GPU to results there, complete. fresh: as that (on a CPU: as call), with inputs at other addresses than
-// the call before had.
+// device: enqueued back to back, tensors staying where they are; batches of at least 5 ms between two events (on a CPU: each run by the clock). flushed: after a
+// write larger than the cache. call: from tensors on the host to results on the host. call_device: from tensors on the GPU to results there, complete. fresh: as
+// that (on a CPU: as call), with inputs at other addresses than the call before had.
 #define BENCH_KINDS "device, flushed, call, call_device, fresh"
+
+enum { BENCH_SETS = 8 };
 
 typedef struct Bench {
   ingot_engine *engine;
@@ -16,9 +18,12 @@ typedef struct Bench {
   int output_count;
   CudaContext *gpu;  // NULL: the session is on the CPU
   Arena *arena;
-  ingot_tensor **sets;    // inputs at addresses of their own, on the session's device; NULL until they are needed
+  ingot_tensor *sets[BENCH_SETS];  // inputs at addresses of their own, on the session's device: as many as were needed
+  int set_count;
   ingot_output *results;  // left on the GPU
-  size_t device_bytes;    // free on the GPU before the engine was opened
+  double open_ms, first_ms;
+  size_t free_bytes;                // on the GPU before the engine was opened
+  size_t device_bytes, host_bytes;  // taken since, the context apart; the most that was resident: after the first run
 } Bench;
 
 typedef struct BenchTime {
@@ -31,7 +36,6 @@ typedef struct BenchTime {
 MUST_CHECK Status bench_open_gpu(ingot_config *config, CudaContext **out);
 void bench_close(Bench *bench);  // device memory, then the context
 MUST_CHECK Status bench_time(Bench *bench, const char *kind, double seconds, int warmup, BenchTime *out);
-MUST_CHECK Status bench_run(Bench *bench);  // once, host to host
-// Bytes of the GPU taken since it was opened, by anybody; the context apart. Of a CPU 0.
-size_t bench_device_bytes(const Bench *bench);
-size_t bench_host_bytes(void);  // the most that this process had resident
+MUST_CHECK Status bench_run(Bench *bench);               // once, host to host
+void bench_note_memory(Bench *bench);                    // fills device_bytes and host_bytes
+void bench_json_opened(const Bench *bench, Json *json);  // "first_run_ms", "open_ms", and what memory it took

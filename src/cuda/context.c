@@ -430,7 +430,8 @@ Status cuda_time(CudaContext *context, const CudaTiming *timing, Status (*run)(v
   for (int i = 0; i < timing->warmups; i++) TRY_GOTO(run(state, context->stream));
   TRY_GOTO(cuda_synchronize(context, context->stream));
   double start = time_now();
-  while (count < repeats && (count == 0 || timing->budget <= 0 || time_now() - start < timing->budget))
+  int least = MAX(1, timing->least);
+  while (count < repeats && (count < least || timing->budget <= 0 || time_now() - start < timing->budget))
     TRY_GOTO(time_once(context, timing->flush_l2, run, state, events, &times[count++]));
   qsort(times, (size_t)count, sizeof *times, compare_floats);
   *seconds = times[count / 2] / 1e3;

@@ -146,7 +146,8 @@ typedef struct CudaTiming {
   // Before every run, so that inputs come from memory as they do in a model larger than the cache. Without it, each measurement is
   // ten runs back to back.
   bool flush_l2;
-  double budget;  // seconds after which no further repeat starts; 0: none
+  double budget;  // seconds after which no further repeat starts but the least; 0: none
+  int least;      // repeats whatever the budget; 0: one
 } CudaTiming;
 // Runs `run` on the context's stream between two events and gives the median in seconds.
 MUST_CHECK Status cuda_time(CudaContext *context, const CudaTiming *timing, Status (*run)(void *state, CudaStream stream),

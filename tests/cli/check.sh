@@ -203,7 +203,13 @@ says 0 "4 sessions" bench digits.ingot $cpu --threads 1 --sessions 4 --seconds 0
 json bench digits.ingot $cpu --threads 1 --sessions 2 --seconds 0.05
 says 2 "goes without --profile" bench digits.ingot $cpu --sessions 2 --profile
 says 2 "from 1 to 1024" bench digits.ingot $cpu --sessions 2000
-says 1 "a request is KIND SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)
+for kind in device flushed call fresh; do
+  "$ingot" bench digits.ingot $cpu --on-request < <(echo $kind 0.001) | python3 -c "import json; assert json.loads(input())['samples'] >= 5" || fail "$kind: fewer than five samples"
+done
+says 0 '"steps":' bench digits.ingot $cpu --on-request < <(echo facts)
+says 0 "{}" bench digits.ingot $cpu --on-request --data golden < <(echo outputs "$PWD/asked.npz")
+says 1 "outputs are written as .npz" bench digits.ingot $cpu --on-request < <(echo outputs asked.npy)
+says 1 "a request is KIND SECONDS, facts, outputs FILE or shapes SHAPES SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)
 says 0 "what follows depends on data" bench "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --seconds 0.01 --profile
 says 0 "what follows depends on data" inspect "$digits/../../tests/regress/loop_in_loop/model.onnx" $cpu --sites
 says 1 "nowhere/input_0.pb" bench digits.ingot $cpu --data /nowhere

@@ -57,6 +57,46 @@ typedef ReduceArg<false, false> ReduceArgmin;
 typedef ReduceArg<true, true> ReduceArgmaxLast;
 typedef ReduceArg<false, true> ReduceArgminLast;
 
+// Sum and sum of squares of elements' distances from a value among or between them. How many there are is known to whoever asks:
+// all of a thread's, a block's or a row's. A thread starts from its first element, a block takes its first lane's mean, a row its
+// first split's. Such a value is near the mean, or is itself far enough from it that the squares are large: no digits are lost
+// where the mean is large beside the deviation. Infinities give what sums of the elements would.
+template <class T>
+struct Moments {
+  T from, sum, squares;
+  __device__ __forceinline__ void add(T value, bool first) {
+    if (first) from = value - value == 0 ? value : 0;
+    const T distance = value - from;
+    sum += distance;
+    squares += distance * distance;
+  }
+  __device__ __forceinline__ T mean(i64 count) const { return from + sum / (T)count; }
+  // A finite value to count distances from.
+  __device__ __forceinline__ T middle(int count) const {
+    const T value = count ? mean(count) : 0;
+    return value - value == 0 ? value : from;
+  }
+  __device__ __forceinline__ void rebase(T to, int count) {
+    const T step = from - to;
+    squares += step * (2 * sum + (T)count * step);
+    sum += (T)count * step;
+    from = to;
+  }
+  __device__ __forceinline__ T total(i64 count) const { return (T)count * from + sum; }
+  // The sum of squared distances from another value. Squares of finite elements may be too large for T; they stay infinite.
+  __device__ __forceinline__ T about(T value, i64 count) const {
+    const T distance = mean(count) - value, rest = squares - squares == 0 ? squares - sum * (sum / (T)count) : squares;
+    return (rest < 0 ? 0 : rest) + (T)count * distance * distance;
+  }
+};
+// Both count distances from the same value.
+struct ReduceMoments {
+  template <class T>
+  DEVICE Moments<T> combine(const Moments<T> &a, const Moments<T> &b) {
+    return Moments<T>{a.from, a.sum + b.sum, a.squares + b.squares};
+  }
+};
+
 template <class T>
 DEVICE T shuffle(T value, int distance) {
   return __shfl_xor_sync(0xffffffffu, value, distance);
@@ -65,6 +105,11 @@ DEVICE bool shuffle(bool value, int distance) { return __shfl_xor_sync(0xfffffff
 template <class T>
 DEVICE Arg<T> shuffle(const Arg<T> &value, int distance) {
   return Arg<T>{shuffle(value.value, distance), (i64)__shfl_xor_sync(0xffffffffu, value.index, distance)};
+}
+
+template <class T>
+DEVICE Moments<T> shuffle(const Moments<T> &value, int distance) {
+  return Moments<T>{value.from, shuffle(value.sum, distance), shuffle(value.squares, distance)};
 }
 
 // Over groups of LANES adjacent lanes of a warp; every lane gets the result.
@@ -85,13 +130,62 @@ DEVICE T reduce_block(T value, T *shared) {
   for (int warp = 1; warp < WARPS; warp++) result = Reduce::combine(result, shared[warp]);
   return result;
 }
-// Over the ROWS values of threadIdx.y, for each threadIdx.x < WIDTH on its own.
-template <class Reduce, int ROWS, int WIDTH, class T>
-DEVICE T reduce_columns(T value, T (&shared)[ROWS][WIDTH]) {
-  shared[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  T result = shared[0][threadIdx.x];
+// Over the lanes of a block in which COLUMNS neighbouring threads have different columns of OWNED rows each, and a thread's lane is
+// threadIdx.x / COLUMNS. `shared` holds COLUMNS * OWNED values for each warp and may be used again. Every thread gets its rows'.
+template <class Reduce, int COLUMNS, int THREADS, int OWNED, class T>
+DEVICE void reduce_columns(T (&values)[OWNED], void *shared) {
 #pragma unroll
-  for (int row = 1; row < ROWS; row++) result = Reduce::combine(result, shared[row][threadIdx.x]);
-  return result;
+  for (int distance = COLUMNS; distance < 32; distance *= 2) {
+#pragma unroll
+    for (int i = 0; i < OWNED; i++) values[i] = Reduce::combine(values[i], shuffle(values[i], distance));
+  }
+  if constexpr (THREADS > 32 && THREADS > COLUMNS) {
+    T(*partial)[COLUMNS * OWNED] = (T(*)[COLUMNS * OWNED]) shared;
+    const int first = threadIdx.x % COLUMNS * OWNED;
+    __syncthreads();  // the results of the last use have been read
+    if (threadIdx.x % 32 < COLUMNS) {
+#pragma unroll
+      for (int i = 0; i < OWNED; i++) partial[threadIdx.x / 32][first + i] = values[i];
+    }
+    __syncthreads();
+    for (int row = threadIdx.x; row < COLUMNS * OWNED; row += THREADS) {
+      T result = partial[0][row];
+#pragma unroll 8
+      for (int warp = 1; warp < THREADS / 32; warp++) result = Reduce::combine(result, partial[warp][row]);
+      partial[0][row] = result;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < OWNED; i++) values[i] = partial[0][first + i];
+  }
+}
+
+// Before they are combined: all threads count distances from the mean of the first lane of the group, the block or the column.
+template <int LANES, class T>
+DEVICE void rebase_lanes(Moments<T> &value, int count) {
+  value.rebase(__shfl_sync(0xffffffffu, value.middle(count), threadIdx.x % 32 / LANES * LANES), count);
+}
+template <class T>
+DEVICE void rebase_block(Moments<T> &value, int count, T *shared) {
+  if (threadIdx.x == 0) *shared = value.middle(count);
+  __syncthreads();
+  value.rebase(*shared, count);
+}
+template <int COLUMNS, int THREADS, int OWNED, class T>
+DEVICE void rebase_columns(Moments<T> (&values)[OWNED], int count, void *shared) {
+  if constexpr (THREADS == 32 && COLUMNS < 32) {
+#pragma unroll
+    for (int i = 0; i < OWNED; i++)
+      values[i].rebase(__shfl_sync(0xffffffffu, values[i].middle(count), threadIdx.x % COLUMNS), count);
+  } else if constexpr (THREADS > COLUMNS) {
+    T *middles = (T *)shared + threadIdx.x % COLUMNS * OWNED;
+    __syncthreads();  // what was there has been read
+    if (threadIdx.x < COLUMNS) {
+#pragma unroll
+      for (int i = 0; i < OWNED; i++) middles[i] = values[i].middle(count);
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < OWNED; i++) values[i].rebase(middles[i], count);
+  }
 }

@@ -1,0 +1,186 @@
+// Who computes a row, and how many share it; see rowwise_plan.h.
+//
+// What decides is bytes in flight: memory answers after some 700 ns, so a multiprocessor keeps up with it while about 32 KB are
+// asked for at any time. A thread asks for 64 bytes at once (`unroll`), in pieces of 16, and a quarter of a line or more of
+// neighbouring threads' pieces are neighbours. Rows that fit into a block's registers are read once, whatever they take in
+// blocks. Rows that do not are split over blocks where the launch more a pass that this costs is paid for by the bytes.
+#include "kernels/rowwise/rowwise_plan.h"
+
+enum {
+  BLOCK_THREADS = 256,  // of columns that have company
+  ROW_THREADS = 512,    // of rows that have company
+  MOST_THREADS = 1024,
+  WANTED_THREADS = 1024,  // on a multiprocessor
+  REGISTER_BYTES = 128,   // of a row, in a thread
+  FLIGHT_BYTES = 64,      // a thread asks for at once
+  LINE_BYTES = 128,
+  NARROW_BYTES = 64,    // neighbouring threads read at least that where rows are many
+  SECTOR_BYTES = 32,    // and this where they are few
+  PARTIAL_BYTES = 256,  // of accumulators, in a thread
+  SHARED_BYTES = 32768,
+  BLOCK_BYTES_A_CLOCK = 40,  // what one multiprocessor gets from memory on its own, and its share when all ask
+  SHARE_BYTES_A_CLOCK = 24,
+  LAUNCH_CLOCKS = 4000,
+};
+
+static int power_of_two_at_least(int64_t n, int most) {
+  int power = 1;
+  while (power < n && power < most) power *= 2;
+  return power;
+}
+
+// Bytes of element inputs that a step of a thread reads.
+static int64_t step_bytes(const RowPlan *p) {
+  int64_t bytes = 0;
+  for (int t = 0; t < p->input_count; t++)
+    if (p->used[t] && !row_plan_still(p, t))
+      bytes += (int64_t)MAX(dtype_size(p->site->inputs[t].dtype), 2) * (p->nest.strides[t][p->axis] ? p->vector : 1);
+  return MAX(bytes, 1);
+}
+static int64_t partial_bytes(const RowPlan *p) {
+  int64_t bytes = 0;
+  for (int i = 0; i < p->program->count; i++)
+    if (p->needed[i] && row_plan_reduces(p, i)) bytes += (int64_t)row_plan_partial_bytes(p, i);
+  return bytes;
+}
+
+// How many steps of a row a thread may keep; 0: keeping it would save nothing.
+static int64_t steps_to_keep(const RowPlan *p) {
+  return p->passes + p->stores_elements > 1 ? MIN(REGISTER_BYTES / step_bytes(p), 16) : 0;
+}
+static void keep_rows(RowPlan *p) {
+  int64_t kept = ceil_div(p->steps, p->lanes);
+  p->cached = kept <= steps_to_keep(p) ? (int)kept : 0;
+}
+
+// Shared memory through which the warps of a block of columns combine one reduction's results.
+static int64_t shared_bytes(const RowPlan *p, int64_t threads) {
+  return ceil_div(threads, 32) * p->block_groups * p->owned * (int64_t)row_plan_largest_partial(p);
+}
+
+static int multiprocessors(const RowPlan *p) { return MAX(p->site->device->multiprocessors, 1); }
+static int64_t row_blocks(const RowPlan *p) { return ceil_div(p->groups, p->block_groups); }
+
+// --- Rows along memory: a group of lanes or a block for each.
+
+static void choose_rows(RowPlan *p) {
+  const Nest *nest = &p->nest;
+  size_t size = dtype_size(row_plan_operand(p, p->main)->dtype);
+  p->axis = nest->rank - 1;
+  p->block_groups = p->owned = 1;
+  p->groups = p->rows;
+  if (nest->strides[p->main][p->axis] == 1) p->vector = (int)MIN(16 / MIN(size, 16), 8);
+  while (p->vector > 1 && (nest->extents[p->axis] % p->vector || p->row / p->vector < 8)) p->vector /= 2;
+  p->steps = p->row / p->vector;
+  bool few = p->rows < 8 * multiprocessors(p);
+  if (p->steps <= 256 && !(few && p->steps > 128)) {
+    p->shape = SHAPE_LANES;
+    p->lanes = power_of_two_at_least(p->steps, 32);
+    int threads = p->rows * p->lanes < 128 * multiprocessors(p) ? 64 : 128;
+    p->block_groups = MAX(threads / p->lanes, 1);
+  } else {
+    p->shape = SHAPE_BLOCK;
+    p->lanes = MAX(power_of_two_at_least(ceil_div(p->steps, 4), few ? MOST_THREADS : ROW_THREADS), 64);
+  }
+  keep_rows(p);
+}
+
+// --- Rows across memory: columns.
+
+// Rows a thread owns: 16 bytes of the main tensor, where the accumulators leave room.
+static void choose_owned(RowPlan *p) {
+  size_t size = dtype_size(row_plan_operand(p, p->main)->dtype);
+  p->axis = p->outer - 1;
+  p->vector = (int)MIN(16 / MIN(size, 16), 8);
+  while (p->vector > 1 && (p->nest.extents[p->axis] % p->vector || p->vector * partial_bytes(p) > PARTIAL_BYTES))
+    p->vector /= 2;
+  p->owned = p->vector;
+  p->groups = p->rows / p->owned;
+  p->steps = p->row;
+}
+
+// Halves a block's columns while more than an eighth of the last block's would be empty.
+static void trim_columns(RowPlan *p, int column_bytes) {
+  while (p->block_groups > 1 && p->block_groups * column_bytes > NARROW_BYTES &&
+         row_blocks(p) * p->block_groups * 8 > p->groups * 9)
+    p->block_groups /= 2;
+}
+
+// Lanes enough to hold whole rows in registers; narrower blocks where their threads do not suffice. False: it cannot be.
+static bool hold_columns(RowPlan *p, int column_bytes) {
+  int64_t most = steps_to_keep(p), lanes = most ? power_of_two_at_least(ceil_div(p->steps, most), 2 * MOST_THREADS) : 1;
+  int columns = p->block_groups;
+  while (columns > 1 && columns * lanes > MOST_THREADS) {
+    bool many = ceil_div(p->groups, columns / 2) > multiprocessors(p) / 2;
+    if (columns * column_bytes <= (many ? NARROW_BYTES : SECTOR_BYTES)) return false;
+    columns /= 2;
+  }
+  if (!most || columns * lanes > MOST_THREADS || shared_bytes(p, columns * lanes) > SHARED_BYTES) return false;
+  p->block_groups = columns;
+  p->lanes = (int)lanes;
+  return true;
+}
+
+// More lanes while the chip has room for more threads and each still has steps to give away.
+static void fill_columns(RowPlan *p, int most_threads, int64_t least_steps) {
+  while (row_plan_threads(p) < most_threads && shared_bytes(p, 2 * row_plan_threads(p)) <= SHARED_BYTES &&
+         p->groups * p->lanes < (int64_t)WANTED_THREADS * 3 / 4 * multiprocessors(p) &&
+         ceil_div(p->steps, p->lanes) > least_steps)
+    p->lanes *= 2;
+}
+
+// Narrower blocks, so that more multiprocessors have one, while each still has work for a few warps.
+static void spread_columns(RowPlan *p, int column_bytes) {
+  while (p->block_groups * column_bytes > SECTOR_BYTES && 2 * row_blocks(p) <= multiprocessors(p) &&
+         p->block_groups * p->steps > BLOCK_THREADS)
+    p->block_groups /= 2;
+}
+
+static void choose_columns(RowPlan *p) {
+  choose_owned(p);
+  p->shape = SHAPE_COLUMNS;
+  int column_bytes = p->vector * (int)dtype_size(row_plan_operand(p, p->main)->dtype);
+  int line = MIN(MAX(LINE_BYTES / column_bytes, 1), 32);
+  p->block_groups = power_of_two_at_least(p->groups, line);
+  trim_columns(p, column_bytes);
+  p->lanes = 1;
+  if (hold_columns(p, column_bytes)) {
+    spread_columns(p, column_bytes);
+    fill_columns(p, MOST_THREADS, 1);
+  } else {
+    fill_columns(p, BLOCK_THREADS, 4);
+  }
+  // Whole warps, and a few of them in a block. Lanes that meet are a warp's: more columns than it has threads have one lane.
+  while ((p->block_groups < 32 || p->lanes == 1) && row_plan_threads(p) < 128 && row_blocks(p) >= 4 * multiprocessors(p))
+    p->block_groups *= 2;
+  while (row_plan_threads(p) < 32) p->lanes *= 2;
+  keep_rows(p);
+}
+
+// --- Splitting
+
+static void choose_splits(RowPlan *p) {
+  int64_t blocks = row_blocks(p), room = (int64_t)multiprocessors(p) * WANTED_THREADS / row_plan_threads(p);
+  double bytes = (double)p->rows * (double)p->row * (double)dtype_size(row_plan_operand(p, p->main)->dtype);
+  bytes *= p->passes + p->stores_elements;
+  double alone = bytes / ((double)MIN(blocks, multiprocessors(p)) * BLOCK_BYTES_A_CLOCK);
+  double shared = bytes / ((double)multiprocessors(p) * SHARE_BYTES_A_CLOCK);
+  int64_t possible = p->steps / (p->unroll * (int64_t)p->lanes);
+  if (alone - shared < (double)LAUNCH_CLOCKS * p->passes) return;
+  int64_t splits = MAX(MIN(MIN(room / blocks, possible), 256), 1);
+  p->part = ceil_div(ceil_div(p->steps, splits), p->lanes) * p->lanes;
+  p->splits = (int)ceil_div(p->steps, p->part);
+}
+
+void row_plan_choose_shape(RowPlan *p) {
+  const Nest *nest = &p->nest;
+  int64_t along_row = nest->strides[p->main][nest->rank - 1], along_rows = nest->strides[p->main][p->outer - 1];
+  p->splits = p->vector = 1;
+  if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1] >= 4) choose_columns(p);
+  else choose_rows(p);
+  p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p), p->vector > 1 ? 4 : 8), 1);
+  if (p->cached) return;
+  row_plan_use_moments(p);
+  if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);
+  if (p->shape == SHAPE_COLUMNS && p->splits == 1) fill_columns(p, MOST_THREADS, p->unroll);
+}

@@ -1,0 +1,477 @@
+// Rowwise kernels as text; see rowwise_plan.h.
+//
+// A thread's names: accumulators acc3[R] and row-level values w3[R] of the R rows it owns; `lane` says which of the threads
+// that share the rows it is. In the loops over steps, k counts steps that are loaded together and i the V elements of a step:
+// R = V different rows in columns, one row's elements otherwise (R = 1).
+#include "kernels/elementwise/generate.h"
+#include "kernels/rowwise/rowwise_plan.h"
+
+typedef struct Emitter {
+  const RowPlan *p;
+  Text *text;
+  const char **values;  // of row-level instructions, and of element-level ones in the pass being written
+  const char *index_type;
+  const char *row;  // which of its rows element i is of
+} Emitter;
+
+static Opcode opcode(const RowPlan *p, int i) { return p->program->code[i].op; }
+static DType fed_dtype(const RowPlan *p, int i) { return p->program->code[p->program->code[i].args[0]].dtype; }
+static const char *stored_name(const RowPlan *p, int tensor) { return dtype_name(row_plan_operand(p, tensor)->dtype); }
+
+// --- Reductions
+
+static const char *value_type_of(const RowPlan *p, int i) {
+  switch (dtype_kind(fed_dtype(p, i))) {
+    case KIND_SIGNED: return "i64";
+    case KIND_UNSIGNED: return "u64";
+    default: return value_type(fed_dtype(p, i));
+  }
+}
+static const char *accumulator_type(const RowPlan *p, int i) {
+  const char *type = value_type_of(p, i);
+  if (p->moments[i] == i) return arena_printf(p->arena, "Moments<%s>", type);
+  return row_plan_is_arg(opcode(p, i)) ? arena_printf(p->arena, "Arg<%s>", type) : type;
+}
+
+static const char *reducer(const RowPlan *p, int i) {
+  if (p->moments[i] == i) return "ReduceMoments";
+  switch (opcode(p, i)) {
+    case OP_reduce_sum: return "ReduceSum";
+    case OP_reduce_prod: return "ReduceProd";
+    case OP_reduce_max: return "ReduceMax";
+    case OP_reduce_min: return "ReduceMin";
+    case OP_reduce_argmax: return "ReduceArgmax";
+    case OP_reduce_argmin: return "ReduceArgmin";
+    case OP_reduce_argmax_last: return "ReduceArgmaxLast";
+    default: return "ReduceArgminLast";
+  }
+}
+
+static const char *identity(const RowPlan *p, int i) {
+  DType dtype = fed_dtype(p, i);
+  bool most = opcode(p, i) == OP_reduce_max;
+  if (p->moments[i] == i) return arena_printf(p->arena, "%s{0, 0, 0}", accumulator_type(p, i));
+  switch (opcode(p, i)) {
+    case OP_reduce_sum: return "0";
+    case OP_reduce_prod: return "1";
+    case OP_reduce_max:
+    case OP_reduce_min: break;
+    default: return arena_printf(p->arena, "%s{0, -1}", accumulator_type(p, i));
+  }
+  if (dtype == DTYPE_F64)
+    return most ? "__longlong_as_double(0xfff0000000000000ll)" : "__longlong_as_double(0x7ff0000000000000ll)";
+  if (dtype_is_float(dtype)) return most ? "__uint_as_float(0xff800000u)" : "__uint_as_float(0x7f800000u)";
+  if (dtype == DTYPE_BOOL) return most ? "false" : "true";
+  if (dtype == DTYPE_U64 && !most) return "18446744073709551615ull";
+  return arena_printf(p->arena, "Element_%s::%s", dtype_name(dtype), most ? "least" : "most");
+}
+
+// --- Loads
+
+static void add_parameters(Emitter *e) {
+  const RowPlan *p = e->p;
+  for (int t = 0; t < p->input_count + p->output_count; t++) {
+    bool input = t < p->input_count;
+    text_add(e->text, "%s%sElement_%s::Stored *%s%d", t ? ", " : "", input ? "const " : "", stored_name(p, t),
+             input ? "x" : "y", input ? t : t - p->input_count);
+  }
+  if (p->splits > 1) text_add(e->text, ", char *workspace");
+}
+
+static char *offset_of(const RowPlan *p, int tensor) { return nest_offset(&p->nest, tensor, 0, p->nest.rank); }
+static int alignment_of(const RowPlan *p, int tensor) {
+  return nest_alignment(&p->nest, tensor, p->axis, row_plan_operand(p, tensor)->offset, p->vector);
+}
+
+// Fills `to` (an array of `count` stored elements) from input t at the current coordinates.
+static void add_load(Emitter *e, int t, const char *to, int count) {
+  const RowPlan *p = e->p;
+  int64_t stride = p->nest.strides[t][p->axis];
+  char *offset = offset_of(p, t);
+  if (stride == 1 && count > 1) {
+    int alignment = MIN(alignment_of(p, t), 16 / (int)dtype_size(row_plan_operand(p, t)->dtype));
+    text_add(e->text, "#pragma unroll\n  for (int i = 0; i < %d; i += %d) {\n", count, alignment);
+    text_add(e->text, "    const Vector<Element_%s::Stored, %d> part = load_vector<%d>(x%d + (%s) + i);\n", stored_name(p, t),
+             alignment, alignment, t, offset);
+    text_add(e->text, "#pragma unroll\n    for (int j = 0; j < %d; j++) %s[i + j] = part[j];\n  }\n", alignment, to);
+  } else {
+    text_add(e->text, "#pragma unroll\n  for (int i = 0; i < %d; i++) %s[i] = x%d[%s + i * (%lldll)];\n", count, to, t, offset,
+             (long long)stride);
+  }
+}
+
+static bool reads(const RowPlan *p, const bool *marks, int t) {
+  for (int i = 0; i < p->program->count; i++)
+    if (marks[i] && opcode(p, i) == OP_input && p->program->code[i].args[0] == t) return !row_plan_still(p, t);
+  return false;
+}
+
+// The loop over `count` steps from `first` on; two braces are open behind it.
+static void open_steps(Emitter *e, int count, const char *first, const char *end) {
+  const RowPlan *p = e->p;
+  text_add(e->text, "#pragma unroll\n  for (int k = 0; k < %d; k++) {\n  const %s step = %s + k * LANES;\n  if (step < %s) {\n",
+           count, e->index_type, first, end);
+  nest_emit_coordinates(e->text, &p->nest, p->outer, p->nest.rank - p->outer, "step", p->owned > 1 ? 0 : p->vector);
+}
+static void add_step_loads(Emitter *e, const bool *marks, int count, const char *first, const char *end) {
+  const RowPlan *p = e->p;
+  for (int t = 0; t < p->input_count; t++)
+    if (reads(p, marks, t)) text_add(e->text, "  Element_%s::Stored a%d[%d][V];\n", stored_name(p, t), t, count);
+  open_steps(e, count, first, end);
+  for (int t = 0; t < p->input_count; t++)
+    if (reads(p, marks, t)) add_load(e, t, arena_printf(p->arena, "a%d[k]", t), p->vector);
+  text_add(e->text, "  } }\n");
+}
+
+static char *row_end(const RowPlan *p) { return arena_printf(p->arena, "%lld", (long long)p->steps); }
+
+// Loads that every pass shares: inputs that stand still along the row, and the row itself where it stays in registers.
+static void add_row_loads(Emitter *e) {
+  const RowPlan *p = e->p;
+  for (int t = 0; t < p->input_count; t++) {
+    if (!p->used[t] || !row_plan_still(p, t)) continue;
+    text_add(e->text, "  Element_%s::Stored same%d[R];\n", stored_name(p, t), t);
+    add_load(e, t, arena_printf(p->arena, "same%d", t), p->owned);
+  }
+  if (p->cached) add_step_loads(e, p->needed, p->cached, "lane", row_end(p));
+}
+
+// --- Instructions
+
+static ProgramNames leaf_names(Emitter *e) {
+  const RowPlan *p = e->p;
+  const char **inputs = arena_array(p->arena, const char *, (size_t)MAX(p->input_count, 1));
+  DType *dtypes = arena_array(p->arena, DType, (size_t)MAX(p->input_count, 1));
+  const char **indices = arena_array(p->arena, const char *, MAX_RANK);
+  for (int t = 0; t < p->input_count; t++) {
+    dtypes[t] = row_plan_operand(p, t)->dtype;
+    const char *dtype = dtype_name(dtypes[t]);
+    inputs[t] = row_plan_still(p, t) ? arena_printf(p->arena, "Element_%s::get(same%d[%s])", dtype, t, e->row)
+                                     : arena_printf(p->arena, "Element_%s::get(a%d[k][i])", dtype, t);
+  }
+  for (int axis = 0; axis < MAX_RANK; axis++) {
+    int t = p->index_tensor[axis];
+    if (t >= 0)
+      indices[axis] = arena_printf(p->arena, "(%s + i * %lld)", offset_of(p, t), (long long)p->nest.strides[t][p->axis]);
+  }
+  return (ProgramNames){inputs, dtypes, indices, p->extents, p->row, "v"};
+}
+
+// Marks the element-level instructions that `root` is computed from.
+static void mark_elements(const RowPlan *p, int root, bool *marks) {
+  if (!p->level[root] || marks[root]) return;
+  marks[root] = true;
+  const Instruction *instruction = &p->program->code[root];
+  for (int k = 0; k < opcode_info(instruction->op)->arity; k++) mark_elements(p, instruction->args[k], marks);
+}
+
+// The result of a reduction as the value of its instruction.
+static char *result_of(Emitter *e, int i) {
+  const RowPlan *p = e->p;
+  DType dtype = p->program->code[i].dtype;
+  const char *value = arena_printf(p->arena, "acc%d[i]", i);
+  if (p->moments[i] == i) value = arena_printf(p->arena, "acc%d[i].total(%lld)", i, (long long)p->row);
+  else if (p->moments[i] >= 0) {
+    const Instruction *distance = &p->program->code[p->program->code[p->program->code[i].args[0]].args[0]];
+    value = arena_printf(p->arena, "acc%d[i].about(%s, %lld)", p->moments[i],
+                         e->values[distance->args[p->level[distance->args[0]] ? 1 : 0]], (long long)p->row);
+  } else if (row_plan_is_arg(opcode(p, i))) value = arena_printf(p->arena, "acc%d[i].index", i);
+  if (dtype_is_integer(dtype)) return arena_printf(p->arena, "Element_%s::wrap((i64)%s)", dtype_name(dtype), value);
+  return arena_printf(p->arena, "(%s)%s", value_type(dtype), value);
+}
+
+// Row-level instructions that are known before pass `pass` begins.
+static void add_row_instructions(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  ProgramNames names = leaf_names(e);
+  Text body = text_new(e->text->arena);
+  for (int i = 0; i < p->program->count; i++) {
+    bool fed = row_plan_feeds(p, i, p->pass[i]);
+    if (!p->needed[i] || p->level[i] || e->values[i] || p->pass[i] + fed > pass) continue;
+    if (row_plan_reduces(p, i))
+      text_add(&body, "    const %s v%d = %s;\n", value_type(p->program->code[i].dtype), i, result_of(e, i));
+    else instruction_emit_cuda(&body, p->program, i, &names, e->values);
+    if (opcode(p, i) == OP_const) continue;
+    text_add(&body, "    w%d[i] = v%d;\n", i, i);
+    text_add(e->text, "  %s w%d[R];\n", value_type(p->program->code[i].dtype), i);
+    e->values[i] = arena_printf(p->arena, "w%d[%s]", i, e->row);
+  }
+  if (body.length) text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) {\n%s  }\n", text_get(&body));
+}
+
+// The loop over the elements of a row that this thread (and this block, if the row is split) takes, with the element-level
+// instructions that `marks` says. What is done with their values is the caller's; close_loop ends it.
+static void open_loop(Emitter *e, const bool *marks) {
+  const RowPlan *p = e->p;
+  const char *end = p->splits > 1 ? "last_step" : row_end(p);
+  if (p->cached) {
+    open_steps(e, p->cached, "lane", end);
+  } else {
+    text_add(e->text, "  for (%s first = %slane; first < %s; first += %d * LANES) {\n", e->index_type,
+             p->splits > 1 ? "first_step + " : "", end, p->unroll);
+    add_step_loads(e, marks, p->unroll, "first", end);
+    open_steps(e, p->unroll, "first", end);
+  }
+}
+static void close_loop(Emitter *e) { text_add(e->text, e->p->cached ? "  } }\n" : "  } } }\n"); }
+
+static void add_element_instructions(Emitter *e, const bool *marks) {
+  const RowPlan *p = e->p;
+  ProgramNames names = leaf_names(e);
+  text_add(e->text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");
+  for (int i = 0; i < p->program->count; i++) {
+    if (!marks[i]) continue;
+    e->values[i] = NULL;
+    text_add(e->text, "    ");
+    instruction_emit_cuda(e->text, p->program, i, &names, e->values);
+  }
+}
+
+// --- Passes
+
+static void add_accumulators(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  for (int i = 0; i < p->program->count; i++) {
+    if (!row_plan_feeds(p, i, pass)) continue;
+    text_add(e->text, "  %s acc%d[R];\n", accumulator_type(p, i), i);
+    text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) acc%d[i] = %s;\n", i, identity(p, i));
+  }
+}
+
+static void add_feed(Emitter *e, int i) {
+  const RowPlan *p = e->p;
+  const char *type = value_type_of(p, i), *value = e->values[p->program->code[i].args[0]], *row = e->row;
+  if (p->moments[i] == i)
+    text_add(e->text, "    acc%d[%s].add((%s)%s, k == 0 && %sfirst == %slane);\n", i, row, type, value,
+             p->owned > 1 ? "" : "i == 0 && ", p->splits > 1 ? "first_step + " : "");
+  else if (row_plan_is_arg(opcode(p, i)))
+    text_add(e->text, "    acc%d[%s] = %s::combine(acc%d[%s], %s{%s, (i64)(%s) + i * %lld});\n", i, row, reducer(p, i), i, row,
+             accumulator_type(p, i), value, nest_offset(&p->nest, p->row_tensor, p->outer, p->nest.rank - p->outer),
+             (long long)p->nest.strides[p->row_tensor][p->axis]);
+  else
+    text_add(e->text, "    acc%d[%s] = %s::combine<%s>(acc%d[%s], (%s)%s);\n", i, row, reducer(p, i), type, i, row, type,
+             value);
+}
+
+// Before moments of several threads are combined.
+static void add_rebase(Emitter *e, int i) {
+  switch (e->p->shape) {
+    case SHAPE_LANES: text_add(e->text, "  rebase_lanes<LANES>(acc%d[0], taken);\n", i); break;
+    case SHAPE_BLOCK:
+      text_add(e->text, "  __shared__ %s middle%d;\n  rebase_block(acc%d[0], taken, &middle%d);\n", value_type_of(e->p, i), i,
+               i, i);
+      break;
+    case SHAPE_COLUMNS: text_add(e->text, "  rebase_columns<COLUMNS, COLUMNS * LANES>(acc%d, taken, shared);\n", i); break;
+  }
+}
+
+// All threads' results of a pass become one, which all of them get.
+static void add_combination(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  for (int i = 0; i < p->program->count; i++) {
+    if (!row_plan_feeds(p, i, pass)) continue;
+    const char *type = accumulator_type(p, i), *reduce = reducer(p, i);
+    switch (p->shape) {
+      case SHAPE_LANES: text_add(e->text, "  acc%d[0] = reduce_lanes<%s, LANES>(acc%d[0]);\n", i, reduce, i); break;
+      case SHAPE_BLOCK:
+        text_add(e->text,
+                 "  __shared__ %s shared%d[LANES / 32];\n  acc%d[0] = reduce_block<%s, LANES / 32>(acc%d[0], shared%d);\n",
+                 type, i, i, reduce, i, i);
+        break;
+      case SHAPE_COLUMNS:
+        text_add(e->text, "  reduce_columns<%s, COLUMNS, COLUMNS * LANES>(acc%d, shared);\n", reduce, i);
+        break;
+    }
+  }
+}
+
+// Feeds the reductions of one pass.
+static void add_pass(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  bool *marks = arena_array(p->arena, bool, (size_t)p->program->count);
+  for (int i = 0; i < p->program->count; i++)
+    if (row_plan_feeds(p, i, pass)) mark_elements(p, p->program->code[i].args[0], marks);
+  add_accumulators(e, pass);
+  open_loop(e, marks);
+  add_element_instructions(e, marks);
+  for (int i = 0; i < p->program->count; i++)
+    if (row_plan_feeds(p, i, pass)) add_feed(e, i);
+  text_add(e->text, "  }\n");
+  close_loop(e);
+  for (int i = 0; i < p->program->count; i++)
+    if (row_plan_feeds(p, i, pass) && p->moments[i] == i) add_rebase(e, i);
+}
+
+// --- Splits
+
+// Bytes of all splits' partial results of the reductions before number `until`.
+static int64_t workspace_offset(const RowPlan *p, int until) {
+  int64_t bytes = 0;
+  for (int i = 0; i < until; i++)
+    if (row_plan_feeds(p, i, p->pass[i])) bytes += (int64_t)row_plan_partial_bytes(p, i) * p->rows * p->splits;
+  return bytes;
+}
+int64_t row_text_workspace(const RowPlan *p) { return workspace_offset(p, p->program->count); }
+
+static char *partial_at(const RowPlan *p, int i, const char *split) {
+  return arena_printf(p->arena, "((%s *)(workspace + %lldll))[%s * %lldll + row * R + i]", accumulator_type(p, i),
+                      (long long)workspace_offset(p, i), split, (long long)p->rows);
+}
+
+static void add_partial_stores(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  text_add(e->text, "  if (valid && lane == 0) {\n#pragma unroll\n  for (int i = 0; i < R; i++) {\n");
+  for (int i = 0; i < p->program->count; i++) {
+    if (!row_plan_feeds(p, i, pass)) continue;
+    if (p->moments[i] == i)
+      text_add(e->text, "    acc%d[i].rebase(acc%d[i].middle(taken_by(split)), taken_by(split));\n", i, i);
+    text_add(e->text, "    %s = acc%d[i];\n", partial_at(p, i, "split"), i);
+  }
+  text_add(e->text, "  } }\n");
+}
+
+// The results of an earlier launch's pass: each lane takes some of the splits.
+static void add_partial_loads(Emitter *e, int pass) {
+  const RowPlan *p = e->p;
+  add_accumulators(e, pass);
+  for (int i = 0; i < p->program->count; i++)
+    if (row_plan_feeds(p, i, pass) && p->moments[i] == i)
+      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) acc%d[i].from = %s.from;\n", i, partial_at(p, i, "0"));
+  text_add(e->text, "  for (int s = lane; s < %d; s += LANES) {\n#pragma unroll\n  for (int i = 0; i < R; i++) {\n", p->splits);
+  for (int i = 0; i < p->program->count; i++) {
+    if (!row_plan_feeds(p, i, pass)) continue;
+    text_add(e->text, "    %s part%d = %s;\n", accumulator_type(p, i), i, partial_at(p, i, "s"));
+    if (p->moments[i] == i) text_add(e->text, "    part%d.rebase(acc%d[i].from, taken_by(s));\n", i, i);
+    text_add(e->text, "    acc%d[i] = %s::combine<>(acc%d[i], part%d);\n", i, reducer(p, i), i, i);
+  }
+  text_add(e->text, "  } }\n");
+}
+
+// --- Stores
+
+static void add_row_stores(Emitter *e) {
+  const RowPlan *p = e->p;
+  text_add(e->text, "  if (valid && lane == 0%s) {\n", p->splits > 1 ? " && split == 0" : "");
+  for (int o = 0; o < p->output_count; o++) {
+    int from = p->program->outputs[o], t = p->input_count + o;
+    if (p->level[from]) continue;
+    char *stored = stored_expression(p->arena, p->site->outputs[o].dtype, p->program->code[from].dtype, e->values[from]);
+    char *offset = nest_offset(&p->nest, t, 0, p->outer);
+    if (p->owned > 1 && p->nest.strides[t][p->axis] == 1)
+      text_add(e->text,
+               "  Element_%s::Stored r%d[R];\n#pragma unroll\n  for (int i = 0; i < R; i++) r%d[i] = %s;\n"
+               "  element_store<Element_%s, R, %d>(y%d + (%s), r%d);\n",
+               stored_name(p, t), o, o, stored, stored_name(p, t), alignment_of(p, t), o, offset, o);
+    else
+      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) y%d[%s + i * (%lldll)] = %s;\n", o, offset,
+               (long long)(p->owned > 1 ? p->nest.strides[t][p->axis] : 0), stored);
+  }
+  text_add(e->text, "  }\n");
+}
+
+static void add_element_stores(Emitter *e) {
+  const RowPlan *p = e->p;
+  bool *marks = arena_array(p->arena, bool, (size_t)p->program->count);
+  for (int o = 0; o < p->output_count; o++) mark_elements(p, p->program->outputs[o], marks);
+  open_loop(e, marks);
+  for (int o = 0; o < p->output_count; o++)
+    if (p->level[p->program->outputs[o]])
+      text_add(e->text, "  Element_%s::Stored r%d[V];\n", dtype_name(p->site->outputs[o].dtype), o);
+  add_element_instructions(e, marks);
+  for (int o = 0; o < p->output_count; o++) {
+    int from = p->program->outputs[o];
+    if (!p->level[from]) continue;
+    text_add(e->text, "    r%d[i] = %s;\n", o,
+             stored_expression(p->arena, p->site->outputs[o].dtype, p->program->code[from].dtype, e->values[from]));
+  }
+  text_add(e->text, "  }\n  if (valid) {\n");
+  for (int o = 0; o < p->output_count; o++) {
+    if (!p->level[p->program->outputs[o]]) continue;
+    int t = p->input_count + o;
+    int64_t stride = p->nest.strides[t][p->axis];
+    if (stride == 1)
+      text_add(e->text, "  element_store<Element_%s, V, %d>(y%d + (%s), r%d);\n", stored_name(p, t), alignment_of(p, t), o,
+               offset_of(p, t), o);
+    else
+      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < V; i++) y%d[%s + i * (%lldll)] = r%d[i];\n", o, offset_of(p, t),
+               (long long)stride, o);
+  }
+  text_add(e->text, "  }\n");
+  close_loop(e);
+}
+
+// --- Kernels
+
+static void add_split(Emitter *e) {
+  const RowPlan *p = e->p;
+  int64_t part = p->part;
+  text_add(e->text, "  const int split = blockIdx.x %% %d;\n", p->splits);
+  text_add(e->text, "  const %s first_step = split * %lldll;\n", e->index_type, (long long)part);
+  text_add(e->text, "  const %s last_step = first_step + %lldll < %lldll ? first_step + %lldll : %lldll;\n", e->index_type,
+           (long long)part, (long long)p->steps, (long long)part, (long long)p->steps);
+  int each = p->owned > 1 ? 1 : p->vector;
+  text_add(e->text, "  auto taken_by = [](int split) { return split == %d ? %lld : %lld; };  // elements of a row\n",
+           p->splits - 1, (long long)(p->steps - (p->splits - 1) * part) * each, (long long)part * each);
+}
+
+static void add_mapping(Emitter *e) {
+  const RowPlan *p = e->p;
+  const char *block = p->splits > 1 ? arena_printf(p->arena, "(blockIdx.x / %d)", p->splits) : "blockIdx.x";
+  text_add(e->text, "  constexpr int LANES = %d, V = %d, R = %d;\n", p->lanes, p->vector, p->owned);
+  if (p->splits > 1) add_split(e);
+  switch (p->shape) {
+    case SHAPE_LANES:
+      text_add(e->text, "  const int lane = threadIdx.x %% LANES;\n  %s row = (%s)%s * %d + threadIdx.x / LANES;\n",
+               e->index_type, e->index_type, block, p->block_groups);
+      break;
+    case SHAPE_BLOCK: text_add(e->text, "  const int lane = threadIdx.x;\n  %s row = %s;\n", e->index_type, block); break;
+    case SHAPE_COLUMNS:
+      text_add(e->text,
+               "  constexpr int COLUMNS = %d;\n  const int lane = threadIdx.x / COLUMNS;\n"
+               "  %s row = (%s)%s * COLUMNS + threadIdx.x %% COLUMNS;  // a column of R rows\n",
+               p->block_groups, e->index_type, e->index_type, block);
+      if (row_plan_threads(p) > 32 && p->lanes > 1 && p->passes > 0)
+        text_add(e->text, "  alignas(16) __shared__ char shared[COLUMNS * LANES / 32 * COLUMNS * R * %d];\n",
+                 (int)row_plan_largest_partial(p));
+      else text_add(e->text, "  char *const shared = nullptr;\n");
+      break;
+  }
+  // Threads past the last row compute it again, so that all meet at barriers and shuffles; they store nothing.
+  text_add(e->text, "  const bool valid = row < %lld;\n  if (!valid) row = %lld;\n", (long long)p->groups,
+           (long long)p->groups - 1);
+  nest_emit_coordinates(e->text, &p->nest, 0, p->outer, "row", p->owned);
+}
+
+// How many elements of a row this thread takes.
+static void add_taken(Emitter *e) {
+  const RowPlan *p = e->p;
+  const char *begin = p->splits > 1 ? "first_step + lane" : "lane", *end = p->splits > 1 ? "last_step" : row_end(p);
+  text_add(e->text, "  const int taken = %s < %s ? (int)(((%s)%s - (%s) + LANES - 1) / LANES) * %d : 0;\n", begin, end,
+           e->index_type, end, begin, p->owned > 1 ? 1 : p->vector);
+}
+
+void row_text_kernel(const RowPlan *p, Text *text, const char *entry, int first, int last, bool store) {
+  Emitter emitter = {p, text, arena_array(p->arena, const char *, (size_t)p->program->count),
+                     nest_is_small(&p->nest) ? "u32" : "u64", p->owned > 1 ? "i" : "0"};
+  Emitter *e = &emitter;
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", row_plan_threads(p), entry);
+  add_parameters(e);
+  text_add(text, ") {\n");
+  add_mapping(e);
+  add_row_loads(e);
+  add_taken(e);
+  for (int pass = 0; pass < last; pass++) {
+    add_row_instructions(e, pass);
+    if (pass < first) add_partial_loads(e, pass);
+    else add_pass(e, pass);
+    add_combination(e, pass);
+  }
+  if (store) {
+    add_row_instructions(e, p->passes);
+    add_row_stores(e);
+    if (p->stores_elements) add_element_stores(e);
+  } else {
+    add_partial_stores(e, last - 1);
+  }
+  text_add(text, "}\n");
+}

@@ -2,7 +2,6 @@
 subject: a change is shown also after dividing by theirs, which takes out what the machine did.
 """
 import argparse
-import json
 import sys
 
 from bench import report, stats, store, summary
@@ -51,9 +50,7 @@ def main(arguments):
     options = parser.parse_args(arguments)
     a, b = summary.summarise(store.read(options.a), options.subject_a), summary.summarise(store.read(options.b), options.subject_b)
     print("\n".join(table(a, b)))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(compared(a, b), file, indent=1)
+    report.write_record(options.json, compared(a, b))
     return 0
 
 

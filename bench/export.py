@@ -5,17 +5,18 @@
 writes OUT/NAME-EXPORTER/model.onnx; with --data also test_data_set_0/input_K.pb and output_K.pb, the outputs being PyTorch's own in
 fp32 with TF32 off, computed on the GPU where there is one. This is what networks are checked with (bench/gpu.sh zoo).
 
-For measuring, `row_folder` makes OUT/NAME-bBATCH: model.onnx in fp32, where it is asked for model_fp16.onnx of the same weights, input_K.npy,
+For measuring, `row_folders` makes OUT/NAME-bBATCH: model.onnx in fp32, where it is asked for model_fp16.onnx of the same weights, input_K.npy,
 reference_K.npy in fp32, and work.json, the operations and bytes that the graph needs.
 """
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 import warnings
 
-from bench import zoo
+from bench import wire, zoo
 
 COMPLETE = "complete"
 
@@ -40,7 +41,11 @@ def results(module, inputs):
     with torch.no_grad():
         out = module.to(device)(*[x.to(device) for x in inputs])
     module.to("cpu")
-    return [tensor.cpu() for tensor in (out if isinstance(out, (tuple, list)) else [out])]
+    return [tensor.cpu() for tensor in listed(out)]
+
+
+def listed(out):
+    return list(out) if isinstance(out, (tuple, list)) else [out]
 
 
 def save_tensor(path, tensor):
@@ -50,34 +55,57 @@ def save_tensor(path, tensor):
         file.write(onnx.numpy_helper.from_array(tensor.cpu().numpy()).SerializeToString())
 
 
+def untimed(name):
+    return contextlib.nullcontext()
+
+
 def row_folder(folder, row, half):
     """The folder of a row, made where it is not there yet. half: with model_fp16.onnx."""
-    import numpy
+    row_folders(folder, [row], half)
+    return os.path.join(folder, row.folder)
+
+
+def row_folders(folder, rows, half, stage=untimed):
+    """The folders of rows of one network, whose module is built once: it runs on the GPU where there is one, since tracing runs it too."""
     import torch
 
-    path = os.path.join(folder, row.folder)
     wanted = COMPLETE + ("_fp16" if half else "")
-    if os.path.exists(os.path.join(path, wanted)):
-        return path
-    os.makedirs(path, exist_ok=True)
+    paths = {row: os.path.join(folder, row.folder) for row in rows}
+    missing = [row for row in rows if not os.path.exists(os.path.join(paths[row], wanted))]
+    if not missing:
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.no_grad():
+        with stage("module"):
+            module = zoo.build(rows[0].network).to(device)
+        for row in missing:
+            os.makedirs(paths[row], exist_ok=True)
+            write_row(paths[row], module, row, device, lambda name, row=row: stage(f"{name} b{row.batch}"))
+        module = module.half() if half else module
+        for row in missing if half else []:
+            with stage(f"export fp16 b{row.batch}"):
+                export(module, [(x.half() if x.is_floating_point() else x).to(device) for x in zoo.inputs(row.network, row.batch)], "script", os.path.join(paths[row], "model_fp16.onnx"))
+    for row in missing:
+        open(os.path.join(paths[row], wanted), "w").close()
+
+
+def write_row(path, module, row, device, stage):
+    import numpy
+
     from bench import work
 
-    module = zoo.build(row.network)
     inputs = zoo.inputs(row.network, row.batch)
-    with torch.no_grad():
-        export(module, inputs, "script", os.path.join(path, "model.onnx"))
+    placed = [x.to(device) for x in inputs]
+    with stage("export fp32"):
+        export(module, placed, "script", os.path.join(path, "model.onnx"))
+    with stage("reference"):
         for index, tensor in enumerate(inputs):
             numpy.save(os.path.join(path, f"input_{index}.npy"), tensor.numpy())
-        for index, tensor in enumerate(results(module, inputs)):
-            numpy.save(os.path.join(path, f"reference_{index}.npy"), tensor.float().numpy())
-        if half:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            module = module.half().to(device)
-            export(module, [(x.half() if x.is_floating_point() else x).to(device) for x in inputs], "script", os.path.join(path, "model_fp16.onnx"))
-    with open(os.path.join(path, "work.json"), "w") as file:
+        for index, tensor in enumerate(listed(module(*placed))):
+            numpy.save(os.path.join(path, f"reference_{index}.npy"), tensor.float().cpu().numpy())
+    with stage("work counted"), open(os.path.join(path, "work.json"), "w") as file:
         json.dump(work.count(os.path.join(path, "model.onnx")), file)
-    open(os.path.join(path, wanted), "w").close()
-    return path
 
 
 def main(arguments):
@@ -109,7 +137,7 @@ def main(arguments):
                 print(f"{name}: {time.time() - start:.1f} s", flush=True)
             except Exception as error:
                 failed.append(name)
-                print(f"{name}: export failed: {str(error).strip().splitlines()[0]}", flush=True)
+                print(f"{name}: export failed: {wire.first_line(error)}", flush=True)
     return "not exported: " + ", ".join(failed) if failed else 0
 
 

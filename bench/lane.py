@@ -1,10 +1,9 @@
-"""One GPU, or the CPU, and the rows it takes: prepares a row's peers, lets them take turns, records every answer."""
-import json
+"""One GPU, or the CPU, and the rows it takes: makes a row's peers ready, lets them take turns, records every answer and where the time went."""
 import math
 import os
 import time
 
-from bench import files, machine, store, timing, wire
+from bench import files, machine, stats, store, timing, warm, wire
 
 PREPARE_SECONDS = 900
 # Of the norm of the difference over the reference's: what rounding gives in these networks, with room; a wrong kernel gives more.
@@ -17,9 +16,8 @@ class Cut(Exception):
 
 class Lane:
     def __init__(self, run, gpu):
-        self.run, self.gpu, self.processes = run, gpu, {}
+        self.run, self.gpu, self.processes, self.spent = run, gpu, {}, {}
         self.readings = machine.Readings(run.options.device, gpu)
-        self.scratch = os.path.join(run.options.work, "engines")
         self.environment = dict(run.environment)
         if run.options.device == "cuda":
             self.environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
@@ -47,41 +45,62 @@ class Lane:
             answer = self.process(spec).ask(request, seconds)
         except wire.Gone as error:
             return self.fail(row, spec, error)
-        return self.fail(row, spec, answer["error"]) if answer.get("error") and request["do"] != "prepare" else answer
+        return self.fail(row, spec, answer["error"]) if answer.get("error") else answer
 
     def prepare(self, row, specs, folder):
-        """Those that are ready. Peers that measure while they prepare do it alone, after the others."""
-        scratch = os.path.join(self.scratch, row.folder)
-        os.makedirs(scratch, exist_ok=True)
-        request = {"do": "prepare", "network": row.network, "batch": row.batch, "folder": folder, "scratch": scratch, "input_names": files.input_names(folder)}
-        if row.is_file:
-            request["model"] = os.path.join(folder, "model.onnx")
-        compiled = read_json(os.path.join(folder, "compiled.json"))
-        ready, together = [], [spec for spec in specs if not spec.alone]
-        for group in [together, *[[spec] for spec in specs if spec.alone]]:
-            if self.run.out_of_time():
-                raise Cut
-            sent = []
-            for spec in group:
-                try:
-                    self.process(spec).send(request)
-                    sent.append(spec)
-                except wire.Gone as error:
-                    self.fail(row, spec, error)
-            for spec in sent:
-                try:
-                    facts = self.process(spec).receive(PREPARE_SECONDS + self.run.options.tune)
-                except wire.Gone as error:
-                    self.fail(row, spec, error)
-                    continue
-                if isinstance(facts.get("error"), str):
-                    self.fail(row, spec, facts["error"])
-                    continue
-                warmed = compiled.get(spec.name, {})
-                facts.update({name: warmed[key] for key, name in (("build_s", "compile_s"), ("kernels", "kernels")) if key in warmed})
-                self.record("facts", row, spec, **judged(facts, self.run.options.precision))
-                ready.append(spec)
+        """Those that are ready: first what needs no quiet, all at once; then engines whose making measures, one after the other; then what is opened."""
+        request = self.request(row, folder)
+        warmed = warm.found(folder)
+        quiet = lambda what: [spec for spec in specs if what in spec.quiet]
+        ready = self.together(row, [spec for spec in specs if not spec.quiet], {**request, "do": "prepare", "beside": True}, "peers made ready")
+        there = set(self.together(row, [spec for spec in specs if spec.quiet == ("prepare",)], {**request, "do": "build"}, "peers made ready"))  # only starts them
+        for spec in quiet("build"):
+            there.update(self.together(row, [spec], {**request, "do": "build"}, "engines built"))
+        for spec in quiet("prepare"):
+            if spec in there:
+                ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "engines opened"))
+        rest = [spec for spec in quiet("build") if spec in there and "prepare" not in spec.quiet]
+        ready.update(self.together(row, rest, {**request, "do": "prepare", "beside": True}, "engines opened"))
+        for spec, facts in ready.items():
+            more = warmed.get(spec.name, {})
+            facts.update({name: more[key] for key, name in (("build_s", "compile_s"), ("kernels", "kernels")) if key in more})
+            self.record("facts", row, spec, **judged(facts, self.run.options.precision))
         return [spec for spec in specs if spec in ready]
+
+    def request(self, row, folder):
+        scratch = scratch_of(self.run.options, row)
+        os.makedirs(scratch, exist_ok=True)
+        request = {"network": row.network, "batch": row.batch, "folder": folder, "scratch": scratch, "input_names": files.input_names(folder)}
+        return {**request, "model": os.path.join(folder, "model.onnx")} if row.is_file else request
+
+    def together(self, row, specs, request, part):
+        """{spec: answer} of those that did it; all at once."""
+        if self.run.out_of_time():
+            raise Cut
+        start, sent, done = time.perf_counter(), [], {}
+        for spec in specs:
+            try:
+                self.process(spec).send(request)
+                sent.append(spec)
+            except wire.Gone as error:
+                self.fail(row, spec, error)
+        for spec in sent:
+            try:
+                answer = self.process(spec).receive(PREPARE_SECONDS + self.run.options.tune)
+            except wire.Gone as error:
+                self.fail(row, spec, error)
+                continue
+            if isinstance(answer.get("error"), str):
+                self.fail(row, spec, answer["error"])
+                if answer.get("always"):
+                    self.run.unusable[spec.name] = answer["error"]
+            else:
+                done[spec] = answer
+        self.spend(part, time.perf_counter() - start)
+        return done
+
+    def spend(self, part, seconds):
+        self.spent[part] = self.spent.get(part, 0) + seconds
 
     def measure(self, row, specs, number):
         """One round of all peers. Returns those that are still there."""
@@ -106,24 +125,32 @@ class Lane:
         return still
 
     def row(self, row, folder):
-        run = self.run
+        """Measured whole, or not at all: what is compared was made and measured by one start of the command, on one GPU."""
+        run, start, self.spent = self.run, time.perf_counter(), {}
         specs = [spec for spec in run.of_row(row) if run.options.retry or not failed_before(run, row, spec)]
-        todo = run.left(row)
+        for spec in [spec for spec in specs if spec.name in run.unusable]:
+            self.record("failure", row, spec, error=run.unusable[spec.name])
+            specs.remove(spec)
         ready = self.prepare(row, specs, folder)
-        for number in todo:
+        for number in range(run.options.rounds):
             if run.out_of_time():
                 raise Cut
+            before = time.perf_counter()
             ready = self.measure(row, ready, number)
+            self.spend("measured", time.perf_counter() - before)
         for spec in ready:
             self.asked(row, spec, {"do": "drop"}, 60)
+        seconds = time.perf_counter() - start
+        self.spend("the rest", seconds - sum(self.spent.values()))
+        run.store.append({"type": "spent", "network": row.network, "batch": row.batch, "session": run.session, "gpu": self.gpu, "parts": self.spent})
+        run.longest_row = max(run.longest_row, seconds)
         self.show(row, ready)
 
     def show(self, row, specs):
-        records = [r for r in self.run.store.records if r["type"] == "round" and r["network"] == row.network and r["batch"] == row.batch]
-        from bench import stats
-
+        records = [r for r in self.run.store.records if r["type"] == "round" and r["network"] == row.network and r["batch"] == row.batch and r["session"] == self.run.session]
         times = {spec.name: stats.median([r["device_ms"] for r in records if r["peer"] == spec.name]) for spec in specs}
         self.run.say(f"{row}: " + "  ".join(f"{name} {ms:.4f}" for name, ms in sorted(times.items(), key=lambda item: item[1])))
+        self.run.say(f"{row}: " + ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.spent.items()))
 
     def close(self):
         for process in self.processes.values():
@@ -141,11 +168,9 @@ def failed_before(run, row, spec):
     return store.latest_failure([r for r in run.store.records if r.get("network") == row.network and r.get("batch") == row.batch], spec.name)
 
 
-def read_json(path):
-    if not os.path.exists(path):
-        return {}
-    with open(path) as file:
-        return json.load(file)
+def scratch_of(options, row):
+    """Where engines of a row are kept."""
+    return os.path.join(options.work, "engines", row.folder)
 
 
 def measure_rows(run, queue, folders, gpu):
@@ -156,6 +181,8 @@ def measure_rows(run, queue, folders, gpu):
             try:
                 row = queue.popleft()
             except IndexError:
+                break
+            if run.out_of_time(run.longest_row):
                 break
             lane.row(row, folders[row])
     except Cut:

@@ -1,19 +1,18 @@
 """`bench zoo`: networks beside every peer that is there, in rounds that interleave: A B C A B C ...
 
-First everything is made that needs no quiet (ONNX files, compiled forms of PyTorch), several networks at once. Then one row after the other is measured, each GPU
+First everything is made that needs no quiet (prepare.py). Then one row after the other is measured, each GPU
 of the machine taking rows of its own: all peers of a row are prepared, each in its own process, and take turns. All goes into a file that only grows:
-the same command goes on where a time limit, or anything else, cut it. Exit code 3 says that it was cut.
+the same command goes on where a time limit, or anything else, cut it, on this machine or another: only rows that are not whole are prepared and measured. Exit code 3 says that it was cut.
 """
 import argparse
 import collections
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 
-from bench import files, lane, machine, peers, report, store, zoo
+from bench import files, lane, machine, peers, prepare, report, store, zoo
 
 CUT = 3
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -32,16 +31,16 @@ def parse(arguments):
     parser.add_argument("--batches", default=",".join(map(str, zoo.BATCHES)))
     parser.add_argument("--quick", action="store_true", help=f"twelve rows: {', '.join(zoo.QUICK)}; shorter rounds, less tuning")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, help="of one measurement; default: 0.3, quick: 0.15")
+    parser.add_argument("--seconds", type=float, help="of one measurement; default: 0.3, quick: 0.1")
     parser.add_argument("--variant-rounds", type=int, help="rounds that also measure flushed caches, calls, fresh addresses; default: 2, quick: 1")
-    parser.add_argument("--variant-seconds", type=float, default=0.08)
-    parser.add_argument("--tune", type=float, help="seconds of tuning; default: 20, quick: 5")
+    parser.add_argument("--variant-seconds", type=float, help="default: 0.08, quick: 0.05")
+    parser.add_argument("--tune", type=float, help="seconds of tuning; default: 20, quick: 3")
     parser.add_argument("--precision", choices=("fp16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU; default: all cores")
     parser.add_argument("--gpus", type=int, help="default: all of the machine")
     parser.add_argument("--work", default="/tmp/ingot-bench", help="where exported networks, engines and compilers' caches are kept")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which nothing new is begun")
-    parser.add_argument("--prepare-jobs", type=int, help="networks prepared at once; 1: each alone, so that max-autotune chooses on a quiet GPU")
+    parser.add_argument("--prepare-jobs", type=int, help="what is prepared at once; default: half the cores, as far as GPU memory goes; 1: one after the other, so that max-autotune chooses on a quiet GPU")
     parser.add_argument("--retry", action="store_true", help="peers that failed in this run before try again")
     options = parser.parse_args(arguments)
     found = machine.gpus()
@@ -49,11 +48,13 @@ def parse(arguments):
     on_gpu = options.device == "cuda"
     options.gpus = (options.gpus or len(found) or 1) if on_gpu else 1
     options.precision = options.precision or ("fp16" if on_gpu else "fp32")
-    options.seconds = options.seconds or (0.15 if options.quick else 0.3)
-    options.tune = options.tune or (5 if options.quick else 20)
+    options.seconds = options.seconds or (0.1 if options.quick else 0.3)
+    options.tune = options.tune or (3 if options.quick else 20)
+    options.variant_seconds = options.variant_seconds or (0.05 if options.quick else 0.08)
     options.variant_rounds = options.variant_rounds if options.variant_rounds is not None else (1 if options.quick else 2)
     options.ways = options.ways.split(",") if options.ways else list(peers.WAYS if on_gpu else ("untuned",))
-    options.prepare_jobs = options.prepare_jobs or max(1, min(8, len(os.sched_getaffinity(0)) // 3))
+    room = sum(int((gpu["memory_mib"] or 0) * 2**20 / prepare.GPU_BYTES) for gpu in found[:options.gpus]) if on_gpu else 1 << 20
+    options.prepare_jobs = options.prepare_jobs or max(1, min(len(os.sched_getaffinity(0)) // 2, room or 1))
     options.threads = options.threads or (0 if on_gpu else len(os.sched_getaffinity(0)))
     if any(way not in peers.WAYS for way in options.ways):
         parser.error(f"--ways takes of {','.join(peers.WAYS)}")
@@ -76,12 +77,14 @@ class Run:
         self.store = store.Store(options.run)
         self.specs, self.absent = peers.find(options)
         self.said = threading.Lock()
+        self.unusable, self.longest_row = {}, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
                             "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
 
-    def out_of_time(self):
-        return bool(self.options.limit) and time.time() - self.start > self.options.limit
+    def out_of_time(self, needed=0):
+        """Whether no time is left for what takes so many seconds."""
+        return bool(self.options.limit) and time.time() - self.start + needed > self.options.limit
 
     def say(self, text):
         with self.said:
@@ -91,49 +94,19 @@ class Run:
         return peers.of_row(self.specs, row, not row.is_file and zoo.ZOO[row.network].masked)
 
     def left(self, row):
-        return self.store.rounds_left(row, [spec.name for spec in self.of_row(row)], self.options.rounds, self.options.retry)
+        return not self.store.complete(row, [spec.name for spec in self.of_row(row)], self.options.rounds, self.options.retry)
 
     def begin(self):
+        for before in [r["options"] for r in self.store.records if r["type"] == "run"][-1:]:
+            for name in ("device", "precision"):
+                if before[name] != getattr(self.options, name):
+                    self.store.close()
+                    raise SystemExit(f"{self.options.run} was begun with --{name} {before[name]}: name another file with --run")
         options = {key: value for key, value in vars(self.options).items() if key not in ("work", "run", "retry", "limit")}
         self.store.append({"type": "run", "session": self.session, "time": time.time(), "date": time.strftime("%Y-%m-%d %H:%M"), "options": options,
                            "machine": machine.describe(self.options.device), "peers": [{"name": s.name, "family": s.family} for s in self.specs], "absent": self.absent})
         for item in self.absent:
             self.say(f"absent: {item['peer']}: {item['why']}")
-
-
-def prepare(run, rows):
-    """One process a network, several at once; those whose export failed are recorded. False: out of time."""
-    options, waiting, active, failed = run.options, collections.deque(), [], set()
-    compiled = ",".join(spec.name for spec in run.specs if spec.module) if options.device == "cuda" else ""
-    for name in dict.fromkeys(row.network for row in rows if not row.is_file):
-        batches = ",".join(str(row.batch) for row in rows if row.network == name)
-        waiting.append((name, [sys.executable, "-m", "bench.warm", name, "--batches", batches, "--folder", options.work, "--device", options.device, "--precision", options.precision]
-                        + ["--compile", compiled] * bool(compiled)))
-    count = 0
-    while waiting or active:
-        if run.out_of_time():
-            for _, process, _ in active:
-                process.kill()
-            return None
-        while waiting and len(active) < options.prepare_jobs:
-            name, command = waiting.popleft()
-            log = os.path.join(options.work, "logs", f"prepare-{name}.log")
-            environment = {**run.environment, **({"CUDA_VISIBLE_DEVICES": str(count % options.gpus)} if options.device == "cuda" else {})}
-            active.append((name, subprocess.Popen(command, stdout=open(log, "w"), stderr=subprocess.STDOUT, env=environment), log))
-            count += 1
-        time.sleep(0.2)
-        for item in [item for item in active if item[1].poll() is not None]:
-            active.remove(item)
-            name, process, log = item
-            if process.returncode:
-                failed.add(name)
-                last = ([line for line in open(log).read().splitlines() if line.strip()] or ["no message"])[-1]
-                run.say(f"{name}: cannot be prepared: {last}")
-                for row in rows:
-                    if row.network == name:
-                        for spec in run.of_row(row):
-                            run.store.append({"type": "failure", "network": row.network, "batch": row.batch, "peer": spec.name, "session": run.session, "error": f"export: {last[:300]}"})
-    return [row for row in rows if row.network not in failed]
 
 
 def record_work(run, row, folder):
@@ -156,9 +129,9 @@ def main(arguments):
     run.begin()
     left = [row for row in rows if run.left(row)]
     run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {options.gpus if options.device == 'cuda' else 'no'} GPU")
-    ready = prepare(run, left)
+    ready = prepare.prepare(run, left)
     if ready:
-        run.say("prepared")
+        run.say("prepared; now one row after the other")
         folders = {row: files.row_folder(options, row) for row in ready}
         for row in ready:
             record_work(run, row, folders[row])

@@ -93,17 +93,18 @@ def section_facts(result):
     ours = [p["name"] for p in result["peers"] if p["family"] == "ingot" and not p["name"].endswith(" again")]
     everybody = [p["name"] for p in result["peers"] if not p["name"].endswith(" again")]
     out = []
+    beside = " In this quick run untuned engines were built beside other work, tuned ones with the kernels of those; all but untuned ones were opened side by side." if result["options"].get("quick") else ""
     for title, lead, series, key, factor, unit in (
-        ("Build time", "From the model's file to a saved engine with an empty kernel cache, tuning included; of PyTorch what its forms took to make ready (compiled code came from caches on disk).", everybody, "build_s", 1, "s"),
-        ("Load and first run", "Opening a saved engine with an empty kernel cache, and the first answer after it.", ours, "load", 1, "ms"),
-        ("Memory", "Device memory taken from before the model is opened to after its first runs, the driver's context apart; on a CPU the process's peak.", everybody, "memory", 1 / 2**20, "MiB"),
+        ("Build time", "From the model's file to a saved engine with an empty kernel cache, tuning included; of PyTorch what its forms took to make ready (compiled code came from caches on disk)." + beside, everybody, "build_s", 1, "s"),
+        ("Load and first run", "Opening a saved engine with an empty kernel cache, and the first answer after it." + beside, ours, "load", 1, "ms"),
+        ("Memory", "Device memory taken from before the model is opened to after its first runs, the driver's context apart; of PyTorch what its allocator holds; on a CPU the process's peak.", everybody, "memory", 1 / 2**20, "MiB"),
     ):
         def value(entry):
             if key == "load":
                 return (entry["load_ms"] or 0) + (entry["first_run_ms"] or 0) or None
             if key == "memory":
-                return entry["device_bytes"] or entry["host_bytes"]
-            return entry[key]
+                return entry["device_bytes" if result["device"] == "cuda" else "host_bytes"]
+            return entry["build_s"] or entry["build_warm_s"]
 
         series = looks(result, series)
 

@@ -82,6 +82,8 @@ def method(result):
     shown = {"sm_mhz": "SM clock, MHz", "memory_mhz": "memory clock, MHz", "watts": "power, W", "celsius": "temperature, °C", "slowed_by": "reasons for lower clocks (bits)", "load": "load of the machine"}
     items = [("machine", f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}")]
     items += [(f"GPU {g['index']}", f"{g['name']}, driver {g['driver']}, limit {g['watts_limit']} W, {g['sm_mhz_limit']} MHz") for g in gpus]
+    if len(result["cards"]) > 1:
+        items.append(("different cards", "each row was measured whole on one, so that ratios hold; times of rows are not to be compared across them: " + "; ".join(f"{card}: {', '.join(rows)}" for card, rows in result["cards"].items())))
     items += [("versions", ", ".join(result["versions"])), ("measured", f"{options['rounds']} rounds of {options['seconds']} s a peer, warm-up apart; {result['sessions']} start(s) of the command; tuning {options['tune']} s")]
     items += [(shown.get(name, name), f"{low:g} to {high:g}, read while measuring, never set") for name, (low, high) in states.items()]
     if result["rates"]:

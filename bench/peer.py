@@ -1,6 +1,7 @@
 """What adapters of peers share: a row's files, comparing results, and measuring a callable by kinds.
 
-An adapter is a class with prepare(request) -> facts, measure(kind, seconds) -> {"ms", "samples"} or {"absent": why}, and drop(). `InProcess` does the
+An adapter is a class with build(request), which makes files that are kept, prepare(request) -> facts, measure(kind, seconds) -> {"ms", "samples"} or {"absent": why},
+and drop(). `InProcess` does the
 measuring for those whose engine runs in this Python process; they say `enqueue` (inputs and results stay on the device), `call` (host to host)
 and `call_on` (device to device, given inputs).
 """
@@ -59,8 +60,12 @@ class InProcess:
         if self.device == "cuda":
             self.clock.settle()
 
+    def build(self, request):
+        """Nothing that would outlive this process."""
+
     def measure(self, kind, seconds):
-        """On a CPU `enqueue` is a whole run and `call` what a caller does; on a GPU `fresh` goes through `call_on`."""
+        """On a CPU `enqueue` is a whole run and `call` what a caller does; on a GPU `fresh` goes through `call_on`. `device` comes first in a turn, and is warmed up by the clock;
+        what follows it by a few runs."""
         if kind == "device":
             if self.device == "cuda":
                 return result(self.clock.batches(self.enqueue, seconds))
@@ -72,7 +77,7 @@ class InProcess:
             self.host_flush = self.host_flush or timing.HostFlush()
             return result(timing.wall(self.enqueue, seconds, self.host_flush))
         if kind == "call":
-            timing.warm(self.call, self.settle)
+            timing.warm(self.call, self.settle, 0)
             return result(timing.wall(self.call, seconds))
         if kind == "call_device" and self.device == "cpu":
             return {"absent": "there is no device beside the host"}
@@ -83,5 +88,5 @@ class InProcess:
             self.call_on(sets[next(turn) % len(sets)])
             self.settle()
 
-        timing.warm(run, self.settle, 0 if kind == "fresh" else 0.05)
+        timing.warm(run, self.settle, 0)
         return result(timing.wall(run, seconds))

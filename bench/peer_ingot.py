@@ -1,20 +1,20 @@
 """Ingot, any version from 0.1 on: an engine is built, saved and loaded, and `ingot bench` measures it.
 
-A binary that knows `--on-request` stays and answers for every kind; an older one is started for every round, and gives what its JSON has: `device_ms` and `host_ms`.
-Ways: untuned, tuned, own (tuned, without cuBLASLt and cuDNN).
+A binary that knows `facts` among its `--on-request` opens the engine once, with an empty kernel cache, as a user meets a saved one; tells how that went, and stays to be measured. An older one
+is started for every answer, and gives what its JSON has: `device_ms` and `host_ms`. Ways: untuned, tuned, own (tuned, without cuBLASLt and cuDNN).
 """
 import json
 import os
-import re
-import shutil
 import subprocess
 import tempfile
 
 import numpy
 
-from bench import peer, wire
+from bench import nodes, peer
 
 NO_LIBRARIES = {"INGOT_CUBLASLT": "/none", "INGOT_CUDNN": "/none"}
+OLD_BATCHES = 25  # whose median a version that does not say so gives as device_ms
+OPENED = {"load_ms": "open_ms", "first_run_ms": "first_run_ms", "weights_bytes": "weights_bytes", "arena_bytes": "arena_bytes", "device_bytes": "device_bytes", "host_bytes": "host_bytes"}
 
 
 def parse(text):
@@ -35,101 +35,118 @@ def steps_by(steps):
     return by
 
 
+def run(binary, *arguments, environment=None):
+    """What it prints."""
+    done = subprocess.run([binary, *arguments], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise RuntimeError(f"ingot {arguments[0]}: {last_line(done.stderr, done.returncode)}")
+    return done.stdout
+
+
+def last_line(text, code):
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit code {code}"
+
+
+def opened(found):
+    """Facts, of what `ingot bench` says of opening, first run, memory and steps."""
+    return {**{name: found[key] for name, key in OPENED.items() if key in found}, "steps": len(found["steps"]), "steps_by": steps_by(found["steps"])}
+
+
 class Peer:
     def __init__(self, form, options):
         self.settings, self.options = json.loads(form), options
         self.binary = self.settings["binary"]
         self.environment = {**os.environ, **(NO_LIBRARIES if self.settings["way"] == "own" else {})}
-        self.asks = "--on-request" in self.output("bench", "--help")
-        self.resident = None
+        asked = self.output("bench", "--help")
+        self.asks = "--on-request" in asked and " facts " in asked
+        self.version = self.output("--version").strip()
+        self.resident = self.held = None
 
     def output(self, *arguments, environment=None):
-        done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, env=environment or self.environment, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise RuntimeError(f"ingot {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
-        return done.stdout
+        return run(self.binary, *arguments, environment=environment or self.environment)
 
     def common(self):
         threads = ["--threads", str(self.options.threads)] if self.options.threads else []
         return ["--device", self.options.device, *threads]
 
-    def build(self, model):
+    def build(self, request):
+        """Makes the engine, with what building it took beside it, unless it is there from before. A `busy` build keeps its kernel cache, and later builds of the row and binary start with that."""
+        self.engine = os.path.join(request["scratch"], f"{self.settings['engine']}.ingot")
+        if os.path.exists(self.engine + ".json"):
+            with open(self.engine + ".json") as file:
+                return json.load(file)
+        kept = os.path.join(request["scratch"], f"{self.settings['engine'].rsplit('-', 1)[-1]}.kernels")
+        with tempfile.TemporaryDirectory() as fresh:
+            full = os.path.isdir(kept)
+            cache = kept if full or request.get("busy") else fresh
+            os.makedirs(cache, exist_ok=True)
+            facts = {"build_warm_s" if full else "build_s": self.timed_build(request, cache), "engine_bytes": os.path.getsize(self.engine), "busy": bool(request.get("busy"))}
+            if self.settings["way"] == "untuned" and cache == fresh:
+                facts["build_warm_s"] = self.timed_build(request, cache)
+        with open(self.engine + ".json", "w") as file:
+            json.dump(facts, file)
+        return facts
+
+    def timed_build(self, request, cache):
         precision = ["--fp16"] if self.options.precision == "fp16" else []
         tune = [] if self.settings["way"] == "untuned" else ["--tune", str(self.settings["tune"])]
-        with tempfile.TemporaryDirectory() as cache:
-            environment = {**self.environment, "INGOT_CACHE_DIR": cache}
-            self.output("--version")  # the binary's own pages
-            build = ["build", model, *self.common(), *precision, *tune, "-o", self.engine, "--quiet"]
-            _, cold = peer.timed(lambda: self.output(*build, environment=environment))
-            facts = {"build_s": cold, "engine_bytes": os.path.getsize(self.engine)}
-            if not tune:
-                again = [self.engine + ".again" if word == self.engine else word for word in build]
-                facts["build_warm_s"] = peer.timed(lambda: self.output(*again, environment=environment))[1]
-                os.remove(self.engine + ".again")
-        return facts
+        model = request.get("model") or os.path.join(request["folder"], "model.onnx")
+        environment = {**self.environment, "INGOT_CACHE_DIR": cache}
+        return peer.timed(lambda: self.output("build", model, *self.common(), *precision, *tune, "-o", self.engine, "--quiet", environment=environment))[1]
 
     def prepare(self, request):
-        self.folder = request["folder"]
-        self.engine = os.path.join(request["scratch"], f"{self.settings['engine']}.ingot")
-        facts_path = self.engine + ".json"
-        if not os.path.exists(facts_path):
-            facts = self.build(request.get("model") or os.path.join(self.folder, "model.onnx"))
-            with open(facts_path, "w") as file:
-                json.dump(facts, file)
-        with open(facts_path) as file:
-            facts = json.load(file)
-        self.inputs = [word for path in peer.numbered(self.folder, "input") for word in ("--input", path)]
-        facts["error"] = peer.error_against_reference(self.folder, self.results(request["scratch"]))
-        facts.update(self.first(request))
-        facts["version"] = self.output("--version").strip()
-        return facts
-
-    def results(self, scratch):
-        path = os.path.join(scratch, "outputs.npz")
-        self.output("run", self.engine, *self.common(), *self.inputs, "--output", path, "--quiet")
+        facts = self.build(request)
+        self.inputs = [word for path in peer.numbered(request["folder"], "input") for word in ("--input", path)]
+        self.held = tempfile.TemporaryDirectory()
+        counting = nodes.environment(self.held.name, self.options.device)
+        environment = {**self.environment, "INGOT_CACHE_DIR": self.settings.get("cache") or os.path.join(self.held.name, "kernels"), **counting}
+        path = os.path.join(self.held.name, "outputs.npz")
+        facts.update(self.open(path, environment) if self.asks else self.first(path, environment))
         with numpy.load(path) as archive:
-            return [archive[name] for name in archive.files]
+            facts["error"] = peer.error_against_reference(request["folder"], [archive[name] for name in archive.files])
+        if request.get("beside"):  # what else took memory meanwhile, nobody knows
+            facts.pop("device_bytes", None)
+            facts["busy"] = True
+        return {**facts, "version": self.version, "kernels": nodes.counted(self.held.name)}
 
-    def first(self, request):
-        """Load, first run, memory, and the steps, from a process of its own with an empty kernel cache: as a user meets a saved engine."""
-        with tempfile.TemporaryDirectory() as cache:
-            environment = {**self.environment, "INGOT_CACHE_DIR": cache, **count_nodes(request["scratch"], self.options.device)}
-            text = self.output("bench", self.engine, *self.common(), *self.inputs, "--json", "--seconds", "0.05", "--warmup", "1", "--profile", environment=environment)
-        found = parse(text)
-        kept = {"load_ms": found["open_ms"], "first_run_ms": found["first_run_ms"], "weights_bytes": found["weights_bytes"], "arena_bytes": found["arena_bytes"]}
-        kept.update({key: found[key] for key in ("device_bytes", "host_bytes") if key in found})
-        kept.update({"steps": len(found["steps"]), "steps_by": steps_by(found["steps"])})
-        nodes = os.path.join(request["scratch"], "nodes")
-        if os.path.exists(nodes):
-            with open(nodes) as file:
-                kept["kernels"] = max([int(count) for count in file.read().split()], default=None)  # recorded anew where addresses changed
-            os.remove(nodes)
-        return kept
+    def open(self, path, environment):
+        self.errors = os.path.join(self.held.name, "errors")
+        with open(self.errors, "w") as errors:
+            command = [*self.bench("--on-request"), "--warmup", "3"]
+            self.resident = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        self.ask(f"outputs {path}")
+        return opened(self.ask("facts"))
+
+    def ask(self, line):
+        try:
+            self.resident.stdin.write(line + "\n")
+            self.resident.stdin.flush()
+            answer = self.resident.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            code = self.resident.wait()
+            with open(self.errors) as file:
+                raise RuntimeError(f"ingot bench: {last_line(file.read(), code)}")
+        return json.loads(answer)
+
+    def first(self, path, environment):
+        """Of a binary that does not stay: its results, and what a short run of its bench says."""
+        self.output("run", self.engine, *self.common(), *self.inputs, "--output", path, "--quiet")
+        return opened(parse(self.output(*self.bench("--seconds", "0.05", "--warmup", "1", "--profile")[1:], environment=environment)))
 
     def bench(self, *more):
         return [self.binary, "bench", self.engine, *self.common(), *self.inputs, "--json", *more]
 
     def measure(self, kind, seconds):
-        if not self.asks:
-            return self.measure_alone(kind, seconds)
-        if self.resident is None:
-            self.resident = subprocess.Popen(self.bench("--on-request"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment)
-        self.resident.stdin.write(f"{kind} {seconds}\n")
-        self.resident.stdin.flush()
-        line = self.resident.stdout.readline()
-        if not line:
-            raise wire.Gone(f"ingot bench ended with exit code {self.resident.wait()}")
-        return json.loads(line)
+        return self.ask(f"{kind} {seconds}") if self.asks else self.measure_alone(kind, seconds)
 
     def measure_alone(self, kind, seconds):
         if kind not in ("device", "call"):
             return {"absent": "this version has no such measurement"}
-        done = subprocess.run(self.bench("--seconds", str(seconds)), capture_output=True, text=True, env=self.environment, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise RuntimeError(f"ingot bench: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        found = parse(done.stdout)
-        both = {"device": {"ms": found["device_ms"], "samples": found["runs"]}, "call": {"ms": found["host_ms"], "samples": found["runs"]}}
+        found = parse(self.output(*self.bench("--seconds", str(seconds))[1:]))
+        both = {"device": {"ms": found["device_ms"], "samples": OLD_BATCHES}, "call": {"ms": found["host_ms"], "samples": found["runs"]}}
         return {**both[kind], "also": both}
 
     def drop(self):
@@ -137,29 +154,6 @@ class Peer:
             self.resident.stdin.close()
             self.resident.wait()
             self.resident.stdout.close()
-            self.resident = None
-
-
-SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "count_nodes.c")
-
-
-def count_nodes(scratch, device):
-    """The environment under which a binary of any version tells the kernel nodes of the graph that it records; empty where there is no compiler or no GPU.
-
-    The library that Ingot opens as the driver is then one of a single function of its own, which counts and passes on; for all others the loader finds libcuda."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if device != "cuda" or not compiler:
-        return {}
-    driver = os.environ.get("INGOT_LIBCUDA") or libcuda()
-    library = os.path.join(scratch, "count_nodes.so")
-    made = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, f'-DDRIVER="{driver}"', "-Wl,--no-as-needed", driver, f"-Wl,-rpath,{os.path.dirname(driver)}"], capture_output=True, text=True) if driver else None
-    if made is None or made.returncode:
-        return {}
-    return {"INGOT_LIBCUDA": library, "INGOT_BENCH_NODES": os.path.join(scratch, "nodes")}
-
-
-def libcuda():
-    found = re.findall(r"libcuda\.so\.1 .*=> (\S+)", subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout)
-    folders = os.environ.get("LD_LIBRARY_PATH", "").split(":") + ["/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu"]
-    found += [path for path in (os.path.join(folder, "libcuda.so.1") for folder in folders) if os.path.exists(path)]
-    return found[0] if found else None
+        if self.held:
+            self.held.cleanup()
+        self.resident = self.held = None

@@ -1,4 +1,5 @@
 """ONNX Runtime with its CPU, CUDA or TensorRT provider. On a GPU: a CUDA graph, tensors bound on the device, PyTorch's stream so that its events see the work."""
+import ctypes
 import os
 
 import numpy
@@ -21,6 +22,21 @@ class Peer(peer.InProcess):
             onnxruntime.preload_dlls()
         if PROVIDERS[form] not in onnxruntime.get_available_providers():
             raise RuntimeError(f"onnxruntime {onnxruntime.__version__} here has no {PROVIDERS[form]}: {', '.join(onnxruntime.get_available_providers())}")
+        if form == "tensorrt":
+            self.find_tensorrt()
+
+    def find_tensorrt(self):
+        """The provider is listed whether or not TensorRT itself is there, and then leaves the model to another one."""
+        try:
+            import tensorrt  # noqa: F401: loads the libraries that come with it
+        except ImportError:
+            pass
+        path = os.path.join(os.path.dirname(self.library.__file__), "capi", "libonnxruntime_providers_tensorrt.so")
+        try:
+            ctypes.CDLL(path)
+        except OSError as error:
+            if "libnvinfer" in str(error):
+                raise RuntimeError(f"TensorRT is not there: {error}") from None
 
     def provider(self, request):
         if self.form == "cpu":
@@ -55,9 +71,9 @@ class Peer(peer.InProcess):
             self.bind(folder)
         out, first_s = peer.timed(self.call)
         facts = {"build_s": build_s, "first_run_ms": first_s * 1e3, "error": peer.error_against_reference(folder, out), "version": f"ONNX Runtime {onnxruntime.__version__}"}
-        if self.device == "cuda":
+        if self.device == "cuda" and not request.get("beside"):  # what else took memory meanwhile, nobody knows
             facts["device_bytes"] = free - self.torch.cuda.mem_get_info()[0]
-        else:
+        if self.device == "cpu":
             facts["host_bytes"] = peer.peak_host_bytes()
         return facts
 

@@ -5,7 +5,7 @@ a user who cares takes.
 """
 import contextlib
 
-from bench import peer, timing, zoo
+from bench import export, peer, timing, zoo
 
 MODES = {"compile": "default", "compile-reduce": "reduce-overhead", "compile-max": "max-autotune"}
 
@@ -13,10 +13,6 @@ MODES = {"compile": "default", "compile-reduce": "reduce-overhead", "compile-max
 def to_device(arrays, device, half, torch):
     tensors = [torch.from_numpy(a).to(device) for a in (peer.halved(arrays) if half else arrays)]
     return [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 and device == "cuda" else t for t in tensors]
-
-
-def listed(out):
-    return list(out) if isinstance(out, (tuple, list)) else [out]
 
 
 class Peer(peer.InProcess):
@@ -43,7 +39,6 @@ class Peer(peer.InProcess):
         if self.device == "cuda":
             self.clock = timing.CudaClock()
             torch.cuda.synchronize()
-            free = torch.cuda.mem_get_info()[0]
         self.arrays = peer.halved(peer.load_inputs(folder)) if self.half else peer.load_inputs(folder)
         self.inputs = to_device(self.arrays, self.device, self.half, torch)
         module = zoo.build(name)
@@ -56,13 +51,13 @@ class Peer(peer.InProcess):
                  "version": f"PyTorch {torch.__version__}"}
         if self.device == "cuda":
             torch.cuda.empty_cache()
-            facts["device_bytes"] = free - torch.cuda.mem_get_info()[0]
+            facts["device_bytes"] = torch.cuda.memory_reserved()  # its allocator's, since others prepare on the same GPU meanwhile
         else:
             facts["host_bytes"] = peer.peak_host_bytes()
         return facts
 
     def first(self):
-        out = [t.clone() for t in listed(self.call_on(self.inputs))]
+        out = [t.clone() for t in export.listed(self.call_on(self.inputs))]
         self.settle()
         return out
 
@@ -116,7 +111,7 @@ class Peer(peer.InProcess):
 
     def call(self):
         out = self.run([self.torch.from_numpy(a).to(self.device, non_blocking=True) for a in self.arrays])
-        return [t.cpu() for t in listed(out)]
+        return [t.cpu() for t in export.listed(out)]
 
     def input_sets(self, count):
         return [[t.clone(memory_format=self.torch.preserve_format) for t in self.inputs] for _ in range(count)]

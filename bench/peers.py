@@ -7,8 +7,8 @@ import os
 import shutil
 import sys
 
-# name; command line of its process; whether preparing measures on the GPU, and so must be alone there; family: ingot or peer; only networks with a mask; needs a zoo module
-Spec = collections.namedtuple("Spec", "name command alone family masked module")
+# name; command line of its process; which of its requests must be alone on the machine, since they measure; family: ingot or peer; only networks with a mask; needs a zoo module
+Spec = collections.namedtuple("Spec", "name command quiet family masked module")
 
 TORCH_FORMS = {
     "cuda": {"eager": "torch eager", "graph": "torch graph", "compile": "torch compile", "compile-reduce": "torch compile reduce-overhead", "compile-max": "torch compile max-autotune"},
@@ -19,7 +19,7 @@ TRTEXEC = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 
 
 def worker(adapter, form, options):
-    return [sys.executable, "-m", "bench.worker", adapter, form, "--device", options.device, "--precision", options.precision, "--threads", str(options.threads)]
+    return (sys.executable, "-m", "bench.worker", adapter, form, "--device", options.device, "--precision", options.precision, "--threads", str(options.threads))
 
 
 def ingot(options):
@@ -34,30 +34,55 @@ def ingot(options):
             raise SystemExit(f"{binary} is no program: build first, or name one with --ingot NAME=PATH")
         for way in options.ways:
             name = f"{label} {way}"
-            settings = {"binary": binary, "way": way, "tune": options.tune, "engine": f"{name.replace(' ', '-')}-{identity(binary)}"}
-            specs.append(Spec(name, worker("ingot", json.dumps(settings), options), True, "ingot", False, False))
+            quiet = ("build",) if options.quick and way != "untuned" else ("build", "prepare")
+            specs.append(Spec(name, worker("ingot", json.dumps(settings(binary, name, way, options)), options), quiet, "ingot", False, False))
     again = options.again if options.again is not None else [spec.name for spec in specs[:1]]
     for name in again:
         base = next((spec for spec in specs if spec.name == name), None)
         if base is None:
             raise SystemExit(f"--again {name}: there is no such peer among {', '.join(spec.name for spec in specs)}")
-        specs.append(base._replace(name=name + " again"))
+        specs.append(base._replace(name=name + " again", quiet=("build",) if options.quick else base.quiet))
     return specs
 
 
+def settings(binary, name, way, options):
+    """What the adapter is told; two specs of the same share an engine."""
+    return {"binary": binary, "way": way, "tune": options.tune, "engine": f"{name.replace(' ', '-')}-{identity(binary)}"}
+
+
+def unmeasured_engines(options):
+    """{label: settings} of engines for which nothing is measured: quick runs build them while all else is prepared."""
+    forms = [spec.command[4] for spec in ingot(options)] if options.quick else []
+    return {mine["engine"]: form for form in forms for mine in [json.loads(form)] if mine["way"] == "untuned"}
+
+
 def identity(path):
-    """Of a program's bytes: an engine of another build is not taken for this one's."""
+    """Of a program's bytes, and of those of the files that a script names: an engine of another build is not taken for this one's."""
     with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:12]
+        content = file.read()
+    found = hashlib.sha256(content)
+    if content.startswith(b"#!"):
+        for word in content.decode(errors="replace").split():
+            named = word.strip("\"'")
+            if os.path.isabs(named) and os.path.isfile(named):
+                with open(named, "rb") as file:
+                    found.update(file.read())
+    return found.hexdigest()[:12]
 
 
 def torch(options):
     specs = []
     for form, name in TORCH_FORMS[options.device].items():
-        specs.append(Spec(name, worker("torch", form, options), False, "peer", False, True))
+        specs.append(Spec(name, worker("torch", form, options), (), "peer", False, True))
         if options.device == "cuda":
-            specs.append(Spec(name + " no-mask", worker("torch", form + "/nomask", options), False, "peer", True, True))
+            specs.append(Spec(name + " no-mask", worker("torch", form + "/nomask", options), (), "peer", True, True))
     return specs
+
+
+def torch_form(name, device):
+    """The adapter's form of a peer's name."""
+    base = name.removesuffix(" no-mask")
+    return next(form for form, other in TORCH_FORMS[device].items() if other == base) + ("/nomask" if base != name else "")
 
 
 def find(options):
@@ -70,18 +95,18 @@ def find(options):
     forms = {"cpu": ["cpu"], "cuda": ["cuda", "tensorrt"]}[options.device]
     for form in forms:
         if importlib.util.find_spec("onnxruntime"):
-            specs.append(Spec(f"ort {form}", worker("onnxruntime", form, options), False, "peer", False, False))
+            specs.append(Spec(f"ort {form}", worker("onnxruntime", form, options), () if options.quick else ("prepare",), "peer", False, False))
         else:
             absent.append({"peer": f"ort {form}", "why": "this python3 has no package onnxruntime"})
     trtexec = options.trtexec or shutil.which("trtexec") or next((path for path in TRTEXEC if os.access(path, os.X_OK)), None)
     if options.device == "cuda" or options.trtexec:
         if trtexec:
-            specs.append(Spec("trtexec", worker("trtexec", trtexec, options), True, "peer", False, False))
+            specs.append(Spec("trtexec", worker("trtexec", trtexec, options), ("prepare",), "peer", False, False))
         else:
             absent.append({"peer": "trtexec", "why": "not on the PATH, nor in " + " or ".join(os.path.dirname(p) for p in TRTEXEC)})
     if options.device == "cuda":
         if importlib.util.find_spec("tensorrt"):
-            specs.append(Spec("tensorrt", worker("tensorrt", "python", options), True, "peer", False, False))
+            specs.append(Spec("tensorrt", worker("tensorrt", "python", options), ("prepare",), "peer", False, False))
         else:
             absent.append({"peer": "tensorrt", "why": "this python3 has no package tensorrt"})
     return chosen(specs, options), absent

@@ -1,6 +1,7 @@
 """`bench report RUN.jsonl`: the table on the terminal; --json and --page write the same numbers as JSON and as one HTML page that needs no network."""
 import argparse
 import json
+import os
 import sys
 
 from bench import store, summary
@@ -48,14 +49,50 @@ def table(result):
         out.append(f"{overall['with_ratio']} of {overall['rows']} rows have a ratio: geometric mean {overall['geometric_mean']:.3f}, least {overall['least']:.3f}, {subject} ahead in {overall['ahead']}")
     for item in result["absent"]:
         out.append(f"absent: {item['peer']}: {item['why']}")
-    for row in result["rows"]:
-        out += [f"failed: {row['network']} b{row['batch']}: {name}: {error}" for name, error in row["failures"].items()]
+    out += failures(result["rows"])
+    out += measured_on(result)
     out += [f"does not agree with PyTorch in fp32, and counts for nothing: {name}" for name in result["disagree"]]
     return out
 
 
+def failures(rows):
+    """Once each, with the rows in which a peer failed alike."""
+    alike = {}
+    for row in rows:
+        for name, error in row["failures"].items():
+            alike.setdefault((name, error), []).append(f"{row['network']} b{row['batch']}")
+    return [f"failed: {'all rows' if len(found) == len(rows) > 1 else ', '.join(found)}: {name}: {error}" for (name, error), found in alike.items()]
+
+
+def spent(result):
+    """Where the time went: rows by part, and what was prepared side by side, by stage."""
+    found = result["spent"]
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found["parts"].items())
+    out = [f"time: preparing {found['preparing']:.0f} s; {found['rows']} rows: {parts or 'none'}"]
+    if found["stages"]:
+        out.append("preparing, seconds of all processes: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in sorted(found["stages"].items(), key=lambda item: -item[1])))
+    return out
+
+
+def measured_on(result):
+    """A run may have gone on elsewhere."""
+    if len(result["cards"]) < 2:
+        return []
+    return ["measured on different cards, each row whole on one: ratios hold, times of rows are not to be compared across them", *[f"  {card}: {', '.join(rows)}" for card, rows in result["cards"].items()]]
+
+
 def print_table(records, subject=None):
-    print("\n".join(table(summary.summarise(records, subject))))
+    result = summary.summarise(records, subject)
+    print("\n".join([*table(result), *spent(result)]))
+
+
+def write_record(path, record):
+    """A record that `--record` names, whole or not at all; None: nobody asked for it."""
+    if path:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path + ".new", "w") as file:
+            json.dump(record, file, indent=1)
+        os.replace(path + ".new", path)
 
 
 def main(arguments):
@@ -67,10 +104,8 @@ def main(arguments):
     parser.add_argument("--sites", metavar="FILE", help="a record of `bench sites` that the page shows too")
     options = parser.parse_args(arguments)
     result = summary.summarise(store.read(options.run), options.subject)
-    print("\n".join(table(result)))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(result, file, indent=1)
+    print("\n".join([*table(result), *spent(result)]))
+    write_record(options.json, result)
     if options.page:
         from bench import page
 

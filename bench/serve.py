@@ -3,26 +3,20 @@
 Beside it ONNX Runtime in the same form (one session, as many threads, since its sessions may be shared). Peers take turns, several times.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from bench import export, files, measure, peer, report, stats, zoo
+from bench import export, files, measure, peer, peer_ingot, report, stats, wire, zoo
 
 SESSIONS = (1, 2, 4, 8, 16, 32)
 
 
 def ingot(binary, engine, inputs, count, options):
     threads = ["--threads", str(options.threads)] if options.threads else []
-    command = [binary, "bench", engine, "--device", options.device, *threads, *inputs, "--json", "--sessions", str(count), "--seconds", str(options.seconds)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    found = json.loads(done.stdout)
+    found = peer_ingot.parse(peer_ingot.run(binary, "bench", engine, "--device", options.device, *threads, *inputs, "--json", "--sessions", str(count), "--seconds", str(options.seconds)))
     return {key: found[key] for key in ("per_second", "p50_ms", "p99_ms")}
 
 
@@ -71,9 +65,10 @@ def contenders(folder, scratch, options):
         engine = os.path.join(scratch, label + ".ingot")
         tune = ["--tune", str(options.tune)] if options.tune else []
         precision = ["--fp16"] if options.device == "cuda" else []
-        done = subprocess.run([path, "build", os.path.join(folder, "model.onnx"), "--device", options.device, *precision, *tune, "-o", engine, "--quiet"], capture_output=True, text=True)
-        if done.returncode:
-            failures[label] = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        try:
+            peer_ingot.run(path, "build", os.path.join(folder, "model.onnx"), "--device", options.device, *precision, *tune, "-o", engine, "--quiet")
+        except RuntimeError as error:
+            failures[label] = str(error)
         else:
             found[label] = lambda count, path=path, engine=engine: ingot(path, engine, inputs, count, options)
     if options.peers != "none":
@@ -81,7 +76,7 @@ def contenders(folder, scratch, options):
             session = OnnxRuntime(folder, options)
             found["ort"] = lambda count: session(count, options.seconds)
         except Exception as error:
-            failures["ort"] = str(error).strip().splitlines()[0]
+            failures["ort"] = wire.first_line(error)
     return found, failures
 
 
@@ -113,12 +108,10 @@ def main(arguments):
                         result = run(count)
                         record["peers"].setdefault(name, {}).setdefault(str(count), []).append(result)
                     except Exception as error:
-                        record["failures"][name] = f"{count} sessions: {str(error).strip().splitlines()[0]}"
+                        record["failures"][name] = f"{count} sessions: {wire.first_line(error)}"
                         del found[name]
     print("\n".join(table(record)))
-    if options.record:
-        with open(options.record, "w") as file:
-            json.dump(record, file, indent=1)
+    report.write_record(options.record, record)
     return 0
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from bench import measure, peer, report, stats, zoo
+from bench import measure, peer, report, stats, wire, zoo
 
 NETWORKS = {"bert-base-128": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
 
@@ -153,12 +153,10 @@ def main(arguments):
             try:
                 record["peers"][name] = run(model, shapes, options)
             except Exception as error:
-                record["failures"][name] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                record["failures"][name] = wire.first_line(error)
             print(f"{name}: {record['failures'].get(name, 'done')}", flush=True)
     print("\n".join(table(record)))
-    if options.record:
-        with open(options.record, "w") as file:
-            json.dump(record, file, indent=1)
+    report.write_record(options.record, record)
     return 0
 
 

@@ -7,14 +7,12 @@ a library's kernel, its time stands against the own one's; where it takes an own
 The floor is the larger of operations over the chip's rate and bytes over its copy bandwidth, both measured here, before anything else.
 """
 import argparse
-import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 
-from bench import export, graph_text, measure, peer, peer_ingot, report, stats, zoo
+from bench import export, graph_text, measure, peer, peer_ingot, report, stats, wire, zoo
 
 LIBRARIES = ("cublaslt", "cudnn", "onednn")
 COPY_BYTES = 1 << 30
@@ -53,10 +51,7 @@ class Way:
         self.environment = {**os.environ, **(peer_ingot.NO_LIBRARIES if way == "own" else {})}
 
     def output(self, *arguments):
-        done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, env=self.environment)
-        if done.returncode:
-            raise RuntimeError(f"ingot {arguments[0]}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        return done.stdout
+        return peer_ingot.run(self.binary, *arguments, environment=self.environment)
 
     def steps(self, folder, scratch):
         """[{"key", "op", "name", "flops", "bytes", "tactic", "ms"}]"""
@@ -123,7 +118,7 @@ def main(arguments):
                 with tempfile.TemporaryDirectory() as scratch:
                     steps = Way(os.path.abspath(options.ingot), way, options).steps(folder, scratch)
             except Exception as error:
-                failures.append(f"{row} {way}: {str(error).strip().splitlines()[0]}")
+                failures.append(f"{row} {way}: {wire.first_line(error)}")
                 continue
             add(sites, row, way, steps, rates)
             for step in steps:
@@ -131,9 +126,7 @@ def main(arguments):
         print(f"{row}: {len(sites)} distinct sites so far", flush=True)
     record = {"device": options.device, "precision": options.precision, "rates": rates, "ways": ways, "failures": failures, "sites": [finished(site, counts) for site in sites.values()]}
     print("\n".join(table(record, options.top)))
-    if options.record:
-        with open(options.record, "w") as file:
-            json.dump(record, file, indent=1)
+    report.write_record(options.record, record)
     return 0
 
 

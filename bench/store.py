@@ -5,9 +5,11 @@
     {"type": "failure", "network", "batch", "peer", "session", "error"}          a peer that did not run, and why
     {"type": "round", "network", "batch", "peer", "round", "session", ...}       one measurement
     {"type": "work", "network", "batch", ...}                                    operations and bytes counted from the graph
+    {"type": "prepared", "network", "session", "stages"}                         seconds of what was made before anything was measured
+    {"type": "spent", "network", "batch", "session", "parts"}                    seconds that a row took
 
-Of two records of the same key the later counts. A round counts when every peer of the row has it, or has failed, within one session: what was cut in
-the middle of a round is measured again, so that numbers that are compared were measured in turns.
+Of two records of the same key the later counts. A row counts when every peer has every round of it, or has failed, within one session: what was cut in the middle is measured again whole, so that
+numbers that are compared were measured in turns, and what they measure was made on the same machine.
 """
 import json
 import os
@@ -35,17 +37,17 @@ class Store:
     def close(self):
         self.file.close()
 
-    def rounds_left(self, row, peers, rounds, retry=False):
-        """The rounds of a row that are still to be measured with these peers."""
-        return [r for r in range(rounds) if not self.complete(row, peers, r, retry)]
-
-    def complete(self, row, peers, number, retry):
+    def complete(self, row, peers, rounds, retry=False):
+        """Whether nothing of a row is left to be measured with these peers."""
         with self.lock:
             mine = [r for r in self.records if r.get("network") == row.network and r.get("batch") == row.batch]
-        sessions = {r["peer"]: r["session"] for r in mine if r["type"] == "round" and r["round"] == number}
         failed = set() if retry else {peer for peer in peers if latest_failure(mine, peer)}
-        needed = [peer for peer in peers if peer not in failed]
-        return bool(peers) and all(peer in sessions for peer in needed) and len({sessions[peer] for peer in needed}) <= 1
+        needed = {(peer, number) for peer in peers if peer not in failed for number in range(rounds)}
+        measured = {}
+        for record in mine:
+            if record["type"] == "round":
+                measured.setdefault(record["session"], set()).add((record["peer"], record["round"]))
+        return bool(peers) and (not needed or any(needed <= found for found in measured.values()))
 
 
 def ends_whole(path):

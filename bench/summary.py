@@ -3,9 +3,11 @@
 The subject is the Ingot whose ratios are shown. A ratio is another's time over the subject's: above 1 the subject is faster. The best peer of a row is the
 fastest of those that are not Ingot and whose results agree.
 """
+import re
+
 from bench import stats, store, timing, work, zoo
 
-FACTS = ("build_s", "build_warm_s", "compile_s", "load_ms", "first_run_ms", "weights_bytes", "arena_bytes", "device_bytes", "host_bytes", "engine_bytes", "kernels", "steps",
+FACTS = ("build_s", "build_warm_s", "busy", "compile_s", "load_ms", "first_run_ms", "weights_bytes", "arena_bytes", "device_bytes", "host_bytes", "engine_bytes", "kernels", "steps",
          "error", "agrees", "version")
 
 
@@ -29,20 +31,15 @@ def peers_of(records):
     return list(found.values())
 
 
-def complete_rounds(rounds):
-    """{peer: [record, ...]} of those rounds in which, and of the session in which, most peers were measured; sorted by round."""
-    by_round = {}
-    for record in rounds:
-        by_round.setdefault(record["round"], {})[record["peer"]] = record
+def measured_whole(rounds):
+    """(session, {peer: [record, ...]}) of the session in which most of a row was measured, the later of two; sorted by round."""
+    sessions = [r["session"] for r in rounds]
+    session = max(reversed(sorted(set(sessions), key=sessions.index)), key=sessions.count, default=None)
     kept = {}
-    for number in sorted(by_round):
-        of_peers = by_round[number]
-        sessions = [r["session"] for r in of_peers.values()]
-        session = max(sorted(set(sessions)), key=sessions.count)
-        for peer, record in of_peers.items():
-            if record["session"] == session:
-                kept.setdefault(peer, []).append(record)
-    return kept
+    for record in sorted(rounds, key=lambda r: r["round"]):
+        if record["session"] == session:
+            kept.setdefault(record["peer"], {})[record["round"]] = record
+    return session, {peer: list(by_round.values()) for peer, by_round in kept.items()}
 
 
 def paired(a, b, kind="device_ms"):
@@ -55,6 +52,39 @@ def paired(a, b, kind="device_ms"):
 def ratio(above, below):
     a, b = paired(above, below)
     return stats.ratio(a, b) if a else None
+
+
+def card_of(machine, rounds):
+    """"NVIDIA H200, driver 580.1", of the GPU that measured a row; on a CPU the processor."""
+    if not machine:
+        return None
+    index = next((r.get("gpu") for records in rounds.values() for r in records), 0)
+    gpus = machine.get("gpus") or []
+    gpu = next((g for g in gpus if g["index"] == index), gpus[0] if gpus else None)
+    return f"{gpu['name']}, driver {gpu['driver']}" if gpu else machine["cpu"]
+
+
+def rates_of(card, width):
+    return work.RATES.get(card.split(",")[0]) if card and width == 2 else None
+
+
+def cards(rows):
+    """{card: rows measured on it}"""
+    found = {}
+    for row in rows:
+        if row["card"] and row["peers"]:
+            found.setdefault(row["card"], []).append(f"{row['network']} b{row['batch']}")
+    return found
+
+
+def time_spent(records):
+    """Seconds by what they went into, over all sessions: preparing by stage (several at once, so more than went by), rows by part."""
+    stages, parts = {}, {}
+    for record in records:
+        for name, seconds in {"prepared": record.get("stages"), "spent": record.get("parts")}.get(record["type"], {}).items():
+            into, name = (stages, re.sub(r" b\d+$", "", name)) if record["type"] == "prepared" else (parts, name)
+            into[name] = into.get(name, 0) + seconds
+    return {"preparing": sum(r["seconds"] for r in records if r["type"] == "prepared_all"), "stages": stages, "parts": parts, "rows": sum(r["type"] == "spent" for r in records)}
 
 
 def peer_entry(records, facts):
@@ -70,16 +100,16 @@ def peer_entry(records, facts):
     return entry
 
 
-def row_entry(key, records, peers, subject, rates, width):
+def row_entry(key, records, peers, subject, machines, width):
     network, batch = key
     mine = [r for r in records if r.get("network") == network and r.get("batch") == batch]
-    rounds = complete_rounds(list(store.last_by(mine, "round", "peer", "round").values()))
-    facts = store.last_by(mine, "facts", "peer")
+    session, rounds = measured_whole([r for r in mine if r["type"] == "round"])
+    facts = {**store.last_by(mine, "facts", "peer"), **store.last_by([r for r in mine if r.get("session") == session], "facts", "peer")}
     order = [p["name"] for p in peers]
     family = {p["name"]: p["family"] for p in peers}
-    entry = {"network": network, "batch": batch, "peers": {}, "failures": {}, "ratios": {}}
+    entry = {"network": network, "batch": batch, "card": card_of(machines.get(session), rounds), "peers": {}, "failures": {}, "ratios": {}}
     for name in order:
-        failed = store.latest_failure(mine, name)
+        failed = store.latest_failure([r for r in mine if r.get("session") == session] if name in rounds else mine, name)
         if failed:
             entry["failures"][name] = failed["error"]
         elif name in rounds:
@@ -97,9 +127,9 @@ def row_entry(key, records, peers, subject, rates, width):
     if counted:
         steps = [s for s in counted["steps"] for _ in range(s["times"])]
         entry["gflop"] = counted["flops"] / 1e9
-        entry["floor_ms"] = work.floor_ms(steps, rates, width)
+        entry["floor_ms"] = work.floor_ms(steps, rates_of(entry["card"], width), width)
         entry["uncounted"] = counted["uncounted"]
-    states = [r["state"] for r in mine if r["type"] == "round" and r.get("state")]
+    states = [r["state"] for r in mine if r["type"] == "round" and r["session"] == session and r.get("state")]
     entry["state"] = {name: [min(v), max(v)] for name in (states[-1] if states else {}) if (v := [s[name] for s in states if s.get(name) is not None])}
     return entry
 
@@ -120,16 +150,15 @@ def summarise(records, subject=None):
         raise SystemExit("no run is recorded here")
     peers, last = peers_of(records), runs[-1]
     subject = choose_subject(peers, subject)
-    gpus = last["machine"].get("gpus") or []
-    rates = work.RATES.get(gpus[0]["name"]) if gpus and last["options"]["precision"] == "fp16" else None
+    machines = {r["session"]: r["machine"] for r in runs}
     width = 2 if last["options"]["precision"] == "fp16" else 4
     order = list(zoo.ZOO)
     keys = sorted({(r["network"], r["batch"]) for r in records if r["type"] in ("round", "failure")}, key=lambda k: (order.index(k[0]) if k[0] in order else len(order), k))
-    rows = [row_entry(key, records, peers, subject, rates, width) for key in keys]
+    rows = [row_entry(key, records, peers, subject, machines, width) for key in keys]
     ratios = [row["ratio"]["ratio"] for row in rows if row["ratio"]]
     untrue = [f"{row['network']} b{row['batch']}: {name}" for row in rows for name, entry in row["peers"].items() if entry["agrees"] is False]
     return {"date": last["date"], "device": last["options"]["device"], "precision": last["options"]["precision"], "machine": last["machine"], "options": last["options"],
-            "rates": rates, "sessions": len(runs), "subject": subject, "peers": peers, "absent": last["absent"], "rows": rows, "noise": noise_of(rows), "disagree": untrue,
+            "rates": rates_of(rows[-1]["card"], width) if rows else None, "cards": cards(rows), "spent": time_spent(records), "sessions": len(runs), "subject": subject, "peers": peers, "absent": last["absent"], "rows": rows, "noise": noise_of(rows), "disagree": untrue,
             "versions": sorted({e["version"] for row in rows for e in row["peers"].values() if e["version"]}),
             "overall": {"rows": len(rows), "with_ratio": len(ratios), "geometric_mean": stats.geometric_mean(ratios), "least": min(ratios, default=None),
                         "ahead": sum(r > 1 for r in ratios)}}

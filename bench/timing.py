@@ -29,11 +29,12 @@ def wall(run, seconds, before=None, least=5):
 
 
 def warm(run, settle, seconds=0.05, least=3):
+    """Complete runs, one after another: a peer that only enqueues would else queue up far more of them than run in that time."""
     count, end = 0, time.perf_counter() + seconds
     while count < least or time.perf_counter() < end:
         run()
+        settle()
         count += 1
-    settle()
 
 
 class CudaClock:

@@ -1,7 +1,8 @@
 """`bench transposed`: transposed convolutions of drawn shapes, alone, beside cuDNN's best backward-data as PyTorch finds it.
 
 Both take the same half-precision tensors, channels-last, without bias or activation; PyTorch lets cuDNN search its algorithms and replays a CUDA graph. They take
-turns, shape by shape, and results are compared with PyTorch's in fp32.
+turns, shape by shape, and results are compared with PyTorch's in fp32. Each way of Ingot's is one process a shape, which builds in memory, tunes, and stays to be measured; kernels are cached
+from shape to shape. The record is written after each shape, and a run that is begun again goes on behind it. On a CPU PyTorch's own convolution stands for cuDNN's, both in fp32.
 """
 import argparse
 import json
@@ -10,7 +11,7 @@ import random
 import sys
 import tempfile
 
-from bench import machine, measure, peer, peer_ingot, report, stats, timing
+from bench import machine, measure, peer_ingot, peers, report, stats, timing, wire
 
 # Kernel, stride, padding, output padding, dilation: what decoders, generators and detectors use, and some that they do not.
 WINDOWS = ((2, 2, 0, 0, 1), (4, 2, 1, 0, 1), (3, 2, 1, 1, 1), (5, 2, 2, 1, 1), (4, 4, 0, 0, 1), (3, 1, 1, 0, 1), (3, 1, 2, 0, 2), (6, 3, 1, 0, 1))
@@ -48,28 +49,29 @@ def settings(shape):
 
 
 def write_model(path, shape, weights, result):
-    """Its input and output are channels-last, as a network's inner tensors are: no layout changes at the edges."""
+    """In the weights' precision. Its input and output are channels-last, as a network's inner tensors are: no layout changes at the edges."""
     import onnx
     from onnx import helper, numpy_helper
 
     kernel, stride, padding, extra, dilation = shape["window"]
-    half = onnx.TensorProto.FLOAT16
+    kind = helper.np_dtype_to_tensor_dtype(weights.dtype)
     nodes = [helper.make_node("Transpose", ["x"], ["rows"], perm=[0, 3, 1, 2]),
              helper.make_node("ConvTranspose", ["rows", "w"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4, output_padding=[extra] * 2,
                               dilations=[dilation] * 2, group=shape["groups"]),
              helper.make_node("Transpose", ["y"], ["out"], perm=[0, 2, 3, 1])]
-    given = helper.make_tensor_value_info("x", half, [shape["batch"], shape["height"], shape["width"], shape["channels"]])
-    graph = helper.make_graph(nodes, "transposed", [given], [helper.make_tensor_value_info("out", half, list(result))], [numpy_helper.from_array(weights, "w")])
+    given = helper.make_tensor_value_info("x", kind, [shape["batch"], shape["height"], shape["width"], shape["channels"]])
+    graph = helper.make_graph(nodes, "transposed", [given], [helper.make_tensor_value_info("out", kind, list(result))], [numpy_helper.from_array(weights, "w")])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def prepared(shape, folder):
+def prepared(shape, folder, device):
     """Writes the row's files; returns PyTorch's function that enqueues it."""
     import numpy
     import torch
 
+    kind = torch.float16 if device == "cuda" else torch.float32
     generator = torch.Generator().manual_seed(0)
-    draw = lambda *size, scale=1.0: (torch.randn(*size, generator=generator) * scale).half().cuda()
+    draw = lambda *size, scale=1.0: (torch.randn(*size, generator=generator) * scale).to(device, kind)
     x = draw(shape["batch"], shape["channels"], shape["height"], shape["width"]).contiguous(memory_format=torch.channels_last)
     reach = shape["channels"] // shape["groups"] * shape["window"][0] ** 2
     w = draw(shape["channels"], shape["filters"] // shape["groups"], shape["window"][0], shape["window"][0], scale=reach**-0.5)
@@ -95,61 +97,125 @@ def captured(run):
     return lambda: (graph.replay(), kept)
 
 
-def row(shape, clock, options, folder):
-    replay = captured(prepared(shape, folder))
-    form = json.dumps({"binary": os.path.abspath(options.ingot), "way": options.way, "tune": options.tune, "engine": "transposed"})
-    ingot = peer_ingot.Peer(form, argparse.Namespace(device="cuda", precision="fp16", threads=0))
-    facts = ingot.prepare({"folder": folder, "scratch": folder})
-    rounds = []
-    for _ in range(options.rounds):
-        rounds.append({"cudnn_ms": stats.median(clock.batches(replay, options.seconds)), "ingot_ms": ingot.measure("device", options.seconds)["ms"]})
-    ingot.drop()
-    return {**shape, "flops": flops(shape), "rounds": rounds, "ratio": stats.median([r["cudnn_ms"] / r["ingot_ms"] for r in rounds]), "error": facts["error"],
-            "kernels": facts.get("kernels"), "tactics": facts["steps_by"]}
+class Library:
+    """PyTorch's side, timed as every peer is."""
+
+    def __init__(self, shape, folder, device, clock):
+        run = prepared(shape, folder, device)
+        self.clock, self.run = clock, captured(run) if device == "cuda" else run
+
+    def measure(self, seconds):
+        if self.clock:
+            return stats.median(self.clock.batches(self.run, seconds))
+        timing.warm(self.run, lambda: None, 0)
+        return stats.median(timing.wall(self.run, seconds))
+
+
+class InMemory(peer_ingot.Peer):
+    """Built by the process that is measured, so that there is one a shape."""
+
+    def build(self, request):
+        self.engine = os.path.join(request["folder"], "model.onnx")
+        return {}
+
+    def common(self):
+        precision = ["--fp16"] if self.options.precision == "fp16" else []
+        return [*super().common(), *precision, *(["--tune", str(self.settings["tune"])] if self.settings["way"] != "untuned" else [])]
+
+
+def row(shape, clock, options, folder, cache):
+    library = Library(shape, folder, options.device, clock)
+    adapter = argparse.Namespace(device=options.device, precision="fp16" if options.device == "cuda" else "fp32", threads=options.threads)
+    entry, ready = {**shape, "flops": flops(shape), "rounds": [], "ways": {}}, {}
+    try:
+        for way in options.ways:
+            form = {"binary": os.path.abspath(options.ingot), "way": way, "tune": options.tune, "cache": cache}
+            ready[way] = InMemory(json.dumps(form), adapter)
+            facts = ready[way].prepare({"folder": folder})
+            entry["ways"][way] = {"error": facts["error"], "kernels": facts["kernels"], "tactics": facts["steps_by"]}
+        for _ in range(options.rounds):
+            entry["rounds"].append({"library_ms": library.measure(options.seconds), **{way + "_ms": peer.measure("device", options.seconds)["ms"] for way, peer in ready.items()}})
+    finally:
+        for peer in ready.values():
+            peer.drop()
+    for way, found in entry["ways"].items():
+        found["ratio"] = stats.median([r["library_ms"] / r[way + "_ms"] for r in entry["rounds"]])
+    return entry
+
+
+def milliseconds(entry, name):
+    return stats.median([r[name + "_ms"] for r in entry["rounds"]])
+
+
+def line(entry):
+    ways = "  ".join(f"{way} {milliseconds(entry, way):.4f} ms {found['ratio']:.2f} {' '.join(found['tactics'])}" for way, found in entry["ways"].items())
+    return f"{described(entry)}  library {milliseconds(entry, 'library'):.4f} ms  {ways}"
+
+
+def begun(options):
+    """The record so far, of the same binary, ways and machine; else an empty one."""
+    new = {"machine": machine.describe(options.device), "ways": options.ways, "seed": options.seed, "tune": options.tune, "binary": peers.identity(options.ingot), "rows": [], "failures": []}
+    if options.record and os.path.exists(options.record):
+        with open(options.record) as file:
+            old = json.load(file)
+        if all(old.get(name) == value for name, value in json.loads(json.dumps(new)).items() if name not in ("rows", "failures")):
+            return {**old, "failures": []}
+        print(f"{options.record} is of something else, and begun anew")
+    return new
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(prog="bench transposed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--threads", type=int, default=0, help="of a CPU; default: all cores")
     parser.add_argument("--ingot", default=os.path.join(measure.ROOT, "build/release/ingot"))
-    parser.add_argument("--way", choices=("untuned", "tuned", "own"), default="own")
-    parser.add_argument("--tune", type=float, default=2)
+    parser.add_argument("--ways", default="own", help="of untuned,tuned,own")
+    parser.add_argument("--tune", type=float, default=1)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.05)
-    parser.add_argument("--record", metavar="FILE")
+    parser.add_argument("--record", metavar="FILE", help="written after each shape; gone on with where it exists")
     options = parser.parse_args(arguments)
+    options.ways = options.ways.split(",")
+    if any(way not in peers.WAYS for way in options.ways):
+        parser.error(f"--ways takes of {','.join(peers.WAYS)}")
     import torch
 
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    clock, rows, failures = timing.CudaClock(), [], []
-    for shape in drawn(options.count, options.seed):
-        with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-            try:
-                rows.append(row(shape, clock, options, folder))
-                print(f"{rows[-1]['ratio']:.2f}  {described(shape)}  {' '.join(rows[-1]['tactics'])}", flush=True)
-            except Exception as error:
-                failures.append(f"{described(shape)}: {str(error).strip().splitlines()[0]}")
-                print(f"failed: {failures[-1]}", flush=True)
-    record = {"machine": machine.describe("cuda"), "way": options.way, "rows": rows, "failures": failures}
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    clock, record = timing.CudaClock() if options.device == "cuda" else None, begun(options)
+    done = {described(entry) for entry in record["rows"]}
+    with tempfile.TemporaryDirectory() as cache:
+        for shape in drawn(options.count, options.seed):
+            if described(shape) in done:
+                continue
+            with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+                try:
+                    record["rows"].append(row(shape, clock, options, folder, cache))
+                    print(line(record["rows"][-1]), flush=True)
+                except Exception as error:
+                    record["failures"].append(f"{described(shape)}: {wire.first_line(error)}")
+                    print(f"failed: {record['failures'][-1]}", flush=True)
+            report.write_record(options.record, record)
     print("\n".join(table(record)))
-    if options.record:
-        with open(options.record, "w") as file:
-            json.dump(record, file, indent=1)
-    return 1 if failures else 0
+    return 1 if record["failures"] else 0
 
 
 def table(record):
-    lines = [["transposed convolution", "cuDNN ms", "Ingot ms", "cuDNN/Ingot", "TFLOP/s", "error"]]
-    for entry in sorted(record["rows"], key=lambda entry: entry["ratio"]):
-        cudnn, ingot = (stats.median([r[name] for r in entry["rounds"]]) for name in ("cudnn_ms", "ingot_ms"))
-        lines.append([described(entry), report.milliseconds(cudnn), report.milliseconds(ingot), f"{entry['ratio']:.2f}", f"{entry['flops'] / ingot / 1e9:.0f}", f"{entry['error']:.1e}"])
-    ratios = [entry["ratio"] for entry in record["rows"]]
-    if not ratios:
-        return ["nothing was measured"]
-    return [*report.columns(lines), f"{len(ratios)} shapes: cuDNN over Ingot {stats.geometric_mean(ratios):.3f} (geometric mean), {min(ratios):.2f} to {max(ratios):.2f}; "
-            f"{sum(ratio >= 0.8 for ratio in ratios)} of them at least 0.8", *[f"failed: {failure}" for failure in record["failures"]]]
+    ways = record["ways"]
+    lines = [["transposed convolution", "library ms", *(f"{way} ms" for way in ways), *(f"library/{way}" for way in ways), "TFLOP/s", "error"]]
+    for entry in sorted(record["rows"], key=lambda entry: entry["ways"][ways[-1]]["ratio"]):
+        times = {way: milliseconds(entry, way) for way in ways}
+        lines.append([described(entry), report.milliseconds(milliseconds(entry, "library")), *map(report.milliseconds, times.values()), *(f"{entry['ways'][way]['ratio']:.2f}" for way in ways),
+                      f"{entry['flops'] / min(times.values()) / 1e9:.0f}", f"{max(found['error'] for found in entry['ways'].values()):.1e}"])
+    out = report.columns(lines) if record["rows"] else ["nothing was measured"]
+    for way in ways if record["rows"] else []:
+        ratios = [entry["ways"][way]["ratio"] for entry in record["rows"]]
+        out.append(f"{way}: {len(ratios)} shapes: library over Ingot {stats.geometric_mean(ratios):.3f} (geometric mean), {min(ratios):.2f} to {max(ratios):.2f}; "
+                   f"{sum(ratio >= 0.8 for ratio in ratios)} of them at least 0.8")
+    return out + [f"failed: {failure}" for failure in record["failures"]]
 
 
 if __name__ == "__main__":

@@ -1,54 +1,110 @@
-"""Makes what one network needs before it is measured: its ONNX files, PyTorch's results, and on a GPU the compiled forms of PyTorch, which stay in the caches on
-disk, with their time to compile and the kernels each launches. `python3 -m bench.warm NETWORK ...`: one process a network, several at once, none of them timed.
+"""Makes what is needed before a network is measured, in processes of their own, several at once, none of them timed as a peer. `python3 -m bench.warm WHAT NETWORK ...`:
+
+    export    the rows' ONNX files, inputs and PyTorch's results
+    compile   forms of PyTorch: compiled code, which stays in the caches on disk, with its time to compile and the kernels each form launches
+    engine    Ingot's engines that nothing is measured for (untuned), which quick runs build here, beside the rest
+
+Each prints how long its stages took: `stage NAME: SECONDS s`.
 """
 import argparse
+import contextlib
+import glob
 import json
 import os
+import re
 import sys
 import time
 import warnings
 
 from bench import export, peers, wire, zoo
 
+STAGE = re.compile(r"^stage (.+): ([\d.]+) s$", re.MULTILINE)
+STARTED = time.perf_counter()
 
-def compile_forms(row, folder, options):
-    """{"torch compile": {"build_s", "kernels"} or {"error"}} for the forms of PyTorch that take part."""
+
+@contextlib.contextmanager
+def stage(name):
+    start = time.perf_counter()
+    yield
+    print(f"stage {name}: {time.perf_counter() - start:.2f} s", flush=True)
+
+
+def compiled_path(folder, peer):
+    return os.path.join(folder, "compiled", peer.replace(" ", "_") + ".json")
+
+
+def found(folder):
+    """{peer: {"build_s", "kernels"} or {"error"}} of the forms that were compiled for a row."""
+    answers = {}
+    for path in glob.glob(os.path.join(folder, "compiled", "*.json")):
+        with open(path) as file:
+            answers[os.path.basename(path)[:-len(".json")].replace("_", " ")] = json.load(file)
+    return answers
+
+
+def compile_form(row, folder, peer, form, options):
+    """What cannot be made here is named as a failure by the process that would have measured it."""
     from bench import peer_torch
 
-    found = {}
-    for form, name in peers.TORCH_FORMS["cuda"].items():
-        for suffix, label in (("", ""), ("/nomask", " no-mask")):
-            if name + label not in options.compile.split(",") or (suffix and not zoo.ZOO[row.network].masked):
-                continue
-            start, adapter = time.perf_counter(), peer_torch.Peer(form + suffix, options)
-            try:
-                adapter.prepare({"network": row.network, "batch": row.batch, "folder": folder})
-                found[name + label] = {"build_s": time.perf_counter() - start, "kernels": peer_torch.count_kernels(adapter)}
-            except Exception as error:  # named again, as a failure, by the process that would have measured it
-                found[name + label] = {"error": wire.first_line(error)}
-            adapter.drop()
-    return found
+    adapter, start = peer_torch.Peer(form, options), time.perf_counter()
+    try:
+        with stage(f"{peer} b{row.batch}"):
+            adapter.prepare({"network": row.network, "batch": row.batch, "folder": folder})
+            answer = {"build_s": time.perf_counter() - start}
+            if options.device == "cuda":
+                answer["kernels"] = peer_torch.count_kernels(adapter)
+    except Exception as error:
+        answer = {"error": wire.first_line(error)}
+    adapter.drop()
+    path = compiled_path(folder, peer)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        json.dump(answer, file)
+
+
+def compile_forms(rows, options):
+    for row in rows:
+        for peer in options.peers.split(","):
+            folder = os.path.join(options.folder, row.folder)
+            if not os.path.exists(compiled_path(folder, peer)):
+                compile_form(row, folder, peer, peers.torch_form(peer, options.device), options)
+
+
+def build_engines(rows, options):
+    from bench import lane, peer_ingot
+
+    for row in rows:
+        options.work = options.folder
+        scratch = lane.scratch_of(options, row)
+        os.makedirs(scratch, exist_ok=True)
+        with stage(f"engine b{row.batch}"):
+            peer_ingot.Peer(options.settings, options).build({"folder": os.path.join(options.folder, row.folder), "scratch": scratch, "busy": True})
 
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("export", "compile", "engine"))
     parser.add_argument("network")
     parser.add_argument("--batches", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--compile", default="", help="peers whose forms are compiled, with commas between")
+    parser.add_argument("--peers", default="", help="forms of PyTorch to compile, with commas between")
+    parser.add_argument("--settings", help="of Ingot's adapter")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    for row in zoo.rows([options.network], [int(batch) for batch in options.batches.split(",")]):
-        folder = export.row_folder(options.folder, row, options.precision == "fp16")
-        path = os.path.join(folder, "compiled.json")
-        if options.compile and not os.path.exists(path):
-            found = compile_forms(row, folder, options)
-            with open(path, "w") as file:
-                json.dump(found, file)
-        print(row, flush=True)
+    rows = zoo.rows([options.network], [int(batch) for batch in options.batches.split(",")])
+    if options.what != "engine":
+        with stage("imports"):
+            import torch  # noqa: F401: timed here, since every other import of it is free then
+    if options.what == "export":
+        export.row_folders(options.folder, rows, options.precision == "fp16", stage)
+    elif options.what == "compile":
+        compile_forms(rows, options)
+    else:
+        build_engines(rows, options)
+    print(f"{options.what} {options.network}: {time.perf_counter() - STARTED:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

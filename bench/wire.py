@@ -1,10 +1,11 @@
 """How the benchmark talks to a peer: one process each, a JSON object a line in both directions, so that peers take turns and none sees another's state.
 
+    {"do": "build", ...}                                            ->  {}
     {"do": "prepare", "folder": ..., "network": ..., "batch": ...}  ->  facts
     {"do": "measure", "kind": "device", "seconds": 0.3}             ->  {"ms": median, "samples": n}, or {"absent": why}
     {"do": "drop"}                                                  ->  {}
 
-An answer with "error" is a failure of that request; a process that ends in the middle of one is a failure too, and is started again for the next row.
+An answer with "error" is a failure of that request, and with "always" of every one like it: the peer cannot run on this machine at all. A process that ends in the middle of one is a failure too, and is started again for the next row.
 What a peer's libraries print goes to its log, not between the answers: the real standard output is kept aside before they are loaded.
 """
 import json
@@ -17,6 +18,10 @@ import threading
 
 class Gone(Exception):
     """The process ended, or did not answer in time; str() says what it last wrote."""
+
+
+class Unusable(Exception):
+    """A peer that no row could be measured with."""
 
 
 class Process:
@@ -80,14 +85,14 @@ def first_line(error):
 
 
 def serve(peer):
-    """The peer's side: answers until standard input ends. peer has prepare(row), measure(kind, seconds) and drop()."""
+    """The peer's side: answers until standard input ends. peer is an adapter (peer.py)."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if request["do"] == "prepare":
-                answer = peer.prepare(request)
+            if request["do"] in ("build", "prepare"):
+                answer = getattr(peer, request["do"])(request) or {}
             elif request["do"] == "measure":
                 answer = peer.measure(request["kind"], request["seconds"])
             else:
@@ -96,6 +101,6 @@ def serve(peer):
             import traceback
 
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {first_line(error)}"}
+            answer = {"error": first_line(error), "always": True} if isinstance(error, Unusable) else {"error": f"{type(error).__name__}: {first_line(error)}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -17,13 +17,16 @@ def main():
     warnings.filterwarnings("ignore")
 
     class Late:
-        """The adapter, made at the first request, so that a library that is missing or broken is a failure of that request."""
+        """The adapter, made at the first request, so that a library that is missing or broken is told as an answer."""
 
         adapter = None
 
         def __getattr__(self, name):
             if Late.adapter is None:
-                Late.adapter = importlib.import_module("bench.peer_" + options.adapter).Peer(options.form, options)
+                try:
+                    Late.adapter = importlib.import_module("bench.peer_" + options.adapter).Peer(options.form, options)
+                except Exception as error:
+                    raise wire.Unusable(f"{type(error).__name__}: {wire.first_line(error)}") from error
             return getattr(Late.adapter, name)
 
     wire.serve(Late())

@@ -6,7 +6,7 @@ import unittest
 
 import numpy
 
-from bench import graph_text, machine, sites, stats, store, summary, work, zoo
+from bench import graph_text, machine, report, sites, stats, store, summary, work, zoo
 
 
 class Statistics(unittest.TestCase):
@@ -61,24 +61,27 @@ class Resume(unittest.TestCase):
         self.addCleanup(made.close)
         return made
 
-    def test_a_round_that_was_cut_is_measured_again_whole(self):
+    def test_a_row_that_was_cut_is_measured_again_whole(self):
         first = self.store()
         for record in (round_of("a", 0, 1), round_of("b", 0, 2), round_of("a", 1, 1)):
             first.append(record)
         again = self.store()
-        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
-        again.append(round_of("b", 1, 2, "s2"))  # of another session than a's
-        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [1, 2])
-        again.append(round_of("a", 1, 1, "s2"))
-        self.assertEqual(again.rounds_left(ROW, ["a", "b"], 3), [2])
-        self.assertEqual(again.rounds_left(ROW, ["a", "b", "new"], 3), [0, 1, 2])
+        self.assertTrue(again.complete(ROW, ["a", "b"], 1))
+        self.assertFalse(again.complete(ROW, ["a", "b"], 2))
+        again.append(round_of("b", 1, 2, "s2"))  # of another session than the rest
+        self.assertFalse(again.complete(ROW, ["a", "b"], 2))
+        for record in (round_of("a", 0, 1, "s2"), round_of("b", 0, 2, "s2"), round_of("a", 1, 1, "s2")):
+            again.append(record)
+        self.assertTrue(again.complete(ROW, ["a", "b"], 2))
+        self.assertFalse(again.complete(ROW, ["a", "b"], 3))
+        self.assertFalse(again.complete(ROW, ["a", "b", "new"], 2))
 
     def test_a_failed_peer_holds_nothing_up_unless_it_is_to_try_again(self):
         run = self.store()
         run.append(round_of("a", 0, 1))
         run.append({"type": "failure", "network": "resnet50", "batch": 1, "peer": "b", "session": "s1", "error": "no"})
-        self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1), [])
-        self.assertEqual(run.rounds_left(ROW, ["a", "b"], 1, retry=True), [0])
+        self.assertTrue(run.complete(ROW, ["a", "b"], 1))
+        self.assertFalse(run.complete(ROW, ["a", "b"], 1, retry=True))
 
     def test_a_torn_last_line_is_left_out_and_other_damage_is_an_error(self):
         run = self.store()
@@ -120,9 +123,39 @@ class Summary(unittest.TestCase):
         self.assertEqual(result["rows"][0]["best_peer"], "torch graph")
         self.assertEqual(result["disagree"], ["resnet50 b1: ort cuda"])
 
-    def test_rounds_of_different_sessions_are_not_compared(self):
-        result = summary.summarise([*self.records(), round_of("ort cuda", 2, 0.1, "s2")])
-        self.assertEqual(result["rows"][0]["peers"]["ort cuda"]["rounds"], 2)
+    def test_rounds_of_different_sessions_are_not_mixed(self):
+        result = summary.summarise([*self.records(), round_of("ort cuda", 2, 0.1, "s2"), facts_of("ort cuda", session="s2", kernels=9)])
+        entry = result["rows"][0]["peers"]["ort cuda"]
+        self.assertEqual((entry["rounds"], entry["median_ms"], entry["kernels"]), (3, 1.5, 9))
+
+    def test_what_a_later_session_measured_whole_counts_with_what_it_was_made_of(self):
+        later = [{**record, "session": "s2", **({"device_ms": 3.0} if record["type"] == "round" else {"kernels": 7})} for record in self.records() if record["type"] in ("round", "facts")]
+        row = summary.summarise([*self.records(), facts_of("ingot tuned", kernels=5), *later])["rows"][0]
+        self.assertEqual((row["peers"]["ingot tuned"]["median_ms"], row["peers"]["ingot tuned"]["kernels"]), (3.0, 7))
+
+    def test_a_run_that_went_on_with_another_card_says_so(self):
+        other = run_record()
+        other = {**other, "session": "s2", "machine": {**other["machine"], "gpus": [{**other["machine"]["gpus"][0], "name": "NVIDIA H100 80GB HBM3"}]}}
+        row = zoo.Row("vgg16", 1)
+        elsewhere = [round_of(peer, r, 1.0, "s2", row) for r in range(3) for peer in ("ingot tuned", "torch graph")]
+        result = summary.summarise([*self.records(), other, *elsewhere])
+        self.assertEqual(result["cards"], {"NVIDIA H200, driver 1": ["resnet50 b1"], "NVIDIA H100 80GB HBM3, driver 1": ["vgg16 b1"]})
+        text = "\n".join(report.table(result))
+        self.assertIn("different cards", text)
+        self.assertIn("  NVIDIA H100 80GB HBM3, driver 1: vgg16 b1", text)
+        self.assertNotIn("different cards", "\n".join(report.table(summary.summarise(self.records()))))
+
+    def test_where_the_time_went(self):
+        records = [{"type": "prepared_all", "session": "s1", "seconds": 30.0}, {"type": "prepared", "network": "n", "session": "s1", "job": "export-n", "seconds": 9.0, "stages": {"module": 2.0, "reference b1": 1.0, "reference b32": 3.0}},
+                   *[{"type": "spent", "network": "n", "batch": b, "session": "s1", "parts": {"measured": 5.0, "engines built": 2.0}} for b in (1, 32)]]
+        result = summary.summarise([*self.records(), *records])
+        self.assertEqual(result["spent"], {"preparing": 30.0, "stages": {"module": 2.0, "reference": 4.0}, "parts": {"measured": 10.0, "engines built": 4.0}, "rows": 2})
+        self.assertEqual(report.spent(result), ["time: preparing 30 s; 2 rows: measured 10 s, engines built 4 s", "preparing, seconds of all processes: reference 4, module 2"])
+
+    def test_a_failure_of_many_rows_is_told_once(self):
+        rows = [{"network": n, "batch": 1, "failures": {"ort tensorrt": "no libnvinfer"}} for n in ("a", "b")] + [{"network": "c", "batch": 1, "failures": {"torch graph": "x"}}]
+        self.assertEqual(report.failures(rows), ["failed: a b1, b b1: ort tensorrt: no libnvinfer", "failed: c b1: torch graph: x"])
+        self.assertEqual(report.failures(rows[:2]), ["failed: all rows: ort tensorrt: no libnvinfer"])
 
     def test_a_failed_peer_is_named(self):
         result = summary.summarise([*self.records(), {"type": "failure", "network": "resnet50", "batch": 1, "peer": "ort cuda", "session": "s1", "error": "out of memory"}])

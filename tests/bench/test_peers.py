@@ -9,7 +9,7 @@ import unittest
 
 import numpy
 
-from bench import peer_ingot, peer_trtexec, wire
+from bench import peer_ingot, peer_trtexec, peers, wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -67,23 +67,30 @@ INGOT = """
 import json, os, sys
 command, arguments = sys.argv[1], sys.argv[2:]
 asks = {asks}
+FACTS = {{"open_ms": 3.0, "first_run_ms": 4.0, "weights_bytes": 5, "arena_bytes": 6, "device_bytes": 7,
+         "steps": [{{"op": "conv", "tactic": "mma_conv 64x64", "ms": 0.1}}, {{"op": "conv", "tactic": "mma_conv 32x32", "ms": 0.2}}, {{"op": "copy", "tactic": "", "ms": 0.1}}]}}
 if command == "--version": print("ingot {version}")
-elif "--help" in arguments: print("  --on-request" if asks else "  --profile")
+elif "--help" in arguments: print("  --on-request\\n facts  \\n" if asks else "  --profile")
 elif command == "build": open(arguments[arguments.index("-o") + 1], "w").write("engine")
 elif command == "run":
     import numpy
     numpy.savez(arguments[arguments.index("--output") + 1], y=numpy.load(arguments[arguments.index("--input") + 1]))
 elif "--on-request" in arguments:
-    for line in sys.stdin: print(json.dumps({{"ms": {{"device": 2.0}}.get(line.split()[0], 3.0), "samples": 7}}), flush=True)
-else: print(json.dumps({{"device_ms": 0.25, "host_ms": 0.5, "runs": 9, "open_ms": 3.0, "first_run_ms": 4.0, "weights_bytes": 5, "arena_bytes": 6,
-                        "steps": [{{"op": "conv", "tactic": "mma_conv 64x64", "ms": 0.1}}, {{"op": "conv", "tactic": "mma_conv 32x32", "ms": 0.2}}, {{"op": "copy", "tactic": "", "ms": 0.1}}]}}))
+    for line in sys.stdin:
+        words = line.split()
+        if words[0] == "fail": sys.exit("ingot: out of memory")
+        if words[0] == "outputs":
+            import numpy
+            numpy.savez(words[1], y=numpy.load(arguments[arguments.index("--input") + 1]))
+        print(json.dumps(FACTS if words[0] == "facts" else {{}} if words[0] == "outputs" else {{"ms": {{"device": 2.0}}.get(words[0], 3.0), "samples": 7}}), flush=True)
+else: print(json.dumps({{"device_ms": 0.25, "host_ms": 0.5, "runs": 9, **FACTS}}))
 """
 
 
 class Ingot(Folder):
-    def adapter(self, asks):
+    def adapter(self, asks, way="untuned"):
         binary = self.program("ingot", INGOT.format(asks=asks, version="0.2.0" if asks else "0.1.0"))
-        settings = {"binary": binary, "way": "untuned", "tune": 5, "engine": f"e{asks}"}
+        settings = {"binary": binary, "way": way, "tune": 5, "engine": f"{way}-e{asks}"}
         return peer_ingot.Peer(json.dumps(settings), types.SimpleNamespace(device="cpu", precision="fp32", threads=0))
 
     def test_version_0_1_is_started_for_every_round(self):
@@ -94,12 +101,48 @@ class Ingot(Folder):
         found = adapter.measure("device", 0.1)
         self.assertEqual((found["ms"], found["also"]["call"]["ms"]), (0.25, 0.5))
         self.assertIn("absent", adapter.measure("flushed", 0.1))
+        adapter.drop()
 
-    def test_a_newer_one_stays_and_answers(self):
+    def test_a_newer_one_is_opened_once_stays_and_answers(self):
         adapter = self.adapter(True)
-        adapter.prepare(self.request)
+        facts = adapter.prepare(self.request)
+        self.assertEqual((facts["error"], facts["load_ms"], facts["device_bytes"], facts["steps"], facts["version"], facts["busy"]), (0.0, 3.0, 7, 3, "ingot 0.2.0", False))
+        self.assertTrue({"build_s", "build_warm_s"} <= set(facts))
         self.assertEqual(adapter.measure("device", 0.1), {"ms": 2.0, "samples": 7})
         self.assertEqual(adapter.measure("flushed", 0.1)["ms"], 3.0)
+        adapter.drop()
+
+    def test_it_says_why_it_ended(self):
+        adapter = self.adapter(True)
+        adapter.prepare(self.request)
+        with self.assertRaisesRegex(RuntimeError, "ingot bench: ingot: out of memory"):
+            adapter.measure("fail", 0.1)
+        adapter.drop()
+
+    def test_what_is_built_or_opened_beside_others_says_so(self):
+        first, second = self.adapter(True), self.adapter(True, "own")
+        first.build({**self.request, "busy": True})
+        facts = first.prepare({**self.request, "beside": True})
+        self.assertEqual((facts["busy"], "build_s" in facts, "build_warm_s" in facts, "device_bytes" in facts), (True, True, False, False))
+        facts = second.prepare(self.request)  # with the kernels of the first
+        self.assertEqual((facts["busy"], "build_s" in facts, "build_warm_s" in facts, "device_bytes" in facts), (False, False, True, True))
+        first.drop()
+        second.drop()
+
+    def test_an_old_binary_may_be_a_script_that_finds_its_libraries(self):
+        binary = self.program("ingot", INGOT.format(asks=False, version="0.1.0"))
+        script = os.path.join(self.folder, "old")
+        with open(script, "w") as file:
+            file.write(f'#!/bin/sh\nLD_LIBRARY_PATH=/old/lib exec {binary} "$@"\n')
+        os.chmod(script, 0o755)
+        before = peers.identity(script)
+        with open(binary, "a") as file:
+            file.write("# another build\n")
+        self.assertNotEqual(peers.identity(script), before)
+        settings = {"binary": script, "way": "untuned", "tune": 5, "engine": "old"}
+        adapter = peer_ingot.Peer(json.dumps(settings), types.SimpleNamespace(device="cpu", precision="fp32", threads=0))
+        self.assertEqual(adapter.prepare(self.request)["version"], "ingot 0.1.0")
+        self.assertEqual(adapter.measure("device", 0.1)["ms"], 0.25)
         adapter.drop()
 
 
@@ -119,6 +162,12 @@ wire.serve(P())
         self.assertEqual(process.ask(self.request), {"network": "n"})
         self.assertEqual(process.ask({"do": "measure", "kind": "device", "seconds": 1}), {"error": "ValueError: cannot"})
         self.assertEqual(process.ask({"do": "drop"}), {})
+        process.close()
+
+    def test_a_peer_that_cannot_run_here_at_all_says_so(self):
+        command = [sys.executable, "-m", "bench.worker", "no_such_adapter", "form", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+        process = wire.Process(command, {**os.environ, "PYTHONPATH": ROOT}, os.path.join(self.folder, "log"))
+        self.assertEqual(process.ask(self.request), {"error": "ModuleNotFoundError: No module named 'bench.peer_no_such_adapter'", "always": True})
         process.close()
 
     def test_a_process_that_ends_says_its_last_words(self):

@@ -1,0 +1,113 @@
+"""A run from beginning to end, with a program that stands for Ingot: cut, gone on with on another machine, its rows whole; and the jobs that prepare it."""
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+import types
+import unittest
+
+import numpy
+import onnx
+from onnx import helper
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench import measure, prepare, store
+from test_peers import INGOT, Folder
+
+
+def write_model(path, factor):
+    value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 6])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], f"identity{factor}", [value("x")], [value("y")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+class Runs(Folder):
+    def setUp(self):
+        super().setUp()
+        self.run_file = os.path.join(self.folder, "run.jsonl")
+        self.models = [os.path.join(self.folder, f"m{i}.onnx") for i in range(2)]
+        for index, path in enumerate(self.models):
+            write_model(path, index)
+        self.binary = self.program("ingot", INGOT.format(asks=True, version="0.2.0"))
+
+    def bench(self, models, work, *more):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            code = measure.main(["--device", "cpu", "--run", self.run_file, "--work", os.path.join(self.folder, work), "--ingot", f"ingot={self.binary}", "--peers", "none", "--models", ",".join(models),
+                                 "--rounds", "2", "--seconds", "0.01", "--variant-rounds", "1", *more])
+        return code, said.getvalue()
+
+    def test_a_run_that_goes_on_elsewhere_prepares_only_what_is_left(self):
+        code, said = self.bench(self.models, "never", "--limit", "0.000001")
+        self.assertEqual(code, measure.CUT, said)
+        self.assertIn("2 of 2 rows are not complete", said)
+        self.assertEqual(self.bench(self.models[:1], "here")[0], 0)
+        with open(self.run_file) as file:
+            lines = [json.loads(line) for line in file]
+        for record in lines:
+            if record["type"] == "run":
+                record["machine"]["cpu"] = "another processor"
+        lines += [{**next(r for r in lines if r["type"] == "round"), "network": self.models[1]}]  # of the other row one round only: it was cut
+        with open(self.run_file, "w") as file:
+            file.writelines(json.dumps(record) + "\n" for record in lines)
+        code, said = self.bench(self.models, "there")
+        self.assertEqual(code, 0, said)
+        self.assertIn("1 of 2 rows to measure", said)
+        self.assertEqual(sorted(os.listdir(os.path.join(self.folder, "there"))), ["engines", "logs", "m1-b1"])
+        self.assertIn("measured on different cards", said)
+        rounds = [r for r in store.read(self.run_file) if r["type"] == "round" and r["network"] == self.models[1]]
+        self.assertEqual(sorted((r["peer"], r["round"]) for r in rounds[1:]), [(peer, number) for peer in ("ingot untuned", "ingot untuned again") for number in range(2)])
+        self.assertEqual((rounds[1]["device_ms"], rounds[1]["fresh_ms"], rounds[1]["samples"]), (2.0, 3.0, 7))
+        self.assertRegex(said, r"time: preparing \d+ s; 2 rows: .*measured \d+ s")
+        self.assertEqual(self.bench(self.models, "nowhere")[0], 0)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere", "m0-b1")))
+
+    def test_a_run_of_another_precision_is_not_mixed_in(self):
+        self.assertEqual(self.bench(self.models[:1], "here")[0], 0)
+        with self.assertRaisesRegex(SystemExit, "was begun with --precision fp32"):
+            self.bench(self.models, "here", "--precision", "fp16")
+
+    def test_a_peer_that_fails_is_named_and_the_others_are_measured(self):
+        broken = self.program("broken", "import sys\nif '--help' in sys.argv or '--version' in sys.argv: sys.exit(0)\nsys.exit('ingot: no memory')")
+        code, said = self.bench(self.models[:1], "here", "--ingot", f"broken={broken}")
+        self.assertEqual(code, 0, said)
+        self.assertIn("broken untuned: RuntimeError: ingot build: ingot: no memory", said)
+        self.assertIn("A/A: ingot untuned", said)
+
+
+class Jobs(unittest.TestCase):
+    def setUp(self):
+        self.held = tempfile.TemporaryDirectory()
+        self.addCleanup(self.held.cleanup)
+        os.makedirs(os.path.join(self.held.name, "logs"))
+        self.said, self.records = [], []
+        options = types.SimpleNamespace(work=self.held.name, device="cpu", prepare_jobs=1, gpus=1)
+        self.stop = False
+        self.run_ = types.SimpleNamespace(options=options, environment=dict(os.environ), session="s", say=self.said.append, out_of_time=lambda: self.stop,
+                                          store=types.SimpleNamespace(append=self.records.append))
+
+    def job(self, name, text="", needs=None, cost=1.0):
+        return prepare.Job(name, "n", [sys.executable, "-c", text or "print('stage all: 0.25 s')"], needs, cost)
+
+    def test_exports_first_then_the_longest_and_nothing_without_what_it_needs(self):
+        export, broken = self.job("export"), self.job("broken", "import sys; sys.exit('no such operator')")
+        jobs = [self.job("short", needs=export), self.job("long", needs=export, cost=3.0), self.job("waits", needs=broken), export, broken]
+        made = prepare.Preparation(self.run_, jobs)
+        self.assertTrue(made.finish())
+        self.assertEqual([r["job"] for r in self.records], ["export", "broken", "long", "short"])
+        self.assertEqual(self.records[0]["stages"], {"all": 0.25})
+        self.assertEqual(made.failed, {broken: "no such operator"})
+
+    def test_a_time_limit_ends_what_runs_and_what_that_started(self):
+        made = prepare.Preparation(self.run_, [self.job("slow", "import subprocess; subprocess.run(['sleep', '100'])")])
+        begun = time.time()
+        self.run_.out_of_time = lambda: time.time() - begun > 0.5
+        self.assertFalse(made.finish())
+        self.assertLess(time.time() - begun, 20)
+
+
+if __name__ == "__main__":
+    unittest.main()

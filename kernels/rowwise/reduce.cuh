@@ -148,6 +148,7 @@ DEVICE void reduce_columns(T (&values)[OWNED], void *shared) {
       for (int i = 0; i < OWNED; i++) partial[threadIdx.x / 32][first + i] = values[i];
     }
     __syncthreads();
+#pragma unroll 1
     for (int row = threadIdx.x; row < COLUMNS * OWNED; row += THREADS) {
       T result = partial[0][row];
 #pragma unroll 8

@@ -11,8 +11,10 @@ enum {
   ROW_THREADS = 512,    // of rows that have company
   MOST_THREADS = 1024,
   WANTED_THREADS = 1024,  // on a multiprocessor
-  REGISTER_BYTES = 128,   // of a row, in a thread
-  FLIGHT_BYTES = 64,      // a thread asks for at once
+  HELD_THREADS =
+      512,  // the same, where all loads of a row are on their way at once: each more would only be one more to combine
+  REGISTER_BYTES = 128,  // of a row, in a thread
+  FLIGHT_BYTES = 64,     // a thread asks for at once
   LINE_BYTES = 128,
   NARROW_BYTES = 64,    // neighbouring threads read at least that where rows are many
   SECTOR_BYTES = 32,    // and this where they are few
@@ -122,10 +124,9 @@ static bool hold_columns(RowPlan *p, int column_bytes) {
 }
 
 // More lanes while the chip has room for more threads and each still has steps to give away.
-static void fill_columns(RowPlan *p, int most_threads, int64_t least_steps) {
+static void fill_columns(RowPlan *p, int most_threads, int wanted, int64_t least_steps) {
   while (row_plan_threads(p) < most_threads && shared_bytes(p, 2 * row_plan_threads(p)) <= SHARED_BYTES &&
-         p->groups * p->lanes < (int64_t)WANTED_THREADS * 3 / 4 * multiprocessors(p) &&
-         ceil_div(p->steps, p->lanes) > least_steps)
+         p->groups * p->lanes < (int64_t)wanted * 3 / 4 * multiprocessors(p) && ceil_div(p->steps, p->lanes) > least_steps)
     p->lanes *= 2;
 }
 
@@ -146,9 +147,9 @@ static void choose_columns(RowPlan *p) {
   p->lanes = 1;
   if (hold_columns(p, column_bytes)) {
     spread_columns(p, column_bytes);
-    fill_columns(p, MOST_THREADS, 1);
+    fill_columns(p, MOST_THREADS, HELD_THREADS, 1);
   } else {
-    fill_columns(p, BLOCK_THREADS, 4);
+    fill_columns(p, BLOCK_THREADS, WANTED_THREADS, 4);
   }
   // Whole warps, and a few of them in a block. Lanes that meet are a warp's: more columns than it has threads have one lane.
   while ((p->block_groups < 32 || p->lanes == 1) && row_plan_threads(p) < 128 && row_blocks(p) >= 4 * multiprocessors(p))
@@ -170,6 +171,7 @@ static void choose_splits(RowPlan *p) {
   int64_t splits = MAX(MIN(MIN(room / blocks, possible), 256), 1);
   p->part = ceil_div(ceil_div(p->steps, splits), p->lanes) * p->lanes;
   p->splits = (int)ceil_div(p->steps, p->part);
+  if (p->splits > 1 && p->part / p->lanes <= steps_to_keep(p)) p->cached = (int)(p->part / p->lanes);
 }
 
 void row_plan_choose_shape(RowPlan *p) {
@@ -182,5 +184,5 @@ void row_plan_choose_shape(RowPlan *p) {
   if (p->cached) return;
   row_plan_use_moments(p);
   if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);
-  if (p->shape == SHAPE_COLUMNS && p->splits == 1) fill_columns(p, MOST_THREADS, p->unroll);
+  if (p->shape == SHAPE_COLUMNS && p->splits == 1) fill_columns(p, MOST_THREADS, WANTED_THREADS, p->unroll);
 }

@@ -3,6 +3,7 @@
 // A thread's names: accumulators acc3[R] and row-level values w3[R] of the R rows it owns; `lane` says which of the threads
 // that share the rows it is. In the loops over steps, k counts steps that are loaded together and i the V elements of a step:
 // R = V different rows in columns, one row's elements otherwise (R = 1).
+#include <string.h>
 #include "kernels/elementwise/generate.h"
 #include "kernels/rowwise/rowwise_plan.h"
 
@@ -123,7 +124,11 @@ static void add_step_loads(Emitter *e, const bool *marks, int count, const char 
   text_add(e->text, "  } }\n");
 }
 
-static char *row_end(const RowPlan *p) { return arena_printf(p->arena, "%lld", (long long)p->steps); }
+// The steps this thread takes, LANES apart.
+static const char *row_begin(const RowPlan *p) { return p->splits > 1 ? "first_step + lane" : "lane"; }
+static const char *row_end(const RowPlan *p) {
+  return p->splits > 1 ? "last_step" : arena_printf(p->arena, "%lld", (long long)p->steps);
+}
 
 // Loads that every pass shares: inputs that stand still along the row, and the row itself where it stays in registers.
 static void add_row_loads(Emitter *e) {
@@ -133,7 +138,7 @@ static void add_row_loads(Emitter *e) {
     text_add(e->text, "  Element_%s::Stored same%d[R];\n", stored_name(p, t), t);
     add_load(e, t, arena_printf(p->arena, "same%d", t), p->owned);
   }
-  if (p->cached) add_step_loads(e, p->needed, p->cached, "lane", row_end(p));
+  if (p->cached) add_step_loads(e, p->needed, p->cached, row_begin(p), row_end(p));
 }
 
 // --- Instructions
@@ -200,18 +205,23 @@ static void add_row_instructions(Emitter *e, int pass) {
 }
 
 // The loop over the elements of a row that this thread (and this block, if the row is split) takes, with the element-level
-// instructions that `marks` says. What is done with their values is the caller's; close_loop ends it.
-static void open_loop(Emitter *e, const bool *marks) {
+// instructions that `marks` says. What is done with their values is the caller's; close_loop ends it. Backwards, what an earlier
+// pass read last comes first: it is still in the cache.
+static void open_loop(Emitter *e, const bool *marks, bool backwards) {
   const RowPlan *p = e->p;
-  const char *end = p->splits > 1 ? "last_step" : row_end(p);
   if (p->cached) {
-    open_steps(e, p->cached, "lane", end);
-  } else {
-    text_add(e->text, "  for (%s first = %slane; first < %s; first += %d * LANES) {\n", e->index_type,
-             p->splits > 1 ? "first_step + " : "", end, p->unroll);
-    add_step_loads(e, marks, p->unroll, "first", end);
-    open_steps(e, p->unroll, "first", end);
+    open_steps(e, p->cached, row_begin(p), row_end(p));
+    return;
   }
+  int64_t chunk = (int64_t)p->unroll * p->lanes, steps = p->splits > 1 ? p->part : p->steps;
+  if (backwards)
+    text_add(e->text, "  for (%s left = %lld; left-- > 0;) {\n  const %s first = %s + left * %lld;\n", e->index_type,
+             (long long)ceil_div(steps, chunk), e->index_type, row_begin(p), (long long)chunk);
+  else
+    text_add(e->text, "  for (%s first = %s; first < %s; first += %lld) {\n", e->index_type, row_begin(p), row_end(p),
+             (long long)chunk);
+  add_step_loads(e, marks, p->unroll, "first", row_end(p));
+  open_steps(e, p->unroll, "first", row_end(p));
 }
 static void close_loop(Emitter *e) { text_add(e->text, e->p->cached ? "  } }\n" : "  } } }\n"); }
 
@@ -242,8 +252,8 @@ static void add_feed(Emitter *e, int i) {
   const RowPlan *p = e->p;
   const char *type = value_type_of(p, i), *value = e->values[p->program->code[i].args[0]], *row = e->row;
   if (p->moments[i] == i)
-    text_add(e->text, "    acc%d[%s].add((%s)%s, k == 0 && %sfirst == %slane);\n", i, row, type, value,
-             p->owned > 1 ? "" : "i == 0 && ", p->splits > 1 ? "first_step + " : "");
+    text_add(e->text, "    acc%d[%s].add((%s)%s, k == 0%s%s);\n", i, row, type, value, p->owned > 1 ? "" : " && i == 0",
+             p->cached ? "" : arena_printf(p->arena, " && first == %s", row_begin(p)));
   else if (row_plan_is_arg(opcode(p, i)))
     text_add(e->text, "    acc%d[%s] = %s::combine(acc%d[%s], %s{%s, (i64)(%s) + i * %lld});\n", i, row, reducer(p, i), i, row,
              accumulator_type(p, i), value, nest_offset(&p->nest, p->row_tensor, p->outer, p->nest.rank - p->outer),
@@ -292,7 +302,7 @@ static void add_pass(Emitter *e, int pass) {
   for (int i = 0; i < p->program->count; i++)
     if (row_plan_feeds(p, i, pass)) mark_elements(p, p->program->code[i].args[0], marks);
   add_accumulators(e, pass);
-  open_loop(e, marks);
+  open_loop(e, marks, false);
   add_element_instructions(e, marks);
   for (int i = 0; i < p->program->count; i++)
     if (row_plan_feeds(p, i, pass)) add_feed(e, i);
@@ -349,13 +359,24 @@ static void add_partial_loads(Emitter *e, int pass) {
 
 // --- Stores
 
+// What is stored of an output's value. A cast to what is stored would round twice to the same.
+static char *stored_output(const Emitter *e, int o) {
+  const RowPlan *p = e->p;
+  const Instruction *code = p->program->code;
+  DType to = p->site->outputs[o].dtype;
+  int from = p->program->outputs[o], operand = code[from].args[0];
+  bool cast = code[from].op == OP_cast && code[from].dtype == to && (to == DTYPE_F16 || to == DTYPE_BF16);
+  if (cast && strcmp(value_type(code[operand].dtype), "float") == 0 && e->values[operand]) from = operand;
+  return stored_expression(p->arena, to, code[from].dtype, e->values[from]);
+}
+
 static void add_row_stores(Emitter *e) {
   const RowPlan *p = e->p;
   text_add(e->text, "  if (valid && lane == 0%s) {\n", p->splits > 1 ? " && split == 0" : "");
   for (int o = 0; o < p->output_count; o++) {
     int from = p->program->outputs[o], t = p->input_count + o;
     if (p->level[from]) continue;
-    char *stored = stored_expression(p->arena, p->site->outputs[o].dtype, p->program->code[from].dtype, e->values[from]);
+    char *stored = stored_output(e, o);
     char *offset = nest_offset(&p->nest, t, 0, p->outer);
     if (p->owned > 1 && p->nest.strides[t][p->axis] == 1)
       text_add(e->text,
@@ -373,7 +394,7 @@ static void add_element_stores(Emitter *e) {
   const RowPlan *p = e->p;
   bool *marks = arena_array(p->arena, bool, (size_t)p->program->count);
   for (int o = 0; o < p->output_count; o++) mark_elements(p, p->program->outputs[o], marks);
-  open_loop(e, marks);
+  open_loop(e, marks, p->passes > 0);
   for (int o = 0; o < p->output_count; o++)
     if (p->level[p->program->outputs[o]])
       text_add(e->text, "  Element_%s::Stored r%d[V];\n", dtype_name(p->site->outputs[o].dtype), o);
@@ -381,8 +402,7 @@ static void add_element_stores(Emitter *e) {
   for (int o = 0; o < p->output_count; o++) {
     int from = p->program->outputs[o];
     if (!p->level[from]) continue;
-    text_add(e->text, "    r%d[i] = %s;\n", o,
-             stored_expression(p->arena, p->site->outputs[o].dtype, p->program->code[from].dtype, e->values[from]));
+    text_add(e->text, "    r%d[i] = %s;\n", o, stored_output(e, o));
   }
   text_add(e->text, "  }\n  if (valid) {\n");
   for (int o = 0; o < p->output_count; o++) {
@@ -445,7 +465,7 @@ static void add_mapping(Emitter *e) {
 // How many elements of a row this thread takes.
 static void add_taken(Emitter *e) {
   const RowPlan *p = e->p;
-  const char *begin = p->splits > 1 ? "first_step + lane" : "lane", *end = p->splits > 1 ? "last_step" : row_end(p);
+  const char *begin = row_begin(p), *end = row_end(p);
   text_add(e->text, "  const int taken = %s < %s ? (int)(((%s)%s - (%s) + LANES - 1) / LANES) * %d : 0;\n", begin, end,
            e->index_type, end, begin, p->owned > 1 ? 1 : p->vector);
 }

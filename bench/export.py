@@ -90,6 +90,17 @@ def row_folders(folder, rows, half, stage=untimed):
         open(os.path.join(paths[row], wanted), "w").close()
 
 
+def write_inputs(path, inputs):
+    """Whole or not at all: others may be reading them, or writing the same."""
+    import numpy
+
+    os.makedirs(path, exist_ok=True)
+    for index, tensor in enumerate(inputs):
+        unfinished = os.path.join(path, f"{os.getpid()}.unfinished.npy")
+        numpy.save(unfinished, tensor.numpy())
+        os.replace(unfinished, os.path.join(path, f"input_{index}.npy"))
+
+
 def write_row(path, module, row, device, stage):
     import numpy
 
@@ -100,8 +111,7 @@ def write_row(path, module, row, device, stage):
     with stage("export fp32"):
         export(module, placed, "script", os.path.join(path, "model.onnx"))
     with stage("reference"):
-        for index, tensor in enumerate(inputs):
-            numpy.save(os.path.join(path, f"input_{index}.npy"), tensor.numpy())
+        write_inputs(path, inputs)
         for index, tensor in enumerate(listed(module(*placed))):
             numpy.save(os.path.join(path, f"reference_{index}.npy"), tensor.float().cpu().numpy())
     with stage("work counted"), open(os.path.join(path, "work.json"), "w") as file:

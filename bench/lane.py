@@ -16,7 +16,7 @@ class Cut(Exception):
 
 class Lane:
     def __init__(self, run, gpu):
-        self.run, self.gpu, self.processes, self.spent = run, gpu, {}, {}
+        self.run, self.gpu, self.processes, self.spent, self.starting = run, gpu, {}, {}, []
         self.readings = machine.Readings(run.options.device, gpu)
         self.environment = dict(run.environment)
         if run.options.device == "cuda":
@@ -30,6 +30,26 @@ class Lane:
 
     def record(self, kind, row, spec, **more):
         self.run.store.append({"type": kind, "network": row.network, "batch": row.batch, "peer": spec.name, "session": self.run.session, "gpu": self.gpu, **more})
+
+    def start(self, rows):
+        """Peers of these rows load their libraries, while other things are prepared."""
+        for spec in self.run.specs:
+            if any(spec in self.run.of_row(row) for row in rows):
+                self.process(spec).send({"do": "start"})
+                self.starting.append(spec)
+
+    def wait(self):
+        """Until they have. One that cannot will run no row."""
+        for spec in self.starting:
+            try:
+                error = self.processes[spec.name].receive(PREPARE_SECONDS).get("error")
+            except wire.Gone as gone:
+                error = str(gone)
+            if error:
+                self.run.unusable[spec.name] = error
+                self.run.say(f"{spec.name}: {error}")
+                self.processes.pop(spec.name).close()
+        self.starting = []
 
     def fail(self, row, spec, error):
         """The peer leaves this row; its process goes too, since what it holds is unknown now."""
@@ -53,13 +73,11 @@ class Lane:
         warmed = warm.found(folder)
         quiet = lambda what: [spec for spec in specs if what in spec.quiet]
         ready = self.together(row, [spec for spec in specs if not spec.quiet], {**request, "do": "prepare", "beside": True}, "peers made ready")
-        there = set(self.together(row, [spec for spec in specs if spec.quiet == ("prepare",)], {**request, "do": "build"}, "peers made ready"))  # only starts them
-        for spec in quiet("build"):
-            there.update(self.together(row, [spec], {**request, "do": "build"}, "engines built"))
+        built = [spec for spec in quiet("build") if self.together(row, [spec], {**request, "do": "build"}, "engines built")]
         for spec in quiet("prepare"):
-            if spec in there:
+            if spec in built or "build" not in spec.quiet:
                 ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "engines opened"))
-        rest = [spec for spec in quiet("build") if spec in there and "prepare" not in spec.quiet]
+        rest = [spec for spec in built if "prepare" not in spec.quiet]
         ready.update(self.together(row, rest, {**request, "do": "prepare", "beside": True}, "engines opened"))
         for spec, facts in ready.items():
             more = warmed.get(spec.name, {})
@@ -173,19 +191,15 @@ def scratch_of(options, row):
     return os.path.join(options.work, "engines", row.folder)
 
 
-def measure_rows(run, queue, folders, gpu):
+def measure_rows(lane, queue, folders):
     """A thread: takes rows until there are none, or the time is up."""
-    lane = Lane(run, gpu)
     try:
-        while not run.out_of_time():
+        lane.wait()
+        while not lane.run.out_of_time(lane.run.longest_row):
             try:
                 row = queue.popleft()
             except IndexError:
                 break
-            if run.out_of_time(run.longest_row):
-                break
             lane.row(row, folders[row])
     except Cut:
         pass
-    finally:
-        lane.close()

@@ -129,18 +129,12 @@ def main(arguments):
     run.begin()
     left = [row for row in rows if run.left(row)]
     run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {options.gpus if options.device == 'cuda' else 'no'} GPU")
-    ready = prepare.prepare(run, left)
-    if ready:
-        run.say("prepared; now one row after the other")
-        folders = {row: files.row_folder(options, row) for row in ready}
-        for row in ready:
-            record_work(run, row, folders[row])
-        queue = collections.deque(ready)
-        lanes = [threading.Thread(target=lane.measure_rows, args=(run, queue, folders, gpu)) for gpu in range(options.gpus)]
-        for thread in lanes:
-            thread.start()
-        for thread in lanes:
-            thread.join()
+    lanes = [lane.Lane(run, gpu) for gpu in range(options.gpus if left else 0)]
+    try:
+        measure(run, left, lanes)
+    finally:
+        for each in lanes:
+            each.close()
     left = [row for row in rows if run.left(row)]
     run.store.close()
     report.print_table(store.read(options.run))
@@ -148,6 +142,24 @@ def main(arguments):
         print(f"cut: {len(left)} of {len(rows)} rows are not complete; the same command goes on with them: {', '.join(map(str, left))}")
         return CUT
     return 0
+
+
+def measure(run, rows, lanes):
+    options = run.options
+    for each in lanes:
+        each.start(rows)
+    ready = prepare.prepare(run, rows)
+    if ready:
+        run.say("prepared; now one row after the other")
+        folders = {row: files.row_folder(options, row) for row in ready}
+        for row in ready:
+            record_work(run, row, folders[row])
+        queue = collections.deque(ready)
+        threads = [threading.Thread(target=lane.measure_rows, args=(each, queue, folders)) for each in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 if __name__ == "__main__":

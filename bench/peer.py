@@ -1,7 +1,6 @@
 """What adapters of peers share: a row's files, comparing results, and measuring a callable by kinds.
 
-An adapter is a class with build(request), which makes files that are kept, prepare(request) -> facts, measure(kind, seconds) -> {"ms", "samples"} or {"absent": why},
-and drop(). `InProcess` does the
+An adapter is a class with prepare(request) -> facts, measure(kind, seconds) -> {"ms", "samples"} or {"absent": why}, and drop(); Ingot's also has build(request). `InProcess` does the
 measuring for those whose engine runs in this Python process; they say `enqueue` (inputs and results stay on the device), `call` (host to host)
 and `call_on` (device to device, given inputs).
 """
@@ -59,9 +58,6 @@ class InProcess:
     def settle(self):
         if self.device == "cuda":
             self.clock.settle()
-
-    def build(self, request):
-        """Nothing that would outlive this process."""
 
     def measure(self, kind, seconds):
         """On a CPU `enqueue` is a whole run and `call` what a caller does; on a GPU `fresh` goes through `call_on`. `device` comes first in a turn, and is warmed up by the clock;

@@ -50,9 +50,6 @@ class Peer:
             raise RuntimeError(f"trtexec: {failure(done.stdout)}")
         return parse(done.stdout)
 
-    def build(self, request):
-        """Done while it prepares, since nothing is kept from one start to the next."""
-
     def prepare(self, request):
         folder = request["folder"]
         self.engine = os.path.join(request["scratch"], "engine.trt")

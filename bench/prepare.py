@@ -1,10 +1,9 @@
-"""Everything that is made before anything is measured, in processes side by side: a graph of jobs, each waiting for those it needs, the longest of those that can start first.
+"""Everything that is made before anything is measured, in processes side by side: a graph of jobs, each waiting for what it needs, the longest of those that can start first.
 
-For each network its export; then its compiled forms of PyTorch, which stay in caches on disk: max-autotune, which takes longest, apart from the others; with and without mask apart. Quick
-runs build Ingot's untuned engines here too. What a job could not do is told again, by name, by the peer that would have needed it; only a network that cannot be
+For each network its export, and its compiled forms of PyTorch, which stay in caches on disk: max-autotune, which takes longest, apart from the others; with and without mask apart. Quick
+runs build Ingot's untuned engines of what was exported here too. What a job could not do is told again, by name, by the peer that would have needed it; only a network that cannot be
 exported is given up here.
 """
-import json
 import os
 import signal
 import subprocess
@@ -13,29 +12,16 @@ import time
 
 from bench import peers, warm
 
-# Forms of PyTorch that share a process, and how long that takes beside others.
+# Forms of PyTorch that share a process, and how long that takes beside other jobs.
 GROUPS = ((("eager", "graph", "compile", "compile-reduce"), 1.0), (("compile-max",), 3.0))
-ENGINE_COST = 0.3
+EXPORT_COST, ENGINE_COST = 2.0, 0.3
 GPU_BYTES = 10e9  # of one job, with room
 
 
 class Job:
-    def __init__(self, name, network, command, needs=None, cost=1.0):
-        self.name, self.network, self.command, self.needs, self.cost = name, network, command, needs, cost
+    def __init__(self, name, network, command, cost, needs=None):
+        self.name, self.network, self.command, self.cost, self.needs = name, network, command, cost, needs
         self.process = self.log = self.gpu = self.begun = None
-
-    def weight(self, options):
-        """Longest first: forms of networks with many steps; exports before all, since others wait for them."""
-        return float("inf") if self.needs is None else self.cost * steps_of(self.network, options.work)
-
-
-def steps_of(network, work):
-    for name in sorted(os.listdir(work)):
-        path = os.path.join(work, name, "work.json")
-        if name.rsplit("-b", 1)[0] == network and os.path.exists(path):
-            with open(path) as file:
-                return len(json.load(file)["steps"])
-    return 1
 
 
 def jobs_of(run, rows):
@@ -45,7 +31,7 @@ def jobs_of(run, rows):
         batches = ",".join(str(row.batch) for row in mine)
         command = lambda what, *more, batches=batches: [sys.executable, "-m", "bench.warm", what, network, "--batches", batches, "--folder", options.work, "--device", options.device,
                                                         "--precision", options.precision, "--threads", str(options.threads), *more]
-        export = Job(f"export-{network}", network, command("export"))
+        export = Job(f"export-{network}", network, command("export"), EXPORT_COST)
         jobs.append(export)
         wanted = {spec.name for spec in run.of_row(mine[0]) if spec.module}
         for suffix in ("", " no-mask"):
@@ -53,10 +39,10 @@ def jobs_of(run, rows):
                 names = [peers.TORCH_FORMS[options.device].get(form, "?") + suffix for form in forms]
                 names = [name for name in names if name in wanted]
                 if names:
-                    jobs.append(Job(f"{network}-{names[-1].replace(' ', '-')}", network, command("compile", "--peers", ",".join(names)), export, cost))
+                    jobs.append(Job(f"{network}-{names[-1].replace(' ', '-')}", network, command("compile", "--peers", ",".join(names)), cost))
         for label, settings in peers.unmeasured_engines(options).items():
             for row in mine:
-                jobs.append(Job(f"engine-{row.folder}-{label}", network, command("engine", "--settings", settings, batches=str(row.batch)), export, ENGINE_COST))
+                jobs.append(Job(f"engine-{row.folder}-{label}", network, command("engine", "--settings", settings, batches=str(row.batch)), ENGINE_COST, export))
     return jobs
 
 
@@ -72,7 +58,7 @@ class Preparation:
         ready = [job for job in self.waiting if job.needs is None or job.needs in self.ended]
         if not ready or len(self.active) >= self.options.prepare_jobs:
             return False
-        job = max(ready, key=lambda job: job.weight(self.options))
+        job = max(ready, key=lambda job: job.cost)
         self.waiting.remove(job)
         environment = dict(self.environment)
         if self.options.device == "cuda":
@@ -131,7 +117,7 @@ def prepare(run, rows):
     run.store.append({"type": "prepared_all", "session": run.session, "seconds": time.time() - start})
     if not whole:
         return None
-    unexported = {job.network: why for job, why in preparation.failed.items() if job.needs is None}
+    unexported = {job.network: why for job, why in preparation.failed.items() if job.name == f"export-{job.network}"}
     for row in rows:
         for spec in run.of_row(row) if row.network in unexported else []:
             run.store.append({"type": "failure", "network": row.network, "batch": row.batch, "peer": spec.name, "session": run.session, "error": f"export: {unexported[row.network]}"})

@@ -63,7 +63,9 @@ def compile_form(row, folder, peer, form, options):
 
 
 def compile_forms(rows, options):
+    """Forms need inputs alone, so that this waits for no export."""
     for row in rows:
+        export.write_inputs(os.path.join(options.folder, row.folder), zoo.inputs(row.network, row.batch))
         for peer in options.peers.split(","):
             folder = os.path.join(options.folder, row.folder)
             if not os.path.exists(compiled_path(folder, peer)):

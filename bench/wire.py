@@ -1,6 +1,7 @@
 """How the benchmark talks to a peer: one process each, a JSON object a line in both directions, so that peers take turns and none sees another's state.
 
-    {"do": "build", ...}                                            ->  {}
+    {"do": "start"}                                                 ->  {}     loads its libraries
+    {"do": "build", ...}                                            ->  {}     what outlives the process, where it makes such
     {"do": "prepare", "folder": ..., "network": ..., "batch": ...}  ->  facts
     {"do": "measure", "kind": "device", "seconds": 0.3}             ->  {"ms": median, "samples": n}, or {"absent": why}
     {"do": "drop"}                                                  ->  {}
@@ -91,7 +92,10 @@ def serve(peer):
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if request["do"] in ("build", "prepare"):
+            if request["do"] == "start":
+                peer.start()
+                answer = {}
+            elif request["do"] in ("build", "prepare"):
                 answer = getattr(peer, request["do"])(request) or {}
             elif request["do"] == "measure":
                 answer = peer.measure(request["kind"], request["seconds"])

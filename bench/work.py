@@ -15,6 +15,8 @@ RATES = {
     "NVIDIA H200": {"operations": 790e12, "bytes": 4.3e12},
     "NVIDIA H100 80GB HBM3": {"operations": 790e12, "bytes": 3.0e12},
 }
+LARGEST_SHAPE = 512  # elements of a constant that may be a shape
+FOLDED = ("ConstantOfShape", "Mul", "Equal", "Where")
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN")
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
@@ -39,6 +41,25 @@ def shapes_of(model):
         elif node.input and all(name in constants for name in node.input if name):
             constants.update(node.output)
     return shapes, constants
+
+
+def fold(model):
+    """Shapes that an exporter computes from constants (of -1 and "keep this"), which inference does not follow, become constants."""
+    import onnx
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if math.prod(tensor.dims) <= LARGEST_SHAPE}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value" and math.prod(node.attribute[0].t.dims) <= LARGEST_SHAPE:
+            known[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type in FOLDED and all(name in known for name in node.input):
+            given = [onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(known[name].dtype), known[name].shape) for name in dict.fromkeys(node.input)]
+            graph = onnx.helper.make_graph([node], "one", given, [onnx.helper.make_empty_tensor_value_info(node.output[0])])
+            one = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+            known[node.output[0]] = ReferenceEvaluator(one).run(None, {name: known[name] for name in node.input})[0]
+            constant = numpy_helper.from_array(known[node.output[0]])
+            node.CopyFrom(onnx.helper.make_node("Constant", [], list(node.output), node.name, value=constant))
 
 
 def attributes_of(node):
@@ -76,7 +97,12 @@ def count(path):
     """{"steps": [...], "flops": all of them, "uncounted": names of nodes whose shapes are not known} of an ONNX file with fixed shapes."""
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > LARGEST_SHAPE:  # of weights the dims are enough, and inference would copy them several times
+            tensor.ClearField("raw_data")
+    fold(model)
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     shapes, constants = shapes_of(model)
     steps, uncounted = [], []
     for node in model.graph.node:

@@ -21,6 +21,9 @@ def main():
 
         adapter = None
 
+        def start(self):
+            return self.prepare
+
         def __getattr__(self, name):
             if Late.adapter is None:
                 try:

@@ -211,6 +211,22 @@ class Parsing(unittest.TestCase):
         self.assertAlmostEqual(work.floor_ms([{"flops": 10, "elements": 1e6}], rates, 2), 2.0)
         self.assertIsNone(work.floor_ms([], None, 2))
 
+    def test_work_is_counted_where_an_exporter_computed_a_shape_from_constants(self):
+        import onnx
+        from onnx import helper, numpy_helper
+
+        ints = lambda name, *values: numpy_helper.from_array(numpy.array(values, dtype=numpy.int64), name)
+        nodes = [helper.make_node("ConstantOfShape", ["rank"], ["ones"], value=ints("", 1)), helper.make_node("Mul", ["ones", "minus"], ["keep"]), helper.make_node("Equal", ["dims", "keep"], ["kept"]),
+                 helper.make_node("Where", ["kept", "ones", "dims"], ["shape"]), helper.make_node("Expand", ["row", "shape"], ["x"]), helper.make_node("MatMul", ["x", "w"], ["y"], name="product")]
+        given = [helper.make_tensor_value_info("row", onnx.TensorProto.FLOAT, [1, 40])]
+        weights = numpy_helper.from_array(numpy.ones((40, 30), dtype=numpy.float32), "w")
+        graph = helper.make_graph(nodes, "g", given, [helper.make_empty_tensor_value_info("y")], [ints("rank", 2), ints("minus", -1), ints("dims", 7, -1), weights])
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "m.onnx")
+            onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+            found = work.count(path)
+        self.assertEqual((found["uncounted"], found["flops"]), ([], 2 * 7 * 40 * 30))
+
     def test_the_zoo_names_what_it_does_not_have(self):
         self.assertEqual(len(zoo.measured()), 22)
         self.assertEqual(len(zoo.rows(zoo.QUICK, zoo.BATCHES)), 12)

@@ -9,7 +9,6 @@ import time
 import types
 import unittest
 
-import numpy
 import onnx
 from onnx import helper
 
@@ -90,14 +89,14 @@ class Jobs(unittest.TestCase):
                                           store=types.SimpleNamespace(append=self.records.append))
 
     def job(self, name, text="", needs=None, cost=1.0):
-        return prepare.Job(name, "n", [sys.executable, "-c", text or "print('stage all: 0.25 s')"], needs, cost)
+        return prepare.Job(name, "n", [sys.executable, "-c", text or "print('stage all: 0.25 s')"], cost, needs)
 
-    def test_exports_first_then_the_longest_and_nothing_without_what_it_needs(self):
-        export, broken = self.job("export"), self.job("broken", "import sys; sys.exit('no such operator')")
-        jobs = [self.job("short", needs=export), self.job("long", needs=export, cost=3.0), self.job("waits", needs=broken), export, broken]
+    def test_the_longest_first_and_nothing_without_what_it_needs(self):
+        export, broken = self.job("export", cost=2.0), self.job("broken", "import sys; sys.exit('no such operator')", cost=2.0)
+        jobs = [self.job("short"), self.job("long", needs=export, cost=3.0), self.job("waits", needs=broken), export, broken]
         made = prepare.Preparation(self.run_, jobs)
         self.assertTrue(made.finish())
-        self.assertEqual([r["job"] for r in self.records], ["export", "broken", "long", "short"])
+        self.assertEqual([r["job"] for r in self.records], ["export", "long", "broken", "short"])
         self.assertEqual(self.records[0]["stages"], {"all": 0.25})
         self.assertEqual(made.failed, {broken: "no such operator"})
 

@@ -1,26 +1,28 @@
 // Who computes a row, and how many share it; see rowwise_plan.h.
 //
 // What decides is bytes in flight: memory answers after some 700 ns, so a multiprocessor keeps up with it while about 32 KB are
-// asked for at any time. A thread asks for 64 bytes at once (`unroll`), in pieces of 16, and a quarter of a line or more of
-// neighbouring threads' pieces are neighbours. Rows that fit into a block's registers are read once, whatever they take in
-// blocks. Rows that do not are split over blocks where the launch more a pass that this costs is paid for by the bytes.
+// asked for at any time. A thread asks for 64 bytes at once (`unroll`), in pieces of 16; the pieces of neighbouring threads make whole
+// lines. Rows that fit into a block's registers are read once: that is worth narrower pieces of a line. Rows that do not are split
+// over blocks where the bytes pay for the launch more a pass that this costs.
 #include "kernels/rowwise/rowwise_plan.h"
 
 enum {
   BLOCK_THREADS = 256,  // of columns that have company
   ROW_THREADS = 512,    // of rows that have company
   MOST_THREADS = 1024,
-  WANTED_THREADS = 1024,  // on a multiprocessor
-  HELD_THREADS =
-      512,  // the same, where all loads of a row are on their way at once: each more would only be one more to combine
+  // On a multiprocessor. Where all loads of a row are on their way at once, more threads would only be more to combine.
+  WANTED_THREADS = 1024,
+  HELD_THREADS = 512,
   REGISTER_BYTES = 128,  // of a row, in a thread
   FLIGHT_BYTES = 64,     // a thread asks for at once
-  LINE_BYTES = 128,
-  NARROW_BYTES = 64,    // neighbouring threads read at least that where rows are many
-  SECTOR_BYTES = 32,    // and this where they are few
-  PARTIAL_BYTES = 256,  // of accumulators, in a thread
+  PARTIAL_BYTES = 256,   // of accumulators, in a thread
   SHARED_BYTES = 32768,
-  BLOCK_BYTES_A_CLOCK = 40,  // what one multiprocessor gets from memory on its own, and its share when all ask
+  // What neighbouring threads read side by side: if possible; at least, where rows are many; and where they are few.
+  LINE_BYTES = 128,
+  NARROW_BYTES = 64,
+  SECTOR_BYTES = 32,
+  // What one multiprocessor gets from memory on its own, and its share when all ask; and what a launch more costs.
+  BLOCK_BYTES_A_CLOCK = 40,
   SHARE_BYTES_A_CLOCK = 24,
   LAUNCH_CLOCKS = 4000,
 };
@@ -30,6 +32,10 @@ static int power_of_two_at_least(int64_t n, int most) {
   while (power < n && power < most) power *= 2;
   return power;
 }
+
+static DType main_dtype(const RowPlan *p) { return row_plan_operand(p, p->main)->dtype; }
+// Bytes of the main tensor that a thread of a column reads at once.
+static int column_bytes(const RowPlan *p) { return p->vector * (int)dtype_size(main_dtype(p)); }
 
 // Bytes of element inputs that a step of a thread reads.
 static int64_t step_bytes(const RowPlan *p) {
@@ -67,7 +73,7 @@ static int64_t row_blocks(const RowPlan *p) { return ceil_div(p->groups, p->bloc
 
 static void choose_rows(RowPlan *p) {
   const Nest *nest = &p->nest;
-  size_t size = dtype_size(row_plan_operand(p, p->main)->dtype);
+  size_t size = dtype_size(main_dtype(p));
   p->axis = nest->rank - 1;
   p->block_groups = p->owned = 1;
   p->groups = p->rows;
@@ -91,7 +97,7 @@ static void choose_rows(RowPlan *p) {
 
 // Rows a thread owns: 16 bytes of the main tensor, where the accumulators leave room.
 static void choose_owned(RowPlan *p) {
-  size_t size = dtype_size(row_plan_operand(p, p->main)->dtype);
+  size_t size = dtype_size(main_dtype(p));
   p->axis = p->outer - 1;
   p->vector = (int)MIN(16 / MIN(size, 16), 8);
   while (p->vector > 1 && (p->nest.extents[p->axis] % p->vector || p->vector * partial_bytes(p) > PARTIAL_BYTES))
@@ -102,19 +108,19 @@ static void choose_owned(RowPlan *p) {
 }
 
 // Halves a block's columns while more than an eighth of the last block's would be empty.
-static void trim_columns(RowPlan *p, int column_bytes) {
-  while (p->block_groups > 1 && p->block_groups * column_bytes > NARROW_BYTES &&
+static void trim_columns(RowPlan *p) {
+  while (p->block_groups > 1 && p->block_groups * column_bytes(p) > NARROW_BYTES &&
          row_blocks(p) * p->block_groups * 8 > p->groups * 9)
     p->block_groups /= 2;
 }
 
 // Lanes enough to hold whole rows in registers; narrower blocks where their threads do not suffice. False: it cannot be.
-static bool hold_columns(RowPlan *p, int column_bytes) {
+static bool hold_columns(RowPlan *p) {
   int64_t most = steps_to_keep(p), lanes = most ? power_of_two_at_least(ceil_div(p->steps, most), 2 * MOST_THREADS) : 1;
   int columns = p->block_groups;
   while (columns > 1 && columns * lanes > MOST_THREADS) {
     bool many = ceil_div(p->groups, columns / 2) > multiprocessors(p) / 2;
-    if (columns * column_bytes <= (many ? NARROW_BYTES : SECTOR_BYTES)) return false;
+    if (columns * column_bytes(p) <= (many ? NARROW_BYTES : SECTOR_BYTES)) return false;
     columns /= 2;
   }
   if (!most || columns * lanes > MOST_THREADS || shared_bytes(p, columns * lanes) > SHARED_BYTES) return false;
@@ -129,10 +135,13 @@ static void fill_columns(RowPlan *p, int most_threads, int wanted, int64_t least
          p->groups * p->lanes < (int64_t)wanted * 3 / 4 * multiprocessors(p) && ceil_div(p->steps, p->lanes) > least_steps)
     p->lanes *= 2;
 }
+static void complete_warps(RowPlan *p) {
+  while (row_plan_threads(p) < 32) p->lanes *= 2;
+}
 
 // Narrower blocks, so that more multiprocessors have one, while each still has work for a few warps.
-static void spread_columns(RowPlan *p, int column_bytes) {
-  while (p->block_groups * column_bytes > SECTOR_BYTES && 2 * row_blocks(p) <= multiprocessors(p) &&
+static void spread_columns(RowPlan *p) {
+  while (p->block_groups * column_bytes(p) > SECTOR_BYTES && 2 * row_blocks(p) <= multiprocessors(p) &&
          p->block_groups * p->steps > BLOCK_THREADS)
     p->block_groups /= 2;
 }
@@ -140,35 +149,48 @@ static void spread_columns(RowPlan *p, int column_bytes) {
 static void choose_columns(RowPlan *p) {
   choose_owned(p);
   p->shape = SHAPE_COLUMNS;
-  int column_bytes = p->vector * (int)dtype_size(row_plan_operand(p, p->main)->dtype);
-  int line = MIN(MAX(LINE_BYTES / column_bytes, 1), 32);
+  int line = MIN(MAX(LINE_BYTES / column_bytes(p), 1), 32);
   p->block_groups = power_of_two_at_least(p->groups, line);
-  trim_columns(p, column_bytes);
+  trim_columns(p);
   p->lanes = 1;
-  if (hold_columns(p, column_bytes)) {
-    spread_columns(p, column_bytes);
+  if (hold_columns(p)) {
+    spread_columns(p);
     fill_columns(p, MOST_THREADS, HELD_THREADS, 1);
   } else {
     fill_columns(p, BLOCK_THREADS, WANTED_THREADS, 4);
   }
-  // Whole warps, and a few of them in a block. Lanes that meet are a warp's: more columns than it has threads have one lane.
+  // A few warps in a block. Lanes that meet are a warp's: more columns than it has threads have one lane.
   while ((p->block_groups < 32 || p->lanes == 1) && row_plan_threads(p) < 128 && row_blocks(p) >= 4 * multiprocessors(p))
     p->block_groups *= 2;
-  while (row_plan_threads(p) < 32) p->lanes *= 2;
+  complete_warps(p);
   keep_rows(p);
 }
 
 // --- Splitting
 
-static void choose_splits(RowPlan *p) {
-  int64_t blocks = row_blocks(p), room = (int64_t)multiprocessors(p) * WANTED_THREADS / row_plan_threads(p);
-  double bytes = (double)p->rows * (double)p->row * (double)dtype_size(row_plan_operand(p, p->main)->dtype);
+// Clocks that splitting saves, less those of its launches. Of what narrow pieces ask memory for, half is not theirs.
+static double worth_splitting(const RowPlan *p) {
+  double chip = multiprocessors(p), bytes = (double)p->rows * (double)p->row * (double)dtype_size(main_dtype(p));
   bytes *= p->passes + p->stores_elements;
-  double alone = bytes / ((double)MIN(blocks, multiprocessors(p)) * BLOCK_BYTES_A_CLOCK);
-  double shared = bytes / ((double)multiprocessors(p) * SHARE_BYTES_A_CLOCK);
+  bool narrow = p->shape == SHAPE_COLUMNS && p->block_groups * column_bytes(p) < NARROW_BYTES;
+  double shared = bytes / (chip * SHARE_BYTES_A_CLOCK);
+  double alone = MAX(bytes / ((double)row_blocks(p) * BLOCK_BYTES_A_CLOCK), narrow ? 2 * shared : shared);
+  return alone - shared - (double)LAUNCH_CLOCKS * p->passes;
+}
+
+static void choose_splits(RowPlan *p) {
+  int columns = p->block_groups;
+  if (p->shape == SHAPE_COLUMNS) spread_columns(p);
+  if (worth_splitting(p) < 0) {
+    if (p->shape != SHAPE_COLUMNS) return;
+    fill_columns(p, MOST_THREADS, WANTED_THREADS, p->unroll);
+    complete_warps(p);
+    return;
+  }
+  p->block_groups = columns;
+  int64_t room = (int64_t)multiprocessors(p) * WANTED_THREADS / row_plan_threads(p);
   int64_t possible = p->steps / (p->unroll * (int64_t)p->lanes);
-  if (alone - shared < (double)LAUNCH_CLOCKS * p->passes) return;
-  int64_t splits = MAX(MIN(MIN(room / blocks, possible), 256), 1);
+  int64_t splits = MAX(MIN(MIN(room / row_blocks(p), possible), 256), 1);
   p->part = ceil_div(ceil_div(p->steps, splits), p->lanes) * p->lanes;
   p->splits = (int)ceil_div(p->steps, p->part);
   if (p->splits > 1 && p->part / p->lanes <= steps_to_keep(p)) p->cached = (int)(p->part / p->lanes);
@@ -184,5 +206,4 @@ void row_plan_choose_shape(RowPlan *p) {
   if (p->cached) return;
   row_plan_use_moments(p);
   if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);
-  if (p->shape == SHAPE_COLUMNS && p->splits == 1) fill_columns(p, MOST_THREADS, WANTED_THREADS, p->unroll);
 }

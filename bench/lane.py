@@ -68,17 +68,15 @@ class Lane:
         return self.fail(row, spec, answer["error"]) if answer.get("error") else answer
 
     def prepare(self, row, specs, folder):
-        """Those that are ready: first what needs no quiet, all at once; then engines whose making measures, one after the other; then what is opened."""
+        """Those that are ready: first engines are built, each alone since that measures; then all are made ready at once that need no quiet, and the others one after the other."""
         request = self.request(row, folder)
         warmed = warm.found(folder)
-        quiet = lambda what: [spec for spec in specs if what in spec.quiet]
-        ready = self.together(row, [spec for spec in specs if not spec.quiet], {**request, "do": "prepare", "beside": True}, "peers made ready")
-        built = [spec for spec in quiet("build") if self.together(row, [spec], {**request, "do": "build"}, "engines built")]
-        for spec in quiet("prepare"):
-            if spec in built or "build" not in spec.quiet:
-                ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "engines opened"))
-        rest = [spec for spec in built if "prepare" not in spec.quiet]
-        ready.update(self.together(row, rest, {**request, "do": "prepare", "beside": True}, "engines opened"))
+        building = [spec for spec in specs if "build" in spec.quiet]
+        built = [spec for spec in building if self.together(row, [spec], {**request, "do": "build"}, "engines built")]
+        left = [spec for spec in specs if spec in built or spec not in building]
+        ready = self.together(row, [spec for spec in left if "prepare" not in spec.quiet], {**request, "do": "prepare", "beside": True}, "made ready at once")
+        for spec in [spec for spec in left if "prepare" in spec.quiet]:
+            ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "made ready alone"))
         for spec, facts in ready.items():
             more = warmed.get(spec.name, {})
             facts.update({name: more[key] for key, name in (("build_s", "compile_s"), ("kernels", "kernels")) if key in more})

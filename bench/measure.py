@@ -8,6 +8,7 @@ import argparse
 import collections
 import json
 import os
+import secrets
 import sys
 import threading
 import time
@@ -33,7 +34,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, help="of one measurement; default: 0.3, quick: 0.1")
     parser.add_argument("--variant-rounds", type=int, help="rounds that also measure flushed caches, calls, fresh addresses; default: 2, quick: 1")
-    parser.add_argument("--variant-seconds", type=float, help="default: 0.08, quick: 0.05")
+    parser.add_argument("--variant-seconds", type=float, help="default: 0.08, quick: 0.03")
     parser.add_argument("--tune", type=float, help="seconds of tuning; default: 20, quick: 3")
     parser.add_argument("--precision", choices=("fp16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU; default: all cores")
@@ -41,6 +42,7 @@ def parse(arguments):
     parser.add_argument("--work", default="/tmp/ingot-bench", help="where exported networks, engines and compilers' caches are kept")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which nothing new is begun")
     parser.add_argument("--prepare-jobs", type=int, help="what is prepared at once; default: half the cores, as far as GPU memory goes; 1: one after the other, so that max-autotune chooses on a quiet GPU")
+    parser.add_argument("--networks", type=int, help="so many are prepared before their rows are measured; default: 6, with --limit 2, or as many as GPUs")
     parser.add_argument("--retry", action="store_true", help="peers that failed in this run before try again")
     options = parser.parse_args(arguments)
     found = machine.gpus()
@@ -50,11 +52,12 @@ def parse(arguments):
     options.precision = options.precision or ("fp16" if on_gpu else "fp32")
     options.seconds = options.seconds or (0.1 if options.quick else 0.3)
     options.tune = options.tune or (3 if options.quick else 20)
-    options.variant_seconds = options.variant_seconds or (0.05 if options.quick else 0.08)
+    options.variant_seconds = options.variant_seconds or (0.03 if options.quick else 0.08)
     options.variant_rounds = options.variant_rounds if options.variant_rounds is not None else (1 if options.quick else 2)
     options.ways = options.ways.split(",") if options.ways else list(peers.WAYS if on_gpu else ("untuned",))
     room = sum(int((gpu["memory_mib"] or 0) * 2**20 / prepare.GPU_BYTES) for gpu in found[:options.gpus]) if on_gpu else 1 << 20
     options.prepare_jobs = options.prepare_jobs or max(1, min(len(os.sched_getaffinity(0)) // 2, room or 1))
+    options.networks = options.networks or (max(2, options.gpus) if options.limit and not options.quick else max(6, options.gpus))
     options.threads = options.threads or (0 if on_gpu else len(os.sched_getaffinity(0)))
     if any(way not in peers.WAYS for way in options.ways):
         parser.error(f"--ways takes of {','.join(peers.WAYS)}")
@@ -73,14 +76,14 @@ class Run:
 
     def __init__(self, options):
         self.options, self.start = options, time.time()
-        self.session = f"{time.strftime('%Y-%m-%dT%H:%M:%S')}-{os.getpid()}"
+        self.session = f"{time.strftime('%Y-%m-%dT%H:%M:%S')}-{secrets.token_hex(3)}"
         self.store = store.Store(options.run)
         self.specs, self.absent = peers.find(options)
         self.said = threading.Lock()
-        self.unusable, self.longest_row = {}, 0.0  # {peer: why it can run no row here}; seconds
+        self.unusable, self.longest_row, self.longest_preparation = {}, 0.0, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
-                            "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
+                            "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
 
     def out_of_time(self, needed=0):
         """Whether no time is left for what takes so many seconds."""
@@ -145,21 +148,36 @@ def main(arguments):
 
 
 def measure(run, rows, lanes):
-    options = run.options
+    """So many networks at a time that what a time limit cuts has rows measured, not only things prepared: those may not be there when the run goes on."""
     for each in lanes:
         each.start(rows)
-    ready = prepare.prepare(run, rows)
-    if ready:
-        run.say("prepared; now one row after the other")
-        folders = {row: files.row_folder(options, row) for row in ready}
-        for row in ready:
-            record_work(run, row, folders[row])
-        queue = collections.deque(ready)
-        threads = [threading.Thread(target=lane.measure_rows, args=(each, queue, folders)) for each in lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    for group in by_networks(rows, run.options.networks):
+        start = time.time()
+        if run.out_of_time(run.longest_preparation + run.longest_row):
+            break
+        ready = prepare.prepare(run, group)
+        run.longest_preparation = max(run.longest_preparation, time.time() - start)
+        if ready:
+            run.say("prepared; now one row after the other")
+            measure_prepared(run, ready, lanes)
+
+
+def by_networks(rows, count):
+    """Rows of so many networks at a time."""
+    names = list(dict.fromkeys(row.network for row in rows))
+    return [[row for row in rows if row.network in names[first:first + count]] for first in range(0, len(names), count)]
+
+
+def measure_prepared(run, rows, lanes):
+    folders = {row: files.row_folder(run.options, row) for row in rows}
+    for row in rows:
+        record_work(run, row, folders[row])
+    queue = collections.deque(rows)
+    threads = [threading.Thread(target=lane.measure_rows, args=(each, queue, folders)) for each in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":

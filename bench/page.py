@@ -93,7 +93,7 @@ def section_facts(result):
     ours = [p["name"] for p in result["peers"] if p["family"] == "ingot" and not p["name"].endswith(" again")]
     everybody = [p["name"] for p in result["peers"] if not p["name"].endswith(" again")]
     out = []
-    beside = " In this quick run untuned engines were built beside other work, tuned ones with the kernels of those; all but untuned ones were opened side by side." if result["options"].get("quick") else ""
+    beside = " In this quick run untuned engines were built beside other work, tuned ones with the kernels of those; all were opened at once, with the other peers." if result["options"].get("quick") else ""
     for title, lead, series, key, factor, unit in (
         ("Build time", "From the model's file to a saved engine with an empty kernel cache, tuning included; of PyTorch what its forms took to make ready (compiled code came from caches on disk)." + beside, everybody, "build_s", 1, "s"),
         ("Load and first run", "Opening a saved engine with an empty kernel cache, and the first answer after it." + beside, ours, "load", 1, "ms"),

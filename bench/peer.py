@@ -65,7 +65,7 @@ class InProcess:
         if kind == "device":
             if self.device == "cuda":
                 return result(self.clock.batches(self.enqueue, seconds))
-            timing.warm(self.enqueue, self.settle)
+            timing.warm(self.enqueue, self.settle, timing.warm_seconds(seconds))
             return result(timing.wall(self.enqueue, seconds))
         if kind == "flushed":
             if self.device == "cuda":

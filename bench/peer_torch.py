@@ -51,7 +51,7 @@ class Peer(peer.InProcess):
                  "version": f"PyTorch {torch.__version__}"}
         if self.device == "cuda":
             torch.cuda.empty_cache()
-            facts["device_bytes"] = torch.cuda.memory_reserved()  # its allocator's, since others prepare on the same GPU meanwhile
+            facts["device_bytes"] = torch.cuda.memory_reserved()  # of its allocator alone: others may prepare on the same GPU meanwhile
         else:
             facts["host_bytes"] = peer.peak_host_bytes()
         return facts

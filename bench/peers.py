@@ -34,14 +34,14 @@ def ingot(options):
             raise SystemExit(f"{binary} is no program: build first, or name one with --ingot NAME=PATH")
         for way in options.ways:
             name = f"{label} {way}"
-            quiet = ("build",) if options.quick and way != "untuned" else ("build", "prepare")
+            quiet = ("build",) if options.quick else ("build", "prepare")
             specs.append(Spec(name, worker("ingot", json.dumps(settings(binary, name, way, options)), options), quiet, "ingot", False, False))
     again = options.again if options.again is not None else [spec.name for spec in specs[:1]]
     for name in again:
         base = next((spec for spec in specs if spec.name == name), None)
         if base is None:
             raise SystemExit(f"--again {name}: there is no such peer among {', '.join(spec.name for spec in specs)}")
-        specs.append(base._replace(name=name + " again", quiet=("build",) if options.quick else base.quiet))
+        specs.append(base._replace(name=name + " again"))
     return specs
 
 
@@ -70,12 +70,17 @@ def identity(path):
     return found.hexdigest()[:12]
 
 
+def peers_quiet(options):
+    """They may search cuDNN's algorithms while they are made ready: alone, but in quick runs."""
+    return () if options.quick else ("prepare",)
+
+
 def torch(options):
-    specs = []
+    specs, quiet = [], peers_quiet(options)
     for form, name in TORCH_FORMS[options.device].items():
-        specs.append(Spec(name, worker("torch", form, options), (), "peer", False, True))
+        specs.append(Spec(name, worker("torch", form, options), quiet, "peer", False, True))
         if options.device == "cuda":
-            specs.append(Spec(name + " no-mask", worker("torch", form + "/nomask", options), (), "peer", True, True))
+            specs.append(Spec(name + " no-mask", worker("torch", form + "/nomask", options), quiet, "peer", True, True))
     return specs
 
 
@@ -95,7 +100,7 @@ def find(options):
     forms = {"cpu": ["cpu"], "cuda": ["cuda", "tensorrt"]}[options.device]
     for form in forms:
         if importlib.util.find_spec("onnxruntime"):
-            specs.append(Spec(f"ort {form}", worker("onnxruntime", form, options), () if options.quick else ("prepare",), "peer", False, False))
+            specs.append(Spec(f"ort {form}", worker("onnxruntime", form, options), peers_quiet(options), "peer", False, False))
         else:
             absent.append({"peer": f"ort {form}", "why": "this python3 has no package onnxruntime"})
     trtexec = options.trtexec or shutil.which("trtexec") or next((path for path in TRTEXEC if os.access(path, os.X_OK)), None)

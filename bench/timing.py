@@ -28,7 +28,12 @@ def wall(run, seconds, before=None, least=5):
     return samples
 
 
-def warm(run, settle, seconds=0.05, least=3):
+def warm_seconds(seconds):
+    """How long to warm up for a measurement of so many seconds."""
+    return min(0.05, seconds / 4)
+
+
+def warm(run, settle, seconds, least=3):
     """Complete runs, one after another: a peer that only enqueues would else queue up far more of them than run in that time."""
     count, end = 0, time.perf_counter() + seconds
     while count < least or time.perf_counter() < end:
@@ -60,7 +65,7 @@ class CudaClock:
         return start, stop
 
     def batches(self, run, seconds):
-        warm(run, self.settle)
+        warm(run, self.settle, warm_seconds(seconds))
         start, stop = self.between(run, 3)
         self.settle()
         each = max(start.elapsed_time(stop) / 3, 1e-3)

@@ -166,7 +166,7 @@ static Status time_flushed(Bench *bench, double seconds, int warmup, BenchTime *
 
 // Complete runs, one after another: to enqueue as many as fit into a time would queue up far more of them than run in it.
 static Status warm_up(Run *run, double seconds, int least) {
-  double end = time_now() + MIN(seconds, WARM_SECONDS);
+  double end = time_now() + MIN(seconds / 4, WARM_SECONDS);
   for (int i = 0; i < least || time_now() < end; i++) TRY(run_placed(run, 0));
   return OK;
 }

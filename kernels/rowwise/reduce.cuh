@@ -58,8 +58,8 @@ typedef ReduceArg<true, true> ReduceArgmaxLast;
 typedef ReduceArg<false, true> ReduceArgminLast;
 
 // Sum and sum of squares of elements' distances from a value among or between them. How many there are is known to whoever asks:
-// all of a thread's, a block's or a row's. A thread starts from its first element, a block takes its first lane's mean, a row its
-// first split's. Such a value is near the mean, or is itself far enough from it that the squares are large: no digits are lost
+// all of a thread's, a block's or a row's. A thread starts from its first element and goes on from means of what it has seen; a
+// block takes its first lane's mean, a row its first split's. Such a value is near the mean, or is itself far enough from it that the squares are large: no digits are lost
 // where the mean is large beside the deviation. Infinities give what sums of the elements would.
 template <class T>
 struct Moments {
@@ -71,9 +71,9 @@ struct Moments {
     squares += distance * distance;
   }
   __device__ __forceinline__ T mean(i64 count) const { return from + sum / (T)count; }
-  // A finite value to count distances from.
+  // A finite value to count distances from: about the mean.
   __device__ __forceinline__ T middle(int count) const {
-    const T value = count ? mean(count) : 0;
+    const T value = from + sum * (count ? 1 / (T)count : 0);
     return value - value == 0 ? value : from;
   }
   __device__ __forceinline__ void rebase(T to, int count) {

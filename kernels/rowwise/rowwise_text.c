@@ -205,7 +205,7 @@ static void add_row_instructions(Emitter *e, int pass) {
 }
 
 // The loop over the elements of a row that this thread (and this block, if the row is split) takes, with the element-level
-// instructions that `marks` says. What is done with their values is the caller's; close_loop ends it. Backwards, what an earlier
+// instructions that `marks` says. What is done with their values is the caller's, who closes two braces before close_loop. Backwards, what an earlier
 // pass read last comes first: it is still in the cache.
 static void open_loop(Emitter *e, const bool *marks, bool backwards) {
   const RowPlan *p = e->p;
@@ -223,7 +223,7 @@ static void open_loop(Emitter *e, const bool *marks, bool backwards) {
   add_step_loads(e, marks, p->unroll, "first", row_end(p));
   open_steps(e, p->unroll, "first", row_end(p));
 }
-static void close_loop(Emitter *e) { text_add(e->text, e->p->cached ? "  } }\n" : "  } } }\n"); }
+static void close_loop(Emitter *e) { text_add(e->text, e->p->cached ? "" : "  }\n"); }
 
 static void add_element_instructions(Emitter *e, const bool *marks) {
   const RowPlan *p = e->p;
@@ -295,6 +295,17 @@ static void add_combination(Emitter *e, int pass) {
   }
 }
 
+// A thread's first element may lie far from all others. As often as the number of loads behind it has doubled, moments move to the
+// mean so far, so that few squares hold that distance.
+static void add_recentring(Emitter *e, int i) {
+  const RowPlan *p = e->p;
+  text_add(e->text, "  if (const %s chunks = (first - (%s)) / %lld + 1; (chunks & (chunks - 1)) == 0 && first + %lld < %s) {\n",
+           e->index_type, row_begin(p), (long long)p->unroll * p->lanes, (long long)(p->unroll - 1) * p->lanes, row_end(p));
+  text_add(e->text, "    const int count = (int)chunks * %d;\n", p->unroll * (p->owned > 1 ? 1 : p->vector));
+  text_add(e->text, "#pragma unroll\n    for (int i = 0; i < R; i++) acc%d[i].rebase(acc%d[i].middle(count), count);\n  }\n", i,
+           i);
+}
+
 // Feeds the reductions of one pass.
 static void add_pass(Emitter *e, int pass) {
   const RowPlan *p = e->p;
@@ -306,7 +317,9 @@ static void add_pass(Emitter *e, int pass) {
   add_element_instructions(e, marks);
   for (int i = 0; i < p->program->count; i++)
     if (row_plan_feeds(p, i, pass)) add_feed(e, i);
-  text_add(e->text, "  }\n");
+  text_add(e->text, "  } } }\n");
+  for (int i = 0; i < p->program->count; i++)
+    if (row_plan_feeds(p, i, pass) && p->moments[i] == i && !p->cached) add_recentring(e, i);
   close_loop(e);
   for (int i = 0; i < p->program->count; i++)
     if (row_plan_feeds(p, i, pass) && p->moments[i] == i) add_rebase(e, i);
@@ -416,7 +429,7 @@ static void add_element_stores(Emitter *e) {
       text_add(e->text, "#pragma unroll\n  for (int i = 0; i < V; i++) y%d[%s + i * (%lldll)] = r%d[i];\n", o, offset_of(p, t),
                (long long)stride, o);
   }
-  text_add(e->text, "  }\n");
+  text_add(e->text, "  } } }\n");
   close_loop(e);
 }
 

@@ -2,24 +2,37 @@
 
 The library that Ingot opens as the driver is then one of a single function of its own, which counts and passes on; for all others the loader finds libcuda.
 """
+import atexit
+import functools
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "count_nodes.c")
 
 
 def environment(folder, device):
     """Under which a program tells what it records, in a file of this folder; empty where there is no compiler or no GPU."""
+    if device != "cuda" or not counting_driver():
+        return {}
+    return {"INGOT_LIBCUDA": counting_driver(), "INGOT_BENCH_NODES": os.path.join(folder, "nodes")}
+
+
+@functools.cache
+def counting_driver():
+    """The library, made once a process; None where it cannot be."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     driver = os.environ.get("INGOT_LIBCUDA") or libcuda()
-    if device != "cuda" or not compiler or not driver:
-        return {}
+    if not compiler or not driver:
+        return None
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, True)
     library = os.path.join(folder, "count_nodes.so")
     made = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, f'-DDRIVER="{driver}"', "-Wl,--no-as-needed", driver, f"-Wl,-rpath,{os.path.dirname(driver)}"],
                           capture_output=True, text=True)
-    return {} if made.returncode else {"INGOT_LIBCUDA": library, "INGOT_BENCH_NODES": os.path.join(folder, "nodes")}
+    return None if made.returncode else library
 
 
 def counted(folder):

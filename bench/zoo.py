@@ -3,7 +3,9 @@
 Nothing here needs PyTorch until a network is built. Modules are in zoo_images.py and zoo_sequences.py.
 """
 import collections
+import hashlib
 import importlib
+import os
 
 # `module:function` that builds it, with arguments; what it takes: ("image", pixels), ("tokens", length), ("frames", length, width); in checks, in measurements.
 Network = collections.namedtuple("Network", "maker arguments takes checked measured masked")
@@ -70,8 +72,11 @@ class Row(collections.namedtuple("Row", "network batch")):
 
     @property
     def folder(self):
-        stem = self.network.rsplit("/", 1)[-1][: -len(".onnx")] if self.is_file else self.network
-        return f"{stem}-b{self.batch}"
+        if not self.is_file:
+            return f"{self.network}-b{self.batch}"
+        stem, found = os.path.basename(self.network)[: -len(".onnx")], os.stat(self.network)
+        version = hashlib.sha256(f"{os.path.abspath(self.network)} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:8]
+        return f"{stem}-{version}-b{self.batch}"
 
 
 def measured():

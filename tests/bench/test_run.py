@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import measure, prepare, store
+from bench import measure, prepare, store, zoo
 from test_peers import INGOT, Folder
 
 
@@ -55,14 +55,22 @@ class Runs(Folder):
         code, said = self.bench(self.models, "there")
         self.assertEqual(code, 0, said)
         self.assertIn("1 of 2 rows to measure", said)
-        self.assertEqual(sorted(os.listdir(os.path.join(self.folder, "there"))), ["engines", "logs", "m1-b1"])
+        self.assertEqual(sorted(os.listdir(os.path.join(self.folder, "there"))), ["engines", "logs", zoo.Row(self.models[1], 1).folder])
         self.assertIn("measured on different cards", said)
         rounds = [r for r in store.read(self.run_file) if r["type"] == "round" and r["network"] == self.models[1]]
         self.assertEqual(sorted((r["peer"], r["round"]) for r in rounds[1:]), [(peer, number) for peer in ("ingot untuned", "ingot untuned again") for number in range(2)])
         self.assertEqual((rounds[1]["device_ms"], rounds[1]["fresh_ms"], rounds[1]["samples"]), (2.0, 3.0, 7))
         self.assertRegex(said, r"time: preparing \d+ s; 2 rows: .*measured \d+ s")
         self.assertEqual(self.bench(self.models, "nowhere")[0], 0)
-        self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere", "m0-b1")))
+        self.assertEqual(os.listdir(os.path.join(self.folder, "nowhere")), ["logs"])
+
+    def test_files_of_one_name_or_changed_since_are_told_apart(self):
+        other = os.path.join(self.folder, "elsewhere")
+        os.makedirs(other)
+        write_model(os.path.join(other, "m0.onnx"), 3)
+        folders = {zoo.Row(path, 1).folder for path in (self.models[0], os.path.join(other, "m0.onnx"))}
+        write_model(self.models[0], 1234567)
+        self.assertEqual(len(folders | {zoo.Row(self.models[0], 1).folder}), 3)
 
     def test_a_run_of_another_precision_is_not_mixed_in(self):
         self.assertEqual(self.bench(self.models[:1], "here")[0], 0)

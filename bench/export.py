@@ -85,9 +85,31 @@ def row_folders(folder, rows, half, stage=untimed):
         module = module.half() if half else module
         for row in missing if half else []:
             with stage(f"export fp16 b{row.batch}"):
-                export(module, [(x.half() if x.is_floating_point() else x).to(device) for x in zoo.inputs(row.network, row.batch)], "script", os.path.join(paths[row], "model_fp16.onnx"))
+                export_half(module, [(x.half() if x.is_floating_point() else x).to(device) for x in zoo.inputs(row.network, row.batch)], os.path.join(paths[row], "model_fp16.onnx"))
     for row in missing:
         open(os.path.join(paths[row], wanted), "w").close()
+
+
+def export_somewhere(module, inputs, path):
+    """On the device of the inputs, where tracing is fast; on the CPU where the exporter's folding of constants mixes devices."""
+    try:
+        export(module, inputs, "script", path)
+    except RuntimeError as error:
+        device = inputs[0].device
+        if device.type == "cpu":
+            raise
+        print(f"exported on the CPU, since on the GPU: {wire.first_line(error)}", flush=True)
+        export(module.cpu(), [x.cpu() for x in inputs], "script", path)
+        module.to(device)
+
+
+def export_half(module, inputs, path):
+    """Only ONNX Runtime takes it, and tells why it is not there."""
+    try:
+        export(module, inputs, "script", path)
+    except Exception as error:
+        with open(path + ".error", "w") as file:
+            file.write(wire.first_line(error))
 
 
 def write_inputs(path, inputs):
@@ -109,7 +131,7 @@ def write_row(path, module, row, device, stage):
     inputs = zoo.inputs(row.network, row.batch)
     placed = [x.to(device) for x in inputs]
     with stage("export fp32"):
-        export(module, placed, "script", os.path.join(path, "model.onnx"))
+        export_somewhere(module, placed, os.path.join(path, "model.onnx"))
     with stage("reference"):
         write_inputs(path, inputs)
         for index, tensor in enumerate(listed(module(*placed))):

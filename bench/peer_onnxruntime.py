@@ -61,6 +61,9 @@ class Peer(peer.InProcess):
         settings.log_severity_level = 3
         settings.intra_op_num_threads = self.options.threads
         model = request.get("model") or os.path.join(folder, "model_fp16.onnx" if own_half else "model.onnx")
+        if os.path.exists(model + ".error"):
+            with open(model + ".error") as file:
+                raise RuntimeError(f"no model of half precision: {file.read()}")
         self.session, build_s = peer.timed(lambda: onnxruntime.InferenceSession(model, settings, providers=[self.provider(request)]))
         if self.session.get_providers()[0] != PROVIDERS[self.form]:
             raise RuntimeError(f"{PROVIDERS[self.form]} did not take the model")

@@ -17,6 +17,7 @@ enum {
   FLIGHT_BYTES = 64,     // a thread asks for at once
   PARTIAL_BYTES = 256,   // of accumulators, in a thread
   SHARED_BYTES = 32768,
+  MANY_SPLITS = 64,
   // What neighbouring threads read side by side: if possible; at least, where rows are many; and where they are few.
   LINE_BYTES = 128,
   NARROW_BYTES = 64,
@@ -89,6 +90,8 @@ static void choose_rows(RowPlan *p) {
   } else {
     p->shape = SHAPE_BLOCK;
     p->lanes = MAX(power_of_two_at_least(ceil_div(p->steps, 4), few ? MOST_THREADS : ROW_THREADS), 64);
+    if (ceil_div(p->steps, p->lanes) > steps_to_keep(p) && ceil_div(p->steps, MOST_THREADS) <= steps_to_keep(p))
+      p->lanes = MOST_THREADS;
   }
   keep_rows(p);
 }
@@ -189,7 +192,10 @@ static void choose_splits(RowPlan *p) {
   }
   p->block_groups = columns;
   int64_t room = (int64_t)multiprocessors(p) * WANTED_THREADS / row_plan_threads(p);
-  int64_t possible = p->steps / (p->unroll * (int64_t)p->lanes);
+  // Every block that stores reads all partial results of its rows: it has fewer where they have many.
+  while (p->shape == SHAPE_COLUMNS && room / row_blocks(p) > MANY_SPLITS && p->block_groups * column_bytes(p) > SECTOR_BYTES)
+    p->block_groups /= 2, p->lanes *= 2;
+  int64_t possible = p->steps / ((p->owned > 1 ? p->unroll : 2) * (int64_t)p->lanes);
   int64_t splits = MAX(MIN(MIN(room / row_blocks(p), possible), 256), 1);
   p->part = ceil_div(ceil_div(p->steps, splits), p->lanes) * p->lanes;
   p->splits = (int)ceil_div(p->steps, p->part);
@@ -202,8 +208,10 @@ void row_plan_choose_shape(RowPlan *p) {
   p->splits = p->vector = 1;
   if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1] >= 4) choose_columns(p);
   else choose_rows(p);
-  p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p), p->vector > 1 ? 4 : 8), 1);
   if (p->cached) return;
+  p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p), p->vector > 1 ? 4 : 8), 1);
+  if (p->shape == SHAPE_BLOCK && p->lanes == MOST_THREADS) p->unroll = MAX(p->unroll / 2, 1);  // no more registers
   row_plan_use_moments(p);
   if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);
+  p->unroll = (int)MAX(MIN(p->unroll, ceil_div(p->splits > 1 ? p->part : p->steps, p->lanes)), 1);
 }

@@ -45,7 +45,7 @@ class Lane:
                 error = self.processes[spec.name].receive(PREPARE_SECONDS).get("error")
             except wire.Gone as gone:
                 error = str(gone)
-            if error:
+            if error and not self.run.stopped:
                 self.run.unusable[spec.name] = error
                 self.run.say(f"{spec.name}: {error}")
                 self.processes.pop(spec.name).close()
@@ -53,6 +53,8 @@ class Lane:
 
     def fail(self, row, spec, error):
         """The peer leaves this row; its process goes too, since what it holds is unknown now."""
+        if self.run.stopped:
+            raise Cut
         self.record("failure", row, spec, error=str(error))
         self.run.say(f"{row}: {spec.name}: {error}")
         process = self.processes.pop(spec.name, None)
@@ -169,7 +171,7 @@ class Lane:
         self.run.say(f"{row}: " + ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.spent.items()))
 
     def close(self):
-        for process in self.processes.values():
+        for process in list(self.processes.values()):
             process.close()
         self.readings.close()
 

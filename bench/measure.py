@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -80,6 +81,7 @@ class Run:
         self.store = store.Store(options.run)
         self.specs, self.absent = peers.find(options)
         self.said = threading.Lock()
+        self.stopped = False  # told to end: what fails from then on is no failure of a peer
         self.unusable, self.longest_row, self.longest_preparation = {}, 0.0, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
@@ -87,7 +89,7 @@ class Run:
 
     def out_of_time(self, needed=0):
         """Whether no time is left for what takes so many seconds."""
-        return bool(self.options.limit) and time.time() - self.start + needed > self.options.limit
+        return self.stopped or bool(self.options.limit) and time.time() - self.start + needed > self.options.limit
 
     def say(self, text):
         with self.said:
@@ -133,9 +135,11 @@ def main(arguments):
     left = [row for row in rows if run.left(row)]
     run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {options.gpus if options.device == 'cuda' else 'no'} GPU")
     lanes = [lane.Lane(run, gpu) for gpu in range(options.gpus if left else 0)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended too
     try:
         measure(run, left, lanes)
     finally:
+        run.stopped = True
         for each in lanes:
             each.close()
     left = [row for row in rows if run.left(row)]

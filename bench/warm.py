@@ -8,10 +8,12 @@ Each prints how long its stages took: `stage NAME: SECONDS s`.
 """
 import argparse
 import contextlib
+import ctypes
 import glob
 import json
 import os
 import re
+import signal
 import sys
 import time
 import warnings
@@ -19,6 +21,7 @@ import warnings
 from bench import export, peers, wire, zoo
 
 STAGE = re.compile(r"^stage (.+): ([\d.]+) s$", re.MULTILINE)
+PR_SET_PDEATHSIG = 1  # ends with whoever started it, however that ended
 STARTED = time.perf_counter()
 
 
@@ -96,6 +99,7 @@ def main():
     parser.add_argument("--settings", help="of Ingot's adapter")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     rows = zoo.rows([options.network], [int(batch) for batch in options.batches.split(",")])
     if options.what != "engine":
         with stage("imports"):

@@ -9,7 +9,7 @@ import unittest
 
 import numpy
 
-from bench import peer_ingot, peer_trtexec, peers, wire
+from bench import peer_ingot, peer_trtexec, peers, timing, wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -144,6 +144,20 @@ class Ingot(Folder):
         self.assertEqual(adapter.prepare(self.request)["version"], "ingot 0.1.0")
         self.assertEqual(adapter.measure("device", 0.1)["ms"], 0.25)
         adapter.drop()
+
+
+class Warm(unittest.TestCase):
+    def test_each_run_is_complete_before_the_next_is_enqueued(self):
+        waiting, most = [], 0
+
+        def run():
+            nonlocal most
+            waiting.append(1)
+            most = max(most, len(waiting))
+
+        timing.warm(run, waiting.clear, 0.01)
+        self.assertEqual((most, waiting), (1, []))
+        self.assertEqual((timing.warm_seconds(0.1), timing.warm_seconds(1)), (0.025, 0.05))
 
 
 class Wire(Folder):

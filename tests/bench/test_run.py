@@ -3,6 +3,8 @@ import contextlib
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,13 +16,22 @@ from onnx import helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench import measure, prepare, store, zoo
-from test_peers import INGOT, Folder
+from test_peers import INGOT, ROOT, Folder
 
 
 def write_model(path, factor):
     value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 6])
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], f"identity{factor}", [value("x")], [value("y")])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def runs(pid):
+    """Not a process that ended and that nobody has asked about yet."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 class Runs(Folder):
@@ -63,6 +74,19 @@ class Runs(Folder):
         self.assertRegex(said, r"time: preparing \d+ s; 2 rows: .*measured \d+ s")
         self.assertEqual(self.bench(self.models, "nowhere")[0], 0)
         self.assertEqual(os.listdir(os.path.join(self.folder, "nowhere")), ["logs"])
+
+    def test_one_that_is_told_to_end_leaves_nothing_running_and_blames_nobody(self):
+        slow = self.program("slow", "import os, sys, time\nif '--help' in sys.argv or '--version' in sys.argv: sys.exit(0)\nopen(os.path.join(os.path.dirname(sys.argv[0]), 'pid'), 'w').write(str(os.getpid()))\ntime.sleep(100)")
+        command = [sys.executable, "-m", "bench", "zoo", "--device", "cpu", "--run", self.run_file, "--work", os.path.join(self.folder, "work"), "--ingot", f"slow={slow}", "--peers", "none", "--models", self.models[0]]
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end, path = time.time() + 60, os.path.join(self.folder, "pid")
+        while time.time() < end and not (os.path.exists(path) and os.path.getsize(path)):
+            time.sleep(0.05)
+        process.terminate()
+        self.assertEqual(process.wait(30), 128 + signal.SIGTERM)
+        self.assertEqual([r for r in store.read(self.run_file) if r["type"] == "failure"], [])
+        with open(path) as file:
+            self.assertFalse(runs(int(file.read())))
 
     def test_files_of_one_name_or_changed_since_are_told_apart(self):
         other = os.path.join(self.folder, "elsewhere")

@@ -126,7 +126,7 @@ DEVICE T reduce_block(T value, T *shared) {
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
   T result = shared[0];
-#pragma unroll
+#pragma unroll 8
   for (int warp = 1; warp < WARPS; warp++) result = Reduce::combine(result, shared[warp]);
   return result;
 }

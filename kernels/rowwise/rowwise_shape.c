@@ -38,12 +38,14 @@ static DType main_dtype(const RowPlan *p) { return row_plan_operand(p, p->main)-
 // Bytes of the main tensor that a thread of a column reads at once.
 static int column_bytes(const RowPlan *p) { return p->vector * (int)dtype_size(main_dtype(p)); }
 
-// Bytes of element inputs that a step of a thread reads.
-static int64_t step_bytes(const RowPlan *p) {
+// Bytes of element inputs that a step of a thread reads; or as registers hold them: only f16 stays packed in two halves.
+static int64_t step_bytes(const RowPlan *p, bool held) {
   int64_t bytes = 0;
-  for (int t = 0; t < p->input_count; t++)
-    if (p->used[t] && !row_plan_still(p, t))
-      bytes += (int64_t)MAX(dtype_size(p->site->inputs[t].dtype), 2) * (p->nest.strides[t][p->axis] ? p->vector : 1);
+  for (int t = 0; t < p->input_count; t++) {
+    DType dtype = p->site->inputs[t].dtype;
+    int64_t size = held && dtype != DTYPE_F16 ? MAX((int64_t)dtype_size(dtype), 4) : (int64_t)dtype_size(dtype);
+    if (p->used[t] && !row_plan_still(p, t)) bytes += size * (p->nest.strides[t][p->axis] ? p->vector : 1);
+  }
   return MAX(bytes, 1);
 }
 static int64_t partial_bytes(const RowPlan *p) {
@@ -53,13 +55,16 @@ static int64_t partial_bytes(const RowPlan *p) {
   return bytes;
 }
 
-// How many steps of a row a thread may keep; 0: keeping it would save nothing.
-static int64_t steps_to_keep(const RowPlan *p) {
-  return p->passes + p->stores_elements > 1 ? MIN(REGISTER_BYTES / step_bytes(p), 16) : 0;
+// How many steps of a row a thread may keep; 0: keeping it would save nothing. What is kept unpacked has less room where a thread has
+// 64 registers in all.
+static int64_t steps_to_keep(const RowPlan *p, int64_t threads) {
+  if (p->passes + p->stores_elements <= 1) return 0;
+  int64_t room = threads > MOST_THREADS / 2 ? REGISTER_BYTES : 2 * REGISTER_BYTES;
+  return MIN(MIN(REGISTER_BYTES / step_bytes(p, false), room / step_bytes(p, true)), 16);
 }
 static void keep_rows(RowPlan *p) {
   int64_t kept = ceil_div(p->steps, p->lanes);
-  p->cached = kept <= steps_to_keep(p) ? (int)kept : 0;
+  p->cached = kept <= steps_to_keep(p, row_plan_threads(p)) ? (int)kept : 0;
 }
 
 // Shared memory through which the warps of a block of columns combine one reduction's results.
@@ -90,7 +95,8 @@ static void choose_rows(RowPlan *p) {
   } else {
     p->shape = SHAPE_BLOCK;
     p->lanes = MAX(power_of_two_at_least(ceil_div(p->steps, 4), few ? MOST_THREADS : ROW_THREADS), 64);
-    if (ceil_div(p->steps, p->lanes) > steps_to_keep(p) && ceil_div(p->steps, MOST_THREADS) <= steps_to_keep(p))
+    if (ceil_div(p->steps, p->lanes) > steps_to_keep(p, p->lanes) &&
+        ceil_div(p->steps, MOST_THREADS) <= steps_to_keep(p, MOST_THREADS))
       p->lanes = MOST_THREADS;
   }
   keep_rows(p);
@@ -117,19 +123,28 @@ static void trim_columns(RowPlan *p) {
     p->block_groups /= 2;
 }
 
-// Lanes enough to hold whole rows in registers; narrower blocks where their threads do not suffice. False: it cannot be.
-static bool hold_columns(RowPlan *p) {
-  int64_t most = steps_to_keep(p), lanes = most ? power_of_two_at_least(ceil_div(p->steps, most), 2 * MOST_THREADS) : 1;
-  int columns = p->block_groups;
-  while (columns > 1 && columns * lanes > MOST_THREADS) {
-    bool many = ceil_div(p->groups, columns / 2) > multiprocessors(p) / 2;
-    if (columns * column_bytes(p) <= (many ? NARROW_BYTES : SECTOR_BYTES)) return false;
-    columns /= 2;
+// Lanes enough to hold whole rows of so many columns in registers; 0: a block has fewer.
+static int64_t lanes_to_hold(const RowPlan *p, int columns) {
+  for (int64_t threads = MOST_THREADS / 2; threads <= MOST_THREADS; threads *= 2) {
+    int64_t most = steps_to_keep(p, threads),
+            lanes = most ? power_of_two_at_least(ceil_div(p->steps, most), 2 * MOST_THREADS) : 0;
+    if (lanes && lanes * columns <= threads && shared_bytes(p, lanes * columns) <= SHARED_BYTES) return lanes;
   }
-  if (!most || columns * lanes > MOST_THREADS || shared_bytes(p, columns * lanes) > SHARED_BYTES) return false;
-  p->block_groups = columns;
-  p->lanes = (int)lanes;
-  return true;
+  return 0;
+}
+
+// Gives a block that many; narrower blocks where their threads do not suffice. False: it cannot be.
+static bool hold_columns(RowPlan *p) {
+  for (int columns = p->block_groups;; columns /= 2) {
+    int64_t lanes = lanes_to_hold(p, columns);
+    if (lanes) {
+      p->block_groups = columns;
+      p->lanes = (int)lanes;
+      return true;
+    }
+    bool many = ceil_div(p->groups, MAX(columns / 2, 1)) > multiprocessors(p) / 2;
+    if (columns == 1 || columns * column_bytes(p) <= (many ? NARROW_BYTES : SECTOR_BYTES)) return false;
+  }
 }
 
 // More lanes while the chip has room for more threads and each still has steps to give away.
@@ -199,7 +214,7 @@ static void choose_splits(RowPlan *p) {
   int64_t splits = MAX(MIN(MIN(room / row_blocks(p), possible), 256), 1);
   p->part = ceil_div(ceil_div(p->steps, splits), p->lanes) * p->lanes;
   p->splits = (int)ceil_div(p->steps, p->part);
-  if (p->splits > 1 && p->part / p->lanes <= steps_to_keep(p)) p->cached = (int)(p->part / p->lanes);
+  if (p->splits > 1 && p->part / p->lanes <= steps_to_keep(p, row_plan_threads(p))) p->cached = (int)(p->part / p->lanes);
 }
 
 void row_plan_choose_shape(RowPlan *p) {
@@ -209,7 +224,7 @@ void row_plan_choose_shape(RowPlan *p) {
   if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1] >= 4) choose_columns(p);
   else choose_rows(p);
   if (p->cached) return;
-  p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p), p->vector > 1 ? 4 : 8), 1);
+  p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p, false), p->vector > 1 ? 4 : 8), 1);
   if (p->shape == SHAPE_BLOCK && p->lanes == MOST_THREADS) p->unroll = MAX(p->unroll / 2, 1);  // no more registers
   row_plan_use_moments(p);
   if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);

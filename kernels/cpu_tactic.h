@@ -1,4 +1,4 @@
-// Ways to compute a site on the CPU: oneDNN for matrix products, convolutions and pooling; strip-wise programs; plain loops for
+// Ways to compute a site on the CPU: oneDNN for matrix products and convolutions; own loops; strip-wise programs; plain loops for
 // the rest. The reference serves every site nothing else does (the executor calls it on row-major copies).
 #pragma once
 #include "base/thread.h"
@@ -19,8 +19,6 @@ typedef struct CpuTactic {
   // (site->inputs[i].constant) may be packed here, once.
   Status (*prepare)(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes);
   Status (*run)(void *state, const CpuCall *call);  // one thread at a time for one state
-  // Whether these inputs hold values that the way above has another meaning for: the reference runs then. NULL: never.
-  bool (*declines)(const Site *site, const CpuCall *call);
 } CpuTactic;
 
 extern const CpuTactic *const cpu_tactics[];  // kernels/cpu_tactics.c, NULL-terminated, preferred first

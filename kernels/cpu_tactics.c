@@ -11,8 +11,20 @@
 #include "kernels/rowwise/rowwise.h"
 
 const CpuTactic *const cpu_tactics[] = {
-    &cpu_conv,       &cpu_own_conv, &cpu_own_conv_transpose, &cpu_conv_transpose,   &cpu_matmul,
-    &cpu_own_matmul, &cpu_pool,     &cpu_own_pool,           &cpu_concat,           &cpu_gather,
-    &cpu_pad,        &cpu_resize,   &cpu_recurrent,          &elementwise_cpu_move, &elementwise_cpu,
-    &rowwise_cpu,    NULL,
+    &cpu_conv,
+    &cpu_own_conv,
+    &cpu_own_conv_transpose,
+    &cpu_conv_transpose,
+    &cpu_matmul,
+    &cpu_own_matmul,
+    &cpu_pool,
+    &cpu_concat,
+    &cpu_gather,
+    &cpu_pad,
+    &cpu_resize,
+    &cpu_recurrent,
+    &elementwise_cpu_move,
+    &elementwise_cpu,
+    &rowwise_cpu,
+    NULL,
 };

@@ -178,10 +178,6 @@ typedef struct Layouts {
   OnednnLayout x, weights, bias, y;
 } Layouts;
 
-static int pool_algorithm(OnednnKind kind) {
-  return kind == ONEDNN_POOL_MAX ? 0x1ff : kind == ONEDNN_POOL_MEAN ? 0x3ff : 0x2ff;
-}
-
 static OnednnResult describe_2(const Onednn *one, OnednnPart *part, const Layouts *l) {
   const OnednnLibrary *library = one->library;
   const OnednnOperation *operation = &part->slice->operation;
@@ -195,14 +191,11 @@ static OnednnResult describe_2(const Onednn *one, OnednnPart *part, const Layout
                                                                    l->bias, l->y, w->strides, w->dilations, w->pad_begin,
                                                                    w->pad_end);
       break;
-    case ONEDNN_CONV_TRANSPOSE:
+    default:
       result = library->dnnl_dilated_deconvolution_forward_desc_init(desc, ONEDNN_INFERENCE, ONEDNN_DECONV_DIRECT, l->x,
                                                                      l->weights, l->bias, l->y, w->strides, w->dilations,
                                                                      w->pad_begin, w->pad_end);
       break;
-    default:
-      result = library->dnnl_pooling_v2_forward_desc_init(desc, ONEDNN_INFERENCE, pool_algorithm(operation->kind), l->x, l->y,
-                                                          w->strides, w->kernel, w->dilations, w->pad_begin, w->pad_end);
   }
   return result ? result : library->dnnl_primitive_desc_create(&part->desc, desc, one->attributes, one->engine, NULL);
 }
@@ -219,13 +212,9 @@ static OnednnResult describe_3(const Onednn *one, OnednnPart *part, const Layout
       return library->dnnl_convolution_forward_primitive_desc_create(
           &part->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_CONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
           w->dilations, w->pad_begin, w->pad_end, one->attributes);
-    case ONEDNN_CONV_TRANSPOSE:
+    default:
       return library->dnnl_deconvolution_forward_primitive_desc_create(
           &part->desc, one->engine, ONEDNN_INFERENCE, ONEDNN_DECONV_DIRECT, l->x, l->weights, l->bias, l->y, w->strides,
-          w->dilations, w->pad_begin, w->pad_end, one->attributes);
-    default:
-      return library->dnnl_pooling_forward_primitive_desc_create(
-          &part->desc, one->engine, ONEDNN_INFERENCE, pool_algorithm(operation->kind), l->x, l->y, w->strides, w->kernel,
           w->dilations, w->pad_begin, w->pad_end, one->attributes);
   }
 }

@@ -16,17 +16,10 @@ typedef struct OnednnTensor {
 } OnednnTensor;
 OnednnTensor onednn_tensor(const TensorDesc *desc);
 
-typedef enum OnednnKind {
-  ONEDNN_MATMUL,
-  ONEDNN_CONV,
-  ONEDNN_CONV_TRANSPOSE,
-  ONEDNN_POOL_MAX,
-  ONEDNN_POOL_MEAN,        // of what is not padding
-  ONEDNN_POOL_MEAN_PADDED  // of the whole window
-} OnednnKind;
+typedef enum OnednnKind { ONEDNN_MATMUL, ONEDNN_CONV, ONEDNN_CONV_TRANSPOSE } OnednnKind;
 
 typedef struct OnednnWindow {
-  int64_t kernel[ONEDNN_RANK], strides[ONEDNN_RANK], dilations[ONEDNN_RANK];  // dilations as oneDNN counts them: 0 is dense
+  int64_t strides[ONEDNN_RANK], dilations[ONEDNN_RANK];  // dilations as oneDNN counts them: 0 is dense
   int64_t pad_begin[ONEDNN_RANK], pad_end[ONEDNN_RANK];
 } OnednnWindow;
 

@@ -79,9 +79,6 @@ typedef struct OnednnVersion {
   CALL(dnnl_dilated_deconvolution_forward_desc_init, OnednnResult,                                                            \
        (void *operation, int kind, int algorithm, OnednnLayout x, OnednnLayout weights, OnednnLayout bias, OnednnLayout y,    \
         const int64_t *strides, const int64_t *dilations, const int64_t *pad_begin, const int64_t *pad_end))                  \
-  CALL(dnnl_pooling_v2_forward_desc_init, OnednnResult,                                                                       \
-       (void *operation, int kind, int algorithm, OnednnLayout x, OnednnLayout y, const int64_t *strides,                     \
-        const int64_t *kernel, const int64_t *dilations, const int64_t *pad_begin, const int64_t *pad_end))                   \
   CALL(dnnl_primitive_desc_create, OnednnResult,                                                                              \
        (OnednnPrimitiveDesc *desc, const void *operation, OnednnAttributes attributes, OnednnEngine engine, void *hint))
 #define ONEDNN_TABLE_3(CALL)                                                                                                  \
@@ -99,10 +96,6 @@ typedef struct OnednnVersion {
   CALL(dnnl_deconvolution_forward_primitive_desc_create, OnednnResult,                                                        \
        (OnednnPrimitiveDesc *desc, OnednnEngine engine, int kind, int algorithm, OnednnLayout x, OnednnLayout weights,        \
         OnednnLayout bias, OnednnLayout y, const int64_t *strides, const int64_t *dilations, const int64_t *pad_begin,        \
-        const int64_t *pad_end, OnednnAttributes attributes))                                                                 \
-  CALL(dnnl_pooling_forward_primitive_desc_create, OnednnResult,                                                              \
-       (OnednnPrimitiveDesc *desc, OnednnEngine engine, int kind, int algorithm, OnednnLayout x, OnednnLayout y,              \
-        const int64_t *strides, const int64_t *kernel, const int64_t *dilations, const int64_t *pad_begin,                    \
         const int64_t *pad_end, OnednnAttributes attributes))
 // clang-format on
 

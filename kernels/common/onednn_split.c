@@ -1,4 +1,4 @@
-// See onednn_split.h. Convolutions and pools are cut into images, then into the axis that is outermost in memory: rows of images whose channels
+// See onednn_split.h. Convolutions are cut into images, then into the axis that is outermost in memory: rows of images whose channels
 // are innermost, channels of others. Products are cut into batches, else into rows, else into columns.
 #include "kernels/common/onednn_split.h"
 #include <string.h>
@@ -15,20 +15,17 @@ static int64_t count_of(const OnednnTensor *tensor) {
 }
 
 static int64_t work_of(const OnednnOperation *operation) {
-  int64_t outputs = count_of(&operation->y), kernel = 1;
+  int64_t outputs = count_of(&operation->y);
   switch (operation->kind) {
     case ONEDNN_MATMUL: return outputs * operation->x.dims[operation->x.rank - 1];
     case ONEDNN_CONV: return outputs * (count_of(&operation->weights) / MAX(operation->y.dims[1], 1));
-    case ONEDNN_CONV_TRANSPOSE: return count_of(&operation->x) * (count_of(&operation->weights) / MAX(operation->x.dims[1], 1));
-    default:
-      for (int i = 2; i < operation->y.rank; i++) kernel *= operation->window.kernel[i - 2];
-      return outputs * kernel;
+    default: return count_of(&operation->x) * (count_of(&operation->weights) / MAX(operation->x.dims[1], 1));
   }
 }
 
 static int64_t kernel_rows(const OnednnOperation *operation) {
   const OnednnTensor *w = &operation->weights;
-  return operation->kind == ONEDNN_CONV ? w->dims[w->rank - (operation->x.rank - 2)] : operation->window.kernel[0];
+  return w->dims[w->rank - (operation->x.rank - 2)];
 }
 
 // ---- One slice --------------------------------------------------------------------------------------------------------------
@@ -65,10 +62,8 @@ static void cut_x(OnednnSlice *slice, int axis, int64_t begin, int64_t count) {
     cut(x, &slice->offsets[ONEDNN_X], 0, begin, count);
   } else if (axis == 2) {
     cut_window(operation, &slice->offsets[ONEDNN_X], begin, count);
-  } else if (operation->kind == ONEDNN_CONV) {
-    cut_weights(slice, 0, begin, count);
   } else {
-    cut(x, &slice->offsets[ONEDNN_X], 1, begin, count);
+    cut_weights(slice, 0, begin, count);
   }
 }
 
@@ -129,10 +124,10 @@ static bool rows_see_input(const OnednnOperation *operation) {
 // The axis that images are cut along; 0: none.
 static int image_axis(const OnednnOperation *operation) {
   const OnednnTensor *x = &operation->x, *y = &operation->y;
-  bool pool = operation->kind >= ONEDNN_POOL_MAX, grouped = operation->weights.rank > y->rank;
+  bool grouped = operation->weights.rank > y->rank;
   if (operation->kind == ONEDNN_CONV_TRANSPOSE) return 0;
   if (rows_see_input(operation) && is_outer(x, 2) && is_outer(y, 2) && y->dims[2] > 1) return 2;
-  if (is_outer(y, 1) && y->dims[1] > 1 && (pool ? is_outer(x, 1) : !grouped)) return 1;
+  if (is_outer(y, 1) && y->dims[1] > 1 && !grouped) return 1;
   return 0;
 }
 

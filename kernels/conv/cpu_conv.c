@@ -5,10 +5,11 @@
 #include <string.h>
 #include "kernels/conv/conv.h"
 
-OnednnWindow cpu_window(const Window *window, const int64_t *large, const int64_t *small) {
+// large[i] and small[i] are the sizes along the spatial axes of what the window slides over and of its positions: pad_end is set so that they fit,
+// whatever output_padding made of them.
+static OnednnWindow window_of(const Window *window, const int64_t *large, const int64_t *small) {
   OnednnWindow out = {0};
   for (int i = 0; i < window->axes; i++) {
-    out.kernel[i] = window->kernel[i];
     out.strides[i] = window->stride[i];
     out.dilations[i] = window->dilation[i] - 1;
     out.pad_begin[i] = window->pad_begin[i];
@@ -28,7 +29,8 @@ void cpu_image_strides(int rank, const int64_t *dims, bool channels_last, int64_
   }
 }
 
-bool cpu_window_fits(const Window *window, const int64_t *large, const int64_t *small) {
+// Else oneDNN refuses it.
+static bool window_fits(const Window *window, const int64_t *large, const int64_t *small) {
   for (int i = 0; i < window->axes; i++) {
     int64_t reach = (small[i] - 1) * window->stride[i] + (window->kernel[i] - 1) * window->dilation[i] + 1;
     int64_t beyond = large[i] + window->pad_begin[i] - reach;  // what no window sees
@@ -51,8 +53,8 @@ static bool supports(const Site *site) {
   bool fine = !status && cpu_anchor_supports(site) && x->rank <= 5;
   status_free(status);
   if (!fine) return false;
-  return site->node->op == &op_conv ? cpu_window_fits(&window, x->dims + 2, y->dims + 2)
-                                    : cpu_window_fits(&window, y->dims + 2, x->dims + 2);
+  return site->node->op == &op_conv ? window_fits(&window, x->dims + 2, y->dims + 2)
+                                    : window_fits(&window, y->dims + 2, x->dims + 2);
 }
 
 // [outputs, inputs / group, kernel] as oneDNN wants it: groups are an axis of their own, outputs come before inputs.
@@ -102,7 +104,7 @@ static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, b
       .x = onednn_tensor(&anchor->inputs[0]),
       .weights = *plain_weights,
       .y = onednn_tensor(&anchor->y),
-      .window = transposed ? cpu_window(&window, y->dims + 2, x->dims + 2) : cpu_window(&window, x->dims + 2, y->dims + 2)};
+      .window = transposed ? window_of(&window, y->dims + 2, x->dims + 2) : window_of(&window, x->dims + 2, y->dims + 2)};
   operation.weights.any = w->constant != NULL;
   TRY(cpu_anchor_describe(anchor, &operation, fast));
   if (!*fast || !anchor->fused || transposed || !wants_residual(anchor)) return OK;

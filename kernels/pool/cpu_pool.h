@@ -2,4 +2,4 @@
 #pragma once
 #include "kernels/cpu_tactic.h"
 
-extern const CpuTactic cpu_pool, cpu_own_pool;
+extern const CpuTactic cpu_pool;

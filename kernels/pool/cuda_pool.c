@@ -27,12 +27,8 @@ typedef struct Pool {
 static Status read_pool(const Site *site, Pool *pool) {
   const Node *node = site->node;
   const char *kind = node_string(node, "kind", "");
-  int count;
-  Dim kernel[MAX_RANK];
-  const int64_t *sizes = node_ints(node, "kernel", &count);
-  for (int i = 0; i < count && i < MAX_RANK; i++) kernel[i] = sizes[i];
   *pool = (Pool){.site = site, .x = &site->inputs[0], .y = &site->outputs[0]};
-  TRY(window_read(node, pool->x->rank - 2, kernel, &pool->window));
+  TRY(pool_read_window(node, pool->x->rank - 2, &pool->window));
   pool->is_max = strcmp(kind, "max") == 0;
   pool->is_lp = strcmp(kind, "lp") == 0;
   pool->indices = node->output_count > 1;

@@ -19,7 +19,9 @@ static Status read_kind(const Node *node, PoolKind *out) {
   FAIL(ERROR_INVALID_MODEL, "unknown kind '%s'", name);
 }
 
-static Status read_window(const Node *node, int axes, Window *out) {
+bool pool_is_average(const Node *node) { return strcmp(node_string(node, "kind", ""), kind_names[POOL_AVERAGE]) == 0; }
+
+Status pool_read_window(const Node *node, int axes, Window *out) {
   int count;
   Dim kernel[MAX_RANK];
   const int64_t *sizes = node_ints(node, "kernel", &count);
@@ -51,7 +53,7 @@ static Status infer_pool(Node *node) {
   if (dtype_kind(x->dtype) == KIND_STRING || dtype_kind(x->dtype) == KIND_COMPLEX ||
       (kind == POOL_LP && !dtype_is_float(x->dtype)))
     FAIL(ERROR_INVALID_MODEL, "no %s pooling of %s", kind_names[kind], dtype_name(x->dtype));
-  TRY(read_window(node, x->rank - 2, &window));
+  TRY(pool_read_window(node, x->rank - 2, &window));
   dims[0] = x->dims[0];
   dims[1] = x->dims[1];
   for (int i = 0; i < window.axes; i++) {
@@ -157,7 +159,7 @@ static Status reference_pool(Reference *r) {
   bool columns = node_int(r->node, "storage_order", 0) != 0;
   double p = (double)node_int(r->node, "p", 2);
   TRY(read_kind(r->node, &kind));
-  TRY(read_window(r->node, axes, &call.window));
+  TRY(pool_read_window(r->node, axes, &call.window));
   for (int i = 0; i < axes; i++) {
     call.in[i] = x->dims[2 + i];
     call.kernel[i] = call.window.kernel[i];

@@ -253,7 +253,7 @@ static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, v
   choice->call.workspace =
       step->workspace_buffer < 0 ? none : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
   const CpuTactic *tactic = choice->tactic;
-  if (!tactic || (tactic->declines && tactic->declines(&step->site, &choice->call))) return run_reference(step, choice);
+  if (!tactic) return run_reference(step, choice);
   return tactic->run(choice->state, &choice->call);
 }
 

@@ -104,11 +104,14 @@ class Peer:
         path = os.path.join(self.held.name, "outputs.npz")
         facts.update(self.open(path, environment) if self.asks else self.first(path, environment))
         with numpy.load(path) as archive:
-            facts["error"] = peer.error_against_reference(request["folder"], [archive[name] for name in archive.files])
+            facts["error"] = self.error(request, [archive[name] for name in archive.files])
         if request.get("beside"):  # what else took memory meanwhile, nobody knows
             facts.pop("device_bytes", None)
             facts["busy"] = True
         return {**facts, "version": self.version, "kernels": nodes.counted(self.held.name)}
+
+    def error(self, request, outputs):
+        return peer.error_against_reference(request["folder"], outputs)
 
     def open(self, path, environment):
         self.errors = os.path.join(self.held.name, "errors")

@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 
-from bench import machine, measure, peer_ingot, peers, report, stats, timing, wire
+from bench import lane, machine, measure, peer_ingot, peers, report, stats, timing, wire
 
 # Kernel, stride, padding, output padding, dilation: what decoders, generators and detectors use, and some that they do not.
 WINDOWS = ((2, 2, 0, 0, 1), (4, 2, 1, 0, 1), (3, 2, 1, 1, 1), (5, 2, 2, 1, 1), (4, 4, 0, 0, 1), (3, 1, 1, 0, 1), (3, 1, 2, 0, 2), (6, 3, 1, 0, 1))
@@ -65,7 +65,7 @@ def write_model(path, shape, weights, result):
 
 
 def prepared(shape, folder, device):
-    """Writes the row's files; returns PyTorch's function that enqueues it."""
+    """Writes the row's files; returns PyTorch's function that enqueues it, and its results in fp32, channels last."""
     import numpy
     import torch
 
@@ -78,9 +78,8 @@ def prepared(shape, folder, device):
     reference = torch.nn.functional.conv_transpose2d(x.float(), w.float(), **settings(shape)).permute(0, 2, 3, 1).contiguous()
     write_model(os.path.join(folder, "model.onnx"), shape, w.cpu().numpy(), reference.shape)
     numpy.save(os.path.join(folder, "input_0.npy"), x.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-    numpy.save(os.path.join(folder, "reference_0.npy"), reference.cpu().numpy())
     last = w.contiguous(memory_format=torch.channels_last)
-    return lambda: torch.nn.functional.conv_transpose2d(x, last, **settings(shape))
+    return lambda: torch.nn.functional.conv_transpose2d(x, last, **settings(shape)), reference
 
 
 def captured(run):
@@ -101,7 +100,7 @@ class Library:
     """PyTorch's side, timed as every peer is."""
 
     def __init__(self, shape, folder, device, clock):
-        run = prepared(shape, folder, device)
+        run, self.reference = prepared(shape, folder, device)
         self.clock, self.run = clock, captured(run) if device == "cuda" else run
 
     def measure(self, seconds):
@@ -112,11 +111,20 @@ class Library:
 
 
 class InMemory(peer_ingot.Peer):
-    """Built by the process that is measured, so that there is one a shape."""
+    """Built by the process that is measured, so that there is one a shape. Results are compared where PyTorch's are: they may be hundreds of megabytes."""
 
     def build(self, request):
         self.engine = os.path.join(request["folder"], "model.onnx")
         return {}
+
+    def error(self, request, outputs):
+        import torch
+
+        wanted = request["reference"]
+        got = torch.from_numpy(outputs[0]).to(wanted.device)
+        if got.shape != wanted.shape or not bool(got.isfinite().all()):
+            return float("inf")
+        return float((got.float() - wanted).norm(dtype=torch.float64) / wanted.norm(dtype=torch.float64))
 
     def common(self):
         precision = ["--fp16"] if self.options.precision == "fp16" else []
@@ -131,7 +139,9 @@ def row(shape, clock, options, folder, cache):
         for way in options.ways:
             form = {"binary": os.path.abspath(options.ingot), "way": way, "tune": options.tune, "cache": cache}
             ready[way] = InMemory(json.dumps(form), adapter)
-            facts = ready[way].prepare({"folder": folder})
+            facts = ready[way].prepare({"folder": folder, "reference": library.reference})
+            if not facts["error"] <= lane.LARGEST_ERROR[adapter.precision]:
+                raise RuntimeError(f"{way}: results differ from PyTorch's by {facts['error']:.1e}")
             entry["ways"][way] = {"error": facts["error"], "kernels": facts["kernels"], "tactics": facts["steps_by"]}
         for _ in range(options.rounds):
             entry["rounds"].append({"library_ms": library.measure(options.seconds), **{way + "_ms": peer.measure("device", options.seconds)["ms"] for way, peer in ready.items()}})
@@ -199,6 +209,8 @@ def main(arguments):
                     record["failures"].append(f"{described(shape)}: {wire.first_line(error)}")
                     print(f"failed: {record['failures'][-1]}", flush=True)
             report.write_record(options.record, record)
+            if options.device == "cuda":
+                torch.cuda.empty_cache()
     print("\n".join(table(record)))
     return 1 if record["failures"] else 0
 

@@ -1,4 +1,5 @@
 """A run from beginning to end, with a program that stands for Ingot: cut, gone on with on another machine, its rows whole; and the jobs that prepare it."""
+import argparse
 import contextlib
 import io
 import json
@@ -15,7 +16,7 @@ import onnx
 from onnx import helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import measure, prepare, store, zoo
+from bench import measure, peers, prepare, store, zoo
 from test_peers import INGOT, ROOT, Folder
 
 
@@ -75,6 +76,14 @@ class Runs(Folder):
         self.assertEqual(self.bench(self.models, "nowhere")[0], 0)
         self.assertEqual(os.listdir(os.path.join(self.folder, "nowhere")), ["logs"])
 
+    def test_a_quick_run_says_what_was_made_ready_beside_others(self):
+        code, said = self.bench(self.models[:1], "here", "--quick")
+        self.assertEqual(code, 0, said)
+        facts = [r for r in store.read(self.run_file) if r["type"] == "facts"]
+        self.assertEqual([(r["busy"], "device_bytes" in r) for r in facts], [(True, False)] * 2)
+        self.assertRegex(said, r"made ready at once \d")
+        self.assertNotRegex(said, r"made ready alone")
+
     def test_one_that_is_told_to_end_leaves_nothing_running_and_blames_nobody(self):
         slow = self.program("slow", "import os, sys, time\nif '--help' in sys.argv or '--version' in sys.argv: sys.exit(0)\nopen(os.path.join(os.path.dirname(sys.argv[0]), 'pid'), 'w').write(str(os.getpid()))\ntime.sleep(100)")
         command = [sys.executable, "-m", "bench", "zoo", "--device", "cpu", "--run", self.run_file, "--work", os.path.join(self.folder, "work"), "--ingot", f"slow={slow}", "--peers", "none", "--models", self.models[0]]
@@ -107,6 +116,27 @@ class Runs(Folder):
         self.assertEqual(code, 0, said)
         self.assertIn("broken untuned: RuntimeError: ingot build: ingot: no memory", said)
         self.assertIn("A/A: ingot untuned", said)
+
+
+class JobsOf(Folder):
+    def jobs(self, quick):
+        options = argparse.Namespace(ingot=[self.program("ingot", "")], ways=["untuned", "own"], again=None, tune=1, quick=quick, device="cuda", precision="fp16", threads=0, work=self.folder, peers=None, trtexec=None)
+        specs = peers.ingot(options) + peers.torch(options)
+        run = types.SimpleNamespace(options=options, of_row=lambda row: peers.of_row(specs, row, zoo.ZOO[row.network].masked))
+        return prepare.jobs_of(run, zoo.rows(["bert-base-128", "resnet50"], [1, 32]))
+
+    def test_each_network_is_exported_once_and_compiled_in_groups(self):
+        jobs = self.jobs(False)
+        self.assertEqual([job.name for job in jobs if job.network == "resnet50"], ["export-resnet50", "resnet50-torch-compile-reduce-overhead", "resnet50-torch-compile-max-autotune"])
+        self.assertEqual([job.name for job in jobs if "no-mask" in job.name],
+                         ["bert-base-128-torch-compile-reduce-overhead-no-mask", "bert-base-128-torch-compile-max-autotune-no-mask"])
+        self.assertEqual({job.command[job.command.index("--batches") + 1] for job in jobs}, {"1,32"})
+
+    def test_quick_runs_build_untuned_engines_of_what_was_exported(self):
+        engines = [job for job in self.jobs(True) if job.name.startswith("engine-")]
+        self.assertEqual([(job.network, job.command[job.command.index("--batches") + 1], job.needs.name) for job in engines],
+                         [(network, batch, f"export-{network}") for network in ("bert-base-128", "resnet50") for batch in ("1", "32")])
+        self.assertEqual({json.loads(job.command[job.command.index("--settings") + 1])["way"] for job in engines}, {"untuned"})
 
 
 class Jobs(unittest.TestCase):

@@ -38,7 +38,12 @@ class Statistics(unittest.TestCase):
     def test_error_is_infinite_for_what_is_not_finite_or_of_another_shape(self):
         self.assertEqual(stats.relative_error([1.0, float("nan")], [1.0, 2.0]), float("inf"))
         self.assertEqual(stats.relative_error([1.0], [1.0, 2.0]), float("inf"))
+        self.assertEqual(stats.relative_error([1.0, float("inf")], [1.0, 2.0]), float("inf"))
         self.assertAlmostEqual(stats.relative_error([3.0, 4.4], [3.0, 4.0]), 0.08)
+        self.assertEqual(stats.relative_error([], []), 0.0)
+        a, b = numpy.random.default_rng(0).standard_normal((2, 3, 200001)).astype(numpy.float16)
+        wanted = numpy.linalg.norm(a.astype(float) - b) / numpy.linalg.norm(b.astype(float))
+        self.assertAlmostEqual(stats.relative_error(a, b), wanted, 10)
 
 
 ROW = zoo.Row("resnet50", 1)

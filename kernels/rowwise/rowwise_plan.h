@@ -1,5 +1,5 @@
 // What a rowwise kernel is going to do, decided before a line of it is written: which axes are rows (rowwise_plan.c), who
-// computes a row (rowwise_shape.c). rowwise_text.c turns it into a kernel.
+// computes a row (rowwise_shape.c). rowwise_text.c and rowwise_reductions.c turn it into a kernel.
 //
 // The domain's axes fall into kept ones (a point of them is a row) and reduced ones (a point of them is a step of a row).
 // A program with nested reductions runs in passes over each row: pass p feeds the reductions that depend on results of pass

@@ -79,6 +79,9 @@ class Lane:
         ready = self.together(row, [spec for spec in left if "prepare" not in spec.quiet], {**request, "do": "prepare", "beside": True}, "made ready at once")
         for spec in [spec for spec in left if "prepare" in spec.quiet]:
             ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "made ready alone"))
+        if ready:
+            slowest = max(ready, key=lambda spec: ready[spec]["prepare_took_s"])
+            self.run.say(f"{row}: ready, last {slowest.name} after {ready[slowest]['prepare_took_s']:.1f} s")
         for spec, facts in ready.items():
             more = warmed.get(spec.name, {})
             facts.update({name: more[key] for key, name in (("build_s", "compile_s"), ("kernels", "kernels")) if key in more})

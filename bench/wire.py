@@ -1,7 +1,7 @@
 """How the benchmark talks to a peer: one process each, a JSON object a line in both directions, so that peers take turns and none sees another's state.
 
     {"do": "start"}                                                 ->  {}     loads its libraries
-    {"do": "build", ...}                                            ->  {}     what outlives the process, where it makes such
+    {"do": "build", ...}                                            ->  {"build_took_s"}  what outlives the process, where it makes such
     {"do": "prepare", "folder": ..., "network": ..., "batch": ...}  ->  facts
     {"do": "measure", "kind": "device", "seconds": 0.3}             ->  {"ms": median, "samples": n}, or {"absent": why}
     {"do": "drop"}                                                  ->  {}
@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 
 
 class Gone(Exception):
@@ -96,7 +97,8 @@ def serve(peer):
                 peer.start()
                 answer = {}
             elif request["do"] in ("build", "prepare"):
-                answer = getattr(peer, request["do"])(request) or {}
+                start = time.perf_counter()
+                answer = {**(getattr(peer, request["do"])(request) or {}), request["do"] + "_took_s": round(time.perf_counter() - start, 3)}
             elif request["do"] == "measure":
                 answer = peer.measure(request["kind"], request["seconds"])
             else:

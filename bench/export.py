@@ -55,6 +55,11 @@ def save_tensor(path, tensor):
         file.write(onnx.numpy_helper.from_array(tensor.cpu().numpy()).SerializeToString())
 
 
+def marker(folder, row, half):
+    """The file that says that a row's folder is whole."""
+    return os.path.join(folder, row.folder, COMPLETE + ("_fp16" if half else ""))
+
+
 def untimed(name):
     return contextlib.nullcontext()
 
@@ -67,13 +72,12 @@ def row_folder(folder, row, half):
 
 def row_folders(folder, rows, half, stage=untimed):
     """The folders of rows of one network, whose module is built once: it runs on the GPU where there is one, since tracing runs it too."""
-    import torch
-
-    wanted = COMPLETE + ("_fp16" if half else "")
     paths = {row: os.path.join(folder, row.folder) for row in rows}
-    missing = [row for row in rows if not os.path.exists(os.path.join(paths[row], wanted))]
+    missing = [row for row in rows if not os.path.exists(marker(folder, row, half))]
     if not missing:
         return
+    with stage("imports"):
+        import torch
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     with torch.no_grad():
@@ -87,7 +91,7 @@ def row_folders(folder, rows, half, stage=untimed):
             with stage(f"export fp16 b{row.batch}"):
                 export_half(module, [(x.half() if x.is_floating_point() else x).to(device) for x in zoo.inputs(row.network, row.batch)], os.path.join(paths[row], "model_fp16.onnx"))
     for row in missing:
-        open(os.path.join(paths[row], wanted), "w").close()
+        open(marker(folder, row, half), "w").close()
 
 
 def export_somewhere(module, inputs, path):

@@ -67,12 +67,15 @@ def compile_form(row, folder, peer, form, options):
 
 def compile_forms(rows, options):
     """Forms need inputs alone, so that this waits for no export."""
-    for row in rows:
-        export.write_inputs(os.path.join(options.folder, row.folder), zoo.inputs(row.network, row.batch))
-        for peer in options.peers.split(","):
-            folder = os.path.join(options.folder, row.folder)
-            if not os.path.exists(compiled_path(folder, peer)):
-                compile_form(row, folder, peer, peers.torch_form(peer, options.device), options)
+    folder_of = lambda row: os.path.join(options.folder, row.folder)
+    left = [(row, peer) for row in rows for peer in options.peers.split(",") if not os.path.exists(compiled_path(folder_of(row), peer))]
+    if left:
+        with stage("imports"):
+            import torch  # noqa: F401: timed here, since every other import of it is free then
+    for row in {row: None for row, _ in left}:
+        export.write_inputs(folder_of(row), zoo.inputs(row.network, row.batch))
+    for row, peer in left:
+        compile_form(row, folder_of(row), peer, peers.torch_form(peer, options.device), options)
 
 
 def build_engines(rows, options):
@@ -101,9 +104,6 @@ def main():
     warnings.filterwarnings("ignore")
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     rows = zoo.rows([options.network], [int(batch) for batch in options.batches.split(",")])
-    if options.what != "engine":
-        with stage("imports"):
-            import torch  # noqa: F401: timed here, since every other import of it is free then
     if options.what == "export":
         export.row_folders(options.folder, rows, options.precision == "fp16", stage)
     elif options.what == "compile":

@@ -280,6 +280,12 @@ static void make_lines(Pool *pool) {
   make_divisors(pool, reach, outputs);
 }
 
+// Maxima that begin with zero instead are those behind a ReLU.
+static bool is_relu(const Program *program) {
+  return program && program->count == 2 && program->code[0].op == OP_input && program->code[1].op == OP_relu &&
+         program->outputs[0] == 1;
+}
+
 static void choose_loops(Pool *pool, const PoolTable *table, DType dtype) {
   enum { FEW_TAPS = 64 };
   int64_t taps = 1;
@@ -292,7 +298,8 @@ static void choose_loops(Pool *pool, const PoolTable *table, DType dtype) {
   } else {
     pool->across = table->largest[dtype];
     pool->lines = (PoolLines){.across = pool->across, .along = table->along_largest[dtype], .item = pool->item};
-    element_set_f(dtype, &pool->least, -INFINITY);
+    pool->has_relu = is_relu(pool->own.site.node->epilogue) && !pool->own.y_staged;
+    if (!pool->has_relu) element_set_f(dtype, &pool->least, -INFINITY);
   }
 }
 
@@ -313,7 +320,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *threads, void 
   make_parts(pool);
   if (pool->inner >= 2) make_lines(pool);
   choose_loops(pool, table, dtype);
-  cpu_own_finish(&pool->own);
+  if (!pool->has_relu) cpu_own_finish(&pool->own);
   *state = pool;
   *workspace_bytes = pool->own.workspace_bytes;
   return OK;

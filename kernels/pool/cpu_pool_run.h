@@ -40,6 +40,7 @@ typedef struct Pool {
   PoolAcross *across;
   size_t item;
   int64_t least;  // an element, or zeros
+  bool has_relu;  // which is the whole epilogue
   // Where the innermost axis is the window's: the loops, what to do again where those gave what is not finite, how far apart outputs begin, how many outputs
   // and taps of a line at a time, what a row takes of it, and how many rows share one.
   PoolLines lines, exact_lines;

@@ -86,6 +86,8 @@ class Run:
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
                             "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
+        if options.device == "cuda":  # a row's peers are made ready at once: none shall take all cores for its host's arithmetic
+            self.environment.update({"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"})
 
     def out_of_time(self, needed=0):
         """Whether no time is left for what takes so many seconds."""

@@ -136,14 +136,15 @@ static int running_axis(const TensorDesc *x) {
   return any ? -1 : x->rank - 1;
 }
 
-// Dense strides in the order of those of `like`.
-static void pack_like(TensorDesc *desc, const int64_t *like) {
+// Dense strides in the order of those of `like`, those of axis `inner` first; -1: none is.
+static void pack_like(TensorDesc *desc, const int64_t *like, int inner) {
   bool placed[MAX_RANK] = {0};
   int64_t stride = 1;
   for (int n = 0; n < desc->rank; n++) {
-    int next = -1;
-    for (int i = desc->rank - 1; i >= 0; i--)
-      if (!placed[i] && (next < 0 || llabs(like[i]) < llabs(like[next]))) next = i;
+    int next = n ? -1 : inner;
+    if (next < 0)
+      for (int i = desc->rank - 1; i >= 0; i--)
+        if (!placed[i] && (next < 0 || llabs(like[i]) < llabs(like[next]))) next = i;
     placed[next] = true;
     desc->strides[next] = stride;
     stride *= desc->dims[next];
@@ -156,14 +157,14 @@ static void place(Pool *pool, DType dtype) {
   const TensorDesc *x = &own->site.inputs[0], *y = &own->site.outputs[0];
   pool->x = *x, pool->x.dtype = dtype, pool->x.offset = 0;
   if (dtype != x->dtype || running_axis(x) < 0) {
-    pack_like(&pool->x, desc_is_dense(x) ? x->strides : y->strides);
+    pack_like(&pool->x, desc_is_dense(x) ? x->strides : y->strides, -1);
     cpu_own_stage(own, x, &pool->x, desc_bytes(&pool->x));
   }
   pool->inner = running_axis(&pool->x);
   own->result = *y, own->result.dtype = dtype, own->result.offset = 0;
   own->y_staged = dtype != y->dtype || (y->dims[pool->inner] > 1 && y->strides[pool->inner] != 1);
   if (!own->y_staged) return;
-  pack_like(&own->result, pool->x.strides);
+  pack_like(&own->result, pool->x.strides, pool->inner);
   own->y_at = cpu_own_reserve(own, desc_bytes(&own->result));
 }
 
@@ -200,12 +201,13 @@ static void join_axes(Pool *pool, Counted *counted) {
 // Where few rows of an image see as many taps, rows are better counted along its channels.
 static bool prefers_channels(const Pool *pool, int axis) {
   enum { FEW_ROWS = 8 };
+  if (axis < 2) return false;
   int64_t alike = 1, most = 1, count = pool->own.result.dims[axis];
-  for (int64_t q = 1; axis >= 2 && q < count; q++) {
+  for (int64_t q = 1; q < count; q++) {
     alike = sees_alike(pool, &pool->reach[axis - 2], q - 1, q) ? alike + 1 : 1;
     most = MAX(most, alike);
   }
-  return axis >= 2 && most < count && most < FEW_ROWS && pool->own.result.dims[1] > most;
+  return most < count && most < FEW_ROWS && pool->own.result.dims[1] > most;
 }
 
 // Rows along the line are counted along one axis, vectors along two.

@@ -3,13 +3,13 @@
 #include "kernels/common/cpu_own.h"
 #include "kernels/pool/cpu_pool_loops.h"
 
-enum { POOL_LINE = 2048 };  // elements of a line; two are on the stack
+enum { POOL_LINE = 2048 };  // elements of a line; three are on the stack
 
 // What a window sees along one axis, by the output's place.
 typedef struct Reach {
   int64_t taps, stride, dilation, pad;
-  int64_t *first, *inside,
-      *padded;  // the first tap within the input, how many lie there, and how many in the input with its padding
+  int64_t *first, *inside;  // the first tap within the input, how many lie there
+  int64_t *padded;          // how many lie in the input with its padding
 } Reach;
 
 // Outputs along an axis that see as many taps, one after the other.
@@ -33,8 +33,9 @@ typedef struct Pool {
   int inner;           // the innermost axis
   Counted counted[2];  // the first goes on into axes that were joined to it
   int outer_axes[MAX_RANK], outer_count;
-  int64_t outers, parts,
-      width;  // places of the outer axes, and what each is handed out in: stretches, and ranges of `width` along the innermost axis
+  int64_t outers;      // places of the outer axes
+  int64_t parts;       // that each is handed out in: stretches of the first counted axis, and ranges of the innermost one
+  int64_t width;       // of these ranges
   int64_t most_lines;  // at a time
   bool parts_first;    // a part at all places before the next
   PoolAcross *across;

@@ -36,32 +36,43 @@ DEVICE u64 wgmma_descriptor(u32 from, u32 group, u32 block) {
 #define WGMMA_FLOATS_32(i) WGMMA_FLOATS_8(i), WGMMA_FLOATS_8(i + 8), WGMMA_FLOATS_8(i + 16), WGMMA_FLOATS_8(i + 24)
 #define WGMMA_FLOATS_64(i) WGMMA_FLOATS_32(i), WGMMA_FLOATS_32(i + 32)
 #define WGMMA_FLOATS_128(i) WGMMA_FLOATS_64(i), WGMMA_FLOATS_64(i + 64)
-// The operands after COUNT sums: a, b, one, and whether rows are fastest in a and in b.
-#define WGMMA(N, COUNT, TYPE, A, B, ONE, ROWS_A, ROWS_B)                                                                      \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" ONE ", 0;\nwgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE     \
+// The operands after COUNT sums: a, b, whether to add, and whether rows are fastest in a and in b.
+#define WGMMA(N, COUNT, TYPE, A, B, ADD, ROWS_A, ROWS_B)                                                                      \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" ADD ", 0;\nwgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE     \
                " {" WGMMA_SUMS_##COUNT "}, %" A ", %" B ", p, 1, 1, %" ROWS_A ", %" ROWS_B ";\n}\n"                              \
-               : WGMMA_FLOATS_##COUNT(0) : "l"(a), "l"(b), "r"(1), "n"(ROWS_FAST_A), "n"(ROWS_FAST_B))
+               : WGMMA_FLOATS_##COUNT(0) : "l"(a), "l"(b), "r"((int)add), "n"(ROWS_FAST_A), "n"(ROWS_FAST_B))
 
-// sums[64][N] += a[64][16] * b[16][N]; the thread's sums are the 16-row fragments of its warp: of columns 8j + 2 (lane % 4) and the next,
+// sums[64][N] = a[64][16] * b[16][N], added to what they were where `add` says so; the thread's sums are the 16-row fragments of its warp: of columns 8j + 2 (lane % 4) and the next,
 // rows lane / 4 (sums[4j], [4j + 1]) and lane / 4 + 8.
 #ifdef EMULATED
-template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaF16, float (&sums)[COUNT], u64 a, u64 b) {
+template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaF16, float (&sums)[COUNT], u64 a, u64 b, bool add = true) {
+  for (int i = 0; !add && i < COUNT; i++) sums[i] = 0;
   emulated_wgmma('h', 2 * COUNT, ROWS_FAST_A, ROWS_FAST_B, sums, a, b);
 }
-template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaBf16, float (&sums)[COUNT], u64 a, u64 b) {
+template <bool ROWS_FAST_A, bool ROWS_FAST_B, int COUNT> DEVICE void wgmma(MmaBf16, float (&sums)[COUNT], u64 a, u64 b, bool add = true) {
+  for (int i = 0; !add && i < COUNT; i++) sums[i] = 0;
   emulated_wgmma('b', 2 * COUNT, ROWS_FAST_A, ROWS_FAST_B, sums, a, b);
 }
 #else
 #define WGMMA_TYPE(Tag, TYPE)                                                                                                          \
-  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[32], u64 a, u64 b) {                               \
+  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[32], u64 a, u64 b, bool add = true) {                               \
     WGMMA("64", 32, TYPE, "32", "33", "34", "35", "36");                                                                                \
   }                                                                                                                                    \
-  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[64], u64 a, u64 b) {                               \
+  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[64], u64 a, u64 b, bool add = true) {                               \
     WGMMA("128", 64, TYPE, "64", "65", "66", "67", "68");                                                                               \
   }                                                                                                                                    \
-  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[128], u64 a, u64 b) {                              \
+  template <bool ROWS_FAST_A, bool ROWS_FAST_B> DEVICE void wgmma(Tag, float (&sums)[128], u64 a, u64 b, bool add = true) {                              \
     WGMMA("256", 128, TYPE, "128", "129", "130", "131", "132");                                                                         \
   }
 WGMMA_TYPE(MmaF16, "f16")
 WGMMA_TYPE(MmaBf16, "bf16")
 #endif
+
+// Between the last wait and the first use of the sums. Without it the compiler may move them while products are under way, and
+// then waits after each product (it says so: C7514).
+template <int COUNT> DEVICE void wgmma_settle(float (&sums)[COUNT]) {
+#ifndef EMULATED
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) asm volatile("" : "+f"(sums[i])::"memory");
+#endif
+}

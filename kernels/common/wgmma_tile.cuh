@@ -29,11 +29,7 @@ template <class T, class Mma> struct WgmmaTile {
   static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0, const Output &output) {
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, group = __shfl_sync(0xffffffffu, warp / 4, 0);
     const u32 unaligned = shared_address(shared), base = (unaligned + 1023) & ~1023u;
-    float sums[PARTS][BN / 2];
-#pragma unroll
-    for (int part = 0; part < PARTS; part++)
-#pragma unroll
-      for (int i = 0; i < BN / 2; i++) sums[part][i] = 0;
+    float sums[PARTS][BN / 2];  // set by the first products: nothing but products may write them while some are under way
 
     int fetched = 0;  // pieces whose copy was started
 #pragma unroll
@@ -58,7 +54,8 @@ template <class T, class Mma> struct WgmmaTile {
       for (int step = 0; step < BK / 16; step++)
 #pragma unroll
         for (int part = 0; part < PARTS; part++)
-          wgmma<!T::A_K_FAST, !T::B_K_FAST>(Mma(), sums[part], a + ((part * SharedA::BLOCK + step * SharedA::STEP) >> 4), b + (step * SharedB::STEP >> 4));
+          wgmma<!T::A_K_FAST, !T::B_K_FAST>(Mma(), sums[part], a + ((part * SharedA::BLOCK + step * SharedA::STEP) >> 4), b + (step * SharedB::STEP >> 4),
+                                               piece > 0 || step > 0);
       wgmma_commit();
       if (fetched < pieces) {
         copy_a.copy(writing);
@@ -71,6 +68,13 @@ template <class T, class Mma> struct WgmmaTile {
       writing = writing == last ? base : writing + STAGE_BYTES;
     }
     wgmma_wait<0>();
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+      wgmma_settle(sums[part]);
+      if (pieces > 0) continue;
+#pragma unroll
+      for (int i = 0; i < BN / 2; i++) sums[part][i] = 0;
+    }
     copy_wait<0>();
     __syncthreads();
     float *corner = (float *)(shared + (base - unaligned)) + warp * FragmentStore<BN>::FLOATS;

@@ -292,7 +292,9 @@ static Status compile_missing(Compiler *compiler, const KernelSource *source, Ha
     if (included[i]) headers[count++] = compiler->headers[i];
   const char *name = source->label && *source->label ? source->label : "kernel";
   double start = time_now();
-  TRY(nvrtc_compile(nvrtc, name, source->source, source->sm, headers, scratch, &cubin));
+  const char *remarks;
+  TRY(nvrtc_compile(nvrtc, name, source->source, source->sm, headers, scratch, &cubin, &remarks));
+  if (*remarks) log_add(&compiler->log, LOG_VERBOSE, "the compiler on kernel %s: %s", name, remarks);
   double seconds = time_now() - start;
   pthread_mutex_lock(&compiler->mutex);
   compiler->stats.compiled++;

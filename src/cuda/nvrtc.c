@@ -115,7 +115,7 @@ static void program_close(void *context) {
 }
 
 static Status compile(const Nvrtc *nvrtc, const char *name, const char *source, int sm, const DeviceSource *headers,
-                      Arena *scratch, Arena *arena, Bytes *cubin) {
+                      Arena *scratch, Arena *arena, Bytes *cubin, const char **remarks) {
   uint32_t count = 0;
   while (headers && headers[count].path) count++;
   const char **texts = arena_array(scratch, const char *, count), **paths = arena_array(scratch, const char *, count);
@@ -141,16 +141,17 @@ static Status compile(const Nvrtc *nvrtc, const char *name, const char *source, 
   TRY(arena_try_alloc(arena, size, 16, &bytes));
   NVRTC_TRY(nvrtc, nvrtcGetCUBIN, open->program, bytes);
   *cubin = (Bytes){bytes, size};
+  *remarks = program_log(nvrtc, open->program, arena);
   return OK;
 }
 
 Status nvrtc_compile(const Nvrtc *nvrtc, const char *name, const char *source, int sm, const DeviceSource *headers,
-                     Arena *arena, Bytes *cubin) {
+                     Arena *arena, Bytes *cubin, const char **remarks) {
   if (!supports_arch(nvrtc, sm))
     FAIL(ERROR_UNSUPPORTED, "NVRTC %d.%d (%s) does not compile for sm_%d", nvrtc->version / 1000, nvrtc->version % 1000 / 10,
          nvrtc->path, sm);
   Arena *scratch = arena_scratch();
-  Status status = compile(nvrtc, name, source, sm, headers, scratch, arena, cubin);
+  Status status = compile(nvrtc, name, source, sm, headers, scratch, arena, cubin, remarks);
   arena_free(scratch);
   return status_context(status, "compiling a kernel");
 }

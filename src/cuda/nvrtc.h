@@ -19,6 +19,6 @@ const char *cuda_arch_name(int sm, char out[16]);
 const char *nvrtc_options(void);
 
 // headers ends with a NULL path (see device_source.h). On failure the message starts with `name` and holds the compiler's
-// log. The cubin lives in the arena.
+// log. The cubin lives in the arena, and so does what the compiler remarks of a kernel that it takes: "" mostly.
 MUST_CHECK Status nvrtc_compile(const Nvrtc *nvrtc, const char *name, const char *source, int sm, const DeviceSource *headers,
-                                Arena *arena, Bytes *cubin);
+                                Arena *arena, Bytes *cubin, const char **remarks);

@@ -211,6 +211,8 @@ static Status tune_with(Bench *b, const char *key, TuningDatabase *database, Tun
       continue;
     }
     report->candidates++;
+    log_add(options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", site->node->outputs[0]->name, selections[i].tactic->name,
+            selections[i].candidate.name, seconds * 1e6);
     if (!first.data) first = sample;
     else if (!agrees(site, &sample, &first)) {
       report->rejected++;

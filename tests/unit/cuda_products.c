@@ -1,6 +1,8 @@
 // Matrix products and convolutions written here: which sites their tactics take, that every kernel compiles for every target it is
 // offered on, that no candidate asks a GPU for more than it has, and how filters are packed. What the kernels compute is
 // tested on a GPU.
+#include <stdio.h>
+
 #include "../site_test.h"
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
@@ -97,6 +99,48 @@ Test(cuda_products, tf32_only_where_it_is_allowed, .timeout = 120) {
   cr_assert(!mma_matmul_tactic.supports(&test->site));
   test->site.tf32 = true;
   compiles(test, &mma_matmul_tactic, 6);
+}
+
+static void keep_remark(void *context, LogSeverity severity, const char *message) {
+  if (severity == LOG_VERBOSE) snprintf(context, 512, "%s", message);
+}
+
+// Warpgroup products run beside everything else only where the compiler sees that nothing touches their sums meanwhile; where it does
+// not, it makes each wait for the one before, and says so.
+static void overlaps(SiteTest *test, const Tactic *tactic) {
+  const Nvrtc *nvrtc;
+  Status missing = nvrtc_open(test->arena, &nvrtc);
+  if (missing) {
+    status_free(missing);
+    cr_skip_test("NVRTC is not installed");
+  }
+  char remark[512] = "";
+  Compiler *compiler =
+      compiler_new(&(CompilerOptions){.headers = device_sources, .folder = "", .log = {keep_remark, remark, LOG_VERBOSE}});
+  become(test, 90);
+  Candidate list[64];
+  KernelSource sources[64];
+  int found = tactic->candidates(&test->site, NULL, list, 64), count = 0;
+  for (int c = 0; c < found; c++) {
+    if (!strstr(list[c].name, " wg")) continue;
+    Emission emission = {.arena = test->arena};
+    cr_assert_null(tactic->emit(&test->site, &list[c], NULL, &emission));
+    sources[count++] = (KernelSource){list[c].name, emission.launches[0].source, 90};
+  }
+  cr_assert_geq(count, 4, "%s offers %d warpgroup tiles", tactic->name, count);
+  Cubin cubins[64];
+  Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
+  cr_assert_null(status, "%s", status_message(status));
+  cr_assert_str_empty(remark, "%s: %s", tactic->name, remark);
+  compiler_free(compiler);
+  site_done(test);
+}
+
+Test(cuda_products, warpgroup_products_overlap, .timeout = 600) {
+  overlaps(product(DTYPE_F16, 512, 512, 512, NULL, NULL), &mma_matmul_tactic);
+  overlaps(product(DTYPE_BF16, 512, 512, 512, swapped, swapped), &mma_matmul_tactic);
+  overlaps(image(&op_conv, DTYPE_F16, 64, 256, 3, 1, channels_last), &mma_conv_tactic);
+  overlaps(image(&op_conv_transpose, DTYPE_F16, 64, 256, 3, 1, channels_last), &mma_conv_transpose_tactic);
 }
 
 Test(cuda_products, products_of_every_type_compile, .timeout = 120) {

@@ -134,14 +134,16 @@ static bool runs_past(const OutputWalk *walk, int axis, int64_t dim) {
   return last >= dim;
 }
 
-// What lies there is not stored.
+// What lies past the end is neither read nor stored.
 static void emit_bounds(Text *text, const TensorDesc *y, const OutputWalk *walk) {
+  text_add(text, "  __device__ __forceinline__ bool inside(u32 row, u32 column) const {\n    return true");
   for (int axis = 0; axis < y->rank; axis++) {
     if (!runs_past(walk, axis, y->dims[axis])) continue;
-    text_add(text, "    if (");
+    text_add(text, " && ");
     emit_coordinate(text, walk, axis, "column");
-    text_add(text, " >= %lldll) return;\n", (long long)y->dims[axis]);
+    text_add(text, " < %lldll", (long long)y->dims[axis]);
   }
+  text_add(text, ";\n  }\n");
 }
 
 static void emit_operand_load(Text *text, const Site *site, const OutputWalk *walk, int operand) {
@@ -152,15 +154,14 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
   const WalkAxis *axis = column_axis(&walk->column);
   broadcast_strides(desc, rank, strides);
   int64_t stride = axis ? strides[axis->axis] * axis->scale : 0;
-  text_add(text, "    %s x%d[V];\n    {\n      const %s *from = e%d + e%d_row(row) + e%d_column(column);\n", type, operand,
-           type, operand, operand, operand);
+  text_add(text, "    {\n      const %s *from = e%d + e%d_row(row) + e%d_column(column);\n", type, operand, operand, operand);
   if (stride == 0) {
-    text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) x%d[i] = same;\n", type, operand);
+    text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = same;\n", type, operand);
   } else if (stride == 1) {
-    text_add(text, "      load_elements<V, %d>(from, x%d);\n",
+    text_add(text, "      load_elements<V, %d>(from, to.x%d);\n",
              column_vector(desc, rank, &walk->column) * (int)dtype_size(desc->dtype), operand);
   } else {
-    text_add(text, "#pragma unroll\n      for (int i = 0; i < V; i++) x%d[i] = e%d[e%d_row(row) + e%d_column(column + i)];\n",
+    text_add(text, "#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = e%d[e%d_row(row) + e%d_column(column + i)];\n",
              operand, operand, operand, operand);
   }
   text_add(text, "    }\n");
@@ -191,17 +192,23 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
       text,
       "  u32 batch;\n  __device__ __forceinline__ void begin(u32 index) {\n    batch = index;\n    y += y_batch(index);\n");
   for (int k = 1; k <= operand_count(site); k++) text_add(text, "    e%d += e%d_batch(index);\n", k, k);
-  text_add(text,
-           "  }\n  template <int V> __device__ __forceinline__ void store(u32 row, u32 column, const %s *values) const {\n",
-           device_type(accumulator));
+  text_add(text, "  }\n");
   emit_bounds(text, y, walk);
+  text_add(text, "  template <int V> struct Operands {\n");
+  for (int k = 1; k <= operand_count(site); k++)
+    text_add(text, "    %s x%d[V];\n", device_type(operand_desc(site, k)->dtype), k);
+  text_add(text, "  };\n  template <int V> __device__ __forceinline__ void load(u32 row, u32 column, Operands<V> &to) const {\n");
   for (int k = 1; k <= operand_count(site); k++) emit_operand_load(text, site, walk, k);
+  text_add(text,
+           "  }\n  template <int V> __device__ __forceinline__ void store(u32 row, u32 column, const %s *values, const "
+           "Operands<V> &with) const {\n",
+           device_type(accumulator));
   text_add(text, "    %s result[V];\n#pragma unroll\n    for (int i = 0; i < V; i++) result[i] = ", type);
   if (!program) {
     text_add(text, "narrow<%s>(values[i])", type);
   } else {
     text_add(text, "epilogue(values[i]");
-    for (int k = 1; k <= operand_count(site); k++) text_add(text, ", x%d[i]", k);
+    for (int k = 1; k <= operand_count(site); k++) text_add(text, ", with.x%d[i]", k);
     for (int axis = 0; axis < y->rank && program_uses_index(program); axis++) {
       text_add(text, ", ");
       emit_coordinate(text, walk, axis, "(column + i)");

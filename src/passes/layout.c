@@ -8,6 +8,7 @@
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
 #include "kernels/resize/resize.h"
+#include "kernels/view/view.h"
 #include "passes/rewrite.h"
 
 static void channels_last(int rank, uint8_t *order) {
@@ -21,6 +22,28 @@ static bool is_channels_last(const Value *value) {
   if (value->rank < 3) return false;
   channels_last(value->rank, order);
   return !memcmp(order, value->order, (size_t)value->rank);
+}
+
+// How a value lies in memory: transposing moves nothing.
+static void lies(const Value *value, uint8_t *order) {
+  if (!value->producer || value->producer->op != &op_transpose) {
+    memcpy(order, value->order, MAX_RANK);
+    return;
+  }
+  uint8_t from[MAX_RANK];
+  int count;
+  const int64_t *perm = node_ints(value->producer, "perm", &count);
+  lies(value->producer->inputs[0], from);
+  for (int i = 0; i < count; i++)
+    for (int axis = 0; axis < count; axis++)
+      if (perm[axis] == from[i]) order[i] = (uint8_t)axis;
+}
+
+static bool lies_channels_last(const Value *value) {
+  uint8_t order[MAX_RANK] = {0}, last[MAX_RANK];
+  channels_last(value->rank, last);
+  lies(value, order);
+  return !memcmp(order, last, (size_t)value->rank);
 }
 
 // On a CPU products of bytes bring their input into a form of their own, from whatever order it lies in.
@@ -65,7 +88,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     if (!out || out->rank < 3 || !node->input_count || !node->inputs[0]) continue;
     if (is_image_anchor(node) && wants_channels_last(options, node->inputs[0]->dtype)) {
       DType dtype = node->inputs[0]->dtype;
-      if (!is_channels_last(node->inputs[0]) && !node->inputs[0]->constant && !takes_any_order(options, dtype)) {
+      if (!lies_channels_last(node->inputs[0]) && !node->inputs[0]->constant && !takes_any_order(options, dtype)) {
         TRY(enter(graph, node));
         ++*changes;
       }

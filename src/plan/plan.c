@@ -55,7 +55,7 @@ static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const 
   return buffer;
 }
 
-// A fresh dense buffer for the value, in the value's stride order or row-major.
+// A fresh dense buffer for the value, in the value's stride order; what a caller gave is row-major.
 static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
   Binding *binding = binding_of(p, value);
   TensorDesc *desc = &binding->desc;
@@ -66,8 +66,7 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   TRY(value_check_size(value));
   uint8_t row_major[MAX_RANK];
   for (int i = 0; i < MAX_RANK; i++) row_major[i] = (uint8_t)i;
-  bool ours = kind == PLAN_ARENA || kind == PLAN_CONSTANT;
-  const uint8_t *order = ours ? value->order : row_major;
+  const uint8_t *order = kind == PLAN_INPUT ? row_major : value->order;
   order_strides(desc->rank, desc->dims, order, desc->strides);
   desc->constant = value->constant;
   PlanBuffer *buffer = add_buffer(p, kind, index, value, desc->dims);
@@ -85,10 +84,9 @@ static Status bind_constant(Planner *p, const Value *value) {
   return OK;
 }
 
-// Binds the output of a view node as strides over its input's place; *done is false where that takes a copy.
-static bool bind_view(Planner *p, const Node *node) {
+// The output of a view node as strides over the place of its input; false where that takes a copy.
+static bool view_of(Planner *p, const Node *node, const Binding source, Binding *out) {
   Value *value = node->outputs[0];
-  const Binding source = *binding_of(p, node->inputs[0]);
   Binding result = source;
   result.desc.rank = value->rank;
   result.desc.constant = NULL;
@@ -123,7 +121,14 @@ static bool bind_view(Planner *p, const Node *node) {
   } else {
     return false;
   }
-  *binding_of(p, value) = result;
+  *out = result;
+  return true;
+}
+
+static bool bind_view(Planner *p, const Node *node) {
+  Binding result;
+  if (!view_of(p, node, *binding_of(p, node->inputs[0]), &result)) return false;
+  *binding_of(p, node->outputs[0]) = result;
   return true;
 }
 
@@ -175,11 +180,29 @@ static bool does_nothing(const Node *node) {
   return !indices || is_empty(node->inputs[indices]);
 }
 
-// The graph output number that `value` can be written to directly, or -1.
-static int direct_output(const Graph *graph, const Value *value) {
-  if (!value->is_output || !value_is_row_major(value)) return -1;
+// Whether `output`, seen through the views that make it of `value`, lies row-major where `value` is dense in its own order.
+static bool seen_row_major(Planner *p, const Value *value, const Value *output) {
+  enum { MOST_VIEWS = 16 };
+  const Node *views[MOST_VIEWS];
+  int count = 0;
+  for (const Value *v = output; v != value; v = v->producer->inputs[0]) {
+    const Node *node = v->producer;
+    if (!node || count == MOST_VIEWS || (node->op != &op_transpose && node->op != &op_reshape)) return false;
+    views[count++] = node;
+  }
+  Binding place = {.desc = {.dtype = value->dtype, .rank = value->rank}};
+  if (!value_get_dims(value, place.desc.dims)) return false;
+  order_strides(value->rank, place.desc.dims, value->order, place.desc.strides);
+  while (count--)
+    if (!view_of(p, views[count], place, &place)) return false;
+  return desc_is_row_major(&place.desc);
+}
+
+// The graph output number whose buffer `value` can be written to directly, or -1.
+static int direct_output(Planner *p, const Value *value) {
+  const Graph *graph = p->plan->graph;
   for (int i = 0; i < graph->output_count; i++)
-    if (graph->outputs[i] == value) return i;
+    if (seen_row_major(p, value, graph->outputs[i])) return i;
   return -1;
 }
 
@@ -194,7 +217,7 @@ static Status plan_node(Planner *p, Node *node) {
     FAIL(ERROR_INTERNAL, "a view of value '%s' could not be resolved", node->inputs[0]->name);
   }
   for (int i = 0; i < node->output_count; i++) {
-    int direct = direct_output(plan->graph, node->outputs[i]);
+    int direct = direct_output(p, node->outputs[i]);
     TRY(bind_new(p, node->outputs[i], direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
   }
   if (does_nothing(node)) return OK;

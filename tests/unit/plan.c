@@ -72,12 +72,7 @@ static Status choose_nothing(void *context, const Site *site, bool last, void **
   return OK;
 }
 
-// Four products, whose values live for different times.
-static Plan *small_plan(Arena *arena) {
-  static const char text[] =
-      "graph g(%a: f32[64, 64], %b: f32[64, 64]) -> (%y) {\n"
-      "  %s: f32[64, 64] = matmul(%a, %b)\n  %d: f32[64, 64] = matmul(%s, %a)\n  %e: f32[64, 64] = matmul(%s, %d)\n"
-      "  %y: f32[64, 64] = matmul(%e, %d)\n}\n";
+static Plan *plan_of(Arena *arena, const char *text) {
   Graph *graph;
   Plan *plan;
   Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
@@ -87,6 +82,37 @@ static Plan *small_plan(Arena *arena) {
   status = plan_make(graph, &target, arena, &plan);
   cr_assert_null(status, "%s", status_message(status));
   return plan;
+}
+
+// Four products, whose values live for different times.
+static Plan *small_plan(Arena *arena) {
+  return plan_of(arena, "graph g(%a: f32[64, 64], %b: f32[64, 64]) -> (%y) {\n"
+                        "  %s: f32[64, 64] = matmul(%a, %b)\n  %d: f32[64, 64] = matmul(%s, %a)\n"
+                        "  %e: f32[64, 64] = matmul(%s, %d)\n  %y: f32[64, 64] = matmul(%e, %d)\n}\n");
+}
+
+// A step writes where an output lies as soon as the views between only rename its places, and another copies.
+Test(plan, outputs_seen_through_views_are_written_where_they_lie) {
+  static const struct {
+    const char *nodes;
+    uint32_t steps;
+  } cases[] = {
+      {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %y: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]}", 1},
+      {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %t: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]} %y: f32[30, 4] = reshape(%t) {dims: dims[30, 4]}", 1},
+      {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[4, 30] = reshape(%c) {dims: dims[4, 30]}", 1},
+      {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]}", 2},
+      {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %y: f32[4, 30] = reshape(%c) {dims: dims[4, 30]}", 2},
+      {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[1, 4, 6, 4] = slice(%c) {starts: dims[0, 0, 0, 0], steps: [1, 1, 1, 1], dims: dims[1, 4, 6, 4]}", 2},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    Arena *arena = arena_new();
+    const char *text =
+        arena_printf(arena, "graph g(%%x: f32[1, 3, 8, 7], %%w: f32[4, 3, 3, 3]) -> (%%y) { %s }", cases[i].nodes);
+    Plan *plan = plan_of(arena, text);
+    cr_expect_eq(plan->step_count, cases[i].steps, "%s: %u steps", cases[i].nodes, plan->step_count);
+    cr_expect_null(plan_verify(plan, arena));
+    arena_free(arena);
+  }
 }
 
 static void expect_refused(const Plan *plan, Arena *arena, const char *why) {

@@ -63,16 +63,18 @@ int mma_shared_bytes(const Candidate *c, DType dtype) {
 // Multiply-adds per clock and multiprocessor with 16-bit operands: what the chip does, and what its shared memory can feed (a warp reads
 // wm + wn lines of 32 bytes for wm * wn * 16 products, at 128 bytes per clock).
 static double mma_rate(int sm, const MmaConfig *c) {
-  double chip = sm >= 100 ? 1024 : sm == 90 ? 1100 : sm == 80 ? 1000 : 512;
+  double chip = sm >= 100 ? 1024 : sm == 90 ? 1620 : sm == 80 ? 1000 : 512;
   double feed = 64.0 * c->wm * c->wn / (c->wm + c->wn);
-  return 1 / (1 / chip + 0.32 / feed);
+  return 1 / (1 / chip + 0.53 / feed);
 }
 
 // Warpgroup products read both operands from shared memory: the fewer columns, the more of it for each of them.
-static double wgmma_rate(const MmaConfig *c) { return c->bn >= 256 ? 1230 : c->bn >= 128 ? 1135 : 840; }
+static double wgmma_rate(const MmaConfig *c) { return c->bn >= 256 ? 2048 : c->bn >= 128 ? 1640 : 1220; }
 
-static const TileOverhead warp_overhead = {.start = 1370, .step = 106, .full_warps = 5.4, .l2_bytes = 41, .split_us = 1.9};
-static const TileOverhead warpgroup_overhead = {.start = 1550, .step = 95, .full_warps = 6.4, .l2_bytes = 41, .split_us = 1.9};
+static const TileOverhead warp_overhead = {
+    .start = 2885, .step = 123, .latency = 1090, .store = 181, .full_warps = 5, .l2_bytes = 67, .split_us = 3.3};
+static const TileOverhead warpgroup_overhead = {
+    .start = 2610, .step = 87, .latency = 1090, .store = 181, .full_warps = 5.7, .l2_bytes = 67, .split_us = 3.3};
 
 static void offer_tile(CandidateList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
                        bool warpgroups) {
@@ -83,14 +85,15 @@ static void offer_tile(CandidateList *list, const Site *site, const TiledProduct
   if (shared > most) return;
   int registers = warpgroups ? c->wm / 64 * c->bn / 2 + 50 : c->wm * c->wn / 32 + c->wm + c->wn + 48;
   double rate = warpgroups ? wgmma_rate(c) : mma_rate(site->device->sm, c) * 2 / size;
-  TileCost cost = {c->bm,
-                   c->bn,
-                   c->bk_bytes / size,
-                   threads,
-                   shared,
-                   MIN(registers, 255),
-                   rate,
-                   warpgroups ? &warpgroup_overhead : &warp_overhead};
+  TileCost cost = {.bm = c->bm,
+                   .bn = c->bn,
+                   .bk = c->bk_bytes / size,
+                   .threads = threads,
+                   .ahead = warpgroups ? stages - 2 : stages - 1,
+                   .shared_bytes = shared,
+                   .registers = MIN(registers, 255),
+                   .rate = rate,
+                   .overhead = warpgroups ? &warpgroup_overhead : &warp_overhead};
   int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
   for (int s = 0; s < count; s++) {
     Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number}};

@@ -6,6 +6,8 @@
 // What a kind of kernel costs besides its arithmetic, in clocks of a multiprocessor.
 typedef struct TileOverhead {
   double start, step;  // of a block, and of one step of bk
+  double latency;      // from asking for a step's operands to having them
+  double store;        // of 1024 outputs
   double full_warps;   // resident on a multiprocessor, they keep its arithmetic busy
   double l2_bytes;     // read per clock and multiprocessor
   double split_us;     // a split's second kernel
@@ -13,6 +15,7 @@ typedef struct TileOverhead {
 // A piece of work for one block, as the cost model sees it.
 typedef struct TileCost {
   int bm, bn, bk, threads;
+  int ahead;                    // steps whose operands are under way
   int shared_bytes, registers;  // registers: of one thread, roughly
   double rate;                  // multiply-adds per clock that a full multiprocessor does with this tile
   const TileOverhead *overhead;

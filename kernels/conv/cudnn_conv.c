@@ -1,4 +1,4 @@
-// The tactic for convolutions by cuDNN's classic interface: descriptors, one of eight algorithms, and for bias, addition and relu a
+// The tactic for convolutions by cuDNN's classic interface: descriptors, one of four algorithms, and for bias, addition and relu a
 // call that fuses them. What the heuristic offers for the plain convolution is sure to run; of the fused call only a trial says
 // whether it takes the types and layout, so emitting one runs it once on memory of its own.
 #include <stdio.h>
@@ -100,8 +100,10 @@ static Status make_fusion(ConvPlan *plan) {
 
 // --- Candidates: {algorithm, fused}.
 
-static const char *const algo_names[CUDNN_ALGO_COUNT] = {
-    "implicit_gemm", "implicit_precomp_gemm", "gemm", "direct", "fft", "fft_tiling", "winograd", "winograd_nonfused"};
+static const char *const algo_names[CUDNN_ALGO_FFT] = {"implicit_gemm", "implicit_precomp_gemm", "gemm", "direct"};
+
+// These compute many positions together: one infinity or NaN in the image spoils numbers that do not depend on it.
+static bool mixes_positions(int algo) { return algo >= CUDNN_ALGO_FFT; }
 
 static Status ask_heuristic(const ConvPlan *plan, CudnnAlgoResult *results, int *count) {
   CudnnAlgoResult all[CUDNN_ALGO_COUNT];
@@ -111,7 +113,7 @@ static Status ask_heuristic(const ConvPlan *plan, CudnnAlgoResult *results, int 
                                                               CUDNN_ALGO_COUNT, &found, all));
   for (int i = 0; i < found; i++) {
     bool usable = all[i].status == 0 && all[i].determinism == 1 && all[i].memory <= CUDNN_WORKSPACE_LIMIT;
-    if (usable && all[i].algo >= 0 && all[i].algo < CUDNN_ALGO_COUNT) results[(*count)++] = all[i];
+    if (usable && all[i].algo >= 0 && !mixes_positions(all[i].algo)) results[(*count)++] = all[i];
   }
   return OK;
 }

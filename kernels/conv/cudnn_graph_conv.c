@@ -158,13 +158,18 @@ static Status make_graph(const Site *site, CudaContext *cuda, Arena *arena, Grap
 
 // --- Engines.
 
-// Engines whose arithmetic is not what the model asked for, or whose results vary.
+// Not engines whose arithmetic is not what the model asked for, or whose results vary, or that compute many positions together: one infinity or
+// NaN in the image spoils numbers that do not depend on it.
 static bool note_is_acceptable(const CudnnProblem *p, int note) {
   switch (note) {
     case BACKEND_NOTE_TENSOR_CORE: return !p->exact_f32;
     case BACKEND_NOTE_DOWN_CONVERTS: return !p->exact_f32 && p->natural != DTYPE_F64;
     case BACKEND_NOTE_REDUCED_PRECISION:
     case BACKEND_NOTE_NONDETERMINISTIC:
+    case BACKEND_NOTE_FFT:
+    case BACKEND_NOTE_WINOGRAD:
+    case BACKEND_NOTE_WINOGRAD_4x4:
+    case BACKEND_NOTE_WINOGRAD_6x6:
     case BACKEND_NOTE_WINOGRAD_13x13: return false;
     default: return true;
   }

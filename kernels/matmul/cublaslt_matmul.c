@@ -3,7 +3,8 @@
 // which of its two strides is 1. Batch axes of a that continue its rows become rows where b has none; axes that walk together
 // become one; one of what is left is the library's batch, and the rest is a loop of calls.
 //
-// A site's epilogue is given to the library where it has the form relu(y + bias + residual), else a generated kernel follows.
+// A site's epilogue is given to the library where it has the form gelu(y + bias + residual) or less, else a generated kernel follows: also
+// behind relu, since the library's makes zeros of NaN.
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
@@ -168,7 +169,8 @@ static bool make_problem(const Site *site, LtProblem *p) {
   if (!set_matrices(site, &result.desc, p) || !set_batch(p)) return false;
   // The library adds a bias along the rows of its result: y's columns, unless the product is swapped.
   bool swapped = p->first_input == 0;
-  p->fused = library_epilogue(site, y->rank - 1, p->natural, &p->epilogue) && !(swapped && p->epilogue.bias >= 0);
+  p->fused = library_epilogue(site, y->rank - 1, p->natural, &p->epilogue) && !(swapped && p->epilogue.bias >= 0) &&
+             p->epilogue.activation != LIBRARY_RELU;
   if (!p->fused) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
   // A bias alone may have another form than the output's floats: only f32 and the two halves have kernels with epilogues.
   if (p->fused && p->natural == DTYPE_F64 && (p->epilogue.bias >= 0 || p->epilogue.activation != LIBRARY_IDENTITY)) {
@@ -228,12 +230,10 @@ static Status fill_matmul_desc(const LtPlan *plan, const void *bias, CublasLtMat
   const LtProblem *p = &plan->problem;
   TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_TRANSPOSE_A, p->first.transposed));
   TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_TRANSPOSE_B, p->second.transposed));
-  static const CublasEpilogue epilogues[] = {[LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_NONE,
-                                             [LIBRARY_RELU] = CUBLAS_EPILOGUE_RELU,
-                                             [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU};
-  static const CublasEpilogue with_bias[] = {[LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_BIAS,
-                                             [LIBRARY_RELU] = CUBLAS_EPILOGUE_RELU_BIAS,
-                                             [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU_BIAS};
+  static const CublasEpilogue epilogues[] = {
+      [LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_NONE, [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU};
+  static const CublasEpilogue with_bias[] = {
+      [LIBRARY_IDENTITY] = CUBLAS_EPILOGUE_BIAS, [LIBRARY_GELU_TANH] = CUBLAS_EPILOGUE_GELU_BIAS};
   TRY(set_matmul(plan->lt, desc, CUBLAS_MATMUL_EPILOGUE, (bias ? with_bias : epilogues)[p->epilogue.activation]));
   if (bias) CUBLASLT_TRY(plan->lt, cublasLtMatmulDescSetAttribute(desc, CUBLAS_MATMUL_BIAS_POINTER, &bias, sizeof bias));
   return OK;

@@ -42,9 +42,7 @@ typedef enum CublasPreferenceAttribute {
 } CublasPreferenceAttribute;
 typedef enum CublasEpilogue {
   CUBLAS_EPILOGUE_NONE = 1,
-  CUBLAS_EPILOGUE_RELU = 2,
   CUBLAS_EPILOGUE_BIAS = 4,
-  CUBLAS_EPILOGUE_RELU_BIAS = 6,
   CUBLAS_EPILOGUE_GELU = 32,  // the tanh form
   CUBLAS_EPILOGUE_GELU_BIAS = 36,
 } CublasEpilogue;

@@ -27,7 +27,7 @@ typedef enum CudnnFormat { CUDNN_NCHW = 0, CUDNN_NHWC = 1 } CudnnFormat;
 typedef enum CudnnMath { CUDNN_MATH_DEFAULT = 0, CUDNN_MATH_TENSOR = 1, CUDNN_MATH_FMA = 3 } CudnnMath;
 typedef enum CudnnActivationMode { CUDNN_RELU = 1, CUDNN_IDENTITY = 5 } CudnnActivationMode;
 enum { CUDNN_CROSS_CORRELATION = 1, CUDNN_PROPAGATE_NAN = 1 };
-enum { CUDNN_ALGO_PRECOMPUTED_GEMM = 1, CUDNN_ALGO_COUNT = 8 };
+enum { CUDNN_ALGO_PRECOMPUTED_GEMM = 1, CUDNN_ALGO_FFT = 4, CUDNN_ALGO_COUNT = 8 };
 
 typedef struct CudnnAlgoResult {
   int algo;

@@ -86,9 +86,10 @@ static Plan *plan_of(Arena *arena, const char *text) {
 
 // Four products, whose values live for different times.
 static Plan *small_plan(Arena *arena) {
-  return plan_of(arena, "graph g(%a: f32[64, 64], %b: f32[64, 64]) -> (%y) {\n"
-                        "  %s: f32[64, 64] = matmul(%a, %b)\n  %d: f32[64, 64] = matmul(%s, %a)\n"
-                        "  %e: f32[64, 64] = matmul(%s, %d)\n  %y: f32[64, 64] = matmul(%e, %d)\n}\n");
+  return plan_of(arena,
+                 "graph g(%a: f32[64, 64], %b: f32[64, 64]) -> (%y) {\n"
+                 "  %s: f32[64, 64] = matmul(%a, %b)\n  %d: f32[64, 64] = matmul(%s, %a)\n"
+                 "  %e: f32[64, 64] = matmul(%s, %d)\n  %y: f32[64, 64] = matmul(%e, %d)\n}\n");
 }
 
 // A step writes where an output lies as soon as the views between only rename its places, and another copies.
@@ -98,11 +99,15 @@ Test(plan, outputs_seen_through_views_are_written_where_they_lie) {
     uint32_t steps;
   } cases[] = {
       {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %y: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]}", 1},
-      {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %t: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]} %y: f32[30, 4] = reshape(%t) {dims: dims[30, 4]}", 1},
+      {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %t: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]} %y: "
+       "f32[30, 4] = reshape(%t) {dims: dims[30, 4]}",
+       1},
       {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[4, 30] = reshape(%c) {dims: dims[4, 30]}", 1},
       {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[1, 6, 5, 4] = transpose(%c) {perm: [0, 2, 3, 1]}", 2},
       {"%c: f32[1, 4, 6, 5] order(0, 2, 3, 1) = conv(%x, %w) %y: f32[4, 30] = reshape(%c) {dims: dims[4, 30]}", 2},
-      {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[1, 4, 6, 4] = slice(%c) {starts: dims[0, 0, 0, 0], steps: [1, 1, 1, 1], dims: dims[1, 4, 6, 4]}", 2},
+      {"%c: f32[1, 4, 6, 5] = conv(%x, %w) %y: f32[1, 4, 6, 4] = slice(%c) {starts: dims[0, 0, 0, 0], steps: [1, 1, 1, 1], "
+       "dims: dims[1, 4, 6, 4]}",
+       2},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     Arena *arena = arena_new();

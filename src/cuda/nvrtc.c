@@ -141,7 +141,12 @@ static Status compile(const Nvrtc *nvrtc, const char *name, const char *source, 
   TRY(arena_try_alloc(arena, size, 16, &bytes));
   NVRTC_TRY(nvrtc, nvrtcGetCUBIN, open->program, bytes);
   *cubin = (Bytes){bytes, size};
-  *remarks = program_log(nvrtc, open->program, arena);
+  NVRTC_TRY(nvrtc, nvrtcGetProgramLogSize, open->program, &size);
+  char *log = arena_alloc(arena, size + 1);
+  *remarks = "";
+  if (size < 2) return OK;
+  NVRTC_TRY(nvrtc, nvrtcGetProgramLog, open->program, log);
+  *remarks = log;
   return OK;
 }
 

@@ -152,8 +152,9 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
                            .is_deferred = memory->hooks.is_deferred,
                            .runs = device_runs,
                            .context = memory->device};
-  TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &entry->stage));
-  Stage *stage = entry->stage;
+  Stage *stage;
+  TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &stage));
+  entry->stage = stage;                                         // whole, or none
   bool fresh = stage->rewritten || has_defaults(cache->graph);  // whose passes wait until it is known what is given
   if (fresh && memory->hooks.optimise) TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
   TRY(memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable));

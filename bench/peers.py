@@ -114,7 +114,15 @@ def find(options):
             specs.append(Spec("tensorrt", worker("tensorrt", "python", options), ("prepare",), "peer", False, False))
         else:
             absent.append({"peer": "tensorrt", "why": "this python3 has no package tensorrt"})
-    return chosen(specs, options), absent
+    left_out = too_slow(options)
+    absent += [{"peer": name, "why": "compiles for minutes a network: not in quick runs, unless --peers names it"} for name in left_out if importlib.util.find_spec("torch")]
+    return [spec for spec in chosen(specs, options) if spec.name.removesuffix(" no-mask") not in left_out], absent
+
+
+def too_slow(options):
+    """Peers whose preparation alone would take a quick run longer than all else."""
+    forms = TORCH_FORMS[options.device]
+    return [forms["compile-max"]] if options.quick and not options.peers and "compile-max" in forms else []
 
 
 def chosen(specs, options):

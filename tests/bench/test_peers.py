@@ -146,6 +146,14 @@ class Ingot(Folder):
         adapter.drop()
 
 
+class Quick(unittest.TestCase):
+    def test_quick_runs_leave_out_what_compiles_for_minutes_unless_it_is_named(self):
+        options = lambda quick, named: types.SimpleNamespace(device="cuda", quick=quick, peers=named)
+        self.assertEqual(peers.too_slow(options(True, None)), ["torch compile max-autotune"])
+        self.assertEqual(peers.too_slow(options(True, "torch")), [])
+        self.assertEqual(peers.too_slow(options(False, None)), [])
+
+
 class Warm(unittest.TestCase):
     def test_each_run_is_complete_before_the_next_is_enqueued(self):
         waiting, most = [], 0

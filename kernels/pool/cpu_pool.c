@@ -192,7 +192,7 @@ static void join_axes(Pool *pool, Counted *counted) {
           y->strides[axis] != all->count * y->strides[counted->axis])
         continue;
       all->count *= y->dims[axis];
-      pool->outer_axes[n] = pool->outer_axes[--pool->outer_count];
+      memmove(pool->outer_axes + n, pool->outer_axes + n + 1, (size_t)(--pool->outer_count - n) * sizeof *pool->outer_axes);
       joined = true;
     }
   }
@@ -210,11 +210,12 @@ static bool prefers_channels(const Pool *pool, int axis) {
   return most < count && most < FEW_ROWS && pool->own.result.dims[1] > most;
 }
 
-// Rows along the line are counted along one axis, vectors along two.
+// Rows along the line are counted along one axis, vectors along two of the image.
 static void make_axes(Pool *pool) {
   const TensorDesc *y = &pool->own.result;
   bool taken[MAX_RANK] = {0};
   taken[pool->inner] = true;
+  if (pool->inner < 2) taken[1 - pool->inner] = true;
   for (int n = 1; n >= 0; n--) {
     Counted *counted = &pool->counted[n];
     *counted = (Counted){.axis = n == 1 && pool->inner >= 2 ? -1 : next_axis(y, taken)};
@@ -224,7 +225,8 @@ static void make_axes(Pool *pool) {
     make_stretches(pool, counted);
   }
   for (int i = 0; i < y->rank; i++)
-    if (!taken[i] && (i >= 2 || y->dims[i] > 1)) pool->outer_axes[pool->outer_count++] = i;
+    if (i < 2 ? i != pool->inner && i != pool->counted[0].axis && y->dims[i] > 1 : !taken[i])
+      pool->outer_axes[pool->outer_count++] = i;
   join_axes(pool, &pool->counted[0]);
   pool->outers = 1;
   for (int n = 0; n < pool->outer_count; n++) pool->outers *= y->dims[pool->outer_axes[n]];

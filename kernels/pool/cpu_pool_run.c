@@ -39,7 +39,7 @@ static Part part_of(const Job *job, int64_t outer, const Stretch *const stretche
   const TensorDesc *y = &pool->own.result;
   Part part = {.run = {.counts = {1, 1}, .taps = {1, 1, 1}, .least = &pool->least}, .divisor = 1};
   Place place = {0, 0};
-  for (int n = 0; n < pool->outer_count; n++) {
+  for (int n = pool->outer_count - 1; n >= 0; n--) {  // the last runs fastest
     int axis = pool->outer_axes[n];
     enter(pool, axis, outer % y->dims[axis], &part, &place);
     outer /= y->dims[axis];

@@ -18,14 +18,27 @@ def ask(command):
 
 
 def gpus():
-    """[{"index", "name", "driver", "memory_mib", "watts_limit", "sm_mhz_limit"}]; empty where nvidia-smi finds none."""
+    """[{"index", "name", "driver", "memory_mib", "watts_limit", "sm_mhz_limit", "uuid"}] of those that CUDA_VISIBLE_DEVICES lets through; empty where nvidia-smi finds none."""
     found = []
-    for line in ask(["nvidia-smi", "--query-gpu=index,name,driver_version,memory.total,power.limit,clocks.max.sm", "--format=csv,noheader,nounits"]).splitlines():
+    for line in ask(["nvidia-smi", "--query-gpu=index,name,driver_version,memory.total,power.limit,clocks.max.sm,uuid", "--format=csv,noheader,nounits"]).splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 6 and cells[0].isdigit():
+        if len(cells) == 7 and cells[0].isdigit():
             found.append({"index": int(cells[0]), "name": cells[1], "driver": cells[2], "memory_mib": number(cells[3]), "watts_limit": number(cells[4]),
-                          "sm_mhz_limit": number(cells[5])})
-    return found
+                          "sm_mhz_limit": number(cells[5]), "uuid": cells[6]})
+    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(found, names):
+    """Those that names, an index or the beginning of a uuid each, let through, in their order, up to the first that is none: as the driver reads that variable."""
+    if names is None:
+        return found
+    chosen = []
+    for name in names.split(","):
+        means = [gpu for gpu in found if name.strip() in (str(gpu["index"]), gpu["uuid"]) or name.strip().startswith("GPU-") and gpu["uuid"].startswith(name.strip())]
+        if len(means) != 1:
+            break
+        chosen += means
+    return chosen
 
 
 def number(text):

@@ -39,7 +39,7 @@ def parse(arguments):
     parser.add_argument("--tune", type=float, help="seconds of tuning; default: 20, quick: 3")
     parser.add_argument("--precision", choices=("fp16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU; default: all cores")
-    parser.add_argument("--gpus", type=int, help="default: all of the machine")
+    parser.add_argument("--gpus", type=int, help="how many; default: all that CUDA_VISIBLE_DEVICES lets through")
     parser.add_argument("--work", default="/tmp/ingot-bench", help="where exported networks, engines and compilers' caches are kept")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which nothing new is begun")
     parser.add_argument("--prepare-jobs", type=int, help="what is prepared at once; default: half the cores, as far as GPU memory goes; 1: one after the other, so that max-autotune chooses on a quiet GPU")
@@ -49,16 +49,17 @@ def parse(arguments):
     found = machine.gpus()
     options.device = options.device or ("cuda" if found else "cpu")
     on_gpu = options.device == "cuda"
-    options.gpus = (options.gpus or len(found) or 1) if on_gpu else 1
+    taken = found[:options.gpus] if options.gpus else found
+    options.gpus = [gpu["index"] for gpu in taken] or [0]  # their indices; of a CPU its one lane
     options.precision = options.precision or ("fp16" if on_gpu else "fp32")
     options.seconds = options.seconds or (0.1 if options.quick else 0.3)
     options.tune = options.tune or (3 if options.quick else 20)
     options.variant_seconds = options.variant_seconds or (0.03 if options.quick else 0.08)
     options.variant_rounds = options.variant_rounds if options.variant_rounds is not None else (1 if options.quick else 2)
     options.ways = options.ways.split(",") if options.ways else list(("untuned",) if not on_gpu else ("untuned", "tuned") if options.quick else peers.WAYS)
-    room = sum(int((gpu["memory_mib"] or 0) * 2**20 / prepare.GPU_BYTES) for gpu in found[:options.gpus]) if on_gpu else 1 << 20
+    room = sum(int((gpu["memory_mib"] or 0) * 2**20 / prepare.GPU_BYTES) for gpu in taken) if on_gpu else 1 << 20
     options.prepare_jobs = options.prepare_jobs or max(1, min(len(os.sched_getaffinity(0)) // 2, room or 1))
-    options.networks = options.networks or (max(2, options.gpus) if options.limit and not options.quick else max(6, options.gpus))
+    options.networks = options.networks or max(2 if options.limit and not options.quick else 6, len(options.gpus))
     options.threads = options.threads or (0 if on_gpu else len(os.sched_getaffinity(0)))
     if any(way not in peers.WAYS for way in options.ways):
         parser.error(f"--ways takes of {','.join(peers.WAYS)}")
@@ -85,7 +86,7 @@ class Run:
         self.unusable, self.longest_row, self.longest_preparation = {}, 0.0, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
-                            "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
+                            "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
         if options.device == "cuda":  # a row's peers are made ready at once: none shall take all cores for its host's arithmetic
             self.environment.update({"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"})
 
@@ -135,8 +136,8 @@ def main(arguments):
     rows = rows_of(options)
     run.begin()
     left = [row for row in rows if run.left(row)]
-    run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {options.gpus if options.device == 'cuda' else 'no'} GPU")
-    lanes = [lane.Lane(run, gpu) for gpu in range(options.gpus if left else 0)]
+    run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {len(options.gpus) if options.device == 'cuda' else 'no'} GPU")
+    lanes = [lane.Lane(run, gpu) for gpu in (options.gpus if left else [])]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended too
     try:
         measure(run, left, lanes)

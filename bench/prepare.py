@@ -63,7 +63,7 @@ class Preparation:
         environment = dict(self.environment)
         if self.options.device == "cuda":
             busy = [other.gpu for other in self.active]
-            job.gpu = min(range(self.options.gpus), key=busy.count)
+            job.gpu = min(self.options.gpus, key=busy.count)
             environment["CUDA_VISIBLE_DEVICES"] = str(job.gpu)
         job.log, job.begun = os.path.join(self.options.work, "logs", f"{job.name}.log"), time.time()
         with open(job.log, "w") as log:

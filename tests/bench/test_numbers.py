@@ -210,6 +210,15 @@ class Parsing(unittest.TestCase):
         self.assertEqual(machine.parse_reading("345, 3201, 70, 33, 0x0000000000000001")["slowed_by"], 0)
         self.assertIsNone(machine.parse_reading("No devices were found"))
 
+    def test_only_gpus_that_are_let_through_are_taken(self):
+        found = [{"index": index, "uuid": f"GPU-{index}{index}a"} for index in range(3)]
+        taken = lambda names: [gpu["index"] for gpu in machine.visible(found, names)]
+        self.assertEqual(taken(None), [0, 1, 2])
+        self.assertEqual(taken("2,0"), [2, 0])
+        self.assertEqual(taken("GPU-1"), [1])
+        self.assertEqual(taken("1,-1,0"), [1])  # what follows one that is none is not seen either
+        self.assertEqual(taken(""), [])
+
     def test_floor_takes_the_slower_of_arithmetic_and_memory(self):
         rates = {"operations": 1e12, "bytes": 1e9}
         self.assertAlmostEqual(work.floor_ms([{"flops": 1e9, "elements": 10}], rates, 2), 1.0)

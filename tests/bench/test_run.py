@@ -145,7 +145,7 @@ class Jobs(unittest.TestCase):
         self.addCleanup(self.held.cleanup)
         os.makedirs(os.path.join(self.held.name, "logs"))
         self.said, self.records = [], []
-        options = types.SimpleNamespace(work=self.held.name, device="cpu", prepare_jobs=1, gpus=1)
+        options = types.SimpleNamespace(work=self.held.name, device="cpu", prepare_jobs=1, gpus=[0])
         self.stop = False
         self.run_ = types.SimpleNamespace(options=options, environment=dict(os.environ), session="s", say=self.said.append, out_of_time=lambda: self.stop,
                                           store=types.SimpleNamespace(append=self.records.append))

@@ -1,6 +1,6 @@
 # Writes OUT: a C table named TABLE of {path, text} for every file of SOURCES (relative to ROOT), as byte arrays.
 set(table "")
-set(body "// Made by cmake/embed.cmake: files as text.\n#include \"kernels/device_source.h\"\n")
+set(body "// Made by cmake/embed.cmake: files as text.\n#include \"base/device_source.h\"\n")
 set(index 0)
 foreach(source IN LISTS SOURCES)
   file(READ ${ROOT}/${source} hex HEX)

@@ -1,17 +1,27 @@
-# Every folder of the house is one static library. ingot_folder(NAME FOLDER DEPENDENCIES...) takes every .c in FOLDER.
+# Every folder of the house is one static library, which sees itself and those it stands on. ingot_folder(NAME FOLDER DEPENDENCIES...) takes every
+# .c in FOLDER.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 
+# Includes are written from the folder on ("ir/graph.h"). For each library one folder under the build holds nothing but a link to its sources;
+# it travels with the library to whoever links it, and so a header is found by those who stand on its library, and by nobody else.
+file(REMOVE_RECURSE ${CMAKE_BINARY_DIR}/include)
+function(ingot_shows name folder)
+  string(REGEX REPLACE "^src/" "" seen_as ${folder})
+  set(link ${CMAKE_BINARY_DIR}/include/${name}/${seen_as})
+  cmake_path(GET link PARENT_PATH parent)
+  file(MAKE_DIRECTORY ${parent})
+  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${folder} ${link} SYMBOLIC)
+  target_include_directories(${name} ${ARGN} ${CMAKE_BINARY_DIR}/include/${name})
+  set_property(GLOBAL APPEND PROPERTY ingot_libraries ${name})  # for tests/walls
+endfunction()
+
 function(ingot_folder name folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
-  if(NOT sources)
-    add_library(${name} INTERFACE)
-    target_link_libraries(${name} INTERFACE ${ARGN} ingot_flags)
-    return()
-  endif()
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC ${ARGN} PRIVATE ingot_flags)
+  ingot_shows(${name} ${folder} PUBLIC)
 endfunction()
 
 # Device code travels inside the library as text: every .cuh under kernels/ becomes a row of one generated table.
@@ -22,22 +32,18 @@ add_custom_command(
   COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} "-DSOURCES=${device_sources}" -DTABLE=device_sources -DOUT=${CMAKE_BINARY_DIR}/generated/device_sources.c
           -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
   DEPENDS ${device_paths} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
-add_library(ingot_device STATIC ${CMAKE_BINARY_DIR}/generated/device_sources.c)
-target_link_libraries(ingot_device PRIVATE ingot_flags)
 
 # The protobuf schema of ONNX, written from the specification's field numbers, compiled at build.
 find_program(PROTOC_C protoc-c REQUIRED)
-if(EXISTS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto)
-  add_custom_command(
-    OUTPUT ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.c ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.h
-    COMMAND ${PROTOC_C} --c_out=${CMAKE_BINARY_DIR}/generated -I ${CMAKE_SOURCE_DIR}/onnx ${CMAKE_SOURCE_DIR}/onnx/onnx.proto
-    DEPENDS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto VERBATIM)
-  add_library(ingot_proto STATIC ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.c ${CMAKE_BINARY_DIR}/generated/onnx.pb-c.h)
-  target_include_directories(ingot_proto PUBLIC ${CMAKE_BINARY_DIR}/generated)
-  target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
-else()
-  add_library(ingot_proto INTERFACE)
-endif()
+set(proto ${CMAKE_BINARY_DIR}/generated/onnx)
+file(MAKE_DIRECTORY ${proto})
+add_custom_command(
+  OUTPUT ${proto}/onnx.pb-c.c ${proto}/onnx.pb-c.h
+  COMMAND ${PROTOC_C} --c_out=${proto} -I ${CMAKE_SOURCE_DIR}/onnx ${CMAKE_SOURCE_DIR}/onnx/onnx.proto
+  DEPENDS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto VERBATIM)
+add_library(ingot_proto STATIC ${proto}/onnx.pb-c.c ${proto}/onnx.pb-c.h)
+target_include_directories(ingot_proto PUBLIC ${proto})
+target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
 
 ingot_folder(ingot_base src/base Threads::Threads m)
 ingot_folder(ingot_ir src/ir ingot_base)
@@ -69,12 +75,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(kernels/pool/cpu_pool_avx512.c PROPERTIES COMPILE_OPTIONS
     "${pool_flags};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mprefer-vector-width=512")
 endif()
-if(kernel_sources)
-  add_library(ingot_kernels STATIC ${kernel_sources})
-  target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda ingot_device PRIVATE ingot_flags)
-else()
-  add_library(ingot_kernels INTERFACE)
-endif()
+add_library(ingot_kernels STATIC ${kernel_sources} ${CMAKE_BINARY_DIR}/generated/device_sources.c)
+target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda PRIVATE ingot_flags)
+ingot_shows(ingot_kernels kernels PUBLIC)
 
 ingot_folder(ingot_passes src/passes ingot_kernels)
 ingot_folder(ingot_tune src/tune ingot_kernels)
@@ -82,16 +85,9 @@ ingot_folder(ingot_plan src/plan ingot_kernels)
 ingot_folder(ingot_engine src/engine ingot_plan)
 ingot_folder(ingot_runtime_core src/runtime ingot_engine ingot_tune)
 
-# onnx/: the translations know nothing of protobuf and serve the run-time too; reading models stands on them.
-set(onnx_ops_sources translate node_check schema rules waiting ops)
-list(TRANSFORM onnx_ops_sources REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/onnx/\\1.c")
-file(GLOB onnx_translations CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/ops/*.c)
-add_library(ingot_onnx_ops STATIC ${onnx_ops_sources} ${onnx_translations})
-target_link_libraries(ingot_onnx_ops PUBLIC ingot_kernels PRIVATE ingot_flags)
-file(GLOB onnx_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/onnx/*.c)
-list(REMOVE_ITEM onnx_sources ${onnx_ops_sources})
-add_library(ingot_onnx STATIC ${onnx_sources})
-target_link_libraries(ingot_onnx PUBLIC ingot_onnx_ops ingot_proto PRIVATE ingot_flags)
+# The translations know nothing of protobuf and serve the run-time too; reading models stands on them.
+ingot_folder(ingot_onnx_ops onnx/ops ingot_kernels)
+ingot_folder(ingot_onnx onnx ingot_onnx_ops ingot_proto)
 
 # The public libraries. libingot holds everything; libingot-runtime what running a finished engine takes. Only INGOT_API is visible.
 file(GLOB api_run CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/*.c)
@@ -104,6 +100,8 @@ target_link_libraries(ingot_runtime PRIVATE ${run_folders} ingot_flags)
 set_target_properties(ingot_runtime PROPERTIES OUTPUT_NAME ingot-runtime)
 set_target_properties(ingot ingot_runtime PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 foreach(library ingot ingot_runtime)
+  ingot_shows(${library} src/api PRIVATE)
+  target_include_directories(${library} PRIVATE ${CMAKE_SOURCE_DIR}/include)
   target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
   target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL)
   if(NOT INGOT_SANITIZE)  # a sanitized library takes its run-time from the program
@@ -114,8 +112,11 @@ endforeach()
 # The command line stands on the folders themselves: it shows what the public interface hides.
 add_library(ingot_api STATIC ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
 target_link_libraries(ingot_api PUBLIC ${run_folders} ingot_onnx PRIVATE ingot_flags)
+target_include_directories(ingot_api PUBLIC ${CMAKE_SOURCE_DIR}/include)
+ingot_shows(ingot_api src/api PUBLIC)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
 add_executable(ingot_cli ${cli_sources})
+ingot_shows(ingot_cli src/cli PRIVATE)
 find_package(ZLIB REQUIRED)
 find_path(STB_INCLUDE stb_image.h PATH_SUFFIXES stb REQUIRED)
 target_include_directories(ingot_cli SYSTEM PRIVATE ${STB_INCLUDE})

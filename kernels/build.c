@@ -8,6 +8,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/reference.h"
 #include "kernels/rowwise/rowwise.h"
 #include "kernels/view/view.h"
 

@@ -2,7 +2,7 @@
 // tests. All of them insert before `at` (NULL: at the end). Integer contents (Value.contents) are carried through views,
 // concat, gather and integer arithmetic, so that shape arithmetic stays symbolic and disappears.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct Builder {
   Graph *graph;

@@ -4,7 +4,7 @@
 // A case is data: the text of a graph (ir/graph_text.h) whose values leave their types to inference, and how its inputs are
 // filled. Rows live in kernels/<folder>/cases.inc.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct OperatorCase {
   const char *name;       // "conv/groups_f16": the operator, then what is special

@@ -1,6 +1,6 @@
 // Integer contents: what the host knows of a small tensor's elements, as symbolic dims. Private to the builders.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 enum { MAX_CONTENTS = 1024 };  // shape arithmetic is short; longer tensors are left to constant folding
 

@@ -1,7 +1,7 @@
-// A `deferred` node: an ONNX operator whose operands are known only at run time, kept until they are (see onnx/translate.h). It
+// A `deferred` node: an ONNX operator whose operands are known only at run time, kept until they are (see onnx/ops/translate.h). It
 // holds the ONNX node's own attributes and, under the names below, what else its translation needs.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_deferred;
 

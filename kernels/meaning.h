@@ -4,7 +4,7 @@
 // reference_run put that in front.
 #pragma once
 #include "base/checked.h"
-#include "kernels/op.h"
+#include "kernels/reference.h"
 
 // ---- Inference
 

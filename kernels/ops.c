@@ -7,7 +7,7 @@
 #include "kernels/gather/gather.h"
 #include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
 #include "kernels/random/random.h"

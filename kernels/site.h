@@ -2,7 +2,8 @@
 // specialised for concrete shapes before it is planned. Views are already gone: an input that is a view of a buffer arrives as
 // that buffer with the view's strides.
 #pragma once
-#include "kernels/op.h"
+#include "base/device.h"
+#include "ir/op.h"
 
 typedef struct TensorDesc {
   DType dtype;
@@ -14,18 +15,6 @@ typedef struct TensorDesc {
   int64_t
       offset;  // elements from the 256-byte aligned start of its buffer to element 0: decides which vector accesses are safe
 } TensorDesc;
-
-typedef enum DeviceKind { DEVICE_CPU, DEVICE_CUDA } DeviceKind;
-typedef struct DeviceInfo {
-  DeviceKind kind;
-  char name[128];
-  int sm;                // 75, 80, 86, 89, 90, 100, 120
-  int multiprocessors;   // CPU: threads
-  int shared_per_block;  // bytes, opt-in limit
-  int shared_per_multiprocessor;
-  int64_t l2_bytes, memory_bytes;
-  bool cublaslt, cudnn;  // the libraries were found
-} DeviceInfo;
 
 typedef struct Packings Packings;  // packings.h
 

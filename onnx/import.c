@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "ir/bindings.h"
 #include "kernels/build.h"
+#include "kernels/ops.h"
 #include "onnx/importer.h"
 #include "onnx/validate.h"
 

@@ -2,9 +2,9 @@
 #pragma once
 #include "onnx.pb-c.h"
 #include "onnx/model.h"
-#include "onnx/schema.h"
+#include "onnx/ops/schema.h"
 #include "onnx/tensor.h"
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 
 typedef struct OpsetList {
   size_t count;

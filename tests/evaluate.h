@@ -2,7 +2,7 @@
 #pragma once
 #include <criterion/criterion.h>
 
-#include "kernels/op.h"
+#include "kernels/reference.h"
 
 static inline void evaluate(const Graph *graph, Arena *arena, const Tensor *inputs, Tensor *outputs) {
   const Tensor **values = arena_array(arena, const Tensor *, graph->next_value_id);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "cuda/context.h"
+#include "kernels/ops.h"
 #include "kernels/tactic.h"
 
 enum { SITE_TENSORS = 8 };

@@ -1,6 +1,6 @@
 // See value_range.h. Intervals, followed back through views and fused programs.
 #include "kernels/common/value_range.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct Range {
   int64_t low, high;

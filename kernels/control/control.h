@@ -1,5 +1,5 @@
 // Operators that hold graphs. The executor runs them; they have no reference.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_if, op_loop, op_scan;

@@ -1,6 +1,6 @@
 // A graph that a node holds, copied into the graph around it: a branch that is taken, the body of a map.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 // Copies the body's nodes before `at` (NULL: to the end). arguments stand for its inputs, results for its outputs. What its
 // symbols are here is put in their place: the sizes of the arguments for those of its inputs, new symbols for sizes that its nodes give

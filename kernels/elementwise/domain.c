@@ -2,6 +2,7 @@
 #include "kernels/elementwise/domain.h"
 #include <string.h>
 #include "kernels/meaning.h"
+#include "kernels/reference.h"
 
 // --- Inference
 

@@ -1,5 +1,5 @@
 // Fourier transforms.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_dft;

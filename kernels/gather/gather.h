@@ -1,6 +1,6 @@
 // Movement of elements by index: gathers, scatters, and concat.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_gather, op_gather_elements, op_gather_nd;
 extern const OpDef op_scatter_elements, op_scatter_nd;

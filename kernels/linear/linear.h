@@ -1,5 +1,5 @@
 // Linear algebra beyond products.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_det;

@@ -1,5 +1,5 @@
 // Matrix products.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_matmul;

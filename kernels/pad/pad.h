@@ -1,6 +1,6 @@
 // Padding.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_pad;
 

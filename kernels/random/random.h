@@ -1,6 +1,6 @@
 // Random numbers.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_random;
 

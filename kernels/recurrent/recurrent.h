@@ -1,6 +1,6 @@
 // LSTM, GRU and plain recurrent layers.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_recurrent;
 

@@ -1,6 +1,6 @@
 // Sampling at fractional places: resize, grid_sample, roi_align.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_resize, op_grid_sample, op_roi_align;
 

@@ -1,5 +1,5 @@
 // Running sums and products along an axis.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_cumulative;

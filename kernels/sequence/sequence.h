@@ -1,5 +1,5 @@
 // Sequences of tensors, and optionals without an element.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_sequence, op_nothing;

@@ -1,5 +1,5 @@
 // Order and choice: top-k, nonzero, unique, non-maximum suppression.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_topk, op_nonzero, op_unique, op_nms;

@@ -1,5 +1,5 @@
 // Decision trees. They run on the host only.
 #pragma once
-#include "kernels/op.h"
+#include "ir/op.h"
 
 extern const OpDef op_trees;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/build.h"
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 
 static inline Builder translate_begin(const Translation *t) { return (Builder){t->graph, t->at, OK}; }
 Status translate_end(Translation *t, Builder *b);  // the builder's first error, naming the ONNX node

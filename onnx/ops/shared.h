@@ -1,6 +1,6 @@
 // Translations that serve an operator of another domain too.
 #pragma once
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 
 Status translate_unsqueeze(Translation *t);     // movement.c
 Status translate_pad(Translation *t);           // movement.c

@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "ir/graph_text.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 #include "tune/database.h"
 
 // ---- what an engine takes and gives ------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/recover.h"
-#include "kernels/op.h"
-#include "onnx/translate.h"
+#include "ir/op.h"
+#include "onnx/ops/translate.h"
 #include "passes/passes.h"
 #include "tune/database.h"
 

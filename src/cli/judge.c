@@ -7,7 +7,7 @@
 
 #include "api/api.h"
 #include "kernels/deferred.h"
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 #include "runtime/runner.h"
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }

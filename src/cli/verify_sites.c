@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "cli/verify.h"
 #include "kernels/deferred.h"
-#include "kernels/op.h"
-#include "onnx/translate.h"
+#include "kernels/reference.h"
+#include "onnx/ops/translate.h"
 #include "plan/specialise.h"
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }

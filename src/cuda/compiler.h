@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "kernels/device_source.h"
+#include "base/device_source.h"
 
 typedef struct Compiler Compiler;
 

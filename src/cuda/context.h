@@ -9,10 +9,10 @@
 #pragma once
 #include <pthread.h>
 #include "base/allocator.h"
+#include "base/device.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "cuda/driver.h"
-#include "kernels/site.h"
 
 typedef struct CudaContext CudaContext;
 typedef struct LoadedModule LoadedModule;  // cuda/module.c

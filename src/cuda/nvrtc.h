@@ -2,7 +2,7 @@
 // toolkit. Generated kernels include device code by its path in the repository; those texts are handed over as headers.
 #pragma once
 #include "base/file.h"
-#include "kernels/device_source.h"
+#include "base/device_source.h"
 
 typedef struct Nvrtc Nvrtc;
 

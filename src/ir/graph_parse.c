@@ -23,7 +23,7 @@
 #include "ir/graph_text.h"
 #include "ir/graph_value.h"
 #include "ir/token.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct Declaration {
   const char *name;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "ir/graph_text.h"
 #include "ir/token.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct Printer {
   Text *text;

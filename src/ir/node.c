@@ -4,7 +4,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "ir/graph_value.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 static void add_use(Value *value, Use *use) {
   use->next = value->uses;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "ir/dim_table.h"
 #include "ir/token.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct Verifier {
   const Graph *graph;

@@ -1,5 +1,6 @@
 // What depends on constants alone is computed now, by the reference. Results larger than their inputs (an expanded scalar) stay
 // computed at run time: views cost nothing there.
+#include "kernels/reference.h"
 #include "kernels/view/view.h"
 #include "passes/passes.h"
 

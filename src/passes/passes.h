@@ -2,8 +2,9 @@
 // each in debug builds, and timed. A pass is a function over a graph that counts what it changed; it recurses into subgraphs through
 // passes_run, which visits them. Passes see symbolic shapes: two dims are the same when their words are equal.
 #pragma once
+#include "base/device.h"
 #include "base/log.h"
-#include "kernels/site.h"
+#include "ir/op.h"
 
 typedef struct PassOptions {
   DeviceKind device;

@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "kernels/control/control.h"
 #include "kernels/deferred.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 #include "kernels/sequence/sequence.h"
 #include "kernels/view/view.h"
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "kernels/control/control.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 #include "plan/specialise.h"
 
 static void mark_back(const Graph *graph, const Value *value, bool *seen, bool *mask) {

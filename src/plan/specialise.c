@@ -6,7 +6,7 @@
 
 #include "kernels/control/control.h"
 #include "kernels/control/inline.h"
-#include "kernels/op.h"
+#include "kernels/reference.h"
 #include "kernels/sequence/sequence.h"
 #include "ir/bindings.h"
 #include "plan/cut.h"

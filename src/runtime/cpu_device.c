@@ -11,7 +11,7 @@
 #include "base/recover.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/cpu_tactic.h"
-#include "kernels/op.h"
+#include "kernels/reference.h"
 #include "kernels/packings.h"
 #include "runtime/device.h"
 

@@ -8,7 +8,7 @@
 #include "base/checked.h"
 #include "base/memory.h"
 #include "base/recover.h"
-#include "kernels/op.h"
+#include "kernels/reference.h"
 #include "runtime/loop.h"
 #include "runtime/stage_cache.h"
 

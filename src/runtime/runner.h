@@ -43,7 +43,7 @@ void run_tensor_drop(RunTensor *tensor);
 MUST_CHECK Status run_sequence_new(DType dtype, int count, RunTensor *out);
 
 typedef struct RunnerHooks {
-  Status (*translate)(Node *node, Value **results, bool *done);  // onnx/translate.h
+  Status (*translate)(Node *node, Value **results, bool *done);  // onnx/ops/translate.h
   bool (*is_deferred)(const Node *node);
   Status (*optimise)(Graph *graph, void *context);  // NULL: specialised graphs are run as they are
   void *optimise_context;

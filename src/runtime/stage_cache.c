@@ -8,7 +8,7 @@
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
 

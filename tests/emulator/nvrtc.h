@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "emulator.h"
-#include "kernels/device_source.h"
+#include "base/device_source.h"
 
 extern const DeviceSource emulator_sources[];  // device.hpp, made by cmake/embed.cmake
 

@@ -2,7 +2,7 @@
 #include "base/budget.h"
 #include "base/recover.h"
 #include "cli/numpy.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "onnx/tensor.h"
 
 static Status read_archive(Bytes bytes, Arena *arena) {

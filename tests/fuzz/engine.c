@@ -1,7 +1,7 @@
 // Engine files, loaded and run. Checksums are put right first, as whoever makes a hostile file would; mutations aim at the sections, which
 // are small islands in pages of zeros.
 #include "engine/layout.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t room);
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t room, unsigned seed);

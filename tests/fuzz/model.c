@@ -1,5 +1,5 @@
 // From the bytes of a model to its results: opened, built, its model freed, run twice.
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   ingot_config config;

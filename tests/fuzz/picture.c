@@ -2,7 +2,7 @@
 #include "base/budget.h"
 #include "base/recover.h"
 #include "cli/picture.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   // The last byte chooses what is wanted of it.

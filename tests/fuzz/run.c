@@ -1,5 +1,5 @@
 // Running whatever engine a fuzzer came by. See fuzz.h.
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { MOST = 16, MOST_BYTES = 1 << 18 };
 

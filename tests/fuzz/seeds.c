@@ -2,7 +2,7 @@
 // and after the passes; FOLDER/engine/N.engine.
 #include "base/file.h"
 #include "base/recover.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 static void write(const char *folder, const char *kind, int number, const char *extension, const void *bytes, size_t size) {
   char path[4096];

@@ -1,9 +1,9 @@
 // The text form of graphs. What parses must be well formed, print, and parse again to the same text.
 #include "base/recover.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 static Status check(const uint8_t *bytes, size_t size, Arena *arena) {
   static const char blob[4096];

@@ -1,6 +1,6 @@
 // Tuning databases. What parses must print, and parse again to the same text.
 #include "base/recover.h"
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "tune/database.h"
 
 static Status check(const uint8_t *bytes, size_t size, Arena *arena) {

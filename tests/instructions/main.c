@@ -11,6 +11,7 @@
 #include "cuda/nvrtc.h"
 #include "lab.h"
 #include "tests/options.h"
+#include "kernels/device_sources.h"
 
 static const TrialTable *const tables[] = {&warp_trials,   &async_trials,   &tensor_trials,
                                            &im2col_trials, &cluster_trials, &matrix_trials};

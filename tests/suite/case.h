@@ -2,7 +2,7 @@
 // ingot.h, the model freed before the first run, and all again from the engine saved to a file and loaded.
 #pragma once
 #include "base/arena.h"
-#include "kernels/site.h"
+#include "base/device.h"
 
 typedef struct SuiteOptions {
   DeviceKind device;

@@ -7,7 +7,7 @@
 
 #include "engine/engine.h"
 #include "api_test.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 #define MODEL "tests/emulator/faults/small.onnx"
 

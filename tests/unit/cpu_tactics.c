@@ -8,6 +8,8 @@
 #include "kernels/cases.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/cpu_tactic.h"
+#include "kernels/ops.h"
+#include "kernels/reference.h"
 
 typedef enum Layout { ROW_MAJOR, CHANNELS_LAST, COLUMN_MAJOR, SPREAD, LAYOUTS } Layout;
 static const char *const layout_names[] = {"row-major", "channels-last", "column-major", "spread"};

@@ -10,6 +10,7 @@
 #include "base/budget.h"
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
+#include "kernels/device_sources.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
 static const char kernel[] =

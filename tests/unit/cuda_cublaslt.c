@@ -1,6 +1,6 @@
 // The cuBLASLt tactic over a library that multiplies on the host, exactly as the real one's documentation defines the call:
 // column-major matrices, transposes, batches, a bias along the rows. What is tested is how sites are mapped onto such calls.
-#include "../site_test.h"
+#include "tests/site_test.h"
 #include "cuda/cublaslt.h"
 #include "ir/program.h"
 #include "kernels/matmul/matmul.h"

@@ -1,7 +1,7 @@
 // The cuDNN tactics over a library that convolves on the host. What is tested is how sites are mapped onto its calls: layouts,
 // one to three spatial axes, groups, packed weights, and which epilogues are fused.
-#include "../fake_cuda.h"
-#include "../site_test.h"
+#include "tests/fake_cuda.h"
+#include "tests/site_test.h"
 #include "cuda/cudnn_backend.h"
 #include "ir/program.h"
 #include "kernels/conv/conv.h"

@@ -1,7 +1,7 @@
 // The CUDA layer over a fake driver: what it does when all goes well, and that any single failing call gives an error, leaks
 // nothing and leaves the context closable.
 #include <criterion/criterion.h>
-#include "../fake_cuda.h"
+#include "tests/fake_cuda.h"
 #include "cuda/context.h"
 
 static Status run_nothing(void *state, CudaStream stream) {

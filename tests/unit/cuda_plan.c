@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "kernels/cases.h"
+#include "kernels/ops.h"
 #include "plan/specialise.h"
 #include "plan/plan.h"
 #include "tune/select.h"

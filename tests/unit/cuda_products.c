@@ -3,10 +3,11 @@
 // tested on a GPU.
 #include <stdio.h>
 
-#include "../site_test.h"
+#include "tests/site_test.h"
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
 #include "kernels/conv/conv.h"
+#include "kernels/device_sources.h"
 #include "kernels/matmul/matmul.h"
 
 extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, depthwise_conv_tactic;

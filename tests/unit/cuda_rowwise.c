@@ -5,6 +5,8 @@
 #include "base/checked.h"
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
+#include "kernels/device_sources.h"
+#include "kernels/ops.h"
 #include "kernels/tactic.h"
 
 extern const OpDef op_rowwise;

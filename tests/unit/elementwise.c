@@ -1,6 +1,8 @@
 // Elementwise nodes: every opcode and cast on every class of types, random programs over random shapes and strides, inference,
 // and epilogues.
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/ops.h"
+#include "kernels/reference.h"
 #include "naive.h"
 
 static Naive naive_new(const Program *program, int rank, const int64_t *dims, const Tensor *inputs) {

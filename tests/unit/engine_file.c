@@ -11,7 +11,7 @@
 #include "base/recover.h"
 #include "engine/engine.h"
 #include "ingot/ingot.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 #define MODEL "examples/digits/digits.onnx"
 // As engine_file.c lays it out: a header of magic, version, flags, size, six sections (offset, size, checksum), checksum.

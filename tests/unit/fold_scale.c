@@ -5,10 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "../evaluate.h"
+#include "tests/evaluate.h"
 #include "base/text.h"
 #include "ir/graph_text.h"
 #include "passes/passes.h"
+#include "kernels/ops.h"
 
 enum { CHANNELS = 4, PIXELS = 9 };
 

@@ -6,7 +6,9 @@
 #include "cuda/compiler.h"
 #include "cuda/nvrtc.h"
 #include "kernels/cases.h"
+#include "kernels/device_sources.h"
 #include "kernels/elementwise/generate.h"
+#include "kernels/ops.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
 enum { TACTICS = 64, EVERYWHERE = 1, ON_ONE = 3 };  // sources a tactic compiles for all targets, and for one

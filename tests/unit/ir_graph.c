@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "ir/verify.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 static Status infer_same(Node *node) {
   const Value *x = node->inputs[0];

@@ -6,7 +6,7 @@
 #include "base/thread.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 static const OpDef op_any = {.name = "any", .max_inputs = -1, .max_outputs = -1, .takes_epilogue = true};
 static const OpDef op_odd = {.name = "odd name", .max_inputs = -1, .max_outputs = -1};

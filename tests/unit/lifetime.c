@@ -7,7 +7,7 @@
 #include "ir/graph.h"
 #include "kernels/control/control.h"
 #include "kernels/deferred.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 static void expect_fine(Status status) { cr_assert(!status, "%s", status_message(status)); }
 

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 enum { MEANING_TEST_OUTPUTS = 4 };
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "kernels/cases.h"
+#include "kernels/ops.h"
+#include "kernels/reference.h"
 
 static void check_output(const OperatorCase *row, int index, const Value *inferred, const Tensor *computed) {
   cr_expect_eq(computed->dtype, inferred->dtype, "%s: output %d is %s, inferred %s", row->name, index,

@@ -8,6 +8,8 @@
 #include "base/checked.h"
 #include "base/half.h"
 #include "kernels/cpu_tactic.h"
+#include "kernels/ops.h"
+#include "kernels/reference.h"
 
 typedef struct Number {
   double f;

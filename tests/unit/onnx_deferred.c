@@ -5,9 +5,10 @@
 #include "base/checked.h"
 #include "ir/verify.h"
 #include "kernels/build.h"
+#include "kernels/ops.h"
 #include "kernels/sequence/sequence.h"
-#include "onnx/schema.h"
-#include "onnx/translate.h"
+#include "onnx/ops/schema.h"
+#include "onnx/ops/translate.h"
 
 typedef struct Fixture {
   Arena *arena;

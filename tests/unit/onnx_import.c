@@ -1,7 +1,7 @@
 // Models become graphs: names, constants, symbolic shapes, subgraphs, functions; and what is wrong with a model is listed at once.
 #include "tests/unit/onnx_model.h"
 #include "ir/verify.h"
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 
 static int count_ops(const Graph *graph, const char *name) {
   int count = 0;

@@ -5,7 +5,8 @@
 #include "base/checked.h"
 #include "kernels/build.h"
 #include "kernels/deferred.h"
-#include "onnx/translate.h"
+#include "kernels/ops.h"
+#include "onnx/ops/translate.h"
 
 typedef struct Fixture {
   Arena *arena;

@@ -5,7 +5,7 @@
 
 #include "ir/graph_text.h"
 #include "ir/verify.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 #include "passes/passes.h"
 
 #define UNARY(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}}"

@@ -5,11 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "../evaluate.h"
+#include "tests/evaluate.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/build.h"
 #include "kernels/conv/conv.h"
+#include "kernels/ops.h"
 #include "passes/passes.h"
 
 // ---- neighbours --------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 
 #include "base/checked.h"
 #include "ir/graph_text.h"
-#include "kernels/op.h"
+#include "kernels/ops.h"
 
 static uint64_t state = 88172645463325252ull;
 static uint64_t next_random(uint64_t below) {

@@ -1,5 +1,7 @@
 // Rowwise nodes: every reduction on every class, nested reductions, rows inside, outside and across memory order, long rows, and
 // the layers that are made of them.
+#include "kernels/ops.h"
+#include "kernels/reference.h"
 #include "kernels/rowwise/rowwise.h"
 #include "naive.h"
 

@@ -8,8 +8,8 @@
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/deferred.h"
-#include "kernels/op.h"
-#include "onnx/translate.h"
+#include "kernels/ops.h"
+#include "onnx/ops/translate.h"
 #include "passes/passes.h"
 #include "runtime/runner.h"
 

@@ -1,5 +1,5 @@
 // The list of translation tables: one row a file of onnx/ops/.
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 
 extern const OnnxOp onnx_activation_ops[], onnx_attention_ops[], onnx_cast_ops[], onnx_control_ops[], onnx_conv_ops[],
     onnx_einsum_ops[], onnx_elementwise_ops[], onnx_gather_ops[], onnx_linear_attention_ops[], onnx_linear_ops[],

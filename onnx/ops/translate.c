@@ -2,13 +2,13 @@
 //
 // A translation appends nodes before `at`. Everything it appended lies between the node that was before `at` when it began and
 // `at` itself, so undoing is removing that stretch from its end; constants it made stay behind unused and cost nothing.
-#include "onnx/translate.h"
+#include "onnx/ops/translate.h"
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/build.h"
 #include "kernels/sequence/sequence.h"
-#include "onnx/node_check.h"
-#include "onnx/waiting.h"
+#include "onnx/ops/node_check.h"
+#include "onnx/ops/waiting.h"
 
 const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset, int *version) {
   const OnnxOp *first = NULL;

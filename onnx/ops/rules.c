@@ -1,5 +1,5 @@
 // Two tables: values and ranks. An operator "*" is any. Where ONNX Runtime takes a vector of one for a scalar, so do we.
-#include "onnx/rules.h"
+#include "onnx/ops/rules.h"
 #include <string.h>
 #include "base/checked.h"
 

@@ -7,7 +7,7 @@
 typedef struct Schema {
   const char *domain, *name;
   int since;
-  const char *attributes, *inputs, *outputs, *types;  // see onnx/schemas.py
+  const char *attributes, *inputs, *outputs, *types;  // see onnx/ops/schemas.py
 } Schema;
 
 typedef struct GivenAttribute {

@@ -7,7 +7,7 @@
 // operands, and none has to say so twice. Translations know nothing of protobuf and are part of the run-time library.
 #pragma once
 #include "kernels/deferred.h"
-#include "kernels/op.h"
+#include "ir/op.h"
 
 typedef struct OnnxOp OnnxOp;
 
@@ -40,7 +40,7 @@ struct OnnxOp {
   Translate translate;
 };
 
-extern const OnnxOp *const onnx_ops[];  // NULL-terminated list of {…, NULL name}-terminated tables, one a file (onnx/ops.c)
+extern const OnnxOp *const onnx_ops[];  // NULL-terminated list of {…, NULL name}-terminated tables, one a file (ops.c)
 // The translation in force in an opset. An operator below the opset that introduced it is taken as its first version: *version says
 // which one is meant. NULL where none is: the domain has no such operator, or no longer (onnx_op_known).
 const OnnxOp *onnx_op_find(const char *domain, const char *name, int opset, int *version);

@@ -1,14 +1,7 @@
-// What every operator's reference shares: finding operators, making outputs, and applying an epilogue.
+// What every operator's reference shares: making outputs, and applying an epilogue.
 #include "base/budget.h"
-#include "kernels/op.h"
-#include <string.h>
+#include "kernels/reference.h"
 #include "kernels/elementwise/domain.h"
-
-const OpDef *op_find(const OpDef *const *ops, const char *name) {
-  for (; *ops; ops++)
-    if (strcmp((*ops)->name, name) == 0) return *ops;
-  return NULL;
-}
 
 Status reference_output(Reference *reference, int index, DType dtype, int rank, const int64_t *dims, Tensor **out) {
   Tensor *tensor = &reference->outputs[index];

@@ -1,5 +1,5 @@
 // See waiting.h.
-#include "onnx/waiting.h"
+#include "onnx/ops/waiting.h"
 
 #include <string.h>
 

@@ -18,8 +18,6 @@ typedef struct Reference {
   const Tensor *const *inputs;  // node->input_count of them; the epilogue's extra operands are among them
   Tensor *outputs;              // node->output_count of them
 } Reference;
-// Makes output `index`: if it was given with data and the same type and dims, that memory; else new memory in the arena.
-MUST_CHECK Status reference_output(Reference *reference, int index, DType dtype, int rank, const int64_t *dims, Tensor **out);
 
 struct OpDef {
   const char *name;            // "conv"
@@ -40,10 +38,5 @@ struct OpDef {
   int index_operand;    // the input that holds indices, which are to be looked at even where no element is moved; 0: none
 };
 
-// The operator table (kernels/ops.c), NULL-terminated.
-extern const OpDef *const core_ops[];
+// By name, in a NULL-terminated table such as core_ops (kernels/ops.h); NULL: not there.
 const OpDef *op_find(const OpDef *const *ops, const char *name);
-
-// Runs a node on host tensors: op->reference, then its epilogue. Shapes are those of the actual tensors, so the node may be symbolic
-// as long as its attributes are static. outputs[i].data NULL on entry: allocated in the arena.
-MUST_CHECK Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes onnx/schemas.inc: what the specification says of the attributes, inputs, outputs and types of each version of the
+"""Writes onnx/ops/schemas.inc: what the specification says of the attributes, inputs, outputs and types of each version of the
 operators that onnx/ops/ translates. Facts come from the onnx package; those of com.microsoft from the onnxruntime package.
 
-  python onnx/schemas.py        (from the top of the repository; needs onnx and onnxruntime)
+  python onnx/ops/schemas.py        (from the top of the repository; needs onnx and onnxruntime)
 """
 import glob
 import re
@@ -71,8 +71,8 @@ def main():
     named = {(s.domain, s.name) for s in official}
     ours = [s for s in runtime.get_all_operator_schema() if not s.deprecated and (s.domain, s.name) not in named]
     rows = {(s.domain, s.name, s.since_version): row(s) for s in official + ours if (s.domain, s.name) in known}
-    with open('onnx/schemas.inc', 'w') as out:
-        out.write('// Written by onnx/schemas.py: SCHEMA(domain, operator, since, attributes, inputs, outputs, types), sorted. A mark '
+    with open('onnx/ops/schemas.inc', 'w') as out:
+        out.write('// Written by onnx/ops/schemas.py: SCHEMA(domain, operator, since, attributes, inputs, outputs, types), sorted. A mark '
                   'behind an\n// attribute: ! required. Behind an input or output: ? optional, * any number of one type, ~ any '
                   'number of any types.\n')
         out.write('\n'.join(rows[key] for key in sorted(rows)) + '\n')

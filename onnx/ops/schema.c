@@ -1,14 +1,14 @@
 // Checking nodes against the table of schemas (schemas.inc). Its texts are read where they are needed: a node is checked once.
-#include "onnx/schema.h"
+#include "onnx/ops/schema.h"
 #include <string.h>
 #include "base/checked.h"
 #include "base/text.h"
-#include "onnx/rules.h"
+#include "onnx/ops/rules.h"
 
 static const Schema schemas[] = {
 #define SCHEMA(domain, name, since, attributes, inputs, outputs, types) \
   {domain, name, since, attributes, inputs, outputs, types},
-#include "onnx/schemas.inc"
+#include "onnx/ops/schemas.inc"
 #undef SCHEMA
 };
 

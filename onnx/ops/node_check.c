@@ -1,7 +1,7 @@
 // See node_check.h. Errors name the node.
-#include "onnx/node_check.h"
+#include "onnx/ops/node_check.h"
 #include <string.h>
-#include "onnx/schema.h"
+#include "onnx/ops/schema.h"
 
 static GivenAttribute given_of(const Attribute *attribute) {
   GivenAttribute given = {.name = attribute->name};

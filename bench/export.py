@@ -5,7 +5,7 @@
 writes OUT/NAME-EXPORTER/model.onnx; with --data also test_data_set_0/input_K.pb and output_K.pb, the outputs being PyTorch's own in
 fp32 with TF32 off, computed on the GPU where there is one. This is what networks are checked with (bench/gpu.sh zoo).
 
-For measuring, `row_folders` makes OUT/NAME-bBATCH: model.onnx in fp32, where it is asked for model_fp16.onnx of the same weights, input_K.npy,
+For measuring, `row_folders` makes OUT/NAME-bBATCH: model.onnx in fp32, where it is asked for the same in half precision (half.py), input_K.npy,
 reference_K.npy in fp32, and work.json, the operations and bytes that the graph needs.
 """
 import argparse
@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 
-from bench import wire, zoo
+from bench import half, wire, zoo
 
 COMPLETE = "complete"
 
@@ -55,27 +55,28 @@ def save_tensor(path, tensor):
         file.write(onnx.numpy_helper.from_array(tensor.cpu().numpy()).SerializeToString())
 
 
-def marker(folder, row, half):
-    """The file that says that a row's folder is whole."""
-    return os.path.join(folder, row.folder, COMPLETE + ("_fp16" if half else ""))
-
-
 def untimed(name):
     return contextlib.nullcontext()
 
 
-def row_folder(folder, row, half):
-    """The folder of a row, made where it is not there yet. half: with model_fp16.onnx."""
-    row_folders(folder, [row], half)
+def row_folder(folder, row, halved):
+    """The folder of a row, made where it is not there yet. halved: with the model in half precision."""
+    row_folders(folder, [row], halved)
     return os.path.join(folder, row.folder)
 
 
-def row_folders(folder, rows, half, stage=untimed):
-    """The folders of rows of one network, whose module is built once: it runs on the GPU where there is one, since tracing runs it too."""
+def row_folders(folder, rows, halved, stage=untimed):
     paths = {row: os.path.join(folder, row.folder) for row in rows}
-    missing = [row for row in rows if not os.path.exists(marker(folder, row, half))]
-    if not missing:
-        return
+    missing = [row for row in rows if not os.path.exists(os.path.join(paths[row], COMPLETE))]
+    if missing:
+        export_rows(paths, missing, stage)
+    for row in rows if halved else []:
+        with stage(f"half precision b{row.batch}"):
+            write_half(paths[row])
+
+
+def export_rows(paths, rows, stage):
+    """Their module is built once. It runs on the GPU where there is one, since tracing runs it too."""
     with stage("imports"):
         import torch
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -83,15 +84,10 @@ def row_folders(folder, rows, half, stage=untimed):
     with torch.no_grad():
         with stage("module"):
             module = zoo.build(rows[0].network).to(device)
-        for row in missing:
+        for row in rows:
             os.makedirs(paths[row], exist_ok=True)
             write_row(paths[row], module, row, device, lambda name, row=row: stage(f"{name} b{row.batch}"))
-        module = module.half() if half else module
-        for row in missing if half else []:
-            with stage(f"export fp16 b{row.batch}"):
-                export_half(module, [(x.half() if x.is_floating_point() else x).to(device) for x in zoo.inputs(row.network, row.batch)], os.path.join(paths[row], "model_fp16.onnx"))
-    for row in missing:
-        open(marker(folder, row, half), "w").close()
+            open(os.path.join(paths[row], COMPLETE), "w").close()
 
 
 def export_somewhere(module, inputs, path):
@@ -107,13 +103,12 @@ def export_somewhere(module, inputs, path):
         module.to(device)
 
 
-def export_half(module, inputs, path):
-    """Only ONNX Runtime takes it, and tells why it is not there."""
+def write_half(folder):
+    """Only ONNX Runtime takes it, tries again where it is not there, and fails by name."""
     try:
-        export(module, inputs, "script", path)
+        half.path(folder)
     except Exception as error:
-        with open(path + ".error", "w") as file:
-            file.write(wire.first_line(error))
+        print(f"no model of half precision: {wire.first_line(error)}", flush=True)
 
 
 def write_inputs(path, inputs):

@@ -91,8 +91,7 @@ class Lane:
     def request(self, row, folder):
         scratch = scratch_of(self.run.options, row)
         os.makedirs(scratch, exist_ok=True)
-        request = {"network": row.network, "batch": row.batch, "folder": folder, "scratch": scratch, "input_names": files.input_names(folder)}
-        return {**request, "model": os.path.join(folder, "model.onnx")} if row.is_file else request
+        return {"network": row.network, "batch": row.batch, "folder": folder, "scratch": scratch, "input_names": files.input_names(folder)}
 
     def together(self, row, specs, request, part):
         """{spec: answer} of those that did it; all at once."""

@@ -91,7 +91,7 @@ class Peer:
     def timed_build(self, request, cache):
         precision = ["--fp16"] if self.options.precision == "fp16" else []
         tune = [] if self.settings["way"] == "untuned" else ["--tune", str(self.settings["tune"])]
-        model = request.get("model") or os.path.join(request["folder"], "model.onnx")
+        model = os.path.join(request["folder"], "model.onnx")
         environment = {**self.environment, "INGOT_CACHE_DIR": cache}
         return peer.timed(lambda: self.output("build", model, *self.common(), *precision, *tune, "-o", self.engine, "--quiet", environment=environment))[1]
 

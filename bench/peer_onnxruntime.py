@@ -4,9 +4,26 @@ import os
 
 import numpy
 
-from bench import peer, timing
+from bench import half, peer, timing
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
+def missing_tensorrt(package):
+    """Why the provider cannot be had, or None. It is listed whether or not it can be loaded, and where it cannot, another one takes the model."""
+    try:
+        import tensorrt  # noqa: F401: loads the libraries that come with it
+    except ImportError:
+        pass
+    path = os.path.join(package, "capi", "libonnxruntime_providers_tensorrt.so")
+    if not os.path.exists(path):
+        return f"TensorRT is not there: this package of onnxruntime came without {os.path.basename(path)}"
+    try:
+        ctypes.CDLL(path)
+    except OSError as error:
+        if "undefined symbol" not in str(error):  # of the library that loads it, once all that it needs itself was found
+            return f"TensorRT is not there: {error}"
+    return None
 
 
 class Peer(peer.InProcess):
@@ -22,21 +39,9 @@ class Peer(peer.InProcess):
             onnxruntime.preload_dlls()
         if PROVIDERS[form] not in onnxruntime.get_available_providers():
             raise RuntimeError(f"onnxruntime {onnxruntime.__version__} here has no {PROVIDERS[form]}: {', '.join(onnxruntime.get_available_providers())}")
-        if form == "tensorrt":
-            self.find_tensorrt()
-
-    def find_tensorrt(self):
-        """The provider is listed whether or not TensorRT itself is there, and then leaves the model to another one."""
-        try:
-            import tensorrt  # noqa: F401: loads the libraries that come with it
-        except ImportError:
-            pass
-        path = os.path.join(os.path.dirname(self.library.__file__), "capi", "libonnxruntime_providers_tensorrt.so")
-        try:
-            ctypes.CDLL(path)
-        except OSError as error:
-            if "libnvinfer" in str(error):
-                raise RuntimeError(f"TensorRT is not there: {error}") from None
+        missing = missing_tensorrt(os.path.dirname(onnxruntime.__file__)) if form == "tensorrt" else None
+        if missing:
+            raise RuntimeError(missing)
 
     def provider(self, request):
         if self.form == "cpu":
@@ -60,10 +65,7 @@ class Peer(peer.InProcess):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.intra_op_num_threads = self.options.threads
-        model = request.get("model") or os.path.join(folder, "model_fp16.onnx" if own_half else "model.onnx")
-        if os.path.exists(model + ".error"):
-            with open(model + ".error") as file:
-                raise RuntimeError(f"no model of half precision: {file.read()}")
+        model = half.path(folder) if own_half else os.path.join(folder, "model.onnx")
         self.session, build_s = peer.timed(lambda: onnxruntime.InferenceSession(model, settings, providers=[self.provider(request)]))
         if self.session.get_providers()[0] != PROVIDERS[self.form]:
             raise RuntimeError(f"{PROVIDERS[self.form]} did not take the model")

@@ -36,7 +36,7 @@ class Peer(peer.InProcess):
         self.stream = torch.cuda.Stream()
         self.clock = timing.CudaClock(self.stream)
         free = torch.cuda.mem_get_info()[0]
-        plan, build_s = peer.timed(lambda: self.engine(request.get("model") or os.path.join(folder, "model.onnx")))
+        plan, build_s = peer.timed(lambda: self.engine(os.path.join(folder, "model.onnx")))
         (self.engine_, load_s) = peer.timed(lambda: tensorrt.Runtime(self.logger).deserialize_cuda_engine(plan))
         self.context = self.engine_.create_execution_context()
         self.arrays = peer.load_inputs(folder)

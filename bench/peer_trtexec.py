@@ -53,7 +53,7 @@ class Peer:
     def prepare(self, request):
         folder = request["folder"]
         self.engine = os.path.join(request["scratch"], "engine.trt")
-        model = request.get("model") or os.path.join(folder, "model.onnx")
+        model = os.path.join(folder, "model.onnx")
         precision = ["--fp16"] if self.options.precision == "fp16" else []
         start = time.perf_counter()
         built = self.run(f"--onnx={model}", f"--saveEngine={self.engine}", "--noTF32", "--skipInference", *precision)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from bench import export, files, measure, peer, peer_ingot, report, stats, wire, zoo
+from bench import export, files, half, measure, peer, peer_ingot, report, stats, wire, zoo
 
 SESSIONS = (1, 2, 4, 8, 16, 32)
 
@@ -24,15 +24,15 @@ class OnnxRuntime:
     def __init__(self, folder, options):
         import onnxruntime
 
-        half = options.device == "cuda"
-        provider = "CUDAExecutionProvider" if half else "CPUExecutionProvider"
+        on_gpu = options.device == "cuda"
+        provider = "CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads
-        self.session = onnxruntime.InferenceSession(os.path.join(folder, "model_fp16.onnx" if half else "model.onnx"), settings, providers=[provider])
+        self.session = onnxruntime.InferenceSession(half.path(folder) if on_gpu else os.path.join(folder, "model.onnx"), settings, providers=[provider])
         if self.session.get_providers()[0] != provider:
             raise RuntimeError(f"{provider} is not there")
         loaded = peer.load_inputs(folder)
-        self.feeds = dict(zip([i.name for i in self.session.get_inputs()], peer.halved(loaded) if half else loaded))
+        self.feeds = dict(zip([i.name for i in self.session.get_inputs()], peer.halved(loaded) if on_gpu else loaded))
 
     def __call__(self, count, seconds):
         times, barrier, end = [[] for _ in range(count)], threading.Barrier(count), []

@@ -1,4 +1,5 @@
 """Peers' adapters without the peers: trtexec against a stand-in, Ingot of two versions against scripts, and processes that fail in every way."""
+import _ctypes  # a library that can be loaded
 import json
 import os
 import stat
@@ -9,7 +10,7 @@ import unittest
 
 import numpy
 
-from bench import peer_ingot, peer_trtexec, peers, timing, wire
+from bench import peer_ingot, peer_onnxruntime, peer_trtexec, peers, timing, wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -144,6 +145,19 @@ class Ingot(Folder):
         self.assertEqual(adapter.prepare(self.request)["version"], "ingot 0.1.0")
         self.assertEqual(adapter.measure("device", 0.1)["ms"], 0.25)
         adapter.drop()
+
+
+class OnnxRuntime(Folder):
+    def test_a_provider_that_cannot_be_loaded_says_that_tensorrt_is_not_there(self):
+        self.assertRegex(peer_onnxruntime.missing_tensorrt(self.folder), "TensorRT is not there: .* without libonnxruntime_providers_tensorrt.so")
+        os.mkdir(os.path.join(self.folder, "capi"))
+        library = os.path.join(self.folder, "capi", "libonnxruntime_providers_tensorrt.so")
+        with open(library, "w") as file:
+            file.write("no library")
+        self.assertRegex(peer_onnxruntime.missing_tensorrt(self.folder), "TensorRT is not there: .*(header|short)")
+        os.remove(library)
+        os.symlink(_ctypes.__file__, library)
+        self.assertIsNone(peer_onnxruntime.missing_tensorrt(self.folder))
 
 
 class Quick(unittest.TestCase):

@@ -47,12 +47,12 @@ target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
 
 ingot_folder(ingot_base src/base Threads::Threads m)
 ingot_folder(ingot_ir src/ir ingot_base)
-# The interpreter's loops (src/ir/strip_loops.inc) are built for three instruction sets, optimised in every configuration.
+# The interpreter's loops (kernels/program/strip_loops.inc) are built for three instruction sets, optimised in every configuration.
 set(strip_flags -O3 -fwrapv -fno-trapping-math -ffp-contract=fast $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>)
-set_source_files_properties(src/ir/strip_generic.c PROPERTIES COMPILE_OPTIONS "${strip_flags}")
+set_source_files_properties(kernels/program/strip_generic.c PROPERTIES COMPILE_OPTIONS "${strip_flags}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(src/ir/strip_avx2.c PROPERTIES COMPILE_OPTIONS "${strip_flags};-mavx2;-mfma;-mf16c")
-  set_source_files_properties(src/ir/strip_avx512.c PROPERTIES COMPILE_OPTIONS
+  set_source_files_properties(kernels/program/strip_avx2.c PROPERTIES COMPILE_OPTIONS "${strip_flags};-mavx2;-mfma;-mf16c")
+  set_source_files_properties(kernels/program/strip_avx512.c PROPERTIES COMPILE_OPTIONS
     "${strip_flags};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;-mprefer-vector-width=512")
 endif()
 ingot_folder(ingot_cuda src/cuda ingot_base ${CMAKE_DL_LIBS})

@@ -1,7 +1,7 @@
 // What every operator's reference shares: making outputs, and applying an epilogue.
 #include "base/budget.h"
 #include "kernels/reference.h"
-#include "kernels/elementwise/domain.h"
+#include "kernels/program/domain.h"
 
 Status reference_output(Reference *reference, int index, DType dtype, int rank, const int64_t *dims, Tensor **out) {
   Tensor *tensor = &reference->outputs[index];

@@ -1,6 +1,6 @@
 // See anchor_source.h.
 #include "kernels/common/anchor_source.h"
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 
 const char *device_type(DType dtype) {
   // Types that types.cuh has no struct for are stored as plain integers.

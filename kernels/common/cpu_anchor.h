@@ -5,7 +5,7 @@
 #include "kernels/common/cpu_copy.h"
 #include "kernels/common/onednn_epilogue.h"
 #include "kernels/cpu_tactic.h"
-#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/program/cpu_strips.h"
 
 typedef struct CpuAnchor {
   Arena *arena;

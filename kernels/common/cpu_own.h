@@ -5,7 +5,7 @@
 #include "kernels/common/cpu_gemm.h"
 #include "base/hash.h"
 #include "kernels/cpu_tactic.h"
-#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/program/cpu_strips.h"
 
 typedef struct CpuOwn {
   Arena *arena;

@@ -1,7 +1,7 @@
 // Indices that tensors hold: negative ones count from the end. One that is outside reads and writes nothing, and is reported: into memory
 // of the host, which looks when the results are fetched and then says what the CPU says. Nothing is spent on those inside.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 // As in kernels/tactic.h. Whoever reports last is heard.
 struct IndexReport {

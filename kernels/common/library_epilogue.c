@@ -2,8 +2,8 @@
 #include "kernels/common/library_epilogue.h"
 #include <math.h>
 #include "base/checked.h"
-#include "ir/interpret.h"
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/interpret.h"
+#include "kernels/program/generate.h"
 
 typedef struct Match {
   const Site *site;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/onednn_split.h"
-#include "kernels/elementwise/strips.h"
+#include "kernels/program/strips.h"
 
 // A description of a tensor, of either generation. 2.x fills `bytes` (of which it takes 696 in 2.6).
 typedef struct Layout {

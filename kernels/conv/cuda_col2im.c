@@ -2,7 +2,7 @@
 // Traffic: the columns once, the image once. Limit on the chip: memory bandwidth.
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/meaning.h"
 
 static bool supports(const Site *site) {

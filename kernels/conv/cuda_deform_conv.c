@@ -3,7 +3,7 @@
 // Traffic: the columns once for each output channel of a group, from L2 where they fit.
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/meaning.h"
 
 static bool supports(const Site *site) { return true; }

@@ -1,5 +1,5 @@
 // The tactic of elementwise nodes: one generated kernel.
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 
 extern const OpDef op_elementwise;
 

@@ -1,6 +1,6 @@
 // The elementwise operator. All of its substance is in the domain and in the program.
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/elementwise/domain.h"
+#include "kernels/program/domain.h"
 
 const OpDef op_elementwise = {
     .name = "elementwise",

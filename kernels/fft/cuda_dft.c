@@ -1,7 +1,7 @@
 // dft: a block for each line; see dft.cuh. The sums are those of the definition, n steps for each output, which is faster than memory
 // for the lengths of audio and image models (up to about a thousand).
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/fft/fft.h"
 
 enum { THREADS = 256, SHARED_LIMIT = 48 * 1024 };

@@ -1,7 +1,7 @@
 // A discrete Fourier transform of one line by a block: the signal and the roots of unity lie in shared memory, and each thread sums the
 // definition for its outputs. Angles are exact multiples of 2 pi / n, reduced as integers before they meet a rounding.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <class A>
 struct Complex {

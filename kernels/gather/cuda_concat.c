@@ -1,7 +1,7 @@
 // concat: each input is copied into its part of the output, which is a view of it. The copies are generated elementwise kernels: they
 // merge axes, move 16 bytes at a time and transpose through shared memory where layouts differ. One launch serves up to MOST_PARTS
 // inputs, consecutive blocks taking consecutive inputs.
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/gather/gather.h"
 
 enum { MOST_PARTS = 64 };

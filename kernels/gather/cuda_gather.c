@@ -2,7 +2,7 @@
 // that is outside gives zeros, and is reported.
 // Traffic: the output twice and the indices. Limit on the chip: memory bandwidth.
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/gather/gather.h"
 #include "kernels/gather/index_check.h"
 

@@ -7,7 +7,7 @@
 // embedding-sized scatters of real models.
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/gather/gather.h"
 #include "kernels/gather/index_check.h"
 

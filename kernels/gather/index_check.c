@@ -1,5 +1,5 @@
 // Where nothing is moved, since what indices point to has no elements, no thread comes by to look at them: these do nothing else.
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/gather/index_check.h"
 
 Status emit_index_check(Emission *out, const Site *site, int operand, const int64_t *sizes, int size_count) {

@@ -1,6 +1,6 @@
 // det: a block for each matrix, which it copies to the workspace as doubles and eliminates there.
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/linear/linear.h"
 
 enum { THREADS = 128 };

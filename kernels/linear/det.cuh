@@ -1,6 +1,6 @@
 // The determinant of one n x n matrix of doubles in global memory, by a block: elimination with the largest pivot of each column.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <int THREADS>
 DEVICE double block_determinant(double *a, int n) {

@@ -2,7 +2,7 @@
 // Traffic: input and output once. Limit on the chip: memory bandwidth.
 #include "kernels/pad/pad.h"
 #include <string.h>
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 
 static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
 

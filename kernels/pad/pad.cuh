@@ -1,6 +1,6 @@
 // Which coordinate of x a coordinate outside it repeats. `at` is relative to x's first element.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 DEVICE int pad_edge(int at, int size) { return at < 0 ? 0 : at >= size ? size - 1 : at; }
 DEVICE int pad_wrap(int at, int size) {

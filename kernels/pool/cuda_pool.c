@@ -4,7 +4,7 @@
 #include "kernels/pool/pool.h"
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/meaning.h"
 
 static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }

@@ -1,7 +1,7 @@
 // What a window computes from its elements: N neighbouring channels at a time. NaN wins maxima; among equal elements the first wins,
 // and the window's order is row-major.
 #pragma once
-#include "kernels/elementwise/points.cuh"
+#include "kernels/common/points.cuh"
 
 // How many taps k of `kernel` satisfy start + k * dilation < limit.
 DEVICE int taps_below(int start, int limit, int dilation, int kernel) {

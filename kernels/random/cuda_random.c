@@ -1,7 +1,7 @@
 // random: a thread makes the number of its element, from the seed and the element's row-major position alone. In double, as the
 // reference, so that both agree.
 #include <string.h>
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/random/random.h"
 
 static bool supports(const Site *site) { return true; }

@@ -1,6 +1,6 @@
 // The generator of kernels/random/random.c, bit for bit: Philox with 4 words and 10 rounds, keyed by the seed, counting blocks.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 struct PhiloxBlock {
   u32 words[4];

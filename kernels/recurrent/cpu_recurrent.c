@@ -7,7 +7,7 @@
 #include "kernels/common/cpu_gemm.h"
 #include "kernels/common/onednn.h"
 #include "kernels/packings.h"
-#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/program/cpu_strips.h"
 #include "kernels/recurrent/cell.h"
 
 enum { X, W, R, BIAS, LENGTHS, H0, C0, PEEPHOLES, INPUTS };

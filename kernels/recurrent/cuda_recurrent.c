@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/recurrent/recurrent.h"
 
 enum { ALONE_THREADS = 512, STEP_THREADS = 256, PERSISTENT_BYTES = 1 << 20 };

@@ -7,7 +7,7 @@
 // for all steps when the weights are small enough to come from the cache again and again.
 // Traffic of a step: the recurrent weights once for ROWS batch rows. Limit on the chip: latency of a step, then L2 bandwidth.
 #pragma once
-#include "kernels/common/scalar.cuh"
+#include "kernels/program/scalar.cuh"
 #include "kernels/rowwise/reduce.cuh"
 
 // --- Projections: out[direction][row][unit], row = step * BATCH + batch, unit < GATES * HIDDEN.

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/cpu_pick.h"
-#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/program/cpu_strips.h"
 #include "kernels/resize/resize.h"
 
 enum { GRAIN_ELEMENTS = 1 << 13 };

@@ -1,7 +1,7 @@
 // grid_sample: a thread for each output element finds its taps along every axis and sums over their product.
 // Traffic: output and grid once, the input at random through the cache.
 #include <string.h>
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/resize/resize.h"
 
 static bool supports(const Site *site) {

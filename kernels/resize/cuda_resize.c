@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/half.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/meaning.h"
 
 typedef struct Resize {
@@ -140,7 +140,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   // What the epilogue sees: integers as their own type.
   DType natural = moves || integer ? r->x->dtype : r->wide ? DTYPE_F64 : DTYPE_F32;
   Text text = text_new(arena);
-  text_add(&text, GENERATED_INCLUDES "#include \"kernels/elementwise/points.cuh\"\n");
+  text_add(&text, GENERATED_INCLUDES "#include \"kernels/common/points.cuh\"\n");
   if (!complex) TRY(epilogue_program_emit(&text, site, natural));
   points_open(&text, site, "resize", ", const char *table", r->y, r->vector);
   text_add(

@@ -1,6 +1,6 @@
 // roi_align: a thread for each bin of each channel. A region of an image that does not exist gives zeros.
 #include <string.h>
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/gather/index_check.h"
 #include "kernels/resize/resize.h"
 

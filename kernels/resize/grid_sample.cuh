@@ -1,7 +1,7 @@
 // Where a grid coordinate reads along one axis: as kernels/resize/grid_sample.c, in float (double for f64).
 #pragma once
-#include "kernels/common/scalar.cuh"
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/scalar.cuh"
+#include "kernels/program/element.cuh"
 
 enum { GRID_LINEAR, GRID_NEAREST, GRID_CUBIC };
 enum { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION };

@@ -1,8 +1,8 @@
 // One bin of a region: as kernels/resize/roi_align.c. read(y, x) gives an element of the plane.
 #pragma once
-#include "kernels/common/scalar.cuh"
+#include "kernels/program/scalar.cuh"
 #include "kernels/common/index.cuh"
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <class A>
 struct Neighbours {

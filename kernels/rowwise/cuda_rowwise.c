@@ -2,7 +2,7 @@
 // generated kernel (rowwise_plan.h), or as one a pass where few long rows are split over blocks: each launch then leaves partial
 // results in the workspace, which the next one combines in a fixed order.
 // Traffic: inputs once (once a pass when a row does not fit in registers). Limit on the chip: memory bandwidth.
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 #include "kernels/rowwise/rowwise_plan.h"
 
 extern const OpDef op_rowwise;

@@ -3,7 +3,7 @@
 // that results do not vary from run to run. An arg-reduction carries (value, index); among equal values the first or last
 // index wins whatever the order in which partial results meet. NaN wins maxima and minima.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <class T>
 struct Arg {

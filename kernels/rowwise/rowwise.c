@@ -1,7 +1,7 @@
 // The rowwise operator: elementwise with reductions over the axes in `axes`. The same domain and engine serve both; an
 // elementwise node is a rowwise one whose rows have one element.
 #include "kernels/rowwise/rowwise.h"
-#include "kernels/elementwise/domain.h"
+#include "kernels/program/domain.h"
 
 const OpDef op_rowwise = {
     .name = "rowwise",

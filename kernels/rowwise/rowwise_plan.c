@@ -1,6 +1,6 @@
 // What a rowwise node's axes, passes and tensors are; see rowwise_plan.h.
 #include "kernels/rowwise/rowwise_plan.h"
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 
 bool row_plan_reduces(const RowPlan *p, int instruction) { return opcode_info(p->program->code[instruction].op)->reduces; }
 

@@ -12,7 +12,7 @@
 // count * (mean - m)^2.
 #pragma once
 #include "base/checked.h"
-#include "kernels/elementwise/nest.h"
+#include "kernels/program/nest.h"
 
 // Who computes a row.
 //   lanes    a group of up to 32 lanes of a warp; short rows, contiguous along the row

@@ -1,6 +1,6 @@
 // The reductions of a rowwise kernel as text: what threads accumulate, how their results become one, and what split rows leave in the
 // workspace. The device's part is in reduce.cuh.
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 #include "kernels/rowwise/rowwise_text.h"
 
 static Opcode opcode(const RowPlan *p, int i) { return p->program->code[i].op; }

@@ -4,7 +4,7 @@
 // that share the rows it is. In the loops over steps, k counts steps that are loaded together and i the V elements of a step:
 // R = V different rows in columns, one row's elements otherwise (R = 1).
 #include <string.h>
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 #include "kernels/rowwise/rowwise_text.h"
 
 static Opcode opcode(const RowPlan *p, int i) { return p->program->code[i].op; }

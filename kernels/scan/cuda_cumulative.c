@@ -2,7 +2,7 @@
 // Traffic: input and output once. Limit on the chip: memory bandwidth.
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/scan/scan.h"
 
 enum { BLOCK_THREADS = 256, BLOCK_ITEMS = 4 };

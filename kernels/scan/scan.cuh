@@ -1,7 +1,7 @@
 // Running sums and products. A line is scanned by one thread, or by a block that takes tiles of THREADS * ITEMS elements: each thread
 // its own few in order, then the warps by shuffles, then the warps' totals in order. The order is that of the shape alone.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 struct RunningSum {
   template <class T>

@@ -3,7 +3,7 @@
 // distances run in shared memory.
 // Traffic: the input once. Limit on the chip: the sorting network, in shared memory.
 #include "base/checked.h"
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include "kernels/sort/sort.h"
 
 enum { SLOT_BYTES = 32768, SORT_THREADS = 512 };

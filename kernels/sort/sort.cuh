@@ -2,7 +2,7 @@
 // -0 equal to 0; reversed where the largest come first. A Slot is a key with the element's place: comparing both makes ties go to
 // the lower place, so that the result is one whatever the network does.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <bool LARGEST>
 DEVICE u64 ordered(u64 key) {

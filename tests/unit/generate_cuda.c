@@ -7,7 +7,7 @@
 #include "cuda/nvrtc.h"
 #include "kernels/cases.h"
 #include "kernels/device_sources.h"
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 #include "kernels/ops.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};

@@ -1,9 +1,9 @@
-// The float polynomials of ir/scalar_math.h against the C library in double, over all of their range, in every build of the loops.
+// The float polynomials of kernels/program/scalar_math.h against the C library in double, over all of their range, in every build of the loops.
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include "ir/interpret.h"
+#include "kernels/program/interpret.h"
 #include "base/half.h"
 
 enum { COUNT = 1 << 14 };

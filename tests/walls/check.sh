@@ -42,4 +42,9 @@ done
 
 # What would climb over the walls.
 ! git grep -nE '^ *# *include +"([^"]*\.\./|/)' -- src kernels onnx tests include || failed=1
+
+# Inside kernels/: what families share knows none of them, and scalar programs know only the device types of the rest.
+includes() { git grep -nE '# *include +"kernels/[a-z0-9_]+/' -- "$1"; }
+! includes kernels/common | grep -vE '"kernels/(program|common)/' || failed=1
+! includes kernels/program | grep -vE '"kernels/(program/|common/types\.cuh)' || failed=1
 exit $failed

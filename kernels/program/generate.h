@@ -1,12 +1,12 @@
 // Scalar programs as CUDA C++. The one place that turns instructions into text: elementwise and rowwise kernels, the
 // epilogues of tensor-core kernels and of library calls all come from here, so an opcode means the same everywhere.
 //
-// Generated text needs `#include "kernels/elementwise/element.cuh"` (the Element_<dtype> structs) and
-// `#include "kernels/common/scalar.cuh"` (the functions x_* of ir/opcodes.inc); GENERATED_INCLUDES has both.
+// Generated text needs `#include "kernels/program/element.cuh"` (the Element_<dtype> structs) and
+// `#include "kernels/program/scalar.cuh"` (the functions x_* of ir/opcodes.inc); GENERATED_INCLUDES has both.
 #pragma once
 #include "kernels/tactic.h"
 
-#define GENERATED_INCLUDES "#include \"kernels/common/scalar.cuh\"\n#include \"kernels/elementwise/element.cuh\"\n"
+#define GENERATED_INCLUDES "#include \"kernels/program/scalar.cuh\"\n#include \"kernels/program/element.cuh\"\n"
 
 // The C++ type a dtype is computed in: float, double, int, u32, i64, u64, bool.
 const char *value_type(DType dtype);

@@ -2,7 +2,7 @@
 // reduced axes, is absent in elementwise nodes; everything else is the same.
 #pragma once
 #include "kernels/cpu_tactic.h"
-#include "kernels/elementwise/strips.h"
+#include "kernels/program/strips.h"
 
 MUST_CHECK Status domain_infer(Node *node);
 MUST_CHECK Status domain_reference(Reference *reference);

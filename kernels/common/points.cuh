@@ -1,7 +1,7 @@
 // N neighbours in memory as values of an accumulator, and back to memory as stored elements. ALIGN: elements that addresses are
 // multiples of.
 #pragma once
-#include "kernels/elementwise/element.cuh"
+#include "kernels/program/element.cuh"
 
 template <class E, int N, int ALIGN, class A>
 DEVICE void load_as(const typename E::Stored *from, A (&out)[N]) {

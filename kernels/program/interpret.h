@@ -1,7 +1,7 @@
 // Running a scalar program on the host, instruction by instruction over strips. This part knows classes of registers and which
-// loop an instruction needs; where strips come from, and what a row is, is the business of kernels/elementwise/strips.c.
+// loop an instruction needs; where strips come from, and what a row is, is the business of strips.c.
 #pragma once
-#include "ir/strip.h"
+#include "kernels/program/strip.h"
 
 // What computes one instruction: compute (and again with its own result as first operand), or convert; then narrow.
 typedef struct StripStep {

@@ -6,8 +6,8 @@
 // Traffic: every operand once. Limit on the chip: memory bandwidth.
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/generate.h"
-#include "kernels/elementwise/nest.h"
+#include "kernels/program/generate.h"
+#include "kernels/program/nest.h"
 
 enum { THREADS = 256, TILE_ROWS = 8, MAX_TILED = 5 };
 

@@ -1,5 +1,5 @@
 // See nest.h.
-#include "kernels/elementwise/nest.h"
+#include "kernels/program/nest.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"

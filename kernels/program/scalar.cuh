@@ -1,5 +1,5 @@
 // The functions that ir/opcodes.inc calls x_*, for the types device code computes in: float, double, int, u32, i64, u64 and
-// bool. ir/scalar_math.h is the same for the host and says what each means. Only NVRTC's built-in functions, in their full
+// bool. scalar_math.h is the same for the host and says what each means. Only NVRTC's built-in functions, in their full
 // precision: generated kernels are bound by memory, so that a slower exponential costs nothing.
 #pragma once
 #include "kernels/common/types.cuh"

@@ -1,5 +1,5 @@
 // See domain.h.
-#include "kernels/elementwise/domain.h"
+#include "kernels/program/domain.h"
 #include <string.h>
 #include "kernels/meaning.h"
 #include "kernels/reference.h"

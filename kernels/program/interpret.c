@@ -1,5 +1,5 @@
 // See interpret.h. Everything that can be decided once per program is decided in strip_program_init.
-#include "ir/interpret.h"
+#include "kernels/program/interpret.h"
 #include "base/cpu_level.h"
 
 RegisterClass register_class(DType dtype, bool precise) {

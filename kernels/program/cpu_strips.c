@@ -1,5 +1,5 @@
 // See cpu_strips.h.
-#include "kernels/elementwise/cpu_strips.h"
+#include "kernels/program/cpu_strips.h"
 #include <stdatomic.h>
 #include "base/checked.h"
 

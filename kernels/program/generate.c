@@ -1,6 +1,6 @@
 // Instructions as text: one statement each, in SSA form, named by number. The expression of an opcode comes from the table
 // in ir/opcodes.inc with its letters a, b, c replaced; casts and constants are spelled here because they depend on types.
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>

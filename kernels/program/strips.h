@@ -6,7 +6,7 @@
 // innermost axis in memory is reduced, else outside them (rows lie side by side). A box has whole rows where they fit;
 // longer rows come in chunks, once for every phase: phase p computes the reductions that need p reductions before them.
 #pragma once
-#include "ir/interpret.h"
+#include "kernels/program/interpret.h"
 #include "kernels/site.h"
 
 typedef enum OperandKind { OPERAND_INPUT, OPERAND_INDEX, OPERAND_POSITION, OPERAND_OUTPUT } OperandKind;

@@ -1,6 +1,6 @@
 // Decides how a program walks its domain: the order and boxes of the axes, what happens once, for each group of rows and for
 // each strip, and where registers lie. strips_run.c carries it out.
-#include "kernels/elementwise/strips.h"
+#include "kernels/program/strips.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"

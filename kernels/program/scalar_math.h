@@ -1,5 +1,5 @@
 // The functions that ir/opcodes.inc calls x_*, for the four computation types of the host (float, double, int64_t,
-// uint64_t) and bool (int32_t holding 0 or 1). kernels/common/scalar.cuh is the same for a GPU.
+// uint64_t) and bool (int32_t holding 0 or 1). kernels/program/scalar.cuh is the same for a GPU.
 //
 // The double versions are the C library's and serve the reference. The float versions are polynomials without branches, so
 // that a loop over a strip becomes vector code: errors are within 2 units in the last place (measured in tests/unit/scalar.c).

@@ -1,7 +1,7 @@
 // Elementwise and rowwise nodes on the CPU: the strips engine, groups of rows shared among threads.
 #include <string.h>
-#include "kernels/elementwise/cpu_strips.h"
-#include "kernels/elementwise/domain.h"
+#include "kernels/program/cpu_strips.h"
+#include "kernels/program/domain.h"
 
 static bool computable(DType dtype) { return dtype_kind(dtype) != KIND_COMPLEX && dtype_kind(dtype) != KIND_STRING; }
 

@@ -2,7 +2,7 @@
 // share. The frame gives the thread its coordinates, all extents and strides being constants in the text; the body is the
 // operator's. Threads follow the memory order of a tensor, normally the output, so that its accesses coalesce.
 #pragma once
-#include "kernels/elementwise/generate.h"
+#include "kernels/program/generate.h"
 
 enum { POINT_THREADS = 256 };
 

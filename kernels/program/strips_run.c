@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/strips.h"
+#include "kernels/program/strips.h"
 
 // One thread's place in the walk.
 typedef struct Walk {

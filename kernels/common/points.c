@@ -1,5 +1,5 @@
 // See points.h.
-#include "kernels/elementwise/points.h"
+#include "kernels/common/points.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"

@@ -2,7 +2,7 @@
 // after a library's call. Each thread that is inside the loop takes one of as many scratch areas as the pool has threads.
 #pragma once
 #include "base/thread.h"
-#include "kernels/elementwise/strips.h"
+#include "kernels/program/strips.h"
 
 typedef struct CpuStrips CpuStrips;
 // workspace_bytes: what each run needs, 64-byte aligned.

@@ -48,7 +48,9 @@ DEVICE bool barrier_test_state(u32 barrier, u64 state) {
 #else
   u32 over;
   asm volatile("{\n.reg .pred p;\nmbarrier.test_wait.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
-               : "=r"(over) : "r"(barrier), "l"(state) : "memory");
+               : "=r"(over)
+               : "r"(barrier), "l"(state)
+               : "memory");
   return over;
 #endif
 }
@@ -58,7 +60,9 @@ DEVICE bool barrier_test(u32 barrier, u32 phase) {
 #else
   u32 over;
   asm volatile("{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
-               : "=r"(over) : "r"(barrier), "r"(phase) : "memory");
+               : "=r"(over)
+               : "r"(barrier), "r"(phase)
+               : "memory");
   return over;
 #endif
 }
@@ -70,11 +74,12 @@ DEVICE void barrier_wait(u32 barrier, u32 phase) {
   u32 over;
   do {
     asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
-                 : "=r"(over) : "r"(barrier), "r"(phase) : "memory");
+                 : "=r"(over)
+                 : "r"(barrier), "r"(phase)
+                 : "memory");
   } while (!over);
 #else
-  while (!barrier_test(barrier, phase)) {
-  }
+  while (!barrier_test(barrier, phase)) {}
 #endif
 }
 // Arrives once the copies that the thread started with copy_async are there: one of the arrivals that the barrier counts.
@@ -141,7 +146,8 @@ DEVICE void barrier_arrive_expect(u32 barrier, u32 bytes) {
 #ifdef EMULATED
   emulated_mbarrier_arrive(barrier, bytes, 1);
 #else
-  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1;\n}" ::"r"(barrier), "r"(bytes) : "memory");
+  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1;\n}" ::"r"(barrier), "r"(bytes)
+               : "memory");
 #endif
 }
 
@@ -150,8 +156,9 @@ DEVICE void bulk_load(u32 to, const void *from, u32 bytes, u32 barrier) {
 #ifdef EMULATED
   emulated_bulk_load(to, from, bytes, barrier, 0);
 #else
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-               ::"r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
+               "r"(bytes), "r"(barrier)
+               : "memory");
 #endif
 }
 // Out of shared memory, into groups of the thread: copies since the last commit are one.
@@ -193,7 +200,8 @@ DEVICE bool elect_one() {
   return emulated_elect();
 #else
   u32 elected;
-  asm volatile("{\n.reg .pred p;\n.reg .b32 lane;\nelect.sync lane|p, 0xffffffff;\nselp.b32 %0, 1, 0, p;\n}" : "=r"(elected)::"memory");
+  asm volatile("{\n.reg .pred p;\n.reg .b32 lane;\nelect.sync lane|p, 0xffffffff;\nselp.b32 %0, 1, 0, p;\n}"
+               : "=r"(elected)::"memory");
   return elected;
 #endif
 }

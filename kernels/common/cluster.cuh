@@ -83,8 +83,11 @@ DEVICE void cluster_barrier_wait(u32 barrier, u32 phase) {
 #else
   u32 over;
   do {
-    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
-                 : "=r"(over) : "r"(barrier), "r"(phase) : "memory");
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
+        : "=r"(over)
+        : "r"(barrier), "r"(phase)
+        : "memory");
   } while (!over);
 #endif
 }
@@ -94,8 +97,9 @@ DEVICE void bulk_send(u32 to, u32 from, u32 bytes, u32 barrier) {
 #ifdef EMULATED
   emulated_bulk_send(to, from, bytes, barrier);
 #else
-  asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-               ::"r"(to), "r"(from), "r"(bytes), "r"(barrier) : "memory");
+  asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+               "r"(from), "r"(bytes), "r"(barrier)
+               : "memory");
 #endif
 }
 // To the same place in each block whose bit is set, counted by each one's barrier at the same place.
@@ -103,8 +107,11 @@ DEVICE void bulk_load_multicast(u32 to, const void *from, u32 bytes, u32 barrier
 #ifdef EMULATED
   emulated_bulk_load(to, from, bytes, barrier, blocks);
 #else
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
-               ::"r"(to), "l"(from), "r"(bytes), "r"(barrier), "h"(blocks) : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster"
+      " [%0], [%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "h"(blocks)
+      : "memory");
 #endif
 }
 #endif

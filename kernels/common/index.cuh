@@ -9,8 +9,7 @@ struct IndexReport {
   u64 step;
 };
 
-template <class T>
-DEVICE i64 wrapped_index(T index, i64 size) {
+template <class T> DEVICE i64 wrapped_index(T index, i64 size) {
   i64 at = (i64)index;
   return at < 0 ? at + size : at;
 }
@@ -25,8 +24,7 @@ DEVICE void report_index(IndexReport *report, u64 step, i64 index, i64 size) {
 }
 
 // Whether the index is inside; *at is then its place.
-template <class T>
-DEVICE bool find_index(T index, i64 size, IndexReport *report, u64 step, i64 *at) {
+template <class T> DEVICE bool find_index(T index, i64 size, IndexReport *report, u64 step, i64 *at) {
   *at = wrapped_index(index, size);
   if ((u64)*at < (u64)size) return true;
   report_index(report, step, (i64)index, size);

@@ -24,8 +24,12 @@ template <bool K_FAST, int ROWS, int BK, int SIZE> struct SharedOperand {
   static constexpr bool WORDS = !K_FAST && SIZE == 4;
   static constexpr int BYTES = LINES * CHUNKS * 16;
 
-  static __device__ __forceinline__ u32 offset(int line, int chunk) { return (u32)(line * CHUNKS + swizzle<CHUNKS, WORDS>(line, chunk)) * 16; }
-  static __device__ __forceinline__ u32 word(u32 base, int k, int row) { return load_shared(base + offset(k, row / 4) + (row % 4) * 4); }
+  static __device__ __forceinline__ u32 offset(int line, int chunk) {
+    return (u32)(line * CHUNKS + swizzle<CHUNKS, WORDS>(line, chunk)) * 16;
+  }
+  static __device__ __forceinline__ u32 word(u32 base, int k, int row) {
+    return load_shared(base + offset(k, row / 4) + (row % 4) * 4);
+  }
 
   // The fragment of 16 rows from `row` on, of step `step` of k.
   static __device__ __forceinline__ void load_a(u32 (&out)[4], u32 base, int row, int step, int lane) {
@@ -35,7 +39,8 @@ template <bool K_FAST, int ROWS, int BK, int SIZE> struct SharedOperand {
       load_matrices_transposed(out, base + offset(step * 16 + lane % 8 + lane / 16 * 8, row / 8 + lane / 8 % 2));
     } else {
       int k = step * 8 + lane % 4, m = row + lane / 4;
-      out[0] = word(base, k, m), out[1] = word(base, k, m + 8), out[2] = word(base, k + 4, m), out[3] = word(base, k + 4, m + 8);
+      out[0] = word(base, k, m), out[1] = word(base, k, m + 8), out[2] = word(base, k + 4, m),
+      out[3] = word(base, k + 4, m + 8);
     }
   }
   // The fragments of columns row .. row + 7 and row + 8 .. row + 15.
@@ -46,7 +51,8 @@ template <bool K_FAST, int ROWS, int BK, int SIZE> struct SharedOperand {
       load_matrices_transposed(out, base + offset(step * 16 + lane % 16, row / 8 + lane / 16));
     } else {
       int k = step * 8 + lane % 4, n = row + lane / 4;
-      out[0] = word(base, k, n), out[1] = word(base, k + 4, n), out[2] = word(base, k, n + 8), out[3] = word(base, k + 4, n + 8);
+      out[0] = word(base, k, n), out[1] = word(base, k + 4, n), out[2] = word(base, k, n + 8),
+      out[3] = word(base, k + 4, n + 8);
     }
   }
 };
@@ -59,7 +65,10 @@ template <int COPY> DEVICE void copy_chunk(u32 to, const char *from, int valid) 
 #pragma unroll
     for (int i = 0; i < 16; i += COPY) copy_async<COPY>(to + i, from + i, min(max(valid - i, 0), COPY));
   } else {
-    union { uint4 raw; u16 halves[8]; } word;
+    union {
+      uint4 raw;
+      u16 halves[8];
+    } word;
 #pragma unroll
     for (int i = 0; i < 8; i++) word.halves[i] = 2 * i < valid ? ((const u16 *)from)[i] : (u16)0;
     store_shared<16>(to, word.raw);
@@ -67,7 +76,8 @@ template <int COPY> DEVICE void copy_chunk(u32 to, const char *from, int valid) 
 }
 
 // A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist.
-template <class Shared, bool K_FAST, int ROWS, int BK, int SIZE, int COPY, int THREADS, i64 OUTER, int ROW_COUNT, bool WHOLE_K> struct MatrixCopy {
+template <class Shared, bool K_FAST, int ROWS, int BK, int SIZE, int COPY, int THREADS, i64 OUTER, int ROW_COUNT, bool WHOLE_K>
+struct MatrixCopy {
   static_assert(THREADS % Shared::CHUNKS == 0, "a thread keeps its chunk");
   static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP;
   const char *from;
@@ -116,8 +126,10 @@ template <int WN> struct FragmentStore {
   static constexpr int PITCH = WN + 8, FLOATS = 16 * PITCH;
   static __device__ __forceinline__ constexpr int swapped(int column) { return column ^ ((column >> 5 & 1) << 2); }
   template <int ROWS, int COLUMNS, class Output>
-  static __device__ __forceinline__ void store(float *corner, const float *sums, int m0, int n0, int lane, const Output &output) {
-    constexpr int V = Output::VECTOR, PER_ROW = WN / V, TURNS = 16 * PER_ROW / 32, GROUP = TURNS < 4 ? TURNS : 4, PART = V < 4 ? V : 4;
+  static __device__ __forceinline__ void store(float *corner, const float *sums, int m0, int n0, int lane,
+                                               const Output &output) {
+    constexpr int V = Output::VECTOR, PER_ROW = WN / V, TURNS = 16 * PER_ROW / 32, GROUP = TURNS < 4 ? TURNS : 4,
+                  PART = V < 4 ? V : 4;
 #pragma unroll
     for (int j = 0; j < WN / 8; j++) {
       float *at = corner + lane / 4 * PITCH + swapped(j * 8 + lane % 4 * 2);
@@ -140,7 +152,8 @@ template <int WN> struct FragmentStore {
         const int index = (first + i) * 32 + lane, row = index / PER_ROW, column = index % PER_ROW * V;
         float values[V];
 #pragma unroll
-        for (int part = 0; part < V; part += PART) load_elements<PART, PART * 4>(corner + row * PITCH + swapped(column + part), values + part);
+        for (int part = 0; part < V; part += PART)
+          load_elements<PART, PART * 4>(corner + row * PITCH + swapped(column + part), values + part);
         if (inside[i]) output.template store<V>((u32)(m0 + row), (u32)(n0 + column), values, operands[i]);
       }
     }
@@ -160,7 +173,8 @@ template <class T, class Mma> struct MmaTile {
   static constexpr int STAGE_BYTES = SharedA::BYTES + SharedB::BYTES;
 
   template <class CopyA, class CopyB, class Output>
-  static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0, const Output &output) {
+  static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
+                                             const Output &output) {
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
     const int warp_m = warp / WARPS_N * WM, warp_n = warp % WARPS_N * WN;
     const u32 base = shared_address(shared);
@@ -187,7 +201,8 @@ template <class T, class Mma> struct MmaTile {
 #pragma unroll
       for (int i = 0; i < FRAGMENTS_M; i++) SharedA::load_a(a[buffer][i], stage_base, warp_m + i * 16, step, lane);
 #pragma unroll
-      for (int j = 0; j < FRAGMENTS_N / 2; j++) SharedB::load_b(b[buffer][j], stage_base + SharedA::BYTES, warp_n + j * 16, step, lane);
+      for (int j = 0; j < FRAGMENTS_N / 2; j++)
+        SharedB::load_b(b[buffer][j], stage_base + SharedA::BYTES, warp_n + j * 16, step, lane);
     };
     copy_wait<STAGES - 2>();
     __syncthreads();

@@ -7,7 +7,8 @@
 #pragma once
 #include "kernels/common/vector.cuh"
 
-template <int V, class Output, class Acc> DEVICE void store_one(const Output &output, unsigned row, unsigned column, const Acc *values) {
+template <int V, class Output, class Acc>
+DEVICE void store_one(const Output &output, unsigned row, unsigned column, const Acc *values) {
   if (!output.inside(row, column)) return;
   typename Output::template Operands<V> operands;
   output.template load<V>(row, column, operands);
@@ -33,7 +34,8 @@ template <class Acc, int ROWS, int COLUMNS, int BATCH> struct Partial {
   template <int V> struct Operands {};
   __device__ __forceinline__ bool inside(unsigned, unsigned) const { return true; }
   template <int V> __device__ __forceinline__ void load(unsigned, unsigned, Operands<V> &) const {}
-  template <int V> __device__ __forceinline__ void store(unsigned row, unsigned column, const Acc *values, const Operands<V> &) const {
-    store_elements<V, V * (int)sizeof(Acc)>(sums + (long long)row * COLUMNS + column, values);
+  template <int V>
+  __device__ __forceinline__ void store(unsigned row, unsigned column, const Acc *values, const Operands<V> &) const {
+    store_elements<V, (int)sizeof(Acc) * V>(sums + (long long)row * COLUMNS + column, values);
   }
 };

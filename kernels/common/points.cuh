@@ -3,8 +3,7 @@
 #pragma once
 #include "kernels/program/element.cuh"
 
-template <class E, int N, int ALIGN, class A>
-DEVICE void load_as(const typename E::Stored *from, A (&out)[N]) {
+template <class E, int N, int ALIGN, class A> DEVICE void load_as(const typename E::Stored *from, A (&out)[N]) {
   typename E::Value values[N];
   element_load<E, N, ALIGN>(from, values);
 #pragma unroll

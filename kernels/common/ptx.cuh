@@ -13,7 +13,8 @@ template <int BYTES> DEVICE void store_shared(u32 to, typename Word<BYTES>::type
   if constexpr (BYTES == 4) asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
   if constexpr (BYTES == 8) asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(value.x), "r"(value.y) : "memory");
   if constexpr (BYTES == 16)
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w) : "memory");
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
+                 : "memory");
 #endif
 }
 DEVICE u32 load_shared(u32 from) {
@@ -38,7 +39,10 @@ template <int BYTES> DEVICE void copy_async(u32 to, const void *from, int valid)
   else asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(BYTES), "r"(valid) : "memory");
 #else
   typedef typename Word<BYTES>::type Raw;
-  union { Raw raw; u16 halves[BYTES / 2]; } word;
+  union {
+    Raw raw;
+    u16 halves[BYTES / 2];
+  } word;
 #pragma unroll
   for (int i = 0; i < BYTES / 2; i++) word.halves[i] = 0;
   if (valid >= BYTES) {
@@ -68,15 +72,19 @@ template <int N> DEVICE void copy_wait() {
 }
 
 // One, two or four 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8.
-#define LOAD_MATRICES(COUNT, TRANSPOSED, FROM, OUTPUTS, ...) \
-  asm volatile("ldmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 {" OUTPUTS "}, [" FROM "];" : __VA_ARGS__ : "r"(from) : "memory")
+#define LOAD_MATRICES(COUNT, TRANSPOSED, FROM, OUTPUTS, ...)                                             \
+  asm volatile("ldmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 {" OUTPUTS "}, [" FROM "];" \
+               : __VA_ARGS__                                                                             \
+               : "r"(from)                                                                               \
+               : "memory")
 template <int COUNT> DEVICE void load_matrices(u32 (&out)[COUNT], u32 from) {
 #ifdef EMULATED
   emulated_load_matrices(out, COUNT, false, from);
 #else
   if constexpr (COUNT == 1) LOAD_MATRICES(1, "", "%1", "%0", "=r"(out[0]));
   if constexpr (COUNT == 2) LOAD_MATRICES(2, "", "%2", "%0, %1", "=r"(out[0]), "=r"(out[1]));
-  if constexpr (COUNT == 4) LOAD_MATRICES(4, "", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
+  if constexpr (COUNT == 4)
+    LOAD_MATRICES(4, "", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
 #endif
 }
 template <int COUNT> DEVICE void load_matrices_transposed(u32 (&out)[COUNT], u32 from) {
@@ -85,14 +93,16 @@ template <int COUNT> DEVICE void load_matrices_transposed(u32 (&out)[COUNT], u32
 #else
   if constexpr (COUNT == 1) LOAD_MATRICES(1, ".trans", "%1", "%0", "=r"(out[0]));
   if constexpr (COUNT == 2) LOAD_MATRICES(2, ".trans", "%2", "%0, %1", "=r"(out[0]), "=r"(out[1]));
-  if constexpr (COUNT == 4) LOAD_MATRICES(4, ".trans", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
+  if constexpr (COUNT == 4)
+    LOAD_MATRICES(4, ".trans", "%4", "%0, %1, %2, %3", "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]));
 #endif
 }
 #undef LOAD_MATRICES
 #if __CUDA_ARCH__ >= 900
 // The way back.
-#define STORE_MATRICES(COUNT, TRANSPOSED, INPUTS, ...) \
-  asm volatile("stmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 [%0], {" INPUTS "};" ::"r"(to), __VA_ARGS__ : "memory")
+#define STORE_MATRICES(COUNT, TRANSPOSED, INPUTS, ...)                                                                   \
+  asm volatile("stmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 [%0], {" INPUTS "};" ::"r"(to), __VA_ARGS__ \
+               : "memory")
 template <int COUNT> DEVICE void store_matrices(u32 to, const u32 (&in)[COUNT]) {
 #ifdef EMULATED
   emulated_store_matrices(in, COUNT, false, to);
@@ -124,9 +134,10 @@ struct MmaF16 {
 #elif defined(EMULATED)
     for (int half = 0; half < 2; half++) emulated_mma('h', 8, sums, a + 2 * half, b + half);
 #elif __CUDA_ARCH__ >= 800
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
 #pragma unroll
     for (int half = 0; half < 2; half++)
@@ -144,9 +155,10 @@ struct MmaBf16 {
 #ifdef EMULATED
     emulated_mma('b', 16, sums, a, b);
 #else
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
   }
 };
@@ -166,9 +178,10 @@ struct MmaTf32 {
 #ifdef EMULATED
     emulated_mma('t', 8, sums, a, b);
 #else
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
   }
 };

@@ -11,11 +11,11 @@ DEVICE void split_reduce(const Acc *__restrict__ sums, Output output) {
   long long index = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (index >= SIZE) return;
   Acc total[V];
-  load_elements<V, V * (int)sizeof(Acc)>(sums + index, total);
+  load_elements<V, (int)sizeof(Acc) * V>(sums + index, total);
 #pragma unroll 8
   for (int split = 1; split < SPLITS; split++) {
     Acc more[V];
-    load_elements<V, V * (int)sizeof(Acc)>(sums + split * SIZE + index, more);
+    load_elements<V, (int)sizeof(Acc) * V>(sums + split * SIZE + index, more);
 #pragma unroll
     for (int i = 0; i < V; i++) total[i] += more[i];
   }

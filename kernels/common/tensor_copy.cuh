@@ -8,7 +8,9 @@
 #include "kernels/common/cluster.cuh"
 
 #if __CUDA_ARCH__ >= 900
-struct alignas(64) TensorMap { u64 opaque[16]; };
+struct alignas(64) TensorMap {
+  u64 opaque[16];
+};
 template <int RANK> struct TensorPlace { int at[RANK]; };
 // im2col: which element of the filter's window, one for each spatial dimension.
 template <int RANK> struct TensorOffset { u16 at[RANK - 2]; };
@@ -21,16 +23,23 @@ DEVICE void tensor_prefetch(const TensorMap *map) {
 #endif
 }
 
-#define TENSOR_LOAD(RANK, COORDINATES, MASK, ...)                                                                                       \
-  if (blocks)                                                                                                                           \
-    asm volatile("cp.async.bulk.tensor." #RANK "d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"          \
-                 " [%0], [%1, {" COORDINATES "}], [%2], " MASK ";" ::"r"(to), "l"(map), "r"(barrier), __VA_ARGS__, "h"(blocks) : "memory"); \
-  else                                                                                                                                  \
-    asm volatile("cp.async.bulk.tensor." #RANK "d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"                             \
-                 " [%0], [%1, {" COORDINATES "}], [%2];" ::"r"(to), "l"(map), "r"(barrier), __VA_ARGS__ : "memory")
+#define TENSOR_LOAD(RANK, COORDINATES, MASK, ...)                                                \
+  if (blocks)                                                                                    \
+    asm volatile("cp.async.bulk.tensor." #RANK                                                   \
+                 "d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster" \
+                 " [%0], [%1, {" COORDINATES "}], [%2], " MASK ";" ::"r"(to),                    \
+                 "l"(map), "r"(barrier), __VA_ARGS__, "h"(blocks)                                \
+                 : "memory");                                                                    \
+  else                                                                                           \
+    asm volatile("cp.async.bulk.tensor." #RANK                                                   \
+                 "d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"                    \
+                 " [%0], [%1, {" COORDINATES "}], [%2];" ::"r"(to),                              \
+                 "l"(map), "r"(barrier), __VA_ARGS__                                             \
+                 : "memory")
 
 // blocks 0: into the own block; else as bulk_load_multicast.
-template <int RANK> DEVICE void tensor_load(u32 to, const TensorMap *map, TensorPlace<RANK> place, u32 barrier, u16 blocks = 0) {
+template <int RANK>
+DEVICE void tensor_load(u32 to, const TensorMap *map, TensorPlace<RANK> place, u32 barrier, u16 blocks = 0) {
   const int(&at)[RANK] = place.at;
 #ifdef EMULATED
   emulated_tensor_load(to, map, RANK, at, nullptr, barrier, blocks);
@@ -39,13 +48,16 @@ template <int RANK> DEVICE void tensor_load(u32 to, const TensorMap *map, Tensor
   if constexpr (RANK == 2) { TENSOR_LOAD(2, "%3, %4", "%5", "r"(at[0]), "r"(at[1])); }
   if constexpr (RANK == 3) { TENSOR_LOAD(3, "%3, %4, %5", "%6", "r"(at[0]), "r"(at[1]), "r"(at[2])); }
   if constexpr (RANK == 4) { TENSOR_LOAD(4, "%3, %4, %5, %6", "%7", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3])); }
-  if constexpr (RANK == 5) { TENSOR_LOAD(5, "%3, %4, %5, %6, %7", "%8", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4])); }
+  if constexpr (RANK == 5) {
+    TENSOR_LOAD(5, "%3, %4, %5, %6, %7", "%8", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]));
+  }
 #endif
 }
 
-#define TENSOR_STORE(RANK, COORDINATES, ...)                                                                              \
+#define TENSOR_STORE(RANK, COORDINATES, ...)                                                                                   \
   asm volatile("cp.async.bulk.tensor." #RANK "d.global.shared::cta.tile.bulk_group [%0, {" COORDINATES "}], [%1];" ::"l"(map), \
-               "r"(from), __VA_ARGS__ : "memory")
+               "r"(from), __VA_ARGS__                                                                                          \
+               : "memory")
 
 template <int RANK> DEVICE void tensor_store(const TensorMap *map, TensorPlace<RANK> place, u32 from) {
   const int(&at)[RANK] = place.at;
@@ -60,12 +72,16 @@ template <int RANK> DEVICE void tensor_store(const TensorMap *map, TensorPlace<R
 #endif
 }
 
-#define TENSOR_IM2COL(RANK, COORDINATES, OFFSETS, ...)                                                                     \
-  asm volatile("cp.async.bulk.tensor." #RANK "d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes"                \
-               " [%0], [%1, {" COORDINATES "}], [%2], {" OFFSETS "};" ::"r"(to), "l"(map), "r"(barrier), __VA_ARGS__ : "memory")
+#define TENSOR_IM2COL(RANK, COORDINATES, OFFSETS, ...)                           \
+  asm volatile("cp.async.bulk.tensor." #RANK                                     \
+               "d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes"    \
+               " [%0], [%1, {" COORDINATES "}], [%2], {" OFFSETS "};" ::"r"(to), \
+               "l"(map), "r"(barrier), __VA_ARGS__                               \
+               : "memory")
 
 // Channels of successive pixels of a window's positions, from the place (channel, column, row, ..., image) on, through a map encoded for it.
-template <int RANK> DEVICE void tensor_load_im2col(u32 to, const TensorMap *map, TensorPlace<RANK> place, TensorOffset<RANK> offset, u32 barrier) {
+template <int RANK>
+DEVICE void tensor_load_im2col(u32 to, const TensorMap *map, TensorPlace<RANK> place, TensorOffset<RANK> offset, u32 barrier) {
   static_assert(RANK >= 3 && RANK <= 5, "channels, one to three spatial dimensions, images");
   const int(&at)[RANK] = place.at;
   const u16(&by)[RANK - 2] = offset.at;
@@ -76,8 +92,8 @@ template <int RANK> DEVICE void tensor_load_im2col(u32 to, const TensorMap *map,
   if constexpr (RANK == 4)
     TENSOR_IM2COL(4, "%3, %4, %5, %6", "%7, %8", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "h"(by[0]), "h"(by[1]));
   if constexpr (RANK == 5)
-    TENSOR_IM2COL(5, "%3, %4, %5, %6, %7", "%8, %9, %10", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]), "h"(by[0]), "h"(by[1]),
-                  "h"(by[2]));
+    TENSOR_IM2COL(5, "%3, %4, %5, %6, %7", "%8, %9, %10", "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]),
+                  "h"(by[0]), "h"(by[1]), "h"(by[2]));
 #endif
 }
 #undef TENSOR_LOAD

@@ -150,13 +150,9 @@ template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
   return bf16{(u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 #endif
 }
-#define NARROW_CONVERSIONS(Type, Format)                                             \
-  template <> __device__ __forceinline__ Type from_float<Type>(float x) {            \
-    return Type{(u8)Format::encode(x, false)};                                       \
-  }                                                                                  \
-  template <> __device__ __forceinline__ Type from_float_saturate<Type>(float x) {   \
-    return Type{(u8)Format::encode(x, true)};                                        \
-  }
+#define NARROW_CONVERSIONS(Type, Format)                                                                               \
+  template <> __device__ __forceinline__ Type from_float<Type>(float x) { return Type{(u8)Format::encode(x, false)}; } \
+  template <> __device__ __forceinline__ Type from_float_saturate<Type>(float x) { return Type{(u8)Format::encode(x, true)}; }
 typedef NarrowFormat<4, 3, 8, NARROW_FNUZ> FormatE4M3FNUZ;
 typedef NarrowFormat<5, 2, 16, NARROW_FNUZ> FormatE5M2FNUZ;
 typedef NarrowFormat<2, 1, 1, NARROW_NUMBERS> FormatE2M1;
@@ -211,7 +207,8 @@ DEVICE f16 f16_from_double(double x) {
   // To odd: a sticky last bit keeps the second rounding from seeing a tie that is none.
   float near = (float)x;
   u32 bits = float_bits(near);
-  if (x == x && (double)near != x && (fabs((double)near) < 3e38)) bits = fabs((double)near) > fabs(x) ? (bits - 1) | 1 : bits | 1;
+  if (x == x && (double)near != x && (fabs((double)near) < 3e38))
+    bits = fabs((double)near) > fabs(x) ? (bits - 1) | 1 : bits | 1;
   return from_float<f16>(float_of_bits(bits));
 #else
   f16 result;

@@ -20,7 +20,10 @@ template <int COUNT, int ALIGNMENT, class T> DEVICE void load_elements(const T *
     constexpr int PER_WORD = WIDTH / (int)sizeof(T);
 #pragma unroll
     for (int i = 0; i < COUNT / PER_WORD; i++) {
-      union { Raw raw; T at[PER_WORD]; } word;
+      union {
+        Raw raw;
+        T at[PER_WORD];
+      } word;
       word.raw = reinterpret_cast<const Raw *>(from)[i];
 #pragma unroll
       for (int j = 0; j < PER_WORD; j++) out[i * PER_WORD + j] = word.at[j];
@@ -38,7 +41,10 @@ template <int COUNT, int ALIGNMENT, class T> DEVICE void store_elements(T *to, c
     constexpr int PER_WORD = WIDTH / (int)sizeof(T);
 #pragma unroll
     for (int i = 0; i < COUNT / PER_WORD; i++) {
-      union { Raw raw; T at[PER_WORD]; } word;
+      union {
+        Raw raw;
+        T at[PER_WORD];
+      } word;
 #pragma unroll
       for (int j = 0; j < PER_WORD; j++) word.at[j] = values[i * PER_WORD + j];
       reinterpret_cast<Raw *>(to)[i] = word.raw;
@@ -48,8 +54,16 @@ template <int COUNT, int ALIGNMENT, class T> DEVICE void store_elements(T *to, c
 
 // A stored element as a number of the language: narrow floats as float, the rest as they are; and back.
 template <class T> struct IsNarrow { static constexpr bool value = false; };
-#define NARROW(Type) template <> struct IsNarrow<Type> { static constexpr bool value = true; };
-NARROW(f16) NARROW(bf16) NARROW(f8e4m3fn) NARROW(f8e4m3fnuz) NARROW(f8e5m2) NARROW(f8e5m2fnuz) NARROW(f8e8m0) NARROW(f4e2m1)
+#define NARROW(Type) \
+  template <> struct IsNarrow<Type> { static constexpr bool value = true; }
+NARROW(f16);
+NARROW(bf16);
+NARROW(f8e4m3fn);
+NARROW(f8e4m3fnuz);
+NARROW(f8e5m2);
+NARROW(f8e5m2fnuz);
+NARROW(f8e8m0);
+NARROW(f4e2m1);
 #undef NARROW
 template <class Wide, class T> DEVICE Wide widen(T value) {
   if constexpr (IsNarrow<T>::value) return (Wide)to_float(value);

@@ -8,7 +8,8 @@
 // One operand's piece, ROWS x BK elements of two bytes in the layout that wgmma reads; a block is what 64 rows take.
 template <bool K_FAST, int ROWS, int BK> struct WgmmaOperand {
   static_assert(BK == 64 && ROWS % 64 == 0, "lines of 128 bytes");
-  static constexpr int LINES = K_FAST ? ROWS : BK, CHUNKS = (K_FAST ? BK : ROWS) / 8, PER_CHUNK = 8, BYTES = ROWS * BK * 2, BLOCK = 64 * BK * 2;
+  static constexpr int LINES = K_FAST ? ROWS : BK, CHUNKS = (K_FAST ? BK : ROWS) / 8, PER_CHUNK = 8, BYTES = ROWS * BK * 2,
+                       BLOCK = 64 * BK * 2;
   // Bytes from one step of 16 k to the next.
   static constexpr int STEP = K_FAST ? 32 : 16 * 128;
   static __device__ __forceinline__ u32 offset(int line, int chunk) {
@@ -26,7 +27,8 @@ template <class T, class Mma> struct WgmmaTile {
   static constexpr int STAGE_BYTES = SharedA::BYTES + SharedB::BYTES;
 
   template <class CopyA, class CopyB, class Output>
-  static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0, const Output &output) {
+  static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
+                                             const Output &output) {
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, group = __shfl_sync(0xffffffffu, warp / 4, 0);
     const u32 unaligned = shared_address(shared), base = (unaligned + 1023) & ~1023u;
     float sums[PARTS][BN / 2];  // set by the first products: nothing but products may write them while some are under way
@@ -48,14 +50,15 @@ template <class T, class Mma> struct WgmmaTile {
       copy_wait<STAGES - 3>();
       fence_shared_for_async();
       __syncthreads();
-      const u64 a = SharedA::descriptor(reading + group * (PARTS * SharedA::BLOCK)), b = SharedB::descriptor(reading + SharedA::BYTES);
+      const u64 a = SharedA::descriptor(reading + group * (PARTS * SharedA::BLOCK)),
+                b = SharedB::descriptor(reading + SharedA::BYTES);
       wgmma_fence();
 #pragma unroll
       for (int step = 0; step < BK / 16; step++)
 #pragma unroll
         for (int part = 0; part < PARTS; part++)
-          wgmma<!T::A_K_FAST, !T::B_K_FAST>(Mma(), sums[part], a + ((part * SharedA::BLOCK + step * SharedA::STEP) >> 4), b + (step * SharedB::STEP >> 4),
-                                               piece > 0 || step > 0);
+          wgmma<!T::A_K_FAST, !T::B_K_FAST>(Mma(), sums[part], a + ((part * SharedA::BLOCK + step * SharedA::STEP) >> 4),
+                                            b + (step * SharedB::STEP >> 4), piece > 0 || step > 0);
       wgmma_commit();
       if (fetched < pieces) {
         copy_a.copy(writing);
@@ -80,6 +83,7 @@ template <class T, class Mma> struct WgmmaTile {
     float *corner = (float *)(shared + (base - unaligned)) + warp * FragmentStore<BN>::FLOATS;
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
-      FragmentStore<BN>::template store<T::M, T::N>(corner, sums[part], m0 + group * WM + part * 64 + warp % 4 * 16, n0, lane, output);
+      FragmentStore<BN>::template store<T::M, T::N>(corner, sums[part], m0 + group * WM + part * 64 + warp % 4 * 16, n0, lane,
+                                                    output);
   }
 };

@@ -17,7 +17,7 @@ template <class P, class T> struct Depthwise {
 
   static __device__ __forceinline__ void load_filter(const T *w, int tap, int d, int h, int kw, int channel, float *out) {
     T raw[V];
-    if constexpr (P::PACKED) load_elements<V, V * (int)sizeof(T)>(w + (i64)tap * P::CHANNELS + channel, raw);
+    if constexpr (P::PACKED) load_elements<V, (int)sizeof(T) * V>(w + (i64)tap * P::CHANNELS + channel, raw);
     else
 #pragma unroll
       for (int v = 0; v < V; v++) raw[v] = w[(channel + v) * P::W_GROUP + d * P::W_D + h * P::W_H + kw * P::W_W];
@@ -28,13 +28,14 @@ template <class P, class T> struct Depthwise {
     T raw[V];
 #pragma unroll
     for (int v = 0; v < V; v++) raw[v] = T();
-    if ((u32)column < (u32)P::IN_W) load_elements<V, V * (int)sizeof(T)>(row + column * P::X_W, raw);
+    if ((u32)column < (u32)P::IN_W) load_elements<V, (int)sizeof(T) * V>(row + column * P::X_W, raw);
 #pragma unroll
     for (int v = 0; v < V; v++) out[v] = widen<float>(raw[v]);
   }
 
   // sums[t] for output columns ow0 + t. x points at (image, channel).
-  static __device__ __forceinline__ void run(const T *__restrict__ x, const T *__restrict__ w, int channel, int od, int oh, int ow0, float (&sums)[TW][V]) {
+  static __device__ __forceinline__ void run(const T *__restrict__ x, const T *__restrict__ w, int channel, int od, int oh,
+                                             int ow0, float (&sums)[TW][V]) {
 #pragma unroll
     for (int t = 0; t < TW; t++)
 #pragma unroll
@@ -71,7 +72,8 @@ template <class P, class T> struct Depthwise {
   }
 };
 
-template <class P, class T, class Output> DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Output output) {
+template <class P, class T, class Output>
+DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Output output) {
   typedef Depthwise<P, T> Kernel;
   constexpr int GROUPS = P::CHANNELS / P::V;
   const i64 thread = (i64)blockIdx.x * blockDim.x + threadIdx.x;
@@ -81,7 +83,8 @@ template <class P, class T, class Output> DEVICE void depthwise_conv(const T *__
     const int channel = (int)(thread % GROUPS) * P::V;
     const i64 rest = thread / GROUPS;
     const int ow0 = (int)(rest % Kernel::STRIPS) * P::TW, oh = (int)(rest / Kernel::STRIPS % P::OUT_H);
-    const int od = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H) % P::OUT_D), image = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H * P::OUT_D));
+    const int od = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H) % P::OUT_D),
+              image = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H * P::OUT_D));
     Kernel::run(x + image * P::X_IMAGE + channel * P::X_C, w, channel, od, oh, ow0, sums);
     output.begin(0);
     const u32 row = (u32)(((image * P::OUT_D + od) * P::OUT_H + oh) * P::OUT_W + ow0);

@@ -16,7 +16,8 @@ extern __shared__ uint4 dynamic_shared[];
 // P::COPY_A: bytes a copy moves; a tap's channels are whole copies.
 template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
   static_assert(THREADS % Shared::CHUNKS == 0, "a thread keeps its chunk");
-  static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP, COPY = P::COPY_A, PARTS = 16 / COPY;
+  static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP, COPY = P::COPY_A,
+                       PARTS = 16 / COPY;
   const char *image;
   int line, chunk, k, k_end;
   const Phase<P> phase;
@@ -44,7 +45,8 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
           if (past(pass)) break;
           int at;
           bool inside = windows[pass].find(tap, step, at) && at_k < k_end;
-          copy_async<COPY>(to + Shared::offset(line + pass * STEP, chunk) + part * COPY, image + (i64)at * SIZE, inside ? COPY : 0);
+          copy_async<COPY>(to + Shared::offset(line + pass * STEP, chunk) + part * COPY, image + (i64)at * SIZE,
+                           inside ? COPY : 0);
         }
       }
     } else {
@@ -55,7 +57,10 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
 #pragma unroll
       for (int pass = 0; pass < PASSES; pass++) {
         if (past(pass)) break;
-        union { uint4 raw; u16 halves[8]; } word;
+        union {
+          uint4 raw;
+          u16 halves[8];
+        } word;
 #pragma unroll
         for (int part = 0; part < 8; part++) {
           const Tap<P> tap(k + part, phase);
@@ -73,14 +78,19 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
 // x points at the group's first channel, w at its first filter's taps of this phase. P adds to the tile and the geometry: COPY_A, COPY_B, B_OUTER (elements
 // between filters), WHOLE_K, PLAIN (the image matrix lies in memory as it is, A_OUTER elements between rows).
 template <class P, class Tile, class Output>
-DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsigned tile, int k_begin, int k_end, const Output &output) {
-  typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N, P::WHOLE_K> CopyB;
+DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsigned tile, int k_begin, int k_end,
+                     const Output &output) {
+  typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N,
+                     P::WHOLE_K>
+      CopyB;
   int tile_m, tile_n;
   tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
   CopyB copy_b(w, tile_n * P::BN, k_begin, k_end);
   const int pieces = (k_end - k_begin + P::BK - 1) / P::BK;  // none, or fewer, where a phase has no taps
   if constexpr (P::PLAIN) {
-    typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M, P::WHOLE_K> CopyA;
+    typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
+                       P::WHOLE_K>
+        CopyA;
     CopyA copy_a(x, tile_m * P::BM, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   } else {

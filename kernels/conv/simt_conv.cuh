@@ -12,9 +12,10 @@
 
 // The image matrix: BM rows x BK. P::VA channels at once, then threads run along k; else along rows.
 template <class P, class T, class Acc> struct SimtImage {
-  static constexpr int ROWS = P::BM, BK = P::BK, V = P::VA, THREADS = P::BM / P::TM * (P::BN / P::TN);
+  static constexpr int ROWS = P::BM, BK = P::BK, V = P::VA, THREADS = simt_threads<P>;
   static constexpr bool K_FAST = V > 1;
-  static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc), VECTORS = ROWS * BK / V, PASSES = (VECTORS + THREADS - 1) / THREADS;
+  static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc), VECTORS = ROWS * BK / V,
+                       PASSES = (VECTORS + THREADS - 1) / THREADS;
   static_assert(K_FAST || THREADS % ROWS == 0, "a thread keeps its row");
   static constexpr int WINDOWS = K_FAST ? PASSES : 1;
   typedef typename P::Offset Offset;
@@ -38,7 +39,7 @@ template <class P, class T, class Acc> struct SimtImage {
       Offset at;
       bool inside = windows[K_FAST ? pass : 0].find(tap, tap.template offset<Offset>(), at);
       if (inside && k < k_end && (VECTORS % THREADS == 0 || index < VECTORS)) {
-        load_elements<V, V * (int)sizeof(T)>(image + at, held[pass]);
+        load_elements<V, (int)sizeof(T) * V>(image + at, held[pass]);
       } else {
 #pragma unroll
         for (int i = 0; i < V; i++) held[pass][i] = T();
@@ -56,14 +57,15 @@ template <class P, class T, class Acc> struct SimtImage {
 
 // Filters in any layout, element by element: BN rows x BK.
 template <class P, class T, class Acc> struct SimtFilters {
-  static constexpr int ROWS = P::BN, BK = P::BK, THREADS = P::BM / P::TM * (P::BN / P::TN);
+  static constexpr int ROWS = P::BN, BK = P::BK, THREADS = simt_threads<P>;
   static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc), PASSES = (ROWS * BK + THREADS - 1) / THREADS;
   const T *filters;
   const Phase<P> phase;
   int row0;
   T held[PASSES][1];
 
-  __device__ __forceinline__ SimtFilters(const T *w, const Phase<P> &of, int first_row) : filters(w), phase(of), row0(first_row) {}
+  __device__ __forceinline__ SimtFilters(const T *w, const Phase<P> &of, int first_row)
+      : filters(w), phase(of), row0(first_row) {}
   __device__ __forceinline__ void fetch(int k0, int k_end) {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
@@ -71,8 +73,8 @@ template <class P, class T, class Acc> struct SimtFilters {
       const Tap<P> tap(k, phase);
       held[pass][0] = T();
       if (row < P::N && k < k_end && index < ROWS * BK)
-        held[pass][0] = filters[row * P::W_FILTER + tap.c * P::W_C + phase.d.kernel_tap(tap.d) * P::W_D + phase.h.kernel_tap(tap.h) * P::W_H +
-                                phase.w.kernel_tap(tap.w) * P::W_W];
+        held[pass][0] = filters[row * P::W_FILTER + tap.c * P::W_C + phase.d.kernel_tap(tap.d) * P::W_D +
+                                phase.h.kernel_tap(tap.h) * P::W_H + phase.w.kernel_tap(tap.w) * P::W_W];
     }
   }
   __device__ __forceinline__ void store(Acc *tile) const {
@@ -87,11 +89,12 @@ template <class P, class T, class Acc> struct SimtFilters {
 // x points at the group's first channel, w at its first filter; flat ones of a phase at its taps in that. P adds to tile and geometry: FLAT_FILTERS (filters are rows of K
 // contiguous elements, B_N apart, in vectors of VB), else their strides W_*.
 template <class P, class TX, class TW, class Acc, class Output>
-DEVICE void simt_conv(const TX *__restrict__ x, const TW *__restrict__ w, const Phase<P> &phase, unsigned tile, int k_begin, int k_end, const Output &output) {
+DEVICE void simt_conv(const TX *__restrict__ x, const TW *__restrict__ w, const Phase<P> &phase, unsigned tile, int k_begin,
+                      int k_end, const Output &output) {
   const int m0 = simt_tile_m<P>(tile), n0 = simt_tile_n<P>(tile);
   SimtImage<P, TX, Acc> image(x, phase, m0);
   if constexpr (P::FLAT_FILTERS) {
-    typedef SimtOperand<TW, Acc, P::BN, P::BK, P::BM / P::TM * (P::BN / P::TN), P::VB, true, P::B_N, 1, P::N> Filters;
+    typedef SimtOperand<TW, Acc, P::BN, P::BK, simt_threads<P>, P::VB, true, P::B_N, 1, P::N> Filters;
     simt_matmul<P, Acc>(image, Filters(w, n0), m0, n0, k_begin, k_end, output);
   } else {
     simt_matmul<P, Acc>(image, SimtFilters<P, TW, Acc>(w, phase, n0), m0, n0, k_begin, k_end, output);

@@ -43,7 +43,9 @@ template <class P> struct Phase<P, true> {
   typename P::AxisH h;
   typename P::AxisW w;
   __device__ __forceinline__ Phase(u32 index)
-      : d(index / (u32)(P::PHASES_H * P::PHASES_W)), h(index / (u32)P::PHASES_W % (u32)P::PHASES_H), w(index % (u32)P::PHASES_W) {}
+      : d(index / (u32)(P::PHASES_H * P::PHASES_W)),
+        h(index / (u32)P::PHASES_W % (u32)P::PHASES_H),
+        w(index % (u32)P::PHASES_W) {}
   __device__ __forceinline__ int limit(int k_end) const { return min(k_end, d.taps * h.taps * w.taps * P::C); }
   // Taps that lie before this phase's in a packed filter.
   __device__ __forceinline__ int packed_tap() const {
@@ -61,11 +63,13 @@ template <class P> struct Tap {
     w = (int)tap - (int)line * phase.w.taps, h = (int)line - (int)plane * phase.h.taps, d = (int)plane;
   }
   static constexpr bool BITS = P::KERNEL_D + P::KERNEL_H + P::KERNEL_W <= 32;
-  __device__ __forceinline__ u32 bits() const { return 1u << d | 1u << (P::KERNEL_D + h) | 1u << (P::KERNEL_D + P::KERNEL_H + w); }
+  __device__ __forceinline__ u32 bits() const {
+    return 1u << d | 1u << (P::KERNEL_D + h) | 1u << (P::KERNEL_D + P::KERNEL_H + w);
+  }
   // Elements from the first tap to this one.
   template <class Offset> __device__ __forceinline__ Offset offset() const {
-    return (Offset)(d * P::DILATION_D) * (Offset)P::X_D + (Offset)(h * P::DILATION_H) * (Offset)P::X_H + (Offset)(w * P::DILATION_W) * (Offset)P::X_W +
-           (Offset)c * (Offset)P::X_C;
+    return (Offset)(d * P::DILATION_D) * (Offset)P::X_D + (Offset)(h * P::DILATION_H) * (Offset)P::X_H +
+           (Offset)(w * P::DILATION_W) * (Offset)P::X_W + (Offset)c * (Offset)P::X_C;
   }
 };
 
@@ -85,12 +89,15 @@ template <class P, class Offset> struct Window {
   __device__ __forceinline__ Window(int row, const Phase<P> &phase) {
     u32 index = (u32)row;
     int ow = (int)(index % (u32)P::OUT_W), oh = (int)(index / (u32)P::OUT_W % (u32)P::OUT_H),
-        od = (int)(index / ((u32)P::OUT_W * P::OUT_H) % (u32)P::OUT_D), image = (int)(index / ((u32)P::OUT_W * P::OUT_H * P::OUT_D));
+        od = (int)(index / ((u32)P::OUT_W * P::OUT_H) % (u32)P::OUT_D),
+        image = (int)(index / ((u32)P::OUT_W * P::OUT_H * P::OUT_D));
     d = od * P::STRIDE_D - phase.d.pad, h = oh * P::STRIDE_H - phase.h.pad, w = ow * P::STRIDE_W - phase.w.pad;
-    base = (Offset)image * (Offset)P::X_IMAGE + (Offset)d * (Offset)P::X_D + (Offset)h * (Offset)P::X_H + (Offset)w * (Offset)P::X_W;
+    base = (Offset)image * (Offset)P::X_IMAGE + (Offset)d * (Offset)P::X_D + (Offset)h * (Offset)P::X_H +
+           (Offset)w * (Offset)P::X_W;
     inside = row < P::M;
     if constexpr (Tap<P>::BITS) {
-      inside = inside_bits(d, P::DILATION_D, P::KERNEL_D, P::IN_D, 0) | inside_bits(h, P::DILATION_H, P::KERNEL_H, P::IN_H, P::KERNEL_D) |
+      inside = inside_bits(d, P::DILATION_D, P::KERNEL_D, P::IN_D, 0) |
+               inside_bits(h, P::DILATION_H, P::KERNEL_H, P::IN_H, P::KERNEL_D) |
                inside_bits(w, P::DILATION_W, P::KERNEL_W, P::IN_W, P::KERNEL_D + P::KERNEL_H);
       if (row >= P::M) inside = 0;
     }

@@ -3,17 +3,13 @@
 #pragma once
 #include "kernels/program/element.cuh"
 
-template <class A>
-struct Complex {
-  A real, imaginary;
-};
+template <class A> struct Complex { A real, imaginary; };
 
 DEVICE void sine_cosine(float turns, float *sine, float *cosine) { sincospif(2 * turns, sine, cosine); }
 DEVICE void sine_cosine(double turns, double *sine, double *cosine) { sincospi(2 * turns, sine, cosine); }
 
 // exp(-+ 2 pi i j / n), 0 <= j < n
-template <class A, bool INVERSE>
-DEVICE Complex<A> root_of_unity(int j, int n) {
+template <class A, bool INVERSE> DEVICE Complex<A> root_of_unity(int j, int n) {
   Complex<A> root;
   sine_cosine((A)j / (A)n, &root.imaginary, &root.real);
   if (!INVERSE) root.imaginary = -root.imaginary;

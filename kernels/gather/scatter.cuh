@@ -3,26 +3,14 @@
 #include "kernels/common/index.cuh"
 
 struct ScatterAdd {
-  template <class T>
-  DEVICE T combine(T old, T update) {
-    return old + update;
-  }
+  template <class T> DEVICE T combine(T old, T update) { return old + update; }
 };
 struct ScatterMul {
-  template <class T>
-  DEVICE T combine(T old, T update) {
-    return old * update;
-  }
+  template <class T> DEVICE T combine(T old, T update) { return old * update; }
 };
 struct ScatterMax {
-  template <class T>
-  DEVICE T combine(T old, T update) {
-    return old > update || old != old ? old : update;
-  }
+  template <class T> DEVICE T combine(T old, T update) { return old > update || old != old ? old : update; }
 };
 struct ScatterMin {
-  template <class T>
-  DEVICE T combine(T old, T update) {
-    return old < update || old != old ? old : update;
-  }
+  template <class T> DEVICE T combine(T old, T update) { return old < update || old != old ? old : update; }
 };

@@ -2,8 +2,7 @@
 #pragma once
 #include "kernels/program/element.cuh"
 
-template <int THREADS>
-DEVICE double block_determinant(double *a, int n) {
+template <int THREADS> DEVICE double block_determinant(double *a, int n) {
   __shared__ int pivot;
   __shared__ double largest;  // the pivot's value: the swap below moves what lies at its place while others would still read it
   double result = 1;

@@ -13,11 +13,16 @@ extern __shared__ uint4 dynamic_shared[];
 // P adds to the tile: COPY_A, COPY_B (bytes a copy moves), A_OUTER, B_OUTER (elements between lines), WHOLE_K.
 template <class P, class Tile, class Output>
 DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin, int k_end, const Output &output) {
-  typedef MatrixCopy<typename Tile::SharedA, P::A_K_FAST, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M, P::WHOLE_K> CopyA;
-  typedef MatrixCopy<typename Tile::SharedB, P::B_K_FAST, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N, P::WHOLE_K> CopyB;
+  typedef MatrixCopy<typename Tile::SharedA, P::A_K_FAST, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
+                     P::WHOLE_K>
+      CopyA;
+  typedef MatrixCopy<typename Tile::SharedB, P::B_K_FAST, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N,
+                     P::WHOLE_K>
+      CopyB;
   int tile_m, tile_n;
   tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
   CopyA copy_a(a, tile_m * P::BM, k_begin, k_end);
   CopyB copy_b(b, tile_n * P::BN, k_begin, k_end);
-  Tile::run((u8 *)dynamic_shared, copy_a, copy_b, (k_end - k_begin + P::BK - 1) / P::BK, tile_m * P::BM, tile_n * P::BN, output);
+  Tile::run((u8 *)dynamic_shared, copy_a, copy_b, (k_end - k_begin + P::BK - 1) / P::BK, tile_m * P::BM, tile_n * P::BN,
+            output);
 }

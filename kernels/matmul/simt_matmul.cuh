@@ -11,7 +11,8 @@
 #include "kernels/common/output.cuh"
 
 // V fetched elements, widened, into a tile laid out [k][row].
-template <int V, bool K_FAST, int PITCH, class Acc, class T> DEVICE void simt_store(Acc *tile, int row, int k, const T *elements) {
+template <int V, bool K_FAST, int PITCH, class Acc, class T>
+DEVICE void simt_store(Acc *tile, int row, int k, const T *elements) {
   Acc wide[V];
 #pragma unroll
   for (int i = 0; i < V; i++) wide[i] = widen<Acc>(elements[i]);
@@ -19,12 +20,13 @@ template <int V, bool K_FAST, int PITCH, class Acc, class T> DEVICE void simt_st
 #pragma unroll
     for (int i = 0; i < V; i++) tile[(k + i) * PITCH + row] = wide[i];
   } else {
-    store_elements<V, V * (int)sizeof(Acc)>(tile + k * PITCH + row, wide);
+    store_elements<V, (int)sizeof(Acc) * V>(tile + k * PITCH + row, wide);
   }
 }
 
 // One operand: ROWS x BK pieces of a matrix with the given strides. Threads run along whichever axis is contiguous, V elements each.
-template <class T, class Acc, int ROWS, int BK, int THREADS, int V, bool K_FAST, long long ROW_STRIDE, long long K_STRIDE, int ROW_COUNT>
+template <class T, class Acc, int ROWS, int BK, int THREADS, int V, bool K_FAST, long long ROW_STRIDE, long long K_STRIDE,
+          int ROW_COUNT>
 struct SimtOperand {
   static constexpr int PITCH = ROWS + 16 / (int)sizeof(Acc);
   static constexpr int VECTORS = ROWS * BK / V;
@@ -42,7 +44,7 @@ struct SimtOperand {
     for (int pass = 0; pass < PASSES; pass++) {
       int index = (int)threadIdx.x + pass * THREADS, row = row0 + row_of(index), k = k0 + k_of(index);
       if ((VECTORS % THREADS == 0 || index < VECTORS) && row < ROW_COUNT && k < k_end) {
-        load_elements<V, V * (int)sizeof(T)>(base + row * ROW_STRIDE + k * K_STRIDE, held[pass]);
+        load_elements<V, (int)sizeof(T) * V>(base + row * ROW_STRIDE + k * K_STRIDE, held[pass]);
       } else {
 #pragma unroll
         for (int i = 0; i < V; i++) held[pass][i] = T();
@@ -58,14 +60,20 @@ struct SimtOperand {
   }
 };
 
-// The part of an operand that a tile of a plain matrix needs.
-template <class P, class T, class Acc> using SimtMatrixA =
-    SimtOperand<T, Acc, P::BM, P::BK, P::BM / P::TM * (P::BN / P::TN), P::VA, P::A_K_FAST, P::A_M, P::A_K, P::M>;
-template <class P, class T, class Acc> using SimtMatrixB =
-    SimtOperand<T, Acc, P::BN, P::BK, P::BM / P::TM * (P::BN / P::TN), P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N>;
+template <class P> constexpr int simt_threads = P::BM / P::TM *(P::BN / P::TN);
 
-template <class P> DEVICE int simt_tile_m(unsigned tile) { return (int)(tile / (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BM; }
-template <class P> DEVICE int simt_tile_n(unsigned tile) { return (int)(tile % (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BN; }
+// The part of an operand that a tile of a plain matrix needs.
+template <class P, class T, class Acc>
+using SimtMatrixA = SimtOperand<T, Acc, P::BM, P::BK, simt_threads<P>, P::VA, P::A_K_FAST, P::A_M, P::A_K, P::M>;
+template <class P, class T, class Acc>
+using SimtMatrixB = SimtOperand<T, Acc, P::BN, P::BK, simt_threads<P>, P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N>;
+
+template <class P> DEVICE int simt_tile_m(unsigned tile) {
+  return (int)(tile / (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BM;
+}
+template <class P> DEVICE int simt_tile_n(unsigned tile) {
+  return (int)(tile % (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BN;
+}
 
 // P: the problem and the tile (kernels/matmul/simt_matmul.c). The operands start at the tile's rows.
 template <class P, class Acc, class OperandA, class OperandB, class Output>
@@ -79,7 +87,8 @@ DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, 
   alignas(16) __shared__ Acc shared_b[2][BK * OperandB::PITCH];
 
   const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
-  const int thread_m = (warp / WARPS_N * LANES_M + lane / LANES_N) * GM, thread_n = (warp % WARPS_N * LANES_N + lane % LANES_N) * GN;
+  const int thread_m = (warp / WARPS_N * LANES_M + lane / LANES_N) * GM,
+            thread_n = (warp % WARPS_N * LANES_N + lane % LANES_N) * GN;
   constexpr int STEP_M = BM / (TM / GM), STEP_N = BN / (TN / GN);
 
   Acc sums[TM][TN];
@@ -107,10 +116,11 @@ DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, 
       Acc row[TM], column[TN];
 #pragma unroll
       for (int g = 0; g < TM / GM; g++)
-        load_elements<GM, GM * (int)sizeof(Acc)>(&shared_a[current][k * OperandA::PITCH + g * STEP_M + thread_m], row + g * GM);
+        load_elements<GM, (int)sizeof(Acc) * GM>(&shared_a[current][k * OperandA::PITCH + g * STEP_M + thread_m], row + g * GM);
 #pragma unroll
       for (int g = 0; g < TN / GN; g++)
-        load_elements<GN, GN * (int)sizeof(Acc)>(&shared_b[current][k * OperandB::PITCH + g * STEP_N + thread_n], column + g * GN);
+        load_elements<GN, (int)sizeof(Acc) * GN>(&shared_b[current][k * OperandB::PITCH + g * STEP_N + thread_n],
+                                                 column + g * GN);
 #pragma unroll
       for (int i = 0; i < TM; i++)
 #pragma unroll

@@ -10,8 +10,7 @@ DEVICE int taps_below(int start, int limit, int dilation, int kernel) {
   return taps < kernel ? taps : kernel;
 }
 
-template <class A, int N>
-struct PoolMax {
+template <class A, int N> struct PoolMax {
   A best[N];
   i64 at[N];
   __device__ __forceinline__ PoolMax() {
@@ -24,8 +23,7 @@ struct PoolMax {
   }
   __device__ __forceinline__ A result(int i, A nothing) const { return at[i] < 0 ? nothing : best[i]; }
 };
-template <class A, int N>
-struct PoolSum {
+template <class A, int N> struct PoolSum {
   A sum[N];
   __device__ __forceinline__ PoolSum() {
     for (int i = 0; i < N; i++) sum[i] = 0;

@@ -5,21 +5,18 @@
 #pragma once
 #include "kernels/common/types.cuh"
 
-template <class S>
-struct ElementNarrow {
+template <class S> struct ElementNarrow {
   typedef S Stored;
   typedef float Value;
   DEVICE Value get(S stored) { return to_float(stored); }
   DEVICE S set(float value) { return from_float<S>(value); }
   DEVICE float round(float value) { return to_float(from_float<S>(value)); }
 };
-template <class S>
-struct ElementEight : ElementNarrow<S> {
+template <class S> struct ElementEight : ElementNarrow<S> {
   DEVICE S set(float value) { return from_float_saturate<S>(value); }
   DEVICE float round_saturate(float value) { return to_float(from_float_saturate<S>(value)); }
 };
-template <class S, class V>
-struct ElementPlain {
+template <class S, class V> struct ElementPlain {
   typedef S Stored;
   typedef V Value;
   DEVICE V get(S stored) { return stored; }
@@ -27,20 +24,17 @@ struct ElementPlain {
   DEVICE V round(V value) { return value; }
 };
 // LEAST and MOST bound what saturation gives; MOST of u64 is handled where it matters.
-template <class S, class V, i64 LEAST, i64 MOST>
-struct ElementInteger : ElementPlain<S, V> {
+template <class S, class V, i64 LEAST, i64 MOST> struct ElementInteger : ElementPlain<S, V> {
   static constexpr i64 least = LEAST, most = MOST;
   DEVICE V wrap(i64 value) { return (S)value; }
 };
 // 4- and 2-bit integers: one to a byte, sign-extended.
-template <int BITS>
-struct ElementSigned : ElementPlain<i8, int> {
+template <int BITS> struct ElementSigned : ElementPlain<i8, int> {
   static constexpr i64 least = -(1 << (BITS - 1)), most = (1 << (BITS - 1)) - 1;
   DEVICE int wrap(i64 value) { return (int)((u32)value << (32 - BITS)) >> (32 - BITS); }
   DEVICE i8 set(int value) { return (i8)wrap(value); }
 };
-template <int BITS>
-struct ElementUnsigned : ElementPlain<u8, u32> {
+template <int BITS> struct ElementUnsigned : ElementPlain<u8, u32> {
   static constexpr i64 least = 0, most = (1 << BITS) - 1;
   DEVICE u32 wrap(i64 value) { return (u32)value & (u32)most; }
   DEVICE u8 set(u32 value) { return (u8)wrap(value); }
@@ -93,8 +87,7 @@ struct Element_c128 : ElementPlain<ElementQuad, ElementQuad> {};
 // clang-format on
 
 // Float to integer as src/ir/program.h says.
-template <class E, class F>
-DEVICE typename E::Value element_truncate(F value) {
+template <class E, class F> DEVICE typename E::Value element_truncate(F value) {
   constexpr int bytes = sizeof(typename E::Stored);
   constexpr i64 least = bytes == 8 ? -9223372036854775807ll - 1 : -2147483648ll;
   const F limit = -(F)least;
@@ -102,8 +95,7 @@ DEVICE typename E::Value element_truncate(F value) {
   return E::wrap(value >= -limit && value < limit ? (i64)value : least);
 }
 // The same, clamped to the type.
-template <class E, class F>
-DEVICE typename E::Value element_saturate(F value) {
+template <class E, class F> DEVICE typename E::Value element_saturate(F value) {
   if (value != value) return 0;
   if (value <= (F)E::least) return (typename E::Value)E::least;
   if (E::least == 0 && sizeof(typename E::Stored) == 8)
@@ -112,13 +104,11 @@ DEVICE typename E::Value element_saturate(F value) {
 }
 
 // N adjacent elements where addresses are multiples of ALIGN elements (both powers of two), in accesses of up to 16 bytes.
-template <class S, int N, int ALIGN>
-struct ElementChunk {
+template <class S, int N, int ALIGN> struct ElementChunk {
   static constexpr int most = 16 / (int)sizeof(S), least = N < ALIGN ? N : ALIGN;
   static constexpr int count = least < most ? least : most;
 };
-template <class E, int N, int ALIGN>
-DEVICE void element_load(const typename E::Stored *from, typename E::Value (&out)[N]) {
+template <class E, int N, int ALIGN> DEVICE void element_load(const typename E::Stored *from, typename E::Value (&out)[N]) {
   constexpr int CHUNK = ElementChunk<typename E::Stored, N, ALIGN>::count;
 #pragma unroll
   for (int i = 0; i < N; i += CHUNK) {
@@ -127,8 +117,7 @@ DEVICE void element_load(const typename E::Stored *from, typename E::Value (&out
     for (int j = 0; j < CHUNK; j++) out[i + j] = E::get(vector[j]);
   }
 }
-template <class E, int N, int ALIGN>
-DEVICE void element_store(typename E::Stored *to, const typename E::Stored (&in)[N]) {
+template <class E, int N, int ALIGN> DEVICE void element_store(typename E::Stored *to, const typename E::Stored (&in)[N]) {
   constexpr int CHUNK = ElementChunk<typename E::Stored, N, ALIGN>::count;
 #pragma unroll
   for (int i = 0; i < N; i += CHUNK) {

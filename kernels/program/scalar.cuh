@@ -80,15 +80,11 @@ DEVICE float x_fmod(float a, float b) { return fmodf(a, b); }
 DEVICE double x_fmod(double a, double b) { return fmod(a, b); }
 DEVICE float x_pow(float a, float b) { return powf(a, b); }
 DEVICE double x_pow(double a, double b) { return pow(a, b); }
-template <class T>
-DEVICE T mod_from_fmod(T r, T b) {
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
+template <class T> DEVICE T mod_from_fmod(T r, T b) { return r != 0 && (r < 0) != (b < 0) ? r + b : r; }
 DEVICE float x_mod(float a, float b) { return mod_from_fmod(fmodf(a, b), b); }
 DEVICE double x_mod(double a, double b) { return mod_from_fmod(fmod(a, b), b); }
 
-template <class U>
-DEVICE U unsigned_pow(U a, U b) {
+template <class U> DEVICE U unsigned_pow(U a, U b) {
   U result = 1;
   for (; b; b >>= 1, a *= a)
     if (b & 1) result *= a;

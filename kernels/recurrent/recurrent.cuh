@@ -14,8 +14,7 @@
 enum { PROJECT_TILE = 64, PROJECT_DEPTH = 16 };
 
 // 256 threads, each 4 x 4 results of a 64 x 64 tile.
-template <class In>
-DEVICE void project_tile(const In &in, typename In::A *out) {
+template <class In> DEVICE void project_tile(const In &in, typename In::A *out) {
   typedef typename In::A A;
   constexpr int ROWS = In::STEPS * In::BATCH, UNITS = In::GATES * In::HIDDEN;
   __shared__ A rows[PROJECT_DEPTH][PROJECT_TILE + 1], units[PROJECT_DEPTH][PROJECT_TILE + 1];
@@ -46,8 +45,7 @@ DEVICE void project_tile(const In &in, typename In::A *out) {
 }
 
 // A warp for each result.
-template <class In>
-DEVICE void project_warp(const In &in, typename In::A *out) {
+template <class In> DEVICE void project_warp(const In &in, typename In::A *out) {
   typedef typename In::A A;
   constexpr int ROWS = In::STEPS * In::BATCH, UNITS = In::GATES * In::HIDDEN;
   const int unit = blockIdx.x * 8 + threadIdx.x / 32, row = blockIdx.y, direction = blockIdx.z;
@@ -63,8 +61,7 @@ DEVICE void project_warp(const In &in, typename In::A *out) {
 // --- Steps
 
 // States between steps. h is double-buffered: hidden units of one step all read the state before it.
-template <class In>
-struct RecurrentState {
+template <class In> struct RecurrentState {
   typename In::A *h[2], *c, *update,
       *reset;  // update and reset: between the two phases of a GRU that resets before the product
   __device__ __forceinline__ RecurrentState(typename In::A *from) {
@@ -84,8 +81,7 @@ struct RecurrentRow {
   int time;  // of the input
   i64 state;
 };
-template <class In>
-DEVICE RecurrentRow recurrent_row(const In &in, int direction, int batch, int step) {
+template <class In> DEVICE RecurrentRow recurrent_row(const In &in, int direction, int batch, int step) {
   RecurrentRow row = {direction, batch, step};
   const int length = in.length(batch);
   row.active = step < length;
@@ -94,12 +90,10 @@ DEVICE RecurrentRow recurrent_row(const In &in, int direction, int batch, int st
   return row;
 }
 
-template <class In>
-DEVICE typename In::A old_h(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
+template <class In> DEVICE typename In::A old_h(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
   return row.step == 0 ? in.h0(row.direction, row.batch, k) : state.h[row.step & 1][row.state + k];
 }
-template <class In>
-DEVICE typename In::A old_c(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
+template <class In> DEVICE typename In::A old_c(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
   return row.step == 0 ? in.c0(row.direction, row.batch, k) : state.c[row.state + k];
 }
 

@@ -6,22 +6,19 @@
 enum { GRID_LINEAR, GRID_NEAREST, GRID_CUBIC };
 enum { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION };
 
-template <class A>
-struct GridTaps {
+template <class A> struct GridTaps {
   int index[4];  // -1: zero
   A weight[4];
 };
 
-template <class A>
-DEVICE A grid_reflect(A at, A low, A high) {
+template <class A> DEVICE A grid_reflect(A at, A low, A high) {
   const A range = high - low;
   if (range <= 0) return low;
   const A distance = x_abs(at - low), turns = x_floor(distance / range), rest = distance - turns * range;
   return x_fmod(turns, (A)2) == 0 ? low + rest : high - rest;
 }
 
-template <int PADDING, bool ALIGN, class A>
-DEVICE int grid_element(A at, int size) {
+template <int PADDING, bool ALIGN, class A> DEVICE int grid_element(A at, int size) {
   const A last = (A)(size - 1);
   if (at >= 0 && at <= last) return (int)at;
   if (PADDING == PADDING_ZEROS || at != at) return -1;
@@ -29,8 +26,7 @@ DEVICE int grid_element(A at, int size) {
   return (int)x_min(x_max(grid_reflect(at, ALIGN ? (A)0 : (A)-0.5, ALIGN ? last : last + (A)0.5), (A)0), last);
 }
 
-template <int MODE, int PADDING, bool ALIGN, class A>
-DEVICE GridTaps<A> grid_taps(A coordinate, int size) {
+template <int MODE, int PADDING, bool ALIGN, class A> DEVICE GridTaps<A> grid_taps(A coordinate, int size) {
   const A last = (A)(size - 1), low = ALIGN ? (A)0 : (A)-0.5, high = ALIGN ? last : last + (A)0.5;
   A place = ALIGN ? (coordinate + 1) / 2 * last : ((coordinate + 1) * (A)size - 1) / 2;
   if (MODE == GRID_NEAREST) place = x_round(place);

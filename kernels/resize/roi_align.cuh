@@ -4,14 +4,12 @@
 #include "kernels/common/index.cuh"
 #include "kernels/program/element.cuh"
 
-template <class A>
-struct Neighbours {
+template <class A> struct Neighbours {
   int low, high;
   A upper;
   bool outside;
 };
-template <class A>
-DEVICE Neighbours<A> neighbours(A at, int size) {
+template <class A> DEVICE Neighbours<A> neighbours(A at, int size) {
   if (size == 0 || !(at >= -1 && at <= (A)size)) return Neighbours<A>{0, 0, 0, true};
   at = x_max(at, (A)0);
   const int low = (int)at;

@@ -5,46 +5,30 @@
 #pragma once
 #include "kernels/program/element.cuh"
 
-template <class T>
-struct Arg {
+template <class T> struct Arg {
   T value;
   i64 index;  // -1: nothing yet
 };
 
 struct ReduceSum {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a + b;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a + b; }
 };
 struct ReduceProd {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a * b;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a * b; }
 };
 struct ReduceMax {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a != a ? a : b != b ? b : a < b ? b : a;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a != a ? a : b != b ? b : a < b ? b : a; }
 };
 struct ReduceMin {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a != a ? a : b != b ? b : b < a ? b : a;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a != a ? a : b != b ? b : b < a ? b : a; }
 };
-template <bool MOST, bool LAST>
-struct ReduceArg {
+template <bool MOST, bool LAST> struct ReduceArg {
   // 1: a wins, -1: b wins, 0: equal.
-  template <class T>
-  DEVICE int order(T a, T b) {
+  template <class T> DEVICE int order(T a, T b) {
     if (a != a || b != b) return (a != a) - (b != b);
     return MOST ? (a > b) - (a < b) : (a < b) - (a > b);
   }
-  template <class T>
-  DEVICE Arg<T> combine(const Arg<T> &a, const Arg<T> &b) {
+  template <class T> DEVICE Arg<T> combine(const Arg<T> &a, const Arg<T> &b) {
     if (a.index < 0) return b;
     if (b.index < 0) return a;
     int which = order(a.value, b.value);
@@ -61,8 +45,7 @@ typedef ReduceArg<false, true> ReduceArgminLast;
 // all of a thread's, a block's or a row's. A thread starts from its first element and goes on from means of what it has seen; a
 // block takes its first lane's mean, a row its first split's. Such a value is near the mean, or is itself far enough from it that the squares are large: no digits are lost
 // where the mean is large beside the deviation. Infinities give what sums of the elements would.
-template <class T>
-struct Moments {
+template <class T> struct Moments {
   T from, sum, squares;
   __device__ __forceinline__ void add(T value, bool first) {
     if (first) from = value - value == 0 ? value : 0;
@@ -91,37 +74,29 @@ struct Moments {
 };
 // Both count distances from the same value.
 struct ReduceMoments {
-  template <class T>
-  DEVICE Moments<T> combine(const Moments<T> &a, const Moments<T> &b) {
+  template <class T> DEVICE Moments<T> combine(const Moments<T> &a, const Moments<T> &b) {
     return Moments<T>{a.from, a.sum + b.sum, a.squares + b.squares};
   }
 };
 
-template <class T>
-DEVICE T shuffle(T value, int distance) {
-  return __shfl_xor_sync(0xffffffffu, value, distance);
-}
+template <class T> DEVICE T shuffle(T value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
 DEVICE bool shuffle(bool value, int distance) { return __shfl_xor_sync(0xffffffffu, (int)value, distance) != 0; }
-template <class T>
-DEVICE Arg<T> shuffle(const Arg<T> &value, int distance) {
+template <class T> DEVICE Arg<T> shuffle(const Arg<T> &value, int distance) {
   return Arg<T>{shuffle(value.value, distance), (i64)__shfl_xor_sync(0xffffffffu, value.index, distance)};
 }
 
-template <class T>
-DEVICE Moments<T> shuffle(const Moments<T> &value, int distance) {
+template <class T> DEVICE Moments<T> shuffle(const Moments<T> &value, int distance) {
   return Moments<T>{value.from, shuffle(value.sum, distance), shuffle(value.squares, distance)};
 }
 
 // Over groups of LANES adjacent lanes of a warp; every lane gets the result.
-template <class Reduce, int LANES, class T>
-DEVICE T reduce_lanes(T value) {
+template <class Reduce, int LANES, class T> DEVICE T reduce_lanes(T value) {
 #pragma unroll
   for (int distance = LANES / 2; distance > 0; distance /= 2) value = Reduce::combine(value, shuffle(value, distance));
   return value;
 }
 // Over the WARPS warps of a block, through `shared` which holds one value a warp and is written once. Every thread gets it.
-template <class Reduce, int WARPS, class T>
-DEVICE T reduce_block(T value, T *shared) {
+template <class Reduce, int WARPS, class T> DEVICE T reduce_block(T value, T *shared) {
   value = reduce_lanes<Reduce, 32>(value);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
@@ -162,12 +137,10 @@ DEVICE void reduce_columns(T (&values)[OWNED], void *shared) {
 }
 
 // Before they are combined: all threads count distances from the mean of the first lane of the group, the block or the column.
-template <int LANES, class T>
-DEVICE void rebase_lanes(Moments<T> &value, int count) {
+template <int LANES, class T> DEVICE void rebase_lanes(Moments<T> &value, int count) {
   value.rebase(__shfl_sync(0xffffffffu, value.middle(count), threadIdx.x % 32 / LANES * LANES), count);
 }
-template <class T>
-DEVICE void rebase_block(Moments<T> &value, int count, T *shared) {
+template <class T> DEVICE void rebase_block(Moments<T> &value, int count, T *shared) {
   if (threadIdx.x == 0) *shared = value.middle(count);
   __syncthreads();
   value.rebase(*shared, count);

@@ -4,21 +4,14 @@
 #include "kernels/program/element.cuh"
 
 struct RunningSum {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a + b;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a + b; }
 };
 struct RunningProd {
-  template <class T>
-  DEVICE T combine(T a, T b) {
-    return a * b;
-  }
+  template <class T> DEVICE T combine(T a, T b) { return a * b; }
 };
 
 // The combination of all values of lower threads of the block (identity for the first), and of all threads in *total.
-template <class Op, int WARPS, class A>
-DEVICE A scan_block(A value, A identity, A *shared, A *total) {
+template <class Op, int WARPS, class A> DEVICE A scan_block(A value, A identity, A *shared, A *total) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   A inclusive = value;
 #pragma unroll

@@ -24,7 +24,7 @@
 #include "passes/passes.h"
 #include "runtime/cuda_device.h"
 #include "runtime/runner.h"
-#include "record.h"
+#include "tests/cases/record.h"
 #include "tests/options.h"
 
 typedef struct Options {

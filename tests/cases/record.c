@@ -1,5 +1,5 @@
 // See record.h. The file is a sequence of entries, each written at once: processes that share it append whole entries.
-#include "record.h"
+#include "tests/cases/record.h"
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ typedef struct Bound {
 } Bound;
 static const Bound bounds[] = {
 #define TACTIC(name, ulps, scaled) {name, ulps, scaled},
-#include "bounds.inc"
+#include "tests/cases/bounds.inc"
 #undef TACTIC
 };
 

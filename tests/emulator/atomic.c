@@ -3,7 +3,7 @@
 // What other threads of a block wrote must be known to the thread that fences: the barrier goes before the fence, not after.
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 // What threads of one group have published at a place: a clock for each thread of the group, as in Knowledge.
 typedef struct Release {

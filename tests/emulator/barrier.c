@@ -1,7 +1,7 @@
 // Barriers of a block: __syncthreads, the named ones, and where a thread is in its launch. All threads of a block that waits must wait at
 // the same line: a barrier in two branches counts right on a GPU only by luck.
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 static void release(Block *block, BlockBarrier *b) {
   unsigned threads = b->waiting;

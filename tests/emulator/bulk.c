@@ -3,7 +3,7 @@
 // a store reads may not be written before the thread has waited for its group, nor what it writes be looked at.
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 BulkCopy *bulk_start(Thread *t, BulkKind kind, Block *block, uint32_t offset, uint32_t bytes, uintptr_t pc) {
   static uint32_t numbers;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 // Several threads that read one byte: a chain of epochs. The same threads read the same bytes in the same order as a rule, so
 // that a chain is made once and found again through a table of its continuations.

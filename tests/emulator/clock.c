@@ -4,7 +4,7 @@
 // warp, which change at every __syncwarp.
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 static size_t vector_size(const Group *group) { return group->thread_count + CLOCKS_MORE; }
 size_t clock_numbers(const Group *group) { return 2 * vector_size(group); }

@@ -1,7 +1,7 @@
 // Blocks of a cluster, and launches that overlap. A block's shared memory may be used by the others from when they know that it has begun until it
 // knows that they are done; both are found here, whatever happened to come first. The cluster's barrier is one of all threads.
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 EMULATED_API unsigned emulated_cluster_rank(void) { return emulator.thread->block->rank; }
 EMULATED_API unsigned emulated_cluster_size(void) { return emulator.group->block_count; }

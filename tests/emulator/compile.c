@@ -10,7 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include "base/text.h"
-#include "nvrtc.h"
+#include "tests/emulator/nvrtc.h"
 
 static const char flags[] =
     "-std=c++17 -O1 -g1 -w -fPIC -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables -fno-math-errno "

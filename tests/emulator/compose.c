@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "base/text.h"
-#include "nvrtc.h"
+#include "tests/emulator/nvrtc.h"
 
 // Every header is included once, as their #pragma once says.
 static void expand(Program *p, const char *name, const char *text, Text *out) {

@@ -2,7 +2,7 @@
 // says so, at the latest when the thread has waited for their group, and until then nobody may touch where they go.
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 EMULATED_API unsigned emulated_shared_address(const void *pointer) {
   Thread *t = emulator.thread;

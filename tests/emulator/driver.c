@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "driver_table.h"
+#include "tests/emulator/driver_table.h"
 
 Emulator emulator;
 pthread_mutex_t emulator_mutex = PTHREAD_MUTEX_INITIALIZER;

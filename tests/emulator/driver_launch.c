@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "driver_table.h"
+#include "tests/emulator/driver_table.h"
 
 // --- Modules and launches.
 

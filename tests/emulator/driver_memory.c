@@ -1,7 +1,7 @@
 // The driver's interface to memory, streams and events: copies that are late where a driver's may be.
 #include <stdlib.h>
 #include <string.h>
-#include "driver_table.h"
+#include "tests/emulator/driver_table.h"
 
 // --- Memory.
 

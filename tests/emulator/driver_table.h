@@ -1,8 +1,8 @@
 // What the files of the driver's interface share (driver.c, driver_memory.c, driver_launch.c): its codes, its lock, and what each function begins with.
 #pragma once
 #include <pthread.h>
-#include "fault.h"
-#include "stream.h"
+#include "tests/emulator/fault.h"
+#include "tests/emulator/stream.h"
 
 // The names under which the driver exports them.
 #define cuDeviceGetUuid cuDeviceGetUuid_v2

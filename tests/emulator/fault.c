@@ -1,7 +1,7 @@
 // Calls that fail on purpose, for tests. The n-th call, or the n-th of one name, gives a code; a sticky one makes all later calls give it too, as
 // after a fault of the device. A code that the driver has no words for makes the calls that name errors fail too. Set through the environment (INGOT_EMULATOR_FAIL=N[:CODE][:sticky][:NAME]) or by the functions here,
 // which a test finds with dlsym.
-#include "fault.h"
+#include "tests/emulator/fault.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

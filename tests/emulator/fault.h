@@ -2,7 +2,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 extern pthread_mutex_t emulator_mutex;
 

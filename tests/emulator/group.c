@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 enum { PREEMPT_TICKS = 4096, WATCHDOG_TICKS = 2000000000 };
 

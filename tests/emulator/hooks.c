@@ -1,6 +1,6 @@
 // What compiled kernels call. The compiler was told to look for data races between threads of the host (-fsanitize=thread), so it puts a call
 // before every load and store that is not of a local variable; these are the calls.
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 void thread_preempt(uintptr_t pc);
 

@@ -1,6 +1,6 @@
 // The functions that CUDA has and the C library has not.
 #include <math.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 EMULATED_API float rsqrtf(float x) { return (float)(1 / sqrt((double)x)); }
 EMULATED_API double rsqrt(double x) { return 1 / sqrt(x); }

@@ -3,7 +3,7 @@
 // only to threads that have seen the phase end. Each barrier has a clock of its own for that, one tick a phase.
 #include <stdio.h>
 #include <stdlib.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 enum { COUNT_LIMIT = 1 << 20 };
 static const char waiting_name[] = "an mbarrier";

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 #define RESERVED ((size_t)1 << 36)  // addresses
 enum { ALIGNMENT = 512, GAP = 512 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 const char image_magic[16] = "INGOTEMULATED1\n";
 static Module *modules;

@@ -6,8 +6,8 @@
 // was compiled.
 #include <stdlib.h>
 #include <string.h>
-#include "fault.h"
-#include "nvrtc.h"
+#include "tests/emulator/fault.h"
+#include "tests/emulator/nvrtc.h"
 
 typedef int NvrtcResult;
 enum { NVRTC_OK = 0, NVRTC_OUT_OF_MEMORY = 1, NVRTC_INVALID_OPTION = 5, NVRTC_COMPILATION = 6, NVRTC_INTERNAL = 11 };

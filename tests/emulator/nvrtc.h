@@ -3,7 +3,7 @@
 #pragma once
 #include "base/file.h"
 #include "base/hash.h"
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 #include "base/device_source.h"
 
 extern const DeviceSource emulator_sources[];  // device.hpp, made by cmake/embed.cmake

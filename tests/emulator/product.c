@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/half.h"
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 static float decode(char type, uint16_t bits) { return type == 'h' ? half_to_float(bits) : bf16_to_float(bits); }
 

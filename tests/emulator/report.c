@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 static void record(int code, const char *text) {
   if (!emulator.failed) {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/thread.h"
-#include "stream.h"
+#include "tests/emulator/stream.h"
 
 char *stream_arguments_begin, *stream_arguments_end;
 

@@ -1,6 +1,6 @@
 // Streams, events and graphs of the emulated device. See stream.c.
 #pragma once
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 typedef enum OperationKind {
   OPERATION_LAUNCH,

@@ -2,7 +2,7 @@
 // chunks permuted by the swizzle; what of a line lies outside the tensor is filled or left out. An im2col box has for each line the
 // channels of one pixel: pixels follow each other within the corners that the map gives, row after row, image after image.
 #include <string.h>
-#include "tensor.h"
+#include "tests/emulator/tensor.h"
 
 typedef struct Line {
   bool inside;

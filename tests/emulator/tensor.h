@@ -1,6 +1,6 @@
 // Tensor maps of the emulated device. See tensor.c and tensor_map.c.
 #pragma once
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 enum { TENSOR_RANK = 5, TENSOR_SPACE = 3 };
 

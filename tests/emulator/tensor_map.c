@@ -1,8 +1,8 @@
 // Encoding tensor maps, as strictly as the driver does. The map describes itself, with a checksum, so that a kernel that is given something
 // else is found out. Interleaved layouts are not emulated.
 #include <string.h>
-#include "fault.h"
-#include "tensor.h"
+#include "tests/emulator/fault.h"
+#include "tests/emulator/tensor.h"
 
 enum {
   INVALID = 1,

@@ -3,7 +3,7 @@
 // no memory: only __syncwarp does.
 #include <stdlib.h>
 #include <string.h>
-#include "emulator.h"
+#include "tests/emulator/emulator.h"
 
 static Meeting **meetings_of(Block *block, unsigned warp, unsigned count) {
   return &block->meetings[count == WARP ? warp : BLOCK_THREADS / WARP + warp / 4];

@@ -1,5 +1,5 @@
 // Barriers in shared memory, bulk copies, overlapping launches.
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 static Status arrivals(Lab *lab, const Trial *trial) {
   uint32_t in[128], expected[385];

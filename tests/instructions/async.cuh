@@ -15,13 +15,11 @@ extern "C" __global__ void __launch_bounds__(128) arrivals(const u32 *in, u32 *o
   out[i] = words[0][127 - i];
   words[1][i] = in[i] + 1;
   const u64 state = barrier_arrive_state(at);
-  while (!barrier_test_state(at, state)) {
-  }
+  while (!barrier_test_state(at, state)) {}
   out[128 + i] = words[1][127 - i];
   words[2][i] = in[i] + 2;
   barrier_arrive(at);
-  while (!barrier_test(at, 0)) {
-  }
+  while (!barrier_test(at, 0)) {}
   out[256 + i] = words[2][127 - i];
   __syncthreads();
   if (i == 0) {

@@ -1,6 +1,6 @@
 // Clusters of two and of four blocks.
 #include <stdlib.h>
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 enum { THREADS = 128, CLUSTERS = 2, MOST = 4 * CLUSTERS * THREADS };
 

@@ -33,7 +33,8 @@ extern "C" __global__ void __launch_bounds__(128) gather(const u32 *in, u32 *out
   if (rank == 0) {
     cluster_barrier_wait(at, 0);
     u32 sum = 0;
-    for (u32 other = 0; other < size; other++) sum += cluster_load(cluster_address(shared_address(&mine[i]), other)) * (other + 1);
+    for (u32 other = 0; other < size; other++)
+      sum += cluster_load(cluster_address(shared_address(&mine[i]), other)) * (other + 1);
     out[blockIdx.x / size * 128 + i] = sum;
   }
   cluster_barrier();
@@ -51,7 +52,8 @@ extern "C" __global__ void __launch_bounds__(128) multicast(const u32 *in, u32 *
     barrier_arrive_expect(at, 512);
   }
   cluster_barrier();
-  if (rank == 0 && i == 0) bulk_load_multicast(shared_address(words), in + blockIdx.x / size * 128, 512, at, (u16)((1u << size) - 1));
+  if (rank == 0 && i == 0)
+    bulk_load_multicast(shared_address(words), in + blockIdx.x / size * 128, 512, at, (u16)((1u << size) - 1));
   cluster_barrier_wait(at, 0);
   out[blockIdx.x * 128 + i] = words[i] + rank;
   cluster_barrier();

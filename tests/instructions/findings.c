@@ -1,7 +1,7 @@
 // Mistakes that the emulated device must find, and say so in words that help. A GPU would hang, give wrong results, or seem to work.
 #include <stdio.h>
 #include <string.h>
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 typedef struct Mistake {
   const char *kernel, *finding, *instead;  // instead: what is found where the copy happens to be early or late

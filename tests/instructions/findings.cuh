@@ -5,20 +5,20 @@
 
 #define PARAMETERS const __grid_constant__ TensorMap map, const u32 *in, u32 *out, int zero
 #define BYTES 1024
-#define SHARED                                                       \
-  alignas(1024) __shared__ u32 words[512];                           \
-  __shared__ u64 barriers[2];                                        \
+#define SHARED                                                         \
+  alignas(1024) __shared__ u32 words[512];                             \
+  __shared__ u64 barriers[2];                                          \
   const u32 to = shared_address(words), at = shared_address(barriers); \
   const int i = (int)threadIdx.x
 // Thread 0 starts a load of 1,024 bytes that the barrier counts.
-#define LOADING                      \
-  SHARED;                            \
-  if (i == 0) {                      \
-    barrier_init(at, 1);             \
-    fence_barrier_init();            \
+#define LOADING                       \
+  SHARED;                             \
+  if (i == 0) {                       \
+    barrier_init(at, 1);              \
+    fence_barrier_init();             \
     barrier_arrive_expect(at, BYTES); \
-    bulk_load(to, in, BYTES, at);    \
-  }                                  \
+    bulk_load(to, in, BYTES, at);     \
+  }                                   \
   __syncthreads()
 
 extern "C" __global__ void no_wait(PARAMETERS) {
@@ -149,9 +149,7 @@ extern "C" __global__ void invalidated_too_soon(PARAMETERS) {
     barrier_invalidate(at);
   }
 }
-extern "C" __global__ void ends_too_soon(PARAMETERS) {
-  LOADING;
-}
+extern "C" __global__ void ends_too_soon(PARAMETERS) { LOADING; }
 // The buffer is loaded again while others may still read it.
 extern "C" __global__ void used_again_too_soon(PARAMETERS) {
   LOADING;
@@ -336,18 +334,18 @@ extern "C" __global__ void registers_of_half(PARAMETERS) {
 }
 
 // --- Products of one warpgroup, 64 x 64 x 16, whose operands begin at a 1,024-byte boundary.
-#define MULTIPLYING                                                                                                    \
-  extern __shared__ u8 dynamic[];                                                                                      \
-  __shared__ u64 barriers[1];                                                                                          \
-  const u32 to = (shared_address(dynamic) + 1023) & ~1023u, at = shared_address(barriers);                             \
-  const int i = (int)threadIdx.x;                                                                                      \
-  float sums[32];                                                                                                      \
+#define MULTIPLYING                                                                        \
+  extern __shared__ u8 dynamic[];                                                          \
+  __shared__ u64 barriers[1];                                                              \
+  const u32 to = (shared_address(dynamic) + 1023) & ~1023u, at = shared_address(barriers); \
+  const int i = (int)threadIdx.x;                                                          \
+  float sums[32];                                                                          \
   for (int k = 0; k < 32; k++) sums[k] = 0
-#define MULTIPLY                                                                                                        \
-  wgmma_fence();                                                                                                       \
-  wgmma<false, false>(MmaF16(), sums, wgmma_descriptor(to, 1024, 8192), wgmma_descriptor(to + 8192, 1024, 8192));       \
-  wgmma_commit();                                                                                                      \
-  wgmma_wait<0>();                                                                                                     \
+#define MULTIPLY                                                                                                  \
+  wgmma_fence();                                                                                                  \
+  wgmma<false, false>(MmaF16(), sums, wgmma_descriptor(to, 1024, 8192), wgmma_descriptor(to + 8192, 1024, 8192)); \
+  wgmma_commit();                                                                                                 \
+  wgmma_wait<0>();                                                                                                \
   out[i] = float_bits(sums[0])
 
 extern "C" __global__ void product_unfenced(PARAMETERS) {
@@ -418,9 +416,7 @@ extern "C" __global__ void no_such_block(PARAMETERS) {
   SHARED;
   if (i == 0) out[0] = cluster_load(cluster_address(to, 2));
 }
-extern "C" __global__ void cluster_wait_alone(PARAMETERS) {
-  cluster_wait();
-}
+extern "C" __global__ void cluster_wait_alone(PARAMETERS) { cluster_wait(); }
 extern "C" __global__ void cluster_arrive_twice(PARAMETERS) {
   cluster_arrive();
   cluster_arrive();

@@ -1,7 +1,7 @@
 // Tensor copies of pixels, as a convolution reads them: each box is the channels of successive positions of the window, moved by the filter's offset.
 #include <stdlib.h>
 #include <string.h>
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 typedef struct Window {
   uint32_t rank;

@@ -1,5 +1,5 @@
 // The device under a trial.
-#include "lab.h"
+#include "tests/instructions/lab.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cuda/nvrtc.h"
-#include "lab.h"
+#include "tests/instructions/lab.h"
 #include "tests/options.h"
 #include "kernels/device_sources.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/half.h"
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 // number: matrices; negative: transposed.
 static Status fragments(Lab *lab, const Trial *trial) {

@@ -29,14 +29,21 @@ extern "C" __global__ void __launch_bounds__(32) transposed_4(const u32 *in, u32
 // a[16][8 words], b[8][8 words], k fastest; out[16][8] floats.
 template <class Mma> DEVICE void product(const u32 *a, const u32 *b, float *out) {
   const int lane = (int)threadIdx.x, g = lane / 4, t = lane % 4;
-  const u32 left[4] = {Mma::prepare(a[g * 8 + t]), Mma::prepare(a[(g + 8) * 8 + t]), Mma::prepare(a[g * 8 + t + 4]), Mma::prepare(a[(g + 8) * 8 + t + 4])};
+  const u32 left[4] = {Mma::prepare(a[g * 8 + t]), Mma::prepare(a[(g + 8) * 8 + t]), Mma::prepare(a[g * 8 + t + 4]),
+                       Mma::prepare(a[(g + 8) * 8 + t + 4])};
   const u32 right[2] = {Mma::prepare(b[g * 8 + t]), Mma::prepare(b[g * 8 + t + 4])};
   float sums[4] = {1, 2, 3, 4};
   Mma::multiply(sums, left, right);
   for (int i = 0; i < 4; i++) out[(g + i / 2 * 8) * 8 + t * 2 + i % 2] = sums[i];
 }
-extern "C" __global__ void __launch_bounds__(32) product_f16(const u32 *a, const u32 *b, float *out) { product<MmaF16>(a, b, out); }
+extern "C" __global__ void __launch_bounds__(32) product_f16(const u32 *a, const u32 *b, float *out) {
+  product<MmaF16>(a, b, out);
+}
 #if __CUDA_ARCH__ >= 800
-extern "C" __global__ void __launch_bounds__(32) product_bf16(const u32 *a, const u32 *b, float *out) { product<MmaBf16>(a, b, out); }
-extern "C" __global__ void __launch_bounds__(32) product_tf32(const u32 *a, const u32 *b, float *out) { product<MmaTf32>(a, b, out); }
+extern "C" __global__ void __launch_bounds__(32) product_bf16(const u32 *a, const u32 *b, float *out) {
+  product<MmaBf16>(a, b, out);
+}
+extern "C" __global__ void __launch_bounds__(32) product_tf32(const u32 *a, const u32 *b, float *out) {
+  product<MmaTf32>(a, b, out);
+}
 #endif

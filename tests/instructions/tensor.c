@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 typedef struct Box {
   int type, size;  // of an element, bytes

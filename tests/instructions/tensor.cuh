@@ -1,8 +1,12 @@
 // Boxes of tensors into shared memory, whose words are then written out as they lie; and back.
 #include "kernels/common/tensor_copy.cuh"
 
-struct Place { int at[5]; };
-struct Offset { u16 at[3]; };
+struct Place {
+  int at[5];
+};
+struct Offset {
+  u16 at[3];
+};
 extern __shared__ u8 dynamic[];
 
 template <int RANK> DEVICE TensorPlace<RANK> place_of(const Place &place) {
@@ -30,19 +34,24 @@ template <int RANK> DEVICE void load(const TensorMap *map, const Place &place, u
   barrier_wait(at, 0);
   write_out(to, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) load_1(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    load_1(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
   load<1>(&map, place, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) load_2(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    load_2(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
   load<2>(&map, place, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) load_3(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    load_3(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
   load<3>(&map, place, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) load_4(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    load_4(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
   load<4>(&map, place, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) load_5(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    load_5(const __grid_constant__ TensorMap map, Place place, u32 bytes, u32 *out) {
   load<5>(&map, place, bytes, out);
 }
 // The map in global memory.
@@ -61,19 +70,24 @@ template <int RANK> DEVICE void store(const TensorMap *map, const Place &place, 
     bulk_wait<0>();
   }
 }
-extern "C" __global__ void __launch_bounds__(64) store_1(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
+extern "C" __global__ void __launch_bounds__(64)
+    store_1(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
   store<1>(&map, place, bytes, in);
 }
-extern "C" __global__ void __launch_bounds__(64) store_2(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
+extern "C" __global__ void __launch_bounds__(64)
+    store_2(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
   store<2>(&map, place, bytes, in);
 }
-extern "C" __global__ void __launch_bounds__(64) store_3(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
+extern "C" __global__ void __launch_bounds__(64)
+    store_3(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
   store<3>(&map, place, bytes, in);
 }
-extern "C" __global__ void __launch_bounds__(64) store_4(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
+extern "C" __global__ void __launch_bounds__(64)
+    store_4(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
   store<4>(&map, place, bytes, in);
 }
-extern "C" __global__ void __launch_bounds__(64) store_5(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
+extern "C" __global__ void __launch_bounds__(64)
+    store_5(const __grid_constant__ TensorMap map, Place place, u32 bytes, const u32 *in) {
   store<5>(&map, place, bytes, in);
 }
 
@@ -92,12 +106,15 @@ template <int RANK> DEVICE void im2col(const TensorMap *map, const Place &place,
   barrier_wait(at, 0);
   write_out(to, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) im2col_3(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    im2col_3(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
   im2col<3>(&map, place, offset, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) im2col_4(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    im2col_4(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
   im2col<4>(&map, place, offset, bytes, out);
 }
-extern "C" __global__ void __launch_bounds__(64) im2col_5(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
+extern "C" __global__ void __launch_bounds__(64)
+    im2col_5(const __grid_constant__ TensorMap map, Place place, Offset offset, u32 bytes, u32 *out) {
   im2col<5>(&map, place, offset, bytes, out);
 }

@@ -1,6 +1,6 @@
 // Shuffles, votes, atomics, named barriers.
 #include <string.h>
-#include "lab.h"
+#include "tests/instructions/lab.h"
 
 static void words(uint32_t *out, int count) {
   for (int i = 0; i < count; i++) out[i] = lab_word((uint32_t)i);

@@ -50,15 +50,19 @@ DEVICE void product(const TensorMap *a, const TensorMap *b, float *out, int piec
   const int row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
   for (int i = 0; i < 32; i++) out[(row + i % 4 / 2 * 8) * 64 + column + i / 4 * 8 + i % 2] = sums[i];
 }
-extern "C" __global__ void __launch_bounds__(256, 1) product_kk(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    product_kk(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
   product<false, false>(&a, &b, out, pieces);
 }
-extern "C" __global__ void __launch_bounds__(256, 1) product_kr(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    product_kr(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
   product<false, true>(&a, &b, out, pieces);
 }
-extern "C" __global__ void __launch_bounds__(256, 1) product_rk(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    product_rk(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
   product<true, false>(&a, &b, out, pieces);
 }
-extern "C" __global__ void __launch_bounds__(256, 1) product_rr(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    product_rr(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *out, int pieces) {
   product<true, true>(&a, &b, out, pieces);
 }

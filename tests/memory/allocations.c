@@ -1,5 +1,5 @@
 // See allocations.h.
-#include "allocations.h"
+#include "tests/memory/allocations.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ingot/ingot.h"
-#include "models.h"
-#include "resident.h"
+#include "tests/memory/models.h"
+#include "tests/memory/resident.h"
 #include "tests/options.h"
 
 enum { MLP_WIDTH = 1448, CHANNELS = 480, LAYERS = 8, SIDE = 8, MOST_BATCHES = 64, LIMIT_MIB = 4, MARGIN_MIB = 40 };

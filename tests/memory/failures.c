@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "allocations.h"
+#include "tests/memory/allocations.h"
 #include "ingot/ingot.h"
 #include "tests/options.h"
 

@@ -1,5 +1,5 @@
 // See models.h. A message of protobuf is written behind its key; where its length is not known beforehand it is written elsewhere first.
-#include "models.h"
+#include "tests/memory/models.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "ingot/ingot.h"
-#include "models.h"
-#include "resident.h"
+#include "tests/memory/models.h"
+#include "tests/memory/resident.h"
 #include "tests/options.h"
 
 enum { CHANNELS = 24, WIDTH = 256, MARGIN_MIB = 64, LARGEST = 1 << 20 };

@@ -1,6 +1,6 @@
 // Runs one case of the backend suite; see case.h. Test data is read and compared with what Ingot's own tests share; everything that is
 // tested goes through the public interface.
-#include "case.h"
+#include "tests/suite/case.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

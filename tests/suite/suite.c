@@ -20,7 +20,7 @@
 #include "base/map.h"
 #include "base/recover.h"
 #include "base/text.h"
-#include "case.h"
+#include "tests/suite/case.h"
 #include "tests/options.h"
 
 // Sanitizers map more addresses than any limit on memory allows.

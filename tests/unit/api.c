@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 enum { PIXELS = 64, CLASSES = 10 };

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 

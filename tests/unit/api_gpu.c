@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 #include "kernels/ops.h"
 
 #define MODEL "tests/emulator/faults/small.onnx"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 enum { INPUTS = 128, OUTPUTS = 8 };
 

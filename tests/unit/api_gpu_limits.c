@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "tests/emulator/faults/product.onnx"
 enum { FOR_EVER = 1000000, MOST = 4096 };

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 

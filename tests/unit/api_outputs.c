@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 #define MODEL "examples/digits/digits.onnx"
 enum { PIXELS = 64, CLASSES = 10, IMAGES = 3 };

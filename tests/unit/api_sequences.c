@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 typedef struct Opened {
   ingot_engine *engine;

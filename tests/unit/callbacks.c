@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 typedef struct Host {
   _Atomic int logs, progresses, allocations, releases, forks, wrong;

@@ -3,7 +3,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
-#include "naive.h"
+#include "tests/unit/naive.h"
 
 static Naive naive_new(const Program *program, int rank, const int64_t *dims, const Tensor *inputs) {
   Naive naive = {.program = program, .rank = rank, .inputs = inputs};

@@ -6,7 +6,7 @@
 
 #include "base/float_mode.h"
 #include "base/thread.h"
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 enum { COUNT = 8 };
 

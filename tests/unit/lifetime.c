@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 #include "ir/graph.h"
 #include "kernels/control/control.h"
 #include "kernels/deferred.h"

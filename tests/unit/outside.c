@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api_test.h"
+#include "tests/unit/api_test.h"
 
 enum { ROWS = 3, COLUMNS = 4 };
 

@@ -16,7 +16,7 @@ typedef struct PassTest {
 } PassTest;
 
 static const PassTest tests[] = {
-#include "passes.inc"
+#include "tests/unit/passes.inc"
 };
 
 static Graph *parse(Arena *arena, const char *text, const char *name) {

@@ -3,7 +3,7 @@
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 #include "kernels/rowwise/rowwise.h"
-#include "naive.h"
+#include "tests/unit/naive.h"
 
 static void check_rows(const Program *program, int rank, const int64_t *dims, unsigned axes, const Tensor *inputs,
                        int input_count, double rtol) {

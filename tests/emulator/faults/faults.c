@@ -5,7 +5,7 @@
 // Profiles and tunings measure the same few calls hundreds of times: of those, calls that follow the same call are failed once, unless --every.
 //
 //   ingot-faults [--step N] [--from N] [--every] [--code C] [--sticky] [--scenario NAME] MODEL.onnx...
-#include "faults.h"
+#include "tests/emulator/faults/faults.h"
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <dirent.h>
 #include <unistd.h>
-#include "faults.h"
+#include "tests/emulator/faults/faults.h"
 
 static ingot_config config_of(Run *run) {
   ingot_config config;

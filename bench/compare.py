@@ -7,8 +7,11 @@ import sys
 from bench import report, stats, store, summary
 
 
+SAME = 0.02  # by what two runs differ that nobody should speak of
+
+
 def compared(a, b):
-    """[{"row", "a_ms", "b_ms", "change": a / b, "peers": median of the peers' a / b, "net": change / peers, "noise"}]"""
+    """[{"row", "a_ms", "b_ms", "change": a / b, "peers": median of the peers' a / b, "net": change / peers, "noise", "word": faster, same or slower}]"""
     rows_a = {(row["network"], row["batch"]): row for row in a["rows"]}
     found = []
     for row in b["rows"]:
@@ -20,8 +23,10 @@ def compared(a, b):
         shared = [before["peers"][name]["median_ms"] / row["peers"][name]["median_ms"] for name in row["peers"] if families[name] == "peer" and name in before["peers"]]
         machine = stats.median(shared) if shared else None
         change = old["median_ms"] / new["median_ms"]
-        found.append({"row": f"{row['network']} b{row['batch']}", "a_ms": old["median_ms"], "b_ms": new["median_ms"], "change": change, "peers": machine,
-                      "net": change / machine if machine else None, "noise": old["spread"] + new["spread"]})
+        noise, net = old["spread"] + new["spread"], change / machine if machine else None
+        word = "same" if abs((net or change) - 1) <= max(noise, SAME) else "faster" if (net or change) > 1 else "slower"
+        found.append({"row": summary.name_of(row), "a_ms": old["median_ms"], "b_ms": new["median_ms"], "change": change, "peers": machine,
+                      "net": net, "noise": noise, "word": word})
     return found
 
 
@@ -30,8 +35,7 @@ def table(a, b):
     show = lambda value: f"{value:.3f}" if value else report.NONE
     lines = [["row", "A ms", "B ms", "A/B", "peers' A/B", "net", "noise", ""]]
     for row in rows:
-        net = row["net"] or row["change"]
-        word = "" if abs(net - 1) <= max(row["noise"], 0.02) else "faster" if net > 1 else "SLOWER"
+        word = {"faster": "faster", "same": "", "slower": "SLOWER"}[row["word"]]
         lines.append([row["row"], report.milliseconds(row["a_ms"]), report.milliseconds(row["b_ms"]), show(row["change"]), show(row["peers"]), show(row["net"]), f"{row['noise'] * 100:.1f}%", word])
     out = [f"A: {a['subject']}, {a['date']}    B: {b['subject']}, {b['date']}", *report.columns(lines)]
     if rows:
@@ -47,10 +51,16 @@ def main(arguments):
     parser.add_argument("--subject-a")
     parser.add_argument("--subject-b")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--page", metavar="FILE")
     options = parser.parse_args(arguments)
     a, b = summary.summarise(store.read(options.a), options.subject_a), summary.summarise(store.read(options.b), options.subject_b)
     print("\n".join(table(a, b)))
     report.write_record(options.json, compared(a, b))
+    if options.page:
+        from bench import page
+
+        with open(options.page, "w") as file:
+            file.write(page.render_comparison(a, b, compared(a, b)))
     return 0
 
 

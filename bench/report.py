@@ -15,6 +15,11 @@ def milliseconds(value):
     return f"{value:.4f}" if value < 10 else f"{value:.2f}" if value < 1000 else f"{value:.0f}"
 
 
+def percent(share):
+    """1.2%, 0.03%"""
+    return f"{share * 100:.1f}%" if share >= 0.01 else f"{share * 100:.2f}%"
+
+
 def ratio_text(value):
     """1.25 [1.21, 1.30]"""
     if not value:
@@ -36,9 +41,9 @@ def table(result):
     for row in result["rows"]:
         times = [milliseconds(row["peers"][name]["median_ms"]) if name in row["peers"] else "failed" if name in row["failures"] else NONE for name in ours]
         best = row["best_peer"]
-        noise = next((f"{(value['ratio'] - 1) * 100:+.1f}%" for value in row["noise"].values() if value), NONE)
+        noise = f"{(again['ratio'] - 1) * 100:+.1f}%" if (again := summary.noise_in(row, subject)) else NONE
         mine = row["peers"].get(subject)
-        lines.append([f"{row['network']} b{row['batch']}", *times, best or NONE, milliseconds(row["peers"][best]["median_ms"]) if best else NONE, ratio_text(row["ratio"]), noise,
+        lines.append([summary.name_of(row), *times, best or NONE, milliseconds(row["peers"][best]["median_ms"]) if best else NONE, ratio_text(row["ratio"]), noise,
                       milliseconds(row.get("floor_ms")), f"{mine['spread'] * 100:.1f}%" if mine else NONE])
     out = columns(lines)
     out.append(f"milliseconds of one inference, enqueued back to back, caches hot; ratio: best peer / {subject}, with its 95% interval over rounds")
@@ -46,7 +51,7 @@ def table(result):
         out.append(f"A/A: {name} measured twice differs by less than 2% in {noise['within_2_percent']} of {noise['rows']} rows; median {noise['median'] * 100:.2f}%, largest {noise['largest'] * 100:.2f}%")
     overall = result["overall"]
     if overall["with_ratio"]:
-        out.append(f"{overall['with_ratio']} of {overall['rows']} rows have a ratio: geometric mean {overall['geometric_mean']:.3f}, least {overall['least']:.3f}, {subject} ahead in {overall['ahead']}")
+        out.append(f"{overall['with_ratio']} of {overall['rows']} rows have a ratio: geometric mean {overall['geometric_mean']:.3f}, least {overall['least']:.3f}; {subject} ahead in {overall['ahead']}, behind in {overall['behind']}, nobody in {overall['level']}")
     for item in result["absent"]:
         out.append(f"absent: {item['peer']}: {item['why']}")
     out += failures(result["rows"])
@@ -56,12 +61,16 @@ def table(result):
 
 
 def failures(rows):
-    """Once each, with the rows in which a peer failed alike."""
+    return [f"failed: {where}: {name}: {error}" for name, where, error in failed_alike(rows)]
+
+
+def failed_alike(rows):
+    """[(peer, rows, error)]: once each, with the rows in which a peer failed alike, whatever the row's folder is called."""
     alike = {}
     for row in rows:
         for name, error in row["failures"].items():
-            alike.setdefault((name, error), []).append(f"{row['network']} b{row['batch']}")
-    return [f"failed: {'all rows' if len(found) == len(rows) > 1 else ', '.join(found)}: {name}: {error}" for (name, error), found in alike.items()]
+            alike.setdefault((name, error.replace(f"{row['network']}-b{row['batch']}", "")), []).append((summary.name_of(row), error))
+    return [(name, "all rows" if len(found) == len(rows) > 1 else ", ".join(row for row, _ in found), found[0][1]) for (name, _), found in alike.items()]
 
 
 def spent(result):

@@ -1,8 +1,11 @@
 """What a run says: from the records to one dictionary that the table, the JSON and the page are made of. No number is computed anywhere else.
 
 The subject is the Ingot whose ratios are shown. A ratio is another's time over the subject's: above 1 the subject is faster. The best peer of a row is the
-fastest of those that are not Ingot and whose results agree.
+fastest of those that are not Ingot and whose results agree. Nobody won a row whose interval holds 1, or whose ratio is as near to 1 as what the same engine
+measured twice differs by.
 """
+import functools
+import operator
 import re
 
 from bench import stats, store, timing, work, zoo
@@ -73,7 +76,7 @@ def cards(rows):
     found = {}
     for row in rows:
         if row["card"] and row["peers"]:
-            found.setdefault(row["card"], []).append(f"{row['network']} b{row['batch']}")
+            found.setdefault(row["card"], []).append(name_of(row))
     return found
 
 
@@ -130,8 +133,54 @@ def row_entry(key, records, peers, subject, machines, width):
         entry["floor_ms"] = work.floor_ms(steps, rates_of(entry["card"], width), width)
         entry["uncounted"] = counted["uncounted"]
     states = [r["state"] for r in mine if r["type"] == "round" and r["session"] == session and r.get("state")]
-    entry["state"] = {name: [min(v), max(v)] for name in (states[-1] if states else {}) if (v := [s[name] for s in states if s.get(name) is not None])}
+    entry["state"] = {name: state_range(name, v) for name in (states[-1] if states else {}) if (v := [s[name] for s in states if s.get(name) is not None])}
     return entry
+
+
+def state_range(name, values):
+    """[least, largest]; of reasons for lower clocks, which are bits: [always, ever]."""
+    if name != "slowed_by":
+        return [min(values), max(values)]
+    return [functools.reduce(operator.and_, values), functools.reduce(operator.or_, values)]
+
+
+def standing(ratio, margin):
+    low, high = (ratio["low"], ratio["high"]) if ratio["low"] is not None else (ratio["ratio"], ratio["ratio"])
+    if low <= 1 <= high or abs(ratio["ratio"] - 1) <= margin:
+        return "level"
+    return "ahead" if ratio["ratio"] > 1 else "behind"
+
+
+def overall_of(rows, noise):
+    """Of the rows that have a ratio; each gets its standing."""
+    margin = max((each["largest"] for each in noise.values()), default=0)
+    compared = [row for row in rows if row["ratio"]]
+    for row in compared:
+        row["standing"] = standing(row["ratio"], margin)
+    order = sorted(compared, key=lambda row: row["ratio"]["ratio"])
+    found = {"rows": len(rows), "with_ratio": len(compared), "geometric_mean": stats.geometric_mean([row["ratio"]["ratio"] for row in compared]), "margin": margin}
+    for key, row in (("least", order[0] if order else None), ("largest", order[-1] if order else None)):
+        found[key], found[key + "_row"] = (row["ratio"]["ratio"], name_of(row)) if row else (None, None)
+    return {**found, **{word: sum(row["standing"] == word for row in compared) for word in ("ahead", "level", "behind")}}
+
+
+def noise_in(row, subject):
+    """The A/A ratio of the subject in this row, or of another that was measured twice."""
+    found = {name: value for name, value in row["noise"].items() if value}
+    return found.get(subject) or next(iter(found.values()), None)
+
+
+def rounded(value):
+    """Six digits: far below any noise, and half the bytes."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list) else value
+
+
+def name_of(row):
+    return f"{row['network']} b{row['batch']}"
 
 
 def noise_of(rows):
@@ -155,10 +204,9 @@ def summarise(records, subject=None):
     order = list(zoo.ZOO)
     keys = sorted({(r["network"], r["batch"]) for r in records if r["type"] in ("round", "failure")}, key=lambda k: (order.index(k[0]) if k[0] in order else len(order), k))
     rows = [row_entry(key, records, peers, subject, machines, width) for key in keys]
-    ratios = [row["ratio"]["ratio"] for row in rows if row["ratio"]]
-    untrue = [f"{row['network']} b{row['batch']}: {name}" for row in rows for name, entry in row["peers"].items() if entry["agrees"] is False]
-    return {"date": last["date"], "device": last["options"]["device"], "precision": last["options"]["precision"], "machine": last["machine"], "options": last["options"],
-            "rates": rates_of(rows[-1]["card"], width) if rows else None, "cards": cards(rows), "spent": time_spent(records), "sessions": len(runs), "subject": subject, "peers": peers, "absent": last["absent"], "rows": rows, "noise": noise_of(rows), "disagree": untrue,
+    noise = noise_of(rows)
+    untrue = [f"{name_of(row)}: {name}" for row in rows for name, entry in row["peers"].items() if entry["agrees"] is False]
+    return rounded({"date": last["date"], "device": last["options"]["device"], "precision": last["options"]["precision"], "machine": last["machine"], "options": last["options"],
+            "rates": rates_of(rows[-1]["card"], width) if rows else None, "cards": cards(rows), "spent": time_spent(records), "sessions": len(runs), "subject": subject, "peers": peers, "absent": last["absent"], "rows": rows, "noise": noise, "disagree": untrue,
             "versions": sorted({e["version"] for row in rows for e in row["peers"].values() if e["version"]}),
-            "overall": {"rows": len(rows), "with_ratio": len(ratios), "geometric_mean": stats.geometric_mean(ratios), "least": min(ratios, default=None),
-                        "ahead": sum(r > 1 for r in ratios)}}
+            "overall": overall_of(rows, noise)})

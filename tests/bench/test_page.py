@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import compare, page, report, serve, shapes, summary
+from bench import compare, page, page_tables, report, serve, shapes, summary
 from test_numbers import facts_of, round_of, run_record
 
 
@@ -23,15 +23,17 @@ def records(factor=1.0):
 class Reader(html.parser.HTMLParser):
     """Collects the page's JSON, what it would fetch, and whether elements are closed."""
 
-    VOID = ("meta", "line", "circle", "rect", "polyline", "br", "link", "img", "input")
+    VOID = ("meta", "line", "polyline", "br", "link", "img", "input")
 
     def __init__(self):
         super().__init__()
-        self.open, self.data, self.fetched, self.reading = [], "", [], False
+        self.open, self.data, self.fetched, self.reading, self.targets, self.ids = [], "", [], False, [], []
 
     def handle_starttag(self, tag, attributes):
         named = dict(attributes)
-        self.fetched += [value for key, value in attributes if key in ("src", "href", "xlink:href", "action") and value]
+        self.fetched += [value for key, value in attributes if key in ("src", "href", "xlink:href", "action") and value and not value.startswith("#")]
+        self.targets += [value[1:] for key, value in attributes if key == "href" and value.startswith("#")]
+        self.ids += [value for key, value in attributes if key == "id"]
         self.reading = named.get("id") == "results"
         if tag not in self.VOID:
             self.open.append(tag)
@@ -59,6 +61,8 @@ class Page(unittest.TestCase):
     def test_it_is_whole_and_fetches_nothing(self):
         self.assertEqual(self.reader.open, [])
         self.assertEqual(self.reader.fetched, [])
+        self.assertTrue(set(self.reader.targets) <= set(self.reader.ids))
+        self.assertEqual(len(set(self.reader.ids)), len(self.reader.ids))
         self.assertNotIn("url(", self.text)
         self.assertNotIn("@import", self.text)
 
@@ -66,11 +70,11 @@ class Page(unittest.TestCase):
         row = json.loads(self.reader.data)["rows"][0]
         for name in ("ingot tuned", "torch graph"):
             entry = row["peers"][name]
-            self.assertIn(f">{report.milliseconds(entry['median_ms'])} <small>±{entry['spread'] * 100:.1f}%</small>", self.text)
+            self.assertIn(f">{report.milliseconds(entry['median_ms'])}<br><small>±{report.percent(entry['spread'])}</small>", self.text)
             self.assertIn(f"resnet50: {name} {entry['median_ms']:.4g} ms", self.text)
             self.assertIn(f"<td>{report.milliseconds(entry['flushed_ms'])}</td>", self.text)
-        self.assertIn(f"{row['ratio']['ratio']:.2f}×</text>", self.text)
-        self.assertIn(report.ratio_text(row["ratio"]), self.text)
+        self.assertIn(f">{row['ratio']['ratio']:.3f}×</td><td>{row['ratio']['low']:.3f} to {row['ratio']['high']:.3f}</td>", self.text)
+        self.assertIn(f"<td>{(row['noise']['ingot tuned']['ratio'] - 1) * 100:+.2f}%</td>", self.text)
         self.assertIn(f"resnet50: floor {row['floor_ms']:.4g} ms", self.text)
         self.assertIn(f"{json.loads(self.reader.data)['overall']['geometric_mean']:.3f}×", self.text)
 
@@ -83,12 +87,42 @@ class Page(unittest.TestCase):
         self.assertIn('class="roof"', text)
         self.assertIn("<td>2.5×</td><td>1.25</td>", text)
 
+    def test_where_nobody_can_be_compared_it_says_so(self):
+        for alone in ("ingot", "torch"):
+            kept = [r for r in records() if r["type"] not in ("facts", "round") or r["peer"].startswith(alone)]
+            text = page.render(summary.summarise(kept))
+            Reader().feed(text)
+            self.assertIn("Nothing to compare: no row has both ingot tuned and a peer", text)
+
     def test_failures_are_named_and_escaped(self):
         self.assertIn("no &lt;kernel&gt; &amp; no luck", self.text)
 
     def test_dots_stand_where_their_numbers_say(self):
-        places = {name: float(x) for name, x in re.findall(r"<title>resnet50: ([\w ]+) [\d.]+ ms</title><circle cx=\"([\d.]+)\"", self.text)}
+        places = {name: float(x) for x, name in re.findall(r'cx="([\d.]+)"[^>]*><title>resnet50: ([\w ]+) [\d.]+ ms</title>', self.text)}
         self.assertLess(places["ingot tuned"], places["torch graph"])
+
+
+class Standing(unittest.TestCase):
+    ratio = staticmethod(lambda middle, low, high: {"ratio": middle, "low": low, "high": high, "rounds": 5})
+
+    def test_nobody_won_where_the_interval_or_the_noise_holds_1(self):
+        for value, wanted in ((self.ratio(1.01, 0.99, 1.02), "level"), (self.ratio(1.003, 1.002, 1.004), "level"), (self.ratio(1.02, 1.01, 1.03), "ahead"), (self.ratio(0.98, 0.97, 0.99), "behind"),
+                              (self.ratio(1.2, None, None), "ahead")):
+            self.assertEqual(summary.standing(value, 0.004), wanted)
+
+    def test_the_page_counts_and_names_them(self):
+        row = lambda name, value: {"network": name, "batch": 1, "ratio": value}
+        found = summary.overall_of([row("a", self.ratio(1.5, 1.4, 1.6)), row("b", self.ratio(1.0, 0.9, 1.1)), row("c", None), row("d", self.ratio(0.5, 0.4, 0.6))], {})
+        self.assertEqual((found["ahead"], found["level"], found["behind"], found["with_ratio"], found["least_row"], found["largest_row"]), (1, 1, 1, 3, "d b1", "a b1"))
+
+    def test_failures_that_differ_by_their_folder_alone_stand_once(self):
+        rows = [{"network": "n", "batch": batch, "failures": {"ort": f"cannot load /tmp/n-b{batch}/model.onnx"}} for batch in (1, 32)]
+        self.assertEqual(report.failed_alike(rows), [("ort", "all rows", "cannot load /tmp/n-b1/model.onnx")])
+        self.assertEqual(len(report.failed_alike([*rows, {"network": "m", "batch": 1, "failures": {"ort": "out of memory"}}])), 2)
+
+    def test_reasons_for_lower_clocks_are_named(self):
+        self.assertEqual(summary.state_range("slowed_by", [4, 4, 32 + 4]), [4, 36])
+        self.assertEqual(page_tables.states([{"state": {"slowed_by": [4, 36]}}, {"state": {"slowed_by": [4, 4]}}]), [("clocks held down by", "always power cap; at times power cap, software thermal")])
 
 
 class Table(unittest.TestCase):
@@ -123,6 +157,16 @@ class Compare(unittest.TestCase):
         self.assertIn("resnet50 b1", text)
         self.assertIn("2.000", text)
         self.assertIn("1.000", text)  # the peer that was the same in both: how far the machines agree
+
+    def test_their_page_says_the_same(self):
+        a, b = summary.summarise(records()), summary.summarise(records(0.5))
+        rows = compare.compared(a, b)
+        reader, text = Reader(), page.render_comparison(a, b, rows)
+        reader.feed(text)
+        self.assertEqual(json.loads(reader.data), json.loads(json.dumps({"a": a, "b": b, "compared": rows})))
+        self.assertEqual((reader.open, reader.fetched), ([], []))
+        self.assertIn("Of 1 rows that both have, B is faster in 1, slower in 0", text)
+        self.assertIn(f'<td class="strong ahead">{rows[0]["net"]:.3f}×</td>', text)
 
 
 if __name__ == "__main__":

@@ -47,34 +47,29 @@ target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
 
 ingot_folder(ingot_base src/base Threads::Threads m)
 ingot_folder(ingot_ir src/ir ingot_base)
-# The interpreter's loops (kernels/program/strip_loops.inc) are built for three instruction sets, optimised in every configuration.
-set(strip_flags -O3 -fwrapv -fno-trapping-math -ffp-contract=fast $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>)
-set_source_files_properties(kernels/program/strip_generic.c PROPERTIES COMPILE_OPTIONS "${strip_flags}")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(kernels/program/strip_avx2.c PROPERTIES COMPILE_OPTIONS "${strip_flags};-mavx2;-mfma;-mf16c")
-  set_source_files_properties(kernels/program/strip_avx512.c PROPERTIES COMPILE_OPTIONS
-    "${strip_flags};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;-mprefer-vector-width=512")
-endif()
 ingot_folder(ingot_cuda src/cuda ingot_base ${CMAKE_DL_LIBS})
 
 # kernels/: one folder per family, one library for all, above the IR and the CUDA tables it calls through.
 file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
-# The loops of products (kernels/common/cpu_gemm_loops.inc) are built for four instruction sets.
-set(gemm_flags -O3 -fwrapv -ffp-contract=fast)
-set_source_files_properties(kernels/common/cpu_gemm_generic.c PROPERTIES COMPILE_OPTIONS "${gemm_flags}")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(kernels/common/cpu_gemm_avx2.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx2;-mfma")
-  set_source_files_properties(kernels/common/cpu_gemm_avx512.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx512f;-mavx512bw;-mfma")
-  set_source_files_properties(kernels/common/cpu_gemm_vnni.c PROPERTIES COMPILE_OPTIONS "${gemm_flags};-mavx512f;-mavx512bw;-mavx512vnni;-mfma")
-endif()
-# Those of pooling (kernels/pool/cpu_pool_loops.inc) for three.
-set(pool_flags -O3 -fwrapv -fno-trapping-math)
-set_source_files_properties(kernels/pool/cpu_pool_generic.c PROPERTIES COMPILE_OPTIONS "${pool_flags}")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(kernels/pool/cpu_pool_avx2.c PROPERTIES COMPILE_OPTIONS "${pool_flags};-mavx2;-mfma")
-  set_source_files_properties(kernels/pool/cpu_pool_avx512.c PROPERTIES COMPILE_OPTIONS
-    "${pool_flags};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mprefer-vector-width=512")
-endif()
+# Loops built for several instruction sets, and optimised in every configuration: LOOPS_generic.c with FLAGS, and for each "LEVEL FLAGS..." LOOPS_LEVEL.c
+# with those too; on other processors than x86-64 that file is empty.
+function(ingot_levels loops flags)
+  separate_arguments(flags)
+  set_source_files_properties(${loops}_generic.c PROPERTIES COMPILE_OPTIONS "${flags}")
+  foreach(level_flags IN LISTS ARGN)
+    separate_arguments(level_flags)
+    list(POP_FRONT level_flags level)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      set_source_files_properties(${loops}_${level}.c PROPERTIES COMPILE_OPTIONS "${flags};${level_flags}")
+    endif()
+  endforeach()
+endfunction()
+ingot_levels(kernels/program/strip "-O3 -fwrapv -fno-trapping-math -ffp-contract=fast $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>"
+  "avx2 -mavx2 -mfma -mf16c" "avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512")
+ingot_levels(kernels/common/cpu_gemm "-O3 -fwrapv -ffp-contract=fast"
+  "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512bw -mfma" "vnni -mavx512f -mavx512bw -mavx512vnni -mfma")
+ingot_levels(kernels/pool/cpu_pool "-O3 -fwrapv -fno-trapping-math"
+  "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512")
 add_library(ingot_kernels STATIC ${kernel_sources} ${CMAKE_BINARY_DIR}/generated/device_sources.c)
 target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda PRIVATE ingot_flags)
 ingot_shows(ingot_kernels kernels PUBLIC)

@@ -8,9 +8,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/budget.h"
-#include "cuda/compiler.h"
-#include "cuda/nvrtc.h"
-#include "kernels/device_sources.h"
+#include "tests/nvrtc_test.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
 static const char kernel[] =
@@ -20,15 +18,8 @@ static const char kernel[] =
     "  if (i < count) out[i] = to_float(in[i]) + to_float(from_float_saturate<f8e4m3fn>(to_float(in[i])));\n"
     "}\n";
 
-// "" where NVRTC is missing: such a machine skips these tests.
 static const char *cache_template(char *folder) {
-  Arena *arena = arena_new();
-  const Nvrtc *nvrtc;
-  Status status = nvrtc_open(arena, &nvrtc);
-  bool missing = status != OK;
-  status_free(status);
-  arena_free(arena);
-  if (missing) cr_skip_test("NVRTC is not installed");
+  need_nvrtc();
   strcpy(folder, "/tmp/ingot-kernels-XXXXXX");
   cr_assert_not_null(mkdtemp(folder));
   return folder;

@@ -2,13 +2,10 @@
 // offered on, that no candidate asks a GPU for more than it has, and how filters are packed. What the kernels compute is
 // tested on a GPU.
 #include <stdio.h>
-
-#include "tests/site_test.h"
-#include "cuda/compiler.h"
-#include "cuda/nvrtc.h"
 #include "kernels/conv/conv.h"
-#include "kernels/device_sources.h"
 #include "kernels/matmul/matmul.h"
+#include "tests/nvrtc_test.h"
+#include "tests/site_test.h"
 
 extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, depthwise_conv_tactic;
 extern const Tactic mma_conv_transpose_tactic, simt_conv_transpose_tactic;
@@ -55,13 +52,7 @@ static void become(SiteTest *test, int sm) {
 
 // The first candidates of the tactic on every target that supports the site: one of each way.
 static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets) {
-  const Nvrtc *nvrtc;
-  Status missing = nvrtc_open(test->arena, &nvrtc);
-  if (missing) {
-    status_free(missing);
-    cr_skip_test("NVRTC is not installed");
-  }
-  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  Compiler *compiler = nvrtc_compiler((Log){0});
   KernelSource sources[8 * COUNT_OF(targets)];
   int count = 0, supported = 0;
   for (size_t i = 0; i < COUNT_OF(targets); i++) {
@@ -109,15 +100,8 @@ static void keep_remark(void *context, LogSeverity severity, const char *message
 // Warpgroup products run beside everything else only where the compiler sees that nothing touches their sums meanwhile; where it does
 // not, it makes each wait for the one before, and says so.
 static void overlaps(SiteTest *test, const Tactic *tactic) {
-  const Nvrtc *nvrtc;
-  Status missing = nvrtc_open(test->arena, &nvrtc);
-  if (missing) {
-    status_free(missing);
-    cr_skip_test("NVRTC is not installed");
-  }
   char remark[512] = "";
-  Compiler *compiler =
-      compiler_new(&(CompilerOptions){.headers = device_sources, .folder = "", .log = {keep_remark, remark, LOG_VERBOSE}});
+  Compiler *compiler = nvrtc_compiler((Log){keep_remark, remark, LOG_VERBOSE});
   become(test, 90);
   Candidate list[64];
   KernelSource sources[64];

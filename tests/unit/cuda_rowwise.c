@@ -3,11 +3,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
-#include "cuda/compiler.h"
-#include "cuda/nvrtc.h"
-#include "kernels/device_sources.h"
 #include "kernels/ops.h"
 #include "kernels/tactic.h"
+#include "tests/nvrtc_test.h"
 
 extern const OpDef op_rowwise;
 extern const Tactic rowwise_tactic;
@@ -88,13 +86,7 @@ Test(cuda_rowwise, every_shape_compiles, .timeout = 120) {
   };
   static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
   Arena *arena = arena_new();
-  const Nvrtc *nvrtc;
-  Status missing = nvrtc_open(arena, &nvrtc);
-  if (missing) {
-    status_free(missing);
-    cr_skip_test("NVRTC is not installed");
-  }
-  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  Compiler *compiler = nvrtc_compiler((Log){0});
   KernelSource sources[COUNT_OF(sites) * COUNT_OF(targets)];
   Cubin cubins[COUNT_OF(sources)];
   int count = 0;

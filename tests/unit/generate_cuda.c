@@ -3,12 +3,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
-#include "cuda/compiler.h"
-#include "cuda/nvrtc.h"
 #include "kernels/cases.h"
-#include "kernels/device_sources.h"
 #include "kernels/program/generate.h"
 #include "kernels/ops.h"
+#include "tests/nvrtc_test.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
 enum { TACTICS = 64, EVERYWHERE = 1, ON_ONE = 3 };  // sources a tactic compiles for all targets, and for one
@@ -111,13 +109,7 @@ Test(generate_cuda, every_case_gives_kernels_that_compile) {
   for (int t = 0; cuda_tactics[t]; t++)
     if (is_generated(cuda_tactics[t])) cr_expect_geq(done[t], 1, "no case reaches %s", cuda_tactics[t]->name);
 
-  const Nvrtc *nvrtc;
-  Status missing = nvrtc_open(arena, &nvrtc);
-  if (missing) {
-    status_free(missing);
-    cr_skip_test("NVRTC is not installed");
-  }
-  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  Compiler *compiler = nvrtc_compiler((Log){0});
   Status status = compiler_compile_all(compiler, sources, (int)source_count, 2, NULL);
   cr_expect_null(status, "%s", status_message(status));
   compiler_free(compiler);

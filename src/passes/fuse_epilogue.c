@@ -68,11 +68,16 @@ static Node *fuse(Node *anchor, Node *user) {
   return fused;
 }
 
+// What no result needs does not count: it goes, and the accumulator must not go with it.
 static bool uses_accumulator(const Node *anchor, const Node *user) {
-  const Program *program = node_program(user, "program");
-  for (int i = 0; i < program->count; i++)
-    if (program->code[i].op == OP_input && user->inputs[program->code[i].args[0]] == anchor->outputs[0]) return true;
-  return false;
+  Arena *scratch = arena_scratch();
+  Program *program = program_copy(scratch, node_program(user, "program"));
+  int *used = arena_array(scratch, int, (size_t)program->input_count), inputs = program->input_count;
+  bool uses = false;
+  program_prune(program, used);
+  for (int i = 0; i < user->input_count && i < inputs; i++) uses |= used[i] >= 0 && user->inputs[i] == anchor->outputs[0];
+  arena_free(scratch);
+  return uses;
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {

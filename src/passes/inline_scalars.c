@@ -24,7 +24,14 @@ static bool any_inlinable(const Node *node) {
   return false;
 }
 
-static Status inline_into(Graph *graph, Node *node) {
+// A result that was there for each element may be one for each row without its operand: that is another shape.
+static bool keeps_shapes(const Node *made, const Node *node) {
+  for (int i = 0; i < node->output_count; i++)
+    if (!value_same_shape(made->outputs[i], node->outputs[i])) return false;
+  return true;
+}
+
+static Status inline_into(Graph *graph, Node *node, int *changes) {
   Dim domain[MAX_RANK], after[MAX_RANK];
   int rank = node_domain(node, domain);
   Program *program = program_copy(graph->arena, node_program(node, "program"));
@@ -40,17 +47,21 @@ static Status inline_into(Graph *graph, Node *node) {
   for (int i = 0; i < rank && same; i++) same = domain[i] == after[i];
   if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", domain, rank);
   TRY(node_infer(made));
+  if (!keeps_shapes(made, node)) {
+    node_remove(made);
+    return OK;
+  }
   node_merge_origins(made, node);
   for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], made->outputs[i]);
   node_remove(node);
+  ++*changes;
   return OK;
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES_SAFE(node, graph) {
     if (!is_program_node(node) || !any_inlinable(node)) continue;
-    TRY(inline_into(graph, node));
-    ++*changes;
+    TRY(inline_into(graph, node, changes));
   }
   return OK;
 }

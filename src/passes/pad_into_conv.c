@@ -1,4 +1,6 @@
-// A convolution pads by itself: zeros put around its input by a Pad become part of its own padding.
+// A convolution pads by itself: zeros put around its input by a Pad become part of its own padding. Exact where weights are finite: what it
+// pads itself it does not multiply, and zero times infinity is no number. Constants that are not are left alone.
+#include <math.h>
 #include <string.h>
 
 #include "kernels/conv/conv.h"
@@ -12,6 +14,13 @@ static bool pads_with_zero(const Node *pad) {
   return value && tensor_get_f(value, 0) == 0;
 }
 
+static bool may_be_finite(const Value *weights) {
+  const Tensor *tensor = weights->constant;
+  for (int64_t i = 0, count = tensor ? tensor_count(tensor) : 0; i < count; i++)
+    if (!isfinite(tensor_get_f(tensor, i))) return false;
+  return true;
+}
+
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES_SAFE(node, graph) {
     if (node->op != &op_conv || !node->inputs[0]->producer || node->inputs[0]->producer->op != &op_pad) continue;
@@ -19,6 +28,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     int rank = node->inputs[0]->rank, count;
     const Dim *extra = node_dims(pad, "pads", &count);
     if (only_user(node->inputs[0]) != node || !pads_with_zero(pad) || count != 2 * rank) continue;
+    if (dtype_is_float(node->inputs[1]->dtype) && !may_be_finite(node->inputs[1])) continue;
     int64_t pads[2 * MAX_RANK] = {0};
     const int64_t *own = node_ints(node, "pads", &count);
     bool fits = extra[0] == 0 && extra[1] == 0 && extra[rank] == 0 && extra[rank + 1] == 0;

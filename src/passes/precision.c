@@ -52,9 +52,10 @@ static bool is_for_caller(const Value *value) { return value->is_output && !valu
 // What a program stores is narrow; large constants in it are clamped like stored ones.
 static void narrow_program(const Node *node, Program *program, DType dtype) {
   bool large = false;
-  for (int i = 0; i < program->count; i++)
-    large |=
-        program->code[i].op == OP_const && dtype_is_float(program->code[i].dtype) && fabs(program->code[i].number) > 65504.0;
+  for (int i = 0; i < program->count; i++) {
+    const Instruction *in = &program->code[i];
+    large |= in->op == OP_const && dtype_is_float(in->dtype) && isfinite(in->number) && fabs(in->number) > 65504.0;
+  }
   for (int i = 0; i < program->output_count; i++) {
     int result = program->outputs[i];
     if (program->code[result].dtype != DTYPE_F32 || is_for_caller(node->outputs[i])) continue;
@@ -122,8 +123,12 @@ static Status narrow_node(Narrowing *n, Node *node) {
   bool floats = false;
   for (int i = 0; i < node->input_count; i++)
     floats |= node->inputs[i] && (node->inputs[i]->dtype == DTYPE_F32 || node->inputs[i]->dtype == n->dtype);
-  bool makes = false;
-  for (int i = 0; i < node->output_count; i++) makes |= node->outputs[i]->dtype == DTYPE_F32;
+  bool makes = false, was_f32[8] = {false};
+  for (int i = 0; i < node->output_count; i++) {
+    bool f32 = node->outputs[i]->dtype == DTYPE_F32;
+    makes |= f32;
+    if (i < 8) was_f32[i] = f32;
+  }
   if (!floats && !makes) return OK;
   for (int i = 0; i < node->input_count; i++) TRY(narrow_input(n, node, i));
   if (is_program_node(node)) {
@@ -143,7 +148,8 @@ static Status narrow_node(Narrowing *n, Node *node) {
   for (int i = 0; i < node->output_count && i < 8; i++) {
     memcpy(node->outputs[i]->order, orders[i], MAX_RANK);
     // Values this pass made narrow, for nodes that keep fp32.
-    if (node->outputs[i]->dtype == n->dtype) int_map_set(n->casts, (uint64_t)node->outputs[i]->id | 1ull << 40, node);
+    if (was_f32[i] && node->outputs[i]->dtype == n->dtype)
+      int_map_set(n->casts, (uint64_t)node->outputs[i]->id | 1ull << 40, node);
   }
   n->changes++;
   return OK;

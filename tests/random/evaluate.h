@@ -1,0 +1,25 @@
+// A graph computed node by node by the references, branches and loops included: as it is stored, in double throughout, or in double with
+// what every node stores shaken by as much as rounding it could. Shaken runs tell how far results may be apart where a rewrite rounds less
+// often or elsewhere: no closed bound holds for sums that cancel and numbers that are compared.
+#pragma once
+#include "tests/random/draw.h"
+#include "base/map.h"
+#include "ir/op.h"
+
+typedef struct Evaluation {
+  Arena *arena;
+  Draw *shakes;          // NULL: nothing is shaken
+  const IntMap *stored;  // of a graph in double: by value, the dtype that the model stores it in, plus one
+  DType precision;       // what f32 is stored as on request; DTYPE_COUNT: f32
+  int64_t strange;       // elements that are no finite numbers, of all results
+  double largest;        // of the finite ones
+} Evaluation;
+
+// The graph with what is symbolic in it replaced by the sizes that `values` draws for its symbols.
+Graph *evaluate_bind(Arena *arena, const Graph *graph, uint64_t values);
+// The inputs that `values` draws, by their names.
+MUST_CHECK Status evaluate_inputs(Arena *arena, const Graph *bound, uint64_t values, Tensor *inputs);
+// A copy in which every float is f64. *stored tells the former types. Fails where a node sees the bits of a number.
+MUST_CHECK Status evaluate_widen(Arena *arena, const Graph *bound, IntMap *stored, Graph **out);
+Tensor evaluate_wide_tensor(Arena *arena, const Tensor *tensor);  // floats as f64, others as they are
+MUST_CHECK Status evaluate_run(Evaluation *evaluation, const Graph *bound, const Tensor *inputs, Tensor *outputs);

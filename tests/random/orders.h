@@ -1,0 +1,6 @@
+// The same graph with unrelated nodes in other orders: what the pipeline makes of it, as text.
+#pragma once
+#include "tests/random/attempt.h"
+
+// Counts graphs whose text differs, and how: only in the order of lines, or in what the lines say.
+MUST_CHECK Status orders_run(uint64_t seed, long count, int nodes, int *result);

@@ -1,0 +1,221 @@
+// ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
+// rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
+//
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders] [--print]
+//   ingot-random-graphs --found FOLDER | --try FILE
+//
+// Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices, with each pass alone, with a few passes
+// drawn in a drawn order, and some in half precision; or with the passes of the list only. The verifier runs after each pass. --orders: the
+// same graphs with unrelated nodes in other orders should end in the same text; what does not is counted. --found and --try: see found.h.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/recover.h"
+#include "base/thread.h"
+#include "tests/random/found.h"
+#include "ir/graph_text.h"
+#include "tests/random/maker.h"
+#include "tests/random/orders.h"
+#include "tests/options.h"
+
+enum { MOST_WAYS = 40, DRAWN_WAYS = 3, SECONDS_A_GRAPH = 30 };
+
+typedef struct Options {
+  long seed, count;
+  int nodes, failures;
+  const char *passes, *found, *file;
+  bool no_shrink, orders, print;
+} Options;
+
+// ---- Ways
+
+static void draw_passes(Draw *draw, Way *way) {
+  int total = pass_count(), count = 2 + draw_below(draw, 5);
+  size_t used = 0;
+  for (int i = 0; i < count; i++)
+    used +=
+        (size_t)snprintf(way->passes + used, sizeof way->passes - used, "%s%s", i ? "," : "", pass_at(draw_below(draw, total)));
+}
+
+static int draw_ways(uint64_t seed, const char *passes, Way *ways) {
+  Draw draw = {.seed = hash_mix(seed, 7)};
+  const Way plain = {.precision = DTYPE_COUNT};
+  int count = 0;
+  bool given = passes && *passes;
+  for (int cuda = 0; cuda < 2; cuda++) {
+    Way *way = &ways[count++];
+    *way = plain;
+    way->cuda = cuda;
+    way->tf32 = cuda && draw_one_in(&draw, 2);
+    if (given) snprintf(way->passes, sizeof way->passes, "%s", passes);
+  }
+  if (draw_one_in(&draw, 4)) {
+    ways[count] = ways[draw_below(&draw, 2)];
+    ways[count++].precision = draw_one_in(&draw, 2) ? DTYPE_F16 : DTYPE_BF16;
+  }
+  for (int i = 0; !given && i < pass_count() + DRAWN_WAYS && count < MOST_WAYS; i++) {
+    Way *way = &ways[count++];
+    *way = plain;
+    way->cuda = draw_one_in(&draw, 3);
+    if (i < pass_count()) snprintf(way->passes, sizeof way->passes, "%s", pass_at(i));
+    else draw_passes(&draw, way);
+    if (draw_one_in(&draw, 8)) way->precision = draw_one_in(&draw, 2) ? DTYPE_F16 : DTYPE_BF16;
+  }
+  return count;
+}
+
+// ---- One graph
+
+typedef struct Work {
+  const Options *options;
+  uint64_t seed;
+  bool print;
+} Work;
+
+static Status make_and_try(const Work *work, Trial *trial) {
+  Arena *arena = arena_scratch();
+  Graph *graph;
+  Way ways[MOST_WAYS];
+  Status status = make_graph(arena, work->seed, work->options->nodes, &graph);
+  if (status) {
+    trial->outcome = REFUSED;
+    snprintf(trial->message, sizeof trial->message, "%s", status_message(status));
+    status_free(status);
+  } else {
+    int count = draw_ways(work->seed, work->options->passes, ways);
+    if (work->print) {
+      Text text = text_new(arena);
+      found_print(&text, "as made", graph, work->seed, &ways[0]);
+      fputs(text_get(&text), stdout);
+    }
+    trial_ways(&(Subject){.graph = graph, .values = work->seed, .ways = ways, .way_count = count}, trial);
+  }
+  arena_free(arena);
+  return OK;
+}
+
+static void try_seed(void *context, Trial *trial) {
+  Status status = RECOVER_GUARD(make_and_try(context, trial));
+  status_free(status);
+}
+
+static Status print_smallest(const Work *work, const Trial *trial) {
+  Arena *arena = arena_scratch();
+  Graph *graph;
+  uint64_t values = work->seed;
+  Way way = trial->way;
+  TRY(make_graph(arena, work->seed, work->options->nodes, &graph));
+  if (!work->options->no_shrink) shrink(arena, &graph, &values, &way, trial->outcome);
+  Trial again;
+  trial_run(&(Subject){.graph = graph, .values = values, .ways = &way, .way_count = 1}, &again);
+  Text text = text_new(arena);
+  found_print(&text, again.message, graph, values, &way);
+  puts(text_get(&text));
+  fflush(stdout);
+  arena_free(arena);
+  return OK;
+}
+
+typedef struct Smallest {
+  const Work *work;
+  const Trial *trial;
+} Smallest;
+
+static void shrink_apart(void *context, Trial *trial) {
+  const Smallest *s = context;
+  Status status = RECOVER_GUARD(print_smallest(s->work, s->trial));
+  if (status) printf("%s\n", status_message(status));
+  status_free(status);
+  fflush(stdout);
+}
+
+static void report_failure(const Work *work, const Trial *trial) {
+  enum { MOST_SECONDS = 120 };
+  Trial shrinking;
+  printf("seed %llu %s: %s\n", (unsigned long long)work->seed, outcome_name(trial->outcome), trial->message);
+  trial_apart(shrink_apart, &(Smallest){work, trial}, MOST_SECONDS, &shrinking);
+  if (shrinking.outcome != HELD) printf("making it small %s: %s\n", outcome_name(shrinking.outcome), shrinking.message);
+}
+
+typedef struct Totals {
+  long graphs, refused, nodes, ways, changed, bounded, unjudged, failed;
+} Totals;
+
+static int run_all(const Options *options) {
+  Totals t = {0};
+  double start = time_now();
+  for (long i = 0; i < options->count && t.failed < options->failures; i++) {
+    Work work = {.options = options, .seed = (uint64_t)(options->seed + i), .print = options->print};
+    Trial trial;
+    trial_apart(try_seed, &work, SECONDS_A_GRAPH, &trial);
+    t.graphs++;
+    t.refused += trial.outcome == REFUSED;
+    t.nodes += trial.nodes, t.ways += trial.ways, t.changed += trial.changed;
+    t.bounded += trial.bounded, t.unjudged += trial.unjudged;
+    if (trial.outcome == REFUSED && options->print)
+      printf("seed %llu is refused: %s\n", (unsigned long long)work.seed, trial.message);
+    if (trial.outcome == HELD || trial.outcome == REFUSED) continue;
+    t.failed++;
+    report_failure(&work, &trial);
+  }
+  printf(
+      "seeds %ld to %ld: %ld graphs of %ld nodes, %ld ways, of which %ld changed something; %ld gave other bits within the "
+      "bound, %ld "
+      "left the range of a type; %ld graphs cannot be run; %ld failed; %.1f s\n",
+      options->seed, options->seed + t.graphs - 1, t.graphs, t.nodes, t.ways, t.changed, t.bounded, t.unjudged, t.refused,
+      t.failed, time_now() - start);
+  return t.failed || t.refused * 4 > t.graphs;
+}
+
+static Status try_file(const char *path, int *failed) {
+  Arena *arena = arena_scratch();
+  Graph *graph;
+  uint64_t values;
+  Way way;
+  Trial trial;
+  TRY(found_read(arena, path, &graph, &values, &way));
+  trial_run(&(Subject){.graph = graph, .values = values, .ways = &way, .way_count = 1}, &trial);
+  *failed = trial.outcome != HELD;
+  const char *text = "";
+  Status status = attempt_text(arena, graph, &way, &text);
+  printf("%s: %s\n%s", outcome_name(trial.outcome), trial.message, status ? status_message(status) : text);
+  status_free(status);
+  arena_free(arena);
+  return OK;
+}
+
+static Status run(const Options *options, int *result) {
+  if (options->found) *result = found_run(options->found);
+  else if (options->file) return try_file(options->file, result);
+  else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, result);
+  else *result = run_all(options);
+  return OK;
+}
+
+int main(int count, char **arguments) {
+  Options options = {.seed = 1, .count = 1000, .nodes = 40, .failures = 10};
+  const TestOption table[] = {
+      {"--seed", TEST_LONG, &options.seed},
+      {"--count", TEST_LONG, &options.count, 1},
+      {"--nodes", TEST_INT, &options.nodes, 1},
+      {"--passes", TEST_TEXT, &options.passes},
+      {"--no-shrink", TEST_FLAG, &options.no_shrink},
+      {"--failures", TEST_INT, &options.failures, 1},
+      {"--orders", TEST_FLAG, &options.orders},
+      {"--print", TEST_FLAG, &options.print},
+      {"--found", TEST_TEXT, &options.found},
+      {"--try", TEST_TEXT, &options.file},
+      {NULL},
+  };
+  test_options(count, arguments, table,
+               "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders] "
+               "[--print] | "
+               "--found FOLDER | --try FILE");
+  int result = 1;
+  Status status = RECOVER_GUARD(run(&options, &result));
+  if (status) fprintf(stderr, "ingot-random-graphs: %s\n", status_message(status));
+  status_free(status);
+  return result != 0;
+}

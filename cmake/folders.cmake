@@ -6,41 +6,41 @@ pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 
 # Includes are written from the folder on ("ir/graph.h"). For each library one folder under the build holds nothing but a link to its sources;
 # it travels with the library to whoever links it, and so a header is found by those who stand on its library, and by nobody else.
-file(REMOVE_RECURSE ${CMAKE_BINARY_DIR}/include)
+file(REMOVE_RECURSE ${PROJECT_BINARY_DIR}/include)
 function(ingot_shows name folder)
   string(REGEX REPLACE "^src/" "" seen_as ${folder})
-  set(link ${CMAKE_BINARY_DIR}/include/${name}/${seen_as})
+  set(link ${PROJECT_BINARY_DIR}/include/${name}/${seen_as})
   cmake_path(GET link PARENT_PATH parent)
   file(MAKE_DIRECTORY ${parent})
-  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${folder} ${link} SYMBOLIC)
-  target_include_directories(${name} ${ARGN} ${CMAKE_BINARY_DIR}/include/${name})
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${link} SYMBOLIC)
+  target_include_directories(${name} ${ARGN} ${PROJECT_BINARY_DIR}/include/${name})
   set_property(GLOBAL APPEND PROPERTY ingot_libraries ${name})  # for tests/walls
 endfunction()
 
 function(ingot_folder name folder)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.c)
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC ${ARGN} PRIVATE ingot_flags)
   ingot_shows(${name} ${folder} PUBLIC)
 endfunction()
 
 # Device code travels inside the library as text: every .cuh under kernels/ becomes a row of one generated table.
-file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels/*.cuh)
-list(TRANSFORM device_sources PREPEND ${CMAKE_SOURCE_DIR}/ OUTPUT_VARIABLE device_paths)
+file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/kernels/*.cuh)
+list(TRANSFORM device_sources PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE device_paths)
 add_custom_command(
-  OUTPUT ${CMAKE_BINARY_DIR}/generated/device_sources.c
-  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} "-DSOURCES=${device_sources}" -DTABLE=device_sources -DOUT=${CMAKE_BINARY_DIR}/generated/device_sources.c
-          -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
-  DEPENDS ${device_paths} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+  OUTPUT ${PROJECT_BINARY_DIR}/generated/device_sources.c
+  COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR} "-DSOURCES=${device_sources}" -DTABLE=device_sources -DOUT=${PROJECT_BINARY_DIR}/generated/device_sources.c
+          -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${device_paths} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
 
 # The protobuf schema of ONNX, written from the specification's field numbers, compiled at build.
 find_program(PROTOC_C protoc-c REQUIRED)
-set(proto ${CMAKE_BINARY_DIR}/generated/onnx)
+set(proto ${PROJECT_BINARY_DIR}/generated/onnx)
 file(MAKE_DIRECTORY ${proto})
 add_custom_command(
   OUTPUT ${proto}/onnx.pb-c.c ${proto}/onnx.pb-c.h
-  COMMAND ${PROTOC_C} --c_out=${proto} -I ${CMAKE_SOURCE_DIR}/onnx ${CMAKE_SOURCE_DIR}/onnx/onnx.proto
-  DEPENDS ${CMAKE_SOURCE_DIR}/onnx/onnx.proto VERBATIM)
+  COMMAND ${PROTOC_C} --c_out=${proto} -I ${PROJECT_SOURCE_DIR}/onnx ${PROJECT_SOURCE_DIR}/onnx/onnx.proto
+  DEPENDS ${PROJECT_SOURCE_DIR}/onnx/onnx.proto VERBATIM)
 add_library(ingot_proto STATIC ${proto}/onnx.pb-c.c ${proto}/onnx.pb-c.h)
 target_include_directories(ingot_proto PUBLIC ${proto})
 target_link_libraries(ingot_proto PUBLIC PkgConfig::PROTOBUF_C)
@@ -50,7 +50,7 @@ ingot_folder(ingot_ir src/ir ingot_base)
 ingot_folder(ingot_cuda src/cuda ingot_base ${CMAKE_DL_LIBS})
 
 # kernels/: one folder per family, one library for all, above the IR and the CUDA tables it calls through.
-file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
+file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.c)
 # Loops built for several instruction sets, and optimised in every configuration: LOOPS_generic.c with FLAGS, and for each "LEVEL FLAGS..." LOOPS_LEVEL.c
 # with those too; on other processors than x86-64 that file is empty.
 function(ingot_levels loops flags)
@@ -70,7 +70,7 @@ ingot_levels(kernels/common/cpu_gemm "-O3 -fwrapv -ffp-contract=fast"
   "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512bw -mfma" "vnni -mavx512f -mavx512bw -mavx512vnni -mfma")
 ingot_levels(kernels/pool/cpu_pool "-O3 -fwrapv -fno-trapping-math"
   "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512")
-add_library(ingot_kernels STATIC ${kernel_sources} ${CMAKE_BINARY_DIR}/generated/device_sources.c)
+add_library(ingot_kernels STATIC ${kernel_sources} ${PROJECT_BINARY_DIR}/generated/device_sources.c)
 target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda PRIVATE ingot_flags)
 ingot_shows(ingot_kernels kernels PUBLIC)
 
@@ -85,10 +85,10 @@ ingot_folder(ingot_onnx_ops onnx/ops ingot_kernels)
 ingot_folder(ingot_onnx onnx ingot_onnx_ops ingot_proto)
 
 # The public libraries. libingot holds everything; libingot-runtime what running a finished engine takes. Only INGOT_API is visible.
-file(GLOB api_run CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/*.c)
-list(REMOVE_ITEM api_run ${CMAKE_SOURCE_DIR}/src/api/build.c)  # which needs the importer
+file(GLOB api_run CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/api/*.c)
+list(REMOVE_ITEM api_run ${PROJECT_SOURCE_DIR}/src/api/build.c)  # which needs the importer
 set(run_folders ingot_runtime_core ingot_passes ingot_tune ingot_onnx_ops)
-add_library(ingot SHARED ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
+add_library(ingot SHARED ${api_run} ${PROJECT_SOURCE_DIR}/src/api/build.c)
 target_link_libraries(ingot PRIVATE ${run_folders} ingot_onnx ingot_flags)
 add_library(ingot_runtime SHARED ${api_run})
 target_link_libraries(ingot_runtime PRIVATE ${run_folders} ingot_flags)
@@ -96,7 +96,7 @@ set_target_properties(ingot_runtime PROPERTIES OUTPUT_NAME ingot-runtime)
 set_target_properties(ingot ingot_runtime PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 foreach(library ingot ingot_runtime)
   ingot_shows(${library} src/api PRIVATE)
-  target_include_directories(${library} PRIVATE ${CMAKE_SOURCE_DIR}/include)
+  target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR}/include)
   target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
   target_link_options(${library} PRIVATE -Wl,--exclude-libs,ALL)
   if(NOT INGOT_SANITIZE)  # a sanitized library takes its run-time from the program
@@ -105,11 +105,11 @@ foreach(library ingot ingot_runtime)
 endforeach()
 
 # The command line stands on the folders themselves: it shows what the public interface hides.
-add_library(ingot_api STATIC ${api_run} ${CMAKE_SOURCE_DIR}/src/api/build.c)
+add_library(ingot_api STATIC ${api_run} ${PROJECT_SOURCE_DIR}/src/api/build.c)
 target_link_libraries(ingot_api PUBLIC ${run_folders} ingot_onnx PRIVATE ingot_flags)
-target_include_directories(ingot_api PUBLIC ${CMAKE_SOURCE_DIR}/include)
+target_include_directories(ingot_api PUBLIC ${PROJECT_SOURCE_DIR}/include)
 ingot_shows(ingot_api src/api PUBLIC)
-file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
+file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(ingot_cli ${cli_sources})
 ingot_shows(ingot_cli src/cli PRIVATE)
 find_package(ZLIB REQUIRED)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # check.sh BUILD: installs into a folder that is then moved, builds a small C program against each library by pkg-config and by
-# CMake, and runs them. Also: nothing but the public interface is visible, and running an engine needs no protobuf.
+# CMake, and runs them. Also: another project may hold Ingot as a folder, nothing but the public interface is visible, and running an engine needs no protobuf.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=$1
@@ -37,6 +37,15 @@ cmake --build "$work/consumer" >"$work/log" || { cat "$work/log"; fail "building
 "$work/consumer/consumer" "$model" "$work/again.ingot"
 "$work/consumer/consumer_runtime" none "$work/again.ingot"
 cmp "$work/digits.ingot" "$work/again.ingot" || fail "the same model gave two different engines"
+
+# Ingot as a folder of another project: found whole, compiled as far as its IR, and the other's build left as it was.
+mkdir -p "$work/outer/build/include"
+touch "$work/outer/build/include/theirs.h"
+printf 'cmake_minimum_required(VERSION 3.25)\nproject(outer LANGUAGES C)\nadd_subdirectory(%s ingot)\n' "$(dirname "$(dirname "$here")")" >"$work/outer/CMakeLists.txt"
+printf 'add_library(user STATIC %s)\ntarget_link_libraries(user PRIVATE Ingot::ingot)\n' "$here/consumer.c" >>"$work/outer/CMakeLists.txt"
+cmake -S "$work/outer" -B "$work/outer/build" >"$work/log" || { cat "$work/log"; fail "Ingot as a folder of another project"; }
+cmake --build "$work/outer/build" --target ingot_ir >"$work/log" || { cat "$work/log"; fail "building in another project"; }
+[ -e "$work/outer/build/include/theirs.h" ] || fail "another project's build folder was written to"
 
 "$work/prefix/bin/ingot" run "$work/again.ingot" --device cpu --quiet >/dev/null
 [ -n "$(find "$work/prefix" -name LICENSE)" ] || fail "LICENSE is not installed"

@@ -38,6 +38,11 @@ class LogScale:
         return [t for t in (step * 10.0**power for power in powers for step in steps) if 10**self.low * 0.999 <= t <= 10**self.high * 1.001]
 
 
+def shortened(name, letters=19):
+    """The end of what is too long for a label: of a path, the file."""
+    return name if len(name) <= letters else "…" + name[1 - letters:]
+
+
 def svg(width, height, body, title):
     return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
 
@@ -90,7 +95,7 @@ def strips(items, series, title, unit, width=540):
         points = {name: item["points"][name] for name in reversed(list(series)) if item["points"].get(name)}
         if points:
             body.append(line("range", scale(min(points.values())), y, scale(max(points.values())), y))
-        body.append(text("label", LABEL - 10, y + 4, "end", item["name"]))
+        body.append(text("label", LABEL - 10, y + 4, "end", shortened(item["name"])))
         if item.get("floor"):
             body.append(f'<g><title>{escape(item["name"])}: floor {item["floor"]:.4g} {unit}</title>{line("floor", scale(item["floor"]), y - 8, scale(item["floor"]), y + 8)}</g>')
         for name, value in points.items():

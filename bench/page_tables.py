@@ -36,7 +36,7 @@ def ratios(result):
     if not result["overall"]["with_ratio"]:
         return ""
     subject, others = result["subject"], same_way_of_others(result)
-    chart, rows = Ratios([row["ratio"] for row in result["rows"] if row["ratio"]]), []
+    chart, rows, floors = Ratios([row["ratio"] for row in result["rows"] if row["ratio"]]), [], any(row.get("floor_ms") for row in result["rows"])
     for row in result["rows"]:
         value, kind, mine = row["ratio"], row.get("standing", ""), row["peers"].get(subject)
         best = row["peers"].get(row["best_peer"])
@@ -45,9 +45,9 @@ def ratios(result):
         over = [f"{row['ratios'][name]['ratio']:.2f}×" if row["ratios"].get(name) else "-" for name in others]
         floor = f"{mine['median_ms'] / row['floor_ms']:.1f}×" if mine and row.get("floor_ms") else "-"
         rows.append(cell(escape(name_of(row))) + cell(chart.row(value, kind, title), "chart") + cell(f"{value['ratio']:.3f}×" if value else "-", f"strong {kind}") + cell(interval(value))
-                    + cell(milliseconds(mine and mine["median_ms"])) + cell(milliseconds(best and best["median_ms"])) + cell(escape(row["best_peer"] or "none"), "text peer") + cell(noise) + cell(floor)
-                    + "".join(cell(each) for each in over))
-    titles = ["row", head(chart.head(), "chart"), "ratio", "95% interval", f"{subject}, ms", "best peer, ms", "best peer", "noise (A/A)", "Ingot over floor", *[f"{name} over {subject}" for name in others]]
+                    + cell(milliseconds(mine and mine["median_ms"])) + cell(milliseconds(best and best["median_ms"])) + cell(escape(row["best_peer"] or "none"), "text peer") + cell(noise)
+                    + "".join(cell(each) for each in ([floor] if floors else []) + over))
+    titles = ["row", head(chart.head(), "chart"), "ratio", "95% interval", f"{subject}, ms", "best peer, ms", "best peer", "noise (A/A)", *(["Ingot over floor"] if floors else []), *[f"{name} over {subject}" for name in others]]
     margin = f" or is as near to 1 as the largest A/A difference of this run, {percent(result['overall']['margin'])}," if result["noise"] else ""
     return (f"<h2>Best peer over Ingot, network by network</h2><p class='lead'>Time of the fastest peer whose results agree, divided by the time of {escape(subject)}: right of the line Ingot is faster. "
             f"The bar is the 95% interval from resampling rounds. Grey: the interval holds 1,{margin} and nobody won. A/A: the same engine measured twice.</p>" + table(titles, rows))

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import compare, page, page_tables, report, serve, shapes, summary
+from bench import charts, compare, page, page_tables, report, serve, shapes, summary
 from test_numbers import facts_of, round_of, run_record
 
 
@@ -86,6 +86,10 @@ class Page(unittest.TestCase):
         self.assertIn("resnet50 b1: &lt;conv1&gt;: 0.0100 ms, floor 0.0040 ms, mma_conv", text)
         self.assertIn('class="roof"', text)
         self.assertIn("<td>2.5×</td><td>1.25</td>", text)
+
+    def test_labels_are_not_cut_by_the_edge(self):
+        self.assertEqual(charts.shortened("mobilenet_v3_large"), "mobilenet_v3_large")
+        self.assertEqual(charts.shortened("/long/path/of/a/model.onnx"), "…ath/of/a/model.onnx")
 
     def test_where_nobody_can_be_compared_it_says_so(self):
         for alone in ("ingot", "torch"):

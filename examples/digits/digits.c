@@ -189,7 +189,6 @@ static ingot_engine *build(const char *model_path, const ingot_config *given, co
 static void print_passes(const ingot_engine *engine) {
   int count = ingot_engine_pass_count(engine), shown = 0;
   const ingot_pass *first = ingot_engine_pass(engine, 0), *last = ingot_engine_pass(engine, count - 1);
-  int before = ingot_pass_nodes_after(first) + (strcmp(ingot_pass_name(first), "dead_code") ? 0 : ingot_pass_changes(first));
   char text[1024] = "";
   size_t used = 0;
   for (int i = 0; i < count; i++) {
@@ -198,7 +197,8 @@ static void print_passes(const ingot_engine *engine) {
       used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %d", shown++ ? ", " : "", ingot_pass_name(pass),
                                ingot_pass_changes(pass));
   }
-  print_line("passes", "%d nodes become %d  %s(%s)%s", before, ingot_pass_nodes_after(last), paint(DIM), text, paint(PLAIN));
+  print_line("passes", "%d nodes become %d  %s(%s)%s", ingot_pass_nodes_before(first), ingot_pass_nodes_after(last), paint(DIM),
+             text, paint(PLAIN));
 }
 
 int main(int argument_count, char **arguments) {

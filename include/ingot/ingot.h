@@ -290,6 +290,7 @@ INGOT_API int ingot_engine_pass_count(const ingot_engine *engine);
 INGOT_API const ingot_pass *ingot_engine_pass(const ingot_engine *engine, int index);
 INGOT_API const char *ingot_pass_name(const ingot_pass *pass);
 INGOT_API int ingot_pass_changes(const ingot_pass *pass);
+INGOT_API int ingot_pass_nodes_before(const ingot_pass *pass);
 INGOT_API int ingot_pass_nodes_after(const ingot_pass *pass);
 INGOT_API double ingot_pass_seconds(const ingot_pass *pass); /* 0 of an engine from a file */
 

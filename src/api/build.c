@@ -180,7 +180,7 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
-        (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_after};
+        (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_before, reports[i].nodes_after};
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
   if (cuda) TRY(tune(engine, &config, shapes, &log));

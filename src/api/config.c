@@ -5,7 +5,7 @@
 
 #include "api/api.h"
 #include "base/checked.h"
-#include "passes/passes.h"
+#include "passes/selection.h"
 
 // The shortest a caller may bring: what the first version of the struct began with.
 enum { SHORTEST = offsetof(ingot_config, tuning_seconds) };

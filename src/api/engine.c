@@ -109,6 +109,7 @@ const ingot_pass *ingot_engine_pass(const ingot_engine *engine, int index) {
 }
 const char *ingot_pass_name(const ingot_pass *pass) { return pass ? of_pass(pass)->name : ""; }
 int ingot_pass_changes(const ingot_pass *pass) { return pass ? of_pass(pass)->changes : 0; }
+int ingot_pass_nodes_before(const ingot_pass *pass) { return pass ? of_pass(pass)->nodes_before : 0; }
 int ingot_pass_nodes_after(const ingot_pass *pass) { return pass ? of_pass(pass)->nodes_after : 0; }
 double ingot_pass_seconds(const ingot_pass *pass) { return pass ? of_pass(pass)->seconds : 0; }
 

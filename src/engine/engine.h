@@ -6,7 +6,7 @@
 //   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
 //   tuning   the tuning database's lines that concern this engine
 //   disabled the passes that were left out, which later stages leave out too
-//   passes   one line a pass: name, changes, nodes after; not how long it took, so that the same build gives the same bytes
+//   passes   one line a pass: name, changes, nodes before and after; not how long it took, so that the same build gives the same bytes
 //
 // Loading copies the file: what was verified is what runs, whoever shortens or rewrites the file meanwhile.
 // A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
@@ -25,7 +25,7 @@ typedef struct EnginePass {
   const char *name;
   int changes;
   double seconds;  // 0 of an engine from a file
-  int nodes_after;
+  int nodes_before, nodes_after;
 } EnginePass;
 
 // How it was built. What was not asked for then cannot be had from the engine.

@@ -58,7 +58,7 @@ Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   write_kernels(engine, &kernels);
   for (uint32_t i = 0; i < engine->pass_count; i++) {
     const EnginePass *pass = &engine->passes[i];
-    text_add(&passes, "%s %d %d\n", pass->name, pass->changes, pass->nodes_after);
+    text_add(&passes, "%s %d %d %d\n", pass->name, pass->changes, pass->nodes_before, pass->nodes_after);
   }
   const char *tuning = engine->tuning ? engine->tuning : "", *disabled = engine->built.disabled;
   size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length, strlen(disabled)};
@@ -140,7 +140,7 @@ static Status read_passes(Engine *engine, const char *bytes, size_t size) {
   for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
     char name[64];
     EnginePass pass = {0};
-    if (sscanf(line, "%63s %d %d", name, &pass.changes, &pass.nodes_after) != 3)
+    if (sscanf(line, "%63s %d %d %d", name, &pass.changes, &pass.nodes_before, &pass.nodes_after) != 4)
       FAIL(ERROR_CORRUPT, "the engine's pass report is malformed");
     pass.name = arena_string(engine->arena, name);
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) = pass;

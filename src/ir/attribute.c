@@ -59,6 +59,12 @@ void node_set_tensor(Node *node, const char *name, Tensor *tensor) {
   set_attribute(node, name, ATTR_TENSOR, 1)->tensor = tensor;
 }
 
+void node_take_attributes(Node *node, const Node *from) {
+  node->attributes = arena_copy(node->graph->arena, from->attributes, (size_t)from->attribute_count * sizeof *from->attributes);
+  node->attribute_count = from->attribute_count;
+  node->attribute_capacity = (uint32_t)from->attribute_count;
+}
+
 void node_drop_attribute(Node *node, const char *name) {
   Attribute *attribute = node_attribute(node, name);
   if (!attribute) return;

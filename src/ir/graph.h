@@ -67,7 +67,7 @@ struct Node {
   int origin_count;
   Node *previous, *next;  // in topological order
   int64_t place;          // grows along it; see node_is_before
-  Graph *graph;
+  Graph *graph;           // NULL once the node is removed
 };
 
 struct Graph {
@@ -147,6 +147,7 @@ void node_set_dims(Node *node, const char *name, const Dim *values, int count);
 void node_set_program(Node *node, const char *name, Program *program);
 void node_set_graph(Node *node, const char *name, Graph *graph);
 void node_set_tensor(Node *node, const char *name, Tensor *tensor);
+void node_take_attributes(Node *node, const Node *from);  // all of them, in place of its own; what they hold is shared
 void node_drop_attribute(Node *node, const char *name);
 int64_t node_int(const Node *node, const char *name, int64_t otherwise);
 double node_float(const Node *node, const char *name, double otherwise);

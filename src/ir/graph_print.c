@@ -188,7 +188,6 @@ static void print_origins(Text *text, const Node *node) {
 
 static void print_node(Printer *p, const Node *node) {
   Text *text = p->text;
-  new_line(p);
   for (int i = 0; i < node->output_count; i++) {
     if (i) text_add_n(text, ", ", 2);
     print_declaration(text, node->outputs[i]);
@@ -245,6 +244,7 @@ static void print_graph(Printer *p, const Graph *graph) {
   p->indent++;
   FOR_NODES(node, graph) {
     for (int i = 0; i < node->input_count; i++) print_constant(p, node->inputs[i], printed);
+    new_line(p);
     print_node(p, node);
   }
   for (int i = 0; i < graph->output_count; i++) print_constant(p, graph->outputs[i], printed);
@@ -256,4 +256,8 @@ static void print_graph(Printer *p, const Graph *graph) {
 void graph_print(Text *text, const Graph *graph, const GraphTextOptions *options) {
   print_graph(&(Printer){.text = text, .options = options}, graph);
   text_add_n(text, "\n", 1);
+}
+
+void node_print(Text *text, const Node *node, const GraphTextOptions *options) {
+  print_node(&(Printer){.text = text, .options = options}, node);
 }

@@ -13,6 +13,7 @@ typedef struct GraphTextOptions {
   bool origins;    // print provenance as comments-like suffix, parsed back
 } GraphTextOptions;
 void graph_print(Text *text, const Graph *graph, const GraphTextOptions *options);  // options NULL: everything inline
+void node_print(Text *text, const Node *node, const GraphTextOptions *options);     // its line alone
 
 // blob gives the bytes for constants written as @offset (NULL: such constants are an error); their data points into it.
 // The text is a stranger's: every name, count and offset is checked, nesting is bounded, errors name the line.

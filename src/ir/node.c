@@ -95,6 +95,7 @@ void node_remove(Node *node) {
   }
   unlink_node(node);
   node->graph->node_count--;
+  node->graph = NULL;
 }
 
 void node_set_input(Node *node, int index, Value *value) {

@@ -6,7 +6,8 @@
 #include "base/hash.h"
 #include "ir/attribute.h"
 #include "ir/bindings.h"
-#include "passes/passes.h"
+#include "base/map.h"
+#include "passes/rule.h"
 
 // Programs, graphs and tensors count as one each: what tells nodes with the same inputs apart is numbers, mostly.
 static uint64_t attribute_hash(const Attribute *attribute) {
@@ -77,54 +78,99 @@ static void push(Arena *arena, IntMap *map, uint64_t hash, void *item) {
   int_map_set(map, hash, bucket);
 }
 
-static void merge_constants(Graph *graph, Arena *scratch, int *changes) {
-  IntMap *map = int_map_new(scratch);
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->input_count; i++) {
-    Value *value = node->inputs[i];
-    if (!value || !value->constant || value->dtype == DTYPE_STRING) continue;
-    uint64_t hash = hash_bytes(value->constant->data, tensor_bytes(value->constant), (uint64_t)value->dtype);
-    Bucket *bucket = int_map_get(map, hash);
-    Value *same = NULL;
-    for (; bucket && !same; bucket = bucket->next)
-      if (tensor_equal(((Value *)bucket->item)->constant, value->constant)) same = bucket->item;
-    if (!same) push(scratch, map, hash, value);
-    else if (same != value && !value->is_output) {
-      node_set_input(node, i, same);
-      ++*changes;
-    }
+// What was met so far: constants and nodes by hash, and for each constant the one that stands for it.
+typedef struct Seen {
+  IntMap *by_hash, *stands_for;
+} Seen;
+
+static Seen *seen_of(Rewrite *r) {
+  void **state = rewrite_state(r);
+  Arena *scratch = rewrite_scratch(r);
+  if (!*state) {
+    Seen *made = *state = arena_new_of(scratch, Seen);
+    *made = (Seen){int_map_new(scratch), int_map_new(scratch)};
   }
+  return *state;
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  Arena *scratch = arena_scratch();
-  merge_constants(graph, scratch, changes);
-  IntMap *map = int_map_new(scratch);
-  Bindings sizes = bindings_new(graph);
-  FOR_NODES_SAFE(node, graph) {
-    if (sizes.count) bindings_apply(&sizes, node);
-    if (node->op->random || node_attribute(node, "body") || node_attribute(node, "then_branch")) continue;
-    uint64_t hash = node_hash(node);
-    Node *same = NULL;
-    for (Bucket *bucket = int_map_get(map, hash); bucket && !same; bucket = bucket->next)
-      if (nodes_equal(bucket->item, node)) same = bucket->item;
-    bool given_out = false;
-    for (int i = 0; i < node->output_count; i++) given_out |= node->outputs[i]->is_output;
-    if (!same || given_out) {
-      push(scratch, map, hash, node);
-      continue;
-    }
-    for (int i = 0; i < node->output_count; i++) {
-      bindings_learn_type(&sizes, node->outputs[i]->rank, node->outputs[i]->dims, same->outputs[i]);
-      value_replace(node->outputs[i], same->outputs[i]);
-    }
-    node_merge_origins(same, node);
-    node_remove(node);
-    ++*changes;
+// The first constant met with the same content.
+static Value *standing_for(Rewrite *r, Value *value) {
+  Seen *seen = seen_of(r);
+  Value *known = int_map_get(seen->stands_for, value->id);
+  if (known) return known;
+  uint64_t hash = hash_bytes(value->constant->data, tensor_bytes(value->constant), (uint64_t)value->dtype);
+  Value *same = NULL;
+  for (Bucket *bucket = int_map_get(seen->by_hash, hash); bucket && !same; bucket = bucket->next)
+    if (tensor_equal(((Value *)bucket->item)->constant, value->constant)) same = bucket->item;
+  if (!same) push(rewrite_scratch(r), seen->by_hash, hash, value);
+  int_map_set(seen->stands_for, value->id, same ? same : value);
+  return same ? same : value;
+}
+
+static Status merge_constants(Rewrite *r) {
+  Node *node = matched(r, "root");
+  int merged = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    Value *value = node->inputs[i];
+    if (!value || !value->constant || value->dtype == DTYPE_STRING || value->is_output) continue;
+    Value *same = standing_for(r, value);
+    if (same == value) continue;
+    rewrite_set_input(r, node, i, same);
+    merged++;
   }
-  bindings_apply_everywhere(&sizes, graph);
-  arena_free(scratch);
+  WANT(merged, "its constants are the first of their content");
   return OK;
 }
 
-const Pass pass_common_subexpressions = {"common_subexpressions", "computes equal things once", true, run};
+static Node *find_same(Rewrite *r, Node *node) {
+  IntMap *map = seen_of(r)->by_hash;
+  uint64_t hash = node_hash(node);
+  bool met = false;
+  for (Bucket *bucket = int_map_get(map, hash); bucket; bucket = bucket->next) {
+    Node *other = bucket->item;
+    met |= other == node;
+    if (other != node && other->graph && nodes_equal(other, node)) return other;
+  }
+  if (!met) push(rewrite_scratch(r), map, hash, node);
+  return NULL;
+}
+
+static bool gives_out(const Node *node) {
+  for (int i = 0; i < node->output_count; i++)
+    if (node->outputs[i]->is_output) return true;
+  return false;
+}
+
+// Of two nodes that are the same the later one goes, and sizes that only a run shows of it become those of the other.
+static Status merge_nodes(Rewrite *r) {
+  Node *node = matched(r, "root");
+  WANT(!node->op->random && !node_attribute(node, "body") && !node_attribute(node, "then_branch"),
+       "it is random, or holds graphs");
+  Node *other = find_same(r, node);
+  WANT(other, "no other node does the same");
+  Node *kept = node_is_before(other, node) ? other : node, *gone = kept == node ? other : node;
+  WANT(!gives_out(gone), "callers know its result by name");
+  Bindings sizes = bindings_new(rewrite_graph(r));
+  rewrite_cover(r, gone);
+  for (int i = 0; i < gone->output_count; i++) {
+    bindings_learn_type(&sizes, gone->outputs[i]->rank, gone->outputs[i]->dims, kept->outputs[i]);
+    rewrite_replace(r, gone->outputs[i], kept->outputs[i]);
+  }
+  node_merge_origins(kept, gone);
+  if (sizes.count) rewrite_learn(r, &sizes);
+  return OK;
+}
+
+static const Rule rule_merge_constants = {.name = "merge_constants",
+                                          .help = "constants of the same content are one",
+                                          .pattern = "*(...)",
+                                          .exactness = EXACT,
+                                          .apply = merge_constants};
+static const Rule rule_merge_nodes = {.name = "merge_nodes",
+                                      .help = "nodes that do the same to the same operands are one",
+                                      .pattern = "*(...)",
+                                      .exactness = EXACT,
+                                      .apply = merge_nodes};
+
+const Pass pass_common_subexpressions = {"common_subexpressions", "computes equal things once", true,
+                                         (const Rule *const[]){&rule_merge_constants, &rule_merge_nodes, NULL}};

@@ -2,7 +2,7 @@
 // computed at run time: views cost nothing there.
 #include "kernels/reference.h"
 #include "kernels/view/view.h"
-#include "passes/passes.h"
+#include "passes/rule.h"
 
 enum { MAX_GROWN_BYTES = 1 << 16 };
 
@@ -30,23 +30,24 @@ static bool foldable(const Node *node) {
   return out <= in || out <= MAX_GROWN_BYTES;
 }
 
-static Status fold(Graph *graph, Node *node) {
+static Status apply(Rewrite *r) {
+  Node *node = matched(r, "root");
+  Graph *graph = rewrite_graph(r);
+  WANT(foldable(node), "not all of it is constant");
   const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
   TRY(reference_run(node, graph->arena, inputs, outputs));
-  for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], graph_add_constant(graph, NULL, &outputs[i]));
-  node_remove(node);
+  for (int i = 0; i < node->output_count; i++)
+    rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i]));
   return OK;
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES_SAFE(node, graph) {
-    if (!foldable(node)) continue;
-    TRY(fold(graph, node));
-    ++*changes;
-  }
-  return OK;
-}
+static const Rule fold_constants = {.name = "fold_constants",
+                                    .help = "computes a node whose operands are constants",
+                                    .pattern = "*(...)",
+                                    .exactness = EXACT,
+                                    .apply = apply};
 
-const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone", true, run};
+const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone", true,
+                                  (const Rule *const[]){&fold_constants, NULL}};

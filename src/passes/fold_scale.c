@@ -15,7 +15,8 @@
 #include <string.h>
 
 #include "kernels/conv/conv.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
+#include "passes/rule.h"
 
 enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8, HALF_MOST = 65504 };
 
@@ -193,23 +194,17 @@ static Chain find_chain(const Node *conv, int64_t channels, bool becomes_half) {
   return chain;
 }
 
-static Status scale_weights(Node *conv, int64_t channels, const Affine *maps) {
-  Graph *graph = conv->graph;
-  const Tensor *old = conv->inputs[1]->constant;
-  Tensor weight;
-  TRY(tensor_new(graph->arena, old->dtype, old->rank, old->dims, &weight));
-  int64_t per_channel = channels ? tensor_count(old) / channels : 0;
-  for (int64_t c = 0; c < channels; c++)
-    for (int64_t k = c * per_channel; k < (c + 1) * per_channel; k++)
-      tensor_set_f(&weight, k, tensor_get_f(old, k) * maps[c].scale);
-  node_set_input(conv, 1, graph_add_constant(graph, conv->inputs[1]->name, &weight));
+static Status scaled(const Tensor *weight, int64_t channels, const Affine *maps, Arena *arena, Tensor *out) {
+  TRY(tensor_new(arena, weight->dtype, weight->rank, weight->dims, out));
+  int64_t per_channel = channels ? tensor_count(weight) / channels : 0;
+  for (int64_t k = 0; k < channels * per_channel; k++)
+    tensor_set_f(out, k, tensor_get_f(weight, k) * maps[k / per_channel].scale);
   return OK;
 }
 
 // The shift as a node behind the convolution, computed in at least f32; the result itself where there is none.
-static Status add_shift(Node *conv, Node *at, int64_t channels, const Affine *maps, Value **out) {
-  Graph *graph = conv->graph;
-  Value *result = conv->outputs[0];
+static Status add_shift(Rewrite *r, Value *result, int64_t channels, const Affine *maps, Value **out) {
+  Graph *graph = rewrite_graph(r);
   *out = result;
   bool any = false;
   for (int64_t c = 0; c < channels; c++) any = any || maps[c].shift != 0;
@@ -224,34 +219,37 @@ static Status add_shift(Node *conv, Node *at, int64_t channels, const Affine *ma
   int product = program_input(program, 0, dtype), constant = program_input(program, 1, dtype);
   int sum = program_op2(program, OP_add, product, constant);
   program_output(program, program_cast(program, result->dtype, sum));
-  Node *add = graph_add(graph, at, &op_elementwise, 2, (Value *[]){result, graph_add_constant(graph, NULL, &shift)}, 1);
+  Node *add = rewrite_add(r, &op_elementwise, 2, (Value *[]){result, graph_add_constant(graph, NULL, &shift)}, 1);
   node_set_program(add, "program", program);
   TRY(node_infer(add));
   *out = add->outputs[0];
   return OK;
 }
 
-static Status fold(Node *conv, const Chain *chain, int64_t channels) {
-  Value *shifted;
-  TRY(scale_weights(conv, channels, chain->maps));
-  TRY(add_shift(conv, chain->nodes[0], channels, chain->maps, &shifted));
-  for (int i = 0; i < chain->count; i++) node_merge_origins(shifted->producer, chain->nodes[i]);
-  value_replace(chain->nodes[chain->count - 1]->outputs[0], shifted);
-  for (int i = chain->count - 1; i >= 0; i--) node_remove(chain->nodes[i]);
+static Status apply(Rewrite *r) {
+  Node *root = matched(r, "root");
+  Value *weight = operand(r, "w"), *shifted;
+  WANT(!root->epilogue && dtype_is_float(root->outputs[0]->dtype), "it carries something already, or has no floats");
+  int64_t channels = weight->dims[0];
+  Chain chain = find_chain(root, channels, rewrite_options(r)->precision != DTYPE_COUNT && weight->dtype == DTYPE_F32);
+  WANT(chain.count, "nothing behind it scales channels so that its weights keep their digits");
+  for (int i = 0; i < chain.count; i++) rewrite_cover(r, chain.nodes[i]);
+  Tensor scaled_weight;
+  TRY(scaled(weight->constant, channels, chain.maps, rewrite_graph(r)->arena, &scaled_weight));
+  Node *conv = rewrite_like(r, root);
+  node_set_input(conv, 1, graph_add_constant(rewrite_graph(r), weight->name, &scaled_weight));
+  TRY(node_infer(conv));
+  TRY(add_shift(r, conv->outputs[0], channels, chain.maps, &shifted));
+  rewrite_replace(r, chain.nodes[chain.count - 1]->outputs[0], shifted);
   return OK;
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES(node, graph) {
-    if (node->op != &op_conv || node->epilogue || !node->inputs[1]->constant || !dtype_is_float(node->outputs[0]->dtype))
-      continue;
-    int64_t channels = node->inputs[1]->dims[0];
-    Chain chain = find_chain(node, channels, options->precision != DTYPE_COUNT && node->inputs[1]->dtype == DTYPE_F32);
-    if (!chain.count) continue;
-    TRY(fold(node, &chain, channels));
-    ++*changes;
-  }
-  return OK;
-}
+static const Rule fold_scale = {.name = "fold_scale",
+                                .help = "a convolution takes the scales behind it into its weights",
+                                .pattern = "conv(x, #w, ...)",
+                                .exactness = ROUNDED,
+                                .bound = "2^-14 of a result's own scale; see the file's beginning",
+                                .apply = apply};
 
-const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into convolution weights", true, run};
+const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into convolution weights", true,
+                              (const Rule *const[]){&fold_scale, NULL}};

@@ -1,5 +1,8 @@
 // A constant of one element becomes part of the program that reads it: one operand fewer, and nothing to load.
-#include "passes/rewrite.h"
+#include <string.h>
+
+#include "passes/programs.h"
+#include "passes/rule.h"
 
 static bool inlinable(const Value *value) {
   if (!value || !value->constant || tensor_count(value->constant) != 1) return false;
@@ -31,40 +34,32 @@ static bool keeps_shapes(const Node *made, const Node *node) {
   return true;
 }
 
-static Status inline_into(Graph *graph, Node *node, int *changes) {
+static Status apply(Rewrite *r) {
+  Node *node = matched(r, "root");
+  WANT(any_inlinable(node), "it has no constant of one element");
+  Arena *arena = node->graph->arena;
   Dim domain[MAX_RANK], after[MAX_RANK];
-  int rank = node_domain(node, domain);
-  Program *program = program_copy(graph->arena, node_program(node, "program"));
+  int rank = node_domain(node, domain), count;
+  Program *program = program_copy(arena, node_program(node, "program"));
   for (int i = 0; i < node->input_count; i++)
     if (inlinable(node->inputs[i])) replace_input(program, i, node->inputs[i]->constant);
-  Node *made = graph_add(graph, node, node->op, 0, NULL, node->output_count);
+  Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
   set_program_inputs(made, program, node->input_count, node->inputs, 0);
   node_set_program(made, "program", program);
-  int count;
   const int64_t *axes = node_ints(node, "axes", &count);
   if (node_attribute(node, "axes")) node_set_ints(made, "axes", axes, count);
-  bool same = node_domain(made, after) == rank;
-  for (int i = 0; i < rank && same; i++) same = domain[i] == after[i];
+  bool same = node_domain(made, after) == rank && !memcmp(domain, after, (size_t)rank * sizeof *domain);
   if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", domain, rank);
   TRY(node_infer(made));
-  if (!keeps_shapes(made, node)) {
-    node_remove(made);
-    return OK;
-  }
-  node_merge_origins(made, node);
-  for (int i = 0; i < node->output_count; i++) value_replace(node->outputs[i], made->outputs[i]);
-  node_remove(node);
-  ++*changes;
-  return OK;
+  WANT(keeps_shapes(made, node), "a result would be of another shape");
+  return rewrite_root_by(r, made);
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES_SAFE(node, graph) {
-    if (!is_program_node(node) || !any_inlinable(node)) continue;
-    TRY(inline_into(graph, node, changes));
-  }
-  return OK;
-}
+static const Rule inline_scalars = {.name = "inline_scalars",
+                                    .help = "makes a constant of one element part of the program that reads it",
+                                    .pattern = "@program(...)",
+                                    .exactness = EXACT,
+                                    .apply = apply};
 
 const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them", true,
-                                  run};
+                                  (const Rule *const[]){&inline_scalars, NULL}};

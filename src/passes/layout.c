@@ -9,7 +9,7 @@
 #include "kernels/pool/pool.h"
 #include "kernels/resize/resize.h"
 #include "kernels/view/view.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
 
 static void channels_last(int rank, uint8_t *order) {
   order[0] = 0;
@@ -111,4 +111,4 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_layout = {"layout", "chooses stride orders and inserts copies between them", true, run};
+const Pass pass_layout = {"layout", "chooses stride orders and inserts copies between them", true, .run = run};

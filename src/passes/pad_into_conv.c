@@ -5,7 +5,7 @@
 
 #include "kernels/conv/conv.h"
 #include "kernels/pad/pad.h"
-#include "passes/rewrite.h"
+#include "passes/rule.h"
 
 static bool pads_with_zero(const Node *pad) {
   if (strcmp(node_string(pad, "mode", "constant"), "constant")) return false;
@@ -16,36 +16,43 @@ static bool pads_with_zero(const Node *pad) {
 
 static bool may_be_finite(const Value *weights) {
   const Tensor *tensor = weights->constant;
-  for (int64_t i = 0, count = tensor ? tensor_count(tensor) : 0; i < count; i++)
+  for (int64_t i = 0, count = tensor && dtype_is_float(weights->dtype) ? tensor_count(tensor) : 0; i < count; i++)
     if (!isfinite(tensor_get_f(tensor, i))) return false;
   return true;
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES_SAFE(node, graph) {
-    if (node->op != &op_conv || !node->inputs[0]->producer || node->inputs[0]->producer->op != &op_pad) continue;
-    Node *pad = node->inputs[0]->producer;
-    int rank = node->inputs[0]->rank, count;
-    const Dim *extra = node_dims(pad, "pads", &count);
-    if (only_user(node->inputs[0]) != node || !pads_with_zero(pad) || count != 2 * rank) continue;
-    if (dtype_is_float(node->inputs[1]->dtype) && !may_be_finite(node->inputs[1])) continue;
-    int64_t pads[2 * MAX_RANK] = {0};
-    const int64_t *own = node_ints(node, "pads", &count);
-    bool fits = extra[0] == 0 && extra[1] == 0 && extra[rank] == 0 && extra[rank + 1] == 0;
-    int spatial = rank - 2;
-    for (int i = 0; i < spatial && fits; i++) {
-      fits = dim_is_static(extra[2 + i]) && dim_is_static(extra[rank + 2 + i]);
-      pads[i] = extra[2 + i] + (own ? own[i] : 0);
-      pads[spatial + i] = extra[rank + 2 + i] + (own ? own[spatial + i] : 0);
-    }
-    if (!fits) continue;
-    node_set_ints(node, "pads", pads, 2 * spatial);
-    node_set_input(node, 0, pad->inputs[0]);
-    node_merge_origins(node, pad);
-    node_remove(pad);
-    ++*changes;
+// The pads that both come to; false where the node pads more than the axes of the image, or by sizes that only a run tells.
+static bool sum_pads(const Node *pad, const Node *conv, int64_t *pads) {
+  int rank = conv->inputs[0]->rank, spatial = rank - 2, count;
+  const Dim *extra = node_dims(pad, "pads", &count);
+  if (count != 2 * rank || extra[0] || extra[1] || extra[rank] || extra[rank + 1]) return false;
+  const int64_t *own = node_ints(conv, "pads", &count);
+  for (int i = 0; i < 2 * spatial; i++) {
+    Dim more = extra[i < spatial ? 2 + i : rank + 2 + i - spatial];
+    if (!dim_is_static(more)) return false;
+    pads[i] = more + (own ? own[i] : 0);
   }
-  return OK;
+  return true;
 }
 
-const Pass pass_pad_into_conv = {"pad_into_conv", "takes zero padding into convolutions", true, run};
+static Status apply(Rewrite *r) {
+  Node *pad = matched(r, "pad");
+  int64_t pads[2 * MAX_RANK];
+  WANT(pads_with_zero(pad), "the padding is not zero");
+  WANT(sum_pads(pad, matched(r, "root"), pads), "it does not pad the image alone, or by open sizes");
+  WANT(may_be_finite(operand(r, "w")), "a weight is not finite");
+  Node *conv = rewrite_like(r, matched(r, "root"));
+  node_set_ints(conv, "pads", pads, 2 * (operand(r, "x")->rank - 2));
+  node_set_input(conv, 0, operand(r, "x"));
+  return rewrite_root_by(r, conv);
+}
+
+static const Rule pad_into_conv = {.name = "pad_into_conv",
+                                   .help = "a convolution pads by itself",
+                                   .pattern = "conv(pad: pad(x, ...)!, w, ...)",
+                                   .exactness = EXACT,
+                                   .tells_misses = true,
+                                   .apply = apply};
+
+const Pass pass_pad_into_conv = {"pad_into_conv", "takes zero padding into convolutions", true,
+                                 (const Rule *const[]){&pad_into_conv, NULL}};

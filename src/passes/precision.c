@@ -13,7 +13,7 @@
 #include "kernels/text/strings.h"
 #include "kernels/tree/tree.h"
 #include "kernels/view/view.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
 
 enum { MAX_WIDE_ELEMENTS = 16384 };
 
@@ -177,4 +177,4 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_precision = {"precision", "stores fp32 values as fp16 or bf16 where asked for", true, run};
+const Pass pass_precision = {"precision", "stores fp32 values as fp16 or bf16 where asked for", true, .run = run};

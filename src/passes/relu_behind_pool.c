@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "kernels/pool/pool.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
+#include "passes/rule.h"
 
 static bool windows_see_image(const Node *pool) {
   Window window;
@@ -21,40 +22,44 @@ static bool is_max_pool(const Node *node) {
          !node->epilogue && node->inputs[0]->dtype == DTYPE_F32;
 }
 
-// The pointwise node in front that ends in a ReLU and has no other user.
-static Node *activation_of(const Node *pool) {
-  Node *node = pool->inputs[0]->producer;
-  if (!node || node->op != &op_elementwise || node->output_count != 1 || only_user(pool->inputs[0]) != pool) return NULL;
+// What is in front of the ReLU that a pointwise node ends with; NULL where it ends otherwise.
+static Program *without_relu(const Node *node) {
   const Program *program = node_program(node, "program");
   const Instruction *last = &program->code[program->outputs[0]];
-  return last->op == OP_relu && last->dtype == DTYPE_F32 ? node : NULL;
+  if (node->output_count != 1 || last->op != OP_relu || last->dtype != DTYPE_F32) return NULL;
+  Program *rest = program_copy(node->graph->arena, program);
+  rest->outputs[0] = last->args[0];
+  program_prune(rest, arena_array(node->graph->arena, int, rest->input_count));
+  return rest;
 }
 
-static void drop_activation(Node *pool, Node *node) {
-  Arena *arena = node->graph->arena;
-  Program *rest = program_copy(arena, node_program(node, "program"));
-  rest->outputs[0] = rest->code[rest->outputs[0]].args[0];
-  int *used = arena_array(arena, int, rest->input_count);
-  program_prune(rest, used);
-  if (program_is_identity(rest) && value_same_shape(node->inputs[0], node->outputs[0]))
-    node_set_input(pool, 0, node->inputs[0]);  // nothing else uses the node: it goes with the dead code
-  else node_set_program(node, "program", rest);
-}
-
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  if (options->device != DEVICE_CPU) return OK;
-  FOR_NODES(node, graph) {
-    Node *activation = is_max_pool(node) && windows_see_image(node) ? activation_of(node) : NULL;
-    if (!activation) continue;
-    Program *relu = program_new(graph->arena, 1);
-    program_output(relu, program_op1(relu, OP_relu, program_input(relu, 0, DTYPE_F32)));
-    node_merge_origins(node, activation);
-    drop_activation(node, activation);
-    node->epilogue = relu;
-    node->epilogue_first = node->input_count;
-    ++*changes;
+static Status apply(Rewrite *r) {
+  Node *activation = matched(r, "activation"), *root = matched(r, "root");
+  WANT(is_max_pool(root) && windows_see_image(root), "a window may see nothing, or the pool is not of f32 maxima alone");
+  Program *rest = without_relu(activation), *relu = program_new(root->graph->arena, 1);
+  WANT(rest, "the node in front does not end in a ReLU");
+  program_output(relu, program_op1(relu, OP_relu, program_input(relu, 0, DTYPE_F32)));
+  Value *in = activation->inputs[0];
+  if (!program_is_identity(rest) || !value_same_shape(in, activation->outputs[0])) {
+    Node *before = rewrite_like(r, activation);
+    node_set_program(before, "program", rest);
+    TRY(node_infer(before));
+    in = before->outputs[0];
   }
-  return OK;
+  Node *pool = rewrite_like(r, root);
+  node_set_input(pool, 0, in);
+  pool->epilogue = relu;
+  pool->epilogue_first = pool->input_count;
+  return rewrite_root_by(r, pool);
 }
 
-const Pass pass_relu_behind_pool = {"relu_behind_pool", "leaves a ReLU to the maximum pool behind it", true, run};
+static const Rule relu_behind_pool = {.name = "relu_behind_pool",
+                                      .help = "a maximum pool does the ReLU in front of it",
+                                      .pattern = "pool(activation: elementwise(...)!, ...)",
+                                      .exactness = EXACT,
+                                      .device = CPU_ONLY,
+                                      .tells_misses = true,
+                                      .apply = apply};
+
+const Pass pass_relu_behind_pool = {"relu_behind_pool", "leaves a ReLU to the maximum pool behind it", true,
+                                    (const Rule *const[]){&relu_behind_pool, NULL}};

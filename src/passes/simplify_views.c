@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "kernels/view/view.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
+#include "passes/rule.h"
+
+enum { MAX_SCALARS = 32 };  // beside the tensor that a pointwise node reads through a view
 
 static bool is_noop(const Node *node) {
   const Value *in = node->inputs[0], *out = node->outputs[0];
@@ -24,80 +27,78 @@ static bool is_noop(const Node *node) {
   return true;
 }
 
-// node and the view before it, of the same kind, become one.
-static bool compose(Node *node) {
-  Node *before = node->inputs[0]->producer;
-  if (!before || before->op != node->op) return false;
-  int count;
-  if (node->op == &op_transpose) {
-    const int64_t *first = node_ints(before, "perm", &count), *second = node_ints(node, "perm", &count);
+static Status remove_view(Rewrite *r) {
+  Node *view = matched(r, "root");
+  WANT(is_noop(view), "it changes something");
+  WANT(value_can_replace(view->outputs[0], operand(r, "x")), "callers know both by name");
+  rewrite_replace(r, view->outputs[0], operand(r, "x"));
+  return OK;
+}
+
+static Status compose_views(Rewrite *r) {
+  const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
+  WANT(outer->op == inner->op, "they are of different kinds");
+  Node *view = rewrite_like(r, outer);
+  node_set_input(view, 0, operand(r, "x"));
+  if (view->op == &op_transpose) {
+    int count;
+    const int64_t *first = node_ints(inner, "perm", &count), *second = node_ints(outer, "perm", &count);
     int64_t perm[MAX_RANK];
     for (int i = 0; i < count; i++) perm[i] = first[second[i]];
-    node_set_ints(node, "perm", perm, count);
-  } else if (node->op != &op_reshape && node->op != &op_expand) {
-    return false;
+    node_set_ints(view, "perm", perm, count);
   }
-  node_merge_origins(node, before);
-  node_set_input(node, 0, before->inputs[0]);
-  return true;
+  return rewrite_root_by(r, view);
 }
 
-// pointwise(view(x)) with otherwise only scalars -> view(pointwise(x)).
-static Status hoist(Graph *graph, Node *node, bool *done) {
-  *done = false;
-  if (node->op != &op_elementwise || node->output_count != 1 || node_attribute(node, "dims")) return OK;
-  int through = -1;
+// Whether all that a pointwise node reads but this value is of one element.
+static bool else_scalars(const Node *node, const Value *read) {
+  int times = 0;
   for (int i = 0; i < node->input_count; i++) {
-    if (node->inputs[i] && value_is_scalar(node->inputs[i]) && node->inputs[i]->rank <= 1) continue;
-    if (through >= 0) return OK;
-    through = i;
+    times += node->inputs[i] == read;
+    if (node->inputs[i] && node->inputs[i] != read && (!value_is_scalar(node->inputs[i]) || node->inputs[i]->rank > 1))
+      return false;
   }
-  if (through < 0) return OK;
-  Value *viewed = node->inputs[through];
-  Node *view = viewed->producer;
-  if (!view || (view->op != &op_transpose && view->op != &op_reshape) || only_user(viewed) != node) return OK;
-  if (!view->inputs[0]->producer || view->inputs[0]->rank < 1) return OK;  // nothing there to fuse with
-  if (!value_same_shape(viewed, node->outputs[0])) return OK;
-  const Program *program = node_program(node, "program");
-  for (int i = 0; i < program->count; i++)
-    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return OK;
-  Node *moved = graph_add(graph, view, &op_elementwise, node->input_count, node->inputs, 1);
-  node_set_input(moved, through, view->inputs[0]);
-  // Scalars of a constant's kind exist everywhere; computed ones have to exist before the view.
-  for (int i = 0; i < node->input_count; i++)
-    if (i != through && node->inputs[i] && node->inputs[i]->producer) {
-      node_move_before(moved, node);
-      node_move_before(view, node);
-      break;
-    }
-  node_set_program(moved, "program", program_copy(graph->arena, program));
-  node_merge_origins(moved, node);
-  TRY(node_infer(moved));
-  node_set_input(view, 0, moved->outputs[0]);
-  TRY(node_infer(view));
-  value_replace(node->outputs[0], view->outputs[0]);
-  node_remove(node);
-  *done = true;
-  return OK;
+  return times == 1;
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES_SAFE(node, graph) {
-    if (node->op->is_view && node->inputs[0]) {
-      while (compose(node)) ++*changes;
-      if (is_noop(node) && value_can_replace(node->outputs[0], node->inputs[0])) {
-        value_replace(node->outputs[0], node->inputs[0]);
-        node_remove(node);
-        ++*changes;
-      }
-      continue;
-    }
-    bool done;
-    TRY(hoist(graph, node, &done));
-    *changes += done;
-  }
-  return OK;
+static bool reads_little(const Node *node) { return node->input_count <= MAX_SCALARS; }
+
+// pointwise(view(x)) becomes view(pointwise(x)).
+static Status hoist(Rewrite *r) {
+  Node *node = matched(r, "root"), *view = matched(r, "view");
+  Value *x = operand(r, "x"), *viewed = view->outputs[0];
+  WANT(node->output_count == 1 && !node_attribute(node, "dims"), "it has more than one result, or elements of its own");
+  WANT(else_scalars(node, viewed), "it reads more than one tensor");
+  WANT(x->producer && x->rank >= 1, "there is nothing to fuse with in front of the view");
+  WANT(value_same_shape(viewed, node->outputs[0]), "it is broadcast");
+  WANT(!reads_coordinates(node_program(node, "program")), "it depends on where elements are");
+  Node *moved = rewrite_like(r, node);
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] == viewed) node_set_input(moved, i, x);
+  TRY(node_infer(moved));
+  Node *behind = rewrite_like(r, view);
+  node_set_input(behind, 0, moved->outputs[0]);
+  return rewrite_root_by(r, behind);
 }
+
+static const Rule rule_remove_view = {.name = "remove_view",
+                                      .help = "a view that changes nothing goes",
+                                      .pattern = "@view(x, ...)",
+                                      .exactness = EXACT,
+                                      .apply = remove_view};
+static const Rule rule_compose_views = {.name = "compose_views",
+                                        .help = "two views of a kind are one",
+                                        .pattern = "transpose|reshape|expand(inner: transpose|reshape|expand(x, ...), ...)",
+                                        .exactness = EXACT,
+                                        .apply = compose_views};
+static const Rule rule_hoist = {
+    .name = "pointwise_before_view",
+    .help = "a pointwise node moves in front of the view that it reads through, to the node whose epilogue it can be",
+    .pattern = "elementwise(..., view: transpose|reshape(x, ...)!, ...)",
+    .exactness = EXACT,
+    .root = reads_little,
+    .tells_misses = true,
+    .apply = hoist};
 
 const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them", true,
-                                  run};
+                                  (const Rule *const[]){&rule_compose_views, &rule_remove_view, &rule_hoist, NULL}};

@@ -1,10 +1,10 @@
 // Products and convolutions of bytes, on a CPU. Their operands arrive as differences in i32, of bytes and their zero points: four times the memory,
 // written and read again. The node takes the bytes and the zero points instead, which its kernels subtract as they multiply.
 #include "base/checked.h"
-#include "kernels/build.h"
 #include "kernels/conv/conv.h"
 #include "kernels/matmul/matmul.h"
-#include "passes/rewrite.h"
+#include "passes/programs.h"
+#include "passes/rule.h"
 
 // value = i32(bytes) - i32(zero), or i32(bytes)
 typedef struct Difference {
@@ -42,7 +42,7 @@ static Value *input_of(const Difference *d, int at) {
   return value->dtype == code->dtype ? value : NULL;
 }
 
-// A zero point as a value; NULL where there is none.
+// A zero point as a value; NULL where there is none, or where it is computed.
 static Status zero_value(Graph *graph, const Difference *d, Value **out) {
   const Instruction *code = d->zero < 0 ? NULL : &d->program->code[d->zero];
   *out = NULL;
@@ -59,20 +59,17 @@ static Status zero_value(Graph *graph, const Difference *d, Value **out) {
 }
 
 // The bytes as a value: an input, or what the producer computes before it widens it.
-static Value *bytes_value(Graph *graph, const Difference *d) {
-  Value *direct = input_of(d, d->bytes);
-  if (direct) return direct;
-  Builder b = {.graph = graph, .at = d->node};
-  Program *program = program_copy(graph->arena, d->program);
-  int count = 0, *used = arena_array(graph->arena, int, program->input_count);
-  Value **inputs = arena_array(graph->arena, Value *, program->input_count);
+static Status bytes_value(Rewrite *r, const Difference *d, Value **out) {
+  *out = input_of(d, d->bytes);
+  if (*out) return OK;
+  Arena *arena = d->node->graph->arena;
+  Program *program = program_copy(arena, d->program);
   program->outputs[0] = d->bytes;
-  program_prune(program, used);
-  for (int i = 0; i < d->node->input_count; i++)
-    if (used[i] >= 0) inputs[used[i]] = d->node->inputs[i], count++;
-  Value *made = build_elementwise(&b, program, count, inputs);
-  status_free(b.status);
-  return made;
+  Node *made = rewrite_add(r, &op_elementwise, 0, NULL, 1);
+  set_program_inputs(made, program, d->node->input_count, d->node->inputs, 0);
+  node_set_program(made, "program", program);
+  *out = made->outputs[0];
+  return node_infer(made);
 }
 
 // Puts the operand and its zero point into the node. What belongs to the epilogue stands behind zero points.
@@ -96,33 +93,49 @@ static bool is_zero_of_channels(const Value *zero, const Value *w, int axis) {
   return zero->rank <= w->rank;
 }
 
-static Status rewrite(Graph *graph, Node *node, int operand, int *changes) {
+// The zero point fits the operand: one for all, or of weights one for each channel.
+static bool zero_fits(const Node *node, int operand, const Value *value, const Value *zero) {
+  if (!zero) return true;
+  if (operand == 0) return value_is_scalar(zero);
+  return zero->constant && is_zero_of_channels(zero, value, node->op == &op_conv ? 0 : value->rank - 1);
+}
+
+static Status take_operand(Rewrite *r, int operand) {
+  Node *root = matched(r, "root");
+  Value *value = root->inputs[operand], *zero, *bytes;
   Difference d;
-  Value *value = node->inputs[operand], *zero;
-  if (!match(value, &d)) return OK;
-  bool weights = operand == 1;
+  WANT(match(value, &d), "the operand is no difference of bytes");
   Value *direct = input_of(&d, d.bytes);
-  if (weights && (!direct || !direct->constant)) return OK;
-  if (!direct && node_attribute(d.node, "dims")) return OK;
-  TRY(zero_value(graph, &d, &zero));
+  WANT(operand == 0 || (direct && direct->constant), "the weights are computed");
+  WANT(direct || !node_attribute(d.node, "dims"), "the operand is broadcast");
+  TRY(zero_value(rewrite_graph(r), &d, &zero));
   bool none = d.zero < 0 || (d.program->code[d.zero].op == OP_const && d.program->code[d.zero].integer == 0);
-  if (!zero && !none) return OK;
-  if (zero && !weights && !value_is_scalar(zero)) return OK;
-  int axis = node->op == &op_conv ? 0 : value->rank - 1;
-  if (zero && weights && (!zero->constant || !is_zero_of_channels(zero, value, axis))) return OK;
-  Value *bytes = bytes_value(graph, &d);
-  if (!bytes || !value_same_shape(bytes, value)) return OK;
+  WANT((zero || none) && zero_fits(root, operand, value, zero), "the zero point is computed, or not of one channel each");
+  rewrite_cover(r, d.node);
+  TRY(bytes_value(r, &d, &bytes));
+  WANT(value_same_shape(bytes, value), "the bytes are broadcast");
+  Node *node = rewrite_like(r, root);
   take(node, operand, bytes, zero);
-  ++*changes;
-  return OK;
+  return rewrite_root_by(r, node);
 }
 
-static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  if (options->device != DEVICE_CPU) return OK;
-  FOR_NODES(node, graph)
-  for (int operand = 0; operand < 2 && (node->op == &op_conv || node->op == &op_matmul); operand++)
-    TRY(rewrite(graph, node, operand, changes));
-  return OK;
-}
+static Status take_first(Rewrite *r) { return take_operand(r, 0); }
+static Status take_weights(Rewrite *r) { return take_operand(r, 1); }
 
-const Pass pass_zero_points = {"zero_points", "gives products of bytes their zero points, on a CPU", true, run};
+static const Rule rule_first = {.name = "zero_point_of_image",
+                                .help = "a product takes the bytes of its first operand and their zero point",
+                                .pattern = "conv|matmul(difference: elementwise(...), ...)",
+                                .exactness = EXACT,
+                                .device = CPU_ONLY,
+                                .tells_misses = true,
+                                .apply = take_first};
+static const Rule rule_weights = {.name = "zero_point_of_weights",
+                                  .help = "a product takes the bytes of its weights and their zero points",
+                                  .pattern = "conv|matmul(x, difference: elementwise(...), ...)",
+                                  .exactness = EXACT,
+                                  .device = CPU_ONLY,
+                                  .tells_misses = true,
+                                  .apply = take_weights};
+
+const Pass pass_zero_points = {"zero_points", "gives products of bytes their zero points, on a CPU", true,
+                               (const Rule *const[]){&rule_first, &rule_weights, NULL}};

@@ -117,6 +117,7 @@ static void engines(void) {
   EMPTY(ingot_binding_dim_name(NULL, 0));
   EMPTY(ingot_pass_name(NULL));
   EQUALS(ingot_pass_changes(NULL), 0);
+  EQUALS(ingot_pass_nodes_before(NULL), 0);
   EQUALS(ingot_pass_nodes_after(NULL), 0);
   EQUALS(ingot_pass_seconds(NULL), 0);
 }

@@ -89,7 +89,7 @@ Test(passes, switches) {
   for (int i = 0; i < count; i++)
     for (int k = 0; pass_pipeline[k]; k++)
       if (!strcmp(pass_pipeline[k]->name, reports[i].name)) cr_expect_not(pass_pipeline[k]->optional);
-  Status status = passes_run_named(graph, "dead_code,no_such_pass", &options);
+  Status status = passes_run_named(graph, "fold_scale,no_such_pass", &options);
   cr_assert_not_null(status);
   cr_expect_not_null(strstr(status_message(status), "no_such_pass"));
   status_free(status);

@@ -1,94 +1,14 @@
-// See rewrite.h.
-#include "passes/rewrite.h"
+// See join.h.
+#include "passes/join.h"
 
 #include <string.h>
 
 #include "base/budget.h"
 #include "base/checked.h"
-#include "base/map.h"
+#include "passes/programs.h"
 
 // Beyond these a joined kernel has more values in flight than registers, and reads no less.
 enum { MAX_JOINED_INPUTS = 24, MAX_JOINED_OUTPUTS = 24, MAX_JOINED_CODE = 400 };
-
-Node *only_user(const Value *value) {
-  if (value->is_output || !value->uses) return NULL;
-  Node *node = value->uses->node;
-  budget_step((uint64_t)value->use_count);
-  for (const Use *use = value->uses; use; use = use->next)
-    if (use->node != node) return NULL;
-  return node;
-}
-
-int *node_positions(const Graph *graph) {
-  int *positions = arena_array(graph->arena, int, graph->next_node_id);
-  int position = 0;
-  FOR_NODES(node, graph) positions[node->id] = position++;
-  return positions;
-}
-
-bool value_has_dims(const Value *value, int rank, const Dim *dims) {
-  if (value->rank != rank) return false;
-  for (int i = 0; i < rank; i++)
-    if (value->dims[i] != dims[i]) return false;
-  return true;
-}
-
-bool value_is_scalar(const Value *value) {
-  for (int i = 0; i < value->rank; i++)
-    if (value->dims[i] != 1) return false;
-  return value->rank >= 0;
-}
-
-static int broadcast_inputs(int count, Value *const *inputs, Dim *dims) {
-  int rank = 0;
-  for (int i = 0; i < count; i++)
-    if (inputs[i]) rank = MAX(rank, inputs[i]->rank);
-  for (int k = 0; k < rank; k++) dims[k] = 1;
-  for (int i = 0; i < count; i++)
-    for (int k = 0; inputs[i] && k < inputs[i]->rank; k++) {
-      Dim *dim = &dims[rank - inputs[i]->rank + k], other = inputs[i]->dims[k];
-      if (other != 1 && (*dim == 1 || (!dim_is_static(*dim) && dim_is_static(other)))) *dim = other;
-    }
-  return rank;
-}
-
-int node_domain(const Node *node, Dim *dims) {
-  int rank;
-  const Dim *declared = node_dims(node, "dims", &rank);
-  if (declared) {
-    memcpy(dims, declared, (size_t)rank * sizeof *dims);
-    return rank;
-  }
-  if (node_attribute(node, "dims")) return 0;
-  return broadcast_inputs(node->input_count, node->inputs, dims);
-}
-
-// first[i]: the lowest number of an input that is the same value as input i.
-static void find_first_places(Value *const *inputs, int count, Arena *scratch, int *first) {
-  IntMap *places = int_map_new(scratch);
-  for (int i = 0; i < count; i++) {
-    uint64_t key = (uint64_t)(uintptr_t)inputs[i];
-    intptr_t known = (intptr_t)int_map_get(places, key);
-    first[i] = known ? (int)known - 1 : i;
-    if (!known) int_map_set(places, key, (void *)(intptr_t)(i + 1));
-  }
-}
-
-void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input) {
-  Arena *scratch = arena_scratch();
-  int *first = arena_array(scratch, int, input_count);
-  find_first_places(inputs, input_count, scratch, first);
-  for (int i = 0; i < program->count; i++) {
-    Instruction *instruction = &program->code[i];
-    if (instruction->op == OP_input && instruction->args[0] >= first_input)
-      instruction->args[0] = first_input + first[instruction->args[0] - first_input];
-  }
-  int *used = arena_array(scratch, int, program->input_count);
-  program_prune(program, used);
-  for (int i = 0; i < input_count; i++)
-    if (used[first_input + i] >= 0) node_add_input(node, inputs[i]);
-  arena_free(scratch);
-}
 
 static bool same_axes(const Node *a, const Node *b) {
   int a_count, b_count;
@@ -127,6 +47,7 @@ static bool shape_fits_level(const Value *value, int rank, const Dim *domain, co
 
 // What joining two nodes comes to, in scratch memory until it is known to be one.
 typedef struct Join {
+  Rewrite *rewrite;
   Node *producer, *consumer;
   const Node *rows;  // says what the reduced axes are; NULL where both are pointwise
   Arena *scratch;
@@ -139,7 +60,12 @@ typedef struct Join {
   int output_count;
 } Join;
 
-bool may_join(const Node *producer, const Node *consumer) {
+bool may_take_in(const Node *consumer) {
+  return is_program_node(consumer) && consumer->input_count <= 2 * MAX_JOINED_INPUTS &&
+         node_program(consumer, "program")->count <= MAX_JOINED_CODE + MAX_JOINED_CODE / 8;
+}
+
+static bool may_join(const Node *producer, const Node *consumer) {
   if (!is_program_node(producer) || !is_program_node(consumer)) return false;
   int code = node_program(producer, "program")->count + node_program(consumer, "program")->count;
   return producer->input_count + consumer->input_count <= 2 * MAX_JOINED_INPUTS &&
@@ -200,14 +126,10 @@ static bool outputs_fit(const Join *join) {
 }
 
 static Node *add_joined(const Join *join) {
-  Graph *graph = join->consumer->graph;
-  Node *joined = graph_add(graph, join->consumer, join->rows ? &op_rowwise : &op_elementwise, 0, NULL, join->output_count);
+  Arena *arena = join->consumer->graph->arena;
+  Node *joined = rewrite_add(join->rewrite, join->rows ? &op_rowwise : &op_elementwise, 0, NULL, join->output_count);
   set_program_inputs(joined, join->program, join->input_count, join->inputs, 0);
-  if (joined->input_count > MAX_JOINED_INPUTS) {
-    node_remove(joined);
-    return NULL;
-  }
-  node_set_program(joined, "program", program_copy(graph->arena, join->program));
+  node_set_program(joined, "program", program_copy(arena, join->program));
   if (join->rows) {
     int count;
     const int64_t *axes = node_ints(join->rows, "axes", &count);
@@ -217,37 +139,27 @@ static Node *add_joined(const Join *join) {
   int rank = broadcast_inputs(joined->input_count, joined->inputs, now);
   if (rank != join->rank || memcmp(join->domain, now, (size_t)rank * sizeof *now))
     node_set_dims(joined, "dims", join->domain, join->rank);
-  node_merge_origins(joined, join->producer);
-  node_merge_origins(joined, join->consumer);
   return joined;
 }
 
-static void replace_by_joined(const Join *join, Node *joined) {
-  for (int o = 0; o < joined->output_count; o++) {
-    Value *from = join->outputs[o], *to = joined->outputs[o];
-    value_set_type(to, from->dtype, from->rank, from->dims);
-    memcpy(to->order, from->order, sizeof to->order);
-    // The consumer still uses the producer's values: they are gone with it.
-    value_replace(from, to);
-  }
-  node_remove(join->consumer);
-  node_remove(join->producer);
-}
-
-static Node *try_join(Join *join) {
-  if (!find_domain(join) || !others_come_later(join->producer, join->consumer)) return NULL;
+static Status try_join(Join *join) {
+  Rewrite *r = join->rewrite;
+  WANT(find_domain(join), "they go over other elements");
+  WANT(others_come_later(join->producer, join->consumer), "something in between needs the first one's results");
   gather_operands(join);
-  if (join->output_count > MAX_JOINED_OUTPUTS || !join_programs(join) || !outputs_fit(join)) return NULL;
+  WANT(join->output_count <= MAX_JOINED_OUTPUTS, "together they would give out too much");
+  WANT(join_programs(join), "together they would be too long");
+  WANT(outputs_fit(join), "a result would change its shape");
   Node *joined = add_joined(join);
-  if (joined) replace_by_joined(join, joined);
-  return joined;
+  WANT(joined->input_count <= MAX_JOINED_INPUTS, "together they would read too much");
+  for (int o = 0; o < joined->output_count; o++) rewrite_replace(r, join->outputs[o], joined->outputs[o]);
+  return OK;
 }
 
-Node *join_nodes(Node *producer, Node *consumer) {
-  if (!may_join(producer, consumer)) return NULL;
-  Join join = {.producer = producer, .consumer = consumer, .scratch = arena_scratch()};
-  budget_step(WORK_NODE);
-  Node *joined = try_join(&join);
+Status join_nodes(Rewrite *r, Node *producer, Node *consumer) {
+  WANT(may_join(producer, consumer), "together they would be too long");
+  Join join = {.rewrite = r, .producer = producer, .consumer = consumer, .scratch = arena_scratch()};
+  Status status = try_join(&join);
   arena_free(join.scratch);
-  return joined;
+  return status;
 }

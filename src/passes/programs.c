@@ -1,0 +1,88 @@
+// See programs.h.
+#include "passes/programs.h"
+
+#include <string.h>
+
+#include "base/budget.h"
+#include "base/checked.h"
+#include "base/map.h"
+
+Node *only_user(const Value *value) {
+  if (value->is_output || !value->uses) return NULL;
+  Node *node = value->uses->node;
+  for (const Use *use = value->uses; use; use = use->next) {
+    budget_step(1);
+    if (use->node != node) return NULL;
+  }
+  return node;
+}
+
+bool value_has_dims(const Value *value, int rank, const Dim *dims) {
+  if (value->rank != rank) return false;
+  for (int i = 0; i < rank; i++)
+    if (value->dims[i] != dims[i]) return false;
+  return true;
+}
+
+bool value_is_scalar(const Value *value) {
+  for (int i = 0; i < value->rank; i++)
+    if (value->dims[i] != 1) return false;
+  return value->rank >= 0;
+}
+
+int broadcast_inputs(int count, Value *const *inputs, Dim *dims) {
+  int rank = 0;
+  for (int i = 0; i < count; i++)
+    if (inputs[i]) rank = MAX(rank, inputs[i]->rank);
+  for (int k = 0; k < rank; k++) dims[k] = 1;
+  for (int i = 0; i < count; i++)
+    for (int k = 0; inputs[i] && k < inputs[i]->rank; k++) {
+      Dim *dim = &dims[rank - inputs[i]->rank + k], other = inputs[i]->dims[k];
+      if (other != 1 && (*dim == 1 || (!dim_is_static(*dim) && dim_is_static(other)))) *dim = other;
+    }
+  return rank;
+}
+
+int node_domain(const Node *node, Dim *dims) {
+  int rank;
+  const Dim *declared = node_dims(node, "dims", &rank);
+  if (declared) {
+    memcpy(dims, declared, (size_t)rank * sizeof *dims);
+    return rank;
+  }
+  if (node_attribute(node, "dims")) return 0;
+  return broadcast_inputs(node->input_count, node->inputs, dims);
+}
+
+// first[i]: the lowest number of an input that is the same value as input i.
+static void find_first_places(Value *const *inputs, int count, Arena *scratch, int *first) {
+  IntMap *places = int_map_new(scratch);
+  for (int i = 0; i < count; i++) {
+    uint64_t key = (uint64_t)(uintptr_t)inputs[i];
+    intptr_t known = (intptr_t)int_map_get(places, key);
+    first[i] = known ? (int)known - 1 : i;
+    if (!known) int_map_set(places, key, (void *)(intptr_t)(i + 1));
+  }
+}
+
+void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input) {
+  Arena *scratch = arena_scratch();
+  int *first = arena_array(scratch, int, input_count);
+  find_first_places(inputs, input_count, scratch, first);
+  for (int i = 0; i < program->count; i++) {
+    Instruction *instruction = &program->code[i];
+    if (instruction->op == OP_input && instruction->args[0] >= first_input)
+      instruction->args[0] = first_input + first[instruction->args[0] - first_input];
+  }
+  int *used = arena_array(scratch, int, program->input_count);
+  program_prune(program, used);
+  for (int i = 0; i < input_count; i++)
+    if (used[first_input + i] >= 0) node_add_input(node, inputs[i]);
+  arena_free(scratch);
+}
+
+bool reads_coordinates(const Program *program) {
+  for (int i = 0; i < program->count; i++)
+    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;
+  return false;
+}

@@ -1,0 +1,19 @@
+// What passes ask of program nodes and of values.
+#pragma once
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/rowwise/rowwise.h"
+#include "passes/passes.h"
+
+static inline bool is_program_node(const Node *node) { return node->op == &op_elementwise || node->op == &op_rowwise; }
+
+// The one node that uses the value, however many of its inputs; NULL where there are others or the graph gives it out.
+Node *only_user(const Value *value);
+// The domain a program node iterates over, and what inputs alone would make it. Both return the rank.
+int node_domain(const Node *node, Dim *dims);
+int broadcast_inputs(int count, Value *const *inputs, Dim *dims);
+bool value_has_dims(const Value *value, int rank, const Dim *dims);
+bool value_is_scalar(const Value *value);  // one element, whatever the rank
+bool reads_coordinates(const Program *program);
+
+// Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
+void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -1,0 +1,67 @@
+// Rules: what passes are made of. A rule is a name, one line of help, a pattern, and a function that rewrites what the pattern matched, or says why it does not.
+// A pass is a list of rules, which the workshop applies until none applies any more (workshop.c). Rules see one graph: bodies and branches are visited
+// before the graph that holds them.
+//
+// A pattern is text, read once a pass. Its outermost node is the root, in whose place new nodes come; operands are what stands before it.
+//
+//   conv(pad: pad(x, value?)!, ...)
+//
+//   conv(...)          a node of this operator; conv|conv_transpose(...): of one of them; @view(...): of an operator with this trait; *(...): of any
+//   name: conv(...)    gives the node a name (`root` is the outermost one's); x: gives a value one; the same name twice: the same value
+//   #w                 a constant                       x?    may be absent
+//   f(a, b)            exactly these operands           f(a, b, ...)    these first       f(..., a, ...)    a at any place, each in turn       f(...)    any
+//   f(...)!            its one output has no user but the node that it is an operand of, and is not given out
+#pragma once
+#include "ir/bindings.h"
+#include "passes/passes.h"
+
+typedef struct Rewrite Rewrite;
+
+typedef enum RuleDevice { ANY_DEVICE, CPU_ONLY, CUDA_ONLY } RuleDevice;
+typedef enum Exactness {
+  EXACT,    // results keep their bits
+  ROUNDED,  // results round less often, or once more: within the bound that the rule names
+} Exactness;
+
+struct Rule {
+  const char *name;     // "pad_into_conv"
+  const char *help;     // one line
+  const char *pattern;  // see above
+  Exactness exactness;
+  const char *bound;  // of what is ROUNDED: one line
+  RuleDevice device;
+  bool (*root)(
+      const Node *
+          node);  // what it looks at before anything else, so that a node with thousands of operands costs no more than a look; NULL: nothing
+  bool tells_misses;  // a match that it refuses goes into the log, with why
+  // Rewrites the match, or refuses. A refusal leaves no trace: nodes it added go.
+  Status (*apply)(Rewrite *rewrite);
+};
+
+// --- The match. A name that the pattern does not have is a programming error.
+Node *matched(const Rewrite *rewrite, const char *name);
+Value *operand(const Rewrite *rewrite, const char *name);  // NULL where it is absent
+Graph *rewrite_graph(const Rewrite *rewrite);
+const PassOptions *rewrite_options(const Rewrite *rewrite);
+// Memory that lasts as long as the pass, and one pointer in it that the rule keeps from match to match.
+Arena *rewrite_scratch(const Rewrite *rewrite);
+void **rewrite_state(Rewrite *rewrite);
+
+// --- Refusing: `WANT(condition, "why not");` at the head of `apply`, whose argument is `r`.
+MUST_CHECK Status rewrite_refuse(Rewrite *rewrite, const char *why);
+#define WANT(condition, why) \
+  if (!(condition)) return rewrite_refuse(r, why)
+
+// --- Replacing. New nodes stand before the root. They come from the ONNX nodes that all that was matched came from; one that is like another, and replaces nothing,
+// from those of the other.
+Node *rewrite_add(Rewrite *rewrite, const OpDef *op, int input_count, Value *const *inputs, int output_count);
+Node *rewrite_like(Rewrite *rewrite, const Node *node);  // with its inputs, attributes and epilogue
+// A node that belongs to the match though the pattern does not show it: its origins count, and it goes where nobody uses it any more.
+void rewrite_cover(Rewrite *rewrite, Node *node);
+// `to` takes the place of `from` everywhere; a result of a new node gets its type, stride order and name too.
+void rewrite_replace(Rewrite *rewrite, Value *from, Value *to);
+// The root's outputs become those of the new node, in order, whose types are inferred.
+MUST_CHECK Status rewrite_root_by(Rewrite *rewrite, Node *node);
+void rewrite_set_input(Rewrite *rewrite, Node *node, int index, Value *value);
+void rewrite_learn(Rewrite *rewrite,
+                   const Bindings *sizes);  // symbols that stand for something from here on, in the whole graph

@@ -1,0 +1,275 @@
+// See workshop.h. Nodes wait in the order in which the graph has them. The first one is taken, each rule whose root it can be is tried on it, and what an application
+// touched waits again. So the outcome follows from the graph alone, and the time is that of the applications, times the logarithm of how many nodes wait.
+#include "passes/workshop.h"
+
+#include <string.h>
+
+#include "base/budget.h"
+#include "base/checked.h"
+#include "passes/pattern.h"
+#include "passes/programs.h"
+#include "passes/rule_log.h"
+#include "passes/selection.h"
+#include "passes/worklist.h"
+
+enum { APPLICATIONS_PER_NODE = 64 };  // beyond them rules undo each other
+
+typedef struct Nodes {
+  Node **items;
+  uint32_t count, capacity;
+} Nodes;
+
+struct Rewrite {
+  const Pass *pass;
+  Graph *graph;
+  const PassOptions *options;
+  Arena *scratch;
+  Pattern *patterns;  // by rule
+  void **states;      // by rule
+  Worklist waiting;
+  int applications;
+  // Of the rule that is tried:
+  int rule;
+  Match match;
+  const char *refusal;
+  bool changed;  // something that was there before
+  Nodes covered, added;
+};
+
+static const Rule *rule_of(const Rewrite *r) { return r->pass->rules[r->rule]; }
+
+// --- What a rule sees and does.
+
+Node *matched(const Rewrite *r, const char *name) { return r->match.nodes[pattern_term(r->match.pattern, name)]; }
+Value *operand(const Rewrite *r, const char *name) { return r->match.values[pattern_term(r->match.pattern, name)]; }
+Graph *rewrite_graph(const Rewrite *r) { return r->graph; }
+const PassOptions *rewrite_options(const Rewrite *r) { return r->options; }
+Arena *rewrite_scratch(const Rewrite *r) { return r->scratch; }
+void **rewrite_state(Rewrite *r) { return &r->states[r->rule]; }
+
+Status rewrite_refuse(Rewrite *r, const char *why) {
+  r->refusal = why;
+  return OK;
+}
+
+static void push(Rewrite *r, Nodes *nodes, Node *node) {
+  *ARENA_PUSH(r->scratch, nodes->items, nodes->count, nodes->capacity) = node;
+}
+
+// In the graph's order, so that origins are.
+void rewrite_cover(Rewrite *r, Node *node) {
+  uint32_t at = r->covered.count;
+  for (uint32_t i = 0; i < at; i++)
+    if (r->covered.items[i] == node) return;
+  push(r, &r->covered, node);
+  for (; at && node_is_before(node, r->covered.items[at - 1]); at--) r->covered.items[at] = r->covered.items[at - 1];
+  r->covered.items[at] = node;
+}
+
+static void come_from_all(Rewrite *r, Node *node) {
+  for (uint32_t i = 0; i < r->covered.count; i++) node_merge_origins(node, r->covered.items[i]);
+}
+
+Node *rewrite_add(Rewrite *r, const OpDef *op, int input_count, Value *const *inputs, int output_count) {
+  Node *node = graph_add(r->graph, r->match.root, op, input_count, inputs, output_count);
+  push(r, &r->added, node);
+  return node;
+}
+
+Node *rewrite_like(Rewrite *r, const Node *node) {
+  Node *copy = rewrite_add(r, node->op, node->input_count, node->inputs, node->output_count);
+  node_take_attributes(copy, node);
+  copy->epilogue = node->epilogue;
+  copy->epilogue_first = node->epilogue_first;
+  node_merge_origins(copy, node);
+  return copy;
+}
+
+static bool is_added(const Rewrite *r, const Node *node) {
+  for (uint32_t i = 0; i < r->added.count; i++)
+    if (r->added.items[i] == node) return true;
+  return false;
+}
+
+// The one that is left may match now.
+static void one_user_fewer(Rewrite *r, const Value *value) {
+  worklist_add(&r->waiting, value->producer);
+  worklist_add(&r->waiting, only_user(value));
+}
+
+void rewrite_replace(Rewrite *r, Value *from, Value *to) {
+  bool takes_over = to->producer && is_added(r, to->producer), given_out = from->is_output;
+  const char *name = from->name;
+  r->changed = true;
+  if (takes_over) {
+    value_set_type(to, from->dtype, from->rank, from->dims);
+    memcpy(to->order, from->order, sizeof to->order);
+    come_from_all(r, to->producer);
+  }
+  worklist_add_users(&r->waiting, from);
+  value_replace(from, to);
+  if (takes_over && !given_out) value_rename(r->graph, to, name);
+  worklist_add(&r->waiting, to->producer);
+}
+
+Status rewrite_root_by(Rewrite *r, Node *node) {
+  Node *root = r->match.root;
+  TRY(node_infer(node));
+  for (int i = 0; i < root->output_count; i++) {
+    const Value *from = root->outputs[i], *to = node->outputs[i];
+    if (from->dtype != to->dtype || (from->rank != to->rank && from->rank >= 0 && to->rank >= 0))
+      FAIL(ERROR_INTERNAL, "output %d would be of another type", i);
+    rewrite_replace(r, root->outputs[i], node->outputs[i]);
+  }
+  return OK;
+}
+
+void rewrite_set_input(Rewrite *r, Node *node, int index, Value *value) {
+  r->changed = true;
+  Value *old = node->inputs[index];
+  node_set_input(node, index, value);
+  worklist_add(&r->waiting, node);
+  if (old) one_user_fewer(r, old);
+}
+
+void rewrite_learn(Rewrite *r, const Bindings *sizes) {
+  bindings_apply_everywhere(sizes, r->graph);
+  FOR_NODES(node, r->graph) worklist_add(&r->waiting, node);
+}
+
+// --- Applying.
+
+static bool is_used(const Node *node) {
+  for (int i = 0; i < node->output_count; i++)
+    if (node->outputs[i]->uses || node->outputs[i]->is_output) return true;
+  return !node->output_count;
+}
+
+// Others may speak of the sizes that a node tells: such a one stays until nothing does; see graph_remove_unused.
+static bool only_computes(const Node *node) {
+  for (int i = 0; i < node->attribute_count; i++)
+    if (node->attributes[i].kind == ATTR_GRAPH) return false;
+  return node->op->reference && !node->op->data_dependent && !node->op->random;
+}
+
+// Nodes that nobody uses, and what stands before them for their sake alone.
+static void remove_unused(Rewrite *r, Nodes *unused) {
+  while (unused->count) {
+    Node *node = unused->items[--unused->count];
+    if (!node->graph || is_used(node)) continue;
+    for (int i = 0; i < node->input_count; i++) {
+      Value *input = node->inputs[i];
+      if (!input) continue;
+      node_set_input(node, i, NULL);
+      one_user_fewer(r, input);
+      if (input->producer && only_computes(input->producer)) push(r, unused, input->producer);
+    }
+    node_remove(node);
+  }
+}
+
+static void start(Rewrite *r) {
+  r->refusal = NULL;
+  r->changed = false;
+  r->covered.count = r->added.count = 0;
+  for (int i = r->match.pattern->count; i-- > 0;)
+    if (r->match.nodes[i]) rewrite_cover(r, r->match.nodes[i]);
+}
+
+static Status take_back(Rewrite *r) {
+  if (r->changed) FAIL(ERROR_INTERNAL, "it refused after it had changed something");
+  while (r->added.count) node_remove(r->added.items[--r->added.count]);
+  return OK;
+}
+
+static void finish(Rewrite *r) {
+  Nodes unused = {0};
+  for (uint32_t i = 0; i < r->added.count; i++)
+    if (!r->added.items[i]->origin_count) come_from_all(r, r->added.items[i]);
+  rule_log_applied(r->options->rules, r->pass, rule_of(r), r->match.root, r->covered.items, r->covered.count, r->added.items,
+                   r->added.count);
+  for (uint32_t i = 0; i < r->added.count; i++) {
+    Node *node = r->added.items[i];
+    worklist_add(&r->waiting, node);
+    for (int k = 0; k < node->input_count; k++)
+      if (node->inputs[k]) worklist_add(&r->waiting, node->inputs[k]->producer);
+    push(r, &unused, node);
+  }
+  for (uint32_t i = 0; i < r->covered.count; i++) {
+    Node *node = r->covered.items[i];
+    worklist_add(&r->waiting, node);
+    if (node == r->match.root || only_computes(node)) push(r, &unused, node);
+  }
+  remove_unused(r, &unused);
+}
+
+// A rule at a root: matches one after the other, until it applies to one.
+static Status try_matches(Rewrite *r, Node *root, bool *done) {
+  const Rule *rule = rule_of(r);
+  match_begin(&r->match, &r->patterns[r->rule], root);
+  while (match_next(&r->match)) {
+    budget_step(WORK_NODE);
+    start(r);
+    if (rule_left_out_at(r->options, r->pass, rule, r->covered.items, r->covered.count)) continue;
+    TRY(rule->apply(r));
+    if (r->refusal) {
+      TRY(take_back(r));
+      if (rule->tells_misses) rule_log_miss(r->options->rules, r->pass, rule, root, r->refusal);
+      continue;
+    }
+    finish(r);
+    *done = true;
+    return OK;
+  }
+  return OK;
+}
+
+static bool serves(const Rule *rule, const PassOptions *options) {
+  return rule->device == ANY_DEVICE || (rule->device == CPU_ONLY) == (options->device == DEVICE_CPU);
+}
+
+static Status try_rules(Rewrite *r, Node *node) {
+  for (r->rule = 0; rule_of(r); r->rule++) {
+    if (!serves(rule_of(r), r->options) || (rule_of(r)->root && !rule_of(r)->root(node)) ||
+        !pattern_may_match(&r->patterns[r->rule], node) || rule_left_out(r->options, rule_of(r)))
+      continue;
+    bool done = false;
+    TRY(status_context(try_matches(r, node, &done), "rule %s at '%s'", rule_of(r)->name, node_place(node)));
+    if (!done) continue;
+    r->applications++;
+    worklist_add(&r->waiting, node);
+    return OK;
+  }
+  return OK;
+}
+
+static Status compile(Rewrite *r) {
+  int count = 0;
+  while (r->pass->rules[count]) count++;
+  r->patterns = arena_array(r->scratch, Pattern, count);
+  r->states = arena_array(r->scratch, void *, count);
+  for (int i = 0; i < count; i++)
+    TRY(status_context(pattern_compile(r->pass->rules[i]->pattern, r->graph->ops, &r->patterns[i]), "rule %s",
+                       r->pass->rules[i]->name));
+  return OK;
+}
+
+static Status run(Rewrite *r) {
+  TRY(compile(r));
+  int64_t most = (int64_t)APPLICATIONS_PER_NODE * (r->graph->node_count + 16);
+  FOR_NODES(node, r->graph) worklist_add(&r->waiting, node);
+  for (Node *node; (node = worklist_take(&r->waiting));) {
+    TRY(try_rules(r, node));
+    if (r->applications > most) FAIL(ERROR_INTERNAL, "its rules come to no end");
+  }
+  return OK;
+}
+
+Status workshop_run(const Pass *pass, Graph *graph, const PassOptions *options, int *applications) {
+  Arena *scratch = arena_scratch();
+  Rewrite rewrite = {.pass = pass, .graph = graph, .options = options, .scratch = scratch, .waiting.arena = scratch};
+  Status status = run(&rewrite);
+  *applications += rewrite.applications;
+  arena_free(scratch);
+  return status;
+}

@@ -9,7 +9,7 @@
 
 typedef struct Node Node;
 typedef struct Value Value;
-typedef struct OpDef OpDef;  // kernels/op.h: a row of the operator table
+typedef struct OpDef OpDef;  // op.h: a row of the operator table
 
 enum { MAX_INPUTS = 1 << 16 };
 

@@ -12,8 +12,13 @@ static bool windows_see_image(const Node *pool) {
   Status status = pool_read_window(pool, pool->inputs[0]->rank - 2, &window);
   bool see = !status;
   status_free(status);
-  for (int i = 0; see && i < window.axes; i++)
-    see = window.dilation[i] == 1 && window.pad_begin[i] < window.kernel[i] && window.pad_end[i] < window.kernel[i];
+  bool rounds_up = node_int(pool, "ceil_mode", 0) != 0;
+  for (int i = 0; see && i < window.axes; i++) {
+    // An axis may turn out empty; a window that more than padding fits into then gives nothing.
+    bool exists = dim_is_static(pool->inputs[0]->dims[2 + i]) && pool->inputs[0]->dims[2 + i] > 0;
+    exists = exists || (window.pad_begin[i] + window.pad_end[i] < window.kernel[i] && !rounds_up);
+    see = exists && window.dilation[i] == 1 && window.pad_begin[i] < window.kernel[i] && window.pad_end[i] < window.kernel[i];
+  }
   return see;
 }
 

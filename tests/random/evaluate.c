@@ -165,8 +165,10 @@ static void shake(Evaluation *e, const Value *value, Tensor *tensor) {
   for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
     double direction = draw_one_in(e->shakes, 2) ? 2 * draw_unit(e->shakes) - 1 : draw_one_in(e->shakes, 2) ? 1 : -1;
     double exact = tensor_get_f(tensor, i);
-    if (!isfinite(exact) || exact == 0) continue;
-    tensor_set_f(tensor, i, exact + direction * SHAKEN_BY * (fabs(exact) * relative + absolute));
+    if (!isfinite(exact)) continue;
+    if (exact == 0)
+      tensor_set_f(tensor, i, value->producer && direction < 0 ? -exact : exact);  // sums of products have either zero
+    else tensor_set_f(tensor, i, exact + direction * SHAKEN_BY * (fabs(exact) * relative + absolute));
   }
 }
 

@@ -197,7 +197,7 @@ Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowan
                                number_of(&actual[o], at), number_of(expected, at));
     same = same && at < 0;
   }
-  bool exact = allowance.exactness < REASSOCIATED && !judge->narrow && allowance.precision == DTYPE_COUNT;
+  bool exact = allowance.exactness == EXACT && !judge->narrow && allowance.precision == DTYPE_COUNT;
   if (same || (exact && !(allowance.if_finite && judge->strange))) return difference;
   status_free(difference);
   verdict->unjudged = allowance.if_finite && judge->strange;

@@ -115,6 +115,9 @@ static bool make_resize(Maker *maker) {
     if (maker_one_in(maker, 2)) dims[k] = dim_mul(maker->graph->dims, x->dims[k], dim_constant(maker->graph->dims, 2));
   Node *node = maker_node(maker, &op_resize, 1, &x, 1);
   node_set_dims(node, "dims", dims, x->rank);
+  double scales[MAX_RANK];
+  for (int k = 0; k < x->rank; k++) scales[k] = dims[k] == x->dims[k] ? 1 : 2;
+  if (maker_one_in(maker, 2)) node_set_floats(node, "scales", scales, x->rank);
   node_set_string(node, "mode", modes[maker_below(maker, COUNT_OF(modes))]);
   node_set_string(node, "coordinates", coordinates[maker_below(maker, COUNT_OF(coordinates))]);
   return maker_finish(maker, node);

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 
 static bool is_matrix(const Value *value) {
@@ -48,22 +49,29 @@ static bool make_product(Maker *maker) {
   return t && multiply(maker, maker_one_in(maker, 2) ? x : t, maker_one_in(maker, 2) ? t : x);
 }
 
-// i32(x) - i32(zero), in one node or in three.
-static Value *difference(Maker *maker, Value *bytes, Value *zero) {
+// i32(x) - i32(zero), in one node or in three; x may be made of floats in the same program.
+static Value *difference(Maker *maker, Value *bytes, Value *zero, bool in_one) {
   Builder b = {.graph = maker->graph};
-  Value *wide;
-  if (maker_one_in(maker, 2)) {
-    wide = build_cast(&b, bytes, DTYPE_I32);
+  if (!in_one) {
+    Value *wide = build_cast(&b, bytes, DTYPE_I32);
     if (zero) wide = build_binary(&b, OP_sub, wide, build_cast(&b, zero, DTYPE_I32));
-  } else {
-    Program *program = program_new(maker->graph->arena, zero ? 2 : 1);
-    int x = program_cast(program, DTYPE_I32, program_input(program, 0, bytes->dtype));
-    if (zero) x = program_op2(program, OP_sub, x, program_cast(program, DTYPE_I32, program_input(program, 1, zero->dtype)));
-    program_output(program, x);
-    wide = build_elementwise(&b, program, zero ? 2 : 1, (Value *[]){bytes, zero});
+    status_free(b.status);
+    return wide;
   }
-  status_free(b.status);
-  return b.status ? NULL : wide;
+  Program *program = program_new(maker->graph->arena, zero ? 2 : 1);
+  int x = program_input(program, 0, bytes->dtype);
+  if (is_float(bytes)) {
+    DType stored = zero ? zero->dtype : DTYPE_U8;
+    x = program_op2(program, OP_mul, x, program_const_f(program, bytes->dtype, 4));
+    x = program_cast_with(program, stored, program_op1(program, OP_round, x), CAST_SATURATE);
+  }
+  x = program_cast(program, DTYPE_I32, x);
+  if (zero) x = program_op2(program, OP_sub, x, program_cast(program, DTYPE_I32, program_input(program, 1, zero->dtype)));
+  program_output(program, x);
+  Node *node = maker_node(maker, &op_elementwise, zero ? 2 : 1, (Value *[]){bytes, zero}, 1);
+  node_set_program(node, "program", program);
+  Value *out = node->outputs[0];
+  return maker_finish(maker, node) ? out : NULL;
 }
 
 static Value *draw_zero(Maker *maker, DType dtype, int rank, int axis, int64_t size) {
@@ -80,10 +88,12 @@ static bool make_bytes(Maker *maker) {
   Dim dims[4] = {1 + maker_below(maker, 2), 1 + maker_below(maker, 3), 2 + maker_below(maker, 3), 2 + maker_below(maker, 3)};
   int64_t in = dims[1], out = 1 + maker_below(maker, 3);
   int64_t conv_weight[4] = {out, in, 1 + maker_below(maker, 2), 1 + maker_below(maker, 2)}, matmul_weight[2] = {in, out};
-  Value *x = maker_input(maker, dtype, rank, dims);
+  bool floats = maker_one_in(maker, 3);
+  Value *x = maker_input(maker, floats ? DTYPE_F32 : dtype, rank, dims);
   Value *w = maker_constant(maker, weights, rank, image ? conv_weight : matmul_weight);
   Value *x_zero = draw_zero(maker, dtype, 0, -1, 1), *w_zero = draw_zero(maker, weights, rank, image ? 0 : 1, out);
-  Value *operands[] = {difference(maker, x, x_zero), difference(maker, w, w_zero)};
+  Value *operands[] = {difference(maker, x, x_zero, floats || maker_one_in(maker, 2)),
+                       difference(maker, w, w_zero, maker_one_in(maker, 2))};
   if (!operands[0] || !operands[1]) return false;
   Node *node = maker_node(maker, image ? &op_conv : &op_matmul, 2, operands, 1);
   if (image && maker_one_in(maker, 2)) node_set_ints(node, "pads", (int64_t[]){1, 0, 0, 1}, 4);

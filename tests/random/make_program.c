@@ -32,6 +32,8 @@ static Opcode draw_opcode(Maker *maker, DType dtype) {
 
 static int draw_const(Maker *maker, Program *program, DType dtype) {
   if (!dtype_is_float(dtype)) return program_const_i(program, dtype, maker_below(maker, 9) - 4);
+  if (dtype == DTYPE_F32 && maker_one_in(maker, 24))
+    return program_const_f(program, dtype, maker_one_in(maker, 2) ? -3e38 : 1e5);
   return program_const_f(program, dtype, draw_number(&maker->draw, MIN(maker->flavour, 1)));
 }
 
@@ -148,6 +150,28 @@ static bool make_random(Maker *maker, const OpDef *op) {
 
 static bool make_elementwise(Maker *maker) { return make_random(maker, &op_elementwise); }
 static bool make_rowwise(Maker *maker) { return make_random(maker, &op_rowwise); }
+
+// More operands than a kernel would take: sums of a dozen values and constants.
+static bool make_wide(Maker *maker) {
+  enum { WIDE = 20 };
+  Value *x = maker_pick(maker, is_float), *operands[WIDE];
+  if (!x) return false;
+  int count = 8 + maker_below(maker, WIDE - 8);
+  operands[0] = x;
+  for (int i = 1; i < count; i++) {
+    operands[i] = maker_one_in(maker, 3) ? maker_pick(maker, is_float) : NULL;
+    if (!operands[i] || operands[i]->dtype != x->dtype || !broadcasts(x, operands[i]))
+      operands[i] = maker_broadcast(maker, x, x->dtype);
+  }
+  Program *program = program_new(maker->graph->arena, count);
+  int sum = program_input(program, 0, x->dtype);
+  for (int i = 1; i < count; i++)
+    sum = program_op2(program, maker_one_in(maker, 4) ? OP_max : OP_add, sum, program_input(program, i, x->dtype));
+  program_output(program, sum);
+  Node *node = maker_node(maker, &op_elementwise, count, operands, 1);
+  node_set_program(node, "program", program);
+  return maker_finish(maker, node);
+}
 
 // A domain that is said: larger than what the inputs have, or made of nothing.
 static bool make_domain(Maker *maker) {
@@ -283,5 +307,6 @@ const MakeRow program_makes[] = {
     {"activation", 4, make_activation},
     {"affine", 4, make_affine},
     {"twin", 3, make_twin},
+    {"wide", 1, make_wide},
     {0},
 };

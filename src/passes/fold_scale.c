@@ -247,7 +247,7 @@ static Status apply(Rewrite *r) {
 static const Rule fold_scale = {.name = "fold_scale",
                                 .help = "a convolution takes the scales behind it into its weights",
                                 .pattern = "conv(x, #w, ...)",
-                                .exactness = ROUNDED,
+                                .exactness = ROUNDED | ZERO_SIGNS,
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 

@@ -84,7 +84,7 @@ static Status apply(Rewrite *r) {
 static const Rule fuse_epilogue = {.name = "fuse_epilogue",
                                    .help = "an anchor does the pointwise node behind it",
                                    .pattern = "elementwise(..., anchor: @anchor(...)!, ...)",
-                                   .exactness = ROUNDED,
+                                   .exactness = UNSTORED,
                                    .bound = "the anchor's result is no longer rounded to its type in between",
                                    .root = reads_little,
                                    .tells_misses = true,

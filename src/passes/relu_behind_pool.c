@@ -61,7 +61,8 @@ static Status apply(Rewrite *r) {
 static const Rule relu_behind_pool = {.name = "relu_behind_pool",
                                       .help = "a maximum pool does the ReLU in front of it",
                                       .pattern = "pool(activation: elementwise(...)!, ...)",
-                                      .exactness = EXACT,
+                                      .exactness = ZERO_SIGNS,
+                                      .bound = "the largest of 0 and -0 is either",
                                       .device = CPU_ONLY,
                                       .tells_misses = true,
                                       .apply = apply};

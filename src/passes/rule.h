@@ -18,9 +18,13 @@
 typedef struct Rewrite Rewrite;
 
 typedef enum RuleDevice { ANY_DEVICE, CPU_ONLY, CUDA_ONLY } RuleDevice;
+// What may differ from the graph as it was: nothing, or any of these. A bit each, so that those of rules that applied add up; tests/random judges by them.
 typedef enum Exactness {
-  EXACT,    // results keep their bits
-  ROUNDED,  // results round less often, or once more: within the bound that the rule names
+  EXACT = 0,
+  ZERO_SIGNS = 1,  // a zero may have the other sign
+  FINITE = 2,      // results that infinities and NaN had a part in
+  UNSTORED = 4,    // half precision between nodes that become one is no longer rounded to; f32 and f64 keep their bits
+  ROUNDED = 8,     // rounding in any type, within the bound that the rule names
 } Exactness;
 
 struct Rule {
@@ -28,7 +32,7 @@ struct Rule {
   const char *help;     // one line
   const char *pattern;  // see above
   Exactness exactness;
-  const char *bound;  // of what is ROUNDED: one line
+  const char *bound;  // where not EXACT: one line
   RuleDevice device;
   bool (*root)(
       const Node *

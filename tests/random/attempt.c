@@ -5,21 +5,11 @@
 
 #include "base/checked.h"
 #include "ir/graph_text.h"
-#include "passes/passes.h"
-
-// What the passes say of themselves; those that are not here keep every bit, but for roundings that fusion drops in half precision.
-static const struct {
-  const char *pass;
-  Exactness exactness;
-  bool if_finite;
-} inexact[] = {
-    {"fold_scale", REASSOCIATED},      // a scale taken into weights
-    {"relu_behind_pool", ZERO_SIGNS},  // the largest of -0 and 0 is either
-    {"pad_into_conv", EXACT, true},    // what a convolution pads is not multiplied by an infinite weight
-};
+#include "passes/rule_log.h"
 
 void way_print(Text *text, const Way *way) {
   text_add(text, "passes %s", *way->passes ? way->passes : "all");
+  if (*way->without) text_add(text, " without %s", way->without);
   if (way->cuda) text_add(text, " cuda");
   if (way->tf32) text_add(text, " tf32");
   if (way->precision < DTYPE_COUNT) text_add(text, " precision %s", dtype_name(way->precision));
@@ -30,10 +20,11 @@ Status way_parse(const char *text, Way *out) {
   *out = (Way){.precision = DTYPE_COUNT};
   snprintf(line, sizeof line, "%s", text);
   for (char *word = strtok_r(line, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-    bool is_passes = !strcmp(word, "passes"), is_precision = !strcmp(word, "precision");
-    const char *value = is_passes || is_precision ? strtok_r(NULL, " \n", &rest) : "";
+    bool is_passes = !strcmp(word, "passes"), is_without = !strcmp(word, "without"), is_precision = !strcmp(word, "precision");
+    const char *value = is_passes || is_without || is_precision ? strtok_r(NULL, " \n", &rest) : "";
     if (!value) FAIL(ERROR_INVALID_ARGUMENT, "'%s' wants a value", word);
     if (is_passes) snprintf(out->passes, sizeof out->passes, "%s", strcmp(value, "all") ? value : "");
+    else if (is_without) snprintf(out->without, sizeof out->without, "%s", value);
     else if (!strcmp(word, "cuda")) out->cuda = true;
     else if (!strcmp(word, "tf32")) out->tf32 = true;
     else if (!is_precision || !dtype_parse(value, &out->precision)) FAIL(ERROR_INVALID_ARGUMENT, "no way '%s'", text);
@@ -53,10 +44,31 @@ const char *pass_at(int index) {
   return NULL;
 }
 
-int pass_count(void) {
-  int count = 0;
-  while (pass_at(count)) count++;
-  return count;
+// The rule number index, counted over all passes; *pass: where it is.
+static const Rule *find_rule(int index, const Pass **pass) {
+  for (int i = 0; pass_pipeline[i]; i++)
+    for (int k = 0; !met_before(i) && pass_pipeline[i]->rules && pass_pipeline[i]->rules[k]; k++)
+      if (index-- == 0) {
+        *pass = pass_pipeline[i];
+        return pass_pipeline[i]->rules[k];
+      }
+  return NULL;
+}
+
+const char *rule_at(int index) {
+  const Pass *pass;
+  const Rule *rule = find_rule(index, &pass);
+  return rule ? rule->name : NULL;
+}
+
+void way_rule_alone(Way *way, int index) {
+  const Pass *pass;
+  const Rule *rule = find_rule(index, &pass);
+  size_t used = 0;
+  snprintf(way->passes, sizeof way->passes, "%s", pass->name);
+  for (int k = 0; pass->rules[k]; k++)
+    if (pass->rules[k] != rule && used < sizeof way->without)
+      used += (size_t)snprintf(way->without + used, sizeof way->without - used, "%s%s", used ? "," : "", pass->rules[k]->name);
 }
 
 void way_list_pipeline(Way *way) {
@@ -76,49 +88,67 @@ bool way_drop_pass(Way *way, int index) {
   return true;
 }
 
-typedef struct Notes {
-  bool changed;
-  Allowance allowance;
-} Notes;
+static void note_change(void *context, const char *pass, const Graph *graph) { *(bool *)context = true; }
 
-static void note_change(void *context, const char *pass, const Graph *graph) {
-  Notes *notes = context;
-  Allowance *allowance = &notes->allowance;
-  notes->changed = true;
-  for (size_t i = 0; i < COUNT_OF(inexact); i++) {
-    if (strcmp(inexact[i].pass, pass)) continue;
-    allowance->exactness = MAX(allowance->exactness, inexact[i].exactness);
-    allowance->if_finite |= inexact[i].if_finite;
-  }
-}
-
-static Status rewrite(Graph *graph, const Way *way, Notes *notes) {
-  *notes = (Notes){.allowance = {.exactness = EXACT, .precision = way->precision}};
+// *exactness may be NULL.
+static Status rewrite(Graph *graph, const Way *way, Exactness *exactness, bool *changed) {
+  RuleLog *log = exactness ? rule_log_new(graph->arena, false) : NULL;
+  *changed = false;
   PassOptions options = {.device = way->cuda ? DEVICE_CUDA : DEVICE_CPU,
                          .sm = 90,
                          .precision = way->precision,
                          .tf32 = way->tf32,
+                         .disabled = way->without,
                          .verify = true,
+                         .rules = log,
                          .observe = note_change,
-                         .observe_context = notes};
-  return *way->passes ? passes_run_named(graph, way->passes, &options) : passes_run(graph, &options, NULL, 0, NULL);
+                         .observe_context = changed};
+  TRY(*way->passes ? passes_run_named(graph, way->passes, &options) : passes_run(graph, &options, NULL, 0, NULL));
+  for (uint32_t i = 0; log && i < log->count; i++)
+    if (!log->events[i].refusal) *exactness |= log->events[i].rule->exactness;
+  return OK;
+}
+
+static const char *print(Arena *arena, const Graph *graph) {
+  Text text = text_new(arena);
+  graph_print(&text, graph, NULL);
+  return text_get(&text);
+}
+
+static Status check_text(const Graph *graph) {
+  Graph *read;
+  const char *text = print(graph->arena, graph);
+  TRY(graph_parse(graph->arena, graph->ops, text, strlen(text), NULL, 0, &read));
+  if (strcmp(text, print(graph->arena, read))) FAIL(ERROR_INTERNAL, "the graph reads back from its text as another");
+  return OK;
+}
+
+static Status check_fixed_point(const Graph *graph, const Way *way) {
+  const Pass *pass = NULL;
+  for (int i = 0; pass_pipeline[i] && !pass; i++)
+    if (!strcmp(pass_pipeline[i]->name, way->passes)) pass = pass_pipeline[i];
+  if (!pass || !pass->rules) return OK;
+  bool changed;
+  TRY(rewrite(graph_copy(graph->arena, graph), way, NULL, &changed));
+  if (changed) FAIL(ERROR_INTERNAL, "the pass, run again, finds more to do");
+  return OK;
 }
 
 Status attempt_way(const Judge *judge, const Way *way, Verdict *verdict, bool *changed) {
   Graph *graph = graph_copy(judge->arena, judge->graph);
-  Notes notes;
-  TRY(rewrite(graph, way, &notes));
-  *changed = notes.changed;
+  Allowance allowance = {.exactness = EXACT, .precision = way->precision};
   *verdict = (Verdict){0};
-  return judge_compare(judge, graph, notes.allowance, verdict);
+  TRY(rewrite(graph, way, &allowance.exactness, changed));
+  if (!*changed) return OK;
+  TRY(check_text(graph));
+  TRY(check_fixed_point(graph, way));
+  return judge_compare(judge, graph, allowance, verdict);
 }
 
 Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out) {
-  Graph *changed = graph_copy(arena, graph);
-  Notes notes;
-  TRY(rewrite(changed, way, &notes));
-  Text text = text_new(arena);
-  graph_print(&text, changed, NULL);
-  *out = text_get(&text);
+  Graph *copy = graph_copy(arena, graph);
+  bool changed;
+  TRY(rewrite(copy, way, NULL, &changed));
+  *out = print(arena, copy);
   return OK;
 }

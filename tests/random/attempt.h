@@ -3,21 +3,25 @@
 #include "tests/random/judge.h"
 
 typedef struct Way {
-  char passes[512];  // comma-separated, in this order; "": the pipeline
+  char passes[512];   // comma-separated, in this order; "": the pipeline
+  char without[512];  // rules and passes that are left out
   bool cuda, tf32;
   DType precision;  // DTYPE_F16 or DTYPE_BF16; DTYPE_COUNT: as written
 } Way;
 
-void way_print(Text *text, const Way *way);  // "passes fold_scale,layout cuda tf32 precision f16"
+void way_print(Text *text, const Way *way);  // "passes fold_scale,layout without merge_twins cuda tf32 precision f16"
 MUST_CHECK Status way_parse(const char *text, Way *out);
 
 void way_list_pipeline(Way *way);         // the pipeline's passes by name
 bool way_drop_pass(Way *way, int index);  // false where there are not more than one, or not so many
 
-int pass_count(void);  // each counted once
+// Each pass and each rule once. NULL: there are not so many. A rule alone is its pass without its other rules.
 const char *pass_at(int index);
+const char *rule_at(int index);
+void way_rule_alone(Way *way, int index);
 
-// Runs the passes over a copy of the judge's graph, verifying after each, and compares. *changed: some pass had something to do.
+// Runs the passes over a copy of the judge's graph, verifying after each, and compares. What has been rewritten reads back from its text, and a pass
+// of rules that runs again finds nothing to do. *changed: some pass had something to do.
 MUST_CHECK Status attempt_way(const Judge *judge, const Way *way, Verdict *verdict, bool *changed);
 // The text of the graph that a way gives.
 MUST_CHECK Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out);

@@ -50,7 +50,7 @@ Status judge_new(Arena *arena, const Graph *graph, uint64_t values, Judge *out) 
 static bool same_element(const Tensor *a, const Tensor *b, int64_t i, Exactness exactness) {
   if (!dtype_is_float(a->dtype)) return tensor_get_i(a, i) == tensor_get_i(b, i);
   double x = tensor_get_f(a, i), y = tensor_get_f(b, i);
-  return (isnan(x) && isnan(y)) || (x == y && (exactness >= ZERO_SIGNS || signbit(x) == signbit(y)));
+  return (isnan(x) && isnan(y)) || (x == y && (exactness & ZERO_SIGNS || signbit(x) == signbit(y)));
 }
 
 static Status same_type(const Tensor *actual, const Tensor *expected, int output) {
@@ -142,7 +142,7 @@ static Status bounds_new(const Judge *judge, DType precision, Bounds *b) {
 }
 
 static bool within(const Spread *spread, const Tensor *actual, const Tensor *expected, int64_t i) {
-  if (same_element(actual, expected, i, REASSOCIATED) || spread->lost[i]) return true;
+  if (same_element(actual, expected, i, ZERO_SIGNS) || spread->lost[i]) return true;
   double number = number_of(actual, i), center = spread->center[i];
   if (isnan(center)) return isnan(number);
   if (isinf(center)) return number == center;
@@ -197,9 +197,10 @@ Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowan
                                number_of(&actual[o], at), number_of(expected, at));
     same = same && at < 0;
   }
-  bool exact = allowance.exactness == EXACT && !judge->narrow && allowance.precision == DTYPE_COUNT;
-  if (same || (exact && !(allowance.if_finite && judge->strange))) return difference;
+  bool narrows = judge->narrow && allowance.exactness & UNSTORED, strange = allowance.exactness & FINITE && judge->strange;
+  bool near = allowance.exactness & (ROUNDED | ZERO_SIGNS) || narrows || allowance.precision < DTYPE_COUNT;
+  if (same || !(near || strange)) return difference;
   status_free(difference);
-  verdict->unjudged = allowance.if_finite && judge->strange;
-  return verdict->unjudged ? OK : compare_bounded(judge, actual, allowance.precision, verdict);
+  verdict->unjudged = strange;
+  return strange ? OK : compare_bounded(judge, actual, allowance.precision, verdict);
 }

@@ -1,5 +1,6 @@
 // What a graph gives, and whether another graph gives the same: bit for bit, or as near as rounding explains.
 #pragma once
+#include "passes/rule.h"
 #include "tests/random/evaluate.h"
 
 typedef struct Judge {
@@ -12,12 +13,10 @@ typedef struct Judge {
   bool narrow;  // half precision occurs: fusing drops roundings
 } Judge;
 
-// What rewrites may change: nothing, the signs of zeros, or results by as much as rounding explains.
-typedef enum Exactness { EXACT, ZERO_SIGNS, REASSOCIATED } Exactness;
+// What rewrites may change.
 typedef struct Allowance {
-  Exactness exactness;
-  bool if_finite;   // nothing is said where infinities or NaN occur
-  DType precision;  // half precision that was asked for; DTYPE_COUNT: none
+  Exactness exactness;  // of all rules that applied
+  DType precision;      // half precision that was asked for; DTYPE_COUNT: none
 } Allowance;
 
 typedef struct Verdict {

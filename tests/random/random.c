@@ -4,8 +4,8 @@
 //   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
-// Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices, with each pass alone, with a few passes
-// drawn in a drawn order, and some in half precision; or with the passes of the list only. The verifier runs after each pass. --orders: the
+// Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with each pass and each
+// rule alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
 // same graphs with unrelated nodes in other orders should end in the same text; what does not is counted. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 #include "tests/random/orders.h"
 #include "tests/options.h"
 
-enum { MOST_WAYS = 40, DRAWN_WAYS = 3, SECONDS_A_GRAPH = 30 };
+enum { MOST_WAYS = 200, DRAWN_WAYS = 2, SECONDS_A_GRAPH = 30 };
 
 typedef struct Options {
   long seed, count;
@@ -31,39 +31,61 @@ typedef struct Options {
 
 // ---- Ways
 
-static void draw_passes(Draw *draw, Way *way) {
-  int total = pass_count(), count = 2 + draw_below(draw, 5);
+typedef const char *NameAt(int index);
+static int count_names(NameAt *at) {
+  int count = 0;
+  while (at(count)) count++;
+  return count;
+}
+
+static void draw_names(Draw *draw, NameAt *at, char *out, size_t size) {
+  int total = count_names(at), count = 2 + draw_below(draw, 5);
   size_t used = 0;
-  for (int i = 0; i < count; i++)
-    used +=
-        (size_t)snprintf(way->passes + used, sizeof way->passes - used, "%s%s", i ? "," : "", pass_at(draw_below(draw, total)));
+  for (int i = 0; i < count && used < size; i++)
+    used += (size_t)snprintf(out + used, size - used, "%s%s", i ? "," : "", at(draw_below(draw, total)));
+}
+
+typedef struct Ways {
+  Draw draw;
+  Way *ways;
+  int count;
+} Ways;
+
+static Way *add_way(Ways *w) {
+  Way *way = &w->ways[w->count];
+  w->count += w->count + 1 < MOST_WAYS;
+  *way = (Way){.cuda = draw_one_in(&w->draw, 3), .tf32 = draw_one_in(&w->draw, 4), .precision = DTYPE_COUNT};
+  return way;
+}
+
+static void draw_precision(Ways *w, Way *way, int chance) {
+  if (draw_one_in(&w->draw, chance)) way->precision = draw_one_in(&w->draw, 2) ? DTYPE_F16 : DTYPE_BF16;
 }
 
 static int draw_ways(uint64_t seed, const char *passes, Way *ways) {
-  Draw draw = {.seed = hash_mix(seed, 7)};
-  const Way plain = {.precision = DTYPE_COUNT};
-  int count = 0;
-  bool given = passes && *passes;
+  Ways w = {.draw = {.seed = hash_mix(seed, 7)}, .ways = ways};
   for (int cuda = 0; cuda < 2; cuda++) {
-    Way *way = &ways[count++];
-    *way = plain;
+    Way *way = add_way(&w);
     way->cuda = cuda;
-    way->tf32 = cuda && draw_one_in(&draw, 2);
-    if (given) snprintf(way->passes, sizeof way->passes, "%s", passes);
+    if (passes) snprintf(way->passes, sizeof way->passes, "%s", passes);
   }
-  if (draw_one_in(&draw, 4)) {
-    ways[count] = ways[draw_below(&draw, 2)];
-    ways[count++].precision = draw_one_in(&draw, 2) ? DTYPE_F16 : DTYPE_BF16;
+  Way *way = add_way(&w);
+  if (passes) snprintf(way->passes, sizeof way->passes, "%s", passes);
+  draw_precision(&w, way, 1);
+  for (int i = 0; !passes && pass_at(i); i++) {
+    way = add_way(&w);
+    snprintf(way->passes, sizeof way->passes, "%s", pass_at(i));
+    draw_precision(&w, way, 8);
   }
-  for (int i = 0; !given && i < pass_count() + DRAWN_WAYS && count < MOST_WAYS; i++) {
-    Way *way = &ways[count++];
-    *way = plain;
-    way->cuda = draw_one_in(&draw, 3);
-    if (i < pass_count()) snprintf(way->passes, sizeof way->passes, "%s", pass_at(i));
-    else draw_passes(&draw, way);
-    if (draw_one_in(&draw, 8)) way->precision = draw_one_in(&draw, 2) ? DTYPE_F16 : DTYPE_BF16;
+  for (int i = 0; !passes && rule_at(i); i++) way_rule_alone(add_way(&w), i);
+  for (int i = 0; !passes && i < DRAWN_WAYS; i++) {
+    way = add_way(&w);
+    draw_names(&w.draw, pass_at, way->passes, sizeof way->passes);
+    way = add_way(&w);
+    draw_names(&w.draw, rule_at, way->without, sizeof way->without);
+    draw_precision(&w, way, 8);
   }
-  return count;
+  return w.count;
 }
 
 // ---- One graph

@@ -61,7 +61,7 @@ const char *rule_at(int index) {
   return rule ? rule->name : NULL;
 }
 
-void way_rule_alone(Way *way, int index) {
+bool way_rule_alone(Way *way, int index) {
   const Pass *pass;
   const Rule *rule = find_rule(index, &pass);
   size_t used = 0;
@@ -69,6 +69,7 @@ void way_rule_alone(Way *way, int index) {
   for (int k = 0; pass->rules[k]; k++)
     if (pass->rules[k] != rule && used < sizeof way->without)
       used += (size_t)snprintf(way->without + used, sizeof way->without - used, "%s%s", used ? "," : "", pass->rules[k]->name);
+  return used > 0;
 }
 
 void way_list_pipeline(Way *way) {
@@ -90,9 +91,8 @@ bool way_drop_pass(Way *way, int index) {
 
 static void note_change(void *context, const char *pass, const Graph *graph) { *(bool *)context = true; }
 
-// *exactness may be NULL.
-static Status rewrite(Graph *graph, const Way *way, Exactness *exactness, bool *changed) {
-  RuleLog *log = exactness ? rule_log_new(graph->arena, false) : NULL;
+// log NULL: nothing is noted.
+static Status rewrite(Graph *graph, const Way *way, RuleLog *log, bool *changed) {
   *changed = false;
   PassOptions options = {.device = way->cuda ? DEVICE_CUDA : DEVICE_CPU,
                          .sm = 90,
@@ -103,10 +103,26 @@ static Status rewrite(Graph *graph, const Way *way, Exactness *exactness, bool *
                          .rules = log,
                          .observe = note_change,
                          .observe_context = changed};
-  TRY(*way->passes ? passes_run_named(graph, way->passes, &options) : passes_run(graph, &options, NULL, 0, NULL));
-  for (uint32_t i = 0; log && i < log->count; i++)
-    if (!log->events[i].refusal) *exactness |= log->events[i].rule->exactness;
-  return OK;
+  return *way->passes ? passes_run_named(graph, way->passes, &options) : passes_run(graph, &options, NULL, 0, NULL);
+}
+
+static int number_of(const Rule *rule) {
+  const Pass *pass;
+  for (int i = 0;; i++) {
+    const Rule *other = find_rule(i, &pass);
+    if (!other || other == rule) return i;
+  }
+}
+
+static Exactness read_log(const RuleLog *log, int *applied) {
+  Exactness exactness = EXACT;
+  for (uint32_t i = 0; i < log->count; i++) {
+    const RuleEvent *event = &log->events[i];
+    if (event->refusal) continue;
+    exactness |= event->rule->exactness;
+    applied[MIN(number_of(event->rule), MOST_RULES - 1)]++;
+  }
+  return exactness;
 }
 
 static const char *print(Arena *arena, const Graph *graph) {
@@ -134,15 +150,16 @@ static Status check_fixed_point(const Graph *graph, const Way *way) {
   return OK;
 }
 
-Status attempt_way(const Judge *judge, const Way *way, Verdict *verdict, bool *changed) {
+Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt) {
   Graph *graph = graph_copy(judge->arena, judge->graph);
-  Allowance allowance = {.exactness = EXACT, .precision = way->precision};
-  *verdict = (Verdict){0};
-  TRY(rewrite(graph, way, &allowance.exactness, changed));
-  if (!*changed) return OK;
+  RuleLog *log = rule_log_new(judge->arena, false);
+  *attempt = (Attempt){0};
+  TRY(rewrite(graph, way, log, &attempt->changed));
+  Allowance allowance = {.exactness = read_log(log, attempt->applied), .precision = way->precision};
+  if (!attempt->changed) return OK;
   TRY(check_text(graph));
   TRY(check_fixed_point(graph, way));
-  return judge_compare(judge, graph, allowance, verdict);
+  return judge_compare(judge, graph, allowance, &attempt->verdict);
 }
 
 Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out) {

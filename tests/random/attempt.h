@@ -2,6 +2,8 @@
 #pragma once
 #include "tests/random/judge.h"
 
+enum { MOST_RULES = 128 };
+
 typedef struct Way {
   char passes[512];   // comma-separated, in this order; "": the pipeline
   char without[512];  // rules and passes that are left out
@@ -15,13 +17,20 @@ MUST_CHECK Status way_parse(const char *text, Way *out);
 void way_list_pipeline(Way *way);         // the pipeline's passes by name
 bool way_drop_pass(Way *way, int index);  // false where there are not more than one, or not so many
 
-// Each pass and each rule once. NULL: there are not so many. A rule alone is its pass without its other rules.
+// Each pass and each rule once. NULL: there are not so many.
 const char *pass_at(int index);
 const char *rule_at(int index);
-void way_rule_alone(Way *way, int index);
+// A rule alone is its pass without its other rules. False where there are none.
+bool way_rule_alone(Way *way, int index);
+
+typedef struct Attempt {
+  Verdict verdict;
+  bool changed;             // some pass had something to do
+  int applied[MOST_RULES];  // how often, by the number of the rule
+} Attempt;
 
 // Runs the passes over a copy of the judge's graph, verifying after each, and compares. What has been rewritten reads back from its text, and a pass
-// of rules that runs again finds nothing to do. *changed: some pass had something to do.
-MUST_CHECK Status attempt_way(const Judge *judge, const Way *way, Verdict *verdict, bool *changed);
+// of rules that runs again finds nothing to do.
+MUST_CHECK Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt);
 // The text of the graph that a way gives.
 MUST_CHECK Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out);

@@ -2,6 +2,7 @@
 #include "tests/random/maker.h"
 
 #include "base/checked.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/view/view.h"
 
 static Value *add_view(Maker *maker, const OpDef *op, Value *x, const Dim *dims, int rank) {
@@ -151,6 +152,27 @@ static bool make_round_trip(Maker *maker) {
   return maker_built(maker, &b, build_transpose(&b, between, back));
 }
 
+// Pointwise work behind a view, with nothing else to read but numbers of one element.
+static bool make_behind_view(Maker *maker) {
+  Builder b = {.graph = maker->graph};
+  Value *x = maker_pick(maker, is_float);
+  if (!x || !x->rank) return false;
+  if (!x->producer) x = build_unary(&b, OP_neg, x);
+  status_free(b.status);
+  x = x ? maker_one_in(maker, 2) && x->rank > 1 ? transpose(maker, x) : reshape(maker, x) : NULL;
+  if (!x) return false;
+  static const int64_t ones[] = {1, 1, 1, 1};
+  Value *operands[] = {x, maker_constant(maker, x->dtype, maker_below(maker, 4), ones)};
+  Program *program = program_new(maker->graph->arena, 2);
+  int y = program_op2(program, OP_mul, program_input(program, 0, x->dtype), program_input(program, 1, x->dtype));
+  if (x->rank && maker_one_in(maker, 4))
+    y = program_op2(program, OP_add, y, program_index(program, x->dtype, maker_below(maker, x->rank)));
+  program_output(program, program_op1(program, maker_one_in(maker, 2) ? OP_tanh : OP_abs, y));
+  Node *node = maker_node(maker, &op_elementwise, 2, operands, 1);
+  node_set_program(node, "program", program);
+  return maker_finish(maker, node);
+}
+
 static bool make_bitcast(Maker *maker) {
   Value *x = maker_pick(maker, NULL);
   if (!x || (x->dtype != DTYPE_F32 && x->dtype != DTYPE_I32)) return false;
@@ -169,7 +191,9 @@ static bool make_dims(Maker *maker) {
 }
 
 const MakeRow view_makes[] = {
-    {"transpose", 5, make_transpose}, {"reshape", 5, make_reshape}, {"slice", 4, make_slice},
-    {"expand", 2, make_expand},       {"chain", 3, make_chain},     {"round_trip", 3, make_round_trip},
-    {"bitcast", 1, make_bitcast},     {"dims", 1, make_dims},       {0},
+    {"transpose", 5, make_transpose}, {"reshape", 5, make_reshape},
+    {"slice", 4, make_slice},         {"expand", 2, make_expand},
+    {"chain", 3, make_chain},         {"round_trip", 3, make_round_trip},
+    {"bitcast", 1, make_bitcast},     {"behind_view", 4, make_behind_view},
+    {"dims", 1, make_dims},           {0},
 };

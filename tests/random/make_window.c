@@ -18,11 +18,12 @@ static Value *draw_image(Maker *maker) {
 
 static void draw_window(Maker *maker, Node *node, int axes, const int64_t *kernel) {
   int64_t strides[MAX_RANK], dilations[MAX_RANK], pads[2 * MAX_RANK];
+  int beyond = maker_one_in(maker, 10) ? 2 : 0;  // windows that see nothing but padding
   for (int i = 0; i < axes; i++) {
     strides[i] = 1 + maker_below(maker, 2);
     dilations[i] = 1 + (kernel[i] > 1 && maker_one_in(maker, 5));
-    pads[i] = maker_below(maker, (int)kernel[i]);
-    pads[axes + i] = maker_below(maker, (int)kernel[i]);
+    pads[i] = maker_below(maker, (int)kernel[i] + beyond);
+    pads[axes + i] = maker_below(maker, (int)kernel[i] + beyond);
   }
   if (maker_one_in(maker, 2)) node_set_ints(node, "strides", strides, axes);
   if (maker_one_in(maker, 6)) node_set_ints(node, "dilations", dilations, axes);
@@ -61,18 +62,19 @@ static Value *draw_weight(Maker *maker, DType dtype, int rank, const int64_t *di
   return weight;
 }
 
-// A scale and a shift for each channel, in one to four nodes; sometimes for each element, or the other way around.
+// A scale and a shift for each channel, in one to four nodes; sometimes along another axis, or divided by and subtracted from.
 static Value *batch_norm(Maker *maker, Value *x) {
   Builder b = {.graph = maker->graph};
   int64_t dims[MAX_RANK];
-  int axis = maker_one_in(maker, 8) ? maker_below(maker, x->rank) : 1;
+  int axis = maker_one_in(maker, 5) ? maker_below(maker, x->rank) : 1;
   for (int k = 0; k < x->rank; k++) dims[k] = k == axis && dim_is_static(x->dims[k]) ? x->dims[k] : 1;
   int drop = maker_one_in(maker, 4) && axis == 1 ? 1 : 0;  // leading ones may be left out
   Value *y = x;
   for (int i = 0, steps = 1 + maker_below(maker, 4); i < steps; i++) {
     static const Opcode ops[] = {OP_sub, OP_mul, OP_mul, OP_add, OP_add, OP_div};
     Value *operand = maker_constant(maker, x->dtype, x->rank - drop, dims + drop);
-    y = build_binary(&b, ops[maker_below(maker, COUNT_OF(ops))], y, operand);
+    bool behind = maker_one_in(maker, 8);
+    y = build_binary(&b, ops[maker_below(maker, COUNT_OF(ops))], behind ? operand : y, behind ? y : operand);
   }
   if (maker_one_in(maker, 2)) y = build_unary(&b, maker_one_in(maker, 2) ? OP_relu : OP_sigmoid, y);
   return maker_built(maker, &b, y) ? y : NULL;

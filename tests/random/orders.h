@@ -2,5 +2,5 @@
 #pragma once
 #include "tests/random/attempt.h"
 
-// Counts graphs whose text differs, and how: only in the order of lines, or in what the lines say.
+// Counts graphs whose text differs, and how: only in the order of lines, or in what the lines say. Of a single graph, shows two texts.
 MUST_CHECK Status orders_run(uint64_t seed, long count, int nodes, int *result);

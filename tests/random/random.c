@@ -77,7 +77,8 @@ static int draw_ways(uint64_t seed, const char *passes, Way *ways) {
     snprintf(way->passes, sizeof way->passes, "%s", pass_at(i));
     draw_precision(&w, way, 8);
   }
-  for (int i = 0; !passes && rule_at(i); i++) way_rule_alone(add_way(&w), i);
+  for (int i = 0; !passes && rule_at(i); i++)
+    if (!way_rule_alone(add_way(&w), i)) w.count--;
   for (int i = 0; !passes && i < DRAWN_WAYS; i++) {
     way = add_way(&w);
     draw_names(&w.draw, pass_at, way->passes, sizeof way->passes);
@@ -162,33 +163,44 @@ static void report_failure(const Work *work, const Trial *trial) {
 }
 
 typedef struct Totals {
-  long graphs, refused, nodes, ways, changed, bounded, unjudged, failed;
+  long graphs, refused, nodes, ways, changed, bounded, unjudged, failed, applied[MOST_RULES];
 } Totals;
 
+static void add_trial(Totals *t, const Trial *trial) {
+  t->graphs++;
+  t->refused += trial->outcome == REFUSED;
+  t->failed += trial->outcome > REFUSED;
+  t->nodes += trial->nodes, t->ways += trial->ways, t->changed += trial->changed;
+  t->bounded += trial->bounded, t->unjudged += trial->unjudged;
+  for (int i = 0; i < MOST_RULES; i++) t->applied[i] += trial->applied[i];
+}
+
+// A rule that never applied was not tried at all.
+static void print_totals(const Options *options, const Totals *t, double seconds) {
+  printf("rules applied:");
+  for (int i = 0; rule_at(i); i++) printf("%s %s %ld", i ? "," : "", rule_at(i), t->applied[i]);
+  printf(
+      "\nseeds %ld to %ld: %ld graphs of %ld nodes, %ld ways, of which %ld changed something; %ld gave other bits within the "
+      "bound, %ld left "
+      "the range of a type; %ld graphs cannot be run; %ld failed; %.1f s\n",
+      options->seed, options->seed + t->graphs - 1, t->graphs, t->nodes, t->ways, t->changed, t->bounded, t->unjudged,
+      t->refused, t->failed, seconds);
+}
+
 static int run_all(const Options *options) {
-  Totals t = {0};
+  Totals totals = {0};
   double start = time_now();
-  for (long i = 0; i < options->count && t.failed < options->failures; i++) {
+  for (long i = 0; i < options->count && totals.failed < options->failures; i++) {
     Work work = {.options = options, .seed = (uint64_t)(options->seed + i), .print = options->print};
     Trial trial;
     trial_apart(try_seed, &work, SECONDS_A_GRAPH, &trial);
-    t.graphs++;
-    t.refused += trial.outcome == REFUSED;
-    t.nodes += trial.nodes, t.ways += trial.ways, t.changed += trial.changed;
-    t.bounded += trial.bounded, t.unjudged += trial.unjudged;
+    add_trial(&totals, &trial);
     if (trial.outcome == REFUSED && options->print)
       printf("seed %llu is refused: %s\n", (unsigned long long)work.seed, trial.message);
-    if (trial.outcome == HELD || trial.outcome == REFUSED) continue;
-    t.failed++;
-    report_failure(&work, &trial);
+    if (trial.outcome > REFUSED) report_failure(&work, &trial);
   }
-  printf(
-      "seeds %ld to %ld: %ld graphs of %ld nodes, %ld ways, of which %ld changed something; %ld gave other bits within the "
-      "bound, %ld "
-      "left the range of a type; %ld graphs cannot be run; %ld failed; %.1f s\n",
-      options->seed, options->seed + t.graphs - 1, t.graphs, t.nodes, t.ways, t.changed, t.bounded, t.unjudged, t.refused,
-      t.failed, time_now() - start);
-  return t.failed || t.refused * 4 > t.graphs;
+  print_totals(options, &totals, time_now() - start);
+  return totals.failed || totals.refused * 4 > totals.graphs;
 }
 
 static Status try_file(const char *path, int *failed) {

@@ -54,15 +54,19 @@ static void note(Trial *trial, Outcome outcome, Status status) {
 static Status try_way(const Subject *subject, const Way *way, Trial *trial) {
   Arena *arena = arena_scratch();
   Judge judge;
-  Verdict verdict;
-  bool changed = false;
+  Attempt attempt;
   Status status = judge_new(arena, subject->graph, subject->values, &judge);
   if (status) note(trial, REFUSED, status);
   else {
     trial->ways++;
-    status = attempt_way(&judge, way, &verdict, &changed);
+    status = attempt_way(&judge, way, &attempt);
     if (status) note(trial, status_code(status) == ERROR_MISMATCH ? DIFFERS : BREAKS, status);
-    else trial->changed += changed, trial->bounded += verdict.bounded, trial->unjudged += verdict.unjudged;
+    else {
+      trial->changed += attempt.changed;
+      trial->bounded += attempt.verdict.bounded;
+      trial->unjudged += attempt.verdict.unjudged;
+      for (int i = 0; i < MOST_RULES; i++) trial->applied[i] += attempt.applied[i];
+    }
   }
   arena_free(arena);
   return OK;

@@ -13,7 +13,7 @@ typedef enum Outcome {
 typedef struct Trial {
   Outcome outcome;
   Way way;  // the last one tried
-  int nodes, ways, changed, bounded, unjudged;
+  int nodes, ways, changed, bounded, unjudged, applied[MOST_RULES];
   char message[1000];
 } Trial;
 

@@ -172,9 +172,19 @@ static void shake(Evaluation *e, const Value *value, Tensor *tensor) {
   }
 }
 
+static void note_numbers(Evaluation *e, const Tensor *tensor, bool is_result) {
+  for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
+    double number = tensor_get_f(tensor, i);
+    if (isfinite(number)) e->largest = fmax(e->largest, fabs(number));
+    else e->strange += is_result;
+  }
+}
+
 // The tensor, or a shaken copy of it.
 static const Tensor *given(Evaluation *e, const Value *value, const Tensor *tensor) {
-  if (!e->shakes || !dtype_is_float(tensor->dtype)) return tensor;
+  if (!dtype_is_float(tensor->dtype)) return tensor;
+  note_numbers(e, tensor, false);
+  if (!e->shakes) return tensor;
   Tensor *copy = arena_copy(e->arena, tensor, sizeof *tensor);
   copy->data = arena_copy(e->arena, tensor->data, tensor_bytes(tensor));
   shake(e, value, copy);
@@ -185,11 +195,7 @@ static void note_result(Evaluation *e, const Value *value, Tensor *tensor) {
   if (!dtype_is_float(tensor->dtype)) return;
   // What a view gives is moved, not rounded.
   if (e->shakes && !value->producer->op->is_view) shake(e, value, tensor);
-  for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
-    double number = tensor_get_f(tensor, i);
-    if (!isfinite(number)) e->strange++;
-    else e->largest = fmax(e->largest, fabs(number));
-  }
+  note_numbers(e, tensor, true);
 }
 
 static Status run_branch(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {

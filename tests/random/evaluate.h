@@ -12,7 +12,7 @@ typedef struct Evaluation {
   const IntMap *stored;  // of a graph in double: by value, the dtype that the model stores it in, plus one
   DType precision;       // what f32 is stored as on request; DTYPE_COUNT: f32
   int64_t strange;       // elements that are no finite numbers, of all results
-  double largest;        // of the finite ones
+  double largest;        // of all finite ones, inputs and constants too
 } Evaluation;
 
 // The graph with what is symbolic in it replaced by the sizes that `values` draws for its symbols.

@@ -4,7 +4,7 @@
 
 #include "kernels/view/view.h"
 #include "passes/programs.h"
-#include "passes/rule.h"
+#include "passes/views.h"
 
 enum { MAX_SCALARS = 32 };  // beside the tensor that a pointwise node reads through a view
 
@@ -100,5 +100,8 @@ static const Rule rule_hoist = {
     .tells_misses = true,
     .apply = hoist};
 
-const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them", true,
-                                  (const Rule *const[]){&rule_compose_views, &rule_remove_view, &rule_hoist, NULL}};
+const Pass pass_simplify_views = {
+    "simplify_views", "composes and removes views, moves pointwise work in front of them", true,
+    (const Rule *const[]){&rule_compose_views, &rule_remove_view, &rule_compose_slices, &rule_slice_of_concat,
+                          &rule_slice_of_pad, &rule_concat_of_one, &rule_flatten_concat, &rule_join_slices, &rule_remove_pad,
+                          &rule_compose_pads, &rule_gather_as_slice, &rule_hoist, NULL}};

@@ -1,0 +1,265 @@
+// Rules over the operators that cut and join: slices of slices, of concatenations and of paddings read what these are made of; slices that lie side by side,
+// concatenations in one another and paddings around one another become one; a gather by equally spaced constants is a slice. All move the same elements
+// to the same places. They belong to simplify_views, so that what they leave meets its rules.
+#include <string.h>
+
+#include "base/budget.h"
+#include "base/checked.h"
+#include "kernels/gather/gather.h"
+#include "kernels/pad/pad.h"
+#include "kernels/view/view.h"
+#include "passes/programs.h"
+#include "passes/views.h"
+
+// Of a concatenation: so many operands are looked through for each slice of it, and so many come of joining two. Beyond, models of many operands cost their square.
+enum { MAX_LOOKED_THROUGH = 256 };
+
+typedef struct Slice {
+  Value *x;
+  Dim starts[MAX_RANK], dims[MAX_RANK];
+  int64_t steps[MAX_RANK];
+} Slice;
+
+static Slice slice_of(const Node *node) {
+  Slice slice = {.x = node->inputs[0]};
+  int count;
+  size_t rank = (size_t)slice.x->rank;
+  memcpy(slice.starts, node_dims(node, "starts", &count), rank * sizeof *slice.starts);
+  memcpy(slice.steps, node_ints(node, "steps", &count), rank * sizeof *slice.steps);
+  memcpy(slice.dims, node_dims(node, "dims", &count), rank * sizeof *slice.dims);
+  return slice;
+}
+
+static Slice all_of(Value *x) {
+  Slice slice = {.x = x};
+  for (int i = 0; i < x->rank; i++) slice.steps[i] = 1, slice.dims[i] = x->dims[i];
+  return slice;
+}
+
+static Node *add_slice(Rewrite *r, const Slice *slice) {
+  Node *node = rewrite_add(r, &op_slice, 1, (Value *[]){slice->x}, 1);
+  node_set_dims(node, "starts", slice->starts, slice->x->rank);
+  node_set_ints(node, "steps", slice->steps, slice->x->rank);
+  node_set_dims(node, "dims", slice->dims, slice->x->rank);
+  return node;
+}
+
+// The first and the last coordinate that a slice with elements reads along an axis; false where its numbers are open.
+static bool reach(const Slice *slice, int axis, int64_t *first, int64_t *last) {
+  Dim start = slice->starts[axis], count = slice->dims[axis];
+  int64_t other;
+  if (!dim_is_static(start) || !dim_is_static(count) || count == 0) return false;
+  if (!checked_mul_i64(count - 1, slice->steps[axis], &other) || !checked_add_i64(other, start, &other)) return false;
+  *first = MIN(start, other);
+  *last = MAX(start, other);
+  return true;
+}
+
+static Status compose_slices(Rewrite *r) {
+  Slice outer = slice_of(matched(r, "root")), inner = slice_of(matched(r, "inner"));
+  DimTable *table = rewrite_graph(r)->dims;
+  for (int i = 0; i < inner.x->rank; i++) {
+    Dim along = dim_mul(table, outer.starts[i], dim_constant(table, inner.steps[i]));
+    bool open = !dim_is_static(outer.starts[i]) || !dim_is_static(inner.starts[i]);
+    outer.starts[i] = dim_add(table, inner.starts[i], along);
+    WANT(open || dim_is_static(outer.starts[i]), "nothing is read, from somewhere outside");
+    WANT(checked_mul_i64(outer.steps[i], inner.steps[i], &outer.steps[i]), "its steps would be too large");
+  }
+  outer.x = inner.x;
+  return rewrite_root_by(r, add_slice(r, &outer));
+}
+
+static Status slice_of_concat(Rewrite *r) {
+  Slice slice = slice_of(matched(r, "root"));
+  const Node *concat = matched(r, "concat");
+  int axis = (int)node_int(concat, "axis", 0), at = 0;
+  int64_t first, last, offset = 0;
+  WANT(reach(&slice, axis, &first, &last), "what it reads is open");
+  for (; at < MIN(concat->input_count, MAX_LOOKED_THROUGH); at++) {
+    Dim size = concat->inputs[at]->dims[axis];
+    WANT(dim_is_static(size), "the size of an operand is open");
+    if (first < offset + size) break;
+    offset += size;
+    budget_step(1);
+  }
+  WANT(at < MIN(concat->input_count, MAX_LOOKED_THROUGH), "it lies too far behind");
+  slice.x = concat->inputs[at];
+  WANT(last < offset + slice.x->dims[axis], "it reads more than one operand");
+  slice.starts[axis] -= offset;
+  return rewrite_root_by(r, add_slice(r, &slice));
+}
+
+static Status slice_of_pad(Rewrite *r) {
+  Slice slice = slice_of(matched(r, "root"));
+  slice.x = operand(r, "x");
+  int count, rank = slice.x->rank;
+  const Dim *pads = node_dims(matched(r, "pad"), "pads", &count);
+  for (int i = 0; i < rank; i++) {
+    int64_t first, last;
+    if (pads[i] == 0 && pads[rank + i] == 0) continue;
+    bool whole = slice.starts[i] == pads[i] && slice.dims[i] == slice.x->dims[i] && slice.steps[i] == 1;
+    if (!whole) {
+      WANT(reach(&slice, i, &first, &last) && dim_is_static(pads[i]) && dim_is_static(slice.x->dims[i]), "its sizes are open");
+      WANT(first >= pads[i] && last < pads[i] + slice.x->dims[i], "it reads some of the padding");
+    }
+    slice.starts[i] = whole ? 0 : slice.starts[i] - pads[i];
+  }
+  return rewrite_root_by(r, add_slice(r, &slice));
+}
+
+static Status concat_of_one(Rewrite *r) {
+  Value *out = matched(r, "root")->outputs[0];
+  WANT(value_can_replace(out, operand(r, "x")), "callers know both by name");
+  rewrite_replace(r, out, operand(r, "x"));
+  return OK;
+}
+
+static bool joins_few(const Node *node) { return node->input_count <= MAX_LOOKED_THROUGH; }
+
+static Status flatten_concat(Rewrite *r) {
+  const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
+  WANT(node_int(inner, "axis", 0) == node_int(outer, "axis", 0), "they join along different axes");
+  WANT(inner->input_count <= MAX_LOOKED_THROUGH, "it has too many operands");
+  Node *concat = rewrite_add(r, &op_concat, 0, NULL, 1);
+  node_take_attributes(concat, outer);
+  for (int i = 0; i < outer->input_count; i++) {
+    bool is_inner = outer->inputs[i] == inner->outputs[0];
+    for (int k = 0; k < (is_inner ? inner->input_count : 1); k++)
+      node_add_input(concat, is_inner ? inner->inputs[k] : outer->inputs[i]);
+  }
+  WANT(concat->input_count <= MAX_LOOKED_THROUGH, "there would be too many operands");
+  return rewrite_root_by(r, concat);
+}
+
+static const Node *slice_before(const Value *value) {
+  return value->producer && value->producer->op == &op_slice ? value->producer : NULL;
+}
+
+// The slice grows by one that goes on, along the axis, where it ends.
+static bool goes_on(DimTable *table, Slice *slice, const Slice *next, int axis) {
+  if (next->x != slice->x) return false;
+  Dim end = dim_add(table, slice->starts[axis], dim_mul(table, slice->dims[axis], dim_constant(table, slice->steps[axis])));
+  for (int i = 0; i < slice->x->rank; i++)
+    if (next->steps[i] != slice->steps[i] || next->starts[i] != (i == axis ? end : slice->starts[i]) ||
+        (i != axis && next->dims[i] != slice->dims[i]))
+      return false;
+  slice->dims[axis] = dim_add(table, slice->dims[axis], next->dims[axis]);
+  return true;
+}
+
+static bool joins_neighbours(const Node *node) {
+  if (node->op != &op_concat) return false;
+  for (int i = 1; i < node->input_count; i++) {
+    const Node *a = slice_before(node->inputs[i - 1]), *b = slice_before(node->inputs[i]);
+    if (a && b && a->inputs[0] == b->inputs[0]) return true;
+  }
+  return false;
+}
+
+static Status join_slices(Rewrite *r) {
+  Node *root = matched(r, "root"), *joined = NULL;
+  int axis = (int)node_int(root, "axis", 0), next;
+  int count = 0;
+  bool alone = true;
+  Value **parts = arena_array(rewrite_scratch(r), Value *, root->input_count);
+  for (int i = 0; i < root->input_count; i = next) {
+    const Node *first = slice_before(root->inputs[i]), *other;
+    Slice slice = first ? slice_of(first) : (Slice){0};
+    for (next = i + 1; first && next < root->input_count && (other = slice_before(root->inputs[next])); next++) {
+      Slice more = slice_of(other);
+      if (!goes_on(rewrite_graph(r)->dims, &slice, &more, axis)) break;
+      alone = alone && only_user(other->outputs[0]) && only_user(first->outputs[0]);
+    }
+    if (next > i + 1) {
+      joined = add_slice(r, &slice);
+      TRY(node_infer(joined));
+    }
+    parts[count++] = next > i + 1 ? joined->outputs[0] : root->inputs[i];
+  }
+  WANT(joined, "no slice goes on where the one before it ends");
+  WANT(alone || count == 1, "the slices stay for others");
+  Node *concat = rewrite_add(r, &op_concat, count, parts, 1);
+  node_take_attributes(concat, root);
+  return rewrite_root_by(r, concat);
+}
+
+static Status remove_pad(Rewrite *r) {
+  Node *pad = matched(r, "root");
+  int count;
+  const Dim *pads = node_dims(pad, "pads", &count);
+  for (int i = 0; i < count; i++) WANT(pads[i] == 0, "it adds something");
+  WANT(value_can_replace(pad->outputs[0], operand(r, "x")), "callers know both by name");
+  rewrite_replace(r, pad->outputs[0], operand(r, "x"));
+  return OK;
+}
+
+static bool same_value(const Value *a, const Value *b) {
+  return a == b || (a && b && a->constant && b->constant && tensor_equal(a->constant, b->constant));
+}
+
+static Status compose_pads(Rewrite *r) {
+  const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
+  const char *mode = node_string(outer, "mode", "constant");
+  int count;
+  Dim pads[2 * MAX_RANK];
+  WANT(!strcmp(mode, node_string(inner, "mode", "constant")), "they pad in different ways");
+  const Value *value[] = {outer->input_count > 1 ? outer->inputs[1] : NULL, inner->input_count > 1 ? inner->inputs[1] : NULL};
+  WANT(!strcmp(mode, "edge") || (!strcmp(mode, "constant") && same_value(value[0], value[1])), "they pad by different values");
+  const Dim *first = node_dims(inner, "pads", &count), *second = node_dims(outer, "pads", &count);
+  for (int i = 0; i < count; i++) pads[i] = dim_add(rewrite_graph(r)->dims, first[i], second[i]);
+  Node *pad = rewrite_like(r, outer);
+  node_set_dims(pad, "pads", pads, count);
+  node_set_input(pad, 0, operand(r, "x"));
+  return rewrite_root_by(r, pad);
+}
+
+// Constant indices as a start and a step; false where they are not equally spaced, or one lies outside.
+static bool read_spaced(const Tensor *indices, int64_t size, int64_t *start, int64_t *step) {
+  int64_t count = tensor_count(indices), previous = 0;
+  for (int64_t i = 0; i < count; i++) {
+    int64_t index = tensor_get_i(indices, i);
+    if (index < 0) index += size;
+    if (index < 0 || index >= size) return false;
+    if (i == 0) *start = index, *step = 1;
+    if (i == 1) *step = index - previous;
+    if (i >= 1 && (index - previous != *step || *step == 0)) return false;
+    previous = index;
+  }
+  return count > 0;
+}
+
+static Status gather_as_slice(Rewrite *r) {
+  Node *root = matched(r, "root");
+  Value *x = operand(r, "x"), *indices = operand(r, "indices");
+  int axis = (int)node_int(root, "axis", 0);
+  Slice slice = all_of(x);
+  WANT(dim_is_static(x->dims[axis]), "whether indices lie outside is open");
+  WANT(read_spaced(indices->constant, x->dims[axis], &slice.starts[axis], &slice.steps[axis]), "they are not equally spaced");
+  slice.dims[axis] = tensor_count(indices->constant);
+  Node *view = add_slice(r, &slice);
+  if (indices->rank != 1) {
+    TRY(node_infer(view));
+    view = rewrite_add(r, &op_reshape, 1, view->outputs, 1);
+    node_set_dims(view, "dims", root->outputs[0]->dims, root->outputs[0]->rank);
+  }
+  return rewrite_root_by(r, view);
+}
+
+#define RULE(text, shown, ...) \
+  { .name = #text, .help = shown, .exactness = EXACT, .apply = text, __VA_ARGS__ }
+
+const Rule rule_compose_slices = RULE(compose_slices, "a slice of a slice is one", .pattern = "slice(inner: slice(x))");
+const Rule rule_slice_of_concat = RULE(slice_of_concat, "a slice of a concatenation is one of the operand that it lies in",
+                                       .pattern = "slice(concat: concat(...))");
+const Rule rule_slice_of_pad = RULE(slice_of_pad, "a slice that reads nothing of a padding is one of what was padded",
+                                    .pattern = "slice(pad: pad(x, ...))");
+const Rule rule_concat_of_one = RULE(concat_of_one, "a concatenation of one operand goes", .pattern = "concat(x)");
+const Rule rule_flatten_concat = RULE(flatten_concat, "a concatenation in another one along the same axis joins it",
+                                      .pattern = "concat(..., inner: concat(...)!, ...)", .root = joins_few);
+const Rule rule_join_slices = RULE(join_slices, "slices put together again that lie side by side are one slice",
+                                   .pattern = "concat(...)", .root = joins_neighbours);
+const Rule rule_remove_pad = RULE(remove_pad, "padding by nothing goes", .pattern = "pad(x, ...)");
+const Rule rule_compose_pads =
+    RULE(compose_pads, "a padding around a padding of the same kind is one", .pattern = "pad(inner: pad(x, ...)!, ...)");
+const Rule rule_gather_as_slice =
+    RULE(gather_as_slice, "a gather by equally spaced constants is a slice", .pattern = "gather(x, #indices)");

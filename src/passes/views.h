@@ -1,0 +1,6 @@
+// The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), and over chains of views (view_chains.c).
+#pragma once
+#include "passes/rule.h"
+
+extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_of_pad, rule_concat_of_one, rule_flatten_concat,
+    rule_join_slices, rule_remove_pad, rule_compose_pads, rule_gather_as_slice;

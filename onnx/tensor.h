@@ -16,6 +16,9 @@ TensorSource *tensor_source_new(Arena *arena, Bytes bytes, const char *folder, s
 MUST_CHECK Status onnx_read_tensor(TensorSource *source, const struct Onnx__Tensor *proto, Tensor *out);
 MUST_CHECK Status onnx_read_sparse_tensor(TensorSource *source, const struct Onnx__SparseTensor *proto, Tensor *out);  // dense
 
+// The message of a tensor, whose bytes it points at. name "": none.
+struct Onnx__Tensor *onnx_tensor_message(Arena *arena, const char *name, const Tensor *tensor);
+
 // What a test's .pb file holds.
 typedef struct HostValue {
   ValueKind kind;

@@ -121,11 +121,10 @@ static void put_strings(Arena *arena, const Tensor *tensor, Onnx__Tensor *proto)
   }
 }
 
-static Onnx__Tensor *tensor_proto(Arena *arena, const HostValue *value) {
-  const Tensor *tensor = &value->tensor;
+Onnx__Tensor *onnx_tensor_message(Arena *arena, const char *name, const Tensor *tensor) {
   Onnx__Tensor *proto = arena_new_of(arena, Onnx__Tensor);
   onnx__tensor__init(proto);
-  proto->name = *value->name ? arena_string(arena, value->name) : NULL;
+  proto->name = *name ? arena_string(arena, name) : NULL;
   proto->has_data_type = 1;
   proto->data_type = dtype_to_onnx(tensor->dtype);
   proto->n_dims = (size_t)tensor->rank;
@@ -138,6 +137,10 @@ static Onnx__Tensor *tensor_proto(Arena *arena, const HostValue *value) {
     proto->raw_data = (ProtobufCBinaryData){.len = raw.size, .data = (uint8_t *)(uintptr_t)raw.data};
   }
   return proto;
+}
+
+static Onnx__Tensor *tensor_proto(Arena *arena, const HostValue *value) {
+  return onnx_tensor_message(arena, value->name, &value->tensor);
 }
 
 // What elem_type says of the elements.

@@ -294,6 +294,17 @@ INGOT_API int ingot_pass_nodes_before(const ingot_pass *pass);
 INGOT_API int ingot_pass_nodes_after(const ingot_pass *pass);
 INGOT_API double ingot_pass_seconds(const ingot_pass *pass); /* 0 of an engine from a file */
 
+/* What the rules of the passes did when the engine was built, one application after the other, which is kept in its file too. The place is
+ * the name of an ONNX node; before and after are the operators of the nodes that went and came, like "pad, conv" and "conv". */
+typedef struct ingot_rewrite ingot_rewrite;
+INGOT_API int ingot_engine_rewrite_count(const ingot_engine *engine);
+INGOT_API const ingot_rewrite *ingot_engine_rewrite(const ingot_engine *engine, int index);
+INGOT_API const char *ingot_rewrite_pass(const ingot_rewrite *rewrite);
+INGOT_API const char *ingot_rewrite_rule(const ingot_rewrite *rewrite);
+INGOT_API const char *ingot_rewrite_place(const ingot_rewrite *rewrite);
+INGOT_API const char *ingot_rewrite_before(const ingot_rewrite *rewrite);
+INGOT_API const char *ingot_rewrite_after(const ingot_rewrite *rewrite);
+
 /* ---- Sessions ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct ingot_session ingot_session;

@@ -10,7 +10,8 @@
 #include "onnx/import.h"
 #include "onnx/model.h"
 #include "onnx/ops/translate.h"
-#include "passes/passes.h"
+#include "passes/rule_log.h"
+#include "passes/selection.h"
 #include "runtime/tune_graph.h"
 #include "tune/database.h"
 
@@ -152,7 +153,16 @@ static bool waits_for_inputs(const Graph *graph, DType precision) {
   return false;
 }
 
-static Status build(const ingot_model *model, const ingot_config *given, Engine *engine) {
+static void keep_rewrites(Engine *engine, const RuleLog *log) {
+  for (uint32_t i = 0; i < log->count; i++) {
+    const RuleEvent *event = &log->events[i];
+    if (event->refusal) continue;
+    *ARENA_PUSH(engine->arena, engine->rewrites, engine->rewrite_count, engine->rewrite_capacity) =
+        (EngineRewrite){event->pass, event->rule->name, event->place, event->before, event->after};
+  }
+}
+
+static Status build(const ingot_model *model, const ingot_config *given, const BuildHooks *hooks, Engine *engine) {
   ingot_config config;
   TRY(api_config(given, &config));
   Log log = api_log(&config);
@@ -171,7 +181,16 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
                          .precision = engine->built.precision,
                          .tf32 = engine->built.tf32,
                          .disabled = waits_for_inputs(engine->graph, engine->built.precision) ? "all" : engine->built.disabled,
-                         .log = &log};
+                         .only = hooks->only,
+                         .stop_after = hooks->stop_after,
+                         .allowed = hooks->allowed,
+                         .observe = hooks->observe,
+                         .observe_context = hooks->context,
+                         .log = &log,
+                         .rules = hooks->rules ? hooks->rules : rule_log_new(engine->arena, false)};
+  TRY(passes_check_list(hooks->only));
+  TRY(passes_check_list(hooks->stop_after));
+  TRY(passes_check_places(config.disabled_passes, model->graph));
   const int64_t *const *shapes;
   TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));
   if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph, shapes));
@@ -181,24 +200,29 @@ static Status build(const ingot_model *model, const ingot_config *given, Engine 
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
         (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_before, reports[i].nodes_after};
+  keep_rewrites(engine, options.rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
   if (cuda) TRY(tune(engine, &config, shapes, &log));
   return OK;
 }
 
-static Status build_and_wrap(const ingot_model *model, const ingot_config *config, Arena *arena, ingot_engine **out) {
+static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,
+                             ingot_engine **out) {
   Engine *engine = engine_new(arena);
-  TRY(build(model, config, engine));
+  TRY(build(model, config, hooks, engine));
   return api_engine_wrap(engine, out);
+}
+
+Status api_build(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, ingot_engine **out) {
+  Arena *arena = arena_try_new();
+  if (!arena) return status_out_of_memory();
+  Status status = API_LIMITED(config, build_and_wrap(model, config, hooks, arena, out));
+  if (status) arena_free(arena);
+  return status;
 }
 
 ingot_error *ingot_engine_build(const ingot_model *model, const ingot_config *config, ingot_engine **out) {
   Status status = api_require("ingot_engine_build", "model", model, "out", out, NULL);
-  if (status) return api_error(status);
-  Arena *arena = arena_try_new();
-  if (!arena) return api_error(status_out_of_memory());
-  status = API_LIMITED(config, build_and_wrap(model, config, arena, out));
-  if (status) arena_free(arena);
-  return api_error(status);
+  return api_error(status ? status : api_build(model, config, &(BuildHooks){0}, out));
 }

@@ -113,6 +113,21 @@ int ingot_pass_nodes_before(const ingot_pass *pass) { return pass ? of_pass(pass
 int ingot_pass_nodes_after(const ingot_pass *pass) { return pass ? of_pass(pass)->nodes_after : 0; }
 double ingot_pass_seconds(const ingot_pass *pass) { return pass ? of_pass(pass)->seconds : 0; }
 
+// ---- rewrites ----------------------------------------------------------------------------------------------------------------
+
+static const EngineRewrite *of_rewrite(const ingot_rewrite *rewrite) { return (const EngineRewrite *)rewrite; }
+
+int ingot_engine_rewrite_count(const ingot_engine *engine) { return engine ? (int)engine->engine->rewrite_count : 0; }
+const ingot_rewrite *ingot_engine_rewrite(const ingot_engine *engine, int index) {
+  return index >= 0 && index < ingot_engine_rewrite_count(engine) ? (const ingot_rewrite *)&engine->engine->rewrites[index]
+                                                                  : NULL;
+}
+const char *ingot_rewrite_pass(const ingot_rewrite *rewrite) { return rewrite ? of_rewrite(rewrite)->pass : ""; }
+const char *ingot_rewrite_rule(const ingot_rewrite *rewrite) { return rewrite ? of_rewrite(rewrite)->rule : ""; }
+const char *ingot_rewrite_place(const ingot_rewrite *rewrite) { return rewrite ? of_rewrite(rewrite)->place : ""; }
+const char *ingot_rewrite_before(const ingot_rewrite *rewrite) { return rewrite ? of_rewrite(rewrite)->before : ""; }
+const char *ingot_rewrite_after(const ingot_rewrite *rewrite) { return rewrite ? of_rewrite(rewrite)->after : ""; }
+
 // ---- files and memory --------------------------------------------------------------------------------------------------------
 
 // What was read becomes an engine, if the configuration can be had from it.

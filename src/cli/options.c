@@ -300,6 +300,7 @@ void cli_json_passes(Json *json, const ingot_engine *engine) {
     json_object(json, NULL);
     json_string(json, "name", ingot_pass_name(pass));
     json_int(json, "changes", ingot_pass_changes(pass));
+    json_int(json, "nodes_before", ingot_pass_nodes_before(pass));
     json_int(json, "nodes_after", ingot_pass_nodes_after(pass));
     json_double(json, "ms", ingot_pass_seconds(pass) * 1e3);
     json_end_object(json);

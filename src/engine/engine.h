@@ -7,6 +7,7 @@
 //   tuning   the tuning database's lines that concern this engine
 //   disabled the passes that were left out, which later stages leave out too
 //   passes   one line a pass: name, changes, nodes before and after; not how long it took, so that the same build gives the same bytes
+//   rewrites one line an application of a rule: pass, rule, place, operators before and after
 //
 // Loading copies the file: what was verified is what runs, whoever shortens or rewrites the file meanwhile.
 // A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
@@ -28,6 +29,12 @@ typedef struct EnginePass {
   int nodes_before, nodes_after;
 } EnginePass;
 
+typedef struct EngineRewrite {
+  const char *pass, *rule;
+  const char *place;           // the ONNX node where the rule applied
+  const char *before, *after;  // operators: "pad, conv"
+} EngineRewrite;
+
 // How it was built. What was not asked for then cannot be had from the engine.
 typedef struct EngineOptions {
   bool tf32;
@@ -45,6 +52,8 @@ typedef struct Engine {
   const char *tuning;
   EnginePass *passes;
   uint32_t pass_count, pass_capacity;
+  EngineRewrite *rewrites;
+  uint32_t rewrite_count, rewrite_capacity;
 } Engine;
 
 Engine *engine_new(Arena *arena);

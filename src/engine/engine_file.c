@@ -8,10 +8,11 @@
 #include "engine/layout.h"
 #include "engine/weights.h"
 #include "ir/graph_text.h"
+#include "ir/token.h"
 #include "ir/verify.h"
 
 enum { MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
-static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled"};
+static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled", "rewrites"};
 
 enum { FLAG_TF32 = 1, FLAG_F16 = 2, FLAG_BF16 = 4, FLAG_MEASURED = 8, FLAGS_KNOWN = 15 };
 
@@ -47,9 +48,19 @@ void engine_seal(void *bytes) {
   memcpy(bytes, &header, sizeof header);
 }
 
+static void write_rewrite(const EngineRewrite *rewrite, Text *text) {
+  const char *const parts[] = {rewrite->pass, rewrite->rule, rewrite->place, rewrite->before, rewrite->after};
+  for (size_t i = 0; i < COUNT_OF(parts); i++) {
+    if (i) text_add(text, " ");
+    token_quote(text, parts[i]);
+  }
+  text_add(text, "\n");
+}
+
 Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   Weights weights = {.arena = scratch, .numbers = int_map_new(scratch)};
-  Text noted = text_new(scratch), graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch);
+  Text noted = text_new(scratch), graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch),
+       rewrites = text_new(scratch);
   GraphTextOptions options = {.place = weights_note, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
   graph_print(&noted, engine->graph, &options);
   weights_place(&weights);
@@ -60,9 +71,12 @@ Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
     const EnginePass *pass = &engine->passes[i];
     text_add(&passes, "%s %d %d %d\n", pass->name, pass->changes, pass->nodes_before, pass->nodes_after);
   }
+  for (uint32_t i = 0; i < engine->rewrite_count; i++) write_rewrite(&engine->rewrites[i], &rewrites);
   const char *tuning = engine->tuning ? engine->tuning : "", *disabled = engine->built.disabled;
-  size_t sizes[SECTION_COUNT] = {graph.length, weights.end, kernels.length, strlen(tuning), passes.length, strlen(disabled)};
-  const void *contents[SECTION_COUNT] = {text_get(&graph), NULL, text_get(&kernels), tuning, text_get(&passes), disabled};
+  size_t sizes[SECTION_COUNT] = {graph.length,  weights.end,      kernels.length, strlen(tuning),
+                                 passes.length, strlen(disabled), rewrites.length};
+  const void *contents[SECTION_COUNT] = {text_get(&graph),  NULL,     text_get(&kernels), tuning,
+                                         text_get(&passes), disabled, text_get(&rewrites)};
 
   Header header = {.version = ENGINE_VERSION, .flags = flags_of(&engine->built)};
   memcpy(header.magic, ENGINE_MAGIC, sizeof header.magic);
@@ -148,6 +162,18 @@ static Status read_passes(Engine *engine, const char *bytes, size_t size) {
   return OK;
 }
 
+static Status read_rewrites(Engine *engine, const char *bytes, size_t size) {
+  const char *cursor = arena_string_n(engine->arena, bytes, size);
+  for (token_skip_space(&cursor); *cursor; token_skip_space(&cursor)) {
+    char *parts[5];
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+      TRY(status_context(token_parse_quoted(engine->arena, &cursor, &parts[i]), "the engine's log of rewrites"));
+    *ARENA_PUSH(engine->arena, engine->rewrites, engine->rewrite_count, engine->rewrite_capacity) =
+        (EngineRewrite){parts[0], parts[1], parts[2], parts[3], parts[4]};
+  }
+  return OK;
+}
+
 Engine *engine_new(Arena *arena) {
   Engine *engine = arena_new_of(arena, Engine);
   engine->arena = arena;
@@ -171,6 +197,7 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
   const SectionEntry *s = header.sections;
   TRY(read_kernels(engine, base + s[SECTION_KERNELS].offset, s[SECTION_KERNELS].size));
   TRY(read_passes(engine, base + s[SECTION_PASSES].offset, s[SECTION_PASSES].size));
+  TRY(read_rewrites(engine, base + s[SECTION_REWRITES].offset, s[SECTION_REWRITES].size));
   engine->built.disabled = arena_string_n(arena, base + s[SECTION_DISABLED].offset, s[SECTION_DISABLED].size);
   engine->tuning = arena_string_n(arena, base + s[SECTION_TUNING].offset, s[SECTION_TUNING].size);
   TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset,

@@ -12,6 +12,7 @@ typedef enum Section {
   SECTION_TUNING,
   SECTION_PASSES,
   SECTION_DISABLED,
+  SECTION_REWRITES,
   SECTION_COUNT
 } Section;
 

@@ -172,5 +172,5 @@ static const Rule rule_merge_nodes = {.name = "merge_nodes",
                                       .exactness = EXACT,
                                       .apply = merge_nodes};
 
-const Pass pass_common_subexpressions = {"common_subexpressions", "computes equal things once", true,
+const Pass pass_common_subexpressions = {"common_subexpressions", "computes equal things once",
                                          (const Rule *const[]){&rule_merge_constants, &rule_merge_nodes, NULL}};

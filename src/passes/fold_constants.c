@@ -49,5 +49,5 @@ static const Rule fold_constants = {.name = "fold_constants",
                                     .exactness = EXACT,
                                     .apply = apply};
 
-const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone", true,
+const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone",
                                   (const Rule *const[]){&fold_constants, NULL}};

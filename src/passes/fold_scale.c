@@ -251,5 +251,5 @@ static const Rule fold_scale = {.name = "fold_scale",
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 
-const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into convolution weights", true,
+const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into convolution weights",
                               (const Rule *const[]){&fold_scale, NULL}};

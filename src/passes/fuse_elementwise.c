@@ -19,5 +19,5 @@ static const Rule fuse_elementwise = {
     .apply = apply,
 };
 
-const Pass pass_fuse_elementwise = {"fuse_elementwise", "joins chains of pointwise nodes", true,
+const Pass pass_fuse_elementwise = {"fuse_elementwise", "joins chains of pointwise nodes",
                                     (const Rule *const[]){&fuse_elementwise, NULL}};

@@ -90,5 +90,5 @@ static const Rule fuse_epilogue = {.name = "fuse_epilogue",
                                    .tells_misses = true,
                                    .apply = apply};
 
-const Pass pass_fuse_epilogue = {"fuse_epilogue", "gives anchors the pointwise nodes behind them", true,
+const Pass pass_fuse_epilogue = {"fuse_epilogue", "gives anchors the pointwise nodes behind them",
                                  (const Rule *const[]){&fuse_epilogue, NULL}};

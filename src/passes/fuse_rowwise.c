@@ -23,5 +23,5 @@ static const Rule fuse_rowwise = {
     .apply = apply,
 };
 
-const Pass pass_fuse_rowwise = {"fuse_rowwise", "joins reductions with the pointwise nodes and reductions around them", true,
+const Pass pass_fuse_rowwise = {"fuse_rowwise", "joins reductions with the pointwise nodes and reductions around them",
                                 (const Rule *const[]){&fuse_rowwise, NULL}};

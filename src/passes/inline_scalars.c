@@ -61,5 +61,5 @@ static const Rule inline_scalars = {.name = "inline_scalars",
                                     .exactness = EXACT,
                                     .apply = apply};
 
-const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them", true,
+const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them",
                                   (const Rule *const[]){&inline_scalars, NULL}};

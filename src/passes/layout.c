@@ -111,4 +111,4 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_layout = {"layout", "chooses stride orders and inserts copies between them", true, .run = run};
+const Pass pass_layout = {"layout", "chooses stride orders and inserts copies between them", .run = run};

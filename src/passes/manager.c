@@ -48,13 +48,14 @@ Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports,
   while (pass_pipeline[total]) total++;
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];
-    if (pass->optional && passes_leave_out(options->disabled, pass->name)) continue;
+    if (pass_left_out(options, pass)) continue;
     PassReport report;
     budget_stage("passes", (double)i / total, -1);
     TRY(budget_poll());
     TRY(run_pass(pass, graph, options, &report));
     if (reports && done < limit) reports[done] = report;
     done++;
+    if (options->stop_after && !strcmp(options->stop_after, pass->name)) break;
   }
   if (count) *count = MIN(done, limit);
   return OK;

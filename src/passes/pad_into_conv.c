@@ -55,5 +55,5 @@ static const Rule pad_into_conv = {.name = "pad_into_conv",
                                    .tells_misses = true,
                                    .apply = apply};
 
-const Pass pass_pad_into_conv = {"pad_into_conv", "takes zero padding into convolutions", true,
+const Pass pass_pad_into_conv = {"pad_into_conv", "takes zero padding into convolutions",
                                  (const Rule *const[]){&pad_into_conv, NULL}};

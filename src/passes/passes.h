@@ -14,9 +14,12 @@ typedef struct PassOptions {
   int sm;           // of a CUDA device
   DType precision;  // DTYPE_F16 or DTYPE_BF16 where asked for; DTYPE_COUNT: as the model is written
   bool tf32;
-  // Comma-separated: PASS or RULE, or either of them at one ONNX node: RULE@NODE; "all": every optional pass; NULL: none.
+  // Comma-separated: PASS or RULE, or either of them at one ONNX node: RULE@NODE; "all": every pass; NULL: none.
   const char *disabled;
-  bool verify;  // after each pass; always in debug builds
+  const char *only;        // comma-separated: no PASS or RULE but these; NULL: all
+  const char *stop_after;  // no pass after the first run of this one; NULL: all
+  int *allowed;            // applications of rules that are left to be made, counted down; NULL: any number
+  bool verify;             // after each pass; always in debug builds
   const Log *log;
   RuleLog *rules;  // what rules did, and what they refused; see rule_log.h; NULL: nowhere
   void (*observe)(void *context, const char *pass, const Graph *graph);  // after each pass that changed something; NULL: nobody
@@ -26,7 +29,6 @@ typedef struct PassOptions {
 typedef struct Pass {
   const char *name;          // "fuse_epilogue"
   const char *help;          // one line
-  bool optional;             // may be switched off; the others are needed for a plan to exist
   const Rule *const *rules;  // NULL-terminated, each tried before those behind it; or NULL and
   Status (*run)(Graph *graph, const PassOptions *options, int *changes);
 } Pass;

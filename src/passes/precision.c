@@ -177,4 +177,4 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   return OK;
 }
 
-const Pass pass_precision = {"precision", "stores fp32 values as fp16 or bf16 where asked for", true, .run = run};
+const Pass pass_precision = {"precision", "stores fp32 values as fp16 or bf16 where asked for", .run = run};

@@ -67,5 +67,5 @@ static const Rule relu_behind_pool = {.name = "relu_behind_pool",
                                       .tells_misses = true,
                                       .apply = apply};
 
-const Pass pass_relu_behind_pool = {"relu_behind_pool", "leaves a ReLU to the maximum pool behind it", true,
+const Pass pass_relu_behind_pool = {"relu_behind_pool", "leaves a ReLU to the maximum pool behind it",
                                     (const Rule *const[]){&relu_behind_pool, NULL}};

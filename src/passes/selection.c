@@ -25,11 +25,26 @@ bool passes_leave_out(const char *disabled, const char *wanted) {
   return false;
 }
 
-bool rule_left_out(const PassOptions *options, const Rule *rule) {
-  const char *list = options->disabled, *entry;
-  for (size_t length, name; next_entry(&list, &entry, &length, &name);)
-    if (is(entry, length, rule->name)) return true;
+static bool has_rule(const Pass *pass, const char *text, size_t length) {
+  for (int i = 0; pass->rules && pass->rules[i]; i++)
+    if (is(text, length, pass->rules[i]->name)) return true;
   return false;
+}
+
+bool pass_left_out(const PassOptions *options, const Pass *pass) {
+  if (passes_leave_out(options->disabled, pass->name)) return true;
+  const char *list = options->only, *entry;
+  for (size_t length, name; next_entry(&list, &entry, &length, &name);)
+    if (is(entry, length, pass->name) || has_rule(pass, entry, length)) return false;
+  return options->only != NULL;
+}
+
+bool rule_left_out(const PassOptions *options, const Pass *pass, const Rule *rule) {
+  if (passes_leave_out(options->disabled, rule->name)) return true;
+  const char *list = options->only, *entry;
+  for (size_t length, name; next_entry(&list, &entry, &length, &name);)
+    if (is(entry, length, pass->name) || is(entry, length, rule->name)) return false;
+  return options->only != NULL;
 }
 
 static bool come_from(Node *const *nodes, uint32_t count, const char *origin, size_t length) {
@@ -48,14 +63,9 @@ bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *
   return false;
 }
 
-static bool can_be_left_out(const char *entry, size_t length) {
-  for (int i = 0; pass_pipeline[i]; i++) {
-    const Pass *pass = pass_pipeline[i];
-    if (!pass->optional) continue;
-    if (is(entry, length, pass->name)) return true;
-    for (int k = 0; pass->rules && pass->rules[k]; k++)
-      if (is(entry, length, pass->rules[k]->name)) return true;
-  }
+static bool is_known(const char *name, size_t length) {
+  for (int i = 0; pass_pipeline[i]; i++)
+    if (is(name, length, pass_pipeline[i]->name) || has_rule(pass_pipeline[i], name, length)) return true;
   return false;
 }
 
@@ -65,12 +75,12 @@ static bool met_before(int at) {
   return false;
 }
 
-// "fold_constants, views (noop_view, transpose_of_transpose), ...": each optional pass once, with rules that have other names than it.
+// "fold_constants, simplify_views (compose_views, remove_view), ...": each pass once, with those of its rules that have other names.
 static const char *list_known(Arena *arena) {
   Text text = text_new(arena);
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];
-    if (met_before(i) || !pass->optional) continue;
+    if (met_before(i)) continue;
     text_add(&text, "%s%s", text.length ? ", " : "", pass->name);
     bool any = false;
     for (int k = 0; pass->rules && pass->rules[k]; k++) {
@@ -83,16 +93,35 @@ static const char *list_known(Arena *arena) {
   return text_get(&text);
 }
 
-Status passes_check_list(const char *disabled) {
-  const char *list = disabled, *entry;
-  for (size_t length, name; next_entry(&list, &entry, &length, &name);) {
-    if (is(entry, length, "all") || can_be_left_out(entry, name)) continue;
-    Arena *arena = arena_scratch();
-    Status status = status_make(ERROR_INVALID_ARGUMENT,
-                                "there is no pass or rule '%.*s' that can be left out; those that can, with their rules: %s",
-                                (int)name, entry, list_known(arena));
-    arena_free(arena);
-    return status;
+static Status unknown(const char *name, size_t length) {
+  Arena *arena = arena_scratch();
+  Status status = status_make(ERROR_INVALID_ARGUMENT, "there is no pass or rule '%.*s'; there are, with their rules: %s",
+                              (int)length, name, list_known(arena));
+  arena_free(arena);
+  return status;
+}
+
+Status passes_check_list(const char *names) {
+  const char *list = names, *entry;
+  for (size_t length, name; next_entry(&list, &entry, &length, &name);)
+    if (!is(entry, length, "all") && !is_known(entry, name)) return unknown(entry, name);
+  return OK;
+}
+
+static bool comes_from(const Graph *graph, const char *origin, size_t length) {
+  FOR_NODES(node, graph) {
+    if (come_from(&node, 1, origin, length)) return true;
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH && comes_from(node->attributes[i].graph, origin, length)) return true;
   }
+  return false;
+}
+
+Status passes_check_places(const char *names, const Graph *graph) {
+  const char *list = names, *entry;
+  for (size_t length, name; next_entry(&list, &entry, &length, &name);)
+    if (name < length && !comes_from(graph, entry + name + 1, length - name - 1))
+      FAIL(ERROR_INVALID_ARGUMENT, "the model has no node '%.*s', at which %.*s would be left out", (int)(length - name - 1),
+           entry + name + 1, (int)name, entry);
   return OK;
 }

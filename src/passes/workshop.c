@@ -25,6 +25,7 @@ struct Rewrite {
   const PassOptions *options;
   Arena *scratch;
   Pattern *patterns;  // by rule
+  bool *left_out;     // by rule
   void **states;      // by rule
   Worklist waiting;
   int applications;
@@ -230,13 +231,13 @@ static bool serves(const Rule *rule, const PassOptions *options) {
 
 static Status try_rules(Rewrite *r, Node *node) {
   for (r->rule = 0; rule_of(r); r->rule++) {
-    if (!serves(rule_of(r), r->options) || (rule_of(r)->root && !rule_of(r)->root(node)) ||
-        !pattern_may_match(&r->patterns[r->rule], node) || rule_left_out(r->options, rule_of(r)))
-      continue;
+    const Rule *rule = rule_of(r);
+    if (r->left_out[r->rule] || !pattern_may_match(&r->patterns[r->rule], node) || (rule->root && !rule->root(node))) continue;
     bool done = false;
     TRY(status_context(try_matches(r, node, &done), "rule %s at '%s'", rule_of(r)->name, node_place(node)));
     if (!done) continue;
     r->applications++;
+    if (r->options->allowed) --*r->options->allowed;
     worklist_add(&r->waiting, node);
     return OK;
   }
@@ -247,18 +248,23 @@ static Status compile(Rewrite *r) {
   int count = 0;
   while (r->pass->rules[count]) count++;
   r->patterns = arena_array(r->scratch, Pattern, count);
+  r->left_out = arena_array(r->scratch, bool, count);
   r->states = arena_array(r->scratch, void *, count);
-  for (int i = 0; i < count; i++)
-    TRY(status_context(pattern_compile(r->pass->rules[i]->pattern, r->graph->ops, &r->patterns[i]), "rule %s",
-                       r->pass->rules[i]->name));
+  for (int i = 0; i < count; i++) {
+    const Rule *rule = r->pass->rules[i];
+    r->left_out[i] = !serves(rule, r->options) || rule_left_out(r->options, r->pass, rule);
+    TRY(status_context(pattern_compile(rule->pattern, r->graph->ops, &r->patterns[i]), "rule %s", rule->name));
+  }
   return OK;
 }
+
+static bool may_go_on(const Rewrite *r) { return !r->options->allowed || *r->options->allowed > 0; }
 
 static Status run(Rewrite *r) {
   TRY(compile(r));
   int64_t most = (int64_t)APPLICATIONS_PER_NODE * (r->graph->node_count + 16);
   FOR_NODES(node, r->graph) worklist_add(&r->waiting, node);
-  for (Node *node; (node = worklist_take(&r->waiting));) {
+  for (Node *node; may_go_on(r) && (node = worklist_take(&r->waiting));) {
     TRY(try_rules(r, node));
     if (r->applications > most) FAIL(ERROR_INTERNAL, "its rules come to no end");
   }

@@ -137,5 +137,5 @@ static const Rule rule_weights = {.name = "zero_point_of_weights",
                                   .tells_misses = true,
                                   .apply = take_weights};
 
-const Pass pass_zero_points = {"zero_points", "gives products of bytes their zero points, on a CPU", true,
+const Pass pass_zero_points = {"zero_points", "gives products of bytes their zero points, on a CPU",
                                (const Rule *const[]){&rule_first, &rule_weights, NULL}};

@@ -117,6 +117,13 @@ static void engines(void) {
   EMPTY(ingot_binding_dim_name(NULL, 0));
   EMPTY(ingot_pass_name(NULL));
   EQUALS(ingot_pass_changes(NULL), 0);
+  EQUALS(ingot_engine_rewrite_count(NULL), 0);
+  EQUALS((void *)ingot_engine_rewrite(NULL, 0), NULL);
+  EQUALS(strlen(ingot_rewrite_pass(NULL)), 0);
+  EQUALS(strlen(ingot_rewrite_rule(NULL)), 0);
+  EQUALS(strlen(ingot_rewrite_place(NULL)), 0);
+  EQUALS(strlen(ingot_rewrite_before(NULL)), 0);
+  EQUALS(strlen(ingot_rewrite_after(NULL)), 0);
   EQUALS(ingot_pass_nodes_before(NULL), 0);
   EQUALS(ingot_pass_nodes_after(NULL), 0);
   EQUALS(ingot_pass_seconds(NULL), 0);

@@ -86,9 +86,7 @@ Test(passes, switches) {
   for (int i = 0; i < count; i++) cr_expect_str_neq(reports[i].name, "fuse_elementwise");
   options.disabled = "all";
   cr_assert_null(passes_run(graph, &options, reports, 64, &count));
-  for (int i = 0; i < count; i++)
-    for (int k = 0; pass_pipeline[k]; k++)
-      if (!strcmp(pass_pipeline[k]->name, reports[i].name)) cr_expect_not(pass_pipeline[k]->optional);
+  cr_expect_eq(count, 0);
   Status status = passes_run_named(graph, "fold_scale,no_such_pass", &options);
   cr_assert_not_null(status);
   cr_expect_not_null(strstr(status_message(status), "no_such_pass"));

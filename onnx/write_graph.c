@@ -18,11 +18,11 @@ typedef struct Writer {
 
 static char *own(const Writer *w, const char *text) { return arena_string(w->arena, text); }
 
-#define NEW(w, Type, init)                             \
-  ({                                                   \
-    Type *made_ = arena_new_of((w)->arena, Type);      \
-    init(made_);                                       \
-    made_;                                             \
+#define NEW(w, Type, init)                        \
+  ({                                              \
+    Type *made_ = arena_new_of((w)->arena, Type); \
+    init(made_);                                  \
+    made_;                                        \
   })
 
 static const char *dim_text(const Writer *w, const DimTable *table, Dim dim) {
@@ -82,7 +82,9 @@ static Onnx__Attribute *attribute_named(const Writer *w, const char *name, Onnx_
   return attribute;
 }
 
-static ProtobufCBinaryData bytes_of(const Writer *w, const char *text) { return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)own(w, text)}; }
+static ProtobufCBinaryData bytes_of(const Writer *w, const char *text) {
+  return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)own(w, text)};
+}
 
 static Onnx__Attribute *text_attribute(const Writer *w, const char *name, const char *text) {
   Onnx__Attribute *attribute = attribute_named(w, name, ONNX__ATTRIBUTE__KIND__STRING);
@@ -156,11 +158,14 @@ static Onnx__Node *node_message(const Writer *w, const Node *node) {
   message->output = arena_array(w->arena, char *, message->n_output + 1);
   for (int i = 0; i < node->output_count; i++) message->output[i] = own(w, node->outputs[i]->name);
   message->attribute = arena_array(w->arena, Onnx__Attribute *, (size_t)node->attribute_count + 2);
-  for (int i = 0; i < node->attribute_count; i++) message->attribute[message->n_attribute++] = attribute_message(w, node, &node->attributes[i]);
+  for (int i = 0; i < node->attribute_count; i++)
+    message->attribute[message->n_attribute++] = attribute_message(w, node, &node->attributes[i]);
   if (node->epilogue) message->attribute[message->n_attribute++] = program_attribute(w, "epilogue", node->epilogue);
   const char **origins = arena_array(w->arena, const char *, (size_t)node->origin_count + 1);
-  for (int i = 0; i < node->origin_count; i++) origins[i] = arena_printf(w->arena, "%s (%s)", node->origins[i].name, node->origins[i].op_type);
-  if (node->origin_count) message->attribute[message->n_attribute++] = texts_attribute(w, "origins", node->origin_count, origins);
+  for (int i = 0; i < node->origin_count; i++)
+    origins[i] = arena_printf(w->arena, "%s (%s)", node->origins[i].name, node->origins[i].op_type);
+  if (node->origin_count)
+    message->attribute[message->n_attribute++] = texts_attribute(w, "origins", node->origin_count, origins);
   return message;
 }
 

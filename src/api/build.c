@@ -157,8 +157,10 @@ static void keep_rewrites(Engine *engine, const RuleLog *log) {
   for (uint32_t i = 0; i < log->count; i++) {
     const RuleEvent *event = &log->events[i];
     if (event->refusal) continue;
-    *ARENA_PUSH(engine->arena, engine->rewrites, engine->rewrite_count, engine->rewrite_capacity) =
-        (EngineRewrite){event->pass, event->rule->name, event->place, event->before, event->after};
+    Arena *arena = engine->arena;
+    *ARENA_PUSH(arena, engine->rewrites, engine->rewrite_count, engine->rewrite_capacity) = (EngineRewrite){
+        arena_string(arena, event->pass), arena_string(arena, event->rule->name), arena_string(arena, event->place),
+        arena_string(arena, event->before), arena_string(arena, event->after)};
   }
 }
 
@@ -187,7 +189,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
                          .observe = hooks->observe,
                          .observe_context = hooks->context,
                          .log = &log,
-                         .rules = hooks->rules ? hooks->rules : rule_log_new(engine->arena, false)};
+                         .rules = hooks->rules};
   TRY(passes_check_list(hooks->only));
   TRY(passes_check_list(hooks->stop_after));
   TRY(passes_check_places(config.disabled_passes, model->graph));
@@ -200,7 +202,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   for (int i = 0; i < count; i++)
     *ARENA_PUSH(engine->arena, engine->passes, engine->pass_count, engine->pass_capacity) =
         (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_before, reports[i].nodes_after};
-  keep_rewrites(engine, options.rules);
+  keep_rewrites(engine, hooks->rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
   if (cuda) TRY(tune(engine, &config, shapes, &log));
@@ -210,8 +212,12 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
 static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,
                              ingot_engine **out) {
   Engine *engine = engine_new(arena);
-  TRY(build(model, config, hooks, engine));
-  return api_engine_wrap(engine, out);
+  Arena *scratch = arena_scratch();
+  BuildHooks logged = *hooks;
+  if (!logged.rules) logged.rules = rule_log_new(scratch, false);
+  Status status = build(model, config, &logged, engine);
+  arena_free(scratch);
+  return status ? status : api_engine_wrap(engine, out);
 }
 
 Status api_build(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, ingot_engine **out) {

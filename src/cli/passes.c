@@ -7,7 +7,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/file.h"
-#include "cli/cli.h"
+#include "cli/bisect.h"
 #include "ir/graph_text.h"
 #include "onnx/write_graph.h"
 #include "passes/rule_log.h"
@@ -21,9 +21,12 @@ const Command command_passes = {
     "  ingot passes model.onnx --explain /conv1/Conv    the history of one ONNX node, with the rules that refused it\n"
     "  ingot passes model.onnx --disable fuse_epilogue@/conv1/Conv   a rule left out at one node\n"
     "  ingot passes model.onnx --dump graphs            the graph after each pass, as text and for viewers of ONNX\n"
+    "  ingot passes model.onnx --bisect                 which application of a rule makes the result wrong?\n"
     "  ingot passes model.ingot --log                   what was done when an engine was built\n\n"
     "  --log                each application of a rule\n"
     "  --explain NODE       what became of one ONNX node (a model's; by its name, or that of its first output)\n"
+    "  --bisect             the first application that makes the result wrong, judged like ingot verify (a model's)\n"
+    "  --data DIR, --rtol R, --atol A, --norm E   what judges, as for ingot verify\n"
     "  --only NAMES         passes or rules, with commas between; no others run\n"
     "  --stop-after PASS    no pass after the first run of this one\n"
     "  --dump DIR           NN-PASS.txt and NN-PASS.onnx of each pass that changed something\n",
@@ -31,7 +34,9 @@ const Command command_passes = {
 
 typedef struct Passes {
   Common common;
-  bool log;
+  bool log, bisect;
+  const char *data;
+  Tolerance tolerance;
   const char *explain, *only, *stop_after, *dump;
   Arena *arena;
   ingot_model *model;
@@ -64,7 +69,8 @@ static ingot_error *build(Passes *p) {
   ingot_error *error = cli_open_model(p->common.model, &p->common.config, &p->model);
   if (error) return error;
   p->events = rule_log_new(p->arena, p->explain != NULL);
-  BuildHooks hooks = {.only = p->only, .stop_after = p->stop_after, .rules = p->events, .observe = p->dump ? dump : NULL, .context = p};
+  BuildHooks hooks = {
+      .only = p->only, .stop_after = p->stop_after, .rules = p->events, .observe = p->dump ? dump : NULL, .context = p};
   if (p->dump && mkdir(p->dump, 0777) && errno != EEXIST) return api_error(status_make(ERROR_IO, "%s: %m", p->dump));
   if (p->dump) dump(p, "imported", p->model->graph);
   Status status = api_build(p->model, &p->common.config, &hooks, &p->engine);
@@ -81,7 +87,9 @@ static bool named(const char *a, const char *b) { return !strcmp(a, b); }
 static uint32_t print_rules(const Passes *p, const ingot_pass *pass, uint32_t from) {
   const Engine *engine = p->engine->engine;
   uint32_t end = from;
-  while (end < engine->rewrite_count && (int)(end - from) < ingot_pass_changes(pass) && named(engine->rewrites[end].pass, ingot_pass_name(pass))) end++;
+  while (end < engine->rewrite_count && (int)(end - from) < ingot_pass_changes(pass) &&
+         named(engine->rewrites[end].pass, ingot_pass_name(pass)))
+    end++;
   for (uint32_t i = from; i < end; i++) {
     int applied = 0;
     bool met = false;
@@ -90,7 +98,8 @@ static uint32_t print_rules(const Passes *p, const ingot_pass *pass, uint32_t fr
       met |= same && k < i;
       applied += same;
     }
-    if (!met && !named(engine->rewrites[i].rule, ingot_pass_name(pass))) printf("  %-28s %8d\n", engine->rewrites[i].rule, applied);
+    if (!met && !named(engine->rewrites[i].rule, ingot_pass_name(pass)))
+      printf("  %-28s %8d\n", engine->rewrites[i].rule, applied);
   }
   return end;
 }
@@ -101,7 +110,8 @@ static void print_table(const Passes *p) {
   printf("%-30s %8s %8s %8s %10s\n", "pass, and its rules", "applied", "before", "after", "ms");
   for (int i = 0; i < ingot_engine_pass_count(p->engine); i++) {
     const ingot_pass *pass = ingot_engine_pass(p->engine, i);
-    printf("%-30s %8d %8d %8d ", ingot_pass_name(pass), ingot_pass_changes(pass), ingot_pass_nodes_before(pass), ingot_pass_nodes_after(pass));
+    printf("%-30s %8d %8d %8d ", ingot_pass_name(pass), ingot_pass_changes(pass), ingot_pass_nodes_before(pass),
+           ingot_pass_nodes_after(pass));
     if (p->model) printf("%10.2f\n", ingot_pass_seconds(pass) * 1e3);
     else printf("%10s\n", "-");  // an engine file does not keep times
     total += ingot_pass_seconds(pass);
@@ -135,12 +145,13 @@ static const Origin *find_origin(const Graph *graph, const char *name) {
 // Names with the asked one in them, or else the first ones.
 static int no_such_node(const Passes *p) {
   Text text = text_new(p->arena);
+  const char *last = "";
   int named_like = 0;
-  for (int pass = 0; pass < 2 && !named_like; pass++)
-    FOR_NODES(node, p->model->graph) {
+  for (int pass = 0; pass < 2 && !named_like; pass++) FOR_NODES(node, p->model->graph) {
       const char *name = node->origin_count ? node->origins[0].name : "";
-      if (!*name || named_like >= 8 || (!pass && !strstr(name, p->explain))) continue;
+      if (!*name || named(name, last) || named_like >= 8 || (!pass && !strstr(name, p->explain))) continue;
       text_add(&text, "%s%s", named_like++ ? ", " : "", name);
+      last = name;
     }
   return cli_fail_text("the model has no node '%s'; there are, among others: %s", p->explain, text_get(&text));
 }
@@ -175,7 +186,8 @@ static int explain(const Passes *p) {
     const RuleEvent *event = &p->events->events[i];
     if (!rule_event_concerns(event, p->explain)) continue;
     bool alone = named(event->pass, event->rule->name);
-    printf("\n  %s%s%s: %s%s\n", event->pass, alone ? "" : ", ", alone ? "" : event->rule->name, event->refusal ? "refused, since " : "", event->refusal ? event->refusal : event->rule->help);
+    printf("\n  %s%s%s: %s%s\n", event->pass, alone ? "" : ", ", alone ? "" : event->rule->name,
+           event->refusal ? "refused, since " : "", event->refusal ? event->refusal : event->rule->help);
     if (!event->refusal) print_lines("-", event->before), print_lines("+", event->after);
     told++;
   }
@@ -217,19 +229,40 @@ static int show(const Passes *p) {
   return 0;
 }
 
+static int bisect(Passes *p) {
+  ingot_error *error = cli_open_model(p->common.model, &p->common.config, &p->model);
+  if (error) return cli_fail(error);
+  return bisect_rules(&p->common, p->model, &(BuildHooks){.only = p->only, .stop_after = p->stop_after}, p->data, &p->tolerance,
+                      p->arena);
+}
+
+static int build_and_show(Passes *p) {
+  ingot_error *error = build(p);
+  return error ? cli_fail(error) : show(p);
+}
+
 static int run(int count, char **arguments) {
-  Passes p = {0};
+  Passes p = {.tolerance = TOLERANCE_NOT_GIVEN};
   bool stop;
   int positional_count;
-  const Option options[] = {{"log", OPTION_FLAG, &p.log},   {"explain", OPTION_STRING, &p.explain}, {"only", OPTION_STRING, &p.only},
-                            {"stop-after", OPTION_STRING, &p.stop_after}, {"dump", OPTION_STRING, &p.dump}, {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"log", OPTION_FLAG, &p.log},
+                            {"explain", OPTION_STRING, &p.explain},
+                            {"bisect", OPTION_FLAG, &p.bisect},
+                            {"data", OPTION_STRING, &p.data},
+                            {"rtol", OPTION_DOUBLE, &p.tolerance.rtol},
+                            {"atol", OPTION_DOUBLE, &p.tolerance.atol},
+                            {"norm", OPTION_DOUBLE, &p.tolerance.norm},
+                            {"only", OPTION_STRING, &p.only},
+                            {"stop-after", OPTION_STRING, &p.stop_after},
+                            {"dump", OPTION_STRING, &p.dump},
+                            {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_passes, count, arguments, &p.common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  bool engine = cli_is_engine(p.common.model);
-  if (engine && (p.only || p.stop_after || p.dump)) return cli_fail_text("--only, --stop-after and --dump need a model: the passes of an engine have run"), 2;
+  if (cli_is_engine(p.common.model) && (p.only || p.stop_after || p.dump || p.bisect))
+    return cli_fail_text("--only, --stop-after, --dump and --bisect need a model: the passes of an engine have run"), 2;
+  if (!verify_tolerance(&p.common, &p.tolerance)) return 2;
   p.arena = arena_new();
-  ingot_error *error = build(&p);
-  code = error ? cli_fail(error) : show(&p);
+  code = p.bisect ? bisect(&p) : build_and_show(&p);
   ingot_engine_free(p.engine);
   ingot_model_free(p.model);
   arena_free(p.arena);

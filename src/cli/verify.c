@@ -61,7 +61,8 @@ static int expected_output(const Verification *v, const Expected *expected, int 
     return status ? cli_fail(api_error(status)) : 0;
   }
   *found = false;
-  if (!v->report->json && !v->report->quiet) printf("        %-28s there is no %s to compare with\n", binding.name, path);
+  if (!v->report->json && !v->report->quiet && !v->report->silent)
+    printf("        %-28s there is no %s to compare with\n", binding.name, path);
   return 0;
 }
 
@@ -102,10 +103,17 @@ static int run_and_compare(Verification *v, const Expected *expected) {
   ingot_error *error = ingot_session_create(v->engine, &v->common->config, &session);
   if (!error) error = ingot_session_run(session, v->inputs.tensors, v->inputs.count, outputs, count);
   int code = error ? cli_fail_run(error, &v->inputs) : 0;
-  if (!code && !v->common->quiet && !v->report->json) printf("on %s\n", ingot_session_device(session));
+  if (!code && !v->common->quiet && !v->report->json && !v->report->silent) printf("on %s\n", ingot_session_device(session));
   if (!code) code = compare_outputs(v, session, outputs, expected);
   ingot_session_free(session);
   return code;
+}
+
+int verify_outputs(Common *common, ingot_engine *engine, const InputSet *inputs, const HostValue *judged, const char *folder,
+                   const Tolerance *tolerance, Report *report) {
+  Verification v = {
+      .common = common, .engine = engine, .folder = folder, .tolerance = *tolerance, .report = report, .inputs = *inputs};
+  return run_and_compare(&v, &(Expected){.judged = judged, .folder = folder});
 }
 
 static int judge(Verification *v, const HostValue **judged) {
@@ -153,11 +161,21 @@ static int open(Verification *v, const char *against) {
   return cli_make_inputs(v->engine, v->common, v->folder, 1, &v->inputs);
 }
 
+bool verify_tolerance(const Common *common, Tolerance *tolerance) {
+  const double given[] = {tolerance->rtol, tolerance->atol, tolerance->norm};
+  for (size_t i = 0; i < COUNT_OF(given); i++)
+    if (!(given[i] >= 0) && !isinf(given[i])) return cli_fail_text("%g is no tolerance", given[i]), false;
+  bool narrow = (common->config.precision & (INGOT_FP16 | INGOT_BF16)) != 0;
+  if (tolerance->rtol < 0) tolerance->rtol = narrow ? 1e-1 : 1e-3;
+  if (tolerance->atol < 0) tolerance->atol = narrow ? 1e-1 : 1e-5;
+  return true;
+}
+
 static int run(int count, char **arguments) {
   Common common;
   bool sites = false, stop;
   const char *against = NULL;
-  Verification v = {.common = &common, .tolerance = {-INFINITY, -INFINITY, -INFINITY}};  // not given
+  Verification v = {.common = &common, .tolerance = TOLERANCE_NOT_GIVEN};
   int positional_count;
   const Option options[] = {{"data", OPTION_STRING, &v.folder},
                             {"against", OPTION_STRING, &against},
@@ -168,12 +186,7 @@ static int run(int count, char **arguments) {
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_verify, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  const double given[] = {v.tolerance.rtol, v.tolerance.atol, v.tolerance.norm};
-  for (size_t i = 0; i < COUNT_OF(given); i++)
-    if (!(given[i] >= 0) && !isinf(given[i])) return cli_fail_text("%g is no tolerance", given[i]), 2;
-  bool narrow = (common.config.precision & (INGOT_FP16 | INGOT_BF16)) != 0;
-  if (v.tolerance.rtol < 0) v.tolerance.rtol = narrow ? 1e-1 : 1e-3;
-  if (v.tolerance.atol < 0) v.tolerance.atol = narrow ? 1e-1 : 1e-5;
+  if (!verify_tolerance(&common, &v.tolerance)) return 2;
   Arena *arena = arena_new();
   Text text = text_new(arena);
   Json json = json_new(&text);

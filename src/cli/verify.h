@@ -1,5 +1,7 @@
 // What the parts of `ingot verify` share: tolerances, findings, and the two ways of judging without expected outputs.
 #pragma once
+#include <math.h>
+
 #include "cli/cli.h"
 #include "ir/graph.h"
 
@@ -9,8 +11,8 @@ typedef struct Tolerance {
 
 // Where the findings go: lines for people, or one JSON object.
 typedef struct Report {
-  Json *json;  // NULL: lines
-  bool quiet, verbose;
+  Json *json;                   // NULL: lines
+  bool quiet, verbose, silent;  // silent: counts alone
   int compared, differing;
   bool nonfinite;  // some result holds NaN or infinities where that proves nothing
 } Report;
@@ -28,6 +30,15 @@ void report_value(Report *report, Arena *arena, const char *name, const Tensor *
 
 // Values that are not both tensors, or not sequences of one length; or both nothing, and then they agree.
 void report_kind(Report *report, Arena *arena, const HostValue *actual, const HostValue *expected);
+
+// What was given of tolerances, with defaults for the rest; false where one is none, which was said then.
+bool verify_tolerance(const Common *common, Tolerance *tolerance);
+#define TOLERANCE_NOT_GIVEN \
+  { -INFINITY, -INFINITY, -INFINITY }
+// Runs the engine and compares its outputs with the judge's or, where there are none, with output_K.pb of the folder. Returns an exit code, which says nothing of what
+// the report counts.
+int verify_outputs(Common *common, ingot_engine *engine, const InputSet *inputs, const HostValue *judged, const char *folder,
+                   const Tolerance *tolerance, Report *report);
 
 // Every node of the optimised graph runs on the device with the values the device itself made, and is compared with its reference. Values
 // whose nodes agree are only counted.

@@ -113,6 +113,7 @@ void report_value(Report *report, Arena *arena, const char *name, const Tensor *
   report->compared++;
   report->differing += !finding.ok;
   report->nonfinite |= !finding.ok && finding.actual_counts.nan + finding.actual_counts.infinite > 0;
+  if (report->silent) return;
   if (report->json) print_json(report->json, arena, &finding);
   else if (!finding.ok || (node ? report->verbose : !report->quiet)) print_line(arena, &finding);
 }
@@ -121,6 +122,7 @@ void report_kind(Report *report, Arena *arena, const HostValue *actual, const Ho
   bool ok = actual->kind == expected->kind && actual->count == expected->count;
   report->compared++;
   report->differing += !ok;
+  if (report->silent) return;
   if (report->json) {
     json_object(report->json, NULL);
     json_string(report->json, "name", actual->name);

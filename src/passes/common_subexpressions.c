@@ -9,6 +9,8 @@
 #include "base/map.h"
 #include "passes/rule.h"
 
+enum { SAMPLES = 32, SAMPLE_BYTES = 64 };  // of a constant
+
 // Programs, graphs and tensors count as one each: what tells nodes with the same inputs apart is numbers, mostly.
 static uint64_t attribute_hash(const Attribute *attribute) {
   size_t count = (size_t)attribute->count;
@@ -93,12 +95,21 @@ static Seen *seen_of(Rewrite *r) {
   return *state;
 }
 
+// Of the type, the shape and a few bytes all over: weights of one shape differ in them, and those that do not are compared whole.
+static uint64_t sample_hash(const Tensor *tensor) {
+  size_t bytes = tensor_bytes(tensor), step = bytes / SAMPLES;
+  uint64_t hash = hash_bytes(tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims, (uint64_t)tensor->dtype);
+  if (bytes <= SAMPLES * SAMPLE_BYTES) return hash_bytes(tensor->data, bytes, hash);
+  for (size_t i = 0; i < SAMPLES; i++) hash = hash_bytes((const char *)tensor->data + i * step, SAMPLE_BYTES, hash);
+  return hash;
+}
+
 // The first constant met with the same content.
 static Value *standing_for(Rewrite *r, Value *value) {
   Seen *seen = seen_of(r);
   Value *known = int_map_get(seen->stands_for, value->id);
   if (known) return known;
-  uint64_t hash = hash_bytes(value->constant->data, tensor_bytes(value->constant), (uint64_t)value->dtype);
+  uint64_t hash = sample_hash(value->constant);
   Value *same = NULL;
   for (Bucket *bucket = int_map_get(seen->by_hash, hash); bucket && !same; bucket = bucket->next)
     if (tensor_equal(((Value *)bucket->item)->constant, value->constant)) same = bucket->item;

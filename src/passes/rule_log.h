@@ -6,7 +6,7 @@
 typedef struct RuleEvent {
   const char *pass;
   const Rule *rule;
-  const char *place;           // of the root: the ONNX node it came from first, or its result
+  const char *place;           // of the first of the nodes: the ONNX node it came from first, or its result
   const char *before, *after;  // the nodes, "pad, conv": their operators or, where asked for, their texts, one a line
   const char *refusal;         // why the rule did not apply; NULL: it did
   const Origin *origins;       // the ONNX nodes that what was matched came from
@@ -22,9 +22,10 @@ struct RuleLog {
 };
 
 RuleLog *rule_log_new(Arena *arena, bool texts);
-// log NULL: nothing.
-void rule_log_applied(RuleLog *log, const Pass *pass, const Rule *rule, const Node *root, Node *const *covered,
+// log NULL: nothing. before: what rule_log_describe said of the nodes before the rule changed them.
+void rule_log_applied(RuleLog *log, const Pass *pass, const Rule *rule, const char *before, Node *const *covered,
                       uint32_t covered_count, Node *const *added, uint32_t added_count);
 void rule_log_miss(RuleLog *log, const Pass *pass, const Rule *rule, const Node *root, const char *why);
+const char *rule_log_describe(const RuleLog *log, Node *const *nodes, uint32_t count);  // NULL without a log
 bool rule_event_concerns(const RuleEvent *event, const char *onnx_node);
 const char *node_place(const Node *node);

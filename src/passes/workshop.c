@@ -183,11 +183,12 @@ static Status take_back(Rewrite *r) {
   return OK;
 }
 
-static void finish(Rewrite *r) {
+static void finish(Rewrite *r, const char *before) {
   Nodes unused = {0};
   for (uint32_t i = 0; i < r->added.count; i++)
     if (!r->added.items[i]->origin_count) come_from_all(r, r->added.items[i]);
-  rule_log_applied(r->options->rules, r->pass, rule_of(r), r->match.root, r->covered.items, r->covered.count, r->added.items,
+  if (!before) before = rule_log_describe(r->options->rules, r->covered.items, r->covered.count);
+  rule_log_applied(r->options->rules, r->pass, rule_of(r), before, r->covered.items, r->covered.count, r->added.items,
                    r->added.count);
   for (uint32_t i = 0; i < r->added.count; i++) {
     Node *node = r->added.items[i];
@@ -212,13 +213,15 @@ static Status try_matches(Rewrite *r, Node *root, bool *done) {
     budget_step(WORK_NODE);
     start(r);
     if (rule_left_out_at(r->options, r->pass, rule, r->covered.items, r->covered.count)) continue;
+    const RuleLog *log = r->options->rules;
+    const char *before = log && log->texts ? rule_log_describe(log, r->covered.items, r->covered.count) : NULL;
     TRY(rule->apply(r));
     if (r->refusal) {
       TRY(take_back(r));
       if (rule->tells_misses) rule_log_miss(r->options->rules, r->pass, rule, root, r->refusal);
       continue;
     }
-    finish(r);
+    finish(r, before);
     *done = true;
     return OK;
   }

@@ -75,6 +75,11 @@ target_link_libraries(ingot_kernels PUBLIC ingot_ir ingot_cuda PRIVATE ingot_fla
 ingot_shows(ingot_kernels kernels PUBLIC)
 
 ingot_folder(ingot_passes src/passes ingot_kernels)
+# What rules in shared objects (src/passes/plugin.h) call is visible in the program `ingot`; the libraries hide it (--exclude-libs).
+set_target_properties(ingot_base ingot_ir ingot_passes PROPERTIES C_VISIBILITY_PRESET default)
+foreach(folder base ir passes)
+  target_compile_options(ingot_${folder} PRIVATE -fno-semantic-interposition)
+endforeach()
 ingot_folder(ingot_tune src/tune ingot_kernels)
 ingot_folder(ingot_plan src/plan ingot_kernels)
 ingot_folder(ingot_engine src/engine ingot_plan)
@@ -116,7 +121,7 @@ find_package(ZLIB REQUIRED)
 find_path(STB_INCLUDE stb_image.h PATH_SUFFIXES stb REQUIRED)
 target_include_directories(ingot_cli SYSTEM PRIVATE ${STB_INCLUDE})
 target_link_libraries(ingot_cli PRIVATE ingot_api ZLIB::ZLIB ingot_flags)
-set_target_properties(ingot_cli PROPERTIES OUTPUT_NAME ingot)
+set_target_properties(ingot_cli PROPERTIES OUTPUT_NAME ingot ENABLE_EXPORTS ON)
 
 include(${CMAKE_CURRENT_SOURCE_DIR}/cmake/install.cmake)
 if(INGOT_EXAMPLES AND NOT INGOT_SANITIZE)

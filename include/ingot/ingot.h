@@ -182,8 +182,9 @@ typedef struct ingot_config {
   size_t model_limit;          /* bytes of a model with its external data, or of an engine, that is accepted; 0: 64 GiB */
   int threads;                 /* CPU threads, at most 1024; 0: one for each core */
   const char *cache_directory; /* compiled kernels; NULL: $INGOT_CACHE_DIR, else $XDG_CACHE_HOME/ingot, else ~/.cache/ingot */
-  const char *disabled_passes; /* comma-separated names of passes to leave out; "all": every optional one; NULL: none */
-  void *cuda_context;          /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
+  const char *
+      disabled_passes; /* comma-separated: passes and rules to leave out, PASS, RULE or RULE@NODE of the model; "all"; NULL: none */
+  void *cuda_context; /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
   void *cuda_stream;
   bool no_cuda_graph; /* launch kernel by kernel instead of replaying a CUDA graph */
   void (*log)(void *context, ingot_severity severity,

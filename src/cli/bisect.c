@@ -63,8 +63,8 @@ static const RuleEvent *last_application(const RuleLog *log, int *number) {
 static void print_culprit(const Bisection *b, int all) {
   int number;
   const RuleEvent *event = last_application(b->log, &number);
-  printf("application %d of %d makes the result wrong (found in %d builds):\n  %s, %s at %s\n    - %s\n    + %s\n", number, all, b->tries, event->pass, event->rule->name, event->place,
-         event->before, event->after);
+  printf("application %d of %d makes the result wrong (found in %d builds):\n  %s, %s at %s\n    - %s\n    + %s\n", number, all,
+         b->tries, event->pass, event->rule->name, event->place, event->before, event->after);
   printf("leave it out with --disable %s@%s\n", event->rule->name, event->place);
 }
 
@@ -99,7 +99,8 @@ static int search(Bisection *b) {
   return 1;
 }
 
-int bisect_rules(Common *common, const ingot_model *model, const BuildHooks *hooks, const char *folder, const Tolerance *tolerance, Arena *arena) {
+int bisect_rules(Common *common, const ingot_model *model, const BuildHooks *hooks, const char *folder,
+                 const Tolerance *tolerance, Arena *arena) {
   Bisection b = {.common = common, .model = model, .hooks = hooks, .folder = folder, .tolerance = tolerance, .arena = arena};
   int code = search(&b);
   cli_free_inputs(&b.inputs);

@@ -4,4 +4,5 @@
 #include "cli/verify.h"
 
 // Builds the model with the first applications alone, ever again, halving where the wrong one may be; prints it. Returns an exit code: 0 where the result is right.
-int bisect_rules(Common *common, const ingot_model *model, const BuildHooks *hooks, const char *folder, const Tolerance *tolerance, Arena *arena);
+int bisect_rules(Common *common, const ingot_model *model, const BuildHooks *hooks, const char *folder,
+                 const Tolerance *tolerance, Arena *arena);

@@ -9,6 +9,7 @@
 
 #include "api/api.h"
 #include "cli/cli.h"
+#include "passes/plugin.h"
 
 static const char common_help[] =
     "Options of every command:\n"
@@ -17,6 +18,7 @@ static const char common_help[] =
     "  --threads N             CPU threads; default: all cores\n"
     "  --disable NAMES         leave passes or rules out: PASS, RULE or RULE@NODE, with commas between (`all`: every one);\n"
     "                          `ingot passes` lists them; NODE is one of the ONNX model\n"
+    "  --pass FILE             a pass of your own, from a shared object that `./dev pass` compiled; repeat for several\n"
     "  --tune SECONDS          measure candidates for so long; default: 0, the cost model picks\n"
     "  --tuning FILE           database of measurements, read and merged into\n"
     "  --workspace MIB         what one operator may use beside its tensors; default: 256\n"
@@ -125,13 +127,14 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
   bool fp16 = false, bf16 = false, tf32 = false;
   int workspace = 0;
   double memory_limit = 0;
-  const char *input = NULL, *mean = NULL, *scale = NULL;
+  const char *input = NULL, *pass = NULL, *mean = NULL, *scale = NULL;
   const Option shared[] = {{"device", OPTION_STRING, &device},
                            {"fp16", OPTION_FLAG, &fp16},
                            {"bf16", OPTION_FLAG, &bf16},
                            {"tf32", OPTION_FLAG, &tf32},
                            {"threads", OPTION_INT, &common->config.threads},
                            {"disable", OPTION_STRING, &common->config.disabled_passes},
+                           {"pass", OPTION_STRING, &pass},
                            {"tune", OPTION_DOUBLE, &common->config.tuning_seconds},
                            {"tuning", OPTION_STRING, &common->config.tuning_file},
                            {"workspace", OPTION_INT, &workspace},
@@ -195,6 +198,11 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
       if (common->input_count == 64) return cli_fail_text("more than 64 inputs");
       common->inputs[common->input_count++] = input;
       input = NULL;
+    }
+    if (pass) {
+      ingot_error *error = api_error(RECOVER_GUARD(plugin_load(pass)));
+      if (error) return cli_fail(error);
+      pass = NULL;
     }
   }
   if (!common->model) {

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/thread.h"
 #include "ir/verify.h"
+#include "passes/plugin.h"
 #include "passes/selection.h"
 #include "passes/workshop.h"
 
@@ -42,22 +43,49 @@ static Status run_pass(const Pass *pass, Graph *graph, const PassOptions *option
   return OK;
 }
 
+typedef struct Pipeline {
+  Graph *graph;
+  const PassOptions *options;
+  PassReport *reports;  // NULL: nobody wants them
+  int limit, done;
+} Pipeline;
+
+static Status run_next(Pipeline *p, const Pass *pass) {
+  if (pass_left_out(p->options, pass)) return OK;
+  PassReport report;
+  TRY(budget_poll());
+  TRY(run_pass(pass, p->graph, p->options, &report));
+  if (p->reports && p->done < p->limit) p->reports[p->done] = report;
+  p->done++;
+  return OK;
+}
+
+static bool runs_again(int at) {
+  for (int i = 0; i < at; i++)
+    if (pass_pipeline[i] == pass_pipeline[at]) return true;
+  return false;
+}
+
+static Status run_plugins_before(Pipeline *p, const Pass *pass) {
+  const PassPlugin *plugin;
+  for (int i = 0; (plugin = plugin_at(i)); i++)
+    if (!strcmp(plugin->before, pass->name)) TRY(run_next(p, plugin->pass));
+  return OK;
+}
+
 Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count) {
-  int done = 0, total = 0;
+  Pipeline pipeline = {.graph = graph, .options = options, .reports = reports, .limit = limit};
+  int total = 0;
   remove_unused_everywhere(graph);
   while (pass_pipeline[total]) total++;
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];
-    if (pass_left_out(options, pass)) continue;
-    PassReport report;
     budget_stage("passes", (double)i / total, -1);
-    TRY(budget_poll());
-    TRY(run_pass(pass, graph, options, &report));
-    if (reports && done < limit) reports[done] = report;
-    done++;
+    if (!runs_again(i)) TRY(run_plugins_before(&pipeline, pass));
+    TRY(run_next(&pipeline, pass));
     if (options->stop_after && !strcmp(options->stop_after, pass->name)) break;
   }
-  if (count) *count = MIN(done, limit);
+  if (count) *count = MIN(pipeline.done, limit);
   return OK;
 }
 

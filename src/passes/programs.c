@@ -86,3 +86,16 @@ bool reads_coordinates(const Program *program) {
     if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;
   return false;
 }
+
+bool is_operation(const Node *node, Opcode op) {
+  if (node->op != &op_elementwise || node->output_count != 1 || node_attribute(node, "dims")) return false;
+  const Program *program = node_program(node, "program");
+  const Instruction *last = &program->code[program->outputs[0]];
+  int arity = opcode_info(op)->arity;
+  if (last->op != op || program->count != node->input_count + 1 || arity != node->input_count) return false;
+  for (int i = 0; i < arity; i++) {
+    const Instruction *read = &program->code[last->args[i]];
+    if (read->op != OP_input || read->args[0] != i || read->dtype != node->inputs[i]->dtype) return false;
+  }
+  return true;
+}

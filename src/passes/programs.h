@@ -13,6 +13,8 @@ int node_domain(const Node *node, Dim *dims);
 int broadcast_inputs(int count, Value *const *inputs, Dim *dims);
 bool value_has_dims(const Value *value, int rank, const Dim *dims);
 bool value_is_scalar(const Value *value);  // one element, whatever the rank
+bool is_operation(const Node *node,
+                  Opcode op);  // elementwise, one result, of its operands in their order, by this opcode alone
 bool reads_coordinates(const Program *program);
 
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.

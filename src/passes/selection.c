@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "passes/plugin.h"
+
 // The next entry of a list: its length, and how much of that is the name before "@node".
 static bool next_entry(const char **list, const char **entry, size_t *length, size_t *name) {
   if (!*list || !**list) return false;
@@ -63,25 +65,30 @@ bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *
   return false;
 }
 
+// Those of the pipeline, each once, then loaded ones. NULL behind the last.
+static const Pass *pass_at(int index) {
+  for (int i = 0; pass_pipeline[i]; i++) {
+    bool met = false;
+    for (int k = 0; k < i; k++) met |= pass_pipeline[k] == pass_pipeline[i];
+    if (!met && index-- == 0) return pass_pipeline[i];
+  }
+  const PassPlugin *plugin = plugin_at(index);
+  return plugin ? plugin->pass : NULL;
+}
+
 static bool is_known(const char *name, size_t length) {
-  for (int i = 0; pass_pipeline[i]; i++)
-    if (is(name, length, pass_pipeline[i]->name) || has_rule(pass_pipeline[i], name, length)) return true;
+  const Pass *pass;
+  for (int i = 0; (pass = pass_at(i)); i++)
+    if (is(name, length, pass->name) || has_rule(pass, name, length)) return true;
   return false;
 }
 
-static bool met_before(int at) {
-  for (int i = 0; i < at; i++)
-    if (pass_pipeline[i] == pass_pipeline[at]) return true;
-  return false;
-}
-
-// "fold_constants, simplify_views (compose_views, remove_view), ...": each pass once, with those of its rules that have other names.
+// "fold_constants, simplify_views (compose_views, remove_view), ...": with those of a pass's rules that have other names.
 static const char *list_known(Arena *arena) {
   Text text = text_new(arena);
-  for (int i = 0; pass_pipeline[i]; i++) {
-    const Pass *pass = pass_pipeline[i];
-    if (met_before(i)) continue;
-    text_add(&text, "%s%s", text.length ? ", " : "", pass->name);
+  const Pass *pass;
+  for (int i = 0; (pass = pass_at(i)); i++) {
+    text_add(&text, "%s%s", i ? ", " : "", pass->name);
     bool any = false;
     for (int k = 0; pass->rules && pass->rules[k]; k++) {
       if (!strcmp(pass->rules[k]->name, pass->name)) continue;

@@ -28,7 +28,7 @@ cpu="--device cpu"
 says 0 "usage: ingot COMMAND" --help
 says 0 "ingot 0." --version
 says 2 "usage: ingot COMMAND"
-for command in build run bench inspect verify; do
+for command in build run bench inspect passes verify; do
   says 0 "ingot $command" $command --help
   says 2 "usage: ingot $command" $command
   says 2 "no option '--frobnicate'" $command model.onnx --frobnicate
@@ -131,7 +131,7 @@ says 1 "not readable as ONNX" run <(head -c 5000 "$digits/digits.onnx") $cpu
 says 1 "'/dev/zero' is not a regular file" run /dev/zero $cpu
 
 # options that could have no effect
-says 1 "no pass 'frobnicate'; those that can be left out: " build "$digits/digits.onnx" $cpu --disable frobnicate
+says 1 "there is no pass or rule 'frobnicate'; there are, with their rules: " build "$digits/digits.onnx" $cpu --disable frobnicate
 says 1 "built with pass 'fold_scale'" run digits.ingot $cpu --disable fold_scale
 says 1 "built without fp16" run digits.ingot $cpu --fp16
 says 1 "built for the CPU" build "$digits/digits.onnx" $cpu --tune 1
@@ -285,4 +285,52 @@ head -c 5000 "$digits/digits.onnx" >cut.onnx
 head -c 5000 digits.ingot >cut.ingot
 says 1 "not readable as ONNX" run cut.onnx
 says 1 "its header says" run cut.ingot
+
+# passes and rules
+says 0 "fuse_epilogue" passes "$digits/digits.onnx" $cpu
+says 0 "-> conv" passes "$digits/digits.onnx" $cpu --log
+says 0 "" build "$digits/digits.onnx" $cpu --quiet -o logged.ingot
+"$ingot" passes "$digits/digits.onnx" $cpu --log >of_model
+"$ingot" passes logged.ingot $cpu --log | diff - of_model || fail "an engine keeps another log than its model's"
+json passes "$digits/digits.onnx" $cpu
+json passes logged.ingot $cpu
+node=$(awk '$2 == "fuse_epilogue" {print $3; exit}' of_model)
+says 0 "ends in" passes "$digits/digits.onnx" $cpu --explain "$node"
+says 1 "the model has no node 'nobody'" passes "$digits/digits.onnx" $cpu --explain nobody
+says 1 "--explain needs the model" passes logged.ingot $cpu --explain "$node"
+says 0 "" passes "$digits/digits.onnx" $cpu --disable "fuse_epilogue@$node" --log
+! grep -q "fuse_epilogue  *$node " out || fail "a rule that was left out at a node applied there"
+grep -q "fuse_epilogue" out || fail "a rule that was left out at one node applied nowhere"
+says 0 "" build "$digits/digits.onnx" $cpu --disable "fuse_epilogue@$node" --quiet -o without.ingot
+says 1 "has no node 'nobody'" build "$digits/digits.onnx" $cpu --disable fuse_epilogue@nobody --quiet
+says 1 "there is no pass or rule 'nosuchpass'" run "$digits/digits.onnx" $cpu --disable nosuchpass
+says 1 "there is no pass or rule 'nosuchpass'" passes "$digits/digits.onnx" $cpu --only nosuchpass
+says 0 "1 passes" passes "$digits/digits.onnx" $cpu --only merge_nodes --stop-after common_subexpressions
+says 2 "need a model" passes logged.ingot $cpu --dump graphs
+says 0 "graphs in graphs" passes "$digits/digits.onnx" $cpu --dump graphs
+python3 - graphs <<'PY' || fail "a dumped graph is not well-formed"
+import glob, sys
+import onnx
+found = sorted(glob.glob(sys.argv[1] + "/*.onnx"))
+assert len(found) > 2, found
+for path in found:
+    onnx.checker.check_model(onnx.load(path))
+PY
+says 0 "right with all" passes "$digits/digits.onnx" $cpu --bisect
+own=$(dirname "$ingot")/tests/rules
+says 0 "relu_pair" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so"
+says 1 "there is a pass 'relu_pair' already" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so" --pass "$own/relu_pair.so"
+says 1 "no pass could be loaded" passes "$digits/digits.onnx" $cpu --pass "$digits/digits.onnx"
+rules="wrong_relu wrong_sum wrong_pool wrong_weights wrong_bias"
+for rule in $rules; do
+  others=$(printf '%s,' ${rules//$rule/})
+  got=0
+  "$ingot" passes "$digits/digits.onnx" $cpu --pass "$own/wrong.so" --bisect --disable "${others%,}" >found || got=$?
+  [ $got -eq 1 ] || fail "$rule was not found wrong: $(cat found)"
+  grep -q "wrong, $rule at" found || fail "$rule was not blamed: $(cat found)"
+  place=$(sed -n 's/^leave it out with --disable //p' found)
+  "$ingot" passes "$digits/digits.onnx" $cpu --pass "$own/wrong.so" --disable "${others%,},$place" --log >left
+  ! grep -q "$rule  *${place#*@} " left || fail "$place was left out and applied"
+  count=$((count + 2))
+done
 echo "cli check passed: $count commands"

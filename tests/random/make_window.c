@@ -1,4 +1,6 @@
 // Convolutions and pools, with what stands around them in models: pads in front, batch norms written out and activations behind.
+#include <math.h>
+
 #include "tests/random/maker.h"
 
 #include "base/checked.h"
@@ -38,7 +40,9 @@ static Value *pad(Maker *maker, Value *x) {
     for (int k = everywhere || x->rank < 3 ? 0 : 2; k < x->rank; k++) pads[i * x->rank + k] = maker_below(maker, 3);
   Value *inputs[2] = {x};
   int count = maker_one_in(maker, 2) ? 2 : 1;
-  if (count == 2) inputs[1] = maker_scalar(maker, x->dtype, maker_one_in(maker, 3) ? 2 : 0);
+  double fill = maker_one_in(maker, 3) ? 2 : 0;
+  if (dtype_is_float(x->dtype) && maker_one_in(maker, 8)) fill = -INFINITY;
+  if (count == 2) inputs[1] = maker_scalar(maker, x->dtype, fill);
   const char *mode = modes[maker_below(maker, COUNT_OF(modes))];
   Node *node = maker_node(maker, &op_pad, *mode == 'c' ? count : 1, inputs, 1);
   node_set_dims(node, "pads", pads, 2 * x->rank);
@@ -108,6 +112,8 @@ static bool make_pool(Maker *maker) {
   Value *x = draw_image(maker);
   Builder b = {.graph = maker->graph};
   if (maker_one_in(maker, 3)) x = build_unary(&b, OP_relu, x);
+  Value *padded = x && maker_one_in(maker, 4) ? pad(maker, x) : NULL;
+  if (padded && is_image(padded)) x = padded;
   if (!x) return false;
   const char *kind = kinds[maker_below(maker, COUNT_OF(kinds))];
   int64_t kernel[MAX_RANK];

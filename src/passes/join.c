@@ -82,8 +82,9 @@ static bool find_domain(Join *join) {
   // Each element of a pointwise producer is made where the consumer needs it: their domains are the same.
   if (!rows_p)
     return node_domain(producer, other) == join->rank && value_has_dims(producer->outputs[0], join->rank, join->domain);
-  if (!rows_c) return true;
-  return node_domain(consumer, other) == join->rank && !memcmp(join->domain, other, (size_t)join->rank * sizeof *other);
+  bool same = node_domain(consumer, other) == join->rank && !memcmp(join->domain, other, (size_t)join->rank * sizeof *other);
+  // What works on results of rows may go over the rows alone: places and sizes are others there.
+  return same || (!rows_c && !reads_coordinates(node_program(consumer, "program")));
 }
 
 static void gather_operands(Join *join) {

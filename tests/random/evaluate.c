@@ -11,6 +11,12 @@
 
 enum { MOST_TRIPS = 64, SHAKEN_BY = 4 };
 
+static double as_stored(DType dtype, double value) {
+  uint64_t element;
+  element_set_f(dtype, &element, value);
+  return element_get_f(dtype, &element);
+}
+
 // ---- Sizes and inputs
 
 static void bind_symbols(const DimTable *table, Dim dim, uint64_t values, Arena *arena, DimBinding *binding) {
@@ -101,11 +107,7 @@ static Program *widen_program(Arena *arena, const Program *program) {
   for (int i = 0; i < wide->count; i++) {
     Instruction *in = &wide->code[i];
     if (!dtype_is_float(in->dtype)) continue;
-    uint64_t element;
-    if (in->op == OP_const) {
-      element_set_f(in->dtype, &element, in->number);
-      in->number = element_get_f(in->dtype, &element);
-    }
+    if (in->op == OP_const) in->number = as_stored(in->dtype, in->number);
     in->dtype = DTYPE_F64;
   }
   return wide;
@@ -161,14 +163,15 @@ static DType shaken_as(const Evaluation *e, const Value *value) {
 
 static void shake(Evaluation *e, const Value *value, Tensor *tensor) {
   double relative, absolute;
-  rounding_of(shaken_as(e, value), &relative, &absolute);
+  DType dtype = shaken_as(e, value);
+  rounding_of(dtype, &relative, &absolute);
   for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
     double direction = draw_one_in(e->shakes, 2) ? 2 * draw_unit(e->shakes) - 1 : draw_one_in(e->shakes, 2) ? 1 : -1;
     double exact = tensor_get_f(tensor, i);
     if (!isfinite(exact)) continue;
-    if (exact == 0)
-      tensor_set_f(tensor, i, value->producer && direction < 0 ? -exact : exact);  // sums of products have either zero
-    else tensor_set_f(tensor, i, exact + direction * SHAKEN_BY * (fabs(exact) * relative + absolute));
+    double shaken = exact + direction * SHAKEN_BY * (fabs(exact) * relative + absolute);
+    if (exact == 0) shaken = value->producer && direction < 0 ? -exact : exact;  // sums of products have either zero
+    tensor_set_f(tensor, i, e->rounds ? as_stored(dtype, shaken) : shaken);
   }
 }
 

@@ -9,6 +9,7 @@
 typedef struct Evaluation {
   Arena *arena;
   Draw *shakes;          // NULL: nothing is shaken
+  bool rounds;           // what is shaken is rounded to its type, too: numbers become equal
   const IntMap *stored;  // of a graph in double: by value, the dtype that the model stores it in, plus one
   DType precision;       // what f32 is stored as on request; DTYPE_COUNT: f32
   int64_t strange;       // elements that are no finite numbers, of all results

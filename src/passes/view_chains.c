@@ -178,8 +178,9 @@ static bool has_unpermuted(const Node *node, int i, int rank, const int64_t *per
 
 static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const int64_t *perm) {
   Value *value = node->inputs[i];
-  if (!value || (node->op == &op_pad && i == 1) || value_is_scalar(value)) return value;
+  if (!value || (node->op == &op_pad && i == 1)) return value;
   if (is_transposed(value, rank, perm)) return value->producer->inputs[0];
+  if (value_is_scalar(value)) return value;
   int axis = only_axis(value, rank);
   Tensor tensor = *value->constant;
   tensor.rank = rank;

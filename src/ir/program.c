@@ -118,6 +118,8 @@ static int append(Program *program, Instruction instruction) {
   return program->count++;
 }
 
+int program_instruction(Program *program, Instruction instruction) { return append(program, instruction); }
+
 int program_input(Program *program, int input, DType dtype) {
   program->input_count = MAX(program->input_count, input + 1);
   return append(program, (Instruction){.op = OP_input, .dtype = dtype, .args = {input}});

@@ -97,6 +97,7 @@ int program_cast_with(Program *program, DType dtype, int a, int64_t flags);  // 
 int program_op1(Program *program, Opcode op, int a);
 int program_op2(Program *program, Opcode op, int a, int b);
 int program_op3(Program *program, Opcode op, int a, int b, int c);
+int program_instruction(Program *program, Instruction instruction);    // as it is, its operands being the program's
 int program_reduce(Program *program, Opcode op, int a, DType result);  // OP_reduce_*; result is i64 for arg-reductions
 void program_output(Program *program, int instruction);
 

@@ -3,19 +3,26 @@
 
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
-    pass_layout, pass_relu_behind_pool;
+    pass_layout, pass_relu_behind_pool, pass_simplify_programs;
 
 const Pass *const pass_pipeline[] = {
-    &pass_fold_constants,   &pass_simplify_views,        &pass_common_subexpressions,
+    &pass_fold_constants,
+    &pass_simplify_views,
+    &pass_common_subexpressions,
     &pass_pad_into_conv,
     &pass_fold_scale,  // before fusion hides the batch norms
     &pass_inline_scalars,
-    &pass_fuse_elementwise,  // so that an activation is one node ...
-    &pass_simplify_views,    // ... that can move in front of a view ...
-    &pass_relu_behind_pool,  // ... or behind a pool ...
-    &pass_fuse_epilogue,     // ... and into the anchor before it
-    &pass_fuse_rowwise,     &pass_fuse_elementwise,
-    &pass_precision,    // after fusion: only what is stored becomes narrow
-    &pass_zero_points,  // before their operands get stride orders
-    &pass_layout,           &pass_common_subexpressions, NULL,
+    &pass_fuse_elementwise,   // so that an activation is one node ...
+    &pass_simplify_programs,  // ... in one spelling ...
+    &pass_simplify_views,     // ... that can move in front of a view ...
+    &pass_relu_behind_pool,   // ... or behind a pool ...
+    &pass_fuse_epilogue,      // ... and into the anchor before it
+    &pass_fuse_rowwise,
+    &pass_fuse_elementwise,
+    &pass_simplify_programs,  // norms are one program now
+    &pass_precision,          // after fusion: only what is stored becomes narrow
+    &pass_zero_points,        // before their operands get stride orders
+    &pass_layout,
+    &pass_common_subexpressions,
+    NULL,
 };

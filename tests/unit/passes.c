@@ -69,7 +69,7 @@ static void count_passes(void *context, const char *pass, const Graph *graph) { 
 Test(passes, switches) {
   Arena *arena = arena_new();
   const char *text = "graph g(%x: f32[4]) -> (%z) { %y: ?[?] = elementwise(%x) " UNARY(
-      "exp") " %z: ?[?] = elementwise(%y) " UNARY("relu") " }";
+      "neg") " %z: ?[?] = elementwise(%y) " UNARY("relu") " }";
   int observed = 0;
   PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .observe = count_passes, .observe_context = &observed};
   PassReport reports[64];

@@ -1,0 +1,158 @@
+// Scalar programs become simpler, and one text where exporters spell one function in several ways: activations, norms, softmax. The rules are rows of
+// scalar_rules.inc; what is no pattern (computing constants) has a function here. Nodes keep their shapes, types and levels.
+#include <string.h>
+
+#include "base/checked.h"
+#include "passes/programs.h"
+#include "passes/scalar_fold.h"
+#include "passes/scalar_rule.h"
+
+static const ScalarRule rows[] = {
+#define SCALAR_RULE(name, root, types, pattern, replacement, exactness, bound) {OP_##root, types, pattern, replacement},
+#include "passes/scalar_rules.inc"
+#undef SCALAR_RULE
+};
+enum {
+#define SCALAR_RULE(name, root, types, pattern, replacement, exactness, bound) ROW_##name,
+#include "passes/scalar_rules.inc"
+#undef SCALAR_RULE
+  ROW_COUNT
+};
+
+// --- Programs of nodes: their own, or the epilogue, whose input 0 is the result that it follows.
+
+static const Program *program_in(const Node *node) {
+  return is_program_node(node) ? node_program(node, "program") : node->epilogue;
+}
+
+static bool has_opcode(const Node *node, Opcode op) {
+  const Program *program = program_in(node);
+  for (int i = 0; program && i < program->count; i++)
+    if (program->code[i].op == op) return true;
+  return false;
+}
+
+static bool reads_first(const Program *program) {
+  bool *needed = arena_array(program->arena, bool, (size_t)program->count), reads = false;
+  for (int o = 0; o < program->output_count; o++) needed[program->outputs[o]] = true;
+  for (int i = program->count; i-- > 0;) {
+    const Instruction *instruction = &program->code[i];
+    for (int k = 0; needed[i] && k < opcode_info(instruction->op)->arity; k++) needed[instruction->args[k]] = true;
+    reads |= needed[i] && instruction->op == OP_input && instruction->args[0] == 0;
+  }
+  return reads;
+}
+
+static Node *with_epilogue(Rewrite *r, const Node *node, Program *program) {
+  int first = node->epilogue_first;
+  Node *made = rewrite_add(r, node->op, first, node->inputs, node->output_count);
+  node_take_attributes(made, node);
+  set_program_inputs(made, program, node->input_count - first, node->inputs + first, 1);
+  made->epilogue = program;
+  made->epilogue_first = first;
+  return made;
+}
+
+// An operand that goes may have been what gave the domain its size.
+static Node *with_program(Rewrite *r, const Node *node, Program *program) {
+  Dim before[MAX_RANK], after[MAX_RANK];
+  int rank = node_domain(node, before);
+  Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
+  node_take_attributes(made, node);
+  set_program_inputs(made, program, node->input_count, node->inputs, 0);
+  node_set_program(made, "program", program);
+  if (node_domain(made, after) != rank || memcmp(before, after, (size_t)rank * sizeof *before) != 0)
+    node_set_dims(made, "dims", before, rank);
+  return made;
+}
+
+static Status give(Rewrite *r, Node *node, Program *program) {
+  WANT(is_program_node(node) || reads_first(program), "the result that the epilogue follows would not be read");
+  Node *made = is_program_node(node) ? with_program(r, node, program) : with_epilogue(r, node, program);
+  for (int o = 0; o < node->output_count; o++) rewrite_replace(r, node->outputs[o], made->outputs[o]);
+  return OK;
+}
+
+// --- Rows of the table
+
+static Status apply_row(Rewrite *r, const ScalarRule *row) {
+  Node *node = matched(r, "root");
+  ScalarForm *form = *rewrite_state(r);
+  if (!form) TRY(scalar_form_read(rewrite_scratch(r), row, &form));
+  *rewrite_state(r) = form;
+  Program *program = scalar_form_apply(node->graph->arena, form, program_in(node), node->op == &op_rowwise);
+  WANT(program, "nothing in its program matches");
+  return give(r, node, program);
+}
+
+#define SCALAR_RULE(name_, root_, types, pattern_, replacement, exactness_, bound_)    \
+  static bool root_##name_(const Node *node) { return has_opcode(node, OP_##root_); }  \
+  static Status apply_##name_(Rewrite *r) { return apply_row(r, &rows[ROW_##name_]); } \
+  static const Rule rule_##name_ = {.name = #name_,                                    \
+                                    .help = pattern_ " is " replacement,               \
+                                    .pattern = "*(...)",                               \
+                                    .exactness = exactness_,                           \
+                                    .bound = bound_,                                   \
+                                    .root = root_##name_,                              \
+                                    .apply = apply_##name_};
+#include "passes/scalar_rules.inc"
+#undef SCALAR_RULE
+
+// --- Constants
+
+static bool folds(const Node *node, Fold fold) {
+  const Program *program = program_in(node);
+  for (int i = 0; program && i < program->count; i++)
+    if (scalar_foldable(program, i) == fold) return true;
+  return false;
+}
+static bool folds_exactly(const Node *node) { return folds(node, FOLD_EXACTLY); }
+static bool folds_rounded(const Node *node) { return folds(node, FOLD_ROUNDED); }
+
+static Status apply_fold(Rewrite *r, Fold fold) {
+  Node *node = matched(r, "root");
+  const Program *from = program_in(node);
+  Program *to = program_new(node->graph->arena, from->input_count);
+  int *map = arena_array(rewrite_scratch(r), int, from->count);
+  bool changed = false;
+  for (int i = 0; i < from->count; i++) {
+    Instruction instruction = from->code[i];
+    for (int k = 0; k < opcode_info(instruction.op)->arity; k++) instruction.args[k] = map[instruction.args[k]];
+    map[i] = program_instruction(to, instruction);
+    int made = scalar_foldable(to, map[i]) == fold ? scalar_fold(to, map[i]) : -1;
+    if (made < 0) continue;
+    map[i] = made;
+    changed = true;
+  }
+  for (int o = 0; o < from->output_count; o++) program_output(to, map[from->outputs[o]]);
+  WANT(changed, "no instruction of constants could be computed");
+  return give(r, node, to);
+}
+static Status apply_fold_exactly(Rewrite *r) { return apply_fold(r, FOLD_EXACTLY); }
+static Status apply_fold_rounded(Rewrite *r) { return apply_fold(r, FOLD_ROUNDED); }
+
+static const Rule fold_arithmetic = {.name = "fold_arithmetic",
+                                     .help = "arithmetic on constants is a constant",
+                                     .pattern = "*(...)",
+                                     .exactness = EXACT,
+                                     .root = folds_exactly,
+                                     .apply = apply_fold_exactly};
+static const Rule fold_functions = {.name = "fold_functions",
+                                    .help = "a function of constants is a constant",
+                                    .pattern = "*(...)",
+                                    .exactness = ROUNDED,
+                                    .bound = "kernels compute functions within 4 ulp, this one within 0.5",
+                                    .root = folds_rounded,
+                                    .apply = apply_fold_rounded};
+
+static const Rule *const rules[] = {
+    &fold_arithmetic,
+    &fold_functions,
+#define SCALAR_RULE(name, root, types, pattern, replacement, exactness, bound) &rule_##name,
+#include "passes/scalar_rules.inc"
+#undef SCALAR_RULE
+    NULL,
+};
+
+const Pass pass_simplify_programs = {"simplify_programs", "simplifies scalar programs, and brings their spellings to one",
+                                     rules};

@@ -1,5 +1,6 @@
-// A convolution followed by per-channel affine maps of its result (a bias, then a batch norm at inference; scales and shifts written out)
-// takes their scale into its weights; what is left is the addition of one constant per channel.
+// A convolution, a transposed one or a product with a matrix of weights, followed by per-channel affine maps of its result (a bias, then a batch norm at inference;
+// scales and shifts written out) takes their scale into its weights; what is left is the addition of one constant per channel.
+// One scale for all channels stays behind a product: it costs its epilogue nothing, and matrices are large.
 //
 // This is one of the places that reassociate arithmetic. Scale and shift are composed in double from the parameters, as coefficients,
 // never as differences of results. What changes is the rounding: each weight once more, to its own type, and the sum is no longer rounded
@@ -8,17 +9,45 @@
 //     of half precision's range where they get that later;
 //   - shifts so large that rounding beside them shows: the largest, times the rounding unit, must stay below 2^-14 of a result
 //     of inputs about 1. Results so keep within 2^-14 of their own scale; and tricks that add and subtract a large number to round are left alone.
-//     Where the weights become half precision later, a shift of sixteen times such a result is the most;
+//     (Of a transposed convolution, what one tap of the kernel gives is taken for the result.) Where the weights become half precision later, a shift of sixteen times such a result is the most;
 //   - scales that pass, on their way to the last one, near the ends of the type's range: infinities and zeros that arise there stay.
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels/conv/conv.h"
+#include "kernels/matmul/matmul.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
 enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8, HALF_MOST = 65504 };
+
+// Weights by the channels of the result: element k is of channel k / block * columns + k / inner % columns. Each of `taps` successive elements may be all that a
+// result sees of its channel.
+typedef struct Weights {
+  const Tensor *tensor;
+  int axis;  // of the channels, in the result
+  int64_t count, channels, columns, inner, block, taps;
+} Weights;
+
+static Weights weights_of(const Node *node) {
+  const Tensor *tensor = node->inputs[1]->constant;
+  Weights w = {tensor, .axis = 1, .count = tensor_count(tensor), .taps = 1};
+  if (node->op == &op_matmul) w.axis = node->outputs[0]->rank - 1;
+  w.columns = tensor->dims[node->op == &op_conv ? 0 : 1];
+  w.channels = w.columns;
+  w.block = w.count;
+  w.inner = node->op == &op_conv && w.channels ? w.count / w.channels : 1;
+  if (node->op != &op_conv_transpose) return w;
+  int64_t group = node_int(node, "group", 1);
+  w.channels *= group;
+  w.block /= group;
+  for (int i = 2; i < tensor->rank; i++) w.inner *= tensor->dims[i];
+  w.taps = w.inner;
+  return w;
+}
+
+static int64_t channel_of(const Weights *w, int64_t k) { return k / w->block * w->columns + k / w->inner % w->columns; }
 
 // scale * x + shift; `most` is the largest shift met on the way, in units of the result, `high` and `low` the largest and the smallest scale.
 typedef struct Affine {
@@ -109,7 +138,7 @@ static bool affine_of(const Node *user, const Value *variable, int64_t channel, 
 }
 
 // A pointwise node of the variable and of constants with one value for each channel, or one for all.
-static bool takes_channels(const Node *user, const Value *variable, int64_t channels) {
+static bool takes_channels(const Node *user, const Value *variable, const Weights *w) {
   if (user->op != &op_elementwise || user->output_count != 1 || node_attribute(user, "dims")) return false;
   if (!value_same_shape(user->outputs[0], variable) || user->outputs[0]->dtype != variable->dtype) return false;
   const Program *program = node_program(user, "program");
@@ -120,21 +149,25 @@ static bool takes_channels(const Node *user, const Value *variable, int64_t chan
     if (!input || !input->constant) return false;
     for (int k = 0; k < input->rank; k++) {
       int axis = variable->rank - input->rank + k;
-      if (input->dims[k] != 1 && !(axis == 1 && input->dims[k] == channels)) return false;
+      if (input->dims[k] != 1 && !(axis == w->axis && input->dims[k] == w->channels)) return false;
     }
   }
   return true;
 }
 
-// Whether the scaled weights of a channel keep their digits and stay below `most`; the sum of their magnitudes.
-static bool scaled_fits(const Tensor *weight, int64_t first, int64_t count, double scale, double most, double *sum) {
-  double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : weight->dtype == DTYPE_F32 ? FLT_EPSILON / 2 : 0;
-  *sum = 0;
-  for (int64_t i = 0; i < count; i++) {
-    double exact = tensor_get_f(weight, first + i) * scale;
-    if (!(fabs(as_stored(weight->dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
-    *sum += fabs(exact);
+// The sums of the magnitudes of scaled weights, the least of a channel's taps; false where a weight loses digits, or leaves what it may be.
+static bool scaled_sums(const Weights *w, const Affine *maps, double most, Arena *arena, double *least) {
+  DType dtype = w->tensor->dtype;
+  double unit = dtype == DTYPE_F64 ? DBL_EPSILON / 2 : dtype == DTYPE_F32 ? FLT_EPSILON / 2 : 0;
+  double *sums = arena_array(arena, double, (size_t)(w->channels * w->taps));
+  for (int64_t k = 0; k < w->count; k++) {
+    int64_t channel = channel_of(w, k);
+    double exact = tensor_get_f(w->tensor, k) * maps[channel].scale;
+    if (!(fabs(as_stored(dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
+    sums[channel * w->taps + k % w->taps] += fabs(exact);
   }
+  for (int64_t k = 0; k < w->channels * w->taps; k++)
+    least[k / w->taps] = k % w->taps ? fmin(least[k / w->taps], sums[k]) : sums[k];
   return true;
 }
 
@@ -146,21 +179,21 @@ static bool stays_in_range(DType dtype, const Affine *map, double sum) {
          (map->low >= last || result * map->low >= least * 0x1p12);
 }
 
-static bool keeps_digits(const Tensor *weight, int64_t channels, const Affine *maps, bool becomes_half) {
-  int64_t count = channels ? tensor_count(weight) / channels : 0;
-  double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
-  for (int64_t c = 0; c < channels; c++) {
-    double sum;
-    if (!scaled_fits(weight, c * count, count, maps[c].scale, becomes_half ? HALF_MOST : INFINITY, &sum)) return false;
-    if (sum > 0 && !stays_in_range(weight->dtype, &maps[c], sum)) return false;
-    if (maps[c].most * unit > 0x1p-14 * sum || (becomes_half && maps[c].most > 16 * sum)) return false;
+static bool keeps_digits(const Weights *w, const Affine *maps, bool becomes_half, Arena *arena) {
+  double unit = w->tensor->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
+  double *sums = arena_array(arena, double, (size_t)w->channels);
+  if (!scaled_sums(w, maps, becomes_half ? HALF_MOST : INFINITY, arena, sums)) return false;
+  for (int64_t c = 0; c < w->channels; c++) {
+    if (sums[c] > 0 && !stays_in_range(w->tensor->dtype, &maps[c], sums[c])) return false;
+    if (maps[c].most * unit > 0x1p-14 * sums[c] || (becomes_half && maps[c].most > 16 * sums[c])) return false;
   }
   return true;
 }
 
-static bool has_scale(const Affine *maps, int64_t channels) {
+static bool has_scale(const Node *node, const Affine *maps, int64_t channels) {
+  double idle = node->op == &op_matmul && channels ? maps[0].scale : 1;
   for (int64_t c = 0; c < channels; c++)
-    if (maps[c].scale != 1) return true;
+    if (maps[c].scale != idle) return true;
   return false;
 }
 
@@ -170,51 +203,49 @@ typedef struct Chain {
   Affine *maps;  // of the whole run, by channel
 } Chain;
 
-static Chain find_chain(const Node *conv, int64_t channels, bool becomes_half) {
-  Arena *arena = conv->graph->arena;
+static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, Arena *scratch) {
+  Arena *arena = node->graph->arena;
   Chain chain = {0};
-  Affine *maps = arena_array(arena, Affine, (size_t)channels);
-  for (int64_t c = 0; c < channels; c++) maps[c] = affine_identity;
-  const Value *result = conv->outputs[0];
+  Affine *maps = arena_array(arena, Affine, (size_t)w->channels);
+  for (int64_t c = 0; c < w->channels; c++) maps[c] = affine_identity;
+  const Value *result = node->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
-    if (!user || !takes_channels(user, result, channels)) break;
+    if (!user || !takes_channels(user, result, w)) break;
     chain.nodes[n] = user;
-    for (int64_t c = 0; c < channels; c++) {
+    for (int64_t c = 0; c < w->channels; c++) {
       Affine map;
       if (!affine_of(user, result, c, &map)) return chain;
       maps[c] = affine_after(maps[c], map);
     }
-    if (has_scale(maps, channels) && keeps_digits(conv->inputs[1]->constant, channels, maps, becomes_half)) {
+    if (has_scale(node, maps, w->channels) && keeps_digits(w, maps, becomes_half, scratch)) {
       chain.count = n + 1;
-      chain.maps = arena_copy(arena, maps, sizeof *maps * (size_t)channels);
+      chain.maps = arena_copy(arena, maps, sizeof *maps * (size_t)w->channels);
     }
     result = user->outputs[0];
   }
   return chain;
 }
 
-static Status scaled(const Tensor *weight, int64_t channels, const Affine *maps, Arena *arena, Tensor *out) {
-  TRY(tensor_new(arena, weight->dtype, weight->rank, weight->dims, out));
-  int64_t per_channel = channels ? tensor_count(weight) / channels : 0;
-  for (int64_t k = 0; k < channels * per_channel; k++)
-    tensor_set_f(out, k, tensor_get_f(weight, k) * maps[k / per_channel].scale);
+static Status scaled(const Weights *w, const Affine *maps, Arena *arena, Tensor *out) {
+  TRY(tensor_new(arena, w->tensor->dtype, w->tensor->rank, w->tensor->dims, out));
+  for (int64_t k = 0; k < w->count; k++) tensor_set_f(out, k, tensor_get_f(w->tensor, k) * maps[channel_of(w, k)].scale);
   return OK;
 }
 
 // The shift as a node behind the convolution, computed in at least f32; the result itself where there is none.
-static Status add_shift(Rewrite *r, Value *result, int64_t channels, const Affine *maps, Value **out) {
+static Status add_shift(Rewrite *r, Value *result, const Weights *w, const Affine *maps, Value **out) {
   Graph *graph = rewrite_graph(r);
   *out = result;
   bool any = false;
-  for (int64_t c = 0; c < channels; c++) any = any || maps[c].shift != 0;
+  for (int64_t c = 0; c < w->channels; c++) any = any || maps[c].shift != 0;
   if (!any) return OK;
   DType dtype = result->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
   int64_t dims[MAX_RANK];
-  for (int i = 0; i < result->rank; i++) dims[i] = i == 1 ? channels : 1;
+  for (int i = 0; i < result->rank; i++) dims[i] = i == w->axis ? w->channels : 1;
   Tensor shift;
   TRY(tensor_new(graph->arena, dtype, result->rank, dims, &shift));
-  for (int64_t c = 0; c < channels; c++) tensor_set_f(&shift, c, maps[c].shift);
+  for (int64_t c = 0; c < w->channels; c++) tensor_set_f(&shift, c, maps[c].shift);
   Program *program = program_new(graph->arena, 2);
   int product = program_input(program, 0, dtype), constant = program_input(program, 1, dtype);
   int sum = program_op2(program, OP_add, product, constant);
@@ -230,26 +261,29 @@ static Status apply(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *weight = operand(r, "w"), *shifted;
   WANT(!root->epilogue && dtype_is_float(root->outputs[0]->dtype), "it carries something already, or has no floats");
-  int64_t channels = weight->dims[0];
-  Chain chain = find_chain(root, channels, rewrite_options(r)->precision != DTYPE_COUNT && weight->dtype == DTYPE_F32);
+  WANT(root->op != &op_matmul || (weight->rank == 2 && value_use_count(weight) == 1),
+       "it has several matrices, or shares its one");
+  Weights w = weights_of(root);
+  bool becomes_half = rewrite_options(r)->precision != DTYPE_COUNT && weight->dtype == DTYPE_F32;
+  Chain chain = find_chain(root, &w, becomes_half, rewrite_scratch(r));
   WANT(chain.count, "nothing behind it scales channels so that its weights keep their digits");
   for (int i = 0; i < chain.count; i++) rewrite_cover(r, chain.nodes[i]);
   Tensor scaled_weight;
-  TRY(scaled(weight->constant, channels, chain.maps, rewrite_graph(r)->arena, &scaled_weight));
+  TRY(scaled(&w, chain.maps, rewrite_graph(r)->arena, &scaled_weight));
   Node *conv = rewrite_like(r, root);
   node_set_input(conv, 1, graph_add_constant(rewrite_graph(r), weight->name, &scaled_weight));
   TRY(node_infer(conv));
-  TRY(add_shift(r, conv->outputs[0], channels, chain.maps, &shifted));
+  TRY(add_shift(r, conv->outputs[0], &w, chain.maps, &shifted));
   rewrite_replace(r, chain.nodes[chain.count - 1]->outputs[0], shifted);
   return OK;
 }
 
 static const Rule fold_scale = {.name = "fold_scale",
-                                .help = "a convolution takes the scales behind it into its weights",
-                                .pattern = "conv(x, #w, ...)",
+                                .help = "a convolution or product takes the scales behind it into its weights",
+                                .pattern = "conv|conv_transpose|matmul(x, #w, ...)",
                                 .exactness = ROUNDED | ZERO_SIGNS,
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 
-const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into convolution weights",
+const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into weights",
                               (const Rule *const[]){&fold_scale, NULL}};

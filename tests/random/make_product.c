@@ -32,6 +32,7 @@ static bool make_linear(Maker *maker) {
   Value *y = maker->pool[maker->count - 1];
   Builder b = {.graph = maker->graph};
   if (maker_one_in(maker, 2)) y = build_binary(&b, OP_add, y, maker_constant(maker, y->dtype, 1, &dims[2]));
+  if (maker_one_in(maker, 3)) y = build_binary(&b, OP_mul, y, maker_constant(maker, y->dtype, 1, &dims[2]));
   if (maker_one_in(maker, 3)) y = build_unary(&b, OP_relu, y);
   return maker_built(maker, &b, y);
 }

@@ -3,6 +3,8 @@
 
 #include "base/checked.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gather/gather.h"
+#include "kernels/pad/pad.h"
 #include "kernels/view/view.h"
 
 static Value *add_view(Maker *maker, const OpDef *op, Value *x, const Dim *dims, int rank) {
@@ -126,6 +128,14 @@ static bool make_slice(Maker *maker) {
   Value *x = maker_pick(maker, NULL);
   return x && x->rank && slice(maker, x);
 }
+// Of what was put together.
+static bool is_joined(const Value *value) {
+  return value->rank && value->producer && (value->producer->op == &op_concat || value->producer->op == &op_pad);
+}
+static bool make_cut(Maker *maker) {
+  Value *x = maker_pick(maker, is_joined);
+  return x && slice(maker, x);
+}
 static bool make_expand(Maker *maker) {
   Value *x = maker_pick(maker, NULL);
   return x && expand(maker, x);
@@ -191,9 +201,15 @@ static bool make_dims(Maker *maker) {
 }
 
 const MakeRow view_makes[] = {
-    {"transpose", 5, make_transpose}, {"reshape", 5, make_reshape},
-    {"slice", 4, make_slice},         {"expand", 2, make_expand},
-    {"chain", 3, make_chain},         {"round_trip", 3, make_round_trip},
-    {"bitcast", 1, make_bitcast},     {"behind_view", 4, make_behind_view},
-    {"dims", 1, make_dims},           {0},
+    {"transpose", 5, make_transpose},
+    {"reshape", 5, make_reshape},
+    {"slice", 4, make_slice},
+    {"cut", 4, make_cut},
+    {"expand", 2, make_expand},
+    {"chain", 3, make_chain},
+    {"round_trip", 3, make_round_trip},
+    {"bitcast", 1, make_bitcast},
+    {"behind_view", 4, make_behind_view},
+    {"dims", 1, make_dims},
+    {0},
 };

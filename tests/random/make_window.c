@@ -3,6 +3,8 @@
 
 #include "tests/random/maker.h"
 
+#include <math.h>
+
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
 #include "kernels/pad/pad.h"
@@ -51,9 +53,15 @@ static Value *pad(Maker *maker, Value *x) {
   return maker_finish(maker, node) ? out : NULL;
 }
 
+static Value *padded_or_not(Maker *maker, Value *x) {
+  Value *padded = maker_one_in(maker, 4) ? pad(maker, x) : NULL;
+  return padded && is_image(padded) ? padded : x;
+}
+
 static bool make_pad(Maker *maker) {
   Value *x = maker_pick(maker, NULL);
-  return x && x->rank && pad(maker, x);
+  x = x && x->rank ? pad(maker, x) : NULL;
+  return x && (!maker_one_in(maker, 3) || pad(maker, x));
 }
 
 // Mostly constant; sometimes computed from a constant, sometimes an input.
@@ -86,10 +94,7 @@ static Value *batch_norm(Maker *maker, Value *x) {
 
 static bool make_conv(Maker *maker) {
   Value *x = draw_image(maker);
-  if (maker_one_in(maker, 4)) {
-    Value *padded = pad(maker, x);
-    if (padded && is_image(padded)) x = padded;
-  }
+  x = padded_or_not(maker, x);
   int64_t channels = x->dims[1], group = maker_one_in(maker, 4) ? (maker_one_in(maker, 2) ? channels : 2) : 1;
   if (channels % group) group = 1;
   bool transposed = maker_one_in(maker, 5);
@@ -115,6 +120,7 @@ static bool make_pool(Maker *maker) {
   Value *padded = x && maker_one_in(maker, 4) ? pad(maker, x) : NULL;
   if (padded && is_image(padded)) x = padded;
   if (!x) return false;
+  x = padded_or_not(maker, x);
   const char *kind = kinds[maker_below(maker, COUNT_OF(kinds))];
   int64_t kernel[MAX_RANK];
   for (int i = 0; i < x->rank - 2; i++) kernel[i] = 1 + maker_below(maker, 3);
@@ -127,9 +133,52 @@ static bool make_pool(Maker *maker) {
   return maker_finish(maker, node);
 }
 
+// One element around the image, of what a pool ignores and a convolution would add.
+static Value *ring(Maker *maker, Value *x, double value) {
+  Dim pads[2 * MAX_RANK] = {0};
+  for (int k = 2; k < x->rank; k++) pads[k] = pads[x->rank + k] = maker_one_in(maker, 3) ? 0 : 1;
+  Node *node = maker_node(maker, &op_pad, 2, (Value *[]){x, maker_scalar(maker, x->dtype, value)}, 1);
+  node_set_dims(node, "pads", pads, 2 * x->rank);
+  Value *out = node->outputs[0];
+  return maker_finish(maker, node) ? out : NULL;
+}
+
+static bool make_ringed_pool(Maker *maker) {
+  Value *x = draw_image(maker);
+  bool averages = maker_one_in(maker, 3), behind_relu = !averages && maker_one_in(maker, 2);
+  Builder b = {.graph = maker->graph};
+  if (behind_relu) x = build_unary(&b, OP_relu, x);
+  status_free(b.status);
+  x = x ? ring(maker, x, averages || behind_relu ? 0 : -INFINITY) : NULL;
+  if (!x) return false;
+  Node *node = maker_node(maker, &op_pool, 1, &x, 1);
+  node_set_string(node, "kind", averages ? "average" : "max");
+  node_set_ints(node, "kernel", (const int64_t[]){2, 3, 3}, x->rank - 2);
+  if (averages && maker_one_in(maker, 2)) node_set_int(node, "count_include_pad", 1);
+  if (maker_one_in(maker, 3)) node_set_ints(node, "strides", (const int64_t[]){2, 1, 2}, x->rank - 2);
+  if (maker_one_in(maker, 4)) node_set_ints(node, "pads", (const int64_t[]){0, 1, 1, 0, 0, 0}, 2 * (x->rank - 2));
+  return maker_finish(maker, node);
+}
+
+// A transposed convolution that removes what the zeros around its image add.
+static bool make_ringed_transpose(Maker *maker) {
+  Value *image = draw_image(maker), *x = ring(maker, image, 0);
+  if (!x) return false;
+  int64_t stride = 1 + maker_below(maker, 2), dims[4] = {x->dims[1], 1 + maker_below(maker, 2), 3, 3}, pads[4], strides[2];
+  for (int i = 0; i < 4; i++) pads[i] = stride + maker_below(maker, 2) - maker_one_in(maker, 6);
+  for (int i = 0; i < 2; i++) strides[i] = stride;
+  Value *inputs[] = {x, maker_constant(maker, x->dtype, x->rank, dims)};
+  Node *node = maker_node(maker, &op_conv_transpose, 2, inputs, 1);
+  node_set_ints(node, "pads", pads, 2 * (x->rank - 2));
+  node_set_ints(node, "strides", strides, x->rank - 2);
+  return maker_finish(maker, node);
+}
+
 const MakeRow window_makes[] = {
     {"conv", 10, make_conv},
     {"pool", 4, make_pool},
     {"pad", 3, make_pad},
+    {"ringed_pool", 2, make_ringed_pool},
+    {"ringed_transpose", 1, make_ringed_transpose},
     {0},
 };

@@ -130,7 +130,9 @@ static inline bool node_is_before(const Node *a, const Node *b) { return a->plac
 // Inputs of the operator itself, without the epilogue's extra operands: what infer and reference may count.
 static inline int node_operand_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
 MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from inputs and attributes
-void graph_sort(Graph *graph);             // restores topological order
+// The order that follows from what the outputs need, first to last, operands first to last: the same for a graph whose unrelated nodes stood otherwise. A node that tells a
+// size stands before those whose attributes speak of it. Nodes and values are numbered along it.
+void graph_sort(Graph *graph);
 // The union, up to MAX_ORIGINS; a last one says where there would be more.
 enum { MAX_ORIGINS = 128 };
 void node_merge_origins(Node *into, const Node *from);
@@ -161,7 +163,9 @@ Graph *node_graph(const Node *node, const char *name);
 Tensor *node_tensor(const Node *node, const char *name);
 
 // Symbols and who tells their values; see symbols.c. The names that attributes of the graph's nodes speak of, bodies and branches too.
+void node_note_symbols(const Node *node, StringMap *names);  // into the map, by name, those of one node
 StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena);
+StringMap *graph_late_symbols(const Graph *graph, Arena *arena);      // those that the inputs do not tell
 bool value_shows_symbol(const Value *value, const StringMap *names);  // one of its dims is one of these symbols
 bool node_introduces_symbol(const Node *node,
                             const StringMap *names);  // ... and no input or attribute of the node has it already

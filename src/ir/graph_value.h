@@ -3,4 +3,5 @@
 #include "ir/graph.h"
 
 Value *graph_new_value(Graph *graph, const char *name);  // no producer, no type yet; name as in graph_add_input
+void graph_number_nodes(Graph *graph);                   // gives nodes places anew, along the list
 void value_forget_name(Value *value);                    // its name becomes free

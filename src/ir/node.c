@@ -27,7 +27,7 @@ static void remove_use(Value *value, Use *use) {
 #define FIRST_PLACE ((int64_t)1 << 62)
 enum { STEP = 1 << 20, CLOSE = 64 };
 
-static void number_nodes(Graph *graph) {
+void graph_number_nodes(Graph *graph) {
   budget_step((uint64_t)graph->node_count);
   int64_t place = -FIRST_PLACE, step = MIN(2 * (FIRST_PLACE / (graph->node_count + 2)), (int64_t)1 << 40);
   for (Node *node = graph->first; node; node = node->next) node->place = place += step;
@@ -37,12 +37,12 @@ static void place_node(Node *node) {
   int64_t before = node->previous ? node->previous->place : -FIRST_PLACE;
   if (!node->next) {
     node->place = before + STEP;
-    if (node->place > FIRST_PLACE) number_nodes(node->graph);
+    if (node->place > FIRST_PLACE) graph_number_nodes(node->graph);
     return;
   }
   int64_t gap = node->next->place - before;
   node->place = before + MAX(gap / CLOSE, (int64_t)1);
-  if (gap < 2) number_nodes(node->graph);
+  if (gap < 2) graph_number_nodes(node->graph);
 }
 
 // Links node before `at`; NULL: at the end.
@@ -196,42 +196,6 @@ Status node_infer(Node *node) {
   }
   for (int i = 0; i < node->output_count && !status; i++) status = value_check_size(node->outputs[i]);
   return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
-}
-
-// Depth first over producers, in the present order, with an explicit stack: a node moves only where something before it
-// needs it. In a cycle, which the verifier reports, the order is whatever comes out.
-void graph_sort(Graph *graph) {
-  if (graph->node_count == 0) return;
-  typedef struct Frame {
-    Node *node;
-    int next_input;
-  } Frame;
-  Node *first = graph->first;
-  uint8_t *seen = arena_array(graph->arena, uint8_t, graph->next_node_id);
-  Frame *stack = arena_array(graph->arena, Frame, (size_t)graph->node_count);
-  Node **rest = arena_array(graph->arena, Node *, (size_t)graph->node_count);
-  int count = 0;
-  for (Node *node = first; node; node = node->next) rest[count++] = node;
-  graph->first = graph->last = NULL;
-  for (int i = 0; i < count; i++) {
-    int depth = 0;
-    if (seen[rest[i]->id]) continue;
-    seen[rest[i]->id] = true;
-    stack[depth++] = (Frame){rest[i], 0};
-    while (depth) {
-      Frame *top = &stack[depth - 1];
-      if (top->next_input == top->node->input_count) {
-        link_node(top->node, NULL);
-        depth--;
-        continue;
-      }
-      Value *input = top->node->inputs[top->next_input++];
-      Node *producer = input ? input->producer : NULL;
-      if (!producer || producer->graph != graph || seen[producer->id]) continue;
-      seen[producer->id] = true;
-      stack[depth++] = (Frame){producer, 0};
-    }
-  }
 }
 
 // The origins that were there, in an open table by name; names are mostly the same pointers, but not always.

@@ -11,18 +11,29 @@ static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
   }
 }
 
-static void note_attributes(const Graph *graph, StringMap *names) {
-  FOR_NODES(node, graph)
+void node_note_symbols(const Node *node, StringMap *names) {
   for (int i = 0; i < node->attribute_count; i++) {
     const Attribute *attribute = &node->attributes[i];
-    if (attribute->kind == ATTR_GRAPH) note_attributes(attribute->graph, names);
-    for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++) note_dim(graph->dims, attribute->dims[k], names);
+    if (attribute->kind == ATTR_GRAPH) FOR_NODES(inside, attribute->graph) node_note_symbols(inside, names);
+    for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++)
+      note_dim(node->graph->dims, attribute->dims[k], names);
   }
 }
 
 StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena) {
   StringMap *names = string_map_new(arena);
-  note_attributes(graph, names);
+  FOR_NODES(node, graph) node_note_symbols(node, names);
+  return names;
+}
+
+StringMap *graph_late_symbols(const Graph *graph, Arena *arena) {
+  StringMap *names = graph_attribute_symbols(graph, arena);
+  for (int i = 0; i < graph->input_count; i++)
+    for (int k = 0; k < graph->inputs[i]->rank; k++) {
+      Dim dim = graph->inputs[i]->dims[k];
+      if (!dim_is_static(dim) && dim_op(graph->dims, dim) == DIM_SYMBOL)
+        string_map_set(names, dim_symbol_name(graph->dims, dim), NULL);
+    }
   return names;
 }
 
@@ -57,7 +68,7 @@ bool node_introduces_symbol(const Node *node, const StringMap *names) {
 // From the end, so that whole chains go in one walk.
 int graph_remove_unused(Graph *graph) {
   Arena *scratch = arena_scratch();
-  const StringMap *symbols = graph_attribute_symbols(graph, scratch);
+  const StringMap *symbols = graph_late_symbols(graph, scratch);
   int removed = 0;
   for (Node *node = graph->last, *previous; node; node = previous) {
     previous = node->previous;

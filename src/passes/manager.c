@@ -10,11 +10,13 @@
 #include "passes/selection.h"
 #include "passes/workshop.h"
 
-static void remove_unused_everywhere(Graph *graph) {
+// What comes of a graph shall not depend on the order in which a model lists nodes that have nothing to do with each other.
+static void tidy_everywhere(Graph *graph) {
   FOR_NODES(node, graph)
   for (int i = 0; i < node->attribute_count; i++)
-    if (node->attributes[i].kind == ATTR_GRAPH) remove_unused_everywhere(node->attributes[i].graph);
+    if (node->attributes[i].kind == ATTR_GRAPH) tidy_everywhere(node->attributes[i].graph);
   graph_remove_unused(graph);
+  graph_sort(graph);
 }
 
 // A pass sees one graph at a time; bodies and branches are visited first.
@@ -76,7 +78,7 @@ static Status run_plugins_before(Pipeline *p, const Pass *pass) {
 Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count) {
   Pipeline pipeline = {.graph = graph, .options = options, .reports = reports, .limit = limit};
   int total = 0;
-  remove_unused_everywhere(graph);
+  tidy_everywhere(graph);
   while (pass_pipeline[total]) total++;
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];

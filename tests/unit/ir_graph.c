@@ -131,7 +131,7 @@ Test(ir_graph, names_stay_unique) {
   cr_expect_null(graph_find_value(graph, "y"));
 }
 
-Test(ir_graph, sort_restores_order_and_nothing_more) {
+Test(ir_graph, sort_follows_what_outputs_need) {
   Value *a = add_op(&op_relu, x, NULL), *b = add_op(&op_relu, y, NULL), *c = add_op(&op_add, a, b);
   graph_mark_output(graph, c);
   node_move_before(c->producer, a->producer);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/checked.h"
+#include "passes/program_order.h"
 #include "passes/scalar_form.h"
 
 enum { MOST_STEPS = 2000, MOST_PENDING = 12 };
@@ -13,21 +14,6 @@ typedef struct Goal {
 } Goal;
 
 static const Instruction *code(const ScalarMatch *m, int i) { return &m->program->code[i]; }
-
-static bool commutes(Opcode op, DType dtype) {
-  switch (op) {
-    case OP_add:
-    case OP_mul:
-    case OP_eq:
-    case OP_ne:
-    case OP_and:
-    case OP_or:
-    case OP_xor: return true;
-    case OP_min:  // of two zeros either may be the result
-    case OP_max: return !dtype_is_float(dtype);
-    default: return false;
-  }
-}
 
 static bool same_number(const Instruction *c, double number) {
   if (c->op != OP_const) return false;
@@ -57,7 +43,8 @@ static bool solve_opcode(ScalarMatch *m, const ScalarTerm *term, int at, const G
   Goal c = {term->operands[2], instruction->args[2], next};
   const Goal *rest = term->operand_count > 2 ? &c : next;
   if (term->operand_count == 0) return bind(m, term->letter, at, next);
-  for (int swapped = 0; swapped <= (term->operand_count == 2 && commutes(term->op, instruction->dtype)); swapped++) {
+  for (int swapped = 0;
+       swapped <= (term->operand_count == 2 && opcode_commutes(term->op, code(m, instruction->args[0])->dtype)); swapped++) {
     Goal b = {term->operands[1], instruction->args[1 - swapped], rest};
     Goal a = {term->operands[0], instruction->args[swapped], term->operand_count > 1 ? &b : rest};
     if (bind(m, term->letter, at, &a)) return true;

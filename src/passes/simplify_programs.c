@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "passes/program_order.h"
 #include "passes/programs.h"
 #include "passes/scalar_fold.h"
 #include "passes/scalar_rule.h"
@@ -43,34 +44,57 @@ static bool reads_first(const Program *program) {
   return reads;
 }
 
-static Node *with_epilogue(Rewrite *r, const Node *node, Program *program) {
+static Node *with_epilogue(Rewrite *r, const Node *node, Program *program, int count, Value *const *inputs) {
   int first = node->epilogue_first;
   Node *made = rewrite_add(r, node->op, first, node->inputs, node->output_count);
   node_take_attributes(made, node);
-  set_program_inputs(made, program, node->input_count - first, node->inputs + first, 1);
+  set_program_inputs(made, program, count, inputs, 1);
   made->epilogue = program;
   made->epilogue_first = first;
   return made;
 }
 
 // An operand that goes may have been what gave the domain its size.
-static Node *with_program(Rewrite *r, const Node *node, Program *program) {
+static Node *with_program(Rewrite *r, const Node *node, Program *program, int count, Value *const *inputs) {
   Dim before[MAX_RANK], after[MAX_RANK];
   int rank = node_domain(node, before);
   Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
   node_take_attributes(made, node);
-  set_program_inputs(made, program, node->input_count, node->inputs, 0);
+  set_program_inputs(made, program, count, inputs, 0);
   node_set_program(made, "program", program);
   if (node_domain(made, after) != rank || memcmp(before, after, (size_t)rank * sizeof *before) != 0)
     node_set_dims(made, "dims", before, rank);
   return made;
 }
 
-static Status give(Rewrite *r, Node *node, Program *program) {
+static Status infer_like(Node *made, const Node *node) {
+  for (int o = 0; o < node->output_count; o++) {
+    const Value *output = node->outputs[o];
+    value_set_type(made->outputs[o], output->dtype, output->rank, output->dims);
+  }
+  return node_infer(made);
+}
+
+static bool same_types(const Node *a, const Node *b) {
+  for (int o = 0; o < a->output_count; o++)
+    if (a->outputs[o]->dtype != b->outputs[o]->dtype || !value_same_shape(a->outputs[o], b->outputs[o])) return false;
+  return true;
+}
+
+// Inputs: what the program reads, but the result that an epilogue follows.
+static Status give_with(Rewrite *r, Node *node, Program *program, int count, Value *const *inputs) {
   WANT(is_program_node(node) || reads_first(program), "the result that the epilogue follows would not be read");
-  Node *made = is_program_node(node) ? with_program(r, node, program) : with_epilogue(r, node, program);
+  Node *made =
+      is_program_node(node) ? with_program(r, node, program, count, inputs) : with_epilogue(r, node, program, count, inputs);
+  TRY(is_program_node(node) ? infer_like(made, node) : OK);
+  WANT(!is_program_node(node) || same_types(made, node), "the sizes of its results would be told in other words");
   for (int o = 0; o < node->output_count; o++) rewrite_replace(r, node->outputs[o], made->outputs[o]);
   return OK;
+}
+
+static Status give(Rewrite *r, Node *node, Program *program) {
+  int first = is_program_node(node) ? 0 : node->epilogue_first;
+  return give_with(r, node, program, node->input_count - first, node->inputs + first);
 }
 
 // --- Rows of the table
@@ -145,12 +169,71 @@ static const Rule fold_functions = {.name = "fold_functions",
                                     .root = folds_rounded,
                                     .apply = apply_fold_rounded};
 
+// --- Order
+
+// By content, so that names and what made them do not matter.
+static bool constant_before(const Tensor *a, const Tensor *b) {
+  if (a->dtype != b->dtype) return a->dtype < b->dtype;
+  if (a->rank != b->rank) return a->rank > b->rank;
+  int dims = memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+  if (dims || a->dtype == DTYPE_STRING) return dims < 0;
+  return memcmp(a->data, b->data, tensor_bytes(a)) < 0;
+}
+
+// What is computed stands before constants, in the graph's order.
+static bool stands_before(const Value *a, const Value *b) {
+  if (!a || !b || a == b) return a && !b;
+  if (!a->constant != !b->constant) return !a->constant;
+  if (a->constant) return constant_before(a->constant, b->constant);
+  if (a->producer && b->producer && a->producer != b->producer) return node_is_before(a->producer, b->producer);
+  if (!a->producer != !b->producer) return !a->producer;
+  return a->producer ? a->producer_index < b->producer_index : a->id < b->id;
+}
+
+// place[i]: how many of the inputs stand before input i; the first `fixed` stand before all.
+static void find_places(const Node *node, int first, int fixed, int count, int *place) {
+  for (int i = fixed; i < count; i++) {
+    place[i] = fixed;
+    for (int k = fixed; k < count; k++)
+      place[i] += stands_before(node->inputs[first + k - fixed], node->inputs[first + i - fixed]);
+  }
+  for (int i = 0; i < fixed; i++) place[i] = i;
+}
+
+enum { MOST_ORDERED_INPUTS = 64 };  // each is compared with each
+
+static Status apply_order(Rewrite *r) {
+  Node *node = matched(r, "root");
+  const Program *program = program_in(node);
+  int fixed = !is_program_node(node), first = fixed ? node->epilogue_first : 0, count = program->input_count;
+  WANT(count <= MOST_ORDERED_INPUTS && first + count - fixed <= node->input_count, "it reads too much");
+  int place[MOST_ORDERED_INPUTS], listed[MOST_ORDERED_INPUTS];
+  find_places(node, first, fixed, count, place);
+  Program *made = program_in_order(rewrite_scratch(r), program, place, fixed, listed);
+  bool moved = false;
+  for (int i = 0; i < count; i++) moved |= listed[i] != i;
+  WANT(moved || !program_equal(program, made), "it is in order");
+  Value *inputs[MOST_ORDERED_INPUTS];
+  for (int i = fixed; i < count; i++) inputs[i - fixed] = node->inputs[first + listed[i] - fixed];
+  return give_with(r, node, made, count - fixed, inputs);
+}
+
+static bool has_program(const Node *node) { return program_in(node) != NULL; }
+
+static const Rule order_operands = {.name = "order_operands",
+                                    .help = "operands that commute, instructions and inputs stand in one order",
+                                    .pattern = "*(...)",
+                                    .exactness = EXACT,
+                                    .root = has_program,
+                                    .apply = apply_order};
+
 static const Rule *const rules[] = {
     &fold_arithmetic,
     &fold_functions,
 #define SCALAR_RULE(name, root, types, pattern, replacement, exactness, bound) &rule_##name,
 #include "passes/scalar_rules.inc"
 #undef SCALAR_RULE
+    &order_operands,
     NULL,
 };
 

@@ -3,7 +3,7 @@
 
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
-    pass_layout, pass_relu_behind_pool, pass_simplify_programs;
+    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,
@@ -12,7 +12,8 @@ const Pass *const pass_pipeline[] = {
     &pass_pad_into_conv,
     &pass_fold_scale,  // before fusion hides the batch norms
     &pass_inline_scalars,
-    &pass_fuse_elementwise,   // so that an activation is one node ...
+    &pass_fuse_elementwise,  // so that a sum, or an activation, is one node ...
+    &pass_merge_branches,
     &pass_simplify_programs,  // ... in one spelling ...
     &pass_simplify_views,     // ... that can move in front of a view ...
     &pass_relu_behind_pool,   // ... or behind a pool ...

@@ -112,6 +112,30 @@ static bool make_conv(Maker *maker) {
   return true;
 }
 
+// Convolutions of one image by kernels of several sizes, each with what stands behind it, and the image itself, summed.
+static bool make_branches(Maker *maker) {
+  Value *x = draw_image(maker), *sum = maker_one_in(maker, 2) ? x : NULL;
+  Builder b = {.graph = maker->graph};
+  int64_t channels = x->dims[1], group = maker_one_in(maker, 4) ? channels : 1, stride = sum ? 1 : 1 + maker_below(maker, 2);
+  if (sum && maker_one_in(maker, 2)) sum = batch_norm(maker, sum);
+  for (int i = 0, count = 1 + maker_below(maker, 3); i < count; i++) {
+    int64_t half = maker_below(maker, 2), dims[MAX_RANK] = {channels, channels / group}, strides[MAX_RANK], pads[2 * MAX_RANK];
+    for (int k = 0; k < x->rank - 2; k++) {
+      dims[2 + k] = 2 * half + 1, strides[k] = stride;
+      pads[k] = pads[x->rank - 2 + k] = half;
+    }
+    Node *node = maker_node(maker, &op_conv, 2, (Value *[]){x, draw_weight(maker, x->dtype, x->rank, dims)}, 1);
+    node_set_ints(node, "strides", strides, x->rank - 2);
+    node_set_ints(node, "pads", pads, 2 * (x->rank - 2));
+    node_set_int(node, "group", group);
+    Value *y = node->outputs[0];
+    if (!maker_finish(maker, node)) return false;
+    if (maker_one_in(maker, 2)) y = batch_norm(maker, y);
+    sum = sum && y ? build_binary(&b, maker_one_in(maker, 4) ? OP_sub : OP_add, sum, y) : y;
+  }
+  return maker_built(maker, &b, sum);
+}
+
 static bool make_pool(Maker *maker) {
   static const char *const kinds[] = {"max", "max", "average", "lp"};
   Value *x = draw_image(maker);
@@ -176,6 +200,7 @@ static bool make_ringed_transpose(Maker *maker) {
 
 const MakeRow window_makes[] = {
     {"conv", 10, make_conv},
+    {"branches", 3, make_branches},
     {"pool", 4, make_pool},
     {"pad", 3, make_pad},
     {"ringed_pool", 2, make_ringed_pool},

@@ -1,0 +1,127 @@
+# Writes the regression cases of what rules move and merge: views, slices and concatenations of one another, paddings in front of pools and transposed
+# convolutions, scales behind products, branches that are summed. ONNX Runtime judges.
+import os
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+
+random = np.random.default_rng(10)
+
+
+class Model:
+    def __init__(self):
+        self.nodes, self.constants, self.count = [], [], 0
+
+    def constant(self, value, dtype=np.float32):
+        self.count += 1
+        name = f"c{self.count}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def draw(self, *shape):
+        return self.constant(random.normal(0, 0.4, shape))
+
+    def __call__(self, kind, *inputs, **attributes):
+        self.count += 1
+        name = f"v{self.count}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def ints(self, *values):
+        return self.constant(values, np.int64)
+
+    def norm(self, x, channels):
+        scale, variance = (self.constant(random.uniform(0.5, 1.5, channels)) for _ in range(2))
+        return self("BatchNormalization", x, scale, self.draw(channels), self.draw(channels), variance)
+
+
+def repvgg(m, stride=1, group=1, identity=True):
+    three = m("Conv", "x", m.draw(8, 8 // group, 3, 3), pads=[1] * 4, strides=[stride] * 2, group=group)
+    one = m("Conv", "x", m.draw(8, 8 // group, 1, 1), strides=[stride] * 2, group=group)
+    y = m("Add", m.norm(three, 8), m.norm(one, 8))
+    return m("Relu", m("Add", y, m.norm("x", 8)) if identity else y)
+
+
+def padded_pool(m, kind, value=None, **attributes):
+    x = "x" if value is not None else m("Relu", "x")
+    padded = m("Pad", x, m.ints(0, 0, 1, 0, 0, 0, 1, 1), m.constant(value or 0))
+    return m(kind, padded, kernel_shape=[3, 3], strides=[2, 2], **attributes)
+
+
+def transposed(m):
+    padded = m("Pad", "x", m.ints(0, 0, 1, 1, 0, 0, 1, 0))
+    y = m("ConvTranspose", padded, m.draw(8, 3, 4, 4), strides=[2, 2], pads=[3, 2, 3, 1], group=2)
+    return m.norm(y, 6)
+
+
+def linear(m):
+    y = m("Add", m("MatMul", m("Reshape", "x", m.ints(-1, 8, 64)), m.draw(64, 5)), m.draw(5))
+    return m("Relu", m("Add", m("Mul", y, m.draw(5)), m.draw(5)))
+
+
+def shuffled(m):
+    def shuffle(x, groups):
+        y = m("Reshape", x, m.ints(-1, groups, 8 // groups, 8, 8))
+        return m("Reshape", m("Transpose", y, perm=[0, 2, 1, 3, 4]), m.ints(-1, 8, 8, 8))
+    return m("Add", shuffle(shuffle("x", 2), 4), shuffle("x", 2))
+
+
+def pieces(m):
+    parts = [m("Slice", "x", m.ints(a), m.ints(b), m.ints(1)) for a, b in ((0, 2), (2, 5), (5, 8))]
+    joined = m("Concat", m("Concat", parts[0], parts[1], axis=1), parts[2], "x", axis=1)
+    row = m("Gather", joined, m.constant(-3, np.int64), axis=2)
+    some = m("Gather", joined, m.ints(1, 4, 7, 10), axis=1)
+    padded = m("Pad", m("Pad", some, m.ints(0, 1, 0, 0, 0, 1, 0, 2)), m.ints(0, 0, 1, 0, 0, 0, 0, 1))
+    inner = m("Slice", padded, m.ints(1, 1, 0), m.ints(5, 9, 8), m.ints(1, 2, 3))
+    return m("Add", inner, m("Slice", m("Unsqueeze", row, m.ints(2)), m.ints(2), m.ints(6), m.ints(1)))
+
+
+def meeting(m):
+    last = m("Transpose", "x", perm=[0, 2, 3, 1])
+    y = m("Mul", m("Add", last, m.draw(8)), m("Sigmoid", last))
+    y = m("Pad", y, m.ints(0, 1, 0, 0, 0, 0, 2, 1))
+    y = m("Transpose", m("Concat", y, y, axis=3), perm=[0, 3, 1, 2])
+    return m("Add", y, m("Expand", m.draw(18, 1, 10), m.ints(1, 18, 9, 10)))
+
+
+CASES = {
+    "repvgg": repvgg,
+    "repvgg_strided": lambda m: repvgg(m, stride=2, identity=False),
+    "repvgg_grouped": lambda m: repvgg(m, group=4),
+    "pad_infinity_max_pool": lambda m: padded_pool(m, "MaxPool", -np.inf),
+    "pad_relu_max_pool": lambda m: padded_pool(m, "MaxPool"),
+    "pad_average_pool": lambda m: padded_pool(m, "AveragePool", 0.0),
+    "pad_average_pool_uncounted": lambda m: padded_pool(m, "AveragePool", 0.0, pads=[1, 1, 0, 0]),
+    "pad_conv_transpose_norm": transposed,
+    "columns_scaled": linear,
+    "shuffle_there_and_back": shuffled,
+    "pieces_of_one_another": pieces,
+    "transposes_meet": meeting,
+}
+
+
+def write(folder, name, make, dims):
+    m = Model()
+    result = make(m)
+    graph = helper.make_graph(m.nodes, name, [helper.make_tensor_value_info("x", T.FLOAT, dims)],
+                              [helper.make_tensor_value_info(result, T.FLOAT, None)], m.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = random.normal(0, 1, [2, 8, 8, 8]).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    y, = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
+    data = os.path.join(folder, name, "test_data_set_0")
+    os.makedirs(data, exist_ok=True)
+    onnx.save(model, os.path.join(folder, name, "model.onnx"))
+    for file, value, called in (("input_0.pb", x, "x"), ("output_0.pb", y, result)):
+        with open(os.path.join(data, file), "wb") as out:
+            out.write(numpy_helper.from_array(value, called).SerializeToString())
+
+
+for name, make in CASES.items():
+    write(sys.argv[1], name, make, [2, 8, 8, 8])
+    write(sys.argv[1], name + "_open", make, ["n", 8, 8, 8])

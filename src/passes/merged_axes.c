@@ -1,0 +1,94 @@
+// Products and transposes behind reshapes that merge axes: the reshape goes behind them, so that batches written as three axes and as four end in one graph. Elements stay
+// what they are and where they are. They belong to simplify_views.
+#include <string.h>
+
+#include "kernels/matmul/matmul.h"
+#include "kernels/view/view.h"
+#include "passes/programs.h"
+#include "passes/views.h"
+
+// For each axis of the merged value the first axis of the other that it holds; begin[rank] is the other's rank. False where the reshape splits, or sizes are open.
+static bool find_groups(const Value *from, const Value *merged, int *begin) {
+  int at = 0;
+  for (int i = 0; i < merged->rank; i++) {
+    begin[i] = at;
+    if (at < from->rank && from->dims[at] == merged->dims[i] && merged->dims[i] != 1) {
+      at++;
+      continue;
+    }
+    Dim size = 1;
+    while (at < from->rank && dim_is_static(from->dims[at]) && from->dims[at] > 0 && dim_is_static(merged->dims[i]) &&
+           size < merged->dims[i])
+      size *= from->dims[at++];
+    if (size != merged->dims[i] || begin[i] == at) return false;
+  }
+  for (; at < from->rank && from->dims[at] == 1; at++)
+    ;  // ones at the end belong to the last
+  begin[merged->rank] = from->rank;
+  return at == from->rank;
+}
+
+// What moves is one axis before and after: the merged ones, batches mostly, stay where they are, and the reshape costs as little as before.
+static bool merged_stay(const int64_t *perm, int count, const int *begin) {
+  for (int i = 0; i < count; i++)
+    if (perm[i] != i && begin[perm[i] + 1] - begin[perm[i]] != 1) return false;
+  return true;
+}
+
+static Node *reshape_to(Rewrite *r, Value *x, const Value *like) {
+  Node *reshape = rewrite_add(r, &op_reshape, 1, &x, 1);
+  node_set_dims(reshape, "dims", like->dims, like->rank);
+  return reshape;
+}
+
+static Status transpose_before_merge(Rewrite *r) {
+  Node *root = matched(r, "root");
+  Value *x = operand(r, "x"), *merged = matched(r, "reshape")->outputs[0];
+  int begin[MAX_RANK + 1], count, made = 0;
+  const int64_t *perm = node_ints(root, "perm", &count);
+  int64_t whole[MAX_RANK];
+  WANT(merged->rank < x->rank && find_groups(x, merged, begin), "the reshape does not only merge axes");
+  WANT(merged_stay(perm, count, begin), "merged axes would move");
+  for (int i = 0; i < count; i++)
+    for (int axis = begin[perm[i]]; axis < begin[perm[i] + 1]; axis++) whole[made++] = axis;
+  Node *transpose = rewrite_add(r, &op_transpose, 1, &x, 1);
+  node_set_ints(transpose, "perm", whole, x->rank);
+  TRY(node_infer(transpose));
+  return rewrite_root_by(r, reshape_to(r, transpose->outputs[0], root->outputs[0]));
+}
+
+// Both operands' leading axes are merged alike, and the last two are not.
+static bool merge_batches(const Value *a, const Value *merged_a, const Value *b, const Value *merged_b) {
+  int begin[MAX_RANK + 1], batches = a->rank - 2;
+  if (a->rank != b->rank || merged_a->rank != merged_b->rank || merged_a->rank >= a->rank || merged_a->rank < 3) return false;
+  for (int i = 0; i < batches; i++)
+    if (a->dims[i] != b->dims[i]) return false;
+  for (int i = 0; i < merged_a->rank - 2; i++)
+    if (merged_a->dims[i] != merged_b->dims[i]) return false;
+  return find_groups(a, merged_a, begin) && begin[merged_a->rank - 2] == batches && begin[merged_a->rank - 1] == batches + 1 &&
+         find_groups(b, merged_b, begin) && begin[merged_b->rank - 2] == batches && begin[merged_b->rank - 1] == batches + 1;
+}
+
+static Status product_before_merge(Rewrite *r) {
+  Node *root = matched(r, "root");
+  Value *a = operand(r, "a"), *b = operand(r, "b");
+  WANT(!root->epilogue && root->input_count == 2, "it carries something");
+  WANT(merge_batches(a, root->inputs[0], b, root->inputs[1]), "its operands' batches are not merged alike");
+  Node *product = rewrite_like(r, root);
+  node_set_input(product, 0, a);
+  node_set_input(product, 1, b);
+  TRY(node_infer(product));
+  return rewrite_root_by(r, reshape_to(r, product->outputs[0], root->outputs[0]));
+}
+
+const Rule rule_transpose_before_merge = {.name = "transpose_before_merge",
+                                          .help = "a transpose behind a reshape that merges axes stands in front of it",
+                                          .pattern = "transpose(reshape: reshape(x)!)",
+                                          .exactness = EXACT,
+                                          .apply = transpose_before_merge};
+const Rule rule_product_before_merge = {.name = "product_before_merge",
+                                        .help = "a product of merged batches is one of batches that are not, merged afterwards",
+                                        .pattern = "matmul(reshape(a)!, reshape(b)!)",
+                                        .exactness = EXACT,
+                                        .tells_misses = true,
+                                        .apply = product_before_merge};

@@ -188,14 +188,17 @@ static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const 
   return graph_add_constant(graph, NULL, &tensor);
 }
 
+static bool bound_to_axes(const Node *node) {
+  if (node->output_count != 1 || node->input_count > READS_LITTLE) return true;
+  return node->op == &op_elementwise && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program")));
+}
+
 // What permutes the node's operands; NULL where not all of them are, or the node is bound to its axes.
 static const int64_t *permutation_before(const Node *node, int *transposes) {
   int rank = node->outputs[0]->rank, count;
   const int64_t *perm = NULL;
   *transposes = 0;
-  if (node->output_count != 1 || node->input_count > READS_LITTLE) return NULL;
-  if (node->op == &op_elementwise && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program"))))
-    return NULL;
+  if (bound_to_axes(node)) return NULL;
   for (int i = 0; i < node->input_count && !perm; i++) {
     const Node *producer = node->inputs[i] ? node->inputs[i]->producer : NULL;
     if (producer && producer->op == &op_transpose && node->inputs[i]->rank == rank) perm = node_ints(producer, "perm", &count);
@@ -205,6 +208,27 @@ static const int64_t *permutation_before(const Node *node, int *transposes) {
     *transposes += node->inputs[i] && is_transposed(node->inputs[i], rank, perm) && only_user(node->inputs[i]) != NULL;
   }
   return perm;
+}
+
+// Whether a transpose behind this node would come, through nodes that it may move behind, to one that undoes it.
+static bool meets_its_inverse(const Node *node, int rank, const int64_t *perm) {
+  for (int steps = 0; steps < LONGEST_CHAIN; steps++) {
+    const Value *moved = node->outputs[0];
+    int count;
+    node = only_user(moved);
+    if (!node || node->outputs[0]->rank != rank) return false;
+    if (node->op == &op_transpose) {
+      const int64_t *second = node_ints(node, "perm", &count);
+      for (int i = 0; i < rank; i++)
+        if (perm[second[i]] != i) return false;
+      return true;
+    }
+    bool moves = node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad || node->op == &op_slice;
+    if (!moves || bound_to_axes(node)) return false;
+    for (int i = 0; i < node->input_count; i++)
+      if (node->inputs[i] != moved && !has_unpermuted(node, i, rank, perm)) return false;
+  }
+  return false;
 }
 
 // The node as it works on what its operands were before.
@@ -251,7 +275,8 @@ static Status transpose_behind(Rewrite *r) {
   int transposes;
   const int64_t *perm = permutation_before(root, &transposes);
   Value *moved;
-  WANT(perm && transposes > 1, "it does not read several alike");
+  WANT(perm && (transposes > 1 || meets_its_inverse(root, root->outputs[0]->rank, perm)),
+       "it does not read several alike, and none behind it would undo it");
   TRY(work_before(r, root, perm, &moved));
   return rewrite_root_by(r, add_transpose(r, moved, perm));
 }
@@ -274,7 +299,7 @@ const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .apply = transposes_meet};
 const Rule rule_transpose_behind = {.name = "transpose_behind",
                                     .help = "a node whose operands are all transposed alike is transposed itself",
-                                    .pattern = "elementwise|concat(..., transpose(x)!, ...)",
+                                    .pattern = "elementwise|concat|pad|slice(..., transpose(x), ...)",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = transpose_behind};

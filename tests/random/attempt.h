@@ -2,7 +2,7 @@
 #pragma once
 #include "tests/random/judge.h"
 
-enum { MOST_RULES = 128 };
+enum { MOST_RULES = 512 };
 
 typedef struct Way {
   char passes[512];   // comma-separated, in this order; "": the pipeline

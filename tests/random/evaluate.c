@@ -101,13 +101,13 @@ static void widen_value(Value *value, IntMap *stored) {
   if (value->constant) *value->constant = evaluate_wide_tensor(value->graph->arena, value->constant);
 }
 
-// Constants have in double the digits that their type left them.
+// Constants have in double the digits that programs compute with.
 static Program *widen_program(Arena *arena, const Program *program) {
   Program *wide = program_copy(arena, program);
   for (int i = 0; i < wide->count; i++) {
     Instruction *in = &wide->code[i];
     if (!dtype_is_float(in->dtype)) continue;
-    if (in->op == OP_const) in->number = as_stored(in->dtype, in->number);
+    if (in->op == OP_const && in->dtype != DTYPE_F64) in->number = (float)in->number;
     in->dtype = DTYPE_F64;
   }
   return wide;

@@ -42,7 +42,7 @@ Fold scalar_foldable(const Program *program, int at) {
   return rounds_well(instruction) ? FOLD_EXACTLY : FOLD_ROUNDED;
 }
 
-// Floats are computed in f32 or f64, whatever they are stored as.
+// Floats are computed in f32 or f64, whatever they are stored as; only casts round to narrower types.
 static DType held_in(DType dtype) { return dtype_is_float(dtype) && dtype != DTYPE_F64 ? DTYPE_F32 : dtype; }
 
 static Status compute(Arena *arena, const Program *program, const Instruction *instruction, Tensor *result) {
@@ -53,13 +53,14 @@ static Status compute(Arena *arena, const Program *program, const Instruction *i
   const Tensor *inputs[3];
   Program *alone = program_new(arena, count);
   Instruction made = *instruction;
+  if (made.op != OP_cast) made.dtype = held_in(made.dtype);
   for (int k = 0; k < count; k++) {
     const Instruction *constant = &program->code[instruction->args[k]];
     TRY(tensor_new(arena, held_in(constant->dtype), 1, one, &tensors[k]));
     if (dtype_is_float(constant->dtype)) tensor_set_f(&tensors[k], 0, constant->number);
     else tensor_set_i(&tensors[k], 0, constant->integer);
     inputs[k] = &tensors[k];
-    made.args[k] = program_instruction(alone, (Instruction){.op = OP_input, .dtype = constant->dtype, .args = {k}});
+    made.args[k] = program_instruction(alone, (Instruction){.op = OP_input, .dtype = tensors[k].dtype, .args = {k}});
   }
   program_output(alone, program_instruction(alone, made));
   TRY(tensor_new(arena, held_in(instruction->dtype), 1, one, result));

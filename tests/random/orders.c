@@ -10,7 +10,7 @@
 #include "ir/graph_text.h"
 #include "tests/random/maker.h"
 
-enum { ORDERS = 8, MOST_NODES = 512, EXAMPLES = 6 };
+enum { MOST_NODES = 512, EXAMPLES = 6 };
 
 static bool is_ready(const Node *node, const bool *done) {
   for (int i = 0; i < node->input_count; i++)
@@ -65,14 +65,14 @@ typedef struct Difference {
   bool text, lines, length;
 } Difference;
 
-static Status compare_orders(Arena *arena, uint64_t seed, const Graph *graph, bool show, Difference *out) {
+static Status compare_orders(Arena *arena, uint64_t seed, const Graph *graph, int orders, bool show, Difference *out) {
   Draw draw = {.seed = hash_mix(seed, 3)};
   Way way = {.cuda = seed % 2, .precision = DTYPE_COUNT};
   const char *expected, *actual;
   TRY(ordered_text(arena, graph, &way, NULL, &expected));
   int most = 0;  // 1 to 3, as they differ
   const char *other = NULL;
-  for (int i = 0; i < ORDERS; i++) {
+  for (int i = 0; i < orders; i++) {
     TRY(ordered_text(arena, graph, &way, &draw, &actual));
     if (!strcmp(expected, actual)) continue;
     bool lines = strcmp(sorted(arena, expected), sorted(arena, actual)), length = count_lines(expected) != count_lines(actual);
@@ -96,7 +96,7 @@ static void count_kind(Kind *kind, bool differs, uint64_t seed) {
   kind->count += differs;
 }
 
-Status orders_run(uint64_t seed, long count, int nodes, int *result) {
+Status orders_run(uint64_t seed, long count, int nodes, int orders, int *result) {
   long made = 0;
   Kind kinds[] = {{"text"}, {"lines, whatever their order"}, {"number of lines"}};
   for (long i = 0; i < count; i++) {
@@ -105,7 +105,7 @@ Status orders_run(uint64_t seed, long count, int nodes, int *result) {
     Difference difference = {0};
     Status status = make_graph(arena, seed + (uint64_t)i, nodes, &graph);
     made += !status;
-    if (!status) status = compare_orders(arena, seed + (uint64_t)i, graph, count == 1, &difference);
+    if (!status) status = compare_orders(arena, seed + (uint64_t)i, graph, orders, count == 1, &difference);
     if (status) printf("seed %llu: %s\n", (unsigned long long)seed + (uint64_t)i, status_message(status));
     status_free(status);
     count_kind(&kinds[0], difference.text, seed + (uint64_t)i);
@@ -114,7 +114,7 @@ Status orders_run(uint64_t seed, long count, int nodes, int *result) {
     arena_free(arena);
   }
   printf("seeds %llu to %llu: %ld graphs in %d orders each\n", (unsigned long long)seed,
-         (unsigned long long)seed + (uint64_t)count - 1, made, ORDERS);
+         (unsigned long long)seed + (uint64_t)count - 1, made, orders);
   for (size_t i = 0; i < COUNT_OF(kinds); i++) {
     printf("%6ld differ in their %s:", kinds[i].count, kinds[i].name);
     for (int k = 0; k < kinds[i].count && k < EXAMPLES; k++) printf(" %llu", (unsigned long long)kinds[i].seeds[k]);

@@ -3,4 +3,4 @@
 #include "tests/random/attempt.h"
 
 // Counts graphs whose text differs, and how: only in the order of lines, or in what the lines say. Of a single graph, shows two texts.
-MUST_CHECK Status orders_run(uint64_t seed, long count, int nodes, int *result);
+MUST_CHECK Status orders_run(uint64_t seed, long count, int nodes, int orders, int *result);

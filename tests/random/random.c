@@ -1,12 +1,12 @@
 // ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
 // rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
 //
-//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders] [--print]
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
 // Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with some passes and some
 // rules alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
-// same graphs with unrelated nodes in other orders should end in the same text; what does not is counted. --found and --try: see found.h.
+// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,9 @@ enum { MOST_WAYS = 40, PASSES_ALONE = 10, RULES_ALONE = 6, DRAWN_WAYS = 2, SECON
 
 typedef struct Options {
   long seed, count;
-  int nodes, failures;
+  int nodes, failures, orders;
   const char *passes, *found, *file;
-  bool no_shrink, orders, print;
+  bool no_shrink, print;
 } Options;
 
 // ---- Ways
@@ -223,7 +223,7 @@ static Status try_file(const char *path, int *failed) {
 static Status run(const Options *options, int *result) {
   if (options->found) *result = found_run(options->found);
   else if (options->file) return try_file(options->file, result);
-  else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, result);
+  else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
   else *result = run_all(options);
   return OK;
 }
@@ -237,16 +237,17 @@ int main(int count, char **arguments) {
       {"--passes", TEST_TEXT, &options.passes},
       {"--no-shrink", TEST_FLAG, &options.no_shrink},
       {"--failures", TEST_INT, &options.failures, 1},
-      {"--orders", TEST_FLAG, &options.orders},
+      {"--orders", TEST_INT, &options.orders, 1},
       {"--print", TEST_FLAG, &options.print},
       {"--found", TEST_TEXT, &options.found},
       {"--try", TEST_TEXT, &options.file},
       {NULL},
   };
-  test_options(count, arguments, table,
-               "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders] "
-               "[--print] | "
-               "--found FOLDER | --try FILE");
+  test_options(
+      count, arguments, table,
+      "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] "
+      "[--print] | "
+      "--found FOLDER | --try FILE");
   int result = 1;
   Status status = RECOVER_GUARD(run(&options, &result));
   if (status) fprintf(stderr, "ingot-random-graphs: %s\n", status_message(status));

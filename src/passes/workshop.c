@@ -183,6 +183,13 @@ static Status take_back(Rewrite *r) {
   return OK;
 }
 
+// What one user of a value waits for another one to be behind of: it has moved. Of values that many use, nobody waits.
+static void siblings_moved(Rewrite *r, const Node *producer) {
+  enum { MANY_USERS = 16 };
+  for (int i = 0; i < producer->output_count; i++)
+    if (producer->outputs[i]->use_count <= MANY_USERS) worklist_add_users(&r->waiting, producer->outputs[i]);
+}
+
 static void finish(Rewrite *r, const char *before) {
   Nodes unused = {0};
   for (uint32_t i = 0; i < r->added.count; i++)
@@ -193,8 +200,11 @@ static void finish(Rewrite *r, const char *before) {
   for (uint32_t i = 0; i < r->added.count; i++) {
     Node *node = r->added.items[i];
     worklist_add(&r->waiting, node);
-    for (int k = 0; k < node->input_count; k++)
-      if (node->inputs[k]) worklist_add(&r->waiting, node->inputs[k]->producer);
+    for (int k = 0; k < node->input_count; k++) {
+      Node *producer = node->inputs[k] ? node->inputs[k]->producer : NULL;
+      worklist_add(&r->waiting, producer);
+      if (producer) siblings_moved(r, producer);
+    }
     push(r, &unused, node);
   }
   for (uint32_t i = 0; i < r->covered.count; i++) {

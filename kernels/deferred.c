@@ -22,4 +22,5 @@ const OpDef op_deferred = {
     .attributes = NULL,  // any
     .infer = infer_deferred,
     .data_dependent = true,
+    .exact_values = true,
 };

@@ -77,4 +77,5 @@ const OpDef op_scan = {
                                           {"output_directions", ATTR_INTS, false},
                                           {0}},
     .infer = infer_scan,
+    .exact_values = true,
 };

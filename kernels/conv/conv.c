@@ -113,6 +113,7 @@ const OpDef op_conv = {
     .infer = infer_conv,
     .reference = reference_conv,
     .takes_epilogue = true,
+    .image = IMAGE_GAINS,
 };
 
 // ---- conv_transpose: each input position adds its kernel into the output
@@ -214,4 +215,5 @@ const OpDef op_conv_transpose = {
     .infer = infer_conv_transpose,
     .reference = reference_conv_transpose,
     .takes_epilogue = true,
+    .image = IMAGE_GAINS,
 };

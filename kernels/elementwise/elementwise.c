@@ -11,6 +11,8 @@ const OpDef op_elementwise = {
     .attributes = (const AttributeSpec[]){{"program", ATTR_PROGRAM, true}, {"dims", ATTR_DIMS, false}, {0}},
     .infer = domain_infer,
     .reference = domain_reference,
+    .has_program = true,
+    .image = IMAGE_FOLLOWS,
 };
 
 const CpuTactic elementwise_cpu = {

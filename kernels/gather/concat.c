@@ -58,4 +58,5 @@ const OpDef op_concat = {
     .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {0}},
     .infer = infer_concat,
     .reference = reference_concat,
+    .image = IMAGE_FOLLOWS,
 };

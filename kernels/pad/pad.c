@@ -119,4 +119,5 @@ const OpDef op_pad = {
     .attributes = (const AttributeSpec[]){{"pads", ATTR_DIMS, true}, {"mode", ATTR_STRING, false}, {0}},
     .infer = infer_pad,
     .reference = reference_pad,
+    .image = IMAGE_FOLLOWS,
 };

@@ -207,4 +207,5 @@ const OpDef op_pool = {
     .infer = infer_pool,
     .reference = reference_pool,
     .takes_epilogue = true,
+    .image = IMAGE_FOLLOWS,
 };

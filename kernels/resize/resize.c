@@ -288,4 +288,5 @@ const OpDef op_resize = {
     .infer = infer_resize,
     .reference = reference_resize,
     .takes_epilogue = true,
+    .image = IMAGE_FOLLOWS,
 };

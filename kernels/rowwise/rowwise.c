@@ -13,6 +13,8 @@ const OpDef op_rowwise = {
         (const AttributeSpec[]){{"program", ATTR_PROGRAM, true}, {"axes", ATTR_INTS, true}, {"dims", ATTR_DIMS, false}, {0}},
     .infer = domain_infer,
     .reference = domain_reference,
+    .has_program = true,
+    .image = IMAGE_FOLLOWS,
 };
 
 const CpuTactic rowwise_cpu = {

@@ -38,4 +38,5 @@ static Status run_lookup(Reference *r) {
 
 static const AttributeSpec attributes[] = {
     {"keys", ATTR_TENSOR, true}, {"values", ATTR_TENSOR, true}, {"default", ATTR_TENSOR, true}, {0}};
-const OpDef op_lookup = {"lookup", "values found by keys", 1, 1, 1, 1, attributes, infer_lookup, run_lookup};
+const OpDef op_lookup = {"lookup",   "values found by keys", 1, 1, 1, 1, attributes, infer_lookup,
+                         run_lookup, .exact_values = true};

@@ -178,4 +178,5 @@ static const AttributeSpec attributes[] = {{"feature", ATTR_INTS, true},        
                                            {"weight", ATTR_TENSOR, true},         {"members", ATTR_TENSOR, false},
                                            {"targets", ATTR_INTS, false},         {"aggregate", ATTR_INTS, false},
                                            {"leaf_first", ATTR_INTS, false},      {0}};
-const OpDef op_trees = {"trees", "an ensemble of decision trees", 1, 1, 1, 1, attributes, infer_trees, run_trees};
+const OpDef op_trees = {
+    "trees", "an ensemble of decision trees", 1, 1, 1, 1, attributes, infer_trees, run_trees, .exact_values = true};

@@ -35,4 +35,5 @@ static Status reference_bitcast(Reference *r) {
 }
 
 static const AttributeSpec attributes[] = {{"dtype", ATTR_INTS, true}, {0}};
-const OpDef op_bitcast = {"bitcast", "the same bits as another type", 1, 1, 1, 1, attributes, infer_bitcast, reference_bitcast};
+const OpDef op_bitcast = {
+    "bitcast", "the same bits as another type", 1, 1, 1, 1, attributes, infer_bitcast, reference_bitcast, .exact_values = true};

@@ -19,6 +19,13 @@ typedef struct Reference {
   Tensor *outputs;              // node->output_count of them
 } Reference;
 
+// What an operator makes of images whose channels are innermost in memory.
+typedef enum ImageOrder {
+  IMAGE_INDIFFERENT,
+  IMAGE_FOLLOWS,  // writes in the order of what it reads
+  IMAGE_GAINS,    // is faster for it: worth a copy
+} ImageOrder;
+
 struct OpDef {
   const char *name;            // "conv"
   const char *help;            // one line for documentation and `ingot inspect`
@@ -35,7 +42,10 @@ struct OpDef {
   bool data_dependent;  // an output's size is known only after it ran
   bool random;          // never folded, never merged
   bool is_view;         // no arithmetic: an affine re-indexing of input 0
-  int index_operand;    // the input that holds indices, which are to be looked at even where no element is moved; 0: none
+  bool has_program;     // a scalar program over its operands, pointwise or with reductions
+  bool exact_values;    // about the bits or the exact value of numbers, or about what graphs inside hold: f32 stays f32
+  ImageOrder image;
+  int index_operand;  // the input that holds indices, which are to be looked at even where no element is moved; 0: none
 };
 
 // By name, in a NULL-terminated table such as core_ops (kernels/ops.h); NULL: not there.

@@ -4,10 +4,6 @@
 
 #include "kernels/build.h"
 #include "kernels/conv/conv.h"
-#include "kernels/gather/gather.h"
-#include "kernels/pad/pad.h"
-#include "kernels/pool/pool.h"
-#include "kernels/resize/resize.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 
@@ -56,18 +52,16 @@ static bool wants_channels_last(const PassOptions *options, DType dtype) {
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16 || (dtype == DTYPE_F32 && options->tf32);
 }
 
-static bool is_image_anchor(const Node *node) { return node->op == &op_conv || node->op == &op_conv_transpose; }
-// A tensor that is quantised as a whole: no axis is another than the others.
 static bool reduces_everything(const Node *node) {
   int count;
-  return node->op == &op_rowwise && node_ints(node, "axes", &count) && count == node->outputs[0]->rank;
+  return node_ints(node, "axes", &count) && count == node->outputs[0]->rank;
 }
 
-// On a GPU norms of an image read what their largest input has contiguous, and should write so.
+// Norms of an image read what their largest input has contiguous, and should write so, on a GPU. A tensor that is quantised as a whole has no axis that is
+// another than the others.
 static bool follows_image(const Node *node, const PassOptions *options) {
-  if (node->op == &op_rowwise) return options->device == DEVICE_CUDA || reduces_everything(node);
-  return node->op == &op_pool || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad ||
-         node->op == &op_resize;
+  bool rows = node->op->has_program && node_attribute(node, "axes");
+  return node->op->image == IMAGE_FOLLOWS && (!rows || options->device == DEVICE_CUDA || reduces_everything(node));
 }
 
 static Status enter(Graph *graph, Node *node) {
@@ -86,7 +80,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
   FOR_NODES(node, graph) {
     Value *out = node->output_count ? node->outputs[0] : NULL;
     if (!out || out->rank < 3 || !node->input_count || !node->inputs[0]) continue;
-    if (is_image_anchor(node) && wants_channels_last(options, node->inputs[0]->dtype)) {
+    if (node->op->image == IMAGE_GAINS && wants_channels_last(options, node->inputs[0]->dtype)) {
       DType dtype = node->inputs[0]->dtype;
       if (!lies_channels_last(node->inputs[0]) && !node->inputs[0]->constant && !takes_any_order(options, dtype)) {
         TRY(enter(graph, node));

@@ -4,8 +4,6 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "kernels/elementwise/elementwise.h"
-#include "kernels/rowwise/rowwise.h"
 #include "passes/programs.h"
 
 // --- Reading.
@@ -18,7 +16,7 @@ typedef struct Reader {
 
 static bool is_view(const OpDef *op) { return op->is_view; }
 static bool takes_epilogue(const OpDef *op) { return op->takes_epilogue; }
-static bool is_program(const OpDef *op) { return op == &op_elementwise || op == &op_rowwise; }
+static bool is_program(const OpDef *op) { return op->has_program; }
 
 static const struct {
   const char *name;

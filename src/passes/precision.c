@@ -7,24 +7,12 @@
 
 #include "base/checked.h"
 #include "kernels/build.h"
-#include "kernels/control/control.h"
-#include "kernels/deferred.h"
-#include "kernels/sequence/sequence.h"
-#include "kernels/text/strings.h"
-#include "kernels/tree/tree.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 
 enum { MAX_WIDE_ELEMENTS = 16384 };
 
-// Control flow and what its states may hold, what is not translated yet, and what is about the bits or the exact value of a number.
-static bool keeps_f32(const Node *node) {
-  static const OpDef *const exact[] = {&op_if,     &op_loop,  &op_scan,     &op_deferred, &op_bitcast,
-                                       &op_lookup, &op_trees, &op_sequence, &op_nothing};
-  for (size_t i = 0; i < COUNT_OF(exact); i++)
-    if (node->op == exact[i]) return true;
-  return node->op->data_dependent;
-}
+static bool keeps_f32(const Node *node) { return node->op->exact_values || node->op->data_dependent; }
 
 // fp16 ends at 65504: a mask of -3.4e38 must stay finite, or a row of it gives NaN.
 static Status narrow_constant(Graph *graph, const Tensor *from, DType dtype, Tensor *to) {

@@ -4,7 +4,7 @@
 #include "kernels/rowwise/rowwise.h"
 #include "passes/passes.h"
 
-static inline bool is_program_node(const Node *node) { return node->op == &op_elementwise || node->op == &op_rowwise; }
+static inline bool is_program_node(const Node *node) { return node->op->has_program; }
 
 // The one node that uses the value, however many of its inputs; NULL where there are others or the graph gives it out.
 Node *only_user(const Value *value);

@@ -17,10 +17,11 @@
 
 #include "kernels/conv/conv.h"
 #include "kernels/matmul/matmul.h"
+#include "passes/affine.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
-enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16, MAX_CHAIN = 8, HALF_MOST = 65504 };
+enum { MAX_CHAIN = 8 };
 
 // Weights by the channels of the result: element k is of channel k / block * columns + k / inner % columns. Each of `taps` successive elements may be all that a
 // result sees of its channel.
@@ -49,112 +50,6 @@ static Weights weights_of(const Node *node) {
 
 static int64_t channel_of(const Weights *w, int64_t k) { return k / w->block * w->columns + k / w->inner % w->columns; }
 
-// scale * x + shift; `most` is the largest shift met on the way, in units of the result, `high` and `low` the largest and the smallest scale.
-typedef struct Affine {
-  double scale, shift, most, high, low;
-} Affine;
-
-static Affine affine_constant(double value) { return (Affine){.shift = value, .most = fabs(value), .low = INFINITY}; }
-static const Affine affine_identity = {.scale = 1, .high = 1, .low = 1};
-
-static Affine with_scale(Affine a, double scale) {
-  a.scale = scale;
-  if (scale != 0) {
-    a.high = fmax(a.high, fabs(scale));
-    a.low = fmin(a.low, fabs(scale));
-  }
-  return a;
-}
-
-static double as_stored(DType dtype, double value) {
-  uint64_t element[2];
-  element_set_f(dtype, element, value);
-  return element_get_f(dtype, element);
-}
-
-static Affine affine_sum(Affine a, Affine b, double sign) {
-  Affine sum = {.shift = a.shift + sign * b.shift, .high = fmax(a.high, b.high), .low = fmin(a.low, b.low)};
-  sum.most = fmax(fmax(a.most, b.most), fabs(sum.shift));
-  return with_scale(sum, a.scale + sign * b.scale);
-}
-
-static Affine affine_scaled(Affine a, double factor) {
-  Affine scaled = {.shift = a.shift * factor, .most = a.most * fabs(factor), .high = a.high, .low = a.low};
-  return with_scale(scaled, a.scale * factor);
-}
-
-static Affine affine_after(Affine inner, Affine outer) {
-  Affine both = affine_scaled(inner, outer.scale);
-  both.shift += outer.shift;
-  both.most = fmax(both.most, fmax(outer.most, fabs(both.shift)));
-  if (inner.scale == 0) return both;
-  both.high = fmax(both.high, fabs(inner.scale) * outer.high);
-  both.low = fmin(both.low, fabs(inner.scale) * outer.low);
-  return both;
-}
-
-// One instruction as a map of the variable; false where it is none, or where it rounds the variable below `storage`.
-static bool affine_step(const Instruction *in, Affine *values, DType storage, Affine *out) {
-  const Affine *a = &values[in->args[0]], *b = &values[in->args[1]];
-  switch (in->op) {
-    case OP_const: *out = affine_constant(in->number); return true;
-    case OP_add: *out = affine_sum(*a, *b, 1); return true;
-    case OP_sub: *out = affine_sum(*a, *b, -1); return true;
-    case OP_neg: *out = affine_scaled(*a, -1); return true;
-    case OP_mul:
-      *out = b->scale == 0 ? affine_scaled(*a, b->shift) : affine_scaled(*b, a->shift);
-      return a->scale == 0 || b->scale == 0;
-    case OP_div: *out = affine_scaled(*a, 1 / b->shift); return b->scale == 0;
-    case OP_cast:
-      *out = *a;
-      if (a->scale == 0) *out = affine_constant(as_stored(in->dtype, a->shift));
-      return a->scale == 0 || dtype_bits(in->dtype) >= dtype_bits(storage);
-    default: return false;
-  }
-}
-
-// The user's program as a map of its input `variable`, for one channel.
-static bool affine_of(const Node *user, const Value *variable, int64_t channel, Affine *out) {
-  const Program *program = node_program(user, "program");
-  Affine values[MAX_CODE];
-  for (int i = 0; i < program->count; i++) {
-    const Instruction *in = &program->code[i];
-    if (!dtype_is_float(in->dtype)) return false;
-    if (in->op != OP_input) {
-      if (!affine_step(in, values, variable->dtype, &values[i])) return false;
-      continue;
-    }
-    const Value *input = user->inputs[in->args[0]];
-    if (input == variable) {
-      values[i] = affine_identity;
-      continue;
-    }
-    const Tensor *tensor = input->constant;
-    double value = tensor_get_f(tensor, tensor_count(tensor) == 1 ? 0 : channel);
-    values[i] = affine_constant(value);
-  }
-  *out = values[program->outputs[0]];
-  return isfinite(out->scale) && isfinite(out->most);
-}
-
-// A pointwise node of the variable and of constants with one value for each channel, or one for all.
-static bool takes_channels(const Node *user, const Value *variable, const Weights *w) {
-  if (user->op != &op_elementwise || user->output_count != 1 || node_attribute(user, "dims")) return false;
-  if (!value_same_shape(user->outputs[0], variable) || user->outputs[0]->dtype != variable->dtype) return false;
-  const Program *program = node_program(user, "program");
-  if (user->input_count > MAX_INPUTS_OF_USER || program->count > MAX_CODE || program->output_count != 1) return false;
-  for (int i = 0; i < user->input_count; i++) {
-    const Value *input = user->inputs[i];
-    if (input == variable) continue;
-    if (!input || !input->constant) return false;
-    for (int k = 0; k < input->rank; k++) {
-      int axis = variable->rank - input->rank + k;
-      if (input->dims[k] != 1 && !(axis == w->axis && input->dims[k] == w->channels)) return false;
-    }
-  }
-  return true;
-}
-
 // The sums of the magnitudes of scaled weights, the least of a channel's taps; false where a weight loses digits, or leaves what it may be.
 static bool scaled_sums(const Weights *w, const Affine *maps, double most, Arena *arena, double *least) {
   DType dtype = w->tensor->dtype;
@@ -163,7 +58,7 @@ static bool scaled_sums(const Weights *w, const Affine *maps, double most, Arena
   for (int64_t k = 0; k < w->count; k++) {
     int64_t channel = channel_of(w, k);
     double exact = tensor_get_f(w->tensor, k) * maps[channel].scale;
-    if (!(fabs(as_stored(dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
+    if (!(fabs(value_as_stored(dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
     sums[channel * w->taps + k % w->taps] += fabs(exact);
   }
   for (int64_t k = 0; k < w->channels * w->taps; k++)
@@ -211,7 +106,7 @@ static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, A
   const Value *result = node->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
-    if (!user || !takes_channels(user, result, w)) break;
+    if (!user || !affine_by_channel(user, result, w->axis, w->channels)) break;
     chain.nodes[n] = user;
     for (int64_t c = 0; c < w->channels; c++) {
       Affine map;
@@ -233,30 +128,6 @@ static Status scaled(const Weights *w, const Affine *maps, Arena *arena, Tensor 
   return OK;
 }
 
-// The shift as a node behind the convolution, computed in at least f32; the result itself where there is none.
-static Status add_shift(Rewrite *r, Value *result, const Weights *w, const Affine *maps, Value **out) {
-  Graph *graph = rewrite_graph(r);
-  *out = result;
-  bool any = false;
-  for (int64_t c = 0; c < w->channels; c++) any = any || maps[c].shift != 0;
-  if (!any) return OK;
-  DType dtype = result->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-  int64_t dims[MAX_RANK];
-  for (int i = 0; i < result->rank; i++) dims[i] = i == w->axis ? w->channels : 1;
-  Tensor shift;
-  TRY(tensor_new(graph->arena, dtype, result->rank, dims, &shift));
-  for (int64_t c = 0; c < w->channels; c++) tensor_set_f(&shift, c, maps[c].shift);
-  Program *program = program_new(graph->arena, 2);
-  int product = program_input(program, 0, dtype), constant = program_input(program, 1, dtype);
-  int sum = program_op2(program, OP_add, product, constant);
-  program_output(program, program_cast(program, result->dtype, sum));
-  Node *add = rewrite_add(r, &op_elementwise, 2, (Value *[]){result, graph_add_constant(graph, NULL, &shift)}, 1);
-  node_set_program(add, "program", program);
-  TRY(node_infer(add));
-  *out = add->outputs[0];
-  return OK;
-}
-
 static Status apply(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *weight = operand(r, "w"), *shifted;
@@ -273,7 +144,7 @@ static Status apply(Rewrite *r) {
   Node *conv = rewrite_like(r, root);
   node_set_input(conv, 1, graph_add_constant(rewrite_graph(r), weight->name, &scaled_weight));
   TRY(node_infer(conv));
-  TRY(add_shift(r, conv->outputs[0], &w, chain.maps, &shifted));
+  TRY(affine_add_shifts(r, conv->outputs[0], w.axis, w.channels, chain.maps, &shifted));
   rewrite_replace(r, chain.nodes[chain.count - 1]->outputs[0], shifted);
   return OK;
 }
@@ -285,5 +156,6 @@ static const Rule fold_scale = {.name = "fold_scale",
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 
+extern const Rule rule_scale_before_conv;
 const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into weights",
-                              (const Rule *const[]){&fold_scale, NULL}};
+                              (const Rule *const[]){&fold_scale, &rule_scale_before_conv, NULL}};

@@ -88,6 +88,12 @@ def meeting(m):
     return m("Add", y, m("Expand", m.draw(18, 1, 10), m.ints(1, 18, 9, 10)))
 
 
+def normalised(m, **attributes):
+    x = m("Sub", "x", m.draw(1, 8, 1, 1)) if not attributes else "x"
+    x = m("Div", x, m.constant(random.uniform(0.2, 2, (8, 1, 1))))
+    return m("Relu", m("Conv", x, m.draw(6, 4, 3, 2), m.draw(6), group=2, **attributes))
+
+
 CASES = {
     "repvgg": repvgg,
     "repvgg_strided": lambda m: repvgg(m, stride=2, identity=False),
@@ -101,6 +107,8 @@ CASES = {
     "shuffle_there_and_back": shuffled,
     "pieces_of_one_another": pieces,
     "transposes_meet": meeting,
+    "normalised_image": normalised,
+    "normalised_padded_image": lambda m: normalised(m, pads=[1, 0, 1, 1]),
 }
 
 

@@ -34,7 +34,7 @@ static const struct {
   {#name, {OP_##root, types, pattern, replacement}, exactness, bound},
 #include "passes/scalar_rules.inc"
 };
-enum { RULES = sizeof rules / sizeof *rules, ROWS = 49, ROW = 64, VALUES = ROWS * ROW };
+enum { RULES = sizeof rules / sizeof *rules, ROWS = 51, ROW = 64, VALUES = ROWS * ROW };
 
 static int rule_number(const char *name) {
   for (int i = 0; i < RULES; i++)
@@ -99,12 +99,13 @@ static const char *text_of(Arena *arena, const Program *program) {
 
 // --- Numbers
 
-static const double specials[] = {
-    0,         -0.0,      1,          -1,        0.5,          -0.5,         2,        3,         -3,        6,
-    7,         -6,        INFINITY,   -INFINITY, NAN,          FLT_MIN,      -FLT_MIN, 0x1p-149,  -0x1p-149, FLT_MAX,
-    -FLT_MAX,  DBL_MAX,   0x1p-1074,  1e-30,     -1e30,        88.5,         -88.5,    -89,       -104,      104,
-    1e19,      -1e-19,    65504,      -65519,    5.9604645e-8, 3.3895314e38, 0x1p-126, 0x1p127,   0.1,       -2.9999998,
-    3.0000002, 1.0000001, 0.99999994, 127,       -128,         255,          32767,    2147483647};
+static const double specials[] = {0,        -0.0,       1,         -1,        0.5,          -0.5,         2,         3,
+                                  -3,       6,          7,         -6,        INFINITY,     -INFINITY,    NAN,       FLT_MIN,
+                                  -FLT_MIN, 0x1p-149,   -0x1p-149, FLT_MAX,   -FLT_MAX,     DBL_MAX,      0x1p-1074, 1e-30,
+                                  -1e30,    88.5,       -88.5,     -89,       -104,         104,          20,        20.000002,
+                                  1e19,     -1e-19,     65504,     -65519,    5.9604645e-8, 3.3895314e38, 0x1p-126,  0x1p127,
+                                  0.1,      -2.9999998, 3.0000002, 1.0000001, 0.99999994,   127,          -128,      255,
+                                  32767,    2147483647};
 enum { SPECIALS = sizeof specials / sizeof *specials };
 
 // Two inputs meet in every pair of special values; behind these come random bits.

@@ -119,7 +119,9 @@ static bool joins_few(const Node *node) { return node->input_count <= MAX_LOOKED
 static Status flatten_concat(Rewrite *r) {
   const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
   WANT(node_int(inner, "axis", 0) == node_int(outer, "axis", 0), "they join along different axes");
-  WANT(inner->input_count <= MAX_LOOKED_THROUGH, "it has too many operands");
+  int count = 0;
+  for (int i = 0; i < outer->input_count; i++) count += outer->inputs[i] == inner->outputs[0] ? inner->input_count : 1;
+  WANT(inner->input_count <= MAX_LOOKED_THROUGH && count <= MAX_LOOKED_THROUGH, "there would be too many operands");
   Node *concat = rewrite_add(r, &op_concat, 0, NULL, 1);
   node_take_attributes(concat, outer);
   for (int i = 0; i < outer->input_count; i++) {
@@ -127,7 +129,6 @@ static Status flatten_concat(Rewrite *r) {
     for (int k = 0; k < (is_inner ? inner->input_count : 1); k++)
       node_add_input(concat, is_inner ? inner->inputs[k] : outer->inputs[i]);
   }
-  WANT(concat->input_count <= MAX_LOOKED_THROUGH, "there would be too many operands");
   return rewrite_root_by(r, concat);
 }
 

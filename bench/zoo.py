@@ -120,7 +120,7 @@ def inputs(name, batch):
 
 
 def seed_statistics(module):
-    """Initial values that would hide a mistake get others: batch norms that are nearly the identity, heads that are zero."""
+    """Initial values that would hide a mistake, or let a compiler leave work out that trained networks need, get others: norms that are the identity, heads and biases that are zero."""
     import torch
 
     generator = torch.Generator().manual_seed(7)
@@ -133,3 +133,6 @@ def seed_statistics(module):
                 layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=generator) * 0.5 + 0.75)
                 layer.weight.copy_(torch.rand(layer.weight.shape, generator=generator) * 0.5 + 0.75)
                 layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
+        for parameter in module.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)

@@ -21,6 +21,7 @@ typedef struct Bisection {
   const HostValue *judged;
   RuleLog *log;  // of the last build
   int tries;
+  bool sessions_too;  // rules apply to shapes that a session meets, too
 } Bisection;
 
 static int prepare(Bisection *b, const ingot_engine *engine) {
@@ -43,6 +44,7 @@ static int try_with(Bisection *b, int applications, bool *wrong) {
   hooks.rules = b->log = rule_log_new(b->arena, true);
   Status status = api_build(b->model, &b->common->config, &hooks, &engine);
   if (status) return cli_fail(api_error(status));
+  if (!b->sessions_too) engine->engine->built.disabled = "all";
   Report report = {.silent = true};
   int code = prepare(b, engine);
   if (!code) code = verify_outputs(b->common, engine, &b->inputs, b->judged, b->folder, b->tolerance, &report);
@@ -85,12 +87,23 @@ static int halve(Bisection *b, int good, int bad, int all) {
 
 static int search(Bisection *b) {
   bool wrong;
+  b->sessions_too = true;
   int code = try_with(b, INT_MAX, &wrong), all;
   if (code) return code;
   last_application(b->log, &all);
   if (!wrong) {
     printf("the result is right with all %d applications\n", all);
     return 0;
+  }
+  b->sessions_too = false;
+  code = try_with(b, INT_MAX, &wrong);
+  if (code) return code;
+  if (!wrong) {
+    printf(
+        "the result is right with all %d applications, but not with those that a session adds for the sizes it meets: bisect "
+        "the model with its sizes fixed\n",
+        all);
+    return 1;
   }
   code = try_with(b, 0, &wrong);
   if (code) return code;

@@ -64,9 +64,18 @@ static void dump(void *context, const char *pass, const Graph *graph) {
 
 // --- Building.
 
+// Engines of models whose inputs have defaults are optimised when a run shows which of them are left out: here all are.
+static ingot_error *open_model(Passes *p) {
+  ingot_error *error = cli_open_model(p->common.model, &p->common.config, &p->model);
+  int kept = error ? 0 : graph_keep_defaults(p->model->graph);
+  if (kept && !p->common.quiet && !p->common.json)
+    printf("%d inputs keep their defaults, as in a run that leaves them out\n", kept);
+  return error;
+}
+
 static ingot_error *build(Passes *p) {
   if (cli_is_engine(p->common.model)) return cli_load_engine(p->common.model, &p->common.config, &p->engine);
-  ingot_error *error = cli_open_model(p->common.model, &p->common.config, &p->model);
+  ingot_error *error = open_model(p);
   if (error) return error;
   p->events = rule_log_new(p->arena, p->explain != NULL);
   BuildHooks hooks = {
@@ -230,7 +239,7 @@ static int show(const Passes *p) {
 }
 
 static int bisect(Passes *p) {
-  ingot_error *error = cli_open_model(p->common.model, &p->common.config, &p->model);
+  ingot_error *error = open_model(p);
   if (error) return cli_fail(error);
   return bisect_rules(&p->common, p->model, &(BuildHooks){.only = p->only, .stop_after = p->stop_after}, p->data, &p->tolerance,
                       p->arena);

@@ -99,6 +99,7 @@ Value *graph_add_input(Graph *graph, const char *name, DType dtype, int rank, co
 Value *graph_add_constant(Graph *graph, const char *name, const Tensor *tensor);  // keeps the tensor's data pointer
 void graph_mark_output(Graph *graph, Value *value);                // in order; the same value may be marked twice
 void graph_replace_output(Graph *graph, int index, Value *value);  // value takes over the place and the name
+int graph_keep_defaults(Graph *graph);  // inputs that callers may leave out become constants; returns how many
 void graph_set_contents(Value *value, const Dim *contents, int count);
 Value *graph_find_value(const Graph *graph, const char *name);
 void value_set_type(Value *value, DType dtype, int rank, const Dim *dims);

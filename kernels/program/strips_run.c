@@ -207,10 +207,8 @@ static void finish_reduction(const Walk *walk, int index) {
     from = REGISTER_F64;
   }
   table->convert[from][to](walk->row[index], total, walk->rows, 0);
-  // Double registers hold what is f32 elsewhere: the next step reads what storing the result would leave of it.
-  bool rounds = to == REGISTER_F64 && dtype_is_float(instruction->dtype) && instruction->dtype != DTYPE_F64;
-  StripConvert *narrow = table->narrow[rounds ? DTYPE_F32 : instruction->dtype][to];
-  if (narrow && (rounds || dtype_is_integer(instruction->dtype))) narrow(walk->row[index], walk->row[index], walk->rows, 0);
+  StripConvert *narrow = table->narrow[instruction->dtype][to];
+  if (narrow && dtype_is_integer(instruction->dtype)) narrow(walk->row[index], walk->row[index], walk->rows, 0);
 }
 
 // --- The walk

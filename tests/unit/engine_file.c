@@ -15,7 +15,7 @@
 
 #define MODEL "examples/digits/digits.onnx"
 // As engine_file.c lays it out: a header of magic, version, flags, size, six sections (offset, size, checksum), checksum.
-enum { SECTIONS = 6, SECTION_AT = 24, HEADER_BYTES = SECTION_AT + SECTIONS * 24 + 8, PAGE = 4096 };
+enum { SECTIONS = 7, SECTION_AT = 24, HEADER_BYTES = SECTION_AT + SECTIONS * 24 + 8, PAGE = 4096 };
 
 static Arena *arena;
 static uint8_t *good;

@@ -137,8 +137,7 @@ Test(api_config, values_without_sense_are_refused_everywhere) {
   EXPECT_REFUSED("nan seconds", bad.tuning_seconds = fabs((double)NAN));
   EXPECT_REFUSED("inf seconds", bad.tuning_seconds = (double)INFINITY);
   EXPECT_REFUSED("log_most 5", bad.log_most = (ingot_severity)5);
-  EXPECT_REFUSED("no pass or rule 'fuse_everything' that can be left out; those that can, with their rules: ",
-                 bad.disabled_passes = "fuse_everything");
+  EXPECT_REFUSED("no pass or rule 'fuse_everything'; there are, with their rules: ", bad.disabled_passes = "fuse_everything");
   EXPECT_REFUSED("fuse_epilogue", bad.disabled_passes = "fold_scale,fuse_everything");
   EXPECT_REFUSED("no pass or rule ''", bad.disabled_passes = ",fold_scale");
 }

@@ -279,12 +279,12 @@ static inline Number naive_exact(const Naive *naive, int index, const int64_t *a
   return (Number){.i = naive_wrap(dtype, naive_integer(instruction->op, dtype, v[0].i, v[1].i))};
 }
 
-// Each step of f32 and less is rounded to f32, sums and products of rows, too.
+// Each step of f32 and less is rounded to f32; sums and products of rows are not until they are used.
 static Number naive_at(const Naive *naive, int index, const int64_t *at) {
   const Instruction *instruction = &naive->program->code[index];
   Number number = naive_exact(naive, index, at);
   bool rounds = dtype_is_float(instruction->dtype) && instruction->dtype != DTYPE_F64;
-  if (rounds) number.f = (float)number.f;
+  if (rounds && !opcode_info(instruction->op)->reduces) number.f = (float)number.f;
   return number;
 }
 

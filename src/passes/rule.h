@@ -64,7 +64,7 @@ Node *rewrite_like(Rewrite *rewrite, const Node *node);  // with its inputs, att
 void rewrite_cover(Rewrite *rewrite, Node *node);
 // `to` takes the place of `from` everywhere; a result of a new node gets its type, stride order and name too.
 void rewrite_replace(Rewrite *rewrite, Value *from, Value *to);
-// The root's outputs become those of the new node, in order, whose types are inferred.
+// The root's outputs become those of the new node, in order, whose types are inferred. Refuses where a size would be written in another way.
 MUST_CHECK Status rewrite_root_by(Rewrite *rewrite, Node *node);
 void rewrite_set_input(Rewrite *rewrite, Node *node, int index, Value *value);
 void rewrite_learn(Rewrite *rewrite,

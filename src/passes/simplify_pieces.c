@@ -119,9 +119,8 @@ static bool joins_few(const Node *node) { return node->input_count <= MAX_LOOKED
 static Status flatten_concat(Rewrite *r) {
   const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
   WANT(node_int(inner, "axis", 0) == node_int(outer, "axis", 0), "they join along different axes");
-  int count = 0;
-  for (int i = 0; i < outer->input_count; i++) count += outer->inputs[i] == inner->outputs[0] ? inner->input_count : 1;
-  WANT(inner->input_count <= MAX_LOOKED_THROUGH && count <= MAX_LOOKED_THROUGH, "there would be too many operands");
+  WANT(inner->outputs[0]->use_count == 1, "it is put in more than once");
+  WANT(inner->input_count + outer->input_count <= MAX_LOOKED_THROUGH, "there would be too many operands");
   Node *concat = rewrite_add(r, &op_concat, 0, NULL, 1);
   node_take_attributes(concat, outer);
   for (int i = 0; i < outer->input_count; i++) {

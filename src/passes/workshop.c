@@ -113,15 +113,17 @@ void rewrite_replace(Rewrite *r, Value *from, Value *to) {
   worklist_add(&r->waiting, to->producer);
 }
 
+// The same size may be written in another way where it is symbolic: the verifier takes only what inference says.
 Status rewrite_root_by(Rewrite *r, Node *node) {
   Node *root = r->match.root;
   TRY(node_infer(node));
   for (int i = 0; i < root->output_count; i++) {
     const Value *from = root->outputs[i], *to = node->outputs[i];
-    if (from->dtype != to->dtype || (from->rank != to->rank && from->rank >= 0 && to->rank >= 0))
-      FAIL(ERROR_INTERNAL, "output %d would be of another type", i);
-    rewrite_replace(r, root->outputs[i], node->outputs[i]);
+    if (from->dtype != to->dtype) FAIL(ERROR_INTERNAL, "output %d would be of another type", i);
+    WANT(from->rank < 0 || to->rank < 0 || value_same_shape(from, to),
+         "a result's size would be another, or be written in another way");
   }
+  for (int i = 0; i < root->output_count; i++) rewrite_replace(r, root->outputs[i], node->outputs[i]);
   return OK;
 }
 

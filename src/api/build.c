@@ -191,7 +191,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
                          .log = &log,
                          .rules = hooks->rules};
   TRY(passes_check_list(hooks->only));
-  TRY(passes_check_list(hooks->stop_after));
+  TRY(passes_check_places(hooks->only, model->graph));
   TRY(passes_check_places(config.disabled_passes, model->graph));
   const int64_t *const *shapes;
   TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));

@@ -58,7 +58,7 @@ static Status check_building(const ingot_config *config) {
     FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
   if (!(config->tuning_seconds >= 0 && isfinite(config->tuning_seconds)))
     FAIL(ERROR_INVALID_ARGUMENT, "tuning cannot take %g seconds", config->tuning_seconds);
-  return passes_check_list(config->disabled_passes);
+  return config->disabled_passes && *config->disabled_passes ? passes_check_list(config->disabled_passes) : OK;
 }
 
 static Status check_allocator(const ingot_allocator *allocator, const char *name) {
@@ -111,14 +111,7 @@ static Status check_precision(const ingot_config *config, const EngineOptions *b
 
 Status api_config_finished(const ingot_config *config, const EngineOptions *built) {
   TRY(check_precision(config, built));
-  for (const char *at = config->disabled_passes; at && *at;) {
-    char name[64];
-    size_t span = strcspn(at, ",");
-    snprintf(name, sizeof name, "%.*s", (int)span, at);
-    if (!passes_leave_out(built->disabled, name))
-      FAIL(ERROR_INVALID_ARGUMENT, "the engine was built with pass '%s': passes are left out when an engine is built", name);
-    at += span + (at[span] == ',');
-  }
+  TRY(passes_check_left_out(built->disabled, config->disabled_passes));
   if ((config->tuning_seconds > 0 || config->tuning_file || config->tuning_shapes) && !built->measured)
     FAIL(ERROR_INVALID_ARGUMENT, "the engine was built without tuning: that is done when an engine is built");
   return OK;

@@ -87,7 +87,7 @@ static int halve(Bisection *b, int good, int bad, int all) {
 
 static int search(Bisection *b) {
   bool wrong;
-  b->sessions_too = true;
+  b->sessions_too = !b->hooks->only && !b->hooks->stop_after;  // which are about the build
   int code = try_with(b, INT_MAX, &wrong), all;
   if (code) return code;
   last_application(b->log, &all);

@@ -45,14 +45,36 @@ static Status run_pass(const Pass *pass, Graph *graph, const PassOptions *option
   return OK;
 }
 
+const Pass *pass_at(int index) {
+  for (int i = 0; pass_pipeline[i]; i++) {
+    bool met = false;
+    for (int k = 0; k < i; k++) met |= pass_pipeline[k] == pass_pipeline[i];
+    if (!met && index-- == 0) return pass_pipeline[i];
+  }
+  const PassPlugin *plugin = plugin_at(index);
+  return plugin ? plugin->pass : NULL;
+}
+
+const Pass *pass_named(const char *name, size_t length) {
+  const Pass *pass;
+  for (int i = 0; (pass = pass_at(i)); i++)
+    if (strlen(pass->name) == length && !memcmp(pass->name, name, length)) return pass;
+  return NULL;
+}
+
 typedef struct Pipeline {
   Graph *graph;
   const PassOptions *options;
   PassReport *reports;  // NULL: nobody wants them
   int limit, done;
+  int started;       // passes whose first run has come
+  const Pass *last;  // nothing runs behind it; NULL: all does
+  bool stopped;
 } Pipeline;
 
 static Status run_next(Pipeline *p, const Pass *pass) {
+  if (p->stopped) return OK;
+  p->stopped = pass == p->last;
   if (pass_left_out(p->options, pass)) return OK;
   PassReport report;
   TRY(budget_poll());
@@ -62,14 +84,10 @@ static Status run_next(Pipeline *p, const Pass *pass) {
   return OK;
 }
 
-static bool runs_again(int at) {
-  for (int i = 0; i < at; i++)
-    if (pass_pipeline[i] == pass_pipeline[at]) return true;
-  return false;
-}
-
 static Status run_plugins_before(Pipeline *p, const Pass *pass) {
   const PassPlugin *plugin;
+  if (pass != pass_at(p->started)) return OK;
+  p->started++;
   for (int i = 0; (plugin = plugin_at(i)); i++)
     if (!strcmp(plugin->before, pass->name)) TRY(run_next(p, plugin->pass));
   return OK;
@@ -78,29 +96,23 @@ static Status run_plugins_before(Pipeline *p, const Pass *pass) {
 Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count) {
   Pipeline pipeline = {.graph = graph, .options = options, .reports = reports, .limit = limit};
   int total = 0;
+  TRY(passes_last(options->stop_after, &pipeline.last));
   tidy_everywhere(graph);
   while (pass_pipeline[total]) total++;
   for (int i = 0; pass_pipeline[i]; i++) {
     const Pass *pass = pass_pipeline[i];
     budget_stage("passes", (double)i / total, -1);
-    if (!runs_again(i)) TRY(run_plugins_before(&pipeline, pass));
+    TRY(run_plugins_before(&pipeline, pass));
     TRY(run_next(&pipeline, pass));
-    if (options->stop_after && !strcmp(options->stop_after, pass->name)) break;
   }
   if (count) *count = MIN(pipeline.done, limit);
   return OK;
 }
 
-static const Pass *find_pass(const char *name, size_t length) {
-  for (int i = 0; pass_pipeline[i]; i++)
-    if (strlen(pass_pipeline[i]->name) == length && !memcmp(pass_pipeline[i]->name, name, length)) return pass_pipeline[i];
-  return NULL;
-}
-
 Status passes_run_named(Graph *graph, const char *names, const PassOptions *options) {
   for (const char *at = names; *at;) {
     size_t span = strcspn(at, ",");
-    const Pass *pass = find_pass(at, span);
+    const Pass *pass = pass_named(at, span);
     if (!pass) FAIL(ERROR_NOT_FOUND, "there is no pass '%.*s'", (int)span, at);
     PassReport report;
     TRY(run_pass(pass, graph, options, &report));

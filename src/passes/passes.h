@@ -14,10 +14,10 @@ typedef struct PassOptions {
   int sm;           // of a CUDA device
   DType precision;  // DTYPE_F16 or DTYPE_BF16 where asked for; DTYPE_COUNT: as the model is written
   bool tf32;
-  // Comma-separated: PASS or RULE, or either of them at one ONNX node: RULE@NODE; "all": every pass; NULL: none.
-  const char *disabled;
-  const char *only;        // comma-separated: no PASS or RULE but these; NULL: all
-  const char *stop_after;  // no pass after the first run of this one; NULL: all
+  // Comma-separated: PASS, RULE or "all", everywhere or where an application touches what comes from one ONNX node: RULE@NODE.
+  const char *disabled;    // these do not run; NULL or "": all do
+  const char *only;        // no others run; NULL: all do
+  const char *stop_after;  // nothing behind the first run of this PASS, or of the pass that has this RULE; NULL: all
   int *allowed;            // applications of rules that are left to be made, counted down; NULL: any number
   bool verify;             // after each pass; always in debug builds
   const Log *log;
@@ -41,6 +41,9 @@ typedef struct PassReport {
 } PassReport;
 
 extern const Pass *const pass_pipeline[];  // NULL-terminated; a pass may stand in it several times
+// Each pass once: those of the pipeline in its order, then loaded ones (plugin.h); NULL behind the last.
+const Pass *pass_at(int index);
+const Pass *pass_named(const char *name, size_t length);  // NULL: there is none
 
 // Runs the pipeline. reports may be NULL; fills at most `limit`, sets *count to how many there are.
 MUST_CHECK Status passes_run(Graph *graph, const PassOptions *options, PassReport *reports, int limit, int *count);

@@ -2,12 +2,15 @@
 #pragma once
 #include "passes/rule.h"
 
-// Whether an entry of the list says so: its name, or "all".
-bool passes_leave_out(const char *disabled, const char *entry);
 bool pass_left_out(const PassOptions *options, const Pass *pass);
+// Whether the rule is left out wherever it might apply; and whether it, or its pass, is left out where it would rewrite these nodes.
 bool rule_left_out(const PassOptions *options, const Pass *pass, const Rule *rule);
-// Whether the rule, or its pass, is left out at an ONNX node that one of these nodes comes from.
 bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *rule, Node *const *nodes, uint32_t count);
-// Refuses a list with a name that is neither a pass nor a rule, and says which there are; one with a place that the graph of a model does not have.
+// The pass that a PASS or RULE to stop after is or belongs to; NULL for NULL. Refuses all else, and says which there are.
+MUST_CHECK Status passes_last(const char *stop_after, const Pass **out);
+// Refuses a list with a name that is neither a pass nor a rule, and says which there are; with nothing between two commas, or nothing at all; with a place for a
+// pass that is no list of rules. The other one: with a place that the graph of a model does not have.
 MUST_CHECK Status passes_check_list(const char *names);
 MUST_CHECK Status passes_check_places(const char *names, const Graph *graph);
+// Refuses where something is asked to be left out that is not, with this list of what is.
+MUST_CHECK Status passes_check_left_out(const char *disabled, const char *asked);

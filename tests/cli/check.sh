@@ -306,6 +306,51 @@ says 1 "has no node 'nobody'" build "$digits/digits.onnx" $cpu --disable fuse_ep
 says 1 "there is no pass or rule 'nosuchpass'" run "$digits/digits.onnx" $cpu --disable nosuchpass
 says 1 "there is no pass or rule 'nosuchpass'" passes "$digits/digits.onnx" $cpu --only nosuchpass
 says 0 "1 passes" passes "$digits/digits.onnx" $cpu --only merge_nodes --stop-after common_subexpressions
+# Each option that selects, given each kind of name: what it says, or an error. applied: which rules the log has, from which of two nodes.
+own=$(dirname "$ingot")/tests/rules
+applied() { "$ingot" passes "$digits/digits.onnx" $cpu --pass "$own/wrong.so" "$@" --log >rules_log || fail "passes $*: exit code $?"; awk '{print $2}' rules_log | sort -u | tr '\n' ' '; count=$((count + 1)); }
+is() { [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"; }
+all=$(applied)
+is all "$(applied --only all)" "$all"
+is "all and one" "$(applied --only all,layout)" "$all"
+is "a pass" "$(applied --only fold_scale)" "fold_scale "
+is "a rule" "$(applied --only order_operands,fuse_elementwise)" "fuse_elementwise order_operands "
+is "a plugin's pass" "$(applied --only wrong)" "wrong_pool wrong_relu wrong_sum wrong_weights "
+is "a plugin's rule" "$(applied --only wrong_pool)" "wrong_pool "
+is "a pass at a node" "$(applied --only "fuse_epilogue@$node")" "fuse_epilogue "
+is "at that node" "$(awk '{print $3}' rules_log | sort -u)" "$node"
+is "a rule at a node, a pass everywhere" "$(applied --only "fuse_epilogue@$node,fold_scale")" "fold_scale fuse_epilogue "
+is "all at a node" "$(applied --only "all@$node" >/dev/null; awk '{print $3}' rules_log | sort -u)" "$node"
+is "a pass but not at a node" "$(applied --only fuse_epilogue --disable "fuse_epilogue@$node" >/dev/null; grep -c "  $node " rules_log || true)" 0
+! grep -q "fold_scale\|$node " <(applied --disable "fold_scale,all@$node"; cat rules_log) || fail "a pass, and all at a node, were left out and applied"
+last() { "$ingot" passes "$digits/digits.onnx" $cpu --pass "$own/wrong.so" "$@" | grep -v '^  ' | tail -2 | awk 'NR == 1 {print $1}'; count=$((count + 1)); }
+is "after a pass" "$(last --stop-after fold_scale)" fold_scale
+is "after its first run" "$(last --stop-after common_subexpressions)" common_subexpressions
+is "after a rule's pass" "$(last --stop-after compose_views)" simplify_views
+is "after a plugin's pass" "$(last --stop-after wrong)" wrong
+is "after a plugin's rule" "$(last --stop-after wrong_pool)" wrong
+is "after a pass that is left out" "$(last --stop-after fold_scale --disable fold_scale)" pad_into_conv
+for name in "" all fold_scale,layout fold_scale, "fuse_epilogue@$node" nobody; do
+  says 1 "is not '$name'; there are, with their rules: fold_constants" passes "$digits/digits.onnx" $cpu --stop-after "$name"
+done
+for option in only disable; do
+  for list in fold_scale,,layout fold_scale, ,layout ,; do
+    says 1 "the list '$list' is empty where" passes "$digits/digits.onnx" $cpu --$option "$list"
+  done
+  for list in nobody fold_scale,nobody "nobody@$node" wrong; do
+    says 1 "there is no pass or rule '" passes "$digits/digits.onnx" $cpu --$option "$list"
+  done
+  says 1 "has no node 'nobody'" passes "$digits/digits.onnx" $cpu --$option all@nobody
+  says 1 "has no node ''" passes "$digits/digits.onnx" $cpu --$option fold_scale@
+  says 1 "the pass layout has no rules" passes "$digits/digits.onnx" $cpu --$option "layout@$node"
+done
+says 1 "the list '' is empty where" passes "$digits/digits.onnx" $cpu --only ""
+is "nothing is left out" "$(applied --disable "")" "$all"
+says 1 "built with pass 'all'" run without.ingot $cpu --disable all
+says 1 "built with pass 'fuse_epilogue'" run without.ingot $cpu --disable fuse_epilogue
+says 0 "probabilities" run without.ingot $cpu --disable "fuse_epilogue@$node"
+says 0 "" build "$digits/digits.onnx" $cpu --disable simplify_programs --quiet -o without.ingot
+says 0 "probabilities" run without.ingot $cpu --disable "times_one,order_operands@$node"
 says 2 "need a model" passes logged.ingot $cpu --dump graphs
 says 0 "graphs in graphs" passes "$digits/digits.onnx" $cpu --dump graphs
 python3 - graphs <<'PY' || fail "a dumped graph is not well-formed"
@@ -317,7 +362,6 @@ for path in found:
     onnx.checker.check_model(onnx.load(path))
 PY
 says 0 "right with all" passes "$digits/digits.onnx" $cpu --bisect
-own=$(dirname "$ingot")/tests/rules
 says 0 "relu_pair" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so"
 says 1 "there is a pass 'relu_pair' already" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so" --pass "$own/relu_pair.so"
 says 1 "no pass could be loaded" passes "$digits/digits.onnx" $cpu --pass "$digits/digits.onnx"

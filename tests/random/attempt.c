@@ -32,30 +32,20 @@ Status way_parse(const char *text, Way *out) {
   return OK;
 }
 
-static bool met_before(int at) {
-  for (int i = 0; i < at; i++)
-    if (pass_pipeline[i] == pass_pipeline[at]) return true;
-  return false;
-}
-
-const char *pass_at(int index) {
-  for (int i = 0; pass_pipeline[i]; i++)
-    if (!met_before(i) && index-- == 0) return pass_pipeline[i]->name;
-  return NULL;
+const char *pass_name_at(int index) {
+  const Pass *pass = pass_at(index);
+  return pass ? pass->name : NULL;
 }
 
 // The rule number index, counted over all passes; *pass: where it is.
 static const Rule *find_rule(int index, const Pass **pass) {
-  for (int i = 0; pass_pipeline[i]; i++)
-    for (int k = 0; !met_before(i) && pass_pipeline[i]->rules && pass_pipeline[i]->rules[k]; k++)
-      if (index-- == 0) {
-        *pass = pass_pipeline[i];
-        return pass_pipeline[i]->rules[k];
-      }
+  for (int i = 0; (*pass = pass_at(i)); i++)
+    for (int k = 0; (*pass)->rules && (*pass)->rules[k]; k++)
+      if (index-- == 0) return (*pass)->rules[k];
   return NULL;
 }
 
-const char *rule_at(int index) {
+const char *rule_name_at(int index) {
   const Pass *pass;
   const Rule *rule = find_rule(index, &pass);
   return rule ? rule->name : NULL;
@@ -140,9 +130,7 @@ static Status check_text(const Graph *graph) {
 }
 
 static Status check_fixed_point(const Graph *graph, const Way *way) {
-  const Pass *pass = NULL;
-  for (int i = 0; pass_pipeline[i] && !pass; i++)
-    if (!strcmp(pass_pipeline[i]->name, way->passes)) pass = pass_pipeline[i];
+  const Pass *pass = pass_named(way->passes, strlen(way->passes));
   if (!pass || !pass->rules) return OK;
   bool changed;
   TRY(rewrite(graph_copy(graph->arena, graph), way, NULL, &changed));

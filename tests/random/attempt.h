@@ -18,8 +18,8 @@ void way_list_pipeline(Way *way);         // the pipeline's passes by name
 bool way_drop_pass(Way *way, int index);  // false where there are not more than one, or not so many
 
 // Each pass and each rule once. NULL: there are not so many.
-const char *pass_at(int index);
-const char *rule_at(int index);
+const char *pass_name_at(int index);
+const char *rule_name_at(int index);
 // A rule alone is its pass without its other rules. False where there are none.
 bool way_rule_alone(Way *way, int index);
 

@@ -72,18 +72,18 @@ static int draw_ways(uint64_t seed, const char *passes, Way *ways) {
   Way *way = add_way(&w);
   if (passes) snprintf(way->passes, sizeof way->passes, "%s", passes);
   draw_precision(&w, way, 1);
-  for (int i = 0, alone = count_names(pass_at); !passes && i < PASSES_ALONE; i++) {
+  for (int i = 0, alone = count_names(pass_name_at); !passes && i < PASSES_ALONE; i++) {
     way = add_way(&w);
-    snprintf(way->passes, sizeof way->passes, "%s", pass_at(draw_below(&w.draw, alone)));
+    snprintf(way->passes, sizeof way->passes, "%s", pass_name_at(draw_below(&w.draw, alone)));
     draw_precision(&w, way, 8);
   }
-  for (int i = 0, rules = count_names(rule_at); !passes && i < RULES_ALONE; i++)
+  for (int i = 0, rules = count_names(rule_name_at); !passes && i < RULES_ALONE; i++)
     if (!way_rule_alone(add_way(&w), draw_below(&w.draw, rules))) w.count--;
   for (int i = 0; !passes && i < DRAWN_WAYS; i++) {
     way = add_way(&w);
-    draw_names(&w.draw, pass_at, way->passes, sizeof way->passes);
+    draw_names(&w.draw, pass_name_at, way->passes, sizeof way->passes);
     way = add_way(&w);
-    draw_names(&w.draw, rule_at, way->without, sizeof way->without);
+    draw_names(&w.draw, rule_name_at, way->without, sizeof way->without);
     draw_precision(&w, way, 8);
   }
   return w.count;
@@ -178,7 +178,7 @@ static void add_trial(Totals *t, const Trial *trial) {
 // A rule that never applied was not tried at all.
 static void print_totals(const Options *options, const Totals *t, double seconds) {
   printf("rules applied:");
-  for (int i = 0; rule_at(i); i++) printf("%s %s %ld", i ? "," : "", rule_at(i), t->applied[i]);
+  for (int i = 0; rule_name_at(i); i++) printf("%s %s %ld", i ? "," : "", rule_name_at(i), t->applied[i]);
   printf(
       "\nseeds %ld to %ld: %ld graphs of %ld nodes, %ld ways, of which %ld changed something; %ld gave other bits within the "
       "bound, %ld left "

@@ -188,12 +188,6 @@ static void check_narrow(const OperatorCase *row, const Graph *graph, const Tens
   arena_free(arena);
 }
 
-static bool met_before(int at) {
-  for (int i = 0; i < at; i++)
-    if (pass_pipeline[i] == pass_pipeline[at]) return true;
-  return false;
-}
-
 static void check_case(const OperatorCase *row, int dress_number) {
   Arena *arena = arena_new();
   Graph *graph;
@@ -209,8 +203,8 @@ static void check_case(const OperatorCase *row, int dress_number) {
   double loose = dress_number ? 8 : 2;
   for (DeviceKind device = DEVICE_CPU; device <= DEVICE_CUDA; device++) {
     PassOptions options = {.device = device, .sm = 90, .precision = DTYPE_COUNT, .tf32 = device == DEVICE_CUDA};
-    for (int i = 0; device == DEVICE_CPU && pass_pipeline[i]; i++)
-      if (!met_before(i)) check_pass(row, graph, inputs, expected, pass_pipeline[i]->name, &options, loose);
+    for (int i = 0; device == DEVICE_CPU && pass_at(i); i++)
+      check_pass(row, graph, inputs, expected, pass_at(i)->name, &options, loose);
     check_pass(row, graph, inputs, expected, NULL, &options, loose);
   }
   check_narrow(row, graph, inputs, expected, DTYPE_F16);

@@ -177,12 +177,27 @@ Test(rules, which_take_part) {
   static const struct {
     const char *disabled, *only;
     int allowed, applied;
-  } rows[] = {{NULL, NULL, 9, 3},           {"marks", NULL, 9, 0},
-              {"marks@second", NULL, 9, 2}, {"tested@first,marks@third", NULL, 9, 1},
-              {"mark", NULL, 9, 3},         {"marks@secon", NULL, 9, 3},
-              {NULL, "marks", 9, 3},        {NULL, "tested", 9, 3},
-              {NULL, "other", 9, 0},        {NULL, NULL, 2, 2},
-              {NULL, NULL, 0, 0},           {"all", NULL, 9, 0}};
+  } rows[] = {{NULL, NULL, 9, 3},
+              {"marks", NULL, 9, 0},
+              {"marks@second", NULL, 9, 2},
+              {"tested@first,marks@third", NULL, 9, 1},
+              {"mark", NULL, 9, 3},
+              {"marks@secon", NULL, 9, 3},
+              {NULL, "marks", 9, 3},
+              {NULL, "tested", 9, 3},
+              {NULL, "other", 9, 0},
+              {NULL, NULL, 2, 2},
+              {NULL, NULL, 0, 0},
+              {"all", NULL, 9, 0},
+              {"", NULL, 9, 3},
+              {"all@second", NULL, 9, 2},
+              {NULL, "all", 9, 3},
+              {NULL, "marks@second", 9, 1},
+              {NULL, "all@second", 9, 1},
+              {NULL, "tested@first,marks@third", 9, 2},
+              {NULL, "marks,marks@second", 9, 3},
+              {"marks@second", "tested", 9, 2},
+              {"tested@first", "marks@first,marks@third", 9, 1}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     Arena *arena = arena_new();
     Graph *graph = parse(arena, chain);

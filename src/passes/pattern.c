@@ -12,6 +12,7 @@ typedef struct Reader {
   const char *text, *at;
   const OpDef *const *ops;
   Pattern *out;
+  int depth, choices;
 } Reader;
 
 static bool is_view(const OpDef *op) { return op->is_view; }
@@ -32,7 +33,7 @@ static bool accept(Reader *r, const char *token) {
 }
 
 static Status malformed(const Reader *r, const char *what) {
-  FAIL(ERROR_INTERNAL, "pattern '%s': %s at '%s'", r->text, what, r->at);
+  FAIL(ERROR_INVALID_ARGUMENT, "pattern '%s': %s at '%s'", r->text, what, r->at);
 }
 
 static Status read_name(Reader *r, char *out) {
@@ -69,6 +70,7 @@ static Status read_operands(Reader *r, Term *term) {
     term->operands = accept(r, ")") ? OPERANDS_ANY : OPERANDS_SOME;
     if (term->operands == OPERANDS_ANY) return OK;
     if (!accept(r, ",")) return malformed(r, "a comma was expected");
+    if (r->choices++ == MAX_CHOICES) return malformed(r, "too many operands that may stand anywhere");
     TRY(read_term(r, &term->first[term->operand_count++]));
     return accept(r, ",") && accept(r, "...") && accept(r, ")") ? OK : malformed(r, "', ...)' was expected");
   }
@@ -118,7 +120,9 @@ static Status read_term(Reader *r, int *index) {
   TRY(read_head(r, &term));
   if (term.kind == TERM_NODE) {
     if (!accept(r, "(")) return malformed(r, "'(' was expected");
+    if (r->depth++ == MAX_TERMS) return malformed(r, "too many terms");
     TRY(read_operands(r, &term));
+    r->depth--;
     term.alone = accept(r, "!");
   } else {
     term.optional = accept(r, "?");

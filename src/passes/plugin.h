@@ -12,6 +12,7 @@ typedef struct PassPlugin {
   const char *before;   // the pass of the pipeline before whose first run it runs
 } PassPlugin;
 
-// Loads a file; for the whole process, and for good. Not while other threads build.
+// Loads a file; for the whole process, and for good. What it holds is checked first, names, patterns and all; what is refused is not kept. Not while
+// other threads build.
 MUST_CHECK Status plugin_load(const char *path);
 const PassPlugin *plugin_at(int index);  // in the order in which they were loaded; NULL behind the last

@@ -81,7 +81,7 @@ bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *
 
 // --- What may be asked for.
 
-static const Pass *pass_that_has(const char *rule, size_t length) {
+const Pass *pass_that_has(const char *rule, size_t length) {
   const Pass *pass;
   for (int i = 0; (pass = pass_at(i)); i++)
     if (has_rule(pass, rule, length)) return pass;

@@ -6,6 +6,7 @@ bool pass_left_out(const PassOptions *options, const Pass *pass);
 // Whether the rule is left out wherever it might apply; and whether it, or its pass, is left out where it would rewrite these nodes.
 bool rule_left_out(const PassOptions *options, const Pass *pass, const Rule *rule);
 bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *rule, Node *const *nodes, uint32_t count);
+const Pass *pass_that_has(const char *rule, size_t length);  // the first one; NULL: none
 // The pass that a PASS or RULE to stop after is or belongs to; NULL for NULL. Refuses all else, and says which there are.
 MUST_CHECK Status passes_last(const char *stop_after, const Pass **out);
 // Refuses a list with a name that is neither a pass nor a rule, and says which there are; with nothing between two commas, or nothing at all; with a place for a

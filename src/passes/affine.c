@@ -1,109 +1,138 @@
 // See affine.h.
 #include "passes/affine.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "kernels/elementwise/elementwise.h"
 #include "passes/programs.h"
 
-enum { MAX_CODE = 128, MAX_INPUTS_OF_USER = 16 };
+enum { MAX_INPUTS_OF_NODE = 16, HALF_MOST = 65504 };
 
-static Affine affine_constant(double value) { return (Affine){.shift = value, .most = fabs(value), .low = INFINITY}; }
-const Affine affine_identity = {.scale = 1, .high = 1, .low = 1};
+// --- Maps.
 
-static Affine with_scale(Affine a, double scale) {
-  a.scale = scale;
-  if (scale != 0) {
-    a.high = fmax(a.high, fabs(scale));
-    a.low = fmin(a.low, fabs(scale));
-  }
-  return a;
+static const Affine no_map = {.is_map = false};
+const Affine affine_identity = {.is_map = true, .reads = 1, .scales = {1}, .high = 1, .low = 1};
+
+static Affine affine_constant(double value) {
+  return (Affine){.is_map = true, .shift = value, .most = fabs(value), .low = INFINITY};
 }
 
-double value_as_stored(DType dtype, double value) {
+static Affine affine_variable(int index) {
+  Affine map = {.is_map = true, .reads = 1u << index, .high = 1, .low = 1};
+  map.scales[index] = 1;
+  return map;
+}
+
+static double value_as_stored(DType dtype, double value) {
   uint64_t element[2];
   element_set_f(dtype, element, value);
   return element_get_f(dtype, element);
 }
 
-static Affine affine_sum(Affine a, Affine b, double sign) {
-  Affine sum = {.shift = a.shift + sign * b.shift, .high = fmax(a.high, b.high), .low = fmin(a.low, b.low)};
-  sum.most = fmax(fmax(a.most, b.most), fabs(sum.shift));
-  return with_scale(sum, a.scale + sign * b.scale);
+static Affine with_its_scales_met(Affine a) {
+  for (int i = 0; a.reads >> i; i++) {
+    if (a.scales[i] == 0) continue;
+    a.high = fmax(a.high, fabs(a.scales[i]));
+    a.low = fmin(a.low, fabs(a.scales[i]));
+  }
+  return a;
+}
+
+static Affine affine_sum(Affine a, const Affine *b, double sign) {
+  for (int i = 0; b->reads >> i; i++) a.scales[i] += sign * b->scales[i];
+  a.reads |= b->reads;
+  a.shift += sign * b->shift;
+  a.most = fmax(fmax(a.most, b->most), fabs(a.shift));
+  a.high = fmax(a.high, b->high);
+  a.low = fmin(a.low, b->low);
+  return with_its_scales_met(a);
 }
 
 static Affine affine_scaled(Affine a, double factor) {
-  Affine scaled = {.shift = a.shift * factor, .most = a.most * fabs(factor), .high = a.high, .low = a.low};
-  return with_scale(scaled, a.scale * factor);
+  for (int i = 0; a.reads >> i; i++) a.scales[i] *= factor;
+  a.shift *= factor;
+  a.most *= fabs(factor);
+  return with_its_scales_met(a);
 }
 
 Affine affine_after(Affine inner, Affine outer) {
-  Affine both = affine_scaled(inner, outer.scale);
+  Affine both = affine_scaled(inner, outer.scales[0]);
   both.shift += outer.shift;
   both.most = fmax(both.most, fmax(outer.most, fabs(both.shift)));
-  if (inner.scale == 0) return both;
-  both.high = fmax(both.high, fabs(inner.scale) * outer.high);
-  both.low = fmin(both.low, fabs(inner.scale) * outer.low);
+  if (inner.scales[0] == 0) return both;
+  both.high = fmax(both.high, fabs(inner.scales[0]) * outer.high);
+  both.low = fmin(both.low, fabs(inner.scales[0]) * outer.low);
   return both;
 }
 
-// One instruction as a map of the variable; false where it is none, or where it rounds the variable below `storage`.
-static bool affine_step(const Instruction *in, Affine *values, DType storage, Affine *out) {
+// --- Programs.
+
+static bool is_by_channel(const AffineProgram *p, const Value *value) {
+  if (!value || !value->constant) return false;
+  for (int k = 0; k < value->rank; k++) {
+    int axis = p->variables[0]->rank - value->rank + k;
+    if (value->dims[k] != 1 && !(axis == p->channel_axis && value->dims[k] == p->channels)) return false;
+  }
+  return true;
+}
+
+// No map may round its variables below the type that they are stored in.
+static Affine cast_to(const Affine *a, DType dtype, DType stored) {
+  if (!a->reads) return affine_constant(value_as_stored(dtype, a->shift));
+  return dtype == stored || dtype_bits(dtype) > dtype_bits(stored) ? *a : no_map;
+}
+
+static Affine read_input(const AffineProgram *p, const Value *value, int64_t channel) {
+  for (int i = 0; i < p->count; i++)
+    if (p->variables[i] == value) return affine_variable(i);
+  if (!is_by_channel(p, value)) return no_map;
+  return affine_constant(tensor_get_f(value->constant, tensor_count(value->constant) == 1 ? 0 : channel));
+}
+
+static Affine evaluate(const AffineProgram *p, const Instruction *in, const Affine *values, int64_t channel) {
+  DType stored = p->variables[0]->dtype;
+  if (!dtype_is_float(in->dtype)) return no_map;
+  if (in->op == OP_const) return affine_constant(in->number);
+  if (in->op == OP_input) {
+    Affine read = read_input(p, p->node->inputs[in->args[0]], channel);
+    return read.is_map ? cast_to(&read, in->dtype, stored) : read;
+  }
+  for (int k = 0; k < opcode_info(in->op)->arity; k++)
+    if (!values[in->args[k]].is_map) return no_map;
   const Affine *a = &values[in->args[0]], *b = &values[in->args[1]];
   switch (in->op) {
-    case OP_const: *out = affine_constant(in->number); return true;
-    case OP_add: *out = affine_sum(*a, *b, 1); return true;
-    case OP_sub: *out = affine_sum(*a, *b, -1); return true;
-    case OP_neg: *out = affine_scaled(*a, -1); return true;
-    case OP_mul:
-      *out = b->scale == 0 ? affine_scaled(*a, b->shift) : affine_scaled(*b, a->shift);
-      return a->scale == 0 || b->scale == 0;
-    case OP_div: *out = affine_scaled(*a, 1 / b->shift); return b->scale == 0;
-    case OP_cast:
-      *out = *a;
-      if (a->scale == 0) *out = affine_constant(value_as_stored(in->dtype, a->shift));
-      return a->scale == 0 || dtype_bits(in->dtype) >= dtype_bits(storage);
-    default: return false;
+    case OP_add: return affine_sum(*a, b, 1);
+    case OP_sub: return affine_sum(*a, b, -1);
+    case OP_neg: return affine_scaled(*a, -1);
+    case OP_mul: return !b->reads ? affine_scaled(*a, b->shift) : !a->reads ? affine_scaled(*b, a->shift) : no_map;
+    case OP_div: return !b->reads ? affine_scaled(*a, 1 / b->shift) : no_map;
+    case OP_cast: return cast_to(a, in->dtype, stored);
+    default: return no_map;
   }
 }
 
-bool affine_of(const Node *user, const Value *variable, int64_t channel, Affine *out) {
-  const Program *program = node_program(user, "program");
-  Affine values[MAX_CODE];
-  for (int i = 0; i < program->count; i++) {
-    const Instruction *in = &program->code[i];
-    if (!dtype_is_float(in->dtype)) return false;
-    if (in->op != OP_input) {
-      if (!affine_step(in, values, variable->dtype, &values[i])) return false;
-      continue;
-    }
-    const Value *input = user->inputs[in->args[0]];
-    if (input == variable) {
-      values[i] = affine_identity;
-      continue;
-    }
-    const Tensor *tensor = input->constant;
-    double value = tensor_get_f(tensor, tensor_count(tensor) == 1 ? 0 : channel);
-    values[i] = affine_constant(value);
-  }
+void affine_evaluate(const AffineProgram *p, int64_t channel, int end, Affine *values) {
+  const Program *program = node_program(p->node, "program");
+  for (int i = 0; i < end; i++) values[i] = evaluate(p, &program->code[i], values, channel);
+}
+
+bool affine_of(const AffineProgram *p, int64_t channel, Affine *out) {
+  const Program *program = node_program(p->node, "program");
+  Affine values[AFFINE_CODE];
+  affine_evaluate(p, channel, program->count, values);
   *out = values[program->outputs[0]];
-  return isfinite(out->scale) && isfinite(out->most);
+  return out->is_map && isfinite(out->scales[0]) && isfinite(out->most);
 }
 
-bool affine_by_channel(const Node *user, const Value *variable, int channel_axis, int64_t channels) {
-  if (user->op != &op_elementwise || user->output_count != 1 || node_attribute(user, "dims")) return false;
-  if (!value_same_shape(user->outputs[0], variable) || user->outputs[0]->dtype != variable->dtype) return false;
-  const Program *program = node_program(user, "program");
-  if (user->input_count > MAX_INPUTS_OF_USER || program->count > MAX_CODE || program->output_count != 1) return false;
-  for (int i = 0; i < user->input_count; i++) {
-    const Value *input = user->inputs[i];
-    if (input == variable) continue;
-    if (!input || !input->constant) return false;
-    for (int k = 0; k < input->rank; k++) {
-      int axis = variable->rank - input->rank + k;
-      if (input->dims[k] != 1 && !(axis == channel_axis && input->dims[k] == channels)) return false;
-    }
-  }
+bool affine_read(const Node *node, const Value *variable, int channel_axis, int64_t channels, AffineProgram *out) {
+  *out = (AffineProgram){node, {variable}, 1, channel_axis, channels};
+  if (node->op != &op_elementwise || node->output_count != 1 || node_attribute(node, "dims")) return false;
+  if (!value_same_shape(node->outputs[0], variable) || node->outputs[0]->dtype != variable->dtype) return false;
+  const Program *program = node_program(node, "program");
+  if (node->input_count > MAX_INPUTS_OF_NODE || program->count > AFFINE_CODE || program->output_count != 1) return false;
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] != variable && !is_by_channel(out, node->inputs[i])) return false;
   return true;
 }
 
@@ -128,4 +157,22 @@ Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, 
   TRY(node_infer(add));
   *out = add->outputs[0];
   return OK;
+}
+
+// --- Weights.
+
+// Types below f32 are multiplied and summed in it.
+static double rounding_unit(DType dtype) { return (dtype == DTYPE_F64 ? DBL_EPSILON : (double)FLT_EPSILON) / 2; }
+
+bool weights_become_half(const Rewrite *r, DType dtype) {
+  return rewrite_options(r)->precision != DTYPE_COUNT && dtype == DTYPE_F32;
+}
+
+bool weight_fits(DType dtype, double weight, bool becomes_half) {
+  double unit = dtype_bits(dtype) < 32 ? 0 : rounding_unit(dtype), magnitude = fabs(weight);
+  return fabs(value_as_stored(dtype, weight) - weight) <= unit * magnitude && (!becomes_half || magnitude <= HALF_MOST);
+}
+
+bool shift_fits(DType dtype, double most, double sum, bool becomes_half) {
+  return most * rounding_unit(dtype) <= 0x1p-14 * sum && (!becomes_half || most <= 16 * sum);
 }

@@ -1,20 +1,46 @@
-// Pointwise programs as scales and shifts of one of their operands, by channel: what rules that put scales into weights ask for.
+// Pointwise programs as scales and shifts of some of their operands, by channel, and which weights may take those: what rules ask for that put scales and sums into
+// weights.
+//
+// Such rules reassociate arithmetic. They compose scales and shifts in double, and round each weight once more, to its own type. What they refuse with weight_fits and
+// shift_fits keeps results within 2^-14 of their own scale; tricks that add and subtract a large number to round are left alone.
 #pragma once
 #include "passes/rule.h"
 
-enum { HALF_MOST = 65504 };
+enum { AFFINE_VARIABLES = 8, AFFINE_CODE = 128 };
 
-// scale * x + shift; `most` is the largest shift met on the way, in units of the result, `high` and `low` the largest and the smallest scale.
+// What a value of a program is for one channel: its variables, each times a scale, and a shift.
 typedef struct Affine {
-  double scale, shift, most, high, low;
+  bool is_map;     // false: it is something else
+  unsigned reads;  // a bit for each variable
+  double scales[AFFINE_VARIABLES], shift;
+  double most;       // the largest shift met on the way, in units of the value
+  double high, low;  // the largest and the smallest scale
 } Affine;
 
+// All else that the node reads are constants: one value for each channel, or one for all.
+typedef struct AffineProgram {
+  const Node *node;
+  const Value *variables[AFFINE_VARIABLES];
+  int count, channel_axis;
+  int64_t channels;
+} AffineProgram;
+
+// The first `end` values of the program, at most AFFINE_CODE.
+void affine_evaluate(const AffineProgram *program, int64_t channel, int end, Affine *values);
+// A pointwise node whose result is like its one variable, and which reads nothing else but constants by channel.
+bool affine_read(const Node *node, const Value *variable, int channel_axis, int64_t channels, AffineProgram *out);
+// Its result; false where that is no map, or leaves the range of double.
+bool affine_of(const AffineProgram *program, int64_t channel, Affine *out);
+
+// Maps of one variable, one after the other.
 extern const Affine affine_identity;
 Affine affine_after(Affine inner, Affine outer);
-// A pointwise node of the variable and of constants with one value for each channel, or one for all.
-bool affine_by_channel(const Node *user, const Value *variable, int channel_axis, int64_t channels);
-// The user's program as a map of its input `variable`, for one channel.
-bool affine_of(const Node *user, const Value *variable, int64_t channel, Affine *out);
 // The shifts as a node behind a convolution or product, computed in at least f32; the result itself where there are none.
 MUST_CHECK Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, const Affine *maps, Value **out);
-double value_as_stored(DType dtype, double value);
+
+bool weights_become_half(const Rewrite *r, DType dtype);  // later, where half precision is asked for
+// Whether a weight keeps its digits: all of them below f32, half a unit of the last one from f32 on. Those that become half precision stay in its range.
+bool weight_fits(DType dtype, double weight, bool becomes_half);
+// Whether shifts show no rounding beside a result of inputs about 1, the sum of the weights' magnitudes: the largest, times the rounding unit, is at most 2^-14 of
+// it; of weights that become half precision, sixteen such results are the most.
+bool shift_fits(DType dtype, double most, double sum, bool becomes_half);

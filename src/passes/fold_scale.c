@@ -2,16 +2,12 @@
 // scales and shifts written out) takes their scale into its weights; what is left is the addition of one constant per channel.
 // One scale for all channels stays behind a product: it costs its epilogue nothing, and matrices are large.
 //
-// This is one of the places that reassociate arithmetic. Scale and shift are composed in double from the parameters, as coefficients,
+// This is one of the places that reassociate arithmetic (affine.h). Scale and shift are composed in double from the parameters, as coefficients,
 // never as differences of results. What changes is the rounding: each weight once more, to its own type, and the sum is no longer rounded
 // between the shifts. The pass refuses
-//   - weights that the scale takes out of their type's digits: any rounding at all below f32, more than half a unit from f32 on; or out
-//     of half precision's range where they get that later;
-//   - shifts so large that rounding beside them shows: the largest, times the rounding unit, must stay below 2^-14 of a result
-//     of inputs about 1. Results so keep within 2^-14 of their own scale; and tricks that add and subtract a large number to round are left alone.
-//     (Of a transposed convolution, what one tap of the kernel gives is taken for the result.) Where the weights become half precision later, a shift of sixteen times such a result is the most;
+//   - weights that the scale takes out of their type's digits, and shifts so large that rounding beside them shows. (Of a transposed convolution, what one tap of
+//     the kernel gives is taken for the result.)
 //   - scales that pass, on their way to the last one, near the ends of the type's range: infinities and zeros that arise there stay.
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -51,14 +47,12 @@ static Weights weights_of(const Node *node) {
 static int64_t channel_of(const Weights *w, int64_t k) { return k / w->block * w->columns + k / w->inner % w->columns; }
 
 // The sums of the magnitudes of scaled weights, the least of a channel's taps; false where a weight loses digits, or leaves what it may be.
-static bool scaled_sums(const Weights *w, const Affine *maps, double most, Arena *arena, double *least) {
-  DType dtype = w->tensor->dtype;
-  double unit = dtype == DTYPE_F64 ? DBL_EPSILON / 2 : dtype == DTYPE_F32 ? FLT_EPSILON / 2 : 0;
+static bool scaled_sums(const Weights *w, const Affine *maps, bool becomes_half, Arena *arena, double *least) {
   double *sums = arena_array(arena, double, (size_t)(w->channels * w->taps));
   for (int64_t k = 0; k < w->count; k++) {
     int64_t channel = channel_of(w, k);
-    double exact = tensor_get_f(w->tensor, k) * maps[channel].scale;
-    if (!(fabs(value_as_stored(dtype, exact) - exact) <= unit * fabs(exact)) || fabs(exact) > most) return false;
+    double exact = tensor_get_f(w->tensor, k) * maps[channel].scales[0];
+    if (!weight_fits(w->tensor->dtype, exact, becomes_half)) return false;
     sums[channel * w->taps + k % w->taps] += fabs(exact);
   }
   for (int64_t k = 0; k < w->channels * w->taps; k++)
@@ -68,27 +62,26 @@ static bool scaled_sums(const Weights *w, const Affine *maps, double most, Arena
 
 // Results on the way, of inputs within 2^12 of 1, must not leave the type's range where the last result would be back in it.
 static bool stays_in_range(DType dtype, const Affine *map, double sum) {
-  double last = fabs(map->scale), most = dtype == DTYPE_F16 ? 0x1p16 : dtype == DTYPE_F64 ? 0x1p1000 : 0x1p127;
+  double last = fabs(map->scales[0]), most = dtype == DTYPE_F16 ? 0x1p16 : dtype == DTYPE_F64 ? 0x1p1000 : 0x1p127;
   double least = dtype == DTYPE_F16 ? 0x1p-14 : dtype == DTYPE_F64 ? 0x1p-1000 : 0x1p-126, result = last > 0 ? sum / last : 0;
   return (map->high <= last || result * map->high <= most * 0x1p-12) &&
          (map->low >= last || result * map->low >= least * 0x1p12);
 }
 
 static bool keeps_digits(const Weights *w, const Affine *maps, bool becomes_half, Arena *arena) {
-  double unit = w->tensor->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2;
   double *sums = arena_array(arena, double, (size_t)w->channels);
-  if (!scaled_sums(w, maps, becomes_half ? HALF_MOST : INFINITY, arena, sums)) return false;
+  if (!scaled_sums(w, maps, becomes_half, arena, sums)) return false;
   for (int64_t c = 0; c < w->channels; c++) {
     if (sums[c] > 0 && !stays_in_range(w->tensor->dtype, &maps[c], sums[c])) return false;
-    if (maps[c].most * unit > 0x1p-14 * sums[c] || (becomes_half && maps[c].most > 16 * sums[c])) return false;
+    if (!shift_fits(w->tensor->dtype, maps[c].most, sums[c], becomes_half)) return false;
   }
   return true;
 }
 
 static bool has_scale(const Node *node, const Affine *maps, int64_t channels) {
-  double idle = node->op == &op_matmul && channels ? maps[0].scale : 1;
+  double idle = node->op == &op_matmul && channels ? maps[0].scales[0] : 1;
   for (int64_t c = 0; c < channels; c++)
-    if (maps[c].scale != idle) return true;
+    if (maps[c].scales[0] != idle) return true;
   return false;
 }
 
@@ -99,23 +92,23 @@ typedef struct Chain {
 } Chain;
 
 static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, Arena *scratch) {
-  Arena *arena = node->graph->arena;
   Chain chain = {0};
-  Affine *maps = arena_array(arena, Affine, (size_t)w->channels);
+  Affine *maps = arena_array(scratch, Affine, (size_t)w->channels);
   for (int64_t c = 0; c < w->channels; c++) maps[c] = affine_identity;
   const Value *result = node->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
-    if (!user || !affine_by_channel(user, result, w->axis, w->channels)) break;
+    AffineProgram program;
+    if (!user || !affine_read(user, result, w->axis, w->channels, &program)) break;
     chain.nodes[n] = user;
     for (int64_t c = 0; c < w->channels; c++) {
       Affine map;
-      if (!affine_of(user, result, c, &map)) return chain;
+      if (!affine_of(&program, c, &map)) return chain;
       maps[c] = affine_after(maps[c], map);
     }
     if (has_scale(node, maps, w->channels) && keeps_digits(w, maps, becomes_half, scratch)) {
       chain.count = n + 1;
-      chain.maps = arena_copy(arena, maps, sizeof *maps * (size_t)w->channels);
+      chain.maps = arena_copy(scratch, maps, sizeof *maps * (size_t)w->channels);
     }
     result = user->outputs[0];
   }
@@ -124,7 +117,7 @@ static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, A
 
 static Status scaled(const Weights *w, const Affine *maps, Arena *arena, Tensor *out) {
   TRY(tensor_new(arena, w->tensor->dtype, w->tensor->rank, w->tensor->dims, out));
-  for (int64_t k = 0; k < w->count; k++) tensor_set_f(out, k, tensor_get_f(w->tensor, k) * maps[channel_of(w, k)].scale);
+  for (int64_t k = 0; k < w->count; k++) tensor_set_f(out, k, tensor_get_f(w->tensor, k) * maps[channel_of(w, k)].scales[0]);
   return OK;
 }
 
@@ -135,8 +128,7 @@ static Status apply(Rewrite *r) {
   WANT(root->op != &op_matmul || (weight->rank == 2 && value_use_count(weight) == 1),
        "it has several matrices, or shares its one");
   Weights w = weights_of(root);
-  bool becomes_half = rewrite_options(r)->precision != DTYPE_COUNT && weight->dtype == DTYPE_F32;
-  Chain chain = find_chain(root, &w, becomes_half, rewrite_scratch(r));
+  Chain chain = find_chain(root, &w, weights_become_half(r, weight->dtype), rewrite_scratch(r));
   WANT(chain.count, "nothing behind it scales channels so that its weights keep their digits");
   for (int i = 0; i < chain.count; i++) rewrite_cover(r, chain.nodes[i]);
   Tensor scaled_weight;

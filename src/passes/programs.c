@@ -87,6 +87,38 @@ bool reads_coordinates(const Program *program) {
   return false;
 }
 
+void program_reads_around(const Program *program, int given, bool *reads) {
+  Arena *scratch = arena_scratch();
+  bool *live = arena_array(scratch, bool, program->count);
+  for (int i = 0; i < program->output_count; i++) live[program->outputs[i]] = true;
+  for (int i = program->count; i-- > 0;) {
+    const Instruction *in = &program->code[i];
+    if (!live[i] || i == given) continue;
+    if (in->op == OP_input) reads[in->args[0]] = true;
+    for (int k = 0; k < opcode_info(in->op)->arity; k++) live[in->args[k]] = true;
+  }
+  arena_free(scratch);
+}
+
+Program *program_around(const Program *program, int given, int input, bool shifted, Arena *arena) {
+  Program *out = program_new(arena, input + 2);
+  Arena *scratch = arena_scratch();
+  int *map = arena_array(scratch, int, program->count);
+  for (int i = 0; i < program->count; i++) {
+    Instruction in = program->code[i];
+    for (int k = 0; k < opcode_info(in.op)->arity; k++) in.args[k] = map[in.args[k]];
+    if (i != given) {
+      map[i] = program_instruction(out, in);
+      continue;
+    }
+    map[i] = program_input(out, input, in.dtype);
+    if (shifted) map[i] = program_op2(out, OP_add, map[i], program_input(out, input + 1, in.dtype));
+  }
+  for (int i = 0; i < program->output_count; i++) program_output(out, map[program->outputs[i]]);
+  arena_free(scratch);
+  return out;
+}
+
 bool is_operation(const Node *node, Opcode op) {
   if (node->op != &op_elementwise || node->output_count != 1 || node_attribute(node, "dims")) return false;
   const Program *program = node_program(node, "program");

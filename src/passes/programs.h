@@ -16,6 +16,10 @@ bool value_is_scalar(const Value *value);  // one element, whatever the rank
 bool is_operation(const Node *node,
                   Opcode op);  // elementwise, one result, of its operands in their order, by this opcode alone
 bool reads_coordinates(const Program *program);
+// What is left of a program where the value of instruction `given` is known: which inputs it still reads, by number; and itself, with the value of input number `input`
+// there, plus that of the next input where `shifted`. The new one is of two inputs more than `input`.
+void program_reads_around(const Program *program, int given, bool *reads);
+Program *program_around(const Program *program, int given, int input, bool shifted, Arena *arena);
 
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -1,9 +1,7 @@
 // A scale and a shift for each channel of the image in front of a convolution (a picture's normalisation, a batch norm) go into its weights; the shift becomes a
 // constant behind it, where the convolution pads nothing: zeros that it pads itself would not be shifted.
 //
-// Arithmetic is reassociated, as in fold_scale.c, and bounded likewise: weights are rounded once more, to half a unit of their type; what the shifts come to, the largest
-// times the rounding unit, stays below 2^-14 of a result of inputs about 1 (below sixteen such results where weights become half precision later).
-#include <float.h>
+// Arithmetic is reassociated and bounded, as affine.h tells; scales far from 1 are left where they are.
 #include <math.h>
 
 #include "kernels/conv/conv.h"
@@ -31,9 +29,9 @@ static Value *only_variable(const Node *node) {
   return variable;
 }
 
-static bool read_maps(const Node *scale, const Value *x, int64_t channels, bool may_shift, Affine *maps) {
-  for (int64_t c = 0; c < channels; c++)
-    if (!affine_of(scale, x, c, &maps[c]) || !(maps[c].high < 0x1p32) || maps[c].low < 0x1p-32 ||
+static bool read_maps(const AffineProgram *scale, bool may_shift, Affine *maps) {
+  for (int64_t c = 0; c < scale->channels; c++)
+    if (!affine_of(scale, c, &maps[c]) || !(maps[c].high < 0x1p32) || maps[c].low < 0x1p-32 ||
         (!may_shift && maps[c].shift != 0))
       return false;
   return true;
@@ -42,25 +40,25 @@ static bool read_maps(const Node *scale, const Value *x, int64_t channels, bool 
 // One channel of the result; false where its weights lose digits, or are lost beside the shift.
 static bool scale_channel(const Tensor *weight, int64_t channel, int64_t first_in, const Affine *maps, bool becomes_half,
                           Tensor *out, Affine *behind) {
-  double unit = weight->dtype == DTYPE_F64 ? DBL_EPSILON / 2 : FLT_EPSILON / 2, sum = 0;
+  double sum = 0;
   int64_t count = tensor_count(weight) / weight->dims[0], inner = count / weight->dims[1];
   for (int64_t k = 0; k < count; k++) {
     const Affine *map = &maps[first_in + k / inner];
-    double own = tensor_get_f(weight, channel * count + k), exact = own * map->scale;
-    double kept = value_as_stored(weight->dtype, exact);
-    if (!(fabs(kept - exact) <= unit * fabs(exact)) || fabs(exact) > (becomes_half ? HALF_MOST : 0x1p64)) return false;
-    tensor_set_f(out, channel * count + k, kept);
+    double own = tensor_get_f(weight, channel * count + k), exact = own * map->scales[0];
+    if (!weight_fits(weight->dtype, exact, becomes_half) || fabs(exact) > 0x1p64) return false;
+    tensor_set_f(out, channel * count + k, exact);
     sum += fabs(exact);
     behind->shift += own * map->shift;
     behind->most += fabs(own) * map->most;
   }
-  return behind->most * unit <= 0x1p-14 * sum && (!becomes_half || behind->most <= 16 * sum);
+  return shift_fits(weight->dtype, behind->most, sum, becomes_half);
 }
 
 static Status apply(Rewrite *r) {
   Node *root = matched(r, "root"), *scale = matched(r, "scale");
   const Tensor *weight = operand(r, "w")->constant;
   Value *x = only_variable(scale), *shifted;
+  AffineProgram program;
   Tensor scaled;
   WANT(!root->epilogue && (weight->dtype == DTYPE_F32 || weight->dtype == DTYPE_F64),
        "it carries something, or its type has too few digits");
@@ -69,10 +67,10 @@ static Status apply(Rewrite *r) {
   int64_t channels = x->dims[1], group = node_int(root, "group", 1), per_group = weight->dims[0] / group;
   Affine *maps = arena_array(rewrite_scratch(r), Affine, (size_t)channels);
   Affine *behind = arena_array(rewrite_scratch(r), Affine, (size_t)weight->dims[0]);
-  WANT(affine_by_channel(scale, x, 1, channels), "it is no map of channels");
-  WANT(read_maps(scale, x, channels, pads_nothing(root), maps), "what it does is no scale, or it shifts what is padded");
+  WANT(affine_read(scale, x, 1, channels, &program), "it is no map of channels");
+  WANT(read_maps(&program, pads_nothing(root), maps), "what it does is no scale, or it shifts what is padded");
   TRY(tensor_new(rewrite_graph(r)->arena, weight->dtype, weight->rank, weight->dims, &scaled));
-  bool becomes_half = rewrite_options(r)->precision != DTYPE_COUNT && weight->dtype == DTYPE_F32;
+  bool becomes_half = weights_become_half(r, weight->dtype);
   for (int64_t c = 0; c < weight->dims[0]; c++)
     WANT(scale_channel(weight, c, c / per_group * weight->dims[1], maps, becomes_half, &scaled, &behind[c]),
          "its weights would lose digits, or be lost beside the shift");

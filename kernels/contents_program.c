@@ -16,46 +16,25 @@ typedef struct Evaluation {
   int row_count, row_extent;
 } Evaluation;
 
-// Some b with dim >= b always. INT64_MIN: none known. Symbols are never negative.
-static int64_t lower_bound(const DimTable *dims, Dim dim, int depth) {
-  int64_t value;
-  if (dim_get_constant(dims, dim, &value)) return value;
-  if (depth > 16) return INT64_MIN;
-  if (dim_op(dims, dim) == DIM_SYMBOL) return 0;
-  int64_t a = lower_bound(dims, dim_operand(dims, dim, 0), depth + 1),
-          b = lower_bound(dims, dim_operand(dims, dim, 1), depth + 1), out;
-  switch (dim_op(dims, dim)) {
-    case DIM_ADD: return a != INT64_MIN && b != INT64_MIN && checked_add_i64(a, b, &out) ? out : INT64_MIN;
-    case DIM_MUL: return a >= 0 && b >= 0 && checked_mul_i64(a, b, &out) ? out : INT64_MIN;
-    case DIM_DIV: return a >= 0 && b >= 0 ? 0 : INT64_MIN;
-    case DIM_MOD: return b >= 0 ? 0 : INT64_MIN;
-    case DIM_MAX: return MAX(a, b);
-    case DIM_MIN: return MIN(a, b);
-    default: return INT64_MIN;
-  }
-}
+// 1 where dim > 0, else 0.
+static Dim is_positive(DimTable *dims, Dim dim) { return dim_make(dims, DIM_MIN, dim_make(dims, DIM_MAX, dim, 0), 1); }
+static Dim is_not(DimTable *dims, Dim truth) { return dim_sub(dims, 1, truth); }
+static Dim is_less(DimTable *dims, Dim a, Dim b) { return is_positive(dims, dim_sub(dims, b, a)); }
+static Dim is_other(DimTable *dims, Dim a, Dim b) { return dim_add(dims, is_less(dims, a, b), is_less(dims, b, a)); }
 
-static bool at_least(DimTable *dims, Dim a, Dim b, int64_t margin) {
-  return lower_bound(dims, dim_sub(dims, a, b), 0) >= margin;
-}
-
-static bool not_negative(DimTable *dims, Dim dim) { return lower_bound(dims, dim, 0) >= 0; }
-
-// 1 or 0 where the relation is decided, -1 where it is not.
-static int compare(DimTable *dims, Opcode op, Dim a, Dim b) {
-  bool equal = a == b, greater = at_least(dims, a, b, 1), less = at_least(dims, b, a, 1);
-  bool not_less = equal || at_least(dims, a, b, 0), not_greater = equal || at_least(dims, b, a, 0);
+// 1 or 0, or what tells which.
+static Dim compare(DimTable *dims, Opcode op, Dim a, Dim b) {
   switch (op) {
-    case OP_eq: return equal ? 1 : greater || less ? 0 : -1;
-    case OP_ne: return equal ? 0 : greater || less ? 1 : -1;
-    case OP_gt: return greater ? 1 : not_greater ? 0 : -1;
-    case OP_le: return greater ? 0 : not_greater ? 1 : -1;
-    case OP_lt: return less ? 1 : not_less ? 0 : -1;
-    case OP_ge: return less ? 0 : not_less ? 1 : -1;
-    default: return -1;
+    case OP_eq: return is_not(dims, is_other(dims, a, b));
+    case OP_ne: return is_other(dims, a, b);
+    case OP_gt: return is_less(dims, b, a);
+    case OP_le: return is_not(dims, is_less(dims, b, a));
+    case OP_lt: return is_less(dims, a, b);
+    default: return is_not(dims, is_less(dims, a, b));
   }
 }
 
+// Integers are cut off towards zero; floats must come out whole.
 static bool divide(DimTable *dims, bool is_float, Dim a, Dim b, Dim *out) {
   int64_t x, y;
   if (dim_get_constant(dims, a, &x) && dim_get_constant(dims, b, &y)) {
@@ -63,28 +42,31 @@ static bool divide(DimTable *dims, bool is_float, Dim a, Dim b, Dim *out) {
     *out = dim_constant(dims, x / y);
     return true;
   }
-  if (dim_get_constant(dims, b, &y) && y == 1) {
-    *out = a;
-    return true;
-  }
-  if (is_float || !not_negative(dims, a) || !not_negative(dims, b)) return false;
-  *out = dim_div(dims, a, b);
+  if (is_float && (!dim_get_constant(dims, b, &y) || y < 1 || dim_mod(dims, a, b) != 0)) return false;
+  if (!dim_at_least(dims, b, 0)) return false;
+  Dim positive = dim_div(dims, dim_make(dims, DIM_MAX, a, 0), b);
+  *out = dim_sub(dims, positive, dim_div(dims, dim_make(dims, DIM_MAX, dim_sub(dims, 0, a), 0), b));
+  return true;
+}
+
+static bool remainder_of(DimTable *dims, Opcode op, Dim a, Dim b, Dim *out) {
+  if (op == OP_fmod && (!dim_at_least(dims, a, 0) || !dim_at_least(dims, b, 0))) return false;
+  *out = dim_mod(dims, a, b);
   return true;
 }
 
 static bool logic(DimTable *dims, Opcode op, Dim a, Dim b, Dim *out) {
-  int64_t x, y = 0;
-  if (!dim_get_constant(dims, a, &x) || (op != OP_not && !dim_get_constant(dims, b, &y))) return false;
-  int64_t result = op == OP_and ? (x && y) : op == OP_or ? (x || y) : op == OP_xor ? (!x != !y) : !x;
-  *out = dim_constant(dims, result);
+  Dim both = dim_mul(dims, a, b);
+  if (op == OP_and) *out = both;
+  else if (op == OP_or) *out = dim_make(dims, DIM_MAX, a, b);
+  else if (op == OP_xor) *out = is_other(dims, a, b);
+  else *out = is_not(dims, a);
   return true;
 }
 
-static bool choose_extreme(DimTable *dims, bool want_larger, Dim a, Dim b, Dim *out) {
-  if (at_least(dims, a, b, 0)) *out = want_larger ? a : b;
-  else if (at_least(dims, b, a, 0)) *out = want_larger ? b : a;
-  else *out = dim_make(dims, want_larger ? DIM_MAX : DIM_MIN, a, b);
-  return true;
+// condition ? a : b
+static Dim select_by(DimTable *dims, Dim condition, Dim a, Dim b) {
+  return dim_add(dims, dim_mul(dims, condition, dim_sub(dims, a, b)), b);
 }
 
 static bool cast_fits(DimTable *dims, DType dtype, Dim a, Dim *out) {
@@ -92,15 +74,14 @@ static bool cast_fits(DimTable *dims, DType dtype, Dim a, Dim *out) {
   bool constant = dim_get_constant(dims, a, &value);
   *out = a;
   if (dtype_kind(dtype) == KIND_BOOL) {
-    int nonzero = constant ? value != 0 : compare(dims, OP_ne, a, 0);
-    *out = nonzero;
-    return nonzero >= 0;
+    *out = compare(dims, OP_ne, a, 0);
+    return true;
   }
   if (dtype_is_float(dtype)) {  // exact integers only
     int digits = dtype == DTYPE_F64 ? 53 : dtype == DTYPE_F32 ? 24 : dtype == DTYPE_F16 ? 11 : 8;
     return constant ? value > -(1ll << digits) && value < 1ll << digits : digits >= 24;
   }
-  if (dtype_kind(dtype) == KIND_UNSIGNED && !not_negative(dims, a)) return false;
+  if (dtype_kind(dtype) == KIND_UNSIGNED && !dim_at_least(dims, a, 0)) return false;
   if (dtype_bits(dtype) >= 64) return true;
   if (!constant) return dtype_bits(dtype) == 32;
   int bits = dtype_bits(dtype) - (dtype_kind(dtype) == KIND_SIGNED);
@@ -109,7 +90,6 @@ static bool cast_fits(DimTable *dims, DType dtype, Dim a, Dim *out) {
 
 static bool apply(DimTable *dims, const Instruction *instruction, DType operand, Dim a, Dim b, Dim c, Dim *out) {
   bool is_float = dtype_is_float(operand), is_bool = operand == DTYPE_BOOL;
-  int64_t condition;
   switch (instruction->op) {
     case OP_add: *out = dim_add(dims, a, b); return true;
     case OP_sub: *out = dim_sub(dims, a, b); return true;
@@ -117,14 +97,11 @@ static bool apply(DimTable *dims, const Instruction *instruction, DType operand,
     case OP_neg: *out = dim_sub(dims, 0, a); return true;
     case OP_div: return divide(dims, is_float, a, b, out);
     case OP_mod:
-    case OP_fmod:
-      if (!not_negative(dims, a) || !at_least(dims, b, 1, 0)) return false;
-      *out = dim_mod(dims, a, b);
-      return true;
-    case OP_min: return choose_extreme(dims, false, a, b, out);
-    case OP_max: return choose_extreme(dims, true, a, b, out);
-    case OP_relu: return choose_extreme(dims, true, a, 0, out);
-    case OP_abs: *out = a; return not_negative(dims, a);
+    case OP_fmod: return remainder_of(dims, instruction->op, a, b, out);
+    case OP_min: *out = dim_make(dims, DIM_MIN, a, b); return true;
+    case OP_max: *out = dim_make(dims, DIM_MAX, a, b); return true;
+    case OP_relu: *out = dim_make(dims, DIM_MAX, a, 0); return true;
+    case OP_abs: *out = dim_make(dims, DIM_MAX, a, dim_sub(dims, 0, a)); return true;
     case OP_floor:
     case OP_ceil:
     case OP_round:
@@ -135,19 +112,8 @@ static bool apply(DimTable *dims, const Instruction *instruction, DType operand,
     case OP_lt:
     case OP_le:
     case OP_gt:
-    case OP_ge: {
-      int result = compare(dims, instruction->op, a, b);
-      *out = result;
-      return result >= 0;
-    }
-    case OP_select:
-      if (b == c) {
-        *out = b;
-        return true;
-      }
-      if (!dim_get_constant(dims, a, &condition)) return false;
-      *out = condition ? b : c;
-      return true;
+    case OP_ge: *out = compare(dims, instruction->op, a, b); return true;
+    case OP_select: *out = select_by(dims, a, b, c); return true;
     case OP_and:
     case OP_or:
     case OP_xor:
@@ -162,7 +128,7 @@ static bool reduce(const Evaluation *e, const Instruction *instruction, const Di
               : instruction->op == OP_reduce_max  ? OP_max
               : instruction->op == OP_reduce_min  ? OP_min
                                                   : OPCODE_COUNT;
-  if (op == OPCODE_COUNT || instruction->dtype == DTYPE_BOOL) return false;
+  if (op == OPCODE_COUNT || (instruction->dtype == DTYPE_BOOL && (op == OP_add || op == OP_mul))) return false;
   Dim *totals = arena_array(e->arena, Dim, (size_t)e->row_count + 1);
   bool *begun = arena_array(e->arena, bool, (size_t)e->row_count + 1);
   Instruction step = {.op = op, .dtype = instruction->dtype};

@@ -90,36 +90,11 @@ DType compute_dtype(DType dtype) { return dtype_is_float(dtype) && dtype != DTYP
 
 // --- dims ---
 
-bool dim_not_negative(const DimTable *table, Dim dim) {
-  int64_t value;
-  if (dim_get_constant(table, dim, &value)) return value >= 0;
-  switch (dim_op(table, dim)) {
-    case DIM_SYMBOL: return true;
-    case DIM_MAX:
-      return dim_not_negative(table, dim_operand(table, dim, 0)) || dim_not_negative(table, dim_operand(table, dim, 1));
-    case DIM_ADD:
-    case DIM_MUL:
-    case DIM_DIV:
-    case DIM_MOD:
-    case DIM_MIN:
-      return dim_not_negative(table, dim_operand(table, dim, 0)) && dim_not_negative(table, dim_operand(table, dim, 1));
-    default: return false;
-  }
-}
+bool dim_not_negative(const DimTable *table, Dim dim) { return dim_at_least(table, dim, 0); }
+bool dim_at_most(const DimTable *table, Dim a, Dim b) { return dim_at_least(table, b, a); }
 
-bool dim_at_most(DimTable *table, Dim a, Dim b) { return a == b || dim_not_negative(table, dim_sub(table, b, a)); }
-
-Dim dim_least(DimTable *table, Dim a, Dim b) {
-  if (dim_at_most(table, a, b)) return a;
-  if (dim_at_most(table, b, a)) return b;
-  return dim_make(table, DIM_MIN, a, b);
-}
-
-Dim dim_most(DimTable *table, Dim a, Dim b) {
-  if (dim_at_most(table, a, b)) return b;
-  if (dim_at_most(table, b, a)) return a;
-  return dim_make(table, DIM_MAX, a, b);
-}
+Dim dim_least(DimTable *table, Dim a, Dim b) { return dim_make(table, DIM_MIN, a, b); }
+Dim dim_most(DimTable *table, Dim a, Dim b) { return dim_make(table, DIM_MAX, a, b); }
 
 Dim dims_product(DimTable *table, const Dim *dims, int count) {
   Dim product = 1;

@@ -52,7 +52,7 @@ DType compute_dtype(DType dtype);    // f32 for narrow floats, else the type its
 
 // Dim arithmetic with the knowledge that dims are not negative.
 bool dim_not_negative(const DimTable *table, Dim dim);  // provably
-bool dim_at_most(DimTable *table, Dim a, Dim b);        // provably a <= b
+bool dim_at_most(const DimTable *table, Dim a, Dim b);  // provably a <= b
 Dim dim_least(DimTable *table, Dim a, Dim b);
 Dim dim_most(DimTable *table, Dim a, Dim b);
 Dim dims_product(DimTable *table, const Dim *dims, int count);

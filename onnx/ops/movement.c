@@ -136,17 +136,13 @@ static Status tile_old(Translation *t) {
   return translate_end(t, &b);
 }
 
-// A slice bound as Python reads it: negative counts from the end, anything beyond is cut to [low, high]. A symbolic bound that
-// is not provably negative is taken as an ordinary position.
+// A slice bound as Python reads it: negative counts from the end, anything beyond is cut to [low, high].
 static Dim slice_bound(DimTable *table, Dim bound, Dim size, Dim low, Dim high) {
   int64_t value;
-  if (dim_get_constant(table, bound, &value)) {
-    if (value >= INT32_MAX) return high;
-    if (value <= -INT32_MAX) return low;
-    if (value < 0) bound = dim_add(table, size, bound);
-  } else if (dim_not_negative(table, dim_sub(table, 0, bound))) {
-    bound = dim_add(table, size, bound);
-  }
+  if (dim_get_constant(table, bound, &value) && value >= INT32_MAX) return high;
+  if (dim_get_constant(table, bound, &value) && value <= -INT32_MAX) return low;
+  Dim is_negative = dim_least(table, dim_most(table, dim_sub(table, 0, bound), 0), 1);
+  bound = dim_add(table, bound, dim_mul(table, is_negative, size));
   return dim_least(table, dim_most(table, bound, low), high);
 }
 
@@ -271,21 +267,33 @@ static Status concat(Translation *t) {
   return translate_end(t, &b);
 }
 
-// Whether one end cuts more than there is: what is left then is padding alone, or less than nothing.
-static bool cuts_into_padding(const DimTable *table, Dim size, Dim begin, Dim end, int64_t *left) {
-  int64_t whole, pads[2];
-  if (!dim_get_constant(table, size, &whole) || !dim_get_constant(table, begin, &pads[0]) ||
-      !dim_get_constant(table, end, &pads[1]))
-    return false;
-  for (int i = 0; i < 2; i++)
-    if (pads[i] < -INT32_MAX || pads[i] > INT64_MAX / 4 || whole > INT64_MAX / 4) return false;
-  *left = whole + pads[0] + pads[1];
-  return *left < 0 || whole < -pads[0] || whole < -pads[1];
+// Positive amounts of one axis are padding, negative ones cut elements. Where an end cuts more than there is, what the other one adds is fewer; what is less than
+// nothing then stays a negative pad, which is refused when the sizes are known.
+typedef struct AxisPads {
+  Dim start, kept, before, after;
+} AxisPads;
+
+static AxisPads pad_axis_by(DimTable *table, Dim size, Dim before, Dim after) {
+  Dim cut_before = dim_most(table, dim_sub(table, 0, before), 0), cut_after = dim_most(table, dim_sub(table, 0, after), 0);
+  Dim left = dim_sub(table, dim_sub(table, size, cut_before), cut_after);
+  Dim added_before = dim_add(table, dim_most(table, before, 0), dim_least(table, left, 0));
+  return (AxisPads){dim_least(table, cut_before, size), dim_most(table, left, 0), dim_most(table, added_before, 0),
+                    dim_add(table, dim_most(table, after, 0), dim_least(table, added_before, 0))};
 }
 
-static bool is_negative(const DimTable *table, Dim dim) {
+static Status check_pad(const Translation *t, int axis, Dim amount) {
   int64_t known;
-  return dim_get_constant(table, dim, &known) && known < 0;
+  if (dim_get_constant(t->graph->dims, amount, &known) && (known < -INT32_MAX || known > INT64_MAX / 4))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "a pad of axis %d is %lld", axis, (long long)known);
+  return OK;
+}
+
+static Status check_cut(const Translation *t, int axis, const AxisPads *pads, bool repeats) {
+  int64_t after;
+  bool too_much = dim_get_constant(t->graph->dims, pads->after, &after) && after < 0;
+  if (too_much || (repeats && pads->kept == 0 && t->inputs[0]->dims[axis] != 0))
+    TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it cuts more from axis %d than its elements", axis);
+  return OK;
 }
 
 // pads: begins then ends, over all axes. Negative ones cut.
@@ -293,51 +301,33 @@ static Status pad_with(Translation *t, const Dim *pads, Value *value) {
   Builder b = translate_begin(t);
   Value *x = t->inputs[0];
   DimTable *table = t->graph->dims;
-  Dim kept[2 * MAX_RANK], starts[MAX_RANK] = {0}, dims[MAX_RANK];
+  Dim added[2 * MAX_RANK], starts[MAX_RANK], kept[MAX_RANK], dims[MAX_RANK];
   int64_t steps[MAX_RANK];
   const char *mode = node_string(t->attributes, "mode", "constant");
-  bool cuts = false, pads_any = false;
+  bool adds = false;
   for (int i = 0; i < x->rank; i++) {
-    int64_t left, size;
-    if ((is_negative(table, pads[i]) || is_negative(table, pads[i + x->rank])) && !dim_get_constant(table, x->dims[i], &size)) {
-      translate_wait(t, -1);  // whether there is enough to cut shows with the size
-      return OK;
-    }
+    TRY(check_pad(t, i, pads[i]));
+    TRY(check_pad(t, i, pads[i + x->rank]));
+    AxisPads axis = pad_axis_by(table, x->dims[i], pads[i], pads[i + x->rank]);
+    bool cuts = pads[i] < 0 || pads[i + x->rank] < 0;
+    if (cuts) TRY(check_cut(t, i, &axis, strcmp(mode, "constant") != 0));
     steps[i] = 1;
-    dims[i] = x->dims[i];
-    if (cuts_into_padding(table, x->dims[i], pads[i], pads[i + x->rank], &left)) {
-      if (left < 0 || strcmp(mode, "constant") != 0)
-        TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "it cuts more from axis %d than its elements", i);
-      dims[i] = kept[i] = 0;
-      kept[i + x->rank] = left;
-      cuts = true;
-      pads_any = pads_any || left > 0;
-      continue;
-    }
-    for (int side = 0; side < 2; side++) {
-      Dim amount = pads[i + side * x->rank];
-      int64_t known;
-      kept[i + side * x->rank] = amount;
-      if (dim_get_constant(table, amount, &known) && known < 0) {
-        if (known < -INT32_MAX) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "pad %d is %lld", i, (long long)known);
-        if (side == 0) starts[i] = -known;
-        dims[i] = dim_most(table, dim_add(table, dims[i], amount), 0);
-        kept[i + side * x->rank] = 0;
-        cuts = true;
-      } else if (amount != 0) {
-        pads_any = true;
-      }
-    }
+    starts[i] = axis.start;
+    kept[i] = axis.kept;
+    added[i] = axis.before;
+    added[i + x->rank] = axis.after;
+    dims[i] = dim_add(table, dim_add(table, x->dims[i], pads[i]), pads[i + x->rank]);
+    adds = adds || axis.before != 0 || axis.after != 0;
   }
-  if (cuts) x = build_slice(&b, x, starts, steps, dims);
-  t->outputs[0] = x;
-  if (pads_any && !b.status) {
+  x = build_slice(&b, x, starts, steps, kept);
+  if (adds && !b.status) {
     if (value && value->rank > 0) value = build_reshape(&b, value, 0, NULL);
     Node *node = node_start(&b, "pad", value ? 2 : 1, (Value *[]){x, value}, 1);
-    node_set_dims(node, "pads", kept, 2 * x->rank);
+    node_set_dims(node, "pads", added, 2 * x->rank);
     node_set_string(node, "mode", mode);
-    t->outputs[0] = node_done(&b, node);
+    x = node_done(&b, node);
   }
+  t->outputs[0] = x ? build_reshape(&b, x, x->rank, dims) : NULL;  // where signs are open, this is how the sizes are known
   return translate_end(t, &b);
 }
 

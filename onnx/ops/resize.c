@@ -7,17 +7,29 @@ typedef struct Plan {
   Dim dims[MAX_RANK];
   double scales[MAX_RANK];
   float roi[2 * MAX_RANK];
-  bool bad;  // a scale or extent makes no size
+  bool bad;      // a scale or extent makes no size
+  bool by_size;  // scales are what sizes make them
 } Plan;
 
 static void plan_identity(const Value *x, Plan *plan) {
-  plan->bad = false;
+  plan->bad = plan->by_size = false;
   for (int i = 0; i < x->rank; i++) {
     plan->dims[i] = x->dims[i];
     plan->scales[i] = 1;
     plan->roi[i] = 0;
     plan->roi[i + MAX_RANK] = 1;
   }
+}
+
+// floor(size * scale) for scales such as 2, 1.5 and 0.25, whose products with any size that fits an axis are exact in float.
+static bool scale_open_size(DimTable *table, Dim size, double scale, Dim *out) {
+  enum { MAX_PARTS = 64, MAX_NUMERATOR = 1 << 8 };
+  int parts = 1;
+  while (parts < MAX_PARTS && scale * parts != floor(scale * parts)) parts *= 2;
+  double numerator = scale * parts;
+  if (numerator != floor(numerator) || (parts > 1 && numerator >= MAX_NUMERATOR)) return false;
+  *out = dim_div(table, dim_mul(table, size, (Dim)numerator), parts);
+  return true;
 }
 
 static bool plan_scale(DimTable *table, const Value *x, Plan *plan, int axis, double scale) {
@@ -28,18 +40,19 @@ static bool plan_scale(DimTable *table, const Value *x, Plan *plan, int axis, do
   float wanted = dim_is_static(size) ? floorf((float)size * (float)extent * (float)scale) : 0;
   if (!(scale > 0) || !(extent >= 0) || !(extent * scale < 0x1p31) || !(wanted < 0x1p40)) plan->bad = true;
   else if (dim_is_static(size)) plan->dims[axis] = (Dim)wanted;
-  else if (scale * extent == floor(scale * extent)) plan->dims[axis] = dim_mul(table, size, (Dim)(scale * extent));
-  else return false;
+  else return scale_open_size(table, size, scale * extent, &plan->dims[axis]);
   return true;
 }
 
-static bool plan_size(const Value *x, Plan *plan, int axis, Dim size) {
+static void plan_size(const Value *x, Plan *plan, int axis, Dim size) {
   plan->dims[axis] = size;
-  plan->scales[axis] = 1;
-  if (size == x->dims[axis]) return true;
-  if (!dim_is_static(size) || !dim_is_static(x->dims[axis])) return false;
-  plan->scales[axis] = (double)size / (double)x->dims[axis];
-  return true;
+  if (dim_is_static(size) && dim_is_static(x->dims[axis])) plan->scales[axis] = (double)size / (double)x->dims[axis];
+}
+
+static bool sizes_are_known(const Value *x, const Plan *plan) {
+  bool known = true;
+  for (int i = 0; i < x->rank; i++) known = known && dim_is_static(x->dims[i]) && dim_is_static(plan->dims[i]);
+  return known;
 }
 
 // "not_larger" and "not_smaller" give all axes one scale.
@@ -63,7 +76,7 @@ static Status emit_resize(Translation *t, const Plan *plan, const char *coordina
   Value *x = t->inputs[0], *roi = NULL;
   bool crops = strcmp(coordinates, "tf_crop_and_resize") == 0, same = !crops;
   if (plan->bad) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "a scale is not positive or far too large");
-  for (int i = 0; i < x->rank; i++) same &= plan->dims[i] == x->dims[i] && plan->scales[i] == 1;
+  for (int i = 0; i < x->rank; i++) same &= plan->dims[i] == x->dims[i] && (plan->by_size || plan->scales[i] == 1);
   if (same) {
     t->outputs[0] = x;
     return OK;
@@ -81,7 +94,7 @@ static Status emit_resize(Translation *t, const Plan *plan, const char *coordina
   node_set_string(node, "mode", mode);
   node_set_string(node, "coordinates", coordinates);
   node_set_string(node, "nearest", nearest);
-  node_set_floats(node, "scales", plan->scales, x->rank);
+  if (!plan->by_size) node_set_floats(node, "scales", plan->scales, x->rank);
   node_set_dims(node, "dims", plan->dims, x->rank);
   node_set_float(node, "cubic_a", node_float(t->attributes, "cubic_coeff_a", -0.75));
   node_set_float(node, "extrapolation", node_float(t->attributes, "extrapolation_value", 0));
@@ -151,11 +164,11 @@ static Status resize(Translation *t) {
     const Dim *sizes;
     NEED_SIZES(t, 3, &sizes, &count, 0);
     if (count != axis_count) TRANSLATE_FAIL(t, ERROR_INVALID_MODEL, "sizes has %d values", count);
-    for (int i = 0; i < count; i++)
-      if (!plan_size(x, &plan, axes ? (int)axes[i] : i, sizes[i])) t->deferred = true;
+    for (int i = 0; i < count; i++) plan_size(x, &plan, axes ? (int)axes[i] : i, sizes[i]);
     const char *policy = node_string(t->attributes, "keep_aspect_ratio_policy", "stretch");
-    if (!t->deferred && strcmp(policy, "stretch") != 0)
-      plan_keep_aspect(x, &plan, axes, count, strcmp(policy, "not_smaller") == 0);
+    plan.by_size = strcmp(policy, "stretch") == 0;
+    t->deferred = !plan.by_size && !sizes_are_known(x, &plan);
+    if (!plan.by_size && !t->deferred) plan_keep_aspect(x, &plan, axes, count, strcmp(policy, "not_smaller") == 0);
   } else {
     const Tensor *scales;
     NEED_CONSTANT(t, 2, &scales);

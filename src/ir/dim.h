@@ -30,6 +30,7 @@ Dim dim_sub(DimTable *table, Dim a, Dim b);
 bool dim_unite(DimTable *table, Dim a, Dim b);
 // Calls back for every namesake that was taken for its symbol.
 void dim_for_united(const DimTable *table, void (*found)(void *context, Dim namesake, Dim symbol), void *context);
+bool dim_at_least(const DimTable *table, Dim a, Dim b);  // provably a >= b, whatever the symbols are
 Dim dim_ceil_div(DimTable *table, Dim a, Dim b);
 // Copies an expression from one table into another.
 Dim dim_import(DimTable *into, const DimTable *from, Dim dim);

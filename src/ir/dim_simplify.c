@@ -10,7 +10,7 @@
 #include "base/checked.h"
 #include "ir/dim_table.h"
 
-enum { MAX_TERMS = 40, MAX_DEGREE = 8, MAX_CHOICES = 16 };
+enum { MAX_TERMS = 40, MAX_DEGREE = 8, MAX_CHOICES = 16, MAX_ATTEMPTS = 24 };
 
 typedef struct Term {
   int64_t coefficient;
@@ -381,15 +381,67 @@ static Dim make_remainder(DimTable *table, Dim a, Dim b) {
   return by->degree == 0 ? remainder_of_rest(table, &rest, by->coefficient) : dim_intern(table, DIM_MOD, left, b, false);
 }
 
-// Whether a >= b for all values of the symbols, as far as bounds show.
-static bool is_at_least(const DimTable *table, Dim a, Dim b) {
+// The poly with `by` in place of the atom that term `index` is.
+static bool poly_substitute(const DimTable *table, const Poly *poly, int index, Dim by, int64_t coefficient, Poly *out) {
+  Poly other;
+  *out = *poly;
+  memmove(&out->terms[index], &out->terms[index + 1], (size_t)(poly->count - index - 1) * sizeof *out->terms);
+  out->count--;
+  poly_of(table, by, &other);
+  return poly_add_scaled(table, out, &other, coefficient);
+}
+
+static bool poly_not_negative(const DimTable *table, const Poly *poly, int *attempts);
+
+// A minimum is at most each of its choices, a maximum at least: below zero, or above, one choice is enough; otherwise all have to do.
+static bool holds_by_choice(const DimTable *table, const Poly *poly, int index, int *attempts) {
+  Dim atom = poly->terms[index].atoms[0];
+  int64_t coefficient = poly->terms[index].coefficient;
+  DimOp op = dim_entry(table, atom)->op;
+  bool one_is_enough = (op == DIM_MIN) == (coefficient < 0);
+  for (Dim rest = atom;; rest = dim_entry(table, rest)->a) {
+    bool last = !is_chain(table, rest, op);
+    Poly by;
+    bool holds = poly_substitute(table, poly, index, last ? rest : dim_entry(table, rest)->b, coefficient, &by) &&
+                 poly_not_negative(table, &by, attempts);
+    if (holds == one_is_enough || last) return holds;
+  }
+}
+
+// k * (a div k) lies in [a - k + 1, a].
+static bool holds_by_quotient(const DimTable *table, const Poly *poly, int index, int *attempts) {
+  const DimEntry *atom = dim_entry(table, poly->terms[index].atoms[0]);
+  int64_t coefficient = poly->terms[index].coefficient, by, slack;
+  Poly whole;
+  if (!dim_get_constant(table, atom->b, &by) || by <= 0 || coefficient % by != 0) return false;
+  if (!poly_substitute(table, poly, index, atom->a, coefficient / by, &whole)) return false;
+  if (coefficient > 0 && (!checked_mul_i64(coefficient / by, 1 - by, &slack) || !poly_add_constant(table, &whole, slack)))
+    return false;
+  return poly_not_negative(table, &whole, attempts);
+}
+
+// For all values of the symbols, as far as bounds show it, and what max, min and div stand between.
+static bool poly_not_negative(const DimTable *table, const Poly *poly, int *attempts) {
+  int64_t low, high;
+  poly_bounds(table, poly, &low, &high);
+  if (low >= 0) return true;
+  for (int i = 0; i<poly->count && * attempts> 0; i++) {
+    Dim atom = poly->terms[i].degree == 1 ? poly->terms[i].atoms[0] : 0;
+    if (atom >= 0 || dim_entry(table, atom)->opaque) continue;
+    DimOp op = dim_entry(table, atom)->op;
+    if (op != DIM_MAX && op != DIM_MIN && op != DIM_DIV) continue;
+    --*attempts;
+    if (op == DIM_DIV ? holds_by_quotient(table, poly, i, attempts) : holds_by_choice(table, poly, i, attempts)) return true;
+  }
+  return false;
+}
+
+bool dim_at_least(const DimTable *table, Dim a, Dim b) {
   Poly difference, other;
+  int attempts = MAX_ATTEMPTS;
   poly_of(table, a, &difference);
   poly_of(table, b, &other);
-  int64_t low, high;
-  if (!poly_add_scaled(table, &difference, &other, -1)) return false;
-  poly_bounds(table, &difference, &low, &high);
-  return low >= 0;
+  return poly_add_scaled(table, &difference, &other, -1) && poly_not_negative(table, &difference, &attempts);
 }
 
 static bool add_choices(const DimTable *table, DimOp op, Dim dim, Dim *choices, int *count) {
@@ -412,9 +464,9 @@ static Dim make_choice(DimTable *table, DimOp op, Dim a, Dim b) {
     bool beaten = false;
     for (int j = 0; j < count && !beaten; j++) {
       if (j == i || (j >= kept && j < i)) continue;
-      bool wins = op == DIM_MAX ? is_at_least(table, choices[j], choices[i]) : is_at_least(table, choices[i], choices[j]);
+      bool wins = op == DIM_MAX ? dim_at_least(table, choices[j], choices[i]) : dim_at_least(table, choices[i], choices[j]);
       bool ties =
-          wins && (op == DIM_MAX ? is_at_least(table, choices[i], choices[j]) : is_at_least(table, choices[j], choices[i]));
+          wins && (op == DIM_MAX ? dim_at_least(table, choices[i], choices[j]) : dim_at_least(table, choices[j], choices[i]));
       beaten = wins && (!ties || j < i);
     }
     if (!beaten) choices[kept++] = choices[i];

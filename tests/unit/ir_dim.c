@@ -70,6 +70,11 @@ static const char *const normal_forms[][2] = {
     {"min(max(n, 0), n)", "n"},
     {"max(n*m + 2, 0)", "(m*n + 2)"},
     {"min(n, -1)", "-1"},
+    {"max(n, min(n, 512))", "n"},
+    {"max(n - min(n, 2), 0) + min(n, 2)", "n"},
+    {"min(max(n, m), n)", "n"},
+    {"max(n - n/4*4, 0)", "(n - 4*(n/4))"},
+    {"max(n/4*4 - n + 3, 0)", "(-n + 4*(n/4) + 3)"},
     {"-(n/m)", "-(n/m)"},
     {"(-n)/m", "((-n)/m)"},
     {"n/(2*m)", "(n/(2*m))"},
@@ -161,6 +166,39 @@ Test(ir_dim, deep_and_wide_expressions_stay_cheap, .timeout = 10) {
   cr_expect_eq(parse(table, print(arena, table, deep)), deep);
   cr_expect_eq(parse(table, print(arena, table, wide)), wide);
   arena_free(arena);
+}
+
+// What is proved of expressions holds of their values.
+Test(ir_dim, at_least_is_never_wrong) {
+  unsigned seed = 11;
+  int proved = 0;
+  for (int round = 0; round < 2000; round++) {
+    Arena *arena = arena_new();
+    DimTable *table = dim_table_new(arena);
+    DimBinding binding = dim_binding_new(arena);
+    Dim made[20];
+    int64_t value, other;
+    for (int i = 0; i < 3; i++) {
+      made[i] = dim_symbol(table, (const char *[]){"a", "b", "c"}[i]);
+      dim_bind(&binding, arena, (const char *[]){"a", "b", "c"}[i], rand_r(&seed) % 6);
+    }
+    for (int i = 3; i < 20; i++) {
+      static const DimOp ops[] = {DIM_ADD, DIM_MUL, DIM_MAX, DIM_MIN, DIM_DIV, DIM_MOD, DIM_ADD};
+      DimOp op = ops[rand_r(&seed) % 7];
+      Dim constant = dim_constant(table, op == DIM_DIV || op == DIM_MOD ? 1 + rand_r(&seed) % 4 : rand_r(&seed) % 7 - 3);
+      bool by_constant = op == DIM_DIV || op == DIM_MOD || op == DIM_MUL || rand_r(&seed) % 2;
+      made[i] = dim_make(table, op, made[rand_r(&seed) % i], by_constant ? constant : made[rand_r(&seed) % i]);
+    }
+    for (int i = 0; i < 20; i++)
+      for (int k = 0; k < 20; k++)
+        if (dim_at_least(table, made[i], made[k]) && dim_evaluate(table, &binding, made[i], &value) &&
+            dim_evaluate(table, &binding, made[k], &other)) {
+          proved++;
+          cr_assert(value >= other, "%s >= %s", print(arena, table, made[i]), print(arena, table, made[k]));
+        }
+    arena_free(arena);
+  }
+  cr_expect_gt(proved, 100000);
 }
 
 // Random expressions: the normal form has the value of the expression it came from, and survives printing, also into

@@ -114,6 +114,49 @@ Test(onnx_ops, shape_arithmetic_disappears) {
   arena_free(f.arena);
 }
 
+// What a model computes of sizes is known where comparisons and signs are open, too.
+Test(onnx_ops, arithmetic_of_open_sizes_is_exact) {
+  Fixture f = fixture_new();
+  DimTable *table = f.graph->dims;
+  Dim less = dim_sub(table, f.seq, 5), one = 1;
+  Value *n = dims_value(&f, &less, 1), *two = dims_value(&f, (Dim[]){2}, 1);
+  static const struct {
+    const char *op;
+    int64_t at_2, at_8;  // of seq - 5 and 2
+  } cases[] = {{"Div", -1, 1}, {"Mod", 1, 1},   {"Min", -3, 2},          {"Max", 2, 3},
+               {"Less", 1, 0}, {"Equal", 0, 0}, {"GreaterOrEqual", 0, 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Value *y = translated(&f, cases[i].op, 16, 2, (Value *[]){n, two});
+    for (int k = 0; k < 2; k++) {
+      DimBinding binding = dim_binding_new(f.arena);
+      dim_bind(&binding, f.arena, dim_symbol_name(table, f.seq), k ? 8 : 2);
+      int64_t value;
+      cr_assert_not_null(y->contents, "%s", cases[i].op);
+      cr_assert(dim_evaluate(table, &binding, *y->contents, &value));
+      cr_expect_eq(value, k ? cases[i].at_8 : cases[i].at_2, "%s gives %lld", cases[i].op, (long long)value);
+    }
+  }
+  Value *is_less = translated(&f, "Less", 16, 2, (Value *[]){n, two});
+  Value *chosen = translated(&f, "Where", 16, 3, (Value *[]){is_less, dims_value(&f, &one, 1), dims_value(&f, &f.seq, 1)});
+  Value *x = input(&f, DTYPE_F32, 1, (Dim[]){1});
+  Value *wide = translated(&f, "Expand", 16, 2, (Value *[]){x, chosen});
+  cr_assert_eq(wide->dims[0], *chosen->contents);
+  arena_free(f.arena);
+}
+
+Test(onnx_ops, resize_and_pad_take_open_sizes) {
+  Fixture f = fixture_new();
+  DimTable *table = f.graph->dims;
+  Value *x = input(&f, DTYPE_F32, 4, (Dim[]){f.batch, 3, f.seq, 8});
+  Dim sizes[] = {f.batch, 3, dim_mul(table, f.seq, 2), 16};
+  Value *resized = translated(&f, "Resize", 13, 4, (Value *[]){x, NULL, NULL, dims_value(&f, sizes, 4)});
+  expect_dims(&f, resized, 4, sizes);
+  Dim pads[] = {0, 0, dim_mod(table, dim_sub(table, 0, f.seq), 4), 0, 0, 0, dim_sub(table, 6, f.seq), dim_constant(table, -3)};
+  Value *padded = translated(&f, "Pad", 13, 2, (Value *[]){x, dims_value(&f, pads, 8)});
+  expect_dims(&f, padded, 4, (Dim[]){f.batch, 3, dim_add(table, pads[2], 6), 5});
+  arena_free(f.arena);
+}
+
 Test(onnx_ops, softmax_flattened_before_13) {
   Fixture f = fixture_new();
   Value *x = input(&f, DTYPE_F32, 3, (Dim[]){2, 3, 4});

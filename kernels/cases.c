@@ -28,6 +28,7 @@ const OperatorCase operator_cases[] = {
 #include "kernels/fft/cases.inc"
 #include "kernels/linear/cases.inc"
 #include "kernels/random/cases.inc"
+#include "kernels/control/cases.inc"
     {0},
 };
 #undef CASE

@@ -1,5 +1,6 @@
 // Every core operator, in the order of docs/operators.md. Adding a row here is what makes an operator known.
 #include "kernels/control/control.h"
+#include "kernels/control/region.h"
 #include "kernels/conv/conv.h"
 #include "kernels/deferred.h"
 #include "kernels/elementwise/elementwise.h"
@@ -76,6 +77,7 @@ const OpDef *const core_ops[] = {
     &op_if,
     &op_loop,
     &op_scan,
+    &op_region,
     // an ONNX operator that waits
     &op_deferred,
     NULL,

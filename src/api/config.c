@@ -58,7 +58,7 @@ static Status check_building(const ingot_config *config) {
     FAIL(ERROR_INVALID_ARGUMENT, "fp16 and bf16 cannot both be asked for");
   if (!(config->tuning_seconds >= 0 && isfinite(config->tuning_seconds)))
     FAIL(ERROR_INVALID_ARGUMENT, "tuning cannot take %g seconds", config->tuning_seconds);
-  return config->disabled_passes && *config->disabled_passes ? passes_check_list(config->disabled_passes) : OK;
+  return config->disabled_passes && *config->disabled_passes ? passes_check_disabled(config->disabled_passes) : OK;
 }
 
 static Status check_allocator(const ingot_allocator *allocator, const char *name) {

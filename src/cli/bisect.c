@@ -54,17 +54,21 @@ static int try_with(Bisection *b, int applications, bool *wrong) {
   return code;
 }
 
-static const RuleEvent *last_application(const RuleLog *log, int *number) {
-  const RuleEvent *last = NULL;
-  *number = 0;
-  for (uint32_t i = 0; i < log->count; i++)
-    if (!log->events[i].refusal) last = &log->events[i], ++*number;
-  return last;
+static int count_applications(const RuleLog *log) {
+  int count = 0;
+  for (uint32_t i = 0; i < log->count; i++) count += !log->events[i].refusal;
+  return count;
 }
 
-static void print_culprit(const Bisection *b, int all) {
-  int number;
-  const RuleEvent *event = last_application(b->log, &number);
+// Numbers begin at 1. Behind the last that was allowed come those of passes that are needed.
+static const RuleEvent *application(const RuleLog *log, int number) {
+  const RuleEvent *event = log->events;
+  for (;; event++)
+    if (!event->refusal && --number == 0) return event;
+}
+
+static void print_culprit(const Bisection *b, int number, int all) {
+  const RuleEvent *event = application(b->log, number);
   printf("application %d of %d makes the result wrong (found in %d builds):\n  %s, %s at %s\n    - %s\n    + %s\n", number, all,
          b->tries, event->pass, event->rule->name, event->place, event->before, event->after);
   printf("leave it out with --disable %s@%s\n", event->rule->name, event->place);
@@ -81,16 +85,16 @@ static int halve(Bisection *b, int good, int bad, int all) {
     else good = middle;
   }
   if (!code) code = try_with(b, bad, &wrong);
-  if (!code) print_culprit(b, all);
+  if (!code) print_culprit(b, bad, all);
   return code ? code : 1;
 }
 
 static int search(Bisection *b) {
   bool wrong;
   b->sessions_too = !b->hooks->only && !b->hooks->stop_after;  // which are about the build
-  int code = try_with(b, INT_MAX, &wrong), all;
+  int code = try_with(b, INT_MAX, &wrong);
   if (code) return code;
-  last_application(b->log, &all);
+  int all = count_applications(b->log);
   if (!wrong) {
     printf("the result is right with all %d applications\n", all);
     return 0;

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/control/control.h"
+#include "kernels/control/region.h"
 #include "kernels/deferred.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
@@ -51,7 +52,8 @@ static void follow_use(Walk *walk, const Node *node, int index) {
   } else if (node->op == &op_loop || node->op == &op_scan) {
     enter_graph(walk, node_graph(node, "body"), index);
   } else if (node->op->is_view || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_deferred ||
-             (node->op == &op_gather && index == 0)) {
+             node->op == &op_region || (node->op == &op_gather && index == 0)) {
+    if (node->op == &op_region) enter_graph(walk, region_body(node), index);
     for (int i = 0; i < node->output_count; i++)
       if (is_integer(node->outputs[i])) follow(walk, node->outputs[i]);
   }

@@ -46,6 +46,8 @@ struct OpDef {
   bool exact_values;    // about the bits or the exact value of numbers, or about what graphs inside hold: f32 stays f32
   ImageOrder image;
   int index_operand;  // the input that holds indices, which are to be looked at even where no element is moved; 0: none
+  // What the verifier asks of a node besides, where inference would put right what is wrong. NULL: nothing.
+  Status (*check)(const Node *node);
 };
 
 // By name, in a NULL-terminated table such as core_ops (kernels/ops.h); NULL: not there.

@@ -7,8 +7,11 @@
 #include "ir/token.h"
 #include "ir/op.h"
 
+// One graph, of those that are verified together.
 typedef struct Verifier {
   const Graph *graph;
+  IntMap *held;  // graphs that nodes hold, by address: shared by all
+  int depth;
   Arena *scratch;
   uint32_t *position;    // by node id: 1 and up in list order; 0: not in the list
   uint32_t *first_use;   // by node id: number of the first input in `recorded`
@@ -57,8 +60,10 @@ static Status check_constant(const Value *value) {
 static Status check_uses(Verifier *v, const Value *value) {
   for (const Use *use = value->uses; use; use = use->next) {
     const Node *node = use->node;
-    if (node->graph != v->graph || !v->position[node->id])
-      VALUE_FAIL(value, "is recorded as used by a node that is not in the graph");
+    if (node->graph && node->graph != v->graph)
+      VALUE_FAIL(value, "is read by node '%s' of graph '%s', which sees nothing of graph '%s'", node_name(node),
+                 node->graph->name, v->graph->name);
+    if (!node->graph || !v->position[node->id]) VALUE_FAIL(value, "is recorded as used by a node that is not in the graph");
     if (use->index < 0 || use->index >= node->input_count || node->inputs[use->index] != value)
       VALUE_FAIL(value, "is recorded as input %d of node '%s', which it is not", use->index, node_name(node));
     uint8_t *recorded = &v->recorded[v->first_use[node->id] + (uint32_t)use->index];
@@ -162,9 +167,18 @@ static const AttributeSpec *find_spec(const OpDef *op, const char *name) {
   return NULL;
 }
 
-static Status verify_graph(const Graph *graph, int depth);
+static Status verify_graph(const Graph *graph, IntMap *held, int depth);
 
-static Status check_attributes(const Node *node, int depth) {
+// What one node says of a graph that it holds must not change another node.
+static Status check_held(const Verifier *v, const Node *node, const Graph *inner) {
+  uint64_t key = (uint64_t)(uintptr_t)inner;
+  if (inner->dims != node->graph->dims) NODE_FAIL(node, "graph '%s' does not share its dimensions", inner->name);
+  if (int_map_get(v->held, key)) NODE_FAIL(node, "graph '%s' is held twice", inner->name);
+  int_map_set(v->held, key, v->held);
+  return verify_graph(inner, v->held, v->depth + 1);
+}
+
+static Status check_attributes(const Verifier *v, const Node *node) {
   for (int i = 0; i < node->attribute_count; i++) {
     const Attribute *attribute = &node->attributes[i];
     const AttributeSpec *spec = find_spec(node->op, attribute->name);
@@ -175,11 +189,7 @@ static Status check_attributes(const Node *node, int depth) {
     if (node_attribute(node, attribute->name) != attribute) NODE_FAIL(node, "attribute '%s' occurs twice", attribute->name);
     Status status = OK;
     if (attribute->kind == ATTR_PROGRAM) status = program_check(attribute->program);
-    if (attribute->kind == ATTR_GRAPH) {
-      if (attribute->graph->dims != node->graph->dims)
-        NODE_FAIL(node, "graph '%s' does not share its dimensions", attribute->graph->name);
-      status = verify_graph(attribute->graph, depth + 1);
-    }
+    if (attribute->kind == ATTR_GRAPH) status = check_held(v, node, attribute->graph);
     TRY(status_context(status, "node '%s' (%s), attribute '%s'", node_name(node), node->op->name, attribute->name));
   }
   for (const AttributeSpec *spec = node->op->attributes; spec && spec->name; spec++)
@@ -255,15 +265,21 @@ static Status check_inference(Verifier *v, Node *node) {
   return status;
 }
 
-static Status check_all(Verifier *v, int depth) {
+static Status check_own(const Node *node) {
+  if (!node->op->check) return OK;
+  return status_context(node->op->check(node), "node '%s' (%s)", node_name(node), node->op->name);
+}
+
+static Status check_all(Verifier *v) {
   const Graph *graph = v->graph;
   TRY(check_links(v));
   TRY(check_ends(v));
   FOR_NODES(node, graph) {
     TRY(check_operands(v, node));
     TRY(check_counts(node));
-    TRY(check_attributes(node, depth));
+    TRY(check_attributes(v, node));
     TRY(check_epilogue(node));
+    TRY(check_own(node));
     TRY(check_inference(v, node));
   }
   for (int i = 0; i < graph->output_count; i++) {
@@ -280,16 +296,21 @@ static Status check_all(Verifier *v, int depth) {
   return OK;
 }
 
-static Status verify_graph(const Graph *graph, int depth) {
+static Status verify_graph(const Graph *graph, IntMap *held, int depth) {
   if (depth > TOKEN_MAX_NESTING) FAIL(ERROR_INVALID_MODEL, "graphs nest deeper than %d", TOKEN_MAX_NESTING);
   Arena *scratch = arena_scratch();
-  Verifier verifier = {.graph = graph, .scratch = scratch};
+  Verifier verifier = {.graph = graph, .held = held, .depth = depth, .scratch = scratch};
   verifier.position = arena_array(scratch, uint32_t, graph->next_node_id);
   verifier.first_use = arena_array(scratch, uint32_t, graph->next_node_id);
   verifier.visited = arena_array(scratch, uint8_t, graph->next_value_id);
-  Status status = check_all(&verifier, depth);
+  Status status = check_all(&verifier);
   arena_free(scratch);
   return status;
 }
 
-Status graph_verify(const Graph *graph) { return verify_graph(graph, 0); }
+Status graph_verify(const Graph *graph) {
+  Arena *scratch = arena_scratch();
+  Status status = verify_graph(graph, int_map_new(scratch), 0);
+  arena_free(scratch);
+  return status;
+}

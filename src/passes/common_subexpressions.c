@@ -32,6 +32,8 @@ static uint64_t node_hash(const Node *node) {
   return hash;
 }
 
+static bool graphs_equal(const Graph *a, const Graph *b);
+
 static bool attributes_equal(const Attribute *a, const Attribute *b) {
   if (strcmp(a->name, b->name) || a->kind != b->kind || a->count != b->count) return false;
   size_t count = (size_t)a->count;
@@ -46,17 +48,17 @@ static bool attributes_equal(const Attribute *a, const Attribute *b) {
       for (size_t i = 0; i < count; i++)
         if (strcmp(a->strings[i], b->strings[i])) return false;
       return true;
-    case ATTR_GRAPH: return a->graph == b->graph;
+    case ATTR_GRAPH: return graphs_equal(a->graph, b->graph);
   }
   return false;
 }
 
-static bool nodes_equal(const Node *a, const Node *b) {
+// Whatever their operands are.
+static bool work_equal(const Node *a, const Node *b) {
   budget_step(8);
   if (a->op != b->op || a->input_count != b->input_count || a->output_count != b->output_count ||
       a->attribute_count != b->attribute_count)
     return false;
-  if (memcmp(a->inputs, b->inputs, (size_t)a->input_count * sizeof *a->inputs)) return false;
   if (!a->epilogue != !b->epilogue ||
       (a->epilogue && (a->epilogue_first != b->epilogue_first || !program_equal(a->epilogue, b->epilogue))))
     return false;
@@ -67,6 +69,51 @@ static bool nodes_equal(const Node *a, const Node *b) {
   for (int i = 0; i < a->output_count; i++)
     if (a->outputs[i]->dtype != b->outputs[i]->dtype) return false;
   return true;
+}
+
+static bool nodes_equal(const Node *a, const Node *b) {
+  return work_equal(a, b) && !memcmp(a->inputs, b->inputs, (size_t)a->input_count * sizeof *a->inputs);
+}
+
+// Two graphs side by side: which value of b stands where one of a does, whatever their names.
+typedef struct Pairs {
+  const Value **of;  // by id in a
+} Pairs;
+
+static bool pair_equal(const Pairs *pairs, const Value *a, const Value *b) {
+  if (!a || !b) return a == b;
+  if (a->constant && b->constant) return tensor_equal(a->constant, b->constant);
+  return pairs->of[a->id] == b;
+}
+
+static bool inputs_equal(const Pairs *pairs, const Graph *a, const Graph *b) {
+  if (a->input_count != b->input_count || a->output_count != b->output_count || a->node_count != b->node_count) return false;
+  for (int i = 0; i < a->input_count; i++) {
+    const Value *x = a->inputs[i], *y = b->inputs[i];
+    if (x->kind != y->kind || x->dtype != y->dtype || !value_same_shape(x, y)) return false;
+    pairs->of[x->id] = y;
+  }
+  return true;
+}
+
+static bool insides_equal(const Pairs *pairs, const Graph *a, const Graph *b) {
+  if (!inputs_equal(pairs, a, b)) return false;
+  for (const Node *x = a->first, *y = b->first; x; x = x->next, y = y->next) {
+    if (!work_equal(x, y)) return false;
+    for (int i = 0; i < x->input_count; i++)
+      if (!pair_equal(pairs, x->inputs[i], y->inputs[i])) return false;
+    for (int i = 0; i < x->output_count; i++) pairs->of[x->outputs[i]->id] = y->outputs[i];
+  }
+  for (int i = 0; i < a->output_count; i++)
+    if (!pair_equal(pairs, a->outputs[i], b->outputs[i])) return false;
+  return true;
+}
+
+static bool graphs_equal(const Graph *a, const Graph *b) {
+  Arena *scratch = arena_scratch();
+  bool equal = insides_equal(&(Pairs){arena_array(scratch, const Value *, (size_t)a->next_value_id + 1)}, a, b);
+  arena_free(scratch);
+  return equal;
 }
 
 typedef struct Bucket {
@@ -155,8 +202,8 @@ static bool gives_out(const Node *node) {
 // Of two nodes that are the same the later one goes, and sizes that only a run shows of it become those of the other.
 static Status merge_nodes(Rewrite *r) {
   Node *node = matched(r, "root");
-  WANT(!node->op->random && !node_attribute(node, "body") && !node_attribute(node, "then_branch"),
-       "it is random, or holds graphs");
+  bool by_host = !node->op->reference && (node_attribute(node, "body") || node_attribute(node, "then_branch"));
+  WANT(!node->op->random && !by_host, "it is random, or holds graphs that the host runs");
   Node *other = find_same(r, node);
   WANT(other, "no other node does the same");
   Node *kept = node_is_before(other, node) ? other : node, *gone = kept == node ? other : node;

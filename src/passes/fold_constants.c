@@ -6,7 +6,7 @@
 
 enum { MAX_GROWN_BYTES = 1 << 16 };
 
-static bool foldable(const Node *node) {
+static bool foldable(const Node *node, Arena *scratch) {
   if (!node->op->reference || node->op->random || node->op->data_dependent || !node->output_count) return false;
   size_t in = 0, out = 0;
   for (int i = 0; i < node->input_count; i++) {
@@ -22,18 +22,16 @@ static bool foldable(const Node *node) {
     out += bytes;
   }
   // Attributes may be symbolic where the output's shape is not.
-  for (int i = 0; i < node->attribute_count; i++)
-    for (int k = 0; node->attributes[i].kind == ATTR_DIMS && k < node->attributes[i].count; k++) {
-      int64_t unused;
-      if (!dim_get_constant(node->graph->dims, node->attributes[i].dims[k], &unused)) return false;
-    }
+  StringMap *symbols = string_map_new(scratch);
+  node_note_symbols(node, symbols);
+  if (string_map_count(symbols)) return false;
   return out <= in || out <= MAX_GROWN_BYTES;
 }
 
 static Status apply(Rewrite *r) {
   Node *node = matched(r, "root");
   Graph *graph = rewrite_graph(r);
-  WANT(foldable(node), "not all of it is constant");
+  WANT(foldable(node, rewrite_scratch(r)), "not all of it is constant");
   const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;

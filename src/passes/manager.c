@@ -73,12 +73,13 @@ typedef struct Pipeline {
 } Pipeline;
 
 static Status run_next(Pipeline *p, const Pass *pass) {
-  if (p->stopped) return OK;
-  p->stopped = pass == p->last;
-  if (pass_left_out(p->options, pass)) return OK;
+  bool left_out = p->stopped || pass_left_out(p->options, pass);
+  p->stopped |= pass == p->last;
+  if (left_out && !pass->needed) return OK;
   PassReport report;
   TRY(budget_poll());
   TRY(run_pass(pass, p->graph, p->options, &report));
+  if (left_out && !report.changes) return OK;
   if (p->reports && p->done < p->limit) p->reports[p->done] = report;
   p->done++;
   return OK;

@@ -31,6 +31,7 @@ typedef struct Pass {
   const char *help;          // one line
   const Rule *const *rules;  // NULL-terminated, each tried before those behind it; or NULL and
   Status (*run)(Graph *graph, const PassOptions *options, int *changes);
+  bool needed;  // runs whatever is left out: what comes behind the passes does without what it removes
 } Pass;
 
 typedef struct PassReport {

@@ -3,7 +3,7 @@
 
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
-    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches;
+    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,
@@ -21,8 +21,9 @@ const Pass *const pass_pipeline[] = {
     &pass_fuse_rowwise,
     &pass_fuse_elementwise,
     &pass_simplify_programs,  // norms are one program now
-    &pass_precision,          // after fusion: only what is stored becomes narrow
-    &pass_zero_points,        // before their operands get stride orders
+    &pass_inline_regions,
+    &pass_precision,    // after fusion: only what is stored becomes narrow
+    &pass_zero_points,  // before their operands get stride orders
     &pass_layout,
     &pass_common_subexpressions,
     NULL,

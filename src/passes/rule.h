@@ -67,5 +67,10 @@ void rewrite_replace(Rewrite *rewrite, Value *from, Value *to);
 // The root's outputs become those of the new node, in order, whose types are inferred. Refuses where a size would be written in another way.
 MUST_CHECK Status rewrite_root_by(Rewrite *rewrite, Node *node);
 void rewrite_set_input(Rewrite *rewrite, Node *node, int index, Value *value);
+// Nodes become one region (kernels/control/region.h) that holds them, named `name`: those given, or all that the pattern matched. What of their results others use
+// are its results. Refuses nodes that have nothing to do with each other, that a node outside of them would have to run between, or that no region may hold.
+MUST_CHECK Status rewrite_outline(Rewrite *rewrite, Node *const *nodes, int count, const char *name);
+MUST_CHECK Status rewrite_outline_match(Rewrite *rewrite, const char *name);
+MUST_CHECK Status rewrite_inline(Rewrite *rewrite, Node *region);  // its body takes its place, and is what it was before
 void rewrite_learn(Rewrite *rewrite,
                    const Bindings *sizes);  // symbols that stand for something from here on, in the whole graph

@@ -56,6 +56,7 @@ bool pass_left_out(const PassOptions *options, const Pass *pass) {
 }
 
 bool rule_left_out(const PassOptions *options, const Pass *pass, const Rule *rule) {
+  if (pass->needed) return false;
   if (disabled_everywhere(options->disabled, rule->name)) return true;
   const char *list = options->only;
   for (Entry e; next_entry(&list, &e);)
@@ -71,6 +72,7 @@ static bool come_from(Node *const *nodes, uint32_t count, const Entry *e) {
 }
 
 bool rule_left_out_at(const PassOptions *options, const Pass *pass, const Rule *rule, Node *const *nodes, uint32_t count) {
+  if (pass->needed) return false;
   const char *disabled = options->disabled, *only = options->only;
   for (Entry e; next_entry(&disabled, &e);)
     if (has_place(&e) && is_about(&e, pass, rule) && come_from(nodes, count, &e)) return true;
@@ -127,6 +129,17 @@ static Status check_entry(const char *names, const Entry *e) {
 Status passes_check_list(const char *names) {
   const char *list = names;
   for (Entry e; next_entry(&list, &e);) TRY(check_entry(names, &e));
+  return OK;
+}
+
+Status passes_check_disabled(const char *disabled) {
+  TRY(passes_check_list(disabled));
+  for (Entry e; next_entry(&disabled, &e);) {
+    const Pass *named = pass_named(e.text, e.name), *pass = named ? named : pass_that_has(e.text, e.name);
+    if (pass && pass->needed)
+      FAIL(ERROR_INVALID_ARGUMENT, "'%.*s' cannot be left out: what comes behind passes needs %s", (int)e.length, e.text,
+           pass->name);
+  }
   return OK;
 }
 

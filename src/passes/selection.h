@@ -12,6 +12,7 @@ MUST_CHECK Status passes_last(const char *stop_after, const Pass **out);
 // Refuses a list with a name that is neither a pass nor a rule, and says which there are; with nothing between two commas, or nothing at all; with a place for a
 // pass that is no list of rules. The other one: with a place that the graph of a model does not have.
 MUST_CHECK Status passes_check_list(const char *names);
+MUST_CHECK Status passes_check_disabled(const char *disabled);  // ... with a pass that is needed, too
 MUST_CHECK Status passes_check_places(const char *names, const Graph *graph);
 // Refuses where something is asked to be left out that is not, with this list of what is.
 MUST_CHECK Status passes_check_left_out(const char *disabled, const char *asked);

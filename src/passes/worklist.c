@@ -50,6 +50,11 @@ void worklist_add_users(Worklist *list, const Value *value) {
   for (const Use *use = value->uses; use; use = use->next) worklist_add(list, use->node);
 }
 
+void worklist_restore(Worklist *list) {
+  budget_step(list->count);
+  for (uint32_t i = list->count / 2; i-- > 0;) sink(list, i);
+}
+
 Node *worklist_take(Worklist *list) {
   while (list->count) {
     Node *node = list->heap[0];

@@ -12,4 +12,5 @@ typedef struct Worklist {
 
 void worklist_add(Worklist *list, Node *node);  // NULL and removed nodes: nothing
 void worklist_add_users(Worklist *list, const Value *value);
-Node *worklist_take(Worklist *list);  // the first in the graph's order; NULL: none is left
+void worklist_restore(Worklist *list);  // after nodes of the graph have moved
+Node *worklist_take(Worklist *list);    // the first in the graph's order; NULL: none is left

@@ -6,6 +6,10 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
+#include "kernels/build.h"
+#include "kernels/control/inline.h"
+#include "kernels/control/region.h"
+#include "passes/outline.h"
 #include "passes/pattern.h"
 #include "passes/programs.h"
 #include "passes/rule_log.h"
@@ -98,20 +102,23 @@ static void one_user_fewer(Rewrite *r, const Value *value) {
   worklist_add(&r->waiting, only_user(value));
 }
 
-void rewrite_replace(Rewrite *r, Value *from, Value *to) {
+// heir: where `to` is a new node's, it comes from all that was matched.
+static void replace(Rewrite *r, Value *from, Value *to, bool heir) {
   bool takes_over = to->producer && is_added(r, to->producer), given_out = from->is_output;
   const char *name = from->name;
   r->changed = true;
   if (takes_over) {
     value_set_type(to, from->dtype, from->rank, from->dims);
     memcpy(to->order, from->order, sizeof to->order);
-    come_from_all(r, to->producer);
+    if (heir) come_from_all(r, to->producer);
   }
   worklist_add_users(&r->waiting, from);
   value_replace(from, to);
   if (takes_over && !given_out) value_rename(r->graph, to, name);
   worklist_add(&r->waiting, to->producer);
 }
+
+void rewrite_replace(Rewrite *r, Value *from, Value *to) { replace(r, from, to, true); }
 
 // The same size may be written in another way where it is symbolic: the verifier takes only what inference says.
 Status rewrite_root_by(Rewrite *r, Node *node) {
@@ -135,6 +142,45 @@ void rewrite_set_input(Rewrite *r, Node *node, int index, Value *value) {
   if (old) one_user_fewer(r, old);
 }
 
+// --- Regions.
+
+Status rewrite_outline(Rewrite *r, Node *const *nodes, int count, const char *name) {
+  Outline outline;
+  const char *why = outline_plan(r->scratch, nodes, count, &outline);
+  if (why) return rewrite_refuse(r, why);
+  for (int i = 0; i < outline.count; i++) rewrite_cover(r, outline.nodes[i]);
+  Node *region = outline_make(&outline, name);
+  if (outline.ahead_count) worklist_restore(&r->waiting);
+  push(r, &r->added, region);
+  for (int i = 0; i < region->output_count; i++) rewrite_replace(r, outline.given[i], region->outputs[i]);
+  return OK;
+}
+
+Status rewrite_outline_match(Rewrite *r, const char *name) {
+  Node **nodes = arena_copy(r->scratch, r->covered.items, r->covered.count * sizeof *nodes);
+  return rewrite_outline(r, nodes, (int)r->covered.count, name);
+}
+
+// Names that callers know are the region's results', of which two may be one value inside, or an operand.
+static Status give_out(Rewrite *r, Node *region, Value *from, Value *to) {
+  if (!value_can_replace(from, to)) {
+    TRY(build_copy(r->graph, region, to, &to));
+    push(r, &r->added, to->producer);
+  }
+  replace(r, from, to, false);
+  return OK;
+}
+
+Status rewrite_inline(Rewrite *r, Node *region) {
+  Node *before = region->previous;
+  Value **results = arena_array(r->scratch, Value *, region->output_count);
+  rewrite_cover(r, region);
+  inline_graph(r->graph, region, region_body(region), true, region->inputs, results);
+  for (Node *node = before ? before->next : r->graph->first; node != region; node = node->next) push(r, &r->added, node);
+  for (int i = 0; i < region->output_count; i++) TRY(give_out(r, region, region->outputs[i], results[i]));
+  return OK;
+}
+
 void rewrite_learn(Rewrite *r, const Bindings *sizes) {
   bindings_apply_everywhere(sizes, r->graph);
   FOR_NODES(node, r->graph) worklist_add(&r->waiting, node);
@@ -149,11 +195,7 @@ static bool is_used(const Node *node) {
 }
 
 // Others may speak of the sizes that a node tells: such a one stays until nothing does; see graph_remove_unused.
-static bool only_computes(const Node *node) {
-  for (int i = 0; i < node->attribute_count; i++)
-    if (node->attributes[i].kind == ATTR_GRAPH) return false;
-  return node->op->reference && !node->op->data_dependent && !node->op->random;
-}
+static bool only_computes(const Node *node) { return node->op->reference && !node->op->data_dependent && !node->op->random; }
 
 // Nodes that nobody uses, and what stands before them for their sake alone.
 static void remove_unused(Rewrite *r, Nodes *unused) {
@@ -252,7 +294,7 @@ static Status try_rules(Rewrite *r, Node *node) {
     TRY(status_context(try_matches(r, node, &done), "rule %s at '%s'", rule_of(r)->name, node_place(node)));
     if (!done) continue;
     r->applications++;
-    if (r->options->allowed) --*r->options->allowed;
+    if (r->options->allowed && *r->options->allowed > 0) --*r->options->allowed;
     worklist_add(&r->waiting, node);
     return OK;
   }
@@ -273,7 +315,7 @@ static Status compile(Rewrite *r) {
   return OK;
 }
 
-static bool may_go_on(const Rewrite *r) { return !r->options->allowed || *r->options->allowed > 0; }
+static bool may_go_on(const Rewrite *r) { return r->pass->needed || !r->options->allowed || *r->options->allowed > 0; }
 
 static Status run(Rewrite *r) {
   TRY(compile(r));

@@ -6,6 +6,7 @@
 
 #include "kernels/control/control.h"
 #include "kernels/control/inline.h"
+#include "kernels/control/region.h"
 #include "kernels/reference.h"
 #include "kernels/sequence/sequence.h"
 #include "ir/bindings.h"
@@ -132,20 +133,24 @@ static Status fold(Specialiser *s, Node *node) {
   return OK;
 }
 
-// Copies the chosen branch in front of the `if` and lets its outputs stand for the node's.
-static Status inline_branch(Specialiser *s, Node *node) {
-  const Tensor *condition = node->inputs[0]->constant;
-  if (tensor_count(condition) != 1)
-    FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
-  Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
-  Value **results = arena_array(s->arena, Value *, (size_t)branch->output_count + 1);
-  inline_graph(s->graph, node, branch, true, node->inputs + 1, results);
+// Puts a graph that the node holds in its place.
+static void put_in_place(Specialiser *s, Node *node, const Graph *inner, Value *const *arguments) {
+  Value **results = arena_array(s->arena, Value *, (size_t)inner->output_count + 1);
+  inline_graph(s->graph, node, inner, true, arguments, results);
   const Recorded *recorded = record(s, node);
   for (int i = 0; i < node->output_count; i++) {
     learn(s, recorded, i, results[i]);
     value_replace(node->outputs[i], results[i]);
   }
   node_remove(node);
+}
+
+static Status choose_branch(Specialiser *s, Node *node) {
+  const Tensor *condition = node->inputs[0]->constant;
+  if (tensor_count(condition) != 1)
+    FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
+  Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
+  put_in_place(s, node, branch, node->inputs + 1);
   return OK;
 }
 
@@ -175,9 +180,12 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
     if (inputs_are_static(node)) TRY(translate(s, node, &rewritten));
   } else if (node->op == &op_if) {
     if (node->inputs[0]->constant) {
-      TRY(inline_branch(s, node));
+      TRY(choose_branch(s, node));
       rewritten = true;
     }
+  } else if (node->op == &op_region) {
+    put_in_place(s, node, region_body(node), node->inputs);
+    rewritten = true;
   } else if (node_is_control(node) || node_is_list(node)) {
     return OK;
   } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node)) {

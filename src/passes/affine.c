@@ -12,7 +12,6 @@ enum { MAX_INPUTS_OF_NODE = 16, HALF_MOST = 65504 };
 // --- Maps.
 
 static const Affine no_map = {.is_map = false};
-const Affine affine_identity = {.is_map = true, .reads = 1, .scales = {1}, .high = 1, .low = 1};
 
 static Affine affine_constant(double value) {
   return (Affine){.is_map = true, .shift = value, .most = fabs(value), .low = INFINITY};

@@ -33,7 +33,6 @@ bool affine_read(const Node *node, const Value *variable, int channel_axis, int6
 bool affine_of(const AffineProgram *program, int64_t channel, Affine *out);
 
 // Maps of one variable, one after the other.
-extern const Affine affine_identity;
 Affine affine_after(Affine inner, Affine outer);
 // The shifts as a node behind a convolution or product, computed in at least f32; the result itself where there are none.
 MUST_CHECK Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, const Affine *maps, Value **out);

@@ -93,8 +93,7 @@ typedef struct Chain {
 
 static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, Arena *scratch) {
   Chain chain = {0};
-  Affine *maps = arena_array(scratch, Affine, (size_t)w->channels);
-  for (int64_t c = 0; c < w->channels; c++) maps[c] = affine_identity;
+  Affine *maps = NULL;  // most nodes have nothing behind them that would need any
   const Value *result = node->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
@@ -104,7 +103,8 @@ static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, A
     for (int64_t c = 0; c < w->channels; c++) {
       Affine map;
       if (!affine_of(&program, c, &map)) return chain;
-      maps[c] = affine_after(maps[c], map);
+      if (!maps) maps = arena_array(scratch, Affine, (size_t)w->channels);
+      maps[c] = n ? affine_after(maps[c], map) : map;
     }
     if (has_scale(node, maps, w->channels) && keeps_digits(w, maps, becomes_half, scratch)) {
       chain.count = n + 1;

@@ -60,7 +60,7 @@ static Program *chain(const Node *anchor, const Node *user, Value **operands) {
   return program;
 }
 
-static bool reads_little(const Node *user) { return user->input_count <= MAX_EPILOGUE_OPERANDS + 1; }
+static bool fits_epilogue(const Node *user) { return user->input_count <= MAX_EPILOGUE_OPERANDS + 1; }
 
 static Status apply(Rewrite *r) {
   Node *anchor = matched(r, "anchor"), *user = matched(r, "root");
@@ -86,7 +86,7 @@ static const Rule fuse_epilogue = {.name = "fuse_epilogue",
                                    .pattern = "elementwise(..., anchor: @anchor(...)!, ...)",
                                    .exactness = UNSTORED,
                                    .bound = "the anchor's result is no longer rounded to its type in between",
-                                   .root = reads_little,
+                                   .root = fits_epilogue,
                                    .tells_misses = true,
                                    .apply = apply};
 

@@ -12,7 +12,6 @@
 #include "passes/programs.h"
 #include "passes/rule.h"
 
-enum { MAX_READ = 32 };
 // What is lost below f32's range, times the largest scale, is nothing beside results of the smallest size; so are weights that are negligible.
 #define LARGEST 0x1p32
 #define SMALLEST 0x1p-90
@@ -158,7 +157,7 @@ static bool merge_weights(const Merge *merge, bool becomes_half, Arena *scratch,
 
 // Whether the program reads one of these branches beside the sum.
 static bool reads_beside(const Merge *merge, unsigned reads) {
-  bool read[MAX_READ] = {0};
+  bool read[READS_LITTLE] = {0};
   program_reads_around(merge->program, merge->top, read);
   for (int i = 0; i < merge->root->input_count; i++)
     for (int k = 0; read[i] && k < merge->count; k++)
@@ -225,8 +224,6 @@ static Status apply(Rewrite *r) {
        "weights would lose digits");
   return replace_sum(r, &merge, reads, &weights, &shifts);
 }
-
-static bool reads_little(const Node *node) { return node->input_count <= MAX_READ; }
 
 static const Rule merge_branches = {.name = "merge_branches",
                                     .help = "convolutions of one image whose results are summed are one",

@@ -17,6 +17,8 @@ Node *only_user(const Value *value) {
   return node;
 }
 
+bool reads_little(const Node *node) { return node->input_count <= READS_LITTLE; }
+
 bool value_has_dims(const Value *value, int rank, const Dim *dims) {
   if (value->rank != rank) return false;
   for (int i = 0; i < rank; i++)

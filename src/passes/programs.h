@@ -21,5 +21,9 @@ bool reads_coordinates(const Program *program);
 void program_reads_around(const Program *program, int given, bool *reads);
 Program *program_around(const Program *program, int given, int input, bool shifted, Arena *arena);
 
+// What rules that look at every operand look at before: at most so many.
+enum { READS_LITTLE = 32 };
+bool reads_little(const Node *node);
+
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -61,7 +61,7 @@ static bool else_scalars(const Node *node, const Value *read) {
   return times == 1;
 }
 
-static bool reads_little(const Node *node) { return node->input_count <= MAX_SCALARS; }
+static bool reads_few_scalars(const Node *node) { return node->input_count <= MAX_SCALARS; }
 
 // pointwise(view(x)) becomes view(pointwise(x)).
 static Status hoist(Rewrite *r) {
@@ -96,7 +96,7 @@ static const Rule rule_hoist = {
     .help = "a pointwise node moves in front of the view that it reads through, to the node whose epilogue it can be",
     .pattern = "elementwise(..., view: transpose|reshape(x, ...)!, ...)",
     .exactness = EXACT,
-    .root = reads_little,
+    .root = reads_few_scalars,
     .tells_misses = true,
     .apply = hoist};
 

@@ -1,15 +1,13 @@
-// Rules over chains of transposes and reshapes: one that leaves elements in their order is a reshape, whatever it does on its way, and transposes meet through
-// what stands between them. Also broadcasts that a pointwise node does by itself. All move the same elements to the same places. They belong to simplify_views.
+// Rules over chains of transposes and reshapes: one that leaves elements in their order is a reshape, whatever it does on its way. Also broadcasts that a pointwise
+// node does by itself. All move the same elements to the same places. They belong to simplify_views.
 #include <string.h>
 
 #include "base/checked.h"
-#include "kernels/gather/gather.h"
-#include "kernels/pad/pad.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/views.h"
 
-enum { LONGEST_CHAIN = 8, READS_LITTLE = 32 };
+enum { LONGEST_CHAIN = 8 };
 
 // What a chain makes of row-major elements: axes of more than one element, with strides into them. Both may be symbolic.
 typedef struct Strided {
@@ -115,8 +113,6 @@ static Status chain_as_reshape(Rewrite *r) {
   return rewrite_root_by(r, reshape);
 }
 
-static bool reads_little(const Node *node) { return node->input_count <= READS_LITTLE; }
-
 static Status expand_by_reader(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *x = operand(r, "x"), *expanded = matched(r, "expand")->outputs[0];
@@ -132,155 +128,6 @@ static Status expand_by_reader(Rewrite *r) {
   return rewrite_root_by(r, reader);
 }
 
-// --- Transposes that meet: transpose(f(transpose(x))) is f of x and one transpose, which may do nothing.
-
-// y = transpose(x, perm): what stands at axis i of y stands at perm[i] of x.
-static void permute_dims(Node *node, const char *name, int rank, const int64_t *perm, int blocks) {
-  int count;
-  Dim moved[2 * MAX_RANK];
-  const Dim *dims = node_dims(node, name, &count);
-  for (int i = 0; i < rank * blocks; i++) moved[i / rank * rank + perm[i % rank]] = dims[i];
-  node_set_dims(node, name, moved, rank * blocks);
-}
-
-static void permute_slice(Node *slice, int rank, const int64_t *perm) {
-  int count;
-  int64_t moved[MAX_RANK];
-  const int64_t *steps = node_ints(slice, "steps", &count);
-  for (int i = 0; i < rank; i++) moved[perm[i]] = steps[i];
-  node_set_ints(slice, "steps", moved, rank);
-  permute_dims(slice, "starts", rank, perm, 1);
-  permute_dims(slice, "dims", rank, perm, 1);
-}
-
-static bool is_transposed(const Value *value, int rank, const int64_t *perm) {
-  int count;
-  const Node *producer = value->producer;
-  return producer && producer->op == &op_transpose && value->rank == rank &&
-         !memcmp(node_ints(producer, "perm", &count), perm, (size_t)rank * sizeof *perm);
-}
-
-// The one axis, counted in `rank`, along which a constant has more than one element; -1 where it has none or several.
-static int only_axis(const Value *value, int rank) {
-  int axis = -1, axes = 0;
-  for (int i = 0; i < value->rank; i++)
-    if (value->dims[i] != 1) axis = rank - value->rank + i, axes++;
-  return value->constant && axes == 1 ? axis : -1;
-}
-
-// Whether operand i of the node is known as it was before all of them were permuted: by a transpose, or having one element, or one axis of constants.
-static bool has_unpermuted(const Node *node, int i, int rank, const int64_t *perm) {
-  const Value *value = node->inputs[i];
-  if (node->op == &op_pad && i == 1) return true;
-  if (!value || is_transposed(value, rank, perm)) return value;
-  return node->op == &op_elementwise && (value_is_scalar(value) || only_axis(value, rank) >= 0);
-}
-
-static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const int64_t *perm) {
-  Value *value = node->inputs[i];
-  if (!value || (node->op == &op_pad && i == 1)) return value;
-  if (is_transposed(value, rank, perm)) return value->producer->inputs[0];
-  if (value_is_scalar(value)) return value;
-  int axis = only_axis(value, rank);
-  Tensor tensor = *value->constant;
-  tensor.rank = rank;
-  for (int k = 0; k < rank; k++) tensor.dims[perm[k]] = k == axis ? tensor_count(value->constant) : 1;
-  return graph_add_constant(graph, NULL, &tensor);
-}
-
-static bool bound_to_axes(const Node *node) {
-  if (node->output_count != 1 || node->input_count > READS_LITTLE) return true;
-  return node->op == &op_elementwise && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program")));
-}
-
-// What permutes the node's operands; NULL where not all of them are, or the node is bound to its axes.
-static const int64_t *permutation_before(const Node *node, int *transposes) {
-  int rank = node->outputs[0]->rank, count;
-  const int64_t *perm = NULL;
-  *transposes = 0;
-  if (bound_to_axes(node)) return NULL;
-  for (int i = 0; i < node->input_count && !perm; i++) {
-    const Node *producer = node->inputs[i] ? node->inputs[i]->producer : NULL;
-    if (producer && producer->op == &op_transpose && node->inputs[i]->rank == rank) perm = node_ints(producer, "perm", &count);
-  }
-  for (int i = 0; i < node->input_count && perm; i++) {
-    if (!has_unpermuted(node, i, rank, perm)) return NULL;
-    *transposes += node->inputs[i] && is_transposed(node->inputs[i], rank, perm) && only_user(node->inputs[i]) != NULL;
-  }
-  return perm;
-}
-
-// Whether a transpose behind this node would come, through nodes that it may move behind, to one that undoes it.
-static bool meets_its_inverse(const Node *node, int rank, const int64_t *perm) {
-  for (int steps = 0; steps < LONGEST_CHAIN; steps++) {
-    const Value *moved = node->outputs[0];
-    int count;
-    node = only_user(moved);
-    if (!node || node->outputs[0]->rank != rank) return false;
-    if (node->op == &op_transpose) {
-      const int64_t *second = node_ints(node, "perm", &count);
-      for (int i = 0; i < rank; i++)
-        if (perm[second[i]] != i) return false;
-      return true;
-    }
-    bool moves = node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad || node->op == &op_slice;
-    if (!moves || bound_to_axes(node)) return false;
-    for (int i = 0; i < node->input_count; i++)
-      if (node->inputs[i] != moved && !has_unpermuted(node, i, rank, perm)) return false;
-  }
-  return false;
-}
-
-// The node as it works on what its operands were before.
-static Status work_before(Rewrite *r, const Node *node, const int64_t *perm, Value **out) {
-  int rank = node->outputs[0]->rank;
-  Node *moved = rewrite_like(r, node);
-  for (int i = 0; i < node->input_count; i++) {
-    Value *operand = unpermuted(rewrite_graph(r), node, i, rank, perm);
-    if (operand != node->inputs[i] && node->inputs[i]->producer) rewrite_cover(r, node->inputs[i]->producer);
-    node_set_input(moved, i, operand);
-  }
-  if (node->op == &op_concat) node_set_int(moved, "axis", perm[node_int(node, "axis", 0)]);
-  if (node->op == &op_pad) permute_dims(moved, "pads", rank, perm, 2);
-  if (node->op == &op_slice) permute_slice(moved, rank, perm);
-  *out = moved->outputs[0];
-  return node_infer(moved);
-}
-
-static Node *add_transpose(Rewrite *r, Value *x, const int64_t *perm) {
-  Node *node = rewrite_add(r, &op_transpose, 1, &x, 1);
-  node_set_ints(node, "perm", perm, x->rank);
-  return node;
-}
-
-static Status transposes_meet(Rewrite *r) {
-  const Node *root = matched(r, "root"), *between = matched(r, "between");
-  int transposes, count;
-  const int64_t *first = permutation_before(between, &transposes), *second = node_ints(root, "perm", &count);
-  int64_t perm[MAX_RANK];
-  Value *moved;
-  bool cancel = true;
-  WANT(first, "not all that it works on is permuted alike");
-  for (int i = 0; i < count; i++) {
-    perm[i] = first[second[i]];
-    cancel = cancel && perm[i] == i;
-  }
-  WANT(cancel || transposes, "the transposes in front stay for others");
-  TRY(work_before(r, between, first, &moved));
-  return rewrite_root_by(r, add_transpose(r, moved, perm));
-}
-
-static Status transpose_behind(Rewrite *r) {
-  const Node *root = matched(r, "root");
-  int transposes;
-  const int64_t *perm = permutation_before(root, &transposes);
-  Value *moved;
-  WANT(perm && (transposes > 1 || meets_its_inverse(root, root->outputs[0]->rank, perm)),
-       "it does not read several alike, and none behind it would undo it");
-  TRY(work_before(r, root, perm, &moved));
-  return rewrite_root_by(r, add_transpose(r, moved, perm));
-}
-
 const Rule rule_chain_as_reshape = {.name = "chain_as_reshape",
                                     .help = "transposes and reshapes that leave elements in their order are one reshape",
                                     .pattern = "transpose|reshape(x)",
@@ -292,14 +139,3 @@ const Rule rule_expand_by_reader = {.name = "expand_by_reader",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = expand_by_reader};
-const Rule rule_transposes_meet = {.name = "transposes_meet",
-                                   .help = "transposes before and behind a node become one behind it",
-                                   .pattern = "transpose(between: elementwise|concat|pad|slice(...)!)",
-                                   .exactness = EXACT,
-                                   .apply = transposes_meet};
-const Rule rule_transpose_behind = {.name = "transpose_behind",
-                                    .help = "a node whose operands are all transposed alike is transposed itself",
-                                    .pattern = "elementwise|concat|pad|slice(..., transpose(x), ...)",
-                                    .exactness = EXACT,
-                                    .root = reads_little,
-                                    .apply = transpose_behind};

@@ -21,11 +21,24 @@ struct RuleLog {
   IntMap *misses;  // by rule, root and reason, so that each is told once
 };
 
+typedef struct NodeList {
+  Node **items;
+  uint32_t count, capacity;
+} NodeList;
+
+// A rule that is tried on a match: what it works on, and what it has made of that so far.
+typedef struct RuleTrial {
+  const Pass *pass;
+  const Rule *rule;
+  Node *root;
+  NodeList covered, added;
+  const char *before;  // texts of what is covered, as rule_log_before found it; NULL: not asked for
+} RuleTrial;
+
 RuleLog *rule_log_new(Arena *arena, bool texts);
-// log NULL: nothing. before: what rule_log_describe said of the nodes before the rule changed them.
-void rule_log_applied(RuleLog *log, const Pass *pass, const Rule *rule, const char *before, Node *const *covered,
-                      uint32_t covered_count, Node *const *added, uint32_t added_count);
-void rule_log_miss(RuleLog *log, const Pass *pass, const Rule *rule, const Node *root, const char *why);
-const char *rule_log_describe(const RuleLog *log, Node *const *nodes, uint32_t count);  // NULL without a log
+// Before the rule changes anything; and when it has applied, or refused. log NULL: nothing.
+void rule_log_before(const RuleLog *log, RuleTrial *trial);
+void rule_log_applied(RuleLog *log, const RuleTrial *trial);
+void rule_log_miss(RuleLog *log, const RuleTrial *trial, const char *why);
 bool rule_event_concerns(const RuleEvent *event, const char *onnx_node);
 const char *node_place(const Node *node);

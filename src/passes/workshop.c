@@ -18,13 +18,7 @@
 
 enum { APPLICATIONS_PER_NODE = 64 };  // beyond them rules undo each other
 
-typedef struct Nodes {
-  Node **items;
-  uint32_t count, capacity;
-} Nodes;
-
 struct Rewrite {
-  const Pass *pass;
   Graph *graph;
   const PassOptions *options;
   Arena *scratch;
@@ -38,10 +32,8 @@ struct Rewrite {
   Match match;
   const char *refusal;
   bool changed;  // something that was there before
-  Nodes covered, added;
+  RuleTrial trial;
 };
-
-static const Rule *rule_of(const Rewrite *r) { return r->pass->rules[r->rule]; }
 
 // --- What a rule sees and does.
 
@@ -57,27 +49,28 @@ Status rewrite_refuse(Rewrite *r, const char *why) {
   return OK;
 }
 
-static void push(Rewrite *r, Nodes *nodes, Node *node) {
+static void push(Rewrite *r, NodeList *nodes, Node *node) {
   *ARENA_PUSH(r->scratch, nodes->items, nodes->count, nodes->capacity) = node;
 }
 
 // In the graph's order, so that origins are.
 void rewrite_cover(Rewrite *r, Node *node) {
-  uint32_t at = r->covered.count;
+  uint32_t at = r->trial.covered.count;
   for (uint32_t i = 0; i < at; i++)
-    if (r->covered.items[i] == node) return;
-  push(r, &r->covered, node);
-  for (; at && node_is_before(node, r->covered.items[at - 1]); at--) r->covered.items[at] = r->covered.items[at - 1];
-  r->covered.items[at] = node;
+    if (r->trial.covered.items[i] == node) return;
+  push(r, &r->trial.covered, node);
+  for (; at && node_is_before(node, r->trial.covered.items[at - 1]); at--)
+    r->trial.covered.items[at] = r->trial.covered.items[at - 1];
+  r->trial.covered.items[at] = node;
 }
 
 static void come_from_all(Rewrite *r, Node *node) {
-  for (uint32_t i = 0; i < r->covered.count; i++) node_merge_origins(node, r->covered.items[i]);
+  for (uint32_t i = 0; i < r->trial.covered.count; i++) node_merge_origins(node, r->trial.covered.items[i]);
 }
 
 Node *rewrite_add(Rewrite *r, const OpDef *op, int input_count, Value *const *inputs, int output_count) {
-  Node *node = graph_add(r->graph, r->match.root, op, input_count, inputs, output_count);
-  push(r, &r->added, node);
+  Node *node = graph_add(r->graph, r->trial.root, op, input_count, inputs, output_count);
+  push(r, &r->trial.added, node);
   return node;
 }
 
@@ -91,8 +84,8 @@ Node *rewrite_like(Rewrite *r, const Node *node) {
 }
 
 static bool is_added(const Rewrite *r, const Node *node) {
-  for (uint32_t i = 0; i < r->added.count; i++)
-    if (r->added.items[i] == node) return true;
+  for (uint32_t i = 0; i < r->trial.added.count; i++)
+    if (r->trial.added.items[i] == node) return true;
   return false;
 }
 
@@ -122,7 +115,7 @@ void rewrite_replace(Rewrite *r, Value *from, Value *to) { replace(r, from, to, 
 
 // The same size may be written in another way where it is symbolic: the verifier takes only what inference says.
 Status rewrite_root_by(Rewrite *r, Node *node) {
-  Node *root = r->match.root;
+  Node *root = r->trial.root;
   TRY(node_infer(node));
   for (int i = 0; i < root->output_count; i++) {
     const Value *from = root->outputs[i], *to = node->outputs[i];
@@ -151,21 +144,21 @@ Status rewrite_outline(Rewrite *r, Node *const *nodes, int count, const char *na
   for (int i = 0; i < outline.count; i++) rewrite_cover(r, outline.nodes[i]);
   Node *region = outline_make(&outline, name);
   if (outline.ahead_count) worklist_restore(&r->waiting);
-  push(r, &r->added, region);
+  push(r, &r->trial.added, region);
   for (int i = 0; i < region->output_count; i++) rewrite_replace(r, outline.given[i], region->outputs[i]);
   return OK;
 }
 
 Status rewrite_outline_match(Rewrite *r, const char *name) {
-  Node **nodes = arena_copy(r->scratch, r->covered.items, r->covered.count * sizeof *nodes);
-  return rewrite_outline(r, nodes, (int)r->covered.count, name);
+  Node **nodes = arena_copy(r->scratch, r->trial.covered.items, r->trial.covered.count * sizeof *nodes);
+  return rewrite_outline(r, nodes, (int)r->trial.covered.count, name);
 }
 
 // Names that callers know are the region's results', of which two may be one value inside, or an operand.
 static Status give_out(Rewrite *r, Node *region, Value *from, Value *to) {
   if (!value_can_replace(from, to)) {
     TRY(build_copy(r->graph, region, to, &to));
-    push(r, &r->added, to->producer);
+    push(r, &r->trial.added, to->producer);
   }
   replace(r, from, to, false);
   return OK;
@@ -176,7 +169,7 @@ Status rewrite_inline(Rewrite *r, Node *region) {
   Value **results = arena_array(r->scratch, Value *, region->output_count);
   rewrite_cover(r, region);
   inline_graph(r->graph, region, region_body(region), true, region->inputs, results);
-  for (Node *node = before ? before->next : r->graph->first; node != region; node = node->next) push(r, &r->added, node);
+  for (Node *node = before ? before->next : r->graph->first; node != region; node = node->next) push(r, &r->trial.added, node);
   for (int i = 0; i < region->output_count; i++) TRY(give_out(r, region, region->outputs[i], results[i]));
   return OK;
 }
@@ -198,7 +191,7 @@ static bool is_used(const Node *node) {
 static bool only_computes(const Node *node) { return node->op->reference && !node->op->data_dependent && !node->op->random; }
 
 // Nodes that nobody uses, and what stands before them for their sake alone.
-static void remove_unused(Rewrite *r, Nodes *unused) {
+static void remove_unused(Rewrite *r, NodeList *unused) {
   while (unused->count) {
     Node *node = unused->items[--unused->count];
     if (!node->graph || is_used(node)) continue;
@@ -216,66 +209,65 @@ static void remove_unused(Rewrite *r, Nodes *unused) {
 static void start(Rewrite *r) {
   r->refusal = NULL;
   r->changed = false;
-  r->covered.count = r->added.count = 0;
+  r->trial.covered.count = r->trial.added.count = 0;
   for (int i = r->match.pattern->count; i-- > 0;)
     if (r->match.nodes[i]) rewrite_cover(r, r->match.nodes[i]);
 }
 
 static Status take_back(Rewrite *r) {
   if (r->changed) FAIL(ERROR_INTERNAL, "it refused after it had changed something");
-  while (r->added.count) node_remove(r->added.items[--r->added.count]);
+  while (r->trial.added.count) node_remove(r->trial.added.items[--r->trial.added.count]);
   return OK;
 }
 
-// What one user of a value waits for another one to be behind of: it has moved. Of values that many use, nobody waits.
-static void siblings_moved(Rewrite *r, const Node *producer) {
+// A rule may have refused at one user of a value since another user stood in front of it. The other one has been made anew further behind, so all are tried again;
+// but not where there are many, each of which may be made anew and wake all others.
+static void wake_siblings(Rewrite *r, const Node *producer) {
   enum { MANY_USERS = 16 };
   for (int i = 0; i < producer->output_count; i++)
     if (producer->outputs[i]->use_count <= MANY_USERS) worklist_add_users(&r->waiting, producer->outputs[i]);
 }
 
-static void finish(Rewrite *r, const char *before) {
-  Nodes unused = {0};
-  for (uint32_t i = 0; i < r->added.count; i++)
-    if (!r->added.items[i]->origin_count) come_from_all(r, r->added.items[i]);
-  if (!before) before = rule_log_describe(r->options->rules, r->covered.items, r->covered.count);
-  rule_log_applied(r->options->rules, r->pass, rule_of(r), before, r->covered.items, r->covered.count, r->added.items,
-                   r->added.count);
-  for (uint32_t i = 0; i < r->added.count; i++) {
-    Node *node = r->added.items[i];
+static void finish(Rewrite *r) {
+  NodeList unused = {0};
+  for (uint32_t i = 0; i < r->trial.added.count; i++)
+    if (!r->trial.added.items[i]->origin_count) come_from_all(r, r->trial.added.items[i]);
+  rule_log_applied(r->options->rules, &r->trial);
+  for (uint32_t i = 0; i < r->trial.added.count; i++) {
+    Node *node = r->trial.added.items[i];
     worklist_add(&r->waiting, node);
     for (int k = 0; k < node->input_count; k++) {
       Node *producer = node->inputs[k] ? node->inputs[k]->producer : NULL;
       worklist_add(&r->waiting, producer);
-      if (producer) siblings_moved(r, producer);
+      if (producer) wake_siblings(r, producer);
     }
     push(r, &unused, node);
   }
-  for (uint32_t i = 0; i < r->covered.count; i++) {
-    Node *node = r->covered.items[i];
+  for (uint32_t i = 0; i < r->trial.covered.count; i++) {
+    Node *node = r->trial.covered.items[i];
     worklist_add(&r->waiting, node);
-    if (node == r->match.root || only_computes(node)) push(r, &unused, node);
+    if (node == r->trial.root || only_computes(node)) push(r, &unused, node);
   }
   remove_unused(r, &unused);
 }
 
 // A rule at a root: matches one after the other, until it applies to one.
-static Status try_matches(Rewrite *r, Node *root, bool *done) {
-  const Rule *rule = rule_of(r);
+static Status try_matches(Rewrite *r, const Rule *rule, Node *root, bool *done) {
+  r->trial.rule = rule;
+  r->trial.root = root;
   match_begin(&r->match, &r->patterns[r->rule], root);
   while (match_next(&r->match)) {
     budget_step(WORK_NODE);
     start(r);
-    if (rule_left_out_at(r->options, r->pass, rule, r->covered.items, r->covered.count)) continue;
-    const RuleLog *log = r->options->rules;
-    const char *before = log && log->texts ? rule_log_describe(log, r->covered.items, r->covered.count) : NULL;
+    if (rule_left_out_at(r->options, r->trial.pass, rule, r->trial.covered.items, r->trial.covered.count)) continue;
+    rule_log_before(r->options->rules, &r->trial);
     TRY(rule->apply(r));
     if (r->refusal) {
       TRY(take_back(r));
-      if (rule->tells_misses) rule_log_miss(r->options->rules, r->pass, rule, root, r->refusal);
+      if (rule->tells_misses) rule_log_miss(r->options->rules, &r->trial, r->refusal);
       continue;
     }
-    finish(r, before);
+    finish(r);
     *done = true;
     return OK;
   }
@@ -287,11 +279,11 @@ static bool serves(const Rule *rule, const PassOptions *options) {
 }
 
 static Status try_rules(Rewrite *r, Node *node) {
-  for (r->rule = 0; rule_of(r); r->rule++) {
-    const Rule *rule = rule_of(r);
+  const Rule *rule;
+  for (r->rule = 0; (rule = r->trial.pass->rules[r->rule]); r->rule++) {
     if (r->left_out[r->rule] || !pattern_may_match(&r->patterns[r->rule], node) || (rule->root && !rule->root(node))) continue;
     bool done = false;
-    TRY(status_context(try_matches(r, node, &done), "rule %s at '%s'", rule_of(r)->name, node_place(node)));
+    TRY(status_context(try_matches(r, rule, node, &done), "rule %s at '%s'", rule->name, node_place(node)));
     if (!done) continue;
     r->applications++;
     if (r->options->allowed && *r->options->allowed > 0) --*r->options->allowed;
@@ -303,19 +295,19 @@ static Status try_rules(Rewrite *r, Node *node) {
 
 static Status compile(Rewrite *r) {
   int count = 0;
-  while (r->pass->rules[count]) count++;
+  while (r->trial.pass->rules[count]) count++;
   r->patterns = arena_array(r->scratch, Pattern, count);
   r->left_out = arena_array(r->scratch, bool, count);
   r->states = arena_array(r->scratch, void *, count);
   for (int i = 0; i < count; i++) {
-    const Rule *rule = r->pass->rules[i];
-    r->left_out[i] = !serves(rule, r->options) || rule_left_out(r->options, r->pass, rule);
+    const Rule *rule = r->trial.pass->rules[i];
+    r->left_out[i] = !serves(rule, r->options) || rule_left_out(r->options, r->trial.pass, rule);
     TRY(status_context(pattern_compile(rule->pattern, r->graph->ops, &r->patterns[i]), "rule %s", rule->name));
   }
   return OK;
 }
 
-static bool may_go_on(const Rewrite *r) { return r->pass->needed || !r->options->allowed || *r->options->allowed > 0; }
+static bool may_go_on(const Rewrite *r) { return r->trial.pass->needed || !r->options->allowed || *r->options->allowed > 0; }
 
 static Status run(Rewrite *r) {
   TRY(compile(r));
@@ -330,7 +322,7 @@ static Status run(Rewrite *r) {
 
 Status workshop_run(const Pass *pass, Graph *graph, const PassOptions *options, int *applications) {
   Arena *scratch = arena_scratch();
-  Rewrite rewrite = {.pass = pass, .graph = graph, .options = options, .scratch = scratch, .waiting.arena = scratch};
+  Rewrite rewrite = {.trial.pass = pass, .graph = graph, .options = options, .scratch = scratch, .waiting.arena = scratch};
   Status status = run(&rewrite);
   *applications += rewrite.applications;
   arena_free(scratch);

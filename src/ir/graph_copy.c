@@ -74,7 +74,10 @@ static Node *copy_node(Graph *into, const Node *node, Value *const *map, bool ta
     if (node->inputs[i]) node_set_input(copy, i, map[node->inputs[i]->id]);
   for (int i = 0; i < node->output_count; i++) {
     copy_type(into, copy->outputs[i], node->outputs[i]);
-    if (!graph_find_value(into, node->outputs[i]->name)) value_rename(into, copy->outputs[i], node->outputs[i]->name);
+    // Names of its own results are not given yet.
+    const Value *other = graph_find_value(into, node->outputs[i]->name);
+    if (!other || (other->producer == copy && other->producer_index > i))
+      value_rename(into, copy->outputs[i], node->outputs[i]->name);
   }
   for (int i = 0; i < node->attribute_count; i++) copy_attribute(copy, node, &node->attributes[i], take);
   copy->epilogue = node->epilogue ? program_copy(into->arena, node->epilogue) : NULL;

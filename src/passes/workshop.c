@@ -6,6 +6,7 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
+#include "ir/graph_value.h"
 #include "kernels/build.h"
 #include "kernels/control/inline.h"
 #include "kernels/control/region.h"
@@ -168,6 +169,8 @@ Status rewrite_inline(Rewrite *r, Node *region) {
   Node *before = region->previous;
   Value **results = arena_array(r->scratch, Value *, region->output_count);
   rewrite_cover(r, region);
+  // So that what computes a result has its name at once, and no other one that something inside has.
+  for (int i = 0; i < region->output_count; i++) value_forget_name(region->outputs[i]);
   inline_graph(r->graph, region, region_body(region), true, region->inputs, results);
   for (Node *node = before ? before->next : r->graph->first; node != region; node = node->next) push(r, &r->trial.added, node);
   for (int i = 0; i < region->output_count; i++) TRY(give_out(r, region, region->outputs[i], results[i]));

@@ -121,7 +121,7 @@ static const char *print(Arena *arena, const Graph *graph) {
   return text_get(&text);
 }
 
-static Status check_text(const Graph *graph) {
+Status attempt_reads_back(const Graph *graph) {
   Graph *read;
   const char *text = print(graph->arena, graph);
   TRY(graph_parse(graph->arena, graph->ops, text, strlen(text), NULL, 0, &read));
@@ -145,7 +145,7 @@ Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt) {
   TRY(rewrite(graph, way, log, &attempt->changed));
   Allowance allowance = {.exactness = read_log(log, attempt->applied), .precision = way->precision};
   if (!attempt->changed) return OK;
-  TRY(check_text(graph));
+  TRY(attempt_reads_back(graph));
   TRY(check_fixed_point(graph, way));
   return judge_compare(judge, graph, allowance, &attempt->verdict);
 }

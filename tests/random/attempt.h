@@ -32,5 +32,6 @@ typedef struct Attempt {
 // Runs the passes over a copy of the judge's graph, verifying after each, and compares. What has been rewritten reads back from its text, and a pass
 // of rules that runs again finds nothing to do.
 MUST_CHECK Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt);
+MUST_CHECK Status attempt_reads_back(const Graph *graph);
 // The text of the graph that a way gives.
 MUST_CHECK Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out);

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/reference.h"
 #include "kernels/control/control.h"
+#include "kernels/control/region.h"
 #include "kernels/view/view.h"
 
 enum { MOST_TRIPS = 64, SHAKEN_BY = 4 };
@@ -229,9 +230,17 @@ static Status run_loop(Evaluation *e, const Node *node, const Tensor *const *in,
   return OK;
 }
 
+// What stands inside rounds differently, too, where passes rewrite it.
+static Status run_region(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
+  Tensor *inputs = arena_array(e->arena, Tensor, (size_t)node->input_count + 1);
+  for (int i = 0; i < node->input_count; i++) inputs[i] = *in[i];
+  return evaluate_run(e, region_body(node), inputs, out);
+}
+
 static Status run_node(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
   if (node->op == &op_if) return run_branch(e, node, in, out);
   if (node->op == &op_loop) return run_loop(e, node, in, out);
+  if (node->op == &op_region && e->shakes) return run_region(e, node, in, out);
   return reference_run(node, e->arena, in, out);
 }
 

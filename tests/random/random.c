@@ -1,12 +1,12 @@
 // ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
 // rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
 //
-//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--print]
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
 // Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with some passes and some
 // rules alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
-// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --found and --try: see found.h.
+// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 #include "ir/graph_text.h"
 #include "tests/random/maker.h"
 #include "tests/random/orders.h"
+#include "tests/random/regions.h"
 #include "tests/options.h"
 
 enum { MOST_WAYS = 40, PASSES_ALONE = 10, RULES_ALONE = 6, DRAWN_WAYS = 2, SECONDS_A_GRAPH = 30 };
@@ -26,7 +27,7 @@ typedef struct Options {
   long seed, count;
   int nodes, failures, orders;
   const char *passes, *found, *file;
-  bool no_shrink, print;
+  bool no_shrink, print, regions;
 } Options;
 
 // ---- Ways
@@ -97,11 +98,18 @@ typedef struct Work {
   bool print;
 } Work;
 
+// One graph of five has regions.
+static Status make_subject(Arena *arena, const Work *work, Graph **out) {
+  int made;
+  TRY(make_graph(arena, work->seed, work->options->nodes, out));
+  return work->seed % 5 == 4 ? regions_outline(*out, work->seed, &made) : OK;
+}
+
 static Status make_and_try(const Work *work, Trial *trial) {
   Arena *arena = arena_scratch();
   Graph *graph;
   Way ways[MOST_WAYS];
-  Status status = make_graph(arena, work->seed, work->options->nodes, &graph);
+  Status status = make_subject(arena, work, &graph);
   if (status) {
     trial->outcome = REFUSED;
     snprintf(trial->message, sizeof trial->message, "%s", status_message(status));
@@ -129,7 +137,7 @@ static Status print_smallest(const Work *work, const Trial *trial) {
   Graph *graph;
   uint64_t values = work->seed;
   Way way = trial->way;
-  TRY(make_graph(arena, work->seed, work->options->nodes, &graph));
+  TRY(make_subject(arena, work, &graph));
   if (!work->options->no_shrink) shrink(arena, &graph, &values, &way, trial->outcome);
   Trial again;
   trial_run(&(Subject){.graph = graph, .values = values, .ways = &way, .way_count = 1}, &again);
@@ -224,6 +232,7 @@ static Status run(const Options *options, int *result) {
   if (options->found) *result = found_run(options->found);
   else if (options->file) return try_file(options->file, result);
   else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
+  else if (options->regions) return regions_run((uint64_t)options->seed, options->count, options->nodes, result);
   else *result = run_all(options);
   return OK;
 }
@@ -238,6 +247,7 @@ int main(int count, char **arguments) {
       {"--no-shrink", TEST_FLAG, &options.no_shrink},
       {"--failures", TEST_INT, &options.failures, 1},
       {"--orders", TEST_INT, &options.orders, 1},
+      {"--regions", TEST_FLAG, &options.regions},
       {"--print", TEST_FLAG, &options.print},
       {"--found", TEST_TEXT, &options.found},
       {"--try", TEST_TEXT, &options.file},
@@ -246,7 +256,7 @@ int main(int count, char **arguments) {
   test_options(
       count, arguments, table,
       "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] "
-      "[--print] | "
+      "[--regions] [--print] | "
       "--found FOLDER | --try FILE");
   int result = 1;
   Status status = RECOVER_GUARD(run(&options, &result));

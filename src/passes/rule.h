@@ -21,10 +21,11 @@ typedef enum RuleDevice { ANY_DEVICE, CPU_ONLY, CUDA_ONLY } RuleDevice;
 // What may differ from the graph as it was: nothing, or any of these. A bit each, so that those of rules that applied add up; tests/random judges by them.
 typedef enum Exactness {
   EXACT = 0,
-  ZERO_SIGNS = 1,  // a zero may have the other sign
-  FINITE = 2,      // results that infinities and NaN had a part in
-  UNSTORED = 4,    // half precision between nodes that become one is no longer rounded to; f32 and f64 keep their bits
-  ROUNDED = 8,     // rounding in any type, within the bound that the rule names
+  ZERO_SIGNS = 1,    // a zero may have the other sign
+  FINITE = 2,        // results that infinities and NaN had a part in
+  UNSTORED = 4,      // half precision between nodes that become one is no longer rounded to; f32 and f64 keep their bits
+  ROUNDED = 8,       // rounding in any type, within the bound that the rule names: one of a result's own size, or with it
+  OF_OPERANDS = 16,  // one of the size of what is computed on the way: a result near zero may be another
 } Exactness;
 
 struct Rule {

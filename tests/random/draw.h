@@ -14,6 +14,11 @@ static inline int draw_below(Draw *draw, int count) { return count > 0 ? (int)((
 static inline bool draw_one_in(Draw *draw, int count) { return draw_below(draw, count) == 0; }
 static inline double draw_unit(Draw *draw) { return (double)(draw_word(draw) >> 11) * 0x1p-53; }
 
+// From -1 to 1, and often one of these.
+static inline double draw_direction(Draw *draw) {
+  return draw_one_in(draw, 2) ? 2 * draw_unit(draw) - 1 : draw_one_in(draw, 2) ? 1 : -1;
+}
+
 // A source of its own for a thing with a name: what else is drawn does not change it.
 static inline Draw draw_named(uint64_t seed, const char *name) { return (Draw){.seed = hash_bytes(name, strlen(name), seed)}; }
 

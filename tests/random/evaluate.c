@@ -10,7 +10,7 @@
 #include "kernels/control/region.h"
 #include "kernels/view/view.h"
 
-enum { MOST_TRIPS = 64, SHAKEN_BY = 4 };
+enum { MOST_TRIPS = 64 };
 
 static double as_stored(DType dtype, double value) {
   uint64_t element;
@@ -103,8 +103,8 @@ static void widen_value(Value *value, IntMap *stored) {
 }
 
 // Constants have in double the digits that programs compute with.
-static Program *widen_program(Arena *arena, const Program *program) {
-  Program *wide = program_copy(arena, program);
+static Program *widen_program(Arena *arena, const Program *program, Inside *inside) {
+  Program *wide = inside ? inside_open(inside, program) : program_copy(arena, program);
   for (int i = 0; i < wide->count; i++) {
     Instruction *in = &wide->code[i];
     if (!dtype_is_float(in->dtype)) continue;
@@ -114,7 +114,7 @@ static Program *widen_program(Arena *arena, const Program *program) {
   return wide;
 }
 
-static Status widen_graph(Graph *graph, IntMap *stored) {
+static Status widen_graph(Graph *graph, IntMap *stored, Inside *inside) {
   for (int i = 0; i < graph->input_count; i++) widen_value(graph->inputs[i], stored);
   for (int i = 0; i < graph->output_count; i++) widen_value(graph->outputs[i], stored);
   FOR_NODES(node, graph) {
@@ -124,20 +124,20 @@ static Status widen_graph(Graph *graph, IntMap *stored) {
     for (int i = 0; i < node->output_count; i++) widen_value(node->outputs[i], stored);
     for (int i = 0; i < node->attribute_count; i++) {
       const Attribute *attribute = &node->attributes[i];
-      if (attribute->kind == ATTR_GRAPH) TRY(widen_graph(attribute->graph, stored));
+      if (attribute->kind == ATTR_GRAPH) TRY(widen_graph(attribute->graph, stored, inside));
       if (attribute->kind == ATTR_PROGRAM)
-        node_set_program(node, attribute->name, widen_program(graph->arena, attribute->program));
+        node_set_program(node, attribute->name, widen_program(graph->arena, attribute->program, inside));
     }
-    if (node->epilogue) node->epilogue = widen_program(graph->arena, node->epilogue);
+    if (node->epilogue) node->epilogue = widen_program(graph->arena, node->epilogue, inside);
     if (node_attribute(node, "dtype") && dtype_is_float((DType)node_int(node, "dtype", 0)))
       node_set_int(node, "dtype", DTYPE_F64);
   }
   return OK;
 }
 
-Status evaluate_widen(Arena *arena, const Graph *bound, IntMap *stored, Graph **out) {
+Status evaluate_widen(Arena *arena, const Graph *bound, IntMap *stored, Inside *inside, Graph **out) {
   *out = graph_copy(arena, bound);
-  return widen_graph(*out, stored);
+  return widen_graph(*out, stored, inside);
 }
 
 // ---- Running
@@ -167,7 +167,7 @@ static void shake(Evaluation *e, const Value *value, Tensor *tensor) {
   DType dtype = shaken_as(e, value);
   rounding_of(dtype, &relative, &absolute);
   for (int64_t i = 0, count = tensor_count(tensor); i < count; i++) {
-    double direction = draw_one_in(e->shakes, 2) ? 2 * draw_unit(e->shakes) - 1 : draw_one_in(e->shakes, 2) ? 1 : -1;
+    double direction = draw_direction(e->shakes);
     double exact = tensor_get_f(tensor, i);
     if (!isfinite(exact)) continue;
     double shaken = exact + direction * SHAKEN_BY * (fabs(exact) * relative + absolute);

@@ -3,8 +3,11 @@
 // often or elsewhere: no closed bound holds for sums that cancel and numbers that are compared.
 #pragma once
 #include "tests/random/draw.h"
+#include "tests/random/inside.h"
 #include "base/map.h"
 #include "ir/op.h"
+
+enum { SHAKEN_BY = 4 };  // half units in the last place
 
 typedef struct Evaluation {
   Arena *arena;
@@ -20,7 +23,8 @@ typedef struct Evaluation {
 Graph *evaluate_bind(Arena *arena, const Graph *graph, uint64_t values);
 // The inputs that `values` draws, by their names.
 MUST_CHECK Status evaluate_inputs(Arena *arena, const Graph *bound, uint64_t values, Tensor *inputs);
-// A copy in which every float is f64. *stored tells the former types. Fails where a node sees the bits of a number.
-MUST_CHECK Status evaluate_widen(Arena *arena, const Graph *bound, IntMap *stored, Graph **out);
+// A copy in which every float is f64. *stored tells the former types; inside, where it is given, takes the programs to be shaken. Fails where a node sees the bits of
+// a number.
+MUST_CHECK Status evaluate_widen(Arena *arena, const Graph *bound, IntMap *stored, Inside *inside, Graph **out);
 Tensor evaluate_wide_tensor(Arena *arena, const Tensor *tensor);  // floats as f64, others as they are
 MUST_CHECK Status evaluate_run(Evaluation *evaluation, const Graph *bound, const Tensor *inputs, Tensor *outputs);

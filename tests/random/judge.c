@@ -1,6 +1,7 @@
 // See judge.h. Where rewrites reassociate (a scale taken into weights) or round less often (half precision between fused steps), results may
 // be MARGIN times as far from the run in double as the farthest of these is: the graph as it was written, and runs in double with all that is
-// stored shaken by two units of rounding (evaluate.h). What looks wrong after a few shaken runs is judged again after many.
+// stored shaken by two units of rounding (evaluate.h); where a rule's bound is one of the size of operands, all that programs compute, too. What looks wrong after a few
+// shaken runs is judged again after many.
 #include "tests/random/judge.h"
 
 #include <math.h>
@@ -79,6 +80,7 @@ typedef struct Bounds {
   const Judge *judge;
   DType precision;
   Graph *wide;
+  Inside inside;  // empty, unless programs are shaken inside
   IntMap *stored;
   Tensor *inputs;
   Spread *spreads;
@@ -107,6 +109,7 @@ static Status spread_to(Bounds *b, const Tensor *outputs) {
 static Status shaken_runs(Bounds *b, int count) {
   for (int n = 0; n < count; n++) {
     Draw draw = {.seed = hash_mix(b->judge->values, (uint64_t)n)};
+    inside_shake(&b->inside, &draw, SHAKEN_BY);
     Arena *arena = arena_scratch();
     Evaluation evaluation = {.arena = arena, .stored = b->stored, .shakes = &draw, .rounds = n % 2, .precision = b->precision};
     Tensor *outputs = arena_array(arena, Tensor, (size_t)b->wide->output_count + 1);
@@ -118,11 +121,11 @@ static Status shaken_runs(Bounds *b, int count) {
   return OK;
 }
 
-static Status bounds_new(const Judge *judge, DType precision, Bounds *b) {
+static Status bounds_new(const Judge *judge, Allowance allowance, Bounds *b) {
   Arena *arena = judge->arena;
   size_t input_count = (size_t)judge->bound->input_count, output_count = (size_t)judge->bound->output_count;
-  *b = (Bounds){.judge = judge, .precision = precision, .stored = int_map_new(arena)};
-  TRY(evaluate_widen(arena, judge->bound, b->stored, &b->wide));
+  *b = (Bounds){.judge = judge, .precision = allowance.precision, .stored = int_map_new(arena), .inside.arena = arena};
+  TRY(evaluate_widen(arena, judge->bound, b->stored, allowance.exactness & OF_OPERANDS ? &b->inside : NULL, &b->wide));
   b->inputs = arena_array(arena, Tensor, input_count + 1);
   b->spreads = arena_array(arena, Spread, output_count + 1);
   for (size_t i = 0; i < input_count; i++) b->inputs[i] = evaluate_wide_tensor(arena, &judge->inputs[i]);
@@ -164,11 +167,11 @@ static Status check_bounds(const Bounds *b, const Tensor *actual) {
   return OK;
 }
 
-static Status compare_bounded(const Judge *judge, const Tensor *actual, DType precision, Verdict *verdict) {
+static Status compare_bounded(const Judge *judge, const Tensor *actual, Allowance allowance, Verdict *verdict) {
   Bounds bounds;
-  Status status = bounds_new(judge, precision, &bounds);
+  Status status = bounds_new(judge, allowance, &bounds);
   // What has no form in double cannot be judged, nor what overflows in one of the types and not in the other.
-  bool out_of_range = bounds.strange != judge->strange, half = precision < DTYPE_COUNT;
+  bool out_of_range = bounds.strange != judge->strange, half = allowance.precision < DTYPE_COUNT;
   verdict->unjudged = status || out_of_range || (half && (bounds.strange || bounds.largest > half_range));
   verdict->bounded = !verdict->unjudged;
   status_free(status);
@@ -205,5 +208,5 @@ Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowan
   if (!difference || !(near || strange)) return difference;
   status_free(difference);
   verdict->unjudged = strange;
-  return strange ? OK : compare_bounded(judge, actual, allowance.precision, verdict);
+  return strange ? OK : compare_bounded(judge, actual, allowance, verdict);
 }

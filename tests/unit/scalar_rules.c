@@ -266,6 +266,9 @@ Test(scalar_rules, every_rule_has_a_row_and_what_is_rounded_a_bound) {
       met = true;
       cr_expect(!(rules[i].exactness & ROUNDED) == !(bound->ulp > 0 || bound->absolute > 0 || bound->relative > 0), "%s",
                 rules[i].name);
+      // Beside these, absolute bounds are of subnormal numbers alone.
+      cr_expect(!(rules[i].exactness & OF_OPERANDS) == !(bound->absolute > 0x1p-100 || bound->relative > 0), "%s",
+                rules[i].name);
     }
     cr_expect(met, "no row has rule %s", rules[i].name);
     cr_expect((rules[i].exactness != EXACT) == (rules[i].bound != NULL), "%s", rules[i].name);

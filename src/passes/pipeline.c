@@ -26,5 +26,6 @@ const Pass *const pass_pipeline[] = {
     &pass_zero_points,  // before their operands get stride orders
     &pass_layout,
     &pass_common_subexpressions,
+    &pass_inline_regions,  // those of loaded passes that ran behind the first time
     NULL,
 };

@@ -361,6 +361,30 @@ assert len(found) > 2, found
 for path in found:
     onnx.checker.check_model(onnx.load(path))
 PY
+# Regions of a rule of one's own: functions in the dump, gone from the engine, whatever is left out; and the engine computes what it did.
+says 0 "conv_region" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --dump regions
+python3 - regions <<'PY' || fail "a dumped region is no well-formed function"
+import glob, sys
+import onnx
+dumped = [onnx.load(path) for path in glob.glob(sys.argv[1] + "/*conv_regions.onnx")]
+assert len(dumped) == 1
+onnx.checker.check_model(dumped[0])
+assert [n.op_type for n in dumped[0].functions[0].node] == ["conv", "elementwise"], dumped[0].functions
+assert len(dumped[0].functions) == sum(n.domain == "ingot.region" for n in dumped[0].graph.node) == 4
+PY
+for selection in "" "--only conv_region" "--stop-after conv_region" "--disable fuse_epilogue,layout"; do
+  says 0 "inline_region " passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" $selection --log
+done
+says 0 "= region(" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --explain "$node"
+says 0 "" build "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --quiet -o regions.ingot
+says 0 "conv" inspect regions.ingot $cpu
+! grep -q "= region(" out || fail "an engine holds a region"
+says 0 "conv_region " passes regions.ingot $cpu --log
+says 0 "probabilities" run regions.ingot $cpu
+says 0 "" verify "$digits/digits.onnx" $cpu --pass "$own/conv_region.so"
+says 0 "right with all" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --bisect
+says 1 "'inline_regions' cannot be left out" build "$digits/digits.onnx" $cpu --disable inline_regions
+says 1 "'inline_region@$node' cannot be left out" build "$digits/digits.onnx" $cpu --disable "inline_region@$node"
 says 0 "right with all" passes "$digits/digits.onnx" $cpu --bisect
 says 0 "relu_pair" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so"
 says 1 "there is a pass 'relu_pair' already" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so" --pass "$own/relu_pair.so"

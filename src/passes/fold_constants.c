@@ -2,7 +2,7 @@
 // computed at run time: views cost nothing there.
 #include "kernels/reference.h"
 #include "kernels/view/view.h"
-#include "passes/rule.h"
+#include "passes/places.h"
 
 enum { MAX_GROWN_BYTES = 1 << 16 };
 
@@ -47,5 +47,6 @@ static const Rule fold_constants = {.name = "fold_constants",
                                     .exactness = EXACT,
                                     .apply = apply};
 
-const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone",
-                                  (const Rule *const[]){&fold_constants, NULL}};
+const Pass pass_fold_constants = {
+    "fold_constants", "computes what depends on constants alone",
+    (const Rule *const[]){&fold_constants, &rule_known_elements, &rule_positions_inside, &rule_read_by_places, NULL}};

@@ -1,13 +1,29 @@
-// A constant of one element becomes part of the program that reads it: one operand fewer, and nothing to load.
+// A constant that is one number, whatever its shape, becomes part of the program that reads it: one operand fewer, and nothing to load.
 #include <string.h>
 
+#include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
-static bool inlinable(const Value *value) {
-  if (!value || !value->constant || tensor_count(value->constant) != 1) return false;
+enum { MOST_EQUAL = 4096 };  // elements that are compared
+
+static bool all_equal(const Tensor *tensor) {
+  int64_t count = tensor_count(tensor);
+  if (count == 1) return true;
+  if (!count || count > MOST_EQUAL || (!dtype_is_integer(tensor->dtype) && tensor->dtype != DTYPE_BOOL)) return false;
+  for (int64_t i = 1; i < count; i++)
+    if (tensor_get_i(tensor, i) != tensor_get_i(tensor, 0)) return false;
+  return true;
+}
+
+// The one number that all elements of the value are; NULL where there is none. Floats that happen to be equal are weights.
+static const Tensor *number_of(const Value *value) {
+  if (!value) return NULL;
+  const Node *producer = value->producer;
+  const Tensor *tensor = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
   DTypeKind kind = dtype_kind(value->dtype);
-  return kind == KIND_FLOAT || kind == KIND_SIGNED || kind == KIND_UNSIGNED || kind == KIND_BOOL;
+  bool is_number = kind == KIND_FLOAT || kind == KIND_SIGNED || kind == KIND_UNSIGNED || kind == KIND_BOOL;
+  return tensor && is_number && all_equal(tensor) ? tensor : NULL;
 }
 
 static void replace_input(Program *program, int input, const Tensor *scalar) {
@@ -23,7 +39,7 @@ static void replace_input(Program *program, int input, const Tensor *scalar) {
 
 static bool any_inlinable(const Node *node) {
   for (int i = 0; i < node->input_count; i++)
-    if (inlinable(node->inputs[i])) return true;
+    if (number_of(node->inputs[i])) return true;
   return false;
 }
 
@@ -36,30 +52,22 @@ static bool keeps_shapes(const Node *made, const Node *node) {
 
 static Status apply(Rewrite *r) {
   Node *node = matched(r, "root");
-  WANT(any_inlinable(node), "it has no constant of one element");
-  Arena *arena = node->graph->arena;
-  Dim domain[MAX_RANK], after[MAX_RANK];
-  int rank = node_domain(node, domain), count;
-  Program *program = program_copy(arena, node_program(node, "program"));
+  WANT(any_inlinable(node), "none of its operands is one number");
+  Program *program = program_copy(node->graph->arena, node_program(node, "program"));
   for (int i = 0; i < node->input_count; i++)
-    if (inlinable(node->inputs[i])) replace_input(program, i, node->inputs[i]->constant);
+    if (number_of(node->inputs[i])) replace_input(program, i, number_of(node->inputs[i]));
   Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
-  set_program_inputs(made, program, node->input_count, node->inputs, 0);
-  node_set_program(made, "program", program);
-  const int64_t *axes = node_ints(node, "axes", &count);
-  if (node_attribute(node, "axes")) node_set_ints(made, "axes", axes, count);
-  bool same = node_domain(made, after) == rank && !memcmp(domain, after, (size_t)rank * sizeof *domain);
-  if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", domain, rank);
+  set_program_over(made, node, program);
   TRY(node_infer(made));
   WANT(keeps_shapes(made, node), "a result would be of another shape");
   return rewrite_root_by(r, made);
 }
 
 static const Rule inline_scalars = {.name = "inline_scalars",
-                                    .help = "makes a constant of one element part of the program that reads it",
+                                    .help = "makes a constant that is one number part of the program that reads it",
                                     .pattern = "@program(...)",
                                     .exactness = EXACT,
                                     .apply = apply};
 
-const Pass pass_inline_scalars = {"inline_scalars", "makes constants of one element part of the programs that read them",
+const Pass pass_inline_scalars = {"inline_scalars", "makes constants that are one number part of the programs that read them",
                                   (const Rule *const[]){&inline_scalars, NULL}};

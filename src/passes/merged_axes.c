@@ -7,7 +7,11 @@
 #include "passes/programs.h"
 #include "passes/views.h"
 
-// For each axis of the merged value the first axis of the other that it holds; begin[rank] is the other's rank. False where the reshape splits, or sizes are open.
+static bool may_be_less(Dim size, Dim whole) {
+  return size != whole && (!dim_is_static(size) || !dim_is_static(whole) || size < whole);
+}
+
+// For each axis of the merged value the first axis of the other that it holds; begin[rank] is the other's rank. False where the reshape splits.
 static bool find_groups(const Value *from, const Value *merged, int *begin) {
   int at = 0;
   for (int i = 0; i < merged->rank; i++) {
@@ -17,9 +21,8 @@ static bool find_groups(const Value *from, const Value *merged, int *begin) {
       continue;
     }
     Dim size = 1;
-    while (at < from->rank && dim_is_static(from->dims[at]) && from->dims[at] > 0 && dim_is_static(merged->dims[i]) &&
-           size < merged->dims[i])
-      size *= from->dims[at++];
+    while (at < from->rank && from->dims[at] != 0 && may_be_less(size, merged->dims[i]))
+      size = dim_mul(from->graph->dims, size, from->dims[at++]);
     if (size != merged->dims[i] || begin[i] == at) return false;
   }
   for (; at < from->rank && from->dims[at] == 1; at++)

@@ -83,6 +83,17 @@ void set_program_inputs(Node *node, Program *program, int input_count, Value *co
   arena_free(scratch);
 }
 
+void set_program_over(Node *made, const Node *node, Program *program) {
+  Dim before[MAX_RANK], after[MAX_RANK];
+  int rank = node_domain(node, before), count;
+  const int64_t *axes = node_ints(node, "axes", &count);
+  set_program_inputs(made, program, node->input_count, node->inputs, 0);
+  node_set_program(made, "program", program);
+  if (node_attribute(node, "axes")) node_set_ints(made, "axes", axes, count);
+  bool same = node_domain(made, after) == rank && !memcmp(before, after, (size_t)rank * sizeof *before);
+  if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", before, rank);
+}
+
 bool reads_coordinates(const Program *program) {
   for (int i = 0; i < program->count; i++)
     if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;

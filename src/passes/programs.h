@@ -25,5 +25,7 @@ Program *program_around(const Program *program, int given, int input, bool shift
 enum { READS_LITTLE = 32 };
 bool reads_little(const Node *node);
 
+// Gives the new node the program, the operands and the domain of another, which may shrink without an operand that the program no longer reads.
+void set_program_over(Node *made, const Node *node, Program *program);
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -48,13 +48,19 @@ static void transpose_strided(Strided *view, const Value *x, const int64_t *perm
   }
 }
 
-// From axis `*at` on, dims up to the least run of them that may make up `size`; false where sizes are open and not equal.
-static bool grow(const Dim *dims, int count, int *end, Dim *size) {
-  if (*end == count || !dim_is_static(dims[*end]) || !dim_is_static(*size) || dims[*end] == 0) return false;
-  return checked_mul_i64(*size, dims[(*end)++], size);
+static bool grow(DimTable *table, const Dim *dims, int count, int *end, Dim *size) {
+  if (*end == count || dims[*end] == 0) return false;
+  *size = dim_mul(table, *size, dims[(*end)++]);
+  return true;
 }
 
-// Axes are merged where they follow one another in memory, and split; false where it takes moving elements, or sizes are open.
+// Of two products of sizes the one that others must still join; 0: which one is open.
+static int shorter(DimTable *table, Dim a, Dim b) {
+  if (dim_is_static(a) && dim_is_static(b)) return a < b ? 1 : 2;
+  return dim_mod(table, b, a) == 0 ? 1 : dim_mod(table, a, b) == 0 ? 2 : 0;
+}
+
+// Axes are merged where they follow one another in memory, and split; false where it takes moving elements, or what belongs together is open.
 static bool reshape_strided(DimTable *table, Strided *view, int rank, const Dim *dims) {
   Strided out = {.rank = without_ones(rank, dims, out.dims)};
   int i = 0, k = 0;
@@ -62,8 +68,10 @@ static bool reshape_strided(DimTable *table, Strided *view, int rank, const Dim 
     int i_end = i + 1, k_end = k + 1;
     Dim from = view->dims[i], to = out.dims[k];
     while (from != to) {
-      if (!dim_is_static(from) || !dim_is_static(to)) return false;
-      if (!(from < to ? grow(view->dims, view->rank, &i_end, &from) : grow(out.dims, out.rank, &k_end, &to))) return false;
+      int side = shorter(table, from, to);
+      if (!side ||
+          !(side == 1 ? grow(table, view->dims, view->rank, &i_end, &from) : grow(table, out.dims, out.rank, &k_end, &to)))
+        return false;
     }
     for (int n = i; n + 1 < i_end; n++)
       if (view->strides[n] != dim_mul(table, view->strides[n + 1], view->dims[n + 1])) return false;

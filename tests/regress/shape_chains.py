@@ -112,6 +112,20 @@ def least_and_most(m):
     return m("Tile", y, m("Concat", m.ints(1, 1), m("Add", even, m.ints(1)), m.ints(1), axis=0))
 
 
+def read_by_positions(m):
+    count = lambda axis: m("Range", m.constant(0, np.int64), m("Squeeze", m.size(axis), m.ints(0)), m.constant(1, np.int64))
+    rows, columns = (m("Unsqueeze", count(axis), m.ints(at)) for axis, at in ((2, 1), (3, 0)))
+    flat = m("Reshape", "x", m.ints(0, 8, -1))
+    y = m("Gather", flat, m("Add", m("Mul", rows, m.size(3)), columns), axis=2)
+    turned = m("Sub", m("Sub", m.size(3), m.ints(1)), columns)
+    y = m("Sub", y, m("GatherElements", "x", m("Expand", turned, m("Shape", "x")), axis=3))
+    grid = m("Concat", m.size(2), m.size(3), m.ints(1), axis=0)
+    joined = m("Concat", *(m("Expand", m("Unsqueeze", v, m.ints(2)), grid) for v in (rows, columns)), axis=2)
+    z = m("GatherND", m("Transpose", "x", perm=[2, 3, 0, 1]), joined)
+    inside = m("And", m("GreaterOrEqual", rows, m.constant(0, np.int64)), m("Less", columns, m.size(3)))
+    return m("Where", inside, m("Add", y, m("Transpose", z, perm=[2, 3, 0, 1])), m.constant(9.0))
+
+
 CASES = {
     "resized_to_other": (lambda m: resized_to_other(m, mode="nearest"), [(5, 8), (8, 7)]),
     "resized_to_other_linear": (lambda m: resized_to_other(m, mode="linear"), [(6, 9)]),
@@ -126,6 +140,7 @@ CASES = {
     "counted_from_the_end": (counted_from_the_end, [(4, 9), (8, 4), (11, 6)]),
     "positions": (positions, [(3, 5), (2, 1)]),
     "least_and_most": (least_and_most, [(5, 7), (6, 4)]),
+    "read_by_positions": (read_by_positions, [(3, 5), (1, 4)]),
 }
 
 

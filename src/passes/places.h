@@ -1,0 +1,5 @@
+// The rules of fold_constants that have a file of their own (known_places.c): over integers that follow from where they stand.
+#pragma once
+#include "passes/rule.h"
+
+extern const Rule rule_known_elements, rule_positions_inside, rule_read_by_places;

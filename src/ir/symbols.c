@@ -1,6 +1,6 @@
 // Sizes that show only when a node has run are symbols which that node introduces. Others may speak of them in their attributes
 // without reading the node's results: then it must run all the same, or nobody could say how large they are.
-#include "ir/graph.h"
+#include "ir/op.h"
 
 static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
   if (dim_is_static(dim)) return;
@@ -46,6 +46,18 @@ bool value_shows_symbol(const Value *value, const StringMap *names) {
   return false;
 }
 
+// Bodies that the node computes itself count, those that are run for it may have what they speak of from the node.
+static bool speaks_of(const Node *node, Dim dim) {
+  for (int i = 0; i < node->attribute_count; i++) {
+    const Attribute *attribute = &node->attributes[i];
+    for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++)
+      if (attribute->dims[k] == dim) return true;
+    if (attribute->kind == ATTR_GRAPH && node->op->reference)
+      FOR_NODES(inside, attribute->graph) if (speaks_of(inside, dim)) return true;
+  }
+  return false;
+}
+
 bool node_introduces_symbol(const Node *node, const StringMap *names) {
   for (int o = 0; o < node->output_count; o++) {
     const Value *output = node->outputs[o];
@@ -56,10 +68,7 @@ bool node_introduces_symbol(const Node *node, const StringMap *names) {
       bool taken_over = false;
       for (int i = 0; i < node->input_count && !taken_over; i++)
         for (int j = 0; node->inputs[i] && j < node->inputs[i]->rank; j++) taken_over |= node->inputs[i]->dims[j] == dim;
-      for (int a = 0; a < node->attribute_count && !taken_over; a++)
-        for (int j = 0; node->attributes[a].kind == ATTR_DIMS && j < node->attributes[a].count; j++)
-          taken_over |= node->attributes[a].dims[j] == dim;
-      if (!taken_over) return true;
+      if (!taken_over && !speaks_of(node, dim)) return true;
     }
   }
   return false;

@@ -11,6 +11,7 @@
 #include "base/recover.h"
 #include "engine/engine.h"
 #include "ingot/ingot.h"
+#include "ir/graph_text.h"
 #include "kernels/ops.h"
 
 #define MODEL "examples/digits/digits.onnx"
@@ -206,4 +207,25 @@ Test(engine_file, what_is_shared_is_written_once) {
     cr_expect(tensor_equal(again->graph->outputs[i]->constant, engine->graph->outputs[i]->constant), "constant %d", i);
   cr_assert(!engine_write_memory(again, arena, &twice));
   cr_expect(twice.size == bytes.size && !memcmp(twice.data, bytes.data, bytes.size), "written again it is another");
+}
+
+Test(engine_file, a_region_is_kept_as_it_is) {
+  static const char text[] =
+      "graph g(%x: f32[n, 2]) -> (%y) {\n"
+      "  const %w: f32[2, 2] = [1.0, 2.0, 3.0, 4.0]\n"
+      "  %y: f32[2, n] = region(%x, %w) {body: graph r(%x: f32[n, 2], %w: f32[2, 2]) -> (%t) {\n"
+      "      %p: f32[n, 2] = matmul(%x, %w) origins [\"first\": \"MatMul\"]\n"
+      "      const %v: f32[2, 2] = [5.0, 6.0, 7.0, 8.0]\n"
+      "      %q: f32[n, 2] = matmul(%p, %v) origins [\"second\": \"MatMul\"]\n"
+      "      %t: f32[2, n] = transpose(%q) {perm: [1, 0]}\n"
+      "    }} origins [\"first\": \"MatMul\", \"second\": \"MatMul\"]\n"
+      "}\n";
+  Engine *engine = engine_new(arena), *again;
+  Bytes bytes;
+  cr_assert(!graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &engine->graph));
+  cr_assert(!engine_write_memory(engine, arena, &bytes));
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  Text printed = text_new(arena);
+  graph_print(&printed, again->graph, &(GraphTextOptions){.origins = true});
+  cr_expect_str_eq(text_get(&printed), text);
 }

@@ -1,7 +1,9 @@
 // Regions: their text, what the verifier says of them, what they mean, how rules make and open them, and where they must not go.
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/control/region.h"
@@ -209,6 +211,91 @@ Test(regions, know_the_sizes_of_what_they_are_given) {
   cr_expect_eq(tensor_get_f(out, 2), 3);
 }
 
+// Bodies of drawn steps over a square, as text, in any type.
+static const char *draw_body(uint64_t seed, const char *type) {
+  static const char *const steps[] = {
+      "%%%c: ?[?] = matmul(%%%c, %%%c)",
+      "%%%c: ?[?] = elementwise(%%%c, %%%c) {program: program {%%0: T = input 0; %%1: T = input 1; %%2 = add %%0 %%1; yield "
+      "%%2}}",
+      "%%%c: ?[?] = elementwise(%%%c, %%%c) {program: program {%%0: T = input 0; %%1: T = input 1; %%2 = mul %%0 %%1; %%3 = "
+      "tanh %%2; yield %%3}}",
+      "%%%c: ?[?] = rowwise(%%%c) {program: program {%%0: T = input 0; %%1 = reduce_max %%0; %%2 = sub %%0 %%1; %%3 = exp %%2; "
+      "%%4 = reduce_sum %%3; %%5 = div %%3 %%4; yield %%5}, axes: 1}",
+      "%%%c: ?[?] = transpose(%%%c) {perm: [1, 0]}"};
+  Text text = text_new(arena), out = text_new(arena);
+  char last = 'b';
+  text_add(&text,
+           "graph g(%%a: T[6, 6], %%b: T[6, 6]) -> (%%y) { %%y: ?[?] = region(%%a, %%b) {body: graph r(%%a: ?[?], %%b: ?[?]) "
+           "-> (%%h) { ");
+  for (; last < 'h'; last++) {
+    seed = hash_mix(seed, last);
+    text_add(&text, steps[seed % 5], last + 1, last, 'a' + (int)(seed / 5 % (uint64_t)(last - 'a' + 1)));
+    text_add(&text, " ");
+  }
+  text_add(&text, "}} }");
+  for (const char *at = text_get(&text); *at; at++)
+    if (*at == 'T') text_add(&out, "%s", type);
+    else text_add_n(&out, at, 1);
+  return text_get(&out);
+}
+
+static Tensor *squares(uint64_t seed, DType dtype) {
+  Tensor *tensor = arena_new_of(arena, Tensor);
+  expect_ok(tensor_new(arena, dtype, 2, (int64_t[]){6, 6}, tensor));
+  for (int i = 0; i < 36; i++) tensor_set_f(tensor, i, (double)(hash_mix(seed, (uint64_t)i) % 512) / 256 - 1);
+  return tensor;
+}
+
+// The body node by node, with half precision in between.
+static Tensor *run_apart(const Graph *body, const Tensor *a, const Tensor *b) {
+  const Tensor **values = arena_array(arena, const Tensor *, body->next_value_id);
+  Tensor *last = NULL;
+  values[body->inputs[0]->id] = a;
+  values[body->inputs[1]->id] = b;
+  FOR_NODES(node, body) {
+    const Tensor *in[2];
+    for (int i = 0; i < node->input_count; i++) in[i] = values[node->inputs[i]->id];
+    last = arena_new_of(arena, Tensor);
+    expect_ok(reference_run(node, arena, in, last));
+    values[node->outputs[0]->id] = last;
+  }
+  return last;
+}
+
+// One rounding to half precision, also of its subnormal numbers, and what f32 and its sums come to.
+static int count_beyond(const Tensor *actual, const Tensor *exact, double unit) {
+  int beyond = 0;
+  double largest = 0;
+  for (int i = 0; i < 36; i++) largest = fmax(largest, fabs(tensor_get_f(exact, i)));
+  for (int i = 0; i < 36; i++) {
+    double number = tensor_get_f(exact, i);
+    if (fabs(number) > 65504) continue;  // infinite in f16
+    beyond += fabs(tensor_get_f(actual, i) - number) > unit * fmax(fabs(number), 0x1p-14) + 1e-5 * largest;
+  }
+  return beyond;
+}
+
+Test(regions, are_as_near_to_double_as_one_rounding) {
+  static const struct {
+    const char *name;
+    DType dtype;
+    double unit;
+  } types[] = {{"f16", DTYPE_F16, 0x1p-11}, {"bf16", DTYPE_BF16, 0x1p-8}, {"f32", DTYPE_F32, 0}};
+  for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+    int rounded_inside = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+      const Tensor *a = squares(seed, types[t].dtype), *b = squares(~seed, types[t].dtype);
+      const Tensor *wide[] = {squares(seed, DTYPE_F64), squares(~seed, DTYPE_F64)};
+      Graph *graph = read_inferred(draw_body(seed, types[t].name));
+      const Tensor *exact = run_first(read_inferred(draw_body(seed, "f64")), wide);
+      cr_expect_eq(count_beyond(run_first(graph, (const Tensor *[]){a, b}), exact, types[t].unit), 0, "%s, body %d",
+                   types[t].name, (int)seed);
+      rounded_inside += count_beyond(run_apart(region_body(graph->first), a, b), exact, types[t].unit);
+    }
+    if (types[t].unit > 0) cr_expect_gt(rounded_inside, 1000, "%s rounded inside is as near", types[t].name);
+  }
+}
+
 // --- Rules
 
 static const char chain[] =
@@ -340,6 +427,14 @@ static const char everywhere[] =
     "%r: f32[n, 4] = region(%x) {body: graph r(%a: f32[n, 4]) -> (%e) { %e: f32[n, 4] = region(%a) {body: graph s(%a: f32[n, 4]) -> (%e) { %e: f32[n, 4] = elementwise(%a) " UNARY("exp") " }} }} "
     "%y: f32[n, 4] = if(%c, %r) {then_branch: graph t(%a: f32[n, 4]) -> (%e) { %e: f32[n, 4] = region(%a) {body: graph r(%b: f32[n, 4]) -> (%e) { %e: f32[n, 4] = elementwise(%b) " UNARY("sin") " }} }, "
     "else_branch: graph f(%a: f32[n, 4]) -> (%a) {}} }";
+
+// Passes of one's own run where they like.
+Test(regions, are_opened_last) {
+  const Pass *last = NULL;
+  for (int i = 0; pass_pipeline[i]; i++) last = pass_pipeline[i];
+  cr_expect_str_eq(last->name, "inline_regions");
+  cr_expect(last->needed);
+}
 
 Test(regions, are_gone_behind_the_passes_whatever_runs) {
   const PassOptions options[] = {

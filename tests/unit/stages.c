@@ -134,6 +134,30 @@ Test(stages, symbolic_shapes_one_after_the_other) {
   }
 }
 
+// Its body speaks of a size that only a run shows; another one stands in a loop.
+Test(stages, regions_run) {
+  BOTH(run, "graph g(%x: f32[n], %trips: i64[]) -> (%y, %z) {"
+            "  %p: i64[1, many] = nonzero(%x)"
+            "  %q: ?[?] = elementwise(%p) {program: program {%0: i64 = input 0; %1: f32 = cast %0; yield %1}}"
+            "  %y: ?[?] = region(%q, %x) {body: graph r(%q: f32[1, many], %x: f32[n]) -> (%s) {"
+            "    %r: ?[?] = reshape(%q) {dims: dims[many, 1]} %t: ?[?] = expand(%r) {dims: dims[many, n]}"
+            "    %s: ?[?] = elementwise(%t, %x) " OP2("add") " }}"
+            "  %z: ?[?] = loop(%trips, _, %x) {states: 1, body: graph b(%i: i64[], %c: bool[], %s: f32[n]) -> (%c, %t) {"
+            "    %t: f32[n] = region(%s) {body: graph r(%a: f32[n]) -> (%e) {"
+            "      %d: f32[n] = elementwise(%a, %a) " OP2("add") " %e: f32[n] = elementwise(%d) " OP1("neg") " }} }}"
+            "}") {
+    for (int i = 0; i < 3; i++) {
+      GIVE(&run, DTYPE_F32, D(3), 5, i == 1 ? 0 : 6, 7);
+      give_scalar(&run, DTYPE_I64, 2);
+      expect_ok(go(&run));
+      if (i == 1) EXPECT(&run, 0, D(2, 3), 5, 0, 7, 7, 2, 9);
+      else EXPECT(&run, 0, D(3, 3), 5, 6, 7, 6, 7, 8, 7, 8, 9);
+      EXPECT(&run, 1, D(3), 20, i == 1 ? 0 : 24, 28);
+      drop(&run);
+    }
+  }
+}
+
 Test(stages, a_branch_is_taken_by_the_data) {
   BOTH(run, "graph g(%c: bool[], %x: f32[2, 2]) -> (%y) {"
             "  %y: ?[?] = if(%c, %x) {"

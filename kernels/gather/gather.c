@@ -64,6 +64,20 @@ static Status reference_gather(Reference *r) {
   return OK;
 }
 
+int indexed_axis(const Node *node, int *axes) {
+  axes[0] = (int)node_int(node, "axis", 0);
+  return 1;
+}
+
+int coordinate_axes(const Node *node, int *axes) {
+  const Value *x = node->inputs[0], *indices = node->inputs[1];
+  int batch = (int)node_int(node, "batch_dims", 0);
+  if (x->rank < 0 || indices->rank < 1 || !dim_is_static(indices->dims[indices->rank - 1])) return 0;
+  int depth = (int)MIN(indices->dims[indices->rank - 1], (Dim)(x->rank - batch));
+  for (int k = 0; k < depth; k++) axes[k] = batch + k;
+  return MAX(depth, 0);
+}
+
 const OpDef op_gather = {
     .name = "gather",
     .help = "slices of x along an axis, chosen by indices",
@@ -75,6 +89,7 @@ const OpDef op_gather = {
     .infer = infer_gather,
     .reference = reference_gather,
     .index_operand = 1,
+    .indexed_axes = indexed_axis,
 };
 
 // ---- gather_elements: y[i] = x[i with its axis coordinate replaced by indices[i]]
@@ -125,6 +140,7 @@ const OpDef op_gather_elements = {
     .infer = infer_gather_elements,
     .reference = reference_gather_elements,
     .index_operand = 1,
+    .indexed_axes = indexed_axis,
 };
 
 // ---- gather_nd: the last axis of indices holds coordinates
@@ -191,4 +207,5 @@ const OpDef op_gather_nd = {
     .infer = infer_gather_nd,
     .reference = reference_gather_nd,
     .index_operand = 1,
+    .indexed_axes = coordinate_axes,
 };

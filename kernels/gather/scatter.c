@@ -130,6 +130,7 @@ const OpDef op_scatter_elements = {
     .infer = infer_scatter_elements,
     .reference = reference_scatter_elements,
     .index_operand = 1,
+    .indexed_axes = indexed_axis,
 };
 
 // ---- scatter_nd: y[coordinates, ...] = updates[...]
@@ -189,4 +190,5 @@ const OpDef op_scatter_nd = {
     .infer = infer_scatter_nd,
     .reference = reference_scatter_nd,
     .index_operand = 1,
+    .indexed_axes = coordinate_axes,
 };

@@ -138,10 +138,16 @@ static Status reference_roi_align(Reference *r) {
   return OK;
 }
 
+static int image_axis(const Node *node, int *axes) {
+  axes[0] = 0;
+  return 1;
+}
+
 const OpDef op_roi_align = {
     .name = "roi_align",
     .help = "regions of an image sampled into bins",
     .index_operand = 2,
+    .indexed_axes = image_axis,
     .min_inputs = 3,
     .max_inputs = 3,
     .min_outputs = 1,

@@ -84,6 +84,12 @@ static Status reference_transpose(Reference *r) {
   return copy_view(r, x->rank, dims, 0, strides);
 }
 
+static void view_of_transpose(const Node *node, ViewMap *out) {
+  int rank;
+  const int64_t *perm = node_ints(node, "perm", &rank);
+  for (int i = 0; i < rank; i++) out->axes[i] = (ViewAxis){.source = (int)perm[i], .step = 1};
+}
+
 const OpDef op_transpose = {
     .name = "transpose",
     .help = "permutes axes: output axis i is input axis perm[i]",
@@ -94,7 +100,7 @@ const OpDef op_transpose = {
     .attributes = (const AttributeSpec[]){{"perm", ATTR_INTS, true}, {0}},
     .infer = infer_transpose,
     .reference = reference_transpose,
-    .is_view = true,
+    .view = view_of_transpose,
 };
 
 static Status infer_reshape(Node *node) {
@@ -123,6 +129,8 @@ static Status reference_reshape(Reference *r) {
   return OK;
 }
 
+static void view_of_reshape(const Node *node, ViewMap *out) { out->regroups = true; }
+
 const OpDef op_reshape = {
     .name = "reshape",
     .help = "row-major reinterpretation with other dims",
@@ -133,7 +141,7 @@ const OpDef op_reshape = {
     .attributes = (const AttributeSpec[]){{"dims", ATTR_DIMS, true}, {0}},
     .infer = infer_reshape,
     .reference = reference_reshape,
-    .is_view = true,
+    .view = view_of_reshape,
 };
 
 static bool slice_fits(int64_t size, int64_t start, int64_t step, int64_t count) {
@@ -184,6 +192,13 @@ static Status reference_slice(Reference *r) {
   return copy_view(r, rank, dims, dims_count(rank, dims) ? offset : 0, strides);
 }
 
+static void view_of_slice(const Node *node, ViewMap *out) {
+  int rank;
+  const Dim *starts = node_dims(node, "starts", &rank);
+  const int64_t *steps = node_ints(node, "steps", &rank);
+  for (int i = 0; i < rank; i++) out->axes[i] = (ViewAxis){.source = i, .start = starts[i], .step = steps[i]};
+}
+
 const OpDef op_slice = {
     .name = "slice",
     .help = "y[i] = x[starts + i * steps]; negative steps flip",
@@ -195,7 +210,7 @@ const OpDef op_slice = {
         (const AttributeSpec[]){{"starts", ATTR_DIMS, true}, {"steps", ATTR_INTS, true}, {"dims", ATTR_DIMS, true}, {0}},
     .infer = infer_slice,
     .reference = reference_slice,
-    .is_view = true,
+    .view = view_of_slice,
 };
 
 static Status infer_expand(Node *node) {
@@ -231,6 +246,15 @@ static Status reference_expand(Reference *r) {
   return copy_view(r, rank, dims, 0, strides);
 }
 
+static void view_of_expand(const Node *node, ViewMap *out) {
+  const Value *x = node->inputs[0], *y = node->outputs[0];
+  int lead = y->rank - x->rank;
+  for (int i = 0; i < y->rank; i++) {
+    bool same = i >= lead && x->dims[i - lead] == y->dims[i];
+    out->axes[i] = (ViewAxis){.source = same ? i - lead : -1, .step = 1};
+  }
+}
+
 const OpDef op_expand = {
     .name = "expand",
     .help = "numpy broadcast to exactly these dims",
@@ -241,5 +265,5 @@ const OpDef op_expand = {
     .attributes = (const AttributeSpec[]){{"dims", ATTR_DIMS, true}, {0}},
     .infer = infer_expand,
     .reference = reference_expand,
-    .is_view = true,
+    .view = view_of_expand,
 };

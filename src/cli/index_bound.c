@@ -19,19 +19,13 @@ typedef struct Walk {
 
 static void follow(Walk *walk, const Value *value);
 
-static void note_axis(Walk *walk, const Value *table, int64_t axis) {
-  if (!table || table->rank < 1) return;
-  if (axis < 0) axis += table->rank;
-  if (axis < 0 || axis >= table->rank || !dim_is_static(table->dims[axis])) return;
-  int64_t size = table->dims[axis];
-  if (size > 0 && (!walk->bound || size < walk->bound)) walk->bound = size;
-}
-
-static void note_coordinates(Walk *walk, const Node *node) {
-  int64_t batch = node_int(node, "batch_dims", 0);
-  const Value *x = node->inputs[0], *indices = node->inputs[1];
-  if (!x || indices->rank < 1 || !dim_is_static(indices->dims[indices->rank - 1])) return;
-  for (int64_t k = 0; k < indices->dims[indices->rank - 1]; k++) note_axis(walk, x, batch + k);
+static void note_sizes(Walk *walk, const Node *node) {
+  const Value *table = node->inputs[0];
+  int axes[MAX_RANK], count = node->op->indexed_axes(node, axes);
+  for (int i = 0; i < count && table->rank >= 0; i++) {
+    Dim size = table->dims[axes[i]];
+    if (dim_is_static(size) && size > 0 && (!walk->bound || size < walk->bound)) walk->bound = size;
+  }
 }
 
 static void enter_graph(Walk *walk, const Graph *graph, int input) {
@@ -43,16 +37,14 @@ static bool is_integer(const Value *value) {
 }
 
 static void follow_use(Walk *walk, const Node *node, int index) {
-  if ((node->op == &op_gather || node->op == &op_gather_elements || node->op == &op_scatter_elements) && index == 1)
-    note_axis(walk, node->inputs[0], node_int(node, "axis", 0));
-  else if ((node->op == &op_gather_nd || node->op == &op_scatter_nd) && index == 1) note_coordinates(walk, node);
+  if (node->op->indexed_axes && index == node->op->index_operand) note_sizes(walk, node);
   else if (node->op == &op_if) {
     enter_graph(walk, node_graph(node, "then_branch"), index - 1);
     enter_graph(walk, node_graph(node, "else_branch"), index - 1);
   } else if (node->op == &op_loop || node->op == &op_scan) {
     enter_graph(walk, node_graph(node, "body"), index);
-  } else if (node->op->is_view || node->op == &op_elementwise || node->op == &op_concat || node->op == &op_deferred ||
-             node->op == &op_region || (node->op == &op_gather && index == 0)) {
+  } else if (node->op->view || node->op->has_program || node->op->indexed_axes || node->op == &op_concat ||
+             node->op == &op_deferred || node->op == &op_region) {
     if (node->op == &op_region) enter_graph(walk, region_body(node), index);
     for (int i = 0; i < node->output_count; i++)
       if (is_integer(node->outputs[i])) follow(walk, node->outputs[i]);

@@ -26,6 +26,17 @@ typedef enum ImageOrder {
   IMAGE_GAINS,    // is faster for it: worth a copy
 } ImageOrder;
 
+// What a view reads: for each axis of its output the input's axis that it moves along.
+typedef struct ViewAxis {
+  int source;    // -1: none, so that the same elements come again
+  Dim start;     // where on that axis it begins
+  int64_t step;  // of that axis, for one of the output; negative: backwards
+} ViewAxis;
+typedef struct ViewMap {
+  bool regroups;            // the axes are others: all elements, in row-major order
+  ViewAxis axes[MAX_RANK];  // by the output's, where it does not
+} ViewMap;
+
 struct OpDef {
   const char *name;            // "conv"
   const char *help;            // one line for documentation and `ingot inspect`
@@ -41,11 +52,15 @@ struct OpDef {
   bool takes_epilogue;  // a fused program may follow it
   bool data_dependent;  // an output's size is known only after it ran
   bool random;          // never folded, never merged
-  bool is_view;         // no arithmetic: an affine re-indexing of input 0
   bool has_program;     // a scalar program over its operands, pointwise or with reductions
   bool exact_values;    // about the bits or the exact value of numbers, or about what graphs inside hold: f32 stays f32
   ImageOrder image;
+  // Of a view, which moves elements of input 0 without arithmetic: where they come from. Types are known; axes of the input that are open are taken for others than
+  // the output's, unless they are written alike. NULL: it is no view.
+  void (*view)(const Node *node, ViewMap *out);
   int index_operand;  // the input that holds indices, which are to be looked at even where no element is moved; 0: none
+  // How many axes of input 0 those run along, and which: one, or one for each place along their last axis; 0: that is open. NULL without indices.
+  int (*indexed_axes)(const Node *node, int *axes);
   // What the verifier asks of a node besides, where inference would put right what is wrong. NULL: nothing.
   Status (*check)(const Node *node);
 };

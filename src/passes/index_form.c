@@ -7,7 +7,6 @@
 #include "kernels/gather/gather.h"
 #include "kernels/meaning.h"
 #include "kernels/scan/scan.h"
-#include "kernels/view/view.h"
 #include "passes/programs.h"
 
 enum { MOST_NODES = 48, LONGEST_PROGRAM = 24, LARGEST_CONSTANT = 1 << 16, LARGEST_NUMBER = 1 << 30 };
@@ -213,34 +212,25 @@ static bool reshape_form(const Value *in, const Value *out, const IndexForm *fro
   return at == in->rank || index_form_is_constant(from, in->rank);
 }
 
-static bool slice_form(Walk *w, const Node *node, const IndexForm *from, IndexForm *form) {
-  int rank;
-  const Dim *starts = node_dims(node, "starts", &rank);
-  const int64_t *steps = node_ints(node, "steps", &rank);
-  *form = *from;
-  for (int i = 0; i < rank; i++) {
-    form->base = dim_add(w->dims, form->base, dim_mul(w->dims, from->steps[i], starts[i]));
-    form->steps[i] = dim_mul(w->dims, from->steps[i], dim_constant(w->dims, steps[i]));
-  }
-  return true;
-}
-
+// Along an axis that is not there any more, or may be repeated, nothing may change.
 static bool view_form(Walk *w, const Node *node, IndexForm *form) {
   const Value *in = node->inputs[0], *out = node->outputs[0];
   IndexForm from;
-  int count;
+  ViewMap map = {0};
+  bool met[MAX_RANK] = {0};
   if (!walk(w, in, &from)) return false;
+  node->op->view(node, &map);
+  if (map.regroups) return reshape_form(in, out, &from, form);
   *form = (IndexForm){.base = from.base};
-  if (node->op == &op_reshape) return reshape_form(in, out, &from, form);
-  if (node->op == &op_slice) return slice_form(w, node, &from, form);
-  const int64_t *perm = node->op == &op_transpose ? node_ints(node, "perm", &count) : NULL;
-  if (!perm && node->op != &op_expand) return false;
-  for (int i = 0; i < in->rank; i++) {
-    int axis = out->rank - in->rank + i;
-    if (perm) form->steps[i] = from.steps[perm[i]];
-    else if (in->dims[i] == out->dims[axis]) form->steps[axis] = from.steps[i];
-    else if (in->dims[i] != 1 && from.steps[i] != 0) return false;
+  for (int i = 0; i < out->rank; i++) {
+    const ViewAxis *axis = &map.axes[i];
+    if (axis->source < 0) continue;
+    met[axis->source] = true;
+    form->base = dim_add(w->dims, form->base, dim_mul(w->dims, from.steps[axis->source], axis->start));
+    form->steps[i] = dim_mul(w->dims, from.steps[axis->source], dim_constant(w->dims, axis->step));
   }
+  for (int i = 0; i < in->rank; i++)
+    if (!met[i] && in->dims[i] != 1 && from.steps[i] != 0) return false;
   return true;
 }
 
@@ -283,7 +273,7 @@ static bool walk(Walk *w, const Value *value, IndexForm *form) {
   if (node->op == &op_elementwise) return program_form(w, node, form);
   if (node->op == &op_concat) return concat_form(w, node, form);
   if (node->op == &op_cumulative) return cumulative_form(w, node, form);
-  return node->op->is_view && view_form(w, node, form);
+  return node->op->view && view_form(w, node, form);
 }
 
 bool index_form_of(const Value *value, IndexForm *form) {

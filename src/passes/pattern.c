@@ -15,7 +15,7 @@ typedef struct Reader {
   int depth, choices;
 } Reader;
 
-static bool is_view(const OpDef *op) { return op->is_view; }
+static bool is_view(const OpDef *op) { return op->view; }
 static bool takes_epilogue(const OpDef *op) { return op->takes_epilogue; }
 static bool is_program(const OpDef *op) { return op->has_program; }
 

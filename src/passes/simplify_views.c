@@ -9,21 +9,11 @@
 enum { MAX_SCALARS = 32 };  // beside the tensor that a pointwise node reads through a view
 
 static bool is_noop(const Node *node) {
-  const Value *in = node->inputs[0], *out = node->outputs[0];
-  int count;
-  if (node->op == &op_transpose) {
-    const int64_t *perm = node_ints(node, "perm", &count);
-    for (int i = 0; i < count; i++)
-      if (perm[i] != i) return false;
-    return true;
-  }
-  if (!value_same_shape(in, out)) return false;
-  if (node->op == &op_reshape || node->op == &op_expand) return true;
-  if (node->op != &op_slice) return false;
-  const Dim *starts = node_dims(node, "starts", &count);
-  const int64_t *steps = node_ints(node, "steps", &count);
-  for (int i = 0; i < count; i++)
-    if (starts[i] != 0 || steps[i] != 1) return false;
+  ViewMap map = {0};
+  if (!value_same_shape(node->inputs[0], node->outputs[0])) return false;
+  node->op->view(node, &map);
+  for (int i = 0; i < node->outputs[0]->rank && !map.regroups; i++)
+    if (map.axes[i].source != i || map.axes[i].start != 0 || map.axes[i].step != 1) return false;
   return true;
 }
 

@@ -1,4 +1,4 @@
-// Rules over chains of transposes and reshapes: one that leaves elements in their order is a reshape, whatever it does on its way. Also broadcasts that a pointwise
+// Rules over chains of views: one that leaves all elements in their order is a reshape, whatever it does on its way. Also broadcasts that a pointwise
 // node does by itself. All move the same elements to the same places. They belong to simplify_views.
 #include <string.h>
 
@@ -36,16 +36,20 @@ static Strided row_major(DimTable *table, const Value *x) {
   return view;
 }
 
-static void transpose_strided(Strided *view, const Value *x, const int64_t *perm) {
+// Axes change places; false where one is not there as it was: repeated, cut, or walked in steps.
+static bool move_strided(Strided *view, const Value *x, const Value *y, const ViewMap *map) {
   Strided before = *view;
   int place[MAX_RANK], kept = 0;
   for (int i = 0; i < x->rank; i++) place[i] = x->dims[i] == 1 ? -1 : kept++;
   view->rank = 0;
-  for (int i = 0; i < x->rank; i++) {
-    if (place[perm[i]] < 0) continue;
-    view->dims[view->rank] = before.dims[place[perm[i]]];
-    view->strides[view->rank++] = before.strides[place[perm[i]]];
+  for (int i = 0; i < y->rank; i++) {
+    const ViewAxis *axis = &map->axes[i];
+    if (y->dims[i] == 1) continue;
+    if (axis->source < 0 || axis->start != 0 || axis->step != 1 || x->dims[axis->source] != y->dims[i]) return false;
+    view->dims[view->rank] = before.dims[place[axis->source]];
+    view->strides[view->rank++] = before.strides[place[axis->source]];
   }
+  return view->rank == before.rank;
 }
 
 static bool grow(DimTable *table, const Dim *dims, int count, int *end, Dim *size) {
@@ -94,24 +98,37 @@ static bool keeps_order(DimTable *table, Node *const *chain, int count) {
   Strided view = row_major(table, chain[count - 1]->inputs[0]);
   for (int i = count; i-- > 0;) {
     const Value *in = chain[i]->inputs[0], *out = chain[i]->outputs[0];
-    int rank;
-    if (chain[i]->op == &op_transpose) transpose_strided(&view, in, node_ints(chain[i], "perm", &rank));
-    else if (!reshape_strided(table, &view, out->rank, out->dims)) return false;
+    ViewMap map = {0};
+    chain[i]->op->view(chain[i], &map);
+    if (!(map.regroups ? reshape_strided(table, &view, out->rank, out->dims) : move_strided(&view, in, out, &map)))
+      return false;
   }
   return in_order(table, &view);
 }
 
-static bool reorders(const Node *node) { return node && (node->op == &op_transpose || node->op == &op_reshape); }
+// Whether axes change places, those of one element too.
+static bool reorders(const Node *view) {
+  ViewMap map = {0};
+  int last = -1;
+  bool ascend = true;
+  view->op->view(view, &map);
+  for (int i = 0; i < view->outputs[0]->rank && !map.regroups; i++) {
+    if (map.axes[i].source < 0) continue;
+    ascend = ascend && map.axes[i].source > last;
+    last = map.axes[i].source;
+  }
+  return !ascend;
+}
 
-// The longest chain that ends here and keeps the order; one reshape alone is none.
+// The longest chain that ends here and keeps the order; what has nothing in it that would change it is none.
 static Status chain_as_reshape(Rewrite *r) {
   Node *chain[LONGEST_CHAIN] = {matched(r, "root")};
   int longest = 0, count = 1;
-  bool transposes = false;
-  for (Node *next = chain[0]; reorders(next) && count <= LONGEST_CHAIN; next = next->inputs[0]->producer, count++) {
+  bool moves = false;
+  for (Node *next = chain[0]; next && next->op->view && count <= LONGEST_CHAIN; next = next->inputs[0]->producer, count++) {
     chain[count - 1] = next;
-    transposes = transposes || next->op == &op_transpose;
-    if (transposes && keeps_order(rewrite_graph(r)->dims, chain, count)) longest = count;
+    moves = moves || reorders(next);
+    if (moves && keeps_order(rewrite_graph(r)->dims, chain, count)) longest = count;
   }
   WANT(longest, "elements change places");
   for (int i = 1; i < longest; i++) rewrite_cover(r, chain[i]);
@@ -137,8 +154,8 @@ static Status expand_by_reader(Rewrite *r) {
 }
 
 const Rule rule_chain_as_reshape = {.name = "chain_as_reshape",
-                                    .help = "transposes and reshapes that leave elements in their order are one reshape",
-                                    .pattern = "transpose|reshape(x)",
+                                    .help = "views that leave all elements in their order are one reshape",
+                                    .pattern = "@view(x)",
                                     .exactness = EXACT,
                                     .apply = chain_as_reshape};
 const Rule rule_expand_by_reader = {.name = "expand_by_reader",

@@ -143,14 +143,14 @@ static bool node_is_ready(const Cut *cut, const Node *node) {
   if (node_is_list(node)) return true;
   if (node_is_control(node) || node->op->data_dependent || is_deferred(cut, node)) return false;
   if (!inputs_are_static(node) || !outputs_are_static(node) || !attributes_are_known(node)) return false;
-  bool is_view = node->op->is_view && node->outputs[0]->dtype != DTYPE_STRING;  // strings stay on the host, whatever moves them
+  bool is_view = node->op->view && node->outputs[0]->dtype != DTYPE_STRING;  // strings stay on the host, whatever moves them
   return is_view || !cut->hooks->runs || cut->hooks->runs(cut->hooks->context, node);
 }
 
 static bool node_is_action(const Cut *cut, const Node *node) {
   if (node->op == &op_if || is_deferred(cut, node) || !inputs_are_made(cut, node, MADE_ACTION)) return false;
   if (node_is_list(node)) return true;
-  if (node->op->is_view && node->outputs[0]->dtype != DTYPE_STRING) return false;  // costs nothing in the next stage
+  if (node->op->view && node->outputs[0]->dtype != DTYPE_STRING) return false;  // costs nothing in the next stage
   if (!attributes_are_known(node)) return false;
   return inputs_are_static(node) || node_is_control(node) || node->op->data_dependent;
 }

@@ -84,42 +84,34 @@ static Status bind_constant(Planner *p, const Value *value) {
   return OK;
 }
 
+// A reshaped row-major constant is still a known constant.
+static const Tensor *reshaped(Planner *p, const TensorDesc *source, const TensorDesc *to) {
+  if (!source->constant || !desc_is_row_major(source)) return NULL;
+  Tensor *same = arena_copy(p->arena, source->constant, sizeof *same);
+  same->rank = to->rank;
+  memcpy(same->dims, to->dims, sizeof same->dims);
+  return same;
+}
+
 // The output of a view node as strides over the place of its input; false where that takes a copy.
 static bool view_of(Planner *p, const Node *node, const Binding source, Binding *out) {
-  Value *value = node->outputs[0];
   Binding result = source;
-  result.desc.rank = value->rank;
-  result.desc.constant = NULL;
-  value_get_dims(value, result.desc.dims);
-  const int64_t *from = source.desc.strides;
-  int64_t *to = result.desc.strides;
-  int count;
-  if (node->op == &op_transpose) {
-    const int64_t *perm = node_ints(node, "perm", &count);
-    for (int i = 0; i < count; i++) to[i] = from[perm[i]];
-  } else if (node->op == &op_slice) {
-    const Dim *starts = node_dims(node, "starts", &count);
-    const int64_t *steps = node_ints(node, "steps", &count);
-    for (int i = 0; i < count; i++) {
-      result.offset += result.desc.dims[i] ? starts[i] * from[i] : 0;
-      to[i] = from[i] * steps[i];
-    }
-  } else if (node->op == &op_expand) {
-    int lead = result.desc.rank - source.desc.rank;
-    for (int i = 0; i < result.desc.rank; i++)
-      to[i] = i < lead || source.desc.dims[i - lead] != result.desc.dims[i] ? 0 : from[i - lead];
-  } else if (node->op == &op_reshape) {
-    if (!strides_reshape(source.desc.rank, source.desc.dims, from, result.desc.rank, result.desc.dims, to)) return false;
-    if (source.desc.constant) {  // a reshaped row-major constant is still a known constant
-      if (desc_is_row_major(&source.desc)) {
-        Tensor *same = arena_copy(p->arena, source.desc.constant, sizeof *same);
-        same->rank = result.desc.rank;
-        memcpy(same->dims, result.desc.dims, sizeof same->dims);
-        result.desc.constant = same;
-      }
-    }
-  } else {
-    return false;
+  const TensorDesc *from = &source.desc;
+  TensorDesc *to = &result.desc;
+  ViewMap map = {0};
+  node->op->view(node, &map);
+  to->rank = node->outputs[0]->rank;
+  to->constant = NULL;
+  value_get_dims(node->outputs[0], to->dims);
+  if (map.regroups) {
+    if (!strides_reshape(from->rank, from->dims, from->strides, to->rank, to->dims, to->strides)) return false;
+    to->constant = reshaped(p, from, to);
+  }
+  for (int i = 0; i < to->rank && !map.regroups; i++) {
+    const ViewAxis *axis = &map.axes[i];
+    int64_t stride = axis->source < 0 ? 0 : from->strides[axis->source];
+    to->strides[i] = stride * axis->step;
+    result.offset += to->dims[i] ? stride * axis->start : 0;
   }
   *out = result;
   return true;
@@ -180,22 +172,29 @@ static bool does_nothing(const Node *node) {
   return !indices || is_empty(node->inputs[indices]);
 }
 
-// Whether `output`, seen through the views that make it of `value`, lies row-major where `value` is dense in its own order.
+static int64_t element_count(const TensorDesc *desc) {
+  int64_t count = 1;
+  for (int i = 0; i < desc->rank; i++) count *= desc->dims[i];
+  return count;
+}
+
+// Whether `output`, seen through the views that make it of `value`, is all of it and lies row-major where `value` is dense in its own order.
 static bool seen_row_major(Planner *p, const Value *value, const Value *output) {
   enum { MOST_VIEWS = 16 };
   const Node *views[MOST_VIEWS];
   int count = 0;
   for (const Value *v = output; v != value; v = v->producer->inputs[0]) {
     const Node *node = v->producer;
-    if (!node || count == MOST_VIEWS || (node->op != &op_transpose && node->op != &op_reshape)) return false;
+    if (!node || count == MOST_VIEWS || !node->op->view) return false;
     views[count++] = node;
   }
   Binding place = {.desc = {.dtype = value->dtype, .rank = value->rank}};
   if (!value_get_dims(value, place.desc.dims)) return false;
   order_strides(value->rank, place.desc.dims, value->order, place.desc.strides);
+  int64_t all = element_count(&place.desc);
   while (count--)
     if (!view_of(p, views[count], place, &place)) return false;
-  return desc_is_row_major(&place.desc);
+  return place.offset == 0 && element_count(&place.desc) == all && desc_is_row_major(&place.desc);
 }
 
 // The graph output number whose buffer `value` can be written to directly, or -1.
@@ -210,7 +209,7 @@ static Status plan_node(Planner *p, Node *node) {
   Plan *plan = p->plan;
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) TRY(bind_constant(p, node->inputs[i]));
-  if (node->op->is_view && node->inputs[0]) {
+  if (node->op->view && node->inputs[0]) {
     if (bind_view(p, node)) return OK;
     TRY(insert_copy(p, node, 0, true));
     if (bind_view(p, node)) return OK;

@@ -1,6 +1,6 @@
 // The planner: a static graph becomes an ordered list of steps over buffers with fixed places. It resolves views into strides,
 // asks the device how each node is to be computed, inserts copies where a kernel cannot read a view, computes lifetimes,
-// and packs every temporary into one arena. It knows no device and no operator but the views.
+// and packs every temporary into one arena. It knows no device, and no operators but those that copies are made of.
 #pragma once
 #include "kernels/site.h"
 

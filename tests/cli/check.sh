@@ -165,6 +165,12 @@ save("log", [h.make_node("Floor", ["x"], ["f"]), h.make_node("Relu", ["f"], ["r"
      [("x", T.FLOAT, [4])], [("y", T.FLOAT, [4])])
 save("ids", [h.make_node("Cast", ["i"], ["c"], to=T.INT32), h.make_node("Gather", ["t", "c"], ["y"])], [("i", T.INT64, [100])],
      [("y", T.FLOAT, [100, 2])], [("t", np.ones((5, 2), np.float32))])
+save("regions", [h.make_node("RoiAlign", ["x", "r", "i"], ["y"], output_height=2, output_width=2)],
+     [("x", T.FLOAT, [2, 1, 4, 4]), ("r", T.FLOAT, [50, 4]), ("i", T.INT64, [50])], [("y", T.FLOAT, [50, 1, 2, 2])])
+save("places", [h.make_node("ReduceMax", ["i"], ["m"], axes=[0], keepdims=0), h.make_node("ScatterElements", ["t", "m", "u"], ["y"], axis=0)],
+     [("i", T.INT64, [3, 50])], [("y", T.FLOAT, [60])], [("t", np.zeros(60, np.float32)), ("u", np.ones(50, np.float32))])
+save("coordinates", [h.make_node("GatherND", ["t", "i"], ["y"], batch_dims=1)], [("i", T.INT64, [2, 50, 2])], [("y", T.FLOAT, [2, 50])],
+     [("t", np.ones((2, 3, 90), np.float32))])
 save("split", [h.make_node("Split", ["x", "s"], ["y", "z"], axis=1)], [("x", T.FLOAT, [2, "n"])], [("y", T.FLOAT, None), ("z", T.FLOAT, None)],
      [("s", np.array([1, 2]))])
 save("product", [h.make_node("MatMul", ["x", "x"], ["y"])], [("x", T.FLOAT, [4000, 4000])], [("y", T.FLOAT, [4000, 4000])])
@@ -179,6 +185,8 @@ PYTHON
   lines verify log.onnx $cpu
   grep -q "4 of 4 infinite" out || fail "infinities agree: $(cat out)"
   says 0 "1 of 1 outputs agree" verify ids.onnx $cpu
+  for model in regions coordinates; do says 0 "1 of 1 outputs agree" verify $model.onnx $cpu; done
+  says 0 "f32[60]" run places.onnx $cpu
   says 1 "say which, like --shapes x:1x1x?" run open.onnx $cpu
   says 1 "sizes 10 and 6 differ" run split.onnx $cpu --shapes x:2x5
   says 0 "f32[2, 2]" run split.onnx $cpu --shapes x:2x3

@@ -198,7 +198,7 @@ static const Tensor *given(Evaluation *e, const Value *value, const Tensor *tens
 static void note_result(Evaluation *e, const Value *value, Tensor *tensor) {
   if (!dtype_is_float(tensor->dtype)) return;
   // What a view gives is moved, not rounded.
-  if (e->shakes && !value->producer->op->is_view) shake(e, value, tensor);
+  if (e->shakes && !value->producer->op->view) shake(e, value, tensor);
   note_numbers(e, tensor, true);
 }
 

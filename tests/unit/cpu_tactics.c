@@ -131,7 +131,7 @@ static int run_layout(const Run *run) {
 }
 
 static bool is_countable(const Node *node) {
-  if (!node->op->reference || node->op->is_view || node->op->data_dependent || node->op->random) return false;
+  if (!node->op->reference || node->op->view || node->op->data_dependent || node->op->random) return false;
   for (int i = 0; i < node->output_count; i++)
     if (!value_is_static(node->outputs[i])) return false;
   return true;

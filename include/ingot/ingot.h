@@ -183,8 +183,8 @@ typedef struct ingot_config {
   int threads;                 /* CPU threads, at most 1024; 0: one for each core */
   const char *cache_directory; /* compiled kernels; NULL: $INGOT_CACHE_DIR, else $XDG_CACHE_HOME/ingot, else ~/.cache/ingot */
   const char *
-      disabled_passes; /* comma-separated: what to leave out, PASS, RULE or "all", or at one node of the model, RULE@NODE; NULL or "": none */
-  void *cuda_context; /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
+      disabled_passes; /* comma-separated: what to leave out, PASS, RULE or "all", or at one node of the model, RULE@NODE; NULL or "": none. inline_regions cannot be left out */
+  void *cuda_context;  /* the caller's CUcontext and CUstream, or NULL: Ingot makes its own */
   void *cuda_stream;
   bool no_cuda_graph; /* launch kernel by kernel instead of replaying a CUDA graph */
   void (*log)(void *context, ingot_severity severity,

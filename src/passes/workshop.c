@@ -143,6 +143,7 @@ Status rewrite_outline(Rewrite *r, Node *const *nodes, int count, const char *na
   const char *why = outline_plan(r->scratch, nodes, count, &outline);
   if (why) return rewrite_refuse(r, why);
   for (int i = 0; i < outline.count; i++) rewrite_cover(r, outline.nodes[i]);
+  rule_log_before(r->options->rules, &r->trial);
   Node *region = outline_make(&outline, name);
   if (outline.ahead_count) worklist_restore(&r->waiting);
   push(r, &r->trial.added, region);

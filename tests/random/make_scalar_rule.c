@@ -216,7 +216,9 @@ static bool make_scalar_rule(Maker *maker) {
     const Instruction *code = &in.program->code[i];
     if (code->op == OP_input) inputs[code->args[0]] = draw_value(maker, code->dtype, code->args[0] ? inputs[0] : NULL);
   }
-  if (program_check(in.program) != OK) return false;
+  Status refused = program_check(in.program);
+  status_free(refused);
+  if (refused) return false;
   bool over_rows = program_has_reduction(in.program);
   if (!over_rows && in.program->input_count && maker_one_in(maker, 3)) return spell_out(maker, in.program, inputs);
   Node *node = maker_node(maker, over_rows ? &op_rowwise : &op_elementwise, in.program->input_count, inputs, 1);

@@ -389,6 +389,27 @@ Test(regions, have_no_node_between_theirs_that_tells_a_size) {
   cr_expect_str_eq(log->events[0].refusal, "a node outside of the region would have to run between two inside");
 }
 
+// Nodes beside the match, in any order, named twice.
+static Status outline_sum(Rewrite *r) {
+  Node *root = matched(r, "root"), *other = root->inputs[0]->producer;
+  WANT(other, "it reads what is given");
+  return rewrite_outline(r, (Node *[]){root, other, root}, 3, "sum");
+}
+
+Test(regions, hold_what_a_rule_names) {
+  static const Rule rule = {.name = "sum", .pattern = "elementwise(x, y)", .apply = outline_sum};
+  Graph *graph = read_inferred(chain);
+  RuleLog *log = apply(graph, &rule, 1);
+  cr_assert_eq(log->count, 1);
+  cr_expect_str_eq(log->events[0].before,
+                   "%q: f32[8, 8] = matmul(%s, %w)\n"
+                   "%z: f32[8, 8] = elementwise(%q, %s) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 "
+                   "%1; yield %2}}");
+  cr_expect_str_eq(log->events[0].place, "second");
+  cr_expect(rule_event_concerns(&log->events[0], "second") && rule_event_concerns(&log->events[0], "sum"));
+  cr_expect_eq(graph->node_count, 3);
+}
+
 // What a region reads and what stands after its first node goes before it.
 Test(regions, wait_for_what_they_read) {
   Graph *graph = read_inferred(

@@ -41,6 +41,33 @@ static Status apply(Rewrite *r) {
   return OK;
 }
 
+// Bits of zeros: -0 is something else.
+static bool is_zeros(const Value *value) {
+  if (!value) return false;
+  const Node *producer = value->producer;
+  const Tensor *tensor = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
+  const char *bytes = tensor ? tensor->data : NULL;
+  for (size_t i = 0; tensor && i < tensor_bytes(tensor); i++)
+    if (bytes[i]) return false;
+  return tensor && dtype_is_float(tensor->dtype);
+}
+
+static Status zero_states(Rewrite *r) {
+  enum { FIRST_STATE = 5, LAST_STATE = 6 };
+  Node *root = matched(r, "root");
+  bool any = false;
+  for (int i = FIRST_STATE; i <= LAST_STATE && i < root->input_count; i++) any = any || is_zeros(root->inputs[i]);
+  WANT(any, "its initial states are not zero");
+  for (int i = FIRST_STATE; i <= LAST_STATE && i < root->input_count; i++)
+    if (is_zeros(root->inputs[i])) rewrite_set_input(r, root, i, NULL);
+  return OK;
+}
+
+static const Rule rule_zero_states = {.name = "zero_states",
+                                      .help = "initial states of zeros, which a recurrence has by itself, go",
+                                      .pattern = "recurrent(...)",
+                                      .exactness = EXACT,
+                                      .apply = zero_states};
 static const Rule fold_constants = {.name = "fold_constants",
                                     .help = "computes a node whose operands are constants",
                                     .pattern = "*(...)",
@@ -49,4 +76,5 @@ static const Rule fold_constants = {.name = "fold_constants",
 
 const Pass pass_fold_constants = {
     "fold_constants", "computes what depends on constants alone",
-    (const Rule *const[]){&fold_constants, &rule_known_elements, &rule_positions_inside, &rule_read_by_places, NULL}};
+    (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements, &rule_view_of_number,
+                          &rule_positions_inside, &rule_read_by_places, NULL}};

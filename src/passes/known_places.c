@@ -9,70 +9,127 @@
 #include "passes/places.h"
 #include "passes/programs.h"
 
-static bool computes_integers(const Node *node) {
-  if (node->op != &op_elementwise || node->output_count != 1) return false;
-  DType dtype = node->outputs[0]->dtype;
-  return dtype_is_integer(dtype) || dtype == DTYPE_BOOL;
+static Node *add_number(Rewrite *r, const Value *like, const Tensor *number) {
+  Value *one = graph_add_constant(rewrite_graph(r), NULL, number);
+  Node *expand = rewrite_add(r, &op_expand, 1, &one, 1);
+  node_set_dims(expand, "dims", like->dims, like->rank);
+  return expand;
+}
+
+// The number that a program without operands gives everywhere; false where it computes.
+static bool written_number(const Node *node, Tensor *one) {
+  const Program *program = node_program(node, "program");
+  const Instruction *result = &program->code[program->outputs[0]];
+  if (node->input_count || result->op != OP_const) return false;
+  if (dtype_is_float(result->dtype)) tensor_set_f(one, 0, result->number);
+  else tensor_set_i(one, 0, result->integer);
+  return true;
+}
+
+static bool computed_number(const Value *out, Tensor *one) {
+  DimTable *table = out->graph->dims;
+  IndexForm form;
+  int64_t number;
+  if (!index_form_of(out, &form) || !index_form_is_constant(&form, out->rank)) return false;
+  if (!dim_get_constant(table, dim_with_elements(table, form.base, out->rank, out->dims), &number)) return false;
+  tensor_set_i(one, 0, number);
+  return true;
+}
+
+static bool gives_one(const Node *node) {
+  return node->output_count == 1 && dtype_kind(node->outputs[0]->dtype) != KIND_COMPLEX;
 }
 
 static Status known_elements(Rewrite *r) {
   const Node *root = matched(r, "root");
-  Graph *graph = rewrite_graph(r);
   const Value *out = root->outputs[0];
-  IndexForm form;
-  int64_t number;
-  WANT(root->input_count || reads_coordinates(node_program(root, "program")), "it is written as one number");
-  WANT(index_form_of(out, &form) && index_form_is_constant(&form, out->rank), "its elements differ, or are open");
-  WANT(dim_get_constant(graph->dims, dim_with_elements(graph->dims, form.base, out->rank, out->dims), &number),
-       "its elements follow from sizes");
-  Tensor *one = arena_new_of(graph->arena, Tensor);
-  TRY(tensor_new(graph->arena, out->dtype, 0, NULL, one));
-  tensor_set_i(one, 0, number);
-  Node *expand = rewrite_add(r, &op_expand, 1, (Value *[]){graph_add_constant(graph, NULL, one)}, 1);
-  node_set_dims(expand, "dims", out->dims, out->rank);
-  return rewrite_root_by(r, expand);
+  Tensor one;
+  TRY(tensor_new(rewrite_graph(r)->arena, out->dtype, 0, NULL, &one));
+  WANT(written_number(root, &one) || computed_number(out, &one), "its elements differ, or follow from sizes");
+  return rewrite_root_by(r, add_number(r, out, &one));
+}
+
+static Status view_of_number(Rewrite *r) {
+  const Value *number = operand(r, "number");
+  Tensor one = *number->constant;
+  WANT(tensor_count(&one) == 1, "its elements differ");
+  one.rank = 0;
+  return rewrite_root_by(r, add_number(r, matched(r, "root")->outputs[0], &one));
 }
 
 // --- Positions inside of programs.
 
-typedef struct Position {
-  int64_t base, steps[MAX_RANK];  // by axis of the domain
-} Position;
-
-// Of an operand that is neither a constant nor one number, where all that it follows from is known.
-static bool position_of(const Value *value, int rank, Position *out) {
+// Over the axes of an operand that is neither a constant nor one number, where all that it follows from is known; NULL where it is not.
+static const Program *program_of_positions(const Value *value) {
   DimTable *table = value->graph->dims;
   IndexForm form;
-  if (value->constant || !dtype_is_integer(value->dtype) || value->rank > rank || !index_form_of(value, &form)) return false;
-  if (index_form_is_constant(&form, value->rank) || !dim_get_constant(table, form.base, &out->base)) return false;
-  memset(out->steps, 0, sizeof out->steps);
-  for (int i = 0; i < value->rank; i++)
-    if (!dim_get_constant(table, form.steps[i], &out->steps[rank - value->rank + i])) return false;
-  for (int i = 0; i < value->rank; i++)
-    if (value->dims[i] == 1) out->steps[rank - value->rank + i] = 0;
-  return true;
-}
-
-static int write_position(Program *program, DType dtype, const Position *position) {
-  int sum = -1;
-  for (int i = 0; i < MAX_RANK; i++) {
-    if (!position->steps[i]) continue;
-    int part = program_index(program, dtype, i);
-    if (position->steps[i] != 1) part = program_op2(program, OP_mul, part, program_const_i(program, dtype, position->steps[i]));
-    sum = sum < 0 ? part : program_op2(program, OP_add, sum, part);
+  int64_t base, step;
+  if (value->constant || !dtype_is_integer(value->dtype) || !index_form_of(value, &form)) return NULL;
+  if (index_form_is_constant(&form, value->rank) || !dim_get_constant(table, form.base, &base)) return NULL;
+  Program *program = program_new(value->graph->arena, 0);
+  int sum = program_const_i(program, value->dtype, base);
+  for (int i = 0; i < value->rank; i++) {
+    if (!dim_get_constant(table, form.steps[i], &step)) return NULL;
+    int at = program_index(program, value->dtype, i);
+    if (step != 1) at = program_op2(program, OP_mul, at, program_const_i(program, value->dtype, step));
+    if (step) sum = !i && !base ? at : program_op2(program, OP_add, at, sum);
   }
-  int base = sum < 0 || position->base ? program_const_i(program, dtype, position->base) : -1;
-  return sum < 0 ? base : base < 0 ? sum : program_op2(program, OP_add, sum, base);
+  program_output(program, sum);
+  return program;
 }
 
-static Program *with_position(const Program *old, int input, const Position *position) {
+// Of one integer, or one that is expanded.
+static const Program *program_of_number(const Value *value) {
+  const Node *producer = value->producer;
+  const Tensor *number = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
+  if (!number || tensor_count(number) != 1 || (!dtype_is_integer(value->dtype) && value->dtype != DTYPE_BOOL)) return NULL;
+  Program *program = program_new(value->graph->arena, 0);
+  program_output(program, program_const_i(program, value->dtype, tensor_get_i(number, 0)));
+  return program;
+}
+
+// A program without operands, over integers, that is shorter than what it takes to read its result.
+static const Program *program_of_mask(const Value *value) {
+  enum { SHORT = 32 };
+  const Node *producer = value->producer;
+  if (!producer || producer->op != &op_elementwise || producer->input_count || producer->output_count != 1) return NULL;
+  const Program *program = node_program(producer, "program");
+  for (int i = 0; i < program->count; i++) {
+    Opcode op = program->code[i].op;
+    bool counts = dtype_is_integer(program->code[i].dtype) || program->code[i].dtype == DTYPE_BOOL;
+    if (!counts && op != OP_const && op != OP_select && op != OP_cast) return NULL;
+  }
+  return program->count <= SHORT ? program : NULL;
+}
+
+// Code of a program over the value's axes as part of one whose domain it is broadcast to.
+static Instruction broadcast_code(const Value *value, int rank, Instruction code) {
+  if (code.op != OP_index && code.op != OP_extent) return code;
+  Dim size = value->dims[code.args[0]];
+  if (size == 1)
+    return (Instruction){.op = OP_const, .dtype = code.dtype, .number = code.op == OP_extent, .integer = code.op == OP_extent};
+  code.args[0] += rank - value->rank;
+  return code;
+}
+
+static int append_code(Program *to, const Program *inner, const Value *value, int rank) {
+  int *map = arena_array(to->arena, int, (size_t)inner->count + 1);
+  for (int i = 0; i < inner->count; i++) {
+    Instruction code = broadcast_code(value, rank, inner->code[i]);
+    for (int k = 0; k < opcode_info(code.op)->arity; k++) code.args[k] = map[code.args[k]];
+    map[i] = program_instruction(to, code);
+  }
+  return map[inner->outputs[0]];
+}
+
+static Program *with_inner(const Program *old, int input, const Program *inner, const Value *value, int rank) {
   Program *made = program_new(old->arena, old->input_count);
-  int *map = arena_array(old->arena, int, old->count);
+  int *map = arena_array(old->arena, int, (size_t)old->count + 1);
   for (int i = 0; i < old->count; i++) {
     Instruction code = old->code[i];
     bool replaced = code.op == OP_input && code.args[0] == input;
     for (int k = 0; k < opcode_info(code.op)->arity; k++) code.args[k] = map[code.args[k]];
-    map[i] = replaced ? write_position(made, code.dtype, position) : program_instruction(made, code);
+    map[i] = replaced ? append_code(made, inner, value, rank) : program_instruction(made, code);
   }
   for (int i = 0; i < old->output_count; i++) program_output(made, map[old->outputs[i]]);
   return made;
@@ -82,12 +139,18 @@ static Status positions_inside(Rewrite *r) {
   Node *root = matched(r, "root");
   Dim domain[MAX_RANK];
   int rank = node_domain(root, domain), found = -1;
-  Position position;
-  for (int i = 0; i < root->input_count && found < 0; i++)
-    if (root->inputs[i] && position_of(root->inputs[i], rank, &position)) found = i;
-  WANT(found >= 0, "no operand of it follows from positions");
+  const Program *inner = NULL;
+  for (int i = 0; i < root->input_count && !inner; i++) {
+    const Value *value = root->inputs[i];
+    if (!value || value->rank > rank) continue;
+    inner = program_of_number(value);
+    if (!inner) inner = program_of_mask(value);
+    if (!inner) inner = program_of_positions(value);
+    found = i;
+  }
+  WANT(inner, "no operand of it follows from positions");
   Node *made = rewrite_add(r, &op_elementwise, 0, NULL, root->output_count);
-  set_program_over(made, root, with_position(node_program(root, "program"), found, &position));
+  set_program_over(made, root, with_inner(node_program(root, "program"), found, inner, root->inputs[found], rank));
   return rewrite_root_by(r, made);
 }
 
@@ -255,11 +318,16 @@ static Status read_by_places(Rewrite *r) {
 }
 
 const Rule rule_known_elements = {.name = "known_elements",
-                                  .help = "a program over positions and numbers whose elements are all one number is that",
+                                  .help = "a program whose elements are all one number is that number",
                                   .pattern = "elementwise(...)",
                                   .exactness = EXACT,
-                                  .root = computes_integers,
+                                  .root = gives_one,
                                   .apply = known_elements};
+const Rule rule_view_of_number = {.name = "view_of_number",
+                                  .help = "a view of one number, repeated, is that number",
+                                  .pattern = "transpose|reshape|slice|expand(expand(#number))",
+                                  .exactness = EXACT,
+                                  .apply = view_of_number};
 const Rule rule_positions_inside = {.name = "positions_inside",
                                     .help = "a program that reads positions counts them itself",
                                     .pattern = "elementwise(...)",

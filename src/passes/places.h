@@ -2,4 +2,4 @@
 #pragma once
 #include "passes/rule.h"
 
-extern const Rule rule_known_elements, rule_positions_inside, rule_read_by_places;
+extern const Rule rule_known_elements, rule_view_of_number, rule_positions_inside, rule_read_by_places;

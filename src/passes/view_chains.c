@@ -138,10 +138,19 @@ static Status chain_as_reshape(Rewrite *r) {
   return rewrite_root_by(r, reshape);
 }
 
+// A reshape that puts axes of one element in front of all others.
+static bool only_puts_ones_in_front(const Value *x, const Value *shaped) {
+  int more = shaped->rank - x->rank;
+  for (int i = 0; i < more; i++)
+    if (shaped->dims[i] != 1) return false;
+  return more >= 0 && !memcmp(shaped->dims + more, x->dims, (size_t)x->rank * sizeof *x->dims);
+}
+
 static Status expand_by_reader(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *x = operand(r, "x"), *expanded = matched(r, "expand")->outputs[0];
   Dim before[MAX_RANK], after[MAX_RANK];
+  WANT(matched(r, "expand")->op == &op_expand || only_puts_ones_in_front(x, expanded), "it does more than to broadcast");
   for (int i = 0; i < x->rank; i++)
     WANT(x->dims[i] == 1 || x->dims[i] == expanded->dims[expanded->rank - x->rank + i], "whether it is broadcast is open");
   Node *reader = rewrite_like(r, root);
@@ -160,7 +169,7 @@ const Rule rule_chain_as_reshape = {.name = "chain_as_reshape",
                                     .apply = chain_as_reshape};
 const Rule rule_expand_by_reader = {.name = "expand_by_reader",
                                     .help = "what works on broadcast operands broadcasts them itself",
-                                    .pattern = "elementwise|rowwise(..., expand: expand(x), ...)",
+                                    .pattern = "elementwise|rowwise(..., expand: expand|reshape(x), ...)",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = expand_by_reader};

@@ -3,7 +3,7 @@ import math
 import os
 import time
 
-from bench import files, machine, stats, store, timing, warm, wire
+from bench import files, machine, stats, store, timing, warm, wire, zoo
 
 PREPARE_SECONDS = 900
 # Of the norm of the difference over the reference's: what rounding gives in these networks, with room; a wrong kernel gives more.
@@ -70,14 +70,17 @@ class Lane:
         return self.fail(row, spec, answer["error"]) if answer.get("error") else answer
 
     def prepare(self, row, specs, folder):
-        """Those that are ready: first engines are built, each alone since that measures; then all are made ready at once that need no quiet, and the others one after the other."""
+        """Those that are ready: first engines are built, each alone since that measures; then all are made ready at once that need no quiet, and the others one after the other.
+
+        Modules without convolutions need none: what they would search for lies in caches since they were compiled."""
         request = self.request(row, folder)
         warmed = warm.found(folder)
         building = [spec for spec in specs if "build" in spec.quiet]
         built = [spec for spec in building if self.together(row, [spec], {**request, "do": "build"}, "engines built")]
         left = [spec for spec in specs if spec in built or spec not in building]
-        ready = self.together(row, [spec for spec in left if "prepare" not in spec.quiet], {**request, "do": "prepare", "beside": True}, "made ready at once")
-        for spec in [spec for spec in left if "prepare" in spec.quiet]:
+        alone = [spec for spec in left if "prepare" in spec.quiet and not (spec.module and zoo.ZOO[row.network].takes[0] == "tokens")]
+        ready = self.together(row, [spec for spec in left if spec not in alone], {**request, "do": "prepare", "beside": True}, "made ready at once")
+        for spec in alone:
             ready.update(self.together(row, [spec], {**request, "do": "prepare"}, "made ready alone"))
         if ready:
             slowest = max(ready, key=lambda spec: ready[spec]["prepare_took_s"])
@@ -163,7 +166,6 @@ class Lane:
         seconds = time.perf_counter() - start
         self.spend("the rest", seconds - sum(self.spent.values()))
         run.store.append({"type": "spent", "network": row.network, "batch": row.batch, "session": run.session, "gpu": self.gpu, "parts": self.spent})
-        run.longest_row = max(run.longest_row, seconds)
         self.show(row, ready)
 
     def show(self, row, specs):
@@ -194,14 +196,15 @@ def scratch_of(options, row):
 
 
 def measure_rows(lane, queue, folders):
-    """A thread: takes rows until there are none, or the time is up."""
+    """A thread: takes rows until there are none, or the time is up; those that no longer fit are passed over, since others behind them may."""
     try:
         lane.wait()
-        while not lane.run.out_of_time(lane.run.longest_row):
+        while not lane.run.out_of_time():
             try:
                 row = queue.popleft()
             except IndexError:
                 break
-            lane.row(row, folders[row])
+            if not lane.run.out_of_time(lane.run.expected(row.network)):
+                lane.row(row, folders[row])
     except Cut:
         pass

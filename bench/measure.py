@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from bench import files, lane, machine, peers, prepare, report, store, zoo
+from bench import files, lane, machine, peers, prepare, report, stats, store, zoo
 
 CUT = 3
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -83,7 +83,7 @@ class Run:
         self.specs, self.absent = peers.find(options)
         self.said = threading.Lock()
         self.stopped = False  # told to end: what fails from then on is no failure of a peer
-        self.unusable, self.longest_row, self.longest_preparation = {}, 0.0, 0.0  # {peer: why it can run no row here}; seconds
+        self.unusable, self.longest_preparation = {}, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
                             "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
@@ -93,6 +93,12 @@ class Run:
     def out_of_time(self, needed=0):
         """Whether no time is left for what takes so many seconds."""
         return self.stopped or bool(self.options.limit) and time.time() - self.start + needed > self.options.limit
+
+    def expected(self, network=None):
+        """Seconds of a row: what others of its network took, or, before any has, the median of all; 0 before the first."""
+        took = [(record["network"], sum(record["parts"].values())) for record in self.store.records if record["type"] == "spent"]
+        own = [seconds for name, seconds in took if name == network]
+        return stats.median(own or [seconds for _, seconds in took]) if took else 0.0
 
     def say(self, text):
         with self.said:
@@ -160,7 +166,7 @@ def measure(run, rows, lanes):
         each.start(rows)
     for group in by_networks(rows, run.options.networks):
         start = time.time()
-        if run.out_of_time(run.longest_preparation + run.longest_row):
+        if run.out_of_time(run.longest_preparation + run.expected()):
             break
         ready = prepare.prepare(run, group)
         run.longest_preparation = max(run.longest_preparation, time.time() - start)

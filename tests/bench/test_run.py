@@ -1,5 +1,6 @@
 """A run from beginning to end, with a program that stands for Ingot: cut, gone on with on another machine, its rows whole; and the jobs that prepare it."""
 import argparse
+import collections
 import contextlib
 import io
 import json
@@ -16,7 +17,7 @@ import onnx
 from onnx import helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import measure, peers, prepare, store, zoo
+from bench import lane, measure, peers, prepare, store, zoo
 from test_peers import INGOT, ROOT, Folder
 
 
@@ -137,6 +138,29 @@ class JobsOf(Folder):
         self.assertEqual([(job.network, job.command[job.command.index("--batches") + 1], job.needs.name) for job in engines],
                          [(network, batch, f"export-{network}") for network in ("bert-base-128", "resnet50") for batch in ("1", "32")])
         self.assertEqual({json.loads(job.command[job.command.index("--settings") + 1])["way"] for job in engines}, {"untuned"})
+
+
+class Limits(unittest.TestCase):
+    """What still fits into the time that is left."""
+
+    def setUp(self):
+        spent = lambda network, *parts: {"type": "spent", "network": network, "parts": dict(enumerate(parts))}
+        self.run_ = types.SimpleNamespace(store=types.SimpleNamespace(records=[spent("large", 300, 100), spent("small", 10), spent("small", 20), {"type": "round"}]),
+                                          start=time.time(), stopped=False, options=types.SimpleNamespace(limit=60))
+        self.run_.out_of_time = lambda needed=0: measure.Run.out_of_time(self.run_, needed)
+        self.run_.expected = lambda network=None: measure.Run.expected(self.run_, network)
+
+    def test_a_row_takes_what_others_of_its_network_took_or_the_median(self):
+        self.assertEqual([self.run_.expected(name) for name in ("large", "small", "another")], [400, 15, 20])
+        self.run_.store.records = []
+        self.assertEqual(self.run_.expected("large"), 0)
+
+    def test_rows_that_no_longer_fit_are_passed_over(self):
+        measured, rows = [], zoo.rows(["vgg16", "resnet18", "unet"], [1])
+        self.run_.store.records[0]["network"] = "vgg16"
+        each = types.SimpleNamespace(run=self.run_, wait=lambda: None, row=lambda row, folder: measured.append(row.network))
+        lane.measure_rows(each, collections.deque(rows), dict.fromkeys(rows))
+        self.assertEqual(measured, ["resnet18", "unet"])
 
 
 class Jobs(unittest.TestCase):

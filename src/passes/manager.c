@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/thread.h"
 #include "ir/verify.h"
+#include "kernels/control/region.h"
 #include "passes/plugin.h"
 #include "passes/selection.h"
 #include "passes/workshop.h"
@@ -19,14 +20,26 @@ static void tidy_everywhere(Graph *graph) {
   graph_sort(graph);
 }
 
+// Rules leave nodes that hold graphs, or tell sizes, and are used no more: when those go, what they read may match.
+static Status run_on(const Pass *pass, Graph *graph, const PassOptions *options, int *changes) {
+  int before;
+  do {
+    TRY(pass->rules ? workshop_run(pass, graph, options, changes) : pass->run(graph, options, changes));
+    before = graph->node_count;
+    graph_remove_unused(graph);
+  } while (pass->rules && graph->node_count < before);
+  return OK;
+}
+
 // A pass sees one graph at a time; bodies and branches are visited first.
 static Status run_everywhere(const Pass *pass, Graph *graph, const PassOptions *options, int *changes) {
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->attribute_count; i++)
-    if (node->attributes[i].kind == ATTR_GRAPH) TRY(run_everywhere(pass, node->attributes[i].graph, options, changes));
-  TRY(pass->rules ? workshop_run(pass, graph, options, changes) : pass->run(graph, options, changes));
-  graph_remove_unused(graph);
-  return OK;
+  FOR_NODES(node, graph) {
+    PassOptions inside = *options;
+    inside.in_region |= node->op == &op_region;
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) TRY(run_everywhere(pass, node->attributes[i].graph, &inside, changes));
+  }
+  return run_on(pass, graph, options, changes);
 }
 
 static Status run_pass(const Pass *pass, Graph *graph, const PassOptions *options, PassReport *report) {

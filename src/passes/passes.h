@@ -20,6 +20,7 @@ typedef struct PassOptions {
   const char *stop_after;  // nothing behind the first run of this PASS, or of the pass that has this RULE; NULL: all
   int *allowed;            // applications of rules that are left to be made, counted down; NULL: any number
   bool verify;             // after each pass; always in debug builds
+  bool in_region;          // of the graph at hand: half precision has the digits of f32 in it; set for bodies
   const Log *log;
   RuleLog *rules;  // what rules did, and what they refused; see rule_log.h; NULL: nowhere
   void (*observe)(void *context, const char *pass, const Graph *graph);  // after each pass that changed something; NULL: nobody

@@ -10,6 +10,8 @@
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
 
+enum { MANY_CHANNELS = 64 };  // of an image that comes from elsewhere: squares of more take long
+
 static Value *draw_image(Maker *maker) {
   Value *x = maker_pick(maker, is_image);
   if (x) return x;
@@ -116,7 +118,9 @@ static bool make_conv(Maker *maker) {
 static bool make_branches(Maker *maker) {
   Value *x = draw_image(maker), *sum = maker_one_in(maker, 2) ? x : NULL;
   Builder b = {.graph = maker->graph};
-  int64_t channels = x->dims[1], group = maker_one_in(maker, 4) ? channels : 1, stride = sum ? 1 : 1 + maker_below(maker, 2);
+  bool apart = maker_one_in(maker, 4);
+  int64_t channels = x->dims[1], stride = sum ? 1 : 1 + maker_below(maker, 2);
+  int64_t group = apart || channels > MANY_CHANNELS ? channels : 1;
   if (sum && maker_one_in(maker, 2)) sum = batch_norm(maker, sum);
   for (int i = 0, count = 1 + maker_below(maker, 3); i < count; i++) {
     int64_t half = maker_below(maker, 2), dims[MAX_RANK] = {channels, channels / group}, strides[MAX_RANK], pads[2 * MAX_RANK];

@@ -16,14 +16,14 @@ static Node *add_number(Rewrite *r, const Value *like, const Tensor *number) {
   return expand;
 }
 
-// The number that a program without operands gives everywhere; false where it computes.
+// The number that a program without operands gives everywhere; false where it computes, or its type rounds it, which inside of a region happens later.
 static bool written_number(const Node *node, Tensor *one) {
   const Program *program = node_program(node, "program");
   const Instruction *result = &program->code[program->outputs[0]];
   if (node->input_count || result->op != OP_const) return false;
-  if (dtype_is_float(result->dtype)) tensor_set_f(one, 0, result->number);
-  else tensor_set_i(one, 0, result->integer);
-  return true;
+  if (!dtype_is_float(result->dtype)) return tensor_set_i(one, 0, result->integer), true;
+  tensor_set_f(one, 0, result->number);
+  return tensor_get_f(one, 0) == result->number;
 }
 
 static bool computed_number(const Value *out, Tensor *one) {

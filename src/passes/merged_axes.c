@@ -14,6 +14,7 @@ static bool may_be_less(Dim size, Dim whole) {
 // For each axis of the merged value the first axis of the other that it holds; begin[rank] is the other's rank. False where the reshape splits.
 static bool find_groups(const Value *from, const Value *merged, int *begin) {
   int at = 0;
+  if (!merged->rank) return false;
   for (int i = 0; i < merged->rank; i++) {
     begin[i] = at;
     if (at < from->rank && from->dims[at] == merged->dims[i] && merged->dims[i] != 1) {

@@ -57,7 +57,8 @@ static bool make_parallel(Maker *maker) {
   if (!x) return false;
   Builder b = builder_of(maker);
   int64_t out = maker_one_in(maker, 3) ? 1 + maker_below(maker, 3) : x->dims[1];
-  int64_t group = out == x->dims[1] && maker_one_in(maker, 4) ? out : 1;
+  bool apart = out == x->dims[1] && (maker_one_in(maker, 4) || out > MANY_CHANNELS);
+  int64_t group = apart ? out : 1;
   Value *sum = same_conv(maker, x, out, 3, group), *other = same_conv(maker, x, out, 1, group);
   if (!sum || !other) return false;
   if (maker_one_in(maker, 2)) sum = per_channel(maker, &b, per_channel(maker, &b, sum, OP_mul), OP_add);

@@ -10,8 +10,6 @@
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
 
-enum { MANY_CHANNELS = 64 };  // of an image that comes from elsewhere: squares of more take long
-
 static Value *draw_image(Maker *maker) {
   Value *x = maker_pick(maker, is_image);
   if (x) return x;

@@ -54,6 +54,7 @@ bool maker_built(Maker *maker, const Builder *builder, Value *value);
 // Predicates
 bool is_float(const Value *value);
 bool is_f32(const Value *value);
+enum { MANY_CHANNELS = 64 };        // a convolution of as many into as many takes the references long
 bool is_image(const Value *value);  // float, of rank 3 or 4, channels known
 
 // Random scalar programs: one more instruction over those there are; its number.

@@ -28,19 +28,17 @@ static bool foldable(const Node *node, Arena *scratch) {
   return out <= in || out <= MAX_GROWN_BYTES;
 }
 
-// A region rounds its results alone to half precision; a constant is rounded.
-static bool would_round(const Node *node, const PassOptions *options) {
-  bool half = false;
+static bool would_round(const Rewrite *r, const Node *node) {
   for (int i = 0; i < node->output_count; i++)
-    half |= dtype_is_float(node->outputs[i]->dtype) && dtype_bits(node->outputs[i]->dtype) < 32;
-  return options->in_region && half && !node->op->view;
+    if (!node->op->view && rewrite_rounds_constants(r, node->outputs[i]->dtype)) return true;
+  return false;
 }
 
 static Status apply(Rewrite *r) {
   Node *node = matched(r, "root");
   Graph *graph = rewrite_graph(r);
   WANT(foldable(node, rewrite_scratch(r)), "not all of it is constant");
-  WANT(!would_round(node, rewrite_options(r)), "a region keeps more digits of it than a constant has");
+  WANT(!would_round(r, node), "a region keeps more digits of it than a constant has");
   const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;

@@ -48,6 +48,8 @@ Node *matched(const Rewrite *rewrite, const char *name);
 Value *operand(const Rewrite *rewrite, const char *name);  // NULL where it is absent
 Graph *rewrite_graph(const Rewrite *rewrite);
 const PassOptions *rewrite_options(const Rewrite *rewrite);
+// Whether a constant of this type is rounded where other values are not: in half precision, in a region (kernels/control/region.h).
+bool rewrite_rounds_constants(const Rewrite *rewrite, DType dtype);
 // Memory that lasts as long as the pass, and one pointer in it that the rule keeps from match to match.
 Arena *rewrite_scratch(const Rewrite *rewrite);
 void **rewrite_state(Rewrite *rewrite);

@@ -43,6 +43,9 @@ Value *operand(const Rewrite *r, const char *name) { return r->match.values[patt
 Graph *rewrite_graph(const Rewrite *r) { return r->graph; }
 const PassOptions *rewrite_options(const Rewrite *r) { return r->options; }
 Arena *rewrite_scratch(const Rewrite *r) { return r->scratch; }
+bool rewrite_rounds_constants(const Rewrite *r, DType dtype) {
+  return r->options->in_region && dtype_is_float(dtype) && dtype_bits(dtype) < 32;
+}
 void **rewrite_state(Rewrite *r) { return &r->states[r->rule]; }
 
 Status rewrite_refuse(Rewrite *r, const char *why) {

@@ -87,11 +87,22 @@ static int set_device(Common *common, const char *value) {
   return 0;
 }
 
+// The second would take the place of the first in silence.
+static int set_text(const Option *option, const char *value) {
+  const char **target = option->target;
+  if (*target) {
+    fprintf(stderr, "ingot: --%s is given twice, '%s' and '%s'\n", option->name, *target, value);
+    return 2;
+  }
+  *target = value;
+  return 0;
+}
+
 static int set_option(const Option *option, const char *value) {
   char *end = NULL;
   switch (option->kind) {
     case OPTION_FLAG: *(bool *)option->target = true; return 0;
-    case OPTION_STRING: *(const char **)option->target = value; return 0;
+    case OPTION_STRING: return set_text(option, value);
     case OPTION_INT: {
       long number = strtol(value, &end, 10);
       *(int *)option->target = (int)number;

@@ -263,6 +263,9 @@ says 2 "like: ingot run $digits/digits.onnx" "$digits/digits.onnx"
 says 2 "come with an option, like --input or --output" run digits.ingot picture.png
 says 2 "--json takes no value" run digits.ingot --json=yes
 says 2 "--threads takes a number, not '99999999999'" run digits.ingot --threads 99999999999
+says 2 "--disable is given twice, 'fold_scale' and 'layout'" run "$digits/digits.onnx" --disable fold_scale --disable layout
+says 2 "--only is given twice" passes "$digits/digits.onnx" --only fold_scale --only=layout
+says 2 "--shapes is given twice" run digits.ingot --shapes image:1x1x8x8 --shapes image:2x1x8x8
 says 2 "how long to measure" bench digits.ingot --seconds nan
 says 2 "how many runs" bench digits.ingot --warmup -3
 says 2 "how many classes" run digits.ingot --top -3

@@ -81,6 +81,8 @@ static Status check_region(const Node *node) {
   TRY(read_body(node, &body));
   for (int i = 0; i < body->input_count; i++) {
     const Value *formal = body->inputs[i], *actual = meaning_input(node, i);
+    if (formal->kind != VALUE_TENSOR)
+      FAIL(ERROR_INVALID_MODEL, "region '%s': its input '%s' is no tensor", body->name, formal->name);
     if (formal->initial) FAIL(ERROR_INVALID_MODEL, "region '%s': its input '%s' has a default", body->name, formal->name);
     if (formal->kind != actual->kind || formal->dtype != actual->dtype || !value_same_shape(formal, actual))
       return wrong_type(body, formal, actual);

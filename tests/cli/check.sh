@@ -386,13 +386,15 @@ PY
 for selection in "" "--only conv_region" "--stop-after conv_region" "--disable fuse_epilogue,layout"; do
   says 0 "inline_region " passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" $selection --log
 done
+says 0 "inline_region " passes "$digits/digits.onnx" $cpu --pass "$own/late_region.so" --log
+says 0 "outputs agree" verify "$digits/digits.onnx" $cpu --pass "$own/late_region.so" --pass "$own/conv_region.so"
 says 0 "= region(" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --explain "$node"
 says 0 "" build "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --quiet -o regions.ingot
 says 0 "conv" inspect regions.ingot $cpu
 ! grep -q "= region(" out || fail "an engine holds a region"
 says 0 "conv_region " passes regions.ingot $cpu --log
 says 0 "probabilities" run regions.ingot $cpu
-says 0 "" verify "$digits/digits.onnx" $cpu --pass "$own/conv_region.so"
+says 0 "outputs agree" verify "$digits/digits.onnx" $cpu --pass "$own/conv_region.so"
 says 0 "right with all" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --bisect
 says 1 "'inline_regions' cannot be left out" build "$digits/digits.onnx" $cpu --disable inline_regions
 says 1 "'inline_region@$node' cannot be left out" build "$digits/digits.onnx" $cpu --disable "inline_region@$node"

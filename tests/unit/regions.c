@@ -94,6 +94,9 @@ Test(regions, what_is_wrong_is_refused_with_the_region_named) {
       {REGION("%x", "(%a: f32[5]) -> (%e) { %e: f32[5] = elementwise(%a) " UNARY("exp") " }"),
        "region 'r': its input 'a' is f32[5] where 'x', which stands for it, is f32[4]"},
       {REGION("%x", "(%a: f32[4] = f32[4] [1, 2, 3, 4]) -> (%e) { " EXP " }"), "region 'r': its input 'a' has a default"},
+      {"graph g(%x: f32[4], %s: seq f32[?]) -> (%y) { %y: f32[4] = region(%x, %s) {body: graph r(%a: f32[4], %s: seq f32[?]) "
+       "-> (%e) { " EXP " }} }",
+       "region 'r': its input 's' is no tensor"},
       {REGION("%c, %x",
               "(%c: bool[], %a: f32[4]) -> (%e) { %e: f32[4] = if(%c, %a) {then_branch: graph t(%a: f32[4]) -> (%a) {}, "
               "else_branch: graph f(%a: f32[4]) -> (%a) {}} }"),

@@ -1,6 +1,7 @@
 // Rules over integers that follow from where they stand (index_form.h): positions, masks of positions and reads by positions, which exporters write out where sizes are open.
 // Programs whose elements are all the same number become that number, reads by equally spaced places become views. Both move, or are, the same elements; a place that turns
 // out to lie outside is refused by the slice as by the gather. They belong to fold_constants, so that what constants then give is computed.
+#include <math.h>
 #include <string.h>
 
 #include "kernels/gather/gather.h"
@@ -88,6 +89,15 @@ static const Program *program_of_number(const Value *value) {
   return program;
 }
 
+// Whether a number is no longer rounded when it is stored in this type.
+static bool is_stored_as_is(const Instruction *in, DType dtype) {
+  uint64_t element[2];
+  if (in->op == OP_cast) return in->dtype == dtype || dtype_bits(in->dtype) < dtype_bits(dtype);
+  if (in->op != OP_const || isnan(in->number)) return true;
+  element_set_f(dtype, element, in->number);
+  return element_get_f(dtype, element) == in->number;
+}
+
 // A program without operands, over integers, that is shorter than what it takes to read its result.
 static const Program *program_of_mask(const Value *value) {
   enum { SHORT = 32 };
@@ -98,6 +108,7 @@ static const Program *program_of_mask(const Value *value) {
     Opcode op = program->code[i].op;
     bool counts = dtype_is_integer(program->code[i].dtype) || program->code[i].dtype == DTYPE_BOOL;
     if (!counts && op != OP_const && op != OP_select && op != OP_cast) return NULL;
+    if (!counts && !is_stored_as_is(&program->code[i], value->dtype)) return NULL;
   }
   return program->count <= SHORT ? program : NULL;
 }
@@ -129,7 +140,7 @@ static Program *with_inner(const Program *old, int input, const Program *inner, 
     Instruction code = old->code[i];
     bool replaced = code.op == OP_input && code.args[0] == input;
     for (int k = 0; k < opcode_info(code.op)->arity; k++) code.args[k] = map[code.args[k]];
-    map[i] = replaced ? append_code(made, inner, value, rank) : program_instruction(made, code);
+    map[i] = replaced ? program_cast(made, code.dtype, append_code(made, inner, value, rank)) : program_instruction(made, code);
   }
   for (int i = 0; i < old->output_count; i++) program_output(made, map[old->outputs[i]]);
   return made;

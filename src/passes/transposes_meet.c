@@ -29,6 +29,14 @@ static void permute_slice(Node *slice, int rank, const int64_t *perm) {
   permute_dims(slice, "dims", rank, perm, 1);
 }
 
+static void permute_axes(Node *rows, const int64_t *perm) {
+  int count;
+  int64_t moved[MAX_RANK];
+  const int64_t *axes = node_ints(rows, "axes", &count);
+  for (int i = 0; i < count; i++) moved[i] = perm[axes[i]];
+  node_set_ints(rows, "axes", moved, count);
+}
+
 static bool is_transposed(const Value *value, int rank, const int64_t *perm) {
   int count;
   const Node *producer = value->producer;
@@ -49,7 +57,7 @@ static bool has_unpermuted(const Node *node, int i, int rank, const int64_t *per
   const Value *value = node->inputs[i];
   if (node->op == &op_pad && i == 1) return true;
   if (!value || is_transposed(value, rank, perm)) return value;
-  return node->op == &op_elementwise && (value_is_scalar(value) || only_axis(value, rank) >= 0);
+  return node->op->has_program && (value_is_scalar(value) || only_axis(value, rank) >= 0);
 }
 
 static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const int64_t *perm) {
@@ -66,7 +74,49 @@ static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const 
 
 static bool bound_to_axes(const Node *node) {
   if (node->output_count != 1 || node->input_count > READS_LITTLE) return true;
-  return node->op == &op_elementwise && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program")));
+  return node->op->has_program && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program")));
+}
+
+enum { NEAR = 4 };
+
+// Whether a convolution or its like made the value, or reads it, through pointwise nodes at most.
+static bool made_near_image(const Value *value) {
+  for (int steps = 0; value && value->producer && steps < NEAR; steps++) {
+    const Node *node = value->producer;
+    if (node->op->image == IMAGE_GAINS) return true;
+    if (!node->op->has_program) return false;
+    value = NULL;
+    for (int i = 0; i < node->input_count && !value; i++)
+      if (node->inputs[i] && node->inputs[i]->producer) value = node->inputs[i];
+  }
+  return false;
+}
+
+static bool read_near_image(const Value *value, int steps) {
+  int looked = 0;
+  for (const Use *use = value->uses; use && steps && looked < NEAR; use = use->next, looked++) {
+    const Node *reader = use->node;
+    if (reader->op->image == IMAGE_GAINS) return true;
+    if (reader->op->has_program && read_near_image(reader->outputs[0], steps - 1)) return true;
+  }
+  return false;
+}
+
+// A row is summed in the order of its axes, which stays, and lies together where it ends. Images in front of and behind convolutions lie channels-last anyway, as what
+// permutes them says: it costs nothing there.
+static bool rows_may_move(const Node *node, int rank, const int64_t *perm) {
+  int count;
+  const int64_t *axes = node->op->has_program ? node_ints(node, "axes", &count) : NULL;
+  if (!axes) return true;
+  bool last = true;
+  for (int i = 0; i < count; i++) {
+    if (i && (axes[i] < axes[i - 1] || perm[axes[i]] < perm[axes[i - 1]])) return false;
+    last = last && perm[axes[i]] >= rank - count;
+  }
+  const Node *before = node->inputs[0] ? node->inputs[0]->producer : NULL, *after = only_user(node->outputs[0]);
+  if (last) return true;
+  return !(before && before->op == &op_transpose && made_near_image(before->inputs[0])) &&
+         !(after && after->op == &op_transpose && read_near_image(after->outputs[0], NEAR));
 }
 
 // What permutes the node's operands; NULL where not all of them are, or the node is bound to its axes.
@@ -83,7 +133,7 @@ static const int64_t *permutation_before(const Node *node, int *transposes) {
     if (!has_unpermuted(node, i, rank, perm)) return NULL;
     *transposes += node->inputs[i] && is_transposed(node->inputs[i], rank, perm) && only_user(node->inputs[i]) != NULL;
   }
-  return perm;
+  return perm && rows_may_move(node, rank, perm) ? perm : NULL;
 }
 
 // Whether a transpose behind this node would come, through nodes that it may move behind, to one that undoes it.
@@ -99,8 +149,8 @@ static bool meets_its_inverse(const Node *node, int rank, const int64_t *perm) {
         if (perm[second[i]] != i) return false;
       return true;
     }
-    bool moves = node->op == &op_elementwise || node->op == &op_concat || node->op == &op_pad || node->op == &op_slice;
-    if (!moves || bound_to_axes(node)) return false;
+    bool moves = node->op->has_program || node->op == &op_concat || node->op == &op_pad || node->op == &op_slice;
+    if (!moves || bound_to_axes(node) || !rows_may_move(node, rank, perm)) return false;
     for (int i = 0; i < node->input_count; i++)
       if (node->inputs[i] != moved && !has_unpermuted(node, i, rank, perm)) return false;
   }
@@ -116,6 +166,7 @@ static Status work_before(Rewrite *r, const Node *node, const int64_t *perm, Val
     if (operand != node->inputs[i] && node->inputs[i]->producer) rewrite_cover(r, node->inputs[i]->producer);
     node_set_input(moved, i, operand);
   }
+  if (node_attribute(node, "axes")) permute_axes(moved, perm);
   if (node->op == &op_concat) node_set_int(moved, "axis", perm[node_int(node, "axis", 0)]);
   if (node->op == &op_pad) permute_dims(moved, "pads", rank, perm, 2);
   if (node->op == &op_slice) permute_slice(moved, rank, perm);
@@ -159,12 +210,12 @@ static Status transpose_behind(Rewrite *r) {
 
 const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .help = "transposes before and behind a node become one behind it",
-                                   .pattern = "transpose(between: elementwise|concat|pad|slice(...)!)",
+                                   .pattern = "transpose(between: elementwise|rowwise|concat|pad|slice(...)!)",
                                    .exactness = EXACT,
                                    .apply = transposes_meet};
 const Rule rule_transpose_behind = {.name = "transpose_behind",
                                     .help = "a node whose operands are all transposed alike is transposed itself",
-                                    .pattern = "elementwise|concat|pad|slice(..., transpose(x), ...)",
+                                    .pattern = "elementwise|rowwise|concat|pad|slice(..., transpose(x), ...)",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = transpose_behind};

@@ -89,6 +89,41 @@ static Status slice_of_concat(Rewrite *r) {
   return rewrite_root_by(r, add_slice(r, &slice));
 }
 
+static int64_t at_or_behind(int64_t distance, int64_t step) { return distance <= 0 ? 0 : (distance + step - 1) / step; }
+
+// What the slice reads of the operand that lies from `offset` on along the axis; false where that is nothing.
+static bool part_of(const Slice *slice, int axis, Value *operand, int64_t offset, Slice *part) {
+  int64_t start = slice->starts[axis], step = slice->steps[axis];
+  int64_t first = at_or_behind(offset - start, step), end = at_or_behind(offset + operand->dims[axis] - start, step);
+  end = MIN(end, slice->dims[axis]);
+  *part = *slice;
+  part->x = operand;
+  part->starts[axis] = start + first * step - offset;
+  part->dims[axis] = end - first;
+  return end > first;
+}
+
+static Status slice_across_concat(Rewrite *r) {
+  Slice slice = slice_of(matched(r, "root")), part;
+  const Node *concat = matched(r, "concat");
+  int axis = (int)node_int(concat, "axis", 0), count = 0;
+  int64_t first, last, offset = 0;
+  WANT(slice.steps[axis] > 0 && reach(&slice, axis, &first, &last), "what it reads is open, or reads backwards");
+  WANT(concat->input_count <= MAX_LOOKED_THROUGH, "there are too many operands");
+  Value **parts = arena_array(rewrite_scratch(r), Value *, concat->input_count);
+  for (int i = 0; i < concat->input_count; offset += concat->inputs[i++]->dims[axis]) {
+    WANT(dim_is_static(concat->inputs[i]->dims[axis]), "the size of an operand is open");
+    if (!part_of(&slice, axis, concat->inputs[i], offset, &part)) continue;
+    Node *node = add_slice(r, &part);
+    TRY(node_infer(node));
+    parts[count++] = node->outputs[0];
+  }
+  WANT(count > 1 && slice.dims[axis] < concat->outputs[0]->dims[axis], "it reads all of them, or one");
+  Node *joined = rewrite_add(r, &op_concat, count, parts, 1);
+  node_take_attributes(joined, concat);
+  return rewrite_root_by(r, joined);
+}
+
 static Status slice_of_pad(Rewrite *r) {
   Slice slice = slice_of(matched(r, "root"));
   slice.x = operand(r, "x");
@@ -251,6 +286,9 @@ static Status gather_as_slice(Rewrite *r) {
 const Rule rule_compose_slices = RULE(compose_slices, "a slice of a slice is one", .pattern = "slice(inner: slice(x))");
 const Rule rule_slice_of_concat = RULE(slice_of_concat, "a slice of a concatenation is one of the operand that it lies in",
                                        .pattern = "slice(concat: concat(...))");
+const Rule rule_slice_across_concat =
+    RULE(slice_across_concat, "a slice of several operands of a concatenation is put together from them",
+         .pattern = "slice(concat: concat(...)!)");
 const Rule rule_slice_of_pad = RULE(slice_of_pad, "a slice that reads nothing of a padding is one of what was padded",
                                     .pattern = "slice(pad: pad(x, ...))");
 const Rule rule_concat_of_one = RULE(concat_of_one, "a concatenation of one operand goes", .pattern = "concat(x)");

@@ -90,10 +90,24 @@ static const Rule rule_hoist = {
     .tells_misses = true,
     .apply = hoist};
 
-const Pass pass_simplify_views = {
-    "simplify_views", "composes and removes views, moves pointwise work in front of them",
-    (const Rule *const[]){&rule_compose_views, &rule_remove_view, &rule_chain_as_reshape, &rule_expand_by_reader,
-                          &rule_transposes_meet, &rule_transpose_behind, &rule_transpose_before_merge,
-                          &rule_product_before_merge, &rule_compose_slices, &rule_slice_of_concat, &rule_slice_of_pad,
-                          &rule_concat_of_one, &rule_flatten_concat, &rule_join_slices, &rule_remove_pad, &rule_compose_pads,
-                          &rule_gather_as_slice, &rule_hoist, NULL}};
+const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them",
+                                  (const Rule *const[]){&rule_compose_views,
+                                                        &rule_remove_view,
+                                                        &rule_chain_as_reshape,
+                                                        &rule_expand_by_reader,
+                                                        &rule_transposes_meet,
+                                                        &rule_transpose_behind,
+                                                        &rule_transpose_before_merge,
+                                                        &rule_product_before_merge,
+                                                        &rule_compose_slices,
+                                                        &rule_slice_of_concat,
+                                                        &rule_slice_across_concat,
+                                                        &rule_slice_of_pad,
+                                                        &rule_concat_of_one,
+                                                        &rule_flatten_concat,
+                                                        &rule_join_slices,
+                                                        &rule_remove_pad,
+                                                        &rule_compose_pads,
+                                                        &rule_gather_as_slice,
+                                                        &rule_hoist,
+                                                        NULL}};

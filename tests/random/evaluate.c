@@ -197,8 +197,8 @@ static const Tensor *given(Evaluation *e, const Value *value, const Tensor *tens
 
 static void note_result(Evaluation *e, const Value *value, Tensor *tensor) {
   if (!dtype_is_float(tensor->dtype)) return;
-  // What a view gives is moved, not rounded.
-  if (e->shakes && !value->producer->op->view) shake(e, value, tensor);
+  // What a view gives is moved, not rounded; on request it may be narrow where others read its operand as it was.
+  if (e->shakes && (!value->producer->op->view || e->precision < DTYPE_COUNT)) shake(e, value, tensor);
   note_numbers(e, tensor, true);
 }
 

@@ -12,9 +12,12 @@ Launch *emit_kernel(Emission *emission, const char *source, const char *entry, c
   return launch;
 }
 
-Launch *emit_call(Emission *emission, Status (*call)(void *, const CallContext *), void *state, const char *label) {
+Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label) {
   Launch *launch = ARENA_PUSH(emission->arena, emission->launches, emission->launch_count, emission->launch_capacity);
-  *launch = (Launch){.kind = LAUNCH_CALL, .call = call, .state = state, .label = label};
+  *launch = (Launch){.kind = LAUNCH_LIBRARY,
+                     .routine = routine,
+                     .parameters = arena_copy(emission->arena, parameters, routine->parameter_bytes),
+                     .label = label};
   return launch;
 }
 

@@ -4,9 +4,8 @@
 #pragma once
 #include "base/text.h"
 #include "base/hash.h"
+#include "kernels/common/library_routine.h"
 #include "kernels/site.h"
-
-typedef struct CudaContext CudaContext;  // src/cuda/context.h
 
 typedef struct Candidate {
   int config[12];  // the tactic's own numbers: tile sizes, stages, splits, an algorithm's index
@@ -43,15 +42,7 @@ typedef struct LaunchArg {
   };
 } LaunchArg;
 
-// What a library call gets at run time: resolved pointers in the order of the site.
-typedef struct CallContext {
-  CudaContext *cuda;
-  void *stream;                                          // CUstream
-  void *const *inputs, *const *outputs, *const *packed;  // device addresses
-  void *workspace;
-} CallContext;
-
-typedef enum LaunchKind { LAUNCH_KERNEL, LAUNCH_CALL, LAUNCH_HOST } LaunchKind;
+typedef enum LaunchKind { LAUNCH_KERNEL, LAUNCH_LIBRARY } LaunchKind;
 typedef struct Launch {
   LaunchKind kind;
   // LAUNCH_KERNEL: `source` is a complete translation unit (it #includes "kernels/..." files by path); entry is extern "C".
@@ -59,12 +50,11 @@ typedef struct Launch {
   unsigned grid[3], block[3];
   unsigned cluster[3];    // all 0: no cluster
   unsigned shared_bytes;  // dynamic shared memory
+  // LAUNCH_LIBRARY: arguments are buffers, in the routine's order.
+  const LibraryRoutine *routine;
+  const void *parameters;  // of the routine: data without a pointer
   LaunchArg *args;
   int arg_count;
-  // LAUNCH_CALL: enqueues work on the stream; must be capturable into a CUDA graph.
-  // LAUNCH_HOST: the node's reference on the host, between copies; not capturable. For operators a GPU has no kernel for.
-  Status (*call)(void *state, const CallContext *context);
-  void *state;        // lives in the emission's arena; handles are released through arena_on_free
   const char *label;  // what a profile shows
 } Launch;
 
@@ -108,5 +98,6 @@ void emit_i32(Emission *emission, Launch *launch, int32_t value);
 void emit_i64(Emission *emission, Launch *launch, int64_t value);
 void emit_f32(Emission *emission, Launch *launch, float value);
 void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t size);
-Launch *emit_call(Emission *emission, Status (*call)(void *, const CallContext *), void *state, const char *label);
+// The parameters are copied.
+Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);
 int emit_packed(Emission *emission, size_t bytes, Hash128 key, Status (*fill)(void *, void *), void *context);

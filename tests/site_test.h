@@ -134,6 +134,24 @@ static inline void site_ready(SiteTest *test, const uint8_t *order, bool with_ep
   test->site = (Site){.node = test->node, .inputs = test->inputs, .outputs = test->outputs, .device = &test->device};
 }
 
+static inline void site_call_library(CudaContext *cuda, const Launch *launch, void *const *inputs, void *const *outputs,
+                                     void *const *packed, void *workspace) {
+  void *arguments[SITE_TENSORS + 4];
+  cr_assert_leq(launch->arg_count, (int)COUNT_OF(arguments));
+  for (int i = 0; i < launch->arg_count; i++) {
+    const BufferRef *ref = &launch->args[i].buffer;
+    arguments[i] = ref->kind == BUFFER_INPUT    ? inputs[ref->index]
+                   : ref->kind == BUFFER_OUTPUT ? outputs[ref->index]
+                   : ref->kind == BUFFER_PACKED ? packed[ref->index]
+                                                : (char *)workspace + ref->offset;
+  }
+  CudaShared *opened;
+  Status status = library_open(cuda, launch->routine, launch->parameters, &opened);
+  if (!status) status = launch->routine->run(cuda_shared_get(opened), arguments, NULL);
+  cr_assert_null(status, "%s", status_message(status));
+  cuda_shared_drop(cuda, opened);
+}
+
 // Emits every candidate of a tactic, runs its library calls (not its kernels) and compares the output. Returns how many launches
 // the last emission had.
 static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContext *cuda, int limit) {
@@ -154,13 +172,10 @@ static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContex
     for (int k = 0; k < test->input_count; k++) inputs[k] = test->memory[k];
     void *outputs[1] = {test->output};
     memset(test->output, 0xcc, desc_bytes(test->outputs));
-    CallContext context = {.cuda = cuda, .inputs = (void *const *)inputs, .outputs = outputs, .packed = packed};
-    context.workspace = arena_alloc(emission.arena, emission.workspace_bytes + 1);
-    for (uint32_t k = 0; k < emission.launch_count; k++) {
-      if (emission.launches[k].kind != LAUNCH_CALL) continue;
-      status = emission.launches[k].call(emission.launches[k].state, &context);
-      cr_assert_null(status, "%s", status_message(status));
-    }
+    void *workspace = arena_alloc(emission.arena, emission.workspace_bytes + 1);
+    for (uint32_t k = 0; k < emission.launch_count; k++)
+      if (emission.launches[k].kind == LAUNCH_LIBRARY)
+        site_call_library(cuda, &emission.launches[k], (void *const *)inputs, outputs, packed, workspace);
     Tensor actual;
     cr_assert_null(tensor_new(emission.arena, test->expected.dtype, test->expected.rank, test->expected.dims, &actual));
     site_copy(test->outputs, test->output, actual.data, true);

@@ -167,6 +167,11 @@ LibraryResult library_result(const Site *site, DType natural, size_t workspace_b
   return result;
 }
 
+void library_emit_target(Emission *emission, Launch *launch, const LibraryResult *result) {
+  if (result->kind == BUFFER_OUTPUT) emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
+  else emit_workspace(emission, launch, result->offset);
+}
+
 Status library_emit_epilogue(Emission *emission, const Site *site, const LibraryResult *result) {
   const Node *node = site->node;
   int count = node->epilogue->input_count;

@@ -21,5 +21,7 @@ typedef struct LibraryResult {
 } LibraryResult;
 // workspace_bytes: what the library itself needs before it.
 LibraryResult library_result(const Site *site, DType natural, size_t workspace_bytes);
+// An argument of the library's call: where it writes.
+void library_emit_target(Emission *emission, Launch *launch, const LibraryResult *result);
 // Adds the kernel that computes the epilogue from there.
 MUST_CHECK Status library_emit_epilogue(Emission *emission, const Site *site, const LibraryResult *result);

@@ -6,96 +6,11 @@
 #include "base/checked.h"
 #include "cuda/context.h"
 #include "kernels/conv/conv.h"
-#include "kernels/conv/cudnn_problem.h"
-
-typedef struct ConvPlan {
-  CudnnProblem problem;
-  Cudnn *dnn;
-  CudnnTensor x, y, bias;
-  CudnnFilter w;
-  CudnnConvolution convolution;
-  CudnnActivation activation;
-  int algo;
-  bool fused;                       // through cudnnConvolutionBiasActivationForward
-  int packed_weights, packed_bias;  // numbers of packed constants, or -1; packed_bias: zeros where the epilogue has no bias
-  size_t workspace_bytes;
-  LibraryResult target;
-} ConvPlan;
+#include "kernels/conv/cudnn_call.h"
 
 static bool supports(const Site *site) {
   CudnnProblem problem;
   return site->device->cudnn && cudnn_problem(site, &problem);
-}
-
-// --- Descriptors.
-
-static void plan_free(void *context) {
-  ConvPlan *plan = context;
-  const Cudnn *dnn = plan->dnn;
-  if (plan->x) dnn->cudnnDestroyTensorDescriptor(plan->x);
-  if (plan->y) dnn->cudnnDestroyTensorDescriptor(plan->y);
-  if (plan->bias) dnn->cudnnDestroyTensorDescriptor(plan->bias);
-  if (plan->w) dnn->cudnnDestroyFilterDescriptor(plan->w);
-  if (plan->convolution) dnn->cudnnDestroyConvolutionDescriptor(plan->convolution);
-  if (plan->activation) dnn->cudnnDestroyActivationDescriptor(plan->activation);
-}
-
-static void to_ints(const int64_t *from, int count, int *to) {
-  for (int i = 0; i < count; i++) to[i] = (int)from[i];
-}
-
-static Status make_tensor(const Cudnn *dnn, CudnnType type, int rank, const CudnnTensorShape *shape, CudnnTensor *out) {
-  int dims[CUDNN_MAX_RANK], strides[CUDNN_MAX_RANK];
-  to_ints(shape->dims, rank, dims);
-  to_ints(shape->strides, rank, strides);
-  CUDNN_TRY(dnn, cudnnCreateTensorDescriptor(out));
-  CUDNN_TRY(dnn, cudnnSetTensorNdDescriptor(*out, type, rank, dims, strides));
-  return OK;
-}
-
-static Status make_convolution(const Cudnn *dnn, const CudnnProblem *p, CudnnConvolution *out) {
-  int pad[CUDNN_MAX_AXES], stride[CUDNN_MAX_AXES], dilation[CUDNN_MAX_AXES];
-  to_ints(p->pad, p->axes, pad);
-  to_ints(p->stride, p->axes, stride);
-  to_ints(p->dilation, p->axes, dilation);
-  CUDNN_TRY(dnn, cudnnCreateConvolutionDescriptor(out));
-  CUDNN_TRY(dnn, cudnnSetConvolutionNdDescriptor(*out, p->axes, pad, stride, dilation, CUDNN_CROSS_CORRELATION, p->compute));
-  CUDNN_TRY(dnn, cudnnSetConvolutionGroupCount(*out, (int)p->groups));
-  // Said for every descriptor, so that no default and no environment variable decides about TF32.
-  int math = p->exact_f32 ? CUDNN_MATH_FMA : p->natural == DTYPE_F64 ? CUDNN_MATH_DEFAULT : CUDNN_MATH_TENSOR;
-  CUDNN_TRY(dnn, cudnnSetConvolutionMathType(*out, math));
-  return OK;
-}
-
-static Status make_plan(const Site *site, CudaContext *cuda, Arena *arena, ConvPlan **out) {
-  ConvPlan *plan = arena_new_of(arena, ConvPlan);
-  if (!cudnn_problem(site, &plan->problem)) FAIL(ERROR_UNSUPPORTED, "cuDNN does not take this convolution");
-  TRY(cuda_cudnn(cuda, &plan->dnn));
-  arena_on_free(arena, plan_free, plan);
-  const CudnnProblem *p = &plan->problem;
-  const Cudnn *dnn = plan->dnn;
-  int dims[CUDNN_MAX_RANK];
-  plan->packed_weights = plan->packed_bias = -1;
-  TRY(make_tensor(dnn, p->type, p->rank, &p->x, &plan->x));
-  TRY(make_tensor(dnn, p->type, p->rank, &p->y, &plan->y));
-  to_ints(p->w.dims, p->rank, dims);
-  CUDNN_TRY(dnn, cudnnCreateFilterDescriptor(&plan->w));
-  CUDNN_TRY(dnn, cudnnSetFilterNdDescriptor(plan->w, p->type, p->channels_last ? CUDNN_NHWC : CUDNN_NCHW, p->rank, dims));
-  TRY(make_convolution(dnn, p, &plan->convolution));
-  *out = plan;
-  return OK;
-}
-
-static Status make_fusion(ConvPlan *plan) {
-  const CudnnProblem *p = &plan->problem;
-  const Cudnn *dnn = plan->dnn;
-  CudnnTensorShape bias = {.dims = {1, p->y.dims[1], 1, 1, 1}};
-  for (int i = 0; i < p->rank; i++) bias.strides[i] = i == 0 ? bias.dims[1] : 1;
-  bool relu = p->epilogue.activation == LIBRARY_RELU;
-  TRY(make_tensor(dnn, p->type, p->rank, &bias, &plan->bias));
-  CUDNN_TRY(dnn, cudnnCreateActivationDescriptor(&plan->activation));
-  CUDNN_TRY(dnn, cudnnSetActivationDescriptor(plan->activation, relu ? CUDNN_RELU : CUDNN_IDENTITY, CUDNN_PROPAGATE_NAN, 0));
-  return OK;
 }
 
 // --- Candidates: {algorithm, fused}.
@@ -105,12 +20,12 @@ static const char *const algo_names[CUDNN_ALGO_FFT] = {"implicit_gemm", "implici
 // These compute many positions together: one infinity or NaN in the image spoils numbers that do not depend on it.
 static bool mixes_positions(int algo) { return algo >= CUDNN_ALGO_FFT; }
 
-static Status ask_heuristic(const ConvPlan *plan, CudnnAlgoResult *results, int *count) {
+static Status ask_heuristic(const ConvState *state, CudnnAlgoResult *results, int *count) {
   CudnnAlgoResult all[CUDNN_ALGO_COUNT];
   int found = 0;
   *count = 0;
-  CUDNN_TRY(plan->dnn, cudnnGetConvolutionForwardAlgorithm_v7(plan->dnn->handle, plan->x, plan->w, plan->convolution, plan->y,
-                                                              CUDNN_ALGO_COUNT, &found, all));
+  CUDNN_TRY(state->dnn, cudnnGetConvolutionForwardAlgorithm_v7(state->dnn->handle, state->x, state->w, state->convolution,
+                                                               state->y, CUDNN_ALGO_COUNT, &found, all));
   for (int i = 0; i < found; i++) {
     bool usable = all[i].status == 0 && all[i].determinism == 1 && all[i].memory <= CUDNN_WORKSPACE_LIMIT;
     if (usable && all[i].algo >= 0 && !mixes_positions(all[i].algo)) results[(*count)++] = all[i];
@@ -126,18 +41,20 @@ static bool can_fuse(const Site *site, const CudnnProblem *p, int algo) {
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
   if (!cuda) return 0;
-  Arena *scratch = arena_scratch();
   CudnnAlgoResult results[CUDNN_ALGO_COUNT];
-  ConvPlan *plan;
+  ConvState *state;
+  ConvCall call = {0};
   int found = 0, count = 0;
-  Status status = make_plan(site, cuda, scratch, &plan);
-  if (!status) status = cudnn_begin(plan->dnn, cuda->stream);
+  if (!cudnn_problem(site, &call.problem)) return 0;
+  Arena *scratch = arena_scratch();
+  Status status = cudnn_conv_describe(&call, cuda, scratch, &state);
+  if (!status) status = cudnn_begin(state->dnn, cuda->stream);
   if (!status) {
-    status = ask_heuristic(plan, results, &found);
-    cudnn_end(plan->dnn);
+    status = ask_heuristic(state, results, &found);
+    cudnn_end(state->dnn);
   }
   for (int i = 0; i < found; i++) {
-    for (int fused = can_fuse(site, &plan->problem, results[i].algo); fused >= 0; fused--) {
+    for (int fused = can_fuse(site, &call.problem, results[i].algo); fused >= 0; fused--) {
       if (count == limit) break;
       out[count] = (Candidate){.config = {results[i].algo, fused}};
       snprintf(out[count++].name, sizeof out->name, "%s%s", algo_names[results[i].algo], fused ? " fused" : "");
@@ -148,40 +65,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   return count;
 }
 
-// --- Running.
-
-static Status run_with(const ConvPlan *plan, CudaStream stream, const void *x, const void *w, const void *bias, const void *z,
-                       void *workspace, void *y) {
-  const Cudnn *dnn = plan->dnn;
-  const float one_f32 = 1, zero_f32 = 0;
-  const double one_f64 = 1, zero_f64 = 0;
-  bool wide = plan->problem.compute == CUDNN_F64;
-  const void *one = wide ? (const void *)&one_f64 : &one_f32, *zero = wide ? (const void *)&zero_f64 : &zero_f32;
-  TRY(cudnn_begin(plan->dnn, stream));
-  CudnnResult result;
-  if (plan->fused)
-    result = dnn->cudnnConvolutionBiasActivationForward(dnn->handle, one, plan->x, x, plan->w, w, plan->convolution, plan->algo,
-                                                        workspace, plan->workspace_bytes, z ? one : zero, plan->y, z ? z : y,
-                                                        plan->bias, bias, plan->activation, plan->y, y);
-  else
-    result = dnn->cudnnConvolutionForward(dnn->handle, one, plan->x, x, plan->w, w, plan->convolution, plan->algo, workspace,
-                                          plan->workspace_bytes, zero, plan->y, y);
-  cudnn_end(plan->dnn);
-  return result ? cudnn_error(dnn, result, "cudnnConvolutionForward") : OK;
-}
-
-static Status run(void *state, const CallContext *context) {
-  const ConvPlan *plan = state;
-  const LibraryEpilogue *epilogue = &plan->problem.epilogue;
-  const void *bias = NULL, *z = NULL;
-  if (plan->fused) {
-    bias = epilogue->bias >= 0 ? context->inputs[epilogue->bias] : context->packed[plan->packed_bias];
-    z = epilogue->residual >= 0 ? context->inputs[epilogue->residual] : NULL;
-  }
-  void *y = plan->target.kind == BUFFER_OUTPUT ? context->outputs[0] : (char *)context->workspace + plan->target.offset;
-  return run_with(plan, context->stream, context->inputs[0], cudnn_weights(context, plan->packed_weights), bias, z,
-                  context->workspace, y);
-}
+// --- Emitting.
 
 static size_t shape_bytes(const CudnnProblem *p, const CudnnTensorShape *shape) {
   int64_t last = 1;
@@ -189,15 +73,15 @@ static size_t shape_bytes(const CudnnProblem *p, const CudnnTensorShape *shape) 
   return (size_t)last * dtype_size(p->natural);
 }
 
-static Status try_once(const ConvPlan *plan, CudaContext *cuda) {
-  const CudnnProblem *p = &plan->problem;
+static Status try_once(const ConvState *state, CudaContext *cuda) {
+  const CudnnProblem *p = &state->call.problem;
   size_t sizes[] = {shape_bytes(p, &p->x), shape_bytes(p, &p->w), (size_t)p->y.dims[1] * dtype_size(p->natural),
-                    shape_bytes(p, &p->y), shape_bytes(p, &p->y), plan->workspace_bytes};
+                    shape_bytes(p, &p->y), shape_bytes(p, &p->y), state->call.workspace_bytes};
   void *memory[COUNT_OF(sizes)] = {0};
   Status status = OK;
   for (size_t i = 0; i < COUNT_OF(sizes); i++) TRY_GOTO(cuda_alloc(cuda, sizes[i], &memory[i]));
-  TRY_GOTO(run_with(plan, cuda->stream, memory[0], memory[1], memory[2], p->epilogue.residual >= 0 ? memory[3] : NULL,
-                    memory[5], memory[4]));
+  ConvAddresses at = {memory[0], memory[1], memory[2], p->epilogue.residual >= 0 ? memory[3] : NULL, memory[4], memory[5]};
+  TRY_GOTO(cudnn_conv_run(state, cuda->stream, &at));
   TRY_GOTO(cuda_synchronize(cuda, cuda->stream));
 done:
   for (size_t i = 0; i < COUNT_OF(sizes); i++) cuda_free(cuda, memory[i], sizes[i]);
@@ -209,30 +93,48 @@ static Status fill_zeros(void *context, void *out) {
   return OK;
 }
 
-static Status emit_fused(ConvPlan *plan, CudaContext *cuda, Emission *out) {
-  TRY(make_fusion(plan));
-  plan->fused = true;
-  if (plan->problem.epilogue.bias < 0) {
-    size_t *bytes = arena_new_of(out->arena, size_t);
-    *bytes = (size_t)plan->problem.y.dims[1] * dtype_size(plan->problem.natural);
-    plan->packed_bias = emit_packed(out, *bytes, (Hash128){*bytes, 0x7a65726f73}, fill_zeros, bytes);
+static void emit_bias(const CudnnProblem *p, Emission *out, Launch *launch) {
+  if (p->epilogue.bias >= 0) {
+    emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.bias);
+    return;
   }
-  return status_context(try_once(plan, cuda), "a fused convolution");
+  size_t *bytes = arena_new_of(out->arena, size_t);
+  *bytes = (size_t)p->y.dims[1] * dtype_size(p->natural);
+  emit_buffer(out, launch, BUFFER_PACKED, emit_packed(out, *bytes, (Hash128){*bytes, 0x7a65726f73}, fill_zeros, bytes));
+}
+
+// How much workspace the call needs, and, of a fused one, whether the library does it at all.
+static Status ask(ConvCall *call, CudaContext *cuda, Arena *scratch) {
+  ConvState *state;
+  TRY(cudnn_conv_describe(call, cuda, scratch, &state));
+  const Cudnn *dnn = state->dnn;
+  CUDNN_TRY(dnn, cudnnGetConvolutionForwardWorkspaceSize(dnn->handle, state->x, state->w, state->convolution, state->y,
+                                                         call->algo, &call->workspace_bytes));
+  call->version = dnn->version;
+  state->call.workspace_bytes = call->workspace_bytes;
+  return call->fused ? status_context(try_once(state, cuda), "a fused convolution") : OK;
 }
 
 static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
   if (!cuda) FAIL(ERROR_UNSUPPORTED, "cuDNN needs the GPU that the plan is for");
-  ConvPlan *plan;
-  TRY(make_plan(site, cuda, out->arena, &plan));
-  plan->algo = candidate->config[0];
-  CUDNN_TRY(plan->dnn, cudnnGetConvolutionForwardWorkspaceSize(plan->dnn->handle, plan->x, plan->w, plan->convolution, plan->y,
-                                                               plan->algo, &plan->workspace_bytes));
-  TRY(cudnn_pack_weights(out, site, &plan->problem, &plan->packed_weights));
-  if (candidate->config[1]) TRY(emit_fused(plan, cuda, out));
-  plan->target = library_result(site, plan->problem.natural, plan->workspace_bytes);
-  emit_call(out, run, plan, plan->fused ? "cudnn fused" : "cudnn");
-  out->workspace_bytes = MAX(out->workspace_bytes, MAX(plan->workspace_bytes, plan->target.offset + plan->target.bytes));
-  return plan->fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &plan->target);
+  ConvCall *call = arena_new_of(out->arena, ConvCall);
+  const CudnnProblem *p = &call->problem;
+  if (!cudnn_problem(site, &call->problem)) FAIL(ERROR_UNSUPPORTED, "cuDNN does not take this convolution");
+  call->algo = candidate->config[0], call->fused = candidate->config[1];
+  Arena *scratch = arena_scratch();
+  Status status = ask(call, cuda, scratch);
+  arena_free(scratch);
+  TRY(status);
+  LibraryResult target = library_result(site, p->natural, call->workspace_bytes);
+  Launch *launch = emit_library(out, &cudnn_conv_routine, call, call->fused ? "cudnn fused" : "cudnn");
+  emit_buffer(out, launch, BUFFER_INPUT, 0);
+  cudnn_emit_weights(out, launch, site, p);
+  library_emit_target(out, launch, &target);
+  if (call->fused) emit_bias(p, out, launch);
+  if (call->fused && p->epilogue.residual >= 0) emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.residual);
+  emit_workspace(out, launch, 0);
+  out->workspace_bytes = MAX(out->workspace_bytes, MAX(call->workspace_bytes, target.offset + target.bytes));
+  return call->fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &target);
 }
 
 const Tactic cudnn_conv_tactic = {"cudnn", &op_conv, false, supports, candidates, emit, true};

@@ -35,7 +35,7 @@ static void set_shape(const TensorDesc *desc, CudnnTensorShape *out) {
     out->strides[2] = desc->strides[2] * desc->dims[2];
   }
   uint64_t bits = 16 | (uint64_t)desc->offset * dtype_size(desc->dtype);
-  out->alignment = (int)(bits & -bits);
+  out->alignment = (int64_t)(bits & -bits);
 }
 
 static void dense_strides(CudnnTensorShape *shape, int rank, bool channels_last) {
@@ -146,15 +146,17 @@ static Status fill_weights(void *context, void *out) {
   return OK;
 }
 
-Status cudnn_pack_weights(Emission *emission, const Site *site, const CudnnProblem *p, int *index) {
-  *index = -1;
-  if (!p->pack_weights) return OK;
+void cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *p) {
+  if (!p->pack_weights) {
+    emit_buffer(emission, launch, BUFFER_INPUT, 1);
+    return;
+  }
   WeightOrder *order = arena_new_of(emission->arena, WeightOrder);
   *order = (WeightOrder){site->inputs[1].constant, p->rank, p->w};
   Hash128 key = hash128_combine(hash128_bytes(order->tensor->data, tensor_bytes(order->tensor)),
                                 hash128_bytes(order->shape.dims, sizeof order->shape.dims));
   key = hash128_combine(key, hash128_bytes(order->shape.strides, sizeof order->shape.strides));
   key = hash128_combine(key, hash128_bytes(&p->natural, sizeof p->natural));
-  *index = emit_packed(emission, tensor_bytes(order->tensor), key, fill_weights, order);
-  return OK;
+  int packed = emit_packed(emission, tensor_bytes(order->tensor), key, fill_weights, order);
+  emit_buffer(emission, launch, BUFFER_PACKED, packed);
 }

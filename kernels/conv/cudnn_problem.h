@@ -8,7 +8,7 @@ enum { CUDNN_MAX_AXES = 3, CUDNN_MAX_RANK = CUDNN_MAX_AXES + 2, CUDNN_WORKSPACE_
 
 typedef struct CudnnTensorShape {
   int64_t dims[CUDNN_MAX_RANK], strides[CUDNN_MAX_RANK];
-  int alignment;  // bytes that element 0 is surely aligned to
+  int64_t alignment;  // bytes that element 0 is surely aligned to
 } CudnnTensorShape;
 
 typedef struct CudnnProblem {
@@ -25,9 +25,5 @@ typedef struct CudnnProblem {
 } CudnnProblem;
 
 bool cudnn_problem(const Site *site, CudnnProblem *out);
-// Adds the weights in the order the problem wants; *index is the number for CallContext.packed.
-MUST_CHECK Status cudnn_pack_weights(Emission *emission, const Site *site, const CudnnProblem *problem, int *index);
-// The address of the weights in a call; packed: what cudnn_pack_weights gave, or -1.
-static inline const void *cudnn_weights(const CallContext *context, int packed) {
-  return packed >= 0 ? context->packed[packed] : context->inputs[1];
-}
+// An argument of a call: the weights, packed once where the problem wants them in another order.
+void cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *problem);

@@ -5,7 +5,7 @@
 // cuda_context_open and cuda_context_close: put cuda_enter and cuda_leave around a public entry point, so that the caller's own
 // current context is found as it was.
 // Threads. Opening, closing and timing: one thread. Everything else may be called from several.
-// Device addresses are void * that must not be read on the host, as in CallContext.
+// Device addresses are void * that must not be read on the host.
 #pragma once
 #include <pthread.h>
 #include "base/allocator.h"
@@ -18,6 +18,7 @@ typedef struct CudaContext CudaContext;
 typedef struct LoadedModule LoadedModule;  // cuda/module.c
 typedef struct CublasLt CublasLt;          // cuda/cublaslt.h
 typedef struct Cudnn Cudnn;                // cuda/cudnn.h
+typedef struct CudaShared CudaShared;      // cuda/shared.h
 
 typedef struct CudaContextOptions {
   const CudaDriver *driver;   // NULL: libcuda
@@ -55,7 +56,8 @@ struct CudaContext {
   size_t module_bytes;  // of their images
   CublasLt *cublaslt;
   Cudnn *cudnn;
-  void *flush;  // for timing: what pushes everything else out of the L2 cache
+  CudaShared *shared;  // all dropped by those who took them before the context closes
+  void *flush;         // for timing: what pushes everything else out of the L2 cache
   size_t flush_bytes;
   size_t allocated, allocated_peak;
   pthread_mutex_t staging_mutex;  // guards what follows
@@ -70,8 +72,8 @@ MUST_CHECK Status cuda_device_info(const CudaDriver *driver, int ordinal, Device
 
 // --- Life. ERROR_UNSUPPORTED: no driver, no such device, or a GPU older than sm_75.
 MUST_CHECK Status cuda_context_open(const CudaContextOptions *options, CudaContext **out);
-// Waits for the stream, unloads modules, frees staging. The caller has freed its own memory and graphs, and emissions, whose states hold
-// handles of the libraries. NULL is fine.
+// Waits for the stream, unloads modules, frees staging. The caller has freed its own memory and graphs, and dropped what it shares. NULL is
+// fine.
 void cuda_context_close(CudaContext *context);
 MUST_CHECK Status cuda_enter(CudaContext *context);
 // Before things are given back, which has to happen even where the context cannot be made current: that is tried twice. false: do

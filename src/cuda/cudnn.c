@@ -50,6 +50,11 @@ void cudnn_close(Cudnn *dnn) {
   arena_free(dnn->arena);
 }
 
+Status cudnn_check_version(const Cudnn *dnn, size_t version) {
+  if (dnn->version == version) return OK;
+  FAIL(ERROR_UNSUPPORTED, "the call was made for cuDNN %zu, and here is %zu", version, dnn->version);
+}
+
 Status cudnn_error(const Cudnn *dnn, CudnnResult result, const char *call) {
   // Thousands are the kind: 2000 bad parameter, 3000 not supported, 4000 internal, 5000 execution.
   bool memory = result == 4003 || result == 4004;

@@ -100,6 +100,8 @@ typedef struct Cudnn {
 // Opens the library ($INGOT_CUDNN, libcudnn.so.9) and makes a handle for the current CUDA context.
 MUST_CHECK Status cudnn_open(Cudnn **out);
 void cudnn_close(Cudnn *dnn);  // in the same context; NULL is fine
+// ERROR_UNSUPPORTED where a call was made for another version.
+MUST_CHECK Status cudnn_check_version(const Cudnn *dnn, size_t version);
 MUST_CHECK Status cudnn_error(const Cudnn *dnn, CudnnResult result, const char *call);
 
 // Takes the handle for this thread and sets its stream; where it fails, the handle is not taken.

@@ -60,6 +60,7 @@ struct Executable {
   ReadyStep *steps;
   Cubin *cubins;  // held, so that a plan of other shapes finds them
   int cubin_count;
+  bool loading;          // kernels and what libraries made are taken, or some of them
   void **constants;      // by buffer
   Hash128 *weight_keys;  // to give back
   uint32_t weight_count, weight_capacity;
@@ -262,6 +263,7 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   TRY(compiler_compile_all(r->compiler, sources, total, r->threads, e->cubins));
   e->cubin_count = total;
   if (r->recorded) record_kernels(r, e->cubins, total);
+  e->loading = true;
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
     TRY(launch_set_load(e->steps[s].set, r->context, e->cubins + at, &taken));
@@ -323,7 +325,7 @@ static void drop_graph(CudaRunner *r, Executable *e) {
 static void device_discard(Device *device, Executable *e) {
   CudaRunner *r = of(device);
   forget_steps(r, e);
-  if (e->cubin_count || e->graph) {
+  if (e->loading) {
     bool entered = cuda_enter_to_release(r->context);
     cuda_settle(r->context);
     drop_graph(r, e);

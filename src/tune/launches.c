@@ -40,7 +40,10 @@ Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins
   *taken = 0;
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
     const Launch *launch = set->launches[i].launch;
-    if (launch->kind != LAUNCH_KERNEL) continue;
+    if (launch->kind == LAUNCH_LIBRARY) {
+      TRY(library_open(context, launch->routine, launch->parameters, &set->launches[i].library));
+      continue;
+    }
     const Cubin *cubin = &cubins[(*taken)++];
     ModuleImage image = {cubin->key, cubin->data, cubin->size};
     TRY(cuda_function(context, &image, launch->entry, launch->shared_bytes, &set->launches[i].module,
@@ -53,6 +56,8 @@ void launch_set_unload(LaunchSet *set, CudaContext *context) {
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
     cuda_module_drop(context, set->launches[i].module);
     set->launches[i].module = NULL;
+    cuda_shared_drop(context, set->launches[i].library);
+    set->launches[i].library = NULL;
   }
 }
 
@@ -77,19 +82,13 @@ void launch_set_patch(LaunchSet *set) {
 }
 
 Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream) {
-  CallContext call = {.cuda = context,
-                      .stream = stream,
-                      .inputs = set->inputs,
-                      .outputs = set->outputs,
-                      .packed = set->packed,
-                      .workspace = set->workspace};
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
     const ReadyLaunch *ready = &set->launches[i];
     const Launch *launch = ready->launch;
     if (launch->kind == LAUNCH_KERNEL)
       TRY(cuda_launch(context, ready->function, launch->grid, launch->block, launch->cluster, launch->shared_bytes,
                       ready->arguments, stream));
-    else TRY(launch->call(launch->state, &call));
+    else TRY(launch->routine->run(cuda_shared_get(ready->library), ready->pointers, stream));
   }
   return OK;
 }

@@ -9,6 +9,7 @@ typedef struct ReadyLaunch {
   const Launch *launch;
   CudaFunction function;
   LoadedModule *module;  // taken for it
+  CudaShared *library;   // taken for it
   void **arguments;      // pointers to the values, as the driver wants them
   void **pointers;       // the values of buffer arguments
 } ReadyLaunch;
@@ -26,9 +27,9 @@ typedef struct LaunchSet {
 LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *arena);
 // Appends the sources of its kernels to `out`; returns how many.
 int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSource *out);
-// Takes the compiled kernels in the same order; returns how many it took through *taken.
+// Takes the compiled kernels in the same order, and opens what library calls need; returns how many kernels it took through *taken.
 MUST_CHECK Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins, int *taken);
-// Drops the modules, also after a load that failed half way; the GPU is done with them (cuda_settle).
+// Drops all of that, also after a load that failed half way; the GPU is done with them (cuda_settle).
 void launch_set_unload(LaunchSet *set, CudaContext *context);
 void launch_set_patch(LaunchSet *set);
 MUST_CHECK Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream);

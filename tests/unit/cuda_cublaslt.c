@@ -261,3 +261,44 @@ Test(cuda_cublaslt, what_it_does_not_take) {
   cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
   site_done(test);
 }
+
+Test(cuda_cublaslt, equal_calls_share_what_they_need_and_other_versions_are_refused) {
+  CudaContext context = {.cublaslt = &fake_lt, .mutex = PTHREAD_MUTEX_INITIALIZER};
+  SiteTest *test = site_test_new();
+  site_input(test, DTYPE_F32, SITE_DIMS(5, 3), NULL);
+  site_input(test, DTYPE_F32, SITE_DIMS(3, 7), NULL);
+  site_node(test, &op_matmul, 2);
+  site_ready(test, NULL, true);
+  Candidate candidates[2];
+  cr_assert_eq(cublaslt_matmul_tactic.candidates(&test->site, &context, candidates, 2), 2);
+  Emission emissions[3];
+  CudaShared *opened[3];
+  fake_live = 0;
+  for (int i = 0; i < 3; i++) {
+    emissions[i] = (Emission){.arena = arena_new()};
+    cr_assert_null(cublaslt_matmul_tactic.emit(&test->site, &candidates[i / 2], &context, &emissions[i]));
+    cr_assert_eq(fake_live, 0, "an emission holds nothing of the library");
+  }
+  for (int i = 0; i < 3; i++) {
+    const Launch *launch = emissions[i].launches;
+    cr_assert_null(library_open(&context, launch->routine, launch->parameters, &opened[i]));
+  }
+  cr_assert_eq(opened[0], opened[1]);
+  cr_assert_neq(opened[0], opened[2], "another algorithm");
+  cr_assert_eq(fake_live, 6, "three layouts each");
+  cuda_shared_drop(&context, opened[0]);
+  cr_assert_eq(fake_live, 6);
+  fake_lt.version++;
+  CudaShared *other;
+  const Launch *launch = emissions[2].launches;
+  cuda_shared_drop(&context, opened[2]);
+  Status status = library_open(&context, launch->routine, launch->parameters, &other);
+  cr_assert_eq(status_code(status), ERROR_UNSUPPORTED);
+  cr_assert(strstr(status_message(status), "the call was made for cuBLASLt 0, and here is 1"), "%s", status_message(status));
+  status_free(status);
+  fake_lt.version--;
+  cuda_shared_drop(&context, opened[1]);
+  cr_assert_eq(fake_live, 0);
+  for (int i = 0; i < 3; i++) arena_free(emissions[i].arena);
+  site_done(test);
+}

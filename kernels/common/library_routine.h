@@ -1,0 +1,16 @@
+// Calls of libraries as data: a routine that is known by name, a block of parameters, and arguments that are addresses. What a call needs of
+// the parameters, descriptors and execution plans, is made once in a context for all equal blocks.
+#pragma once
+#include "cuda/shared.h"
+
+typedef struct LibraryRoutine {
+  const char *name;        // stands for the meaning of the block: another meaning has another name
+  size_t parameter_bytes;  // of the block: data without pointers, zero where nothing was set
+  // Makes the state, in the arena; handles are released through arena_on_free. ERROR_UNSUPPORTED: the library here does not do it.
+  Status (*open)(const void *parameters, CudaContext *cuda, Arena *arena, void **state);
+  // Enqueues the work; can be captured into a CUDA graph. Several sessions may run one state at once.
+  Status (*run)(const void *state, void *const *arguments, CudaStream stream);
+} LibraryRoutine;
+
+// To be dropped with cuda_shared_drop.
+MUST_CHECK Status library_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters, CudaShared **out);

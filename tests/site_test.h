@@ -146,7 +146,7 @@ static inline void site_call_library(CudaContext *cuda, const Launch *launch, vo
                                                 : (char *)workspace + ref->offset;
   }
   CudaShared *opened;
-  Status status = library_open(cuda, launch->routine, launch->parameters, &opened);
+  Status status = library_routine_open(cuda, launch->routine, launch->parameters, &opened);
   if (!status) status = launch->routine->run(cuda_shared_get(opened), arguments, NULL);
   cr_assert_null(status, "%s", status_message(status));
   cuda_shared_drop(cuda, opened);

@@ -14,7 +14,7 @@ static Status make(void *argument, Arena *arena, void **out) {
   return opening->routine->open(opening->parameters, opening->cuda, arena, out);
 }
 
-Status library_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters, CudaShared **out) {
+Status library_routine_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters, CudaShared **out) {
   Hash128 key =
       hash128_combine(hash128_bytes(routine->name, strlen(routine->name)), hash128_bytes(parameters, routine->parameter_bytes));
   Opening opening = {routine, parameters, cuda};

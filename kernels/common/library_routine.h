@@ -13,4 +13,5 @@ typedef struct LibraryRoutine {
 } LibraryRoutine;
 
 // To be dropped with cuda_shared_drop.
-MUST_CHECK Status library_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters, CudaShared **out);
+MUST_CHECK Status library_routine_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters,
+                                       CudaShared **out);

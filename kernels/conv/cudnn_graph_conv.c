@@ -42,7 +42,7 @@ static Status hold(const GraphCall *call, CudaContext *cuda, Arena *arena, size_
   Held *held = arena_new_of(arena, Held);
   held->cuda = cuda;
   arena_on_free(arena, drop, held);
-  TRY(library_open(cuda, &cudnn_graph_routine, call, &held->shared));
+  TRY(library_routine_open(cuda, &cudnn_graph_routine, call, &held->shared));
   *workspace_bytes = cudnn_graph_workspace(cuda_shared_get(held->shared));
   return OK;
 }

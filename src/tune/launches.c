@@ -41,7 +41,7 @@ Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
     const Launch *launch = set->launches[i].launch;
     if (launch->kind == LAUNCH_LIBRARY) {
-      TRY(library_open(context, launch->routine, launch->parameters, &set->launches[i].library));
+      TRY(library_routine_open(context, launch->routine, launch->parameters, &set->launches[i].library));
       continue;
     }
     const Cubin *cubin = &cubins[(*taken)++];

@@ -1,135 +1,25 @@
-// The cuBLASLt tactic over a library that multiplies on the host, exactly as the real one's documentation defines the call:
-// column-major matrices, transposes, batches, a bias along the rows. What is tested is how sites are mapped onto such calls.
+// The cuBLASLt tactic over a library that multiplies on the host (tests/fakes/cublaslt.c): how sites are mapped onto such calls.
+#include "tests/fakes/cublaslt.h"
 #include "tests/site_test.h"
 #include "cuda/cublaslt.h"
 #include "ir/program.h"
 #include "kernels/matmul/matmul.h"
 
-struct CublasLtLayout {
-  int type;
-  int64_t rows, columns, leading, stride;
-  int batch;
-};
-struct CublasLtMatmulDesc {
-  int compute, scale, transpose_a, transpose_b, epilogue;
-  const char *bias;
-};
-static int fake_live, fake_calls;
+#define DECLARE(name, result, parameters) result name parameters;
+CUBLASLT_TABLE(DECLARE)
 
-static CublasResult fake_desc_create(CublasLtMatmulDesc *desc, int compute, int scale) {
-  *desc = calloc(1, sizeof **desc);
-  **desc = (struct CublasLtMatmulDesc){.compute = compute, .scale = scale, .epilogue = CUBLAS_EPILOGUE_NONE};
-  fake_live++;
-  return 0;
-}
-static CublasResult fake_desc_destroy(CublasLtMatmulDesc desc) {
-  free(desc);
-  fake_live--;
-  return 0;
-}
-static CublasResult fake_desc_set(CublasLtMatmulDesc desc, int attribute, const void *value, size_t size) {
-  if (attribute == CUBLAS_MATMUL_BIAS_POINTER) memcpy(&desc->bias, value, size);
-  if (attribute == CUBLAS_MATMUL_TRANSPOSE_A) memcpy(&desc->transpose_a, value, size);
-  if (attribute == CUBLAS_MATMUL_TRANSPOSE_B) memcpy(&desc->transpose_b, value, size);
-  if (attribute == CUBLAS_MATMUL_EPILOGUE) memcpy(&desc->epilogue, value, size);
-  return 0;
-}
-static CublasResult fake_layout_create(CublasLtLayout *layout, int type, uint64_t rows, uint64_t columns, int64_t leading) {
-  if (leading < (int64_t)rows) return 7;
-  *layout = calloc(1, sizeof **layout);
-  **layout = (struct CublasLtLayout){type, (int64_t)rows, (int64_t)columns, leading, 0, 1};
-  fake_live++;
-  return 0;
-}
-static CublasResult fake_layout_destroy(CublasLtLayout layout) {
-  free(layout);
-  fake_live--;
-  return 0;
-}
-static CublasResult fake_layout_set(CublasLtLayout layout, int attribute, const void *value, size_t size) {
-  if (attribute == CUBLAS_LAYOUT_BATCH_COUNT) memcpy(&layout->batch, value, size);
-  if (attribute == CUBLAS_LAYOUT_BATCH_STRIDE) memcpy(&layout->stride, value, size);
-  return 0;
-}
-static CublasResult fake_preference_create(CublasLtPreference *preference) {
-  *preference = malloc(1);
-  fake_live++;
-  return 0;
-}
-static CublasResult fake_preference_destroy(CublasLtPreference preference) {
-  free(preference);
-  fake_live--;
-  return 0;
-}
-static CublasResult fake_preference_set(CublasLtPreference preference, int attribute, const void *value, size_t size) {
-  return 0;
-}
-static CublasResult fake_heuristic(CublasLtHandle handle, CublasLtMatmulDesc desc, CublasLtLayout a, CublasLtLayout b,
-                                   CublasLtLayout c, CublasLtLayout d, CublasLtPreference preference, int wanted,
-                                   CublasLtHeuristic *results, int *count) {
-  *count = 2;
-  for (int i = 0; i < 2; i++) results[i] = (CublasLtHeuristic){.algo = {{(uint64_t)i}}, .workspace_bytes = 100};
-  return 0;
-}
-static CublasResult fake_algo_get(const CublasLtAlgo *algo, int attribute, void *value, size_t size, size_t *written) {
-  if (attribute == CUBLAS_ALGO_ID) memcpy(value, algo->opaque, size);
-  return 0;
-}
-
-static DType type_of(int type) {
-  return type == CUBLAS_F32   ? DTYPE_F32
-         : type == CUBLAS_F16 ? DTYPE_F16
-         : type == CUBLAS_F64 ? DTYPE_F64
-         : type == CUBLAS_I8  ? DTYPE_I8
-         : type == CUBLAS_I32 ? DTYPE_I32
-                              : DTYPE_BF16;
-}
-static double get(const CublasLtLayout layout, const void *data, int batch, int64_t row, int64_t column) {
-  DType type = type_of(layout->type);
-  int64_t at = batch * layout->stride + column * layout->leading + row;
-  return element_get_f(type, (const char *)data + at * (int64_t)dtype_size(type));
-}
-static double scalar(int type, const void *value) { return element_get_f(type_of(type), value); }
-
-static CublasResult fake_matmul(CublasLtHandle handle, CublasLtMatmulDesc desc, const void *alpha, const void *a,
-                                CublasLtLayout la, const void *b, CublasLtLayout lb, const void *beta, const void *c,
-                                CublasLtLayout lc, void *d, CublasLtLayout ld, const CublasLtAlgo *algo, void *workspace,
-                                size_t workspace_bytes, CudaStream stream) {
-  int64_t m = ld->rows, n = ld->columns, k = desc->transpose_a ? la->rows : la->columns;
-  fake_calls++;
-  if ((desc->transpose_a ? la->columns : la->rows) != m || (desc->transpose_b ? lb->rows : lb->columns) != n ||
-      (desc->transpose_b ? lb->columns : lb->rows) != k)
-    return 7;
-  DType type = type_of(ld->type);
-  for (int batch = 0; batch < ld->batch; batch++)
-    for (int64_t column = 0; column < n; column++)
-      for (int64_t row = 0; row < m; row++) {
-        double sum = 0;
-        for (int64_t i = 0; i < k; i++)
-          sum += (desc->transpose_a ? get(la, a, batch, i, row) : get(la, a, batch, row, i)) *
-                 (desc->transpose_b ? get(lb, b, batch, column, i) : get(lb, b, batch, i, column));
-        sum *= scalar(desc->scale, alpha);
-        if (scalar(desc->scale, beta) != 0) sum += scalar(desc->scale, beta) * get(lc, c, batch, row, column);
-        if (desc->epilogue & CUBLAS_EPILOGUE_BIAS) sum += element_get_f(type, desc->bias + row * (int64_t)dtype_size(type));
-        if (desc->epilogue & CUBLAS_EPILOGUE_GELU) sum *= 0.5 * (1 + tanh(0.7978845608 * (sum + 0.044715 * sum * sum * sum)));
-        int64_t at = batch * ld->stride + column * ld->leading + row;
-        element_set_f(type, (char *)d + at * (int64_t)dtype_size(type), sum);
-      }
-  return 0;
-}
-
-static CublasLt fake_lt = {.cublasLtMatmulDescCreate = fake_desc_create,
-                           .cublasLtMatmulDescDestroy = fake_desc_destroy,
-                           .cublasLtMatmulDescSetAttribute = fake_desc_set,
-                           .cublasLtMatrixLayoutCreate = fake_layout_create,
-                           .cublasLtMatrixLayoutDestroy = fake_layout_destroy,
-                           .cublasLtMatrixLayoutSetAttribute = fake_layout_set,
-                           .cublasLtMatmulPreferenceCreate = fake_preference_create,
-                           .cublasLtMatmulPreferenceDestroy = fake_preference_destroy,
-                           .cublasLtMatmulPreferenceSetAttribute = fake_preference_set,
-                           .cublasLtMatmulAlgoGetHeuristic = fake_heuristic,
-                           .cublasLtMatmulAlgoConfigGetAttribute = fake_algo_get,
-                           .cublasLtMatmul = fake_matmul};
+static CublasLt fake_lt = {.cublasLtMatmulDescCreate = cublasLtMatmulDescCreate,
+                           .cublasLtMatmulDescDestroy = cublasLtMatmulDescDestroy,
+                           .cublasLtMatmulDescSetAttribute = cublasLtMatmulDescSetAttribute,
+                           .cublasLtMatrixLayoutCreate = cublasLtMatrixLayoutCreate,
+                           .cublasLtMatrixLayoutDestroy = cublasLtMatrixLayoutDestroy,
+                           .cublasLtMatrixLayoutSetAttribute = cublasLtMatrixLayoutSetAttribute,
+                           .cublasLtMatmulPreferenceCreate = cublasLtMatmulPreferenceCreate,
+                           .cublasLtMatmulPreferenceDestroy = cublasLtMatmulPreferenceDestroy,
+                           .cublasLtMatmulPreferenceSetAttribute = cublasLtMatmulPreferenceSetAttribute,
+                           .cublasLtMatmulAlgoGetHeuristic = cublasLtMatmulAlgoGetHeuristic,
+                           .cublasLtMatmulAlgoConfigGetAttribute = cublasLtMatmulAlgoConfigGetAttribute,
+                           .cublasLtMatmul = cublasLtMatmul};
 
 extern const Tactic cublaslt_matmul_tactic;
 
@@ -281,7 +171,7 @@ Test(cuda_cublaslt, equal_calls_share_what_they_need_and_other_versions_are_refu
   }
   for (int i = 0; i < 3; i++) {
     const Launch *launch = emissions[i].launches;
-    cr_assert_null(library_open(&context, launch->routine, launch->parameters, &opened[i]));
+    cr_assert_null(library_routine_open(&context, launch->routine, launch->parameters, &opened[i]));
   }
   cr_assert_eq(opened[0], opened[1]);
   cr_assert_neq(opened[0], opened[2], "another algorithm");
@@ -292,7 +182,7 @@ Test(cuda_cublaslt, equal_calls_share_what_they_need_and_other_versions_are_refu
   CudaShared *other;
   const Launch *launch = emissions[2].launches;
   cuda_shared_drop(&context, opened[2]);
-  Status status = library_open(&context, launch->routine, launch->parameters, &other);
+  Status status = library_routine_open(&context, launch->routine, launch->parameters, &other);
   cr_assert_eq(status_code(status), ERROR_UNSUPPORTED);
   cr_assert(strstr(status_message(status), "the call was made for cuBLASLt 0, and here is 1"), "%s", status_message(status));
   status_free(status);

@@ -17,7 +17,7 @@ static bool find_groups(const Value *from, const Value *merged, int *begin) {
   if (!merged->rank) return false;
   for (int i = 0; i < merged->rank; i++) {
     begin[i] = at;
-    if (at < from->rank && from->dims[at] == merged->dims[i] && merged->dims[i] != 1) {
+    if (at < from->rank && from->dims[at] == merged->dims[i]) {
       at++;
       continue;
     }

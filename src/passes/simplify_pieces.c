@@ -228,6 +228,25 @@ static Status remove_pad(Rewrite *r) {
   return OK;
 }
 
+static bool all_are(const Node *node, const char *name, int64_t number) {
+  int count;
+  const int64_t *values = node_ints(node, name, &count);
+  for (int i = 0; values && i < count; i++)
+    if (values[i] != number) return false;
+  return true;
+}
+
+static Status remove_pool(Rewrite *r) {
+  Node *pool = matched(r, "root");
+  WANT(pool->output_count == 1 && !pool->epilogue && strcmp(node_string(pool, "kind", ""), "lp"), "it does more than to pool");
+  WANT(all_are(pool, "kernel", 1) && all_are(pool, "strides", 1) && all_are(pool, "pads", 0) &&
+           value_same_shape(pool->outputs[0], operand(r, "x")),
+       "its windows hold more than one");
+  WANT(value_can_replace(pool->outputs[0], operand(r, "x")), "callers know both by name");
+  rewrite_replace(r, pool->outputs[0], operand(r, "x"));
+  return OK;
+}
+
 static bool same_value(const Value *a, const Value *b) {
   return a == b || (a && b && a->constant && b->constant && tensor_equal(a->constant, b->constant));
 }
@@ -297,6 +316,12 @@ const Rule rule_flatten_concat = RULE(flatten_concat, "a concatenation in anothe
 const Rule rule_join_slices = RULE(join_slices, "slices put together again that lie side by side are one slice",
                                    .pattern = "concat(...)", .root = joins_neighbours);
 const Rule rule_remove_pad = RULE(remove_pad, "padding by nothing goes", .pattern = "pad(x, ...)");
+const Rule rule_remove_pool = {.name = "remove_pool",
+                               .help = "a pool of one element goes",
+                               .pattern = "pool(x)",
+                               .exactness = ZERO_SIGNS,
+                               .bound = "the average of -0 alone is 0",
+                               .apply = remove_pool};
 const Rule rule_compose_pads =
     RULE(compose_pads, "a padding around a padding of the same kind is one", .pattern = "pad(inner: pad(x, ...)!, ...)");
 const Rule rule_gather_as_slice =

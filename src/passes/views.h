@@ -4,6 +4,6 @@
 #include "passes/rule.h"
 
 extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_across_concat, rule_slice_of_pad, rule_concat_of_one,
-    rule_flatten_concat, rule_join_slices, rule_remove_pad, rule_compose_pads, rule_gather_as_slice;
+    rule_flatten_concat, rule_join_slices, rule_remove_pad, rule_remove_pool, rule_compose_pads, rule_gather_as_slice;
 extern const Rule rule_transpose_before_merge, rule_product_before_merge;
 extern const Rule rule_chain_as_reshape, rule_expand_by_reader, rule_transposes_meet, rule_transpose_behind;

@@ -136,7 +136,7 @@ static Status tile_old(Translation *t) {
   return translate_end(t, &b);
 }
 
-// A slice bound as Python reads it: negative counts from the end, anything beyond is cut to [low, high].
+// A slice bound: negative counts from the end, anything beyond is cut to [low, high].
 static Dim slice_bound(DimTable *table, Dim bound, Dim size, Dim low, Dim high) {
   int64_t value;
   if (dim_get_constant(table, bound, &value) && value >= INT32_MAX) return high;
@@ -152,7 +152,8 @@ static void slice_axis(DimTable *table, Dim size, Dim start, Dim end, int64_t st
     *first = slice_bound(table, start, size, 0, size);
     distance = dim_sub(table, slice_bound(table, end, size, 0, size), *first);
   } else {
-    *first = slice_bound(table, start, size, minus_one, last);
+    // Unlike Python's, a start before the first element is the first element: the specification cuts it to [0, size - 1].
+    *first = slice_bound(table, start, size, 0, last);
     distance = dim_sub(table, *first, slice_bound(table, end, size, minus_one, last));
     step = -step;
   }

@@ -138,19 +138,24 @@ static bool attributes_are_known(const Node *node) {
   return true;
 }
 
+// Devices copy with programs, which have no strings and no complex numbers: whatever moves those, the host does.
+static bool is_moved_by_host(const Value *value) {
+  return value->dtype == DTYPE_STRING || dtype_kind(value->dtype) == KIND_COMPLEX;
+}
+
 static bool node_is_ready(const Cut *cut, const Node *node) {
   if (!inputs_are_made(cut, node, MADE_READY)) return false;
   if (node_is_list(node)) return true;
   if (node_is_control(node) || node->op->data_dependent || is_deferred(cut, node)) return false;
   if (!inputs_are_static(node) || !outputs_are_static(node) || !attributes_are_known(node)) return false;
-  bool is_view = node->op->view && node->outputs[0]->dtype != DTYPE_STRING;  // strings stay on the host, whatever moves them
+  bool is_view = node->op->view && !is_moved_by_host(node->outputs[0]);
   return is_view || !cut->hooks->runs || cut->hooks->runs(cut->hooks->context, node);
 }
 
 static bool node_is_action(const Cut *cut, const Node *node) {
   if (node->op == &op_if || is_deferred(cut, node) || !inputs_are_made(cut, node, MADE_ACTION)) return false;
   if (node_is_list(node)) return true;
-  if (node->op->view && node->outputs[0]->dtype != DTYPE_STRING) return false;  // costs nothing in the next stage
+  if (node->op->view && !is_moved_by_host(node->outputs[0])) return false;  // costs nothing in the next stage
   if (!attributes_are_known(node)) return false;
   return inputs_are_static(node) || node_is_control(node) || node->op->data_dependent;
 }
@@ -183,7 +188,7 @@ static void take_action(Cut *cut, Node *node) {
 }
 
 static bool passes_by_the_device(const Value *value) {
-  return value->kind != VALUE_TENSOR || (value->dtype == DTYPE_STRING && (value->is_input || value->constant));
+  return value->kind != VALUE_TENSOR || (is_moved_by_host(value) && (value->is_input || value->constant));
 }
 
 static void finish(Cut *cut) {

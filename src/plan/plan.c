@@ -222,7 +222,8 @@ static Status plan_node(Planner *p, Node *node) {
   if (does_nothing(node)) return OK;
   PlanStep step = {0};
   TRY(fill_site(p, node, &step));
-  bool copy = node->op == &op_elementwise;  // what copies are made of: it must take any strides itself
+  // What copies are made of must take any strides itself.
+  bool copy = node->op == &op_elementwise || node->op == &op_bitcast;
   TRY(p->target->select(p->target->context, &step.site, copy, &step.choice, &step.workspace_bytes));
   // Nothing reads these strides: make every strided input dense, first in its own order, then row-major.
   for (int attempt = 0; attempt < 2 && !step.choice && !copy; attempt++) {

@@ -277,10 +277,28 @@ static bool plan_axis(DimTable *table, const Read *read, int axis, Plan *plan) {
   return true;
 }
 
+// The slice reads where the gather does. Where places may lie outside, and the result has no elements for want of another axis', the gather refuses nothing: there the slice
+// is of none, too. False where the result would not be.
+static bool read_alike(DimTable *table, const Read *read, int axis, Plan *plan) {
+  const IndexForm *form = &read->places[axis];
+  const Dim *dims = read->out->dims;
+  Dim low, high;
+  if (!index_form_bounds(table, form, read->out->rank, dims, &low, &high)) return false;
+  if (dim_at_least(table, read->x->dims[axis], dim_add(table, high, 1))) return true;
+  for (int i = 0; i < read->out->rank; i++) {
+    if (form->steps[i] != 0 || dim_at_least(table, dims[i], 1)) continue;
+    if (plan->from[i] < 0) return false;
+    plan->counts[axis] = dim_mul(table, plan->counts[axis], dim_make(table, DIM_MIN, dims[i], 1));
+  }
+  return true;
+}
+
 static bool make_plan(DimTable *table, Read *read, Plan *plan) {
   for (int i = 0; i < read->out->rank; i++) plan->from[i] = -1;
   for (int i = 0; i < read->x->rank; i++)
     if (!count_from_start(table, read, i) || !plan_axis(table, read, i, plan)) return false;
+  for (int i = 0; i < read->x->rank; i++)
+    if (!read_alike(table, read, i, plan)) return false;
   return true;
 }
 

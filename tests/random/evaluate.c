@@ -230,6 +230,37 @@ static Status run_loop(Evaluation *e, const Node *node, const Tensor *const *in,
   return OK;
 }
 
+static Tensor slice_at(const Tensor *x, int64_t at) {
+  Tensor slice = *x;
+  slice.rank--;
+  memmove(slice.dims, slice.dims + 1, sizeof slice.dims - sizeof *slice.dims);
+  slice.data = (char *)x->data + (size_t)(at * tensor_count(&slice)) * dtype_size(x->dtype);
+  return slice;
+}
+
+// Scans of the generator go forwards over the first axis of one input, and stack slices like its own.
+static Status run_scan(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
+  const Graph *body = node_graph(node, "body");
+  int states = (int)node_int(node, "states", 0);
+  const Tensor *scanned = in[states];
+  Tensor *inputs = arena_array(e->arena, Tensor, (size_t)body->input_count);
+  Tensor *results = arena_array(e->arena, Tensor, (size_t)body->output_count);
+  for (int i = 0; i < states; i++) inputs[i] = *in[i];
+  for (int i = states; i < node->output_count; i++)
+    TRY(tensor_new(e->arena, scanned->dtype, scanned->rank, scanned->dims, &out[i]));
+  for (int64_t at = 0; at < scanned->dims[0]; at++) {
+    inputs[states] = slice_at(scanned, at);
+    TRY(evaluate_run(e, body, inputs, results));
+    for (int i = 0; i < states; i++) inputs[i] = results[i];
+    for (int i = states; i < node->output_count; i++) {
+      Tensor to = slice_at(&out[i], at);
+      memcpy(to.data, results[i].data, tensor_bytes(&to));
+    }
+  }
+  for (int i = 0; i < states; i++) out[i] = inputs[i];
+  return OK;
+}
+
 // What stands inside rounds differently, too, where passes rewrite it.
 static Status run_region(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
   Tensor *inputs = arena_array(e->arena, Tensor, (size_t)node->input_count + 1);
@@ -240,6 +271,7 @@ static Status run_region(Evaluation *e, const Node *node, const Tensor *const *i
 static Status run_node(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
   if (node->op == &op_if) return run_branch(e, node, in, out);
   if (node->op == &op_loop) return run_loop(e, node, in, out);
+  if (node->op == &op_scan) return run_scan(e, node, in, out);
   if (node->op == &op_region && e->shakes) return run_region(e, node, in, out);
   return reference_run(node, e->arena, in, out);
 }
@@ -247,6 +279,31 @@ static Status run_node(Evaluation *e, const Node *node, const Tensor *const *in,
 static const Tensor *value_of(Evaluation *e, const Tensor **values, const Value *value) {
   if (!values[value->id]) values[value->id] = given(e, value, value->constant);
   return values[value->id];
+}
+
+// Sizes that a node turned out to give, by the symbols that its results' types have for them.
+static void note_sizes(Evaluation *e, const Value *value, const Tensor *tensor) {
+  const DimTable *table = value->graph->dims;
+  for (int i = 0; i < value->rank && i < tensor->rank; i++) {
+    if (dim_is_static(value->dims[i]) || dim_op(table, value->dims[i]) != DIM_SYMBOL) continue;
+    if (!e->sizes.values) e->sizes = dim_binding_new(e->arena);
+    dim_bind(&e->sizes, e->arena, dim_symbol_name(table, value->dims[i]), tensor->dims[i]);
+  }
+}
+
+// The node with the sizes that are known by now in its attributes.
+static const Node *with_sizes(const Evaluation *e, const Node *node) {
+  if (!e->sizes.values) return node;
+  Node *sized = arena_copy(e->arena, node, sizeof *node);
+  sized->attributes = arena_copy(e->arena, node->attributes, (size_t)node->attribute_count * sizeof *node->attributes);
+  for (int i = 0; i < node->attribute_count; i++) {
+    Attribute *attribute = &sized->attributes[i];
+    if (attribute->kind != ATTR_DIMS) continue;
+    Dim *dims = arena_copy(e->arena, attribute->dims, (size_t)attribute->count * sizeof *dims);
+    set_sizes(node->graph, &e->sizes, dims, attribute->count);
+    attribute->dims = dims;
+  }
+  return sized;
 }
 
 Status evaluate_run(Evaluation *e, const Graph *bound, const Tensor *inputs, Tensor *outputs) {
@@ -257,8 +314,9 @@ Status evaluate_run(Evaluation *e, const Graph *bound, const Tensor *inputs, Ten
     Tensor *out = arena_array(e->arena, Tensor, (size_t)node->output_count + 1);
     for (int i = 0; i < node->input_count; i++)
       if (node->inputs[i]) in[i] = value_of(e, values, node->inputs[i]);
-    TRY(run_node(e, node, in, out));
+    TRY(run_node(e, with_sizes(e, node), in, out));
     for (int i = 0; i < node->output_count; i++) {
+      note_sizes(e, node->outputs[i], &out[i]);
       note_result(e, node->outputs[i], &out[i]);
       values[node->outputs[i]->id] = &out[i];
     }

@@ -15,6 +15,7 @@ typedef struct Evaluation {
   bool rounds;           // what is shaken is rounded to its type, too: numbers become equal
   const IntMap *stored;  // of a graph in double: by value, the dtype that the model stores it in, plus one
   DType precision;       // what f32 is stored as on request; DTYPE_COUNT: f32
+  DimBinding sizes;      // of what nodes turned out to give
   int64_t strange;       // elements that are no finite numbers, of all results
   double largest;        // of all finite ones, inputs and constants too
 } Evaluation;

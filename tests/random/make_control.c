@@ -1,4 +1,4 @@
-// Branches and loops whose graphs hold a few pointwise nodes over one captured or carried value.
+// Branches, loops and scans whose graphs hold a few pointwise nodes over one captured, carried or scanned value.
 #include "tests/random/maker.h"
 
 #include "kernels/control/control.h"
@@ -56,4 +56,32 @@ static bool make_loop(Maker *maker) {
   return maker_finish(maker, node);
 }
 
-const MakeRow control_makes[] = {{"if", 2, make_if}, {"loop", 1, make_loop}, {0}};
+static bool has_axes(const Value *value) { return value->rank > 0; }
+
+// A state and a slice that become the next state and a slice of the result; or the slice alone.
+static bool make_scan(Maker *maker) {
+  Value *x = maker_pick(maker, has_axes), *inputs[2];
+  if (!x || x->dtype == DTYPE_BOOL || x->dims[0] == 0) return false;
+  int states = maker_below(maker, 2), count = 0;
+  int64_t dims[MAX_RANK];
+  for (int i = 1; i < x->rank; i++)
+    if (!dim_is_static(dims[i - 1] = x->dims[i])) return false;
+  if (states) inputs[count++] = maker_constant(maker, x->dtype, x->rank - 1, dims);
+  inputs[count++] = x;
+  Graph *body = graph_new_inside(maker->graph, "step");
+  Builder b = {.graph = body};
+  Value *state = states ? graph_add_input(body, "state", x->dtype, x->rank - 1, x->dims + 1) : NULL;
+  Value *slice = inner_work(maker, body, graph_add_input(body, "slice", x->dtype, x->rank - 1, x->dims + 1));
+  Value *next = state && slice ? build_binary(&b, OP_max, state, slice) : NULL;
+  status_free(b.status);
+  if (!slice || (state && !next)) return false;
+  if (next) graph_mark_output(body, next);
+  graph_mark_output(body, slice);
+  Node *node = maker_node(maker, &op_scan, count, inputs, count);
+  node_set_graph(node, "body", body);
+  node_set_int(node, "states", states);
+  node_set_int(node, "scan_inputs", 1);
+  return maker_finish(maker, node);
+}
+
+const MakeRow control_makes[] = {{"if", 2, make_if}, {"loop", 1, make_loop}, {"scan", 1, make_scan}, {0}};

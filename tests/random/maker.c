@@ -131,7 +131,7 @@ static void draw_input(Maker *maker) {
 
 static const MakeRow *draw_make(Maker *maker) {
   static const MakeRow *const families[] = {program_makes, view_makes, window_makes, product_makes, movement_makes,
-                                            control_makes, case_makes, idiom_makes,  rule_makes};
+                                            control_makes, case_makes, idiom_makes,  rule_makes,    size_makes};
   int total = 0;
   for (size_t f = 0; f < COUNT_OF(families); f++)
     for (const MakeRow *row = families[f]; row->name; row++) total += row->weight;

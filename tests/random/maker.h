@@ -28,7 +28,7 @@ typedef struct MakeRow {
 } MakeRow;
 // Each ends with a row without a name.
 extern const MakeRow program_makes[], view_makes[], window_makes[], product_makes[], movement_makes[], control_makes[],
-    case_makes[], idiom_makes[], rule_makes[];
+    case_makes[], idiom_makes[], rule_makes[], size_makes[];
 
 // Values. A predicate of NULL takes any; the last ones are taken more often; NULL where there is none.
 typedef bool Takes(const Value *value);

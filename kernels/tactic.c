@@ -53,8 +53,9 @@ void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t siz
   argument->bytes.size = size;
 }
 
-int emit_packed(Emission *emission, size_t bytes, Hash128 key, Status (*fill)(void *, void *), void *context) {
-  PackedConstant *packed = ARENA_PUSH(emission->arena, emission->packed, emission->packed_count, emission->packed_capacity);
-  *packed = (PackedConstant){bytes, key, fill, context};
-  return (int)emission->packed_count - 1;
+Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index) {
+  TRY(recipe_finish(recipe, constant));
+  *ARENA_PUSH(emission->arena, emission->packed, emission->packed_count, emission->packed_capacity) = recipe;
+  *index = (int)emission->packed_count - 1;
+  return OK;
 }

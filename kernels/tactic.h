@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/hash.h"
 #include "kernels/common/library_routine.h"
+#include "kernels/recipe.h"
 #include "kernels/site.h"
 
 typedef struct Candidate {
@@ -58,20 +59,13 @@ typedef struct Launch {
   const char *label;  // what a profile shows
 } Launch;
 
-// A constant the tactic wants in a form of its own (packed weights): made once on the host when the plan is made, then uploaded.
-// Constants with equal key share memory across sites and sessions.
-typedef struct PackedConstant {
-  size_t bytes;
-  Hash128 key;
-  Status (*fill)(void *context, void *out);
-  void *context;
-} PackedConstant;
-
 typedef struct Emission {
   Arena *arena;
   Launch *launches;
   uint32_t launch_count, launch_capacity;
-  PackedConstant *packed;
+  // Constants in forms of their own (packed weights): made once on the host when the plan is made, then uploaded. Those with equal keys share
+  // memory across sites and sessions.
+  const Recipe **packed;
   uint32_t packed_count, packed_capacity;
   size_t workspace_bytes;  // 256-byte aligned at run time, private to the site's launches
 } Emission;
@@ -100,4 +94,5 @@ void emit_f32(Emission *emission, Launch *launch, float value);
 void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t size);
 // The parameters are copied.
 Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);
-int emit_packed(Emission *emission, size_t bytes, Hash128 key, Status (*fill)(void *, void *), void *context);
+// Its number, for BUFFER_PACKED.
+MUST_CHECK Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index);

@@ -165,8 +165,8 @@ static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContex
     cr_assert_null(status, "%s: %s", list[i].name, status_message(status));
     void *packed[SITE_TENSORS];
     for (uint32_t p = 0; p < emission.packed_count; p++) {
-      packed[p] = arena_alloc(emission.arena, emission.packed[p].bytes);
-      cr_assert_null(emission.packed[p].fill(emission.packed[p].context, packed[p]));
+      packed[p] = arena_alloc(emission.arena, emission.packed[p]->bytes);
+      cr_assert_null(recipe_run(emission.packed[p], packed[p]));
     }
     const void *inputs[SITE_TENSORS];
     for (int k = 0; k < test->input_count; k++) inputs[k] = test->memory[k];

@@ -162,18 +162,6 @@ static void bind_sizes(Graph *body, const Tensor *const *inputs) {
   bindings_apply_everywhere(&bindings, body);
 }
 
-static Status run_body(const Graph *body, Arena *arena, const Tensor **values) {
-  FOR_NODES(node, body) {
-    const Tensor **in = arena_array(arena, const Tensor *, (size_t)node->input_count + 1);
-    Tensor *out = arena_array(arena, Tensor, (size_t)node->output_count + 1);
-    for (int i = 0; i < node->input_count; i++)
-      if (node->inputs[i]) in[i] = node->inputs[i]->constant ? node->inputs[i]->constant : values[node->inputs[i]->id];
-    TRY(reference_run(node, arena, in, out));
-    for (int i = 0; i < node->output_count; i++) values[node->outputs[i]->id] = &out[i];
-  }
-  return OK;
-}
-
 static Status store(Reference *r, int index, DType dtype, const Tensor *result) {
   Tensor *out;
   TRY(reference_output(r, index, dtype, result->rank, result->dims, &out));
@@ -196,7 +184,7 @@ static Status reference_region(Reference *r) {
     TRY(widen_tensor(r->arena, wide));
     values[body->inputs[i]->id] = wide;
   }
-  TRY(status_context(run_body(body, r->arena, values), "region '%s'", body->name));
+  TRY(status_context(reference_run_graph(body, r->arena, values), "region '%s'", body->name));
   for (int i = 0; i < body->output_count; i++) {
     const Value *value = body->outputs[i];
     TRY(store(r, i, as_written->outputs[i]->dtype, value->constant ? value->constant : values[value->id]));

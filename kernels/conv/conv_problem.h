@@ -37,9 +37,10 @@ TiledProduct conv_product(const ConvProblem *problem, DType dtype);
 const char *conv_body(Arena *arena, const char *call, const ConvProblem *problem, int64_t w_group, bool by_phase);
 
 // Filters as [group][filter][tap][channel], each filter padded with zeros to a multiple of `pad` elements; from constant weights in any
-// layout. Returns the packed constant's number, and the elements of one filter in *pitch. Phased: the taps of each phase side by side.
-int conv_pack_filters(Emission *emission, const Site *site, const ConvProblem *problem, int pad, int64_t *pitch);
-int conv_pack_merged(Emission *emission, const Site *site, const ConvProblem *phased, const MergedPhases *merged,
-                     const ConvProblem *problem, int pad, int64_t *pitch);
+// layout. Gives the packed constant's number, and the elements of one filter in *pitch. Phased: the taps of each phase side by side.
+MUST_CHECK Status conv_pack_filters(Emission *emission, const Site *site, const ConvProblem *problem, int pad, int64_t *pitch,
+                                    int *packed);
+MUST_CHECK Status conv_pack_merged(Emission *emission, const Site *site, const ConvProblem *phased, const MergedPhases *merged,
+                                   const ConvProblem *problem, int pad, int64_t *pitch, int *packed);
 // Filters as [tap][channel], for depthwise convolutions with one filter a group.
-int conv_pack_depthwise(Emission *emission, const Site *site, const ConvProblem *problem);
+MUST_CHECK Status conv_pack_depthwise(Emission *emission, const Site *site, const ConvProblem *problem, int *packed);

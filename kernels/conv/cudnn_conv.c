@@ -88,19 +88,17 @@ done:
   return status;
 }
 
-static Status fill_zeros(void *context, void *out) {
-  memset(out, 0, *(const size_t *)context);
-  return OK;
-}
-
-static void emit_bias(const CudnnProblem *p, Emission *out, Launch *launch) {
+// The fused call always adds a bias.
+static Status emit_bias(const CudnnProblem *p, Emission *out, Launch *launch) {
   if (p->epilogue.bias >= 0) {
     emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.bias);
-    return;
+    return OK;
   }
-  size_t *bytes = arena_new_of(out->arena, size_t);
-  *bytes = (size_t)p->y.dims[1] * dtype_size(p->natural);
-  emit_buffer(out, launch, BUFFER_PACKED, emit_packed(out, *bytes, (Hash128){*bytes, 0x7a65726f73}, fill_zeros, bytes));
+  Recipe *recipe = recipe_new(out->arena);
+  int index;
+  TRY(emit_packed(out, recipe, build_fill(&recipe->b, p->natural, 0, 1, &p->y.dims[1]), &index));
+  emit_buffer(out, launch, BUFFER_PACKED, index);
+  return OK;
 }
 
 // How much workspace the call needs, and, of a fused one, whether the library does it at all.
@@ -128,9 +126,9 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   LibraryResult target = library_result(site, p->natural, call->workspace_bytes);
   Launch *launch = emit_library(out, &cudnn_conv_routine, call, call->fused ? "cudnn fused" : "cudnn");
   emit_buffer(out, launch, BUFFER_INPUT, 0);
-  cudnn_emit_weights(out, launch, site, p);
+  TRY(cudnn_emit_weights(out, launch, site, p));
   library_emit_target(out, launch, &target);
-  if (call->fused) emit_bias(p, out, launch);
+  if (call->fused) TRY(emit_bias(p, out, launch));
   if (call->fused && p->epilogue.residual >= 0) emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.residual);
   emit_workspace(out, launch, 0);
   out->workspace_bytes = MAX(out->workspace_bytes, MAX(call->workspace_bytes, target.offset + target.bytes));

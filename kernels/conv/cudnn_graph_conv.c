@@ -60,7 +60,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   LibraryResult target = library_result(site, p->natural, bytes);
   Launch *launch = emit_library(out, &cudnn_graph_routine, call, "cudnn graph");
   emit_buffer(out, launch, BUFFER_INPUT, 0);
-  cudnn_emit_weights(out, launch, site, p);
+  TRY(cudnn_emit_weights(out, launch, site, p));
   library_emit_target(out, launch, &target);
   if (p->epilogue.bias >= 0) emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.bias);
   if (p->epilogue.residual >= 0) emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.residual);

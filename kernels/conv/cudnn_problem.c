@@ -129,34 +129,18 @@ bool cudnn_problem(const Site *site, CudnnProblem *p) {
 
 // --- Weights.
 
-typedef struct WeightOrder {
-  const Tensor *tensor;
-  int rank;
-  CudnnTensorShape shape;
-} WeightOrder;
-
-static Status fill_weights(void *context, void *out) {
-  const WeightOrder *order = context;
-  int64_t from[CUDNN_MAX_RANK];
-  CudnnTensorShape row_major = order->shape;
-  dense_strides(&row_major, order->rank, false);
-  memcpy(from, row_major.strides, sizeof from);
-  copy_block(dtype_size(order->tensor->dtype), order->rank, order->shape.dims, out, order->shape.strides, order->tensor->data,
-             from);
-  return OK;
-}
-
-void cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *p) {
+Status cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *p) {
   if (!p->pack_weights) {
     emit_buffer(emission, launch, BUFFER_INPUT, 1);
-    return;
+    return OK;
   }
-  WeightOrder *order = arena_new_of(emission->arena, WeightOrder);
-  *order = (WeightOrder){site->inputs[1].constant, p->rank, p->w};
-  Hash128 key = hash128_combine(hash128_bytes(order->tensor->data, tensor_bytes(order->tensor)),
-                                hash128_bytes(order->shape.dims, sizeof order->shape.dims));
-  key = hash128_combine(key, hash128_bytes(order->shape.strides, sizeof order->shape.strides));
-  key = hash128_combine(key, hash128_bytes(&p->natural, sizeof p->natural));
-  int packed = emit_packed(emission, tensor_bytes(order->tensor), key, fill_weights, order);
-  emit_buffer(emission, launch, BUFFER_PACKED, packed);
+  const Tensor *weights = site->inputs[1].constant;
+  Recipe *recipe = recipe_new(emission->arena);
+  Value *x = recipe_source(recipe, weights);
+  int perm[MAX_RANK], rank = weights->rank, index;
+  for (int i = 0; i < rank; i++) perm[i] = i == 0 ? 0 : i == rank - 1 ? 1 : i + 1;
+  if (p->channels_last) x = build_transpose(&recipe->b, x, perm);
+  TRY(emit_packed(emission, recipe, x, &index));
+  emit_buffer(emission, launch, BUFFER_PACKED, index);
+  return OK;
 }

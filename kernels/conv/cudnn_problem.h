@@ -17,7 +17,7 @@ typedef struct CudnnProblem {
   int64_t stride[CUDNN_MAX_AXES], dilation[CUDNN_MAX_AXES], pad[CUDNN_MAX_AXES], groups;
   bool channels_last;
   bool exact_f32;     // no TF32
-  bool pack_weights;  // w is a PackedConstant
+  bool pack_weights;  // w is packed
   DType natural;
   CudnnType type, compute;
   bool fused;  // the epilogue is one that cuDNN does; `epilogue` says which
@@ -26,4 +26,4 @@ typedef struct CudnnProblem {
 
 bool cudnn_problem(const Site *site, CudnnProblem *out);
 // An argument of a call: the weights, packed once where the problem wants them in another order.
-void cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *problem);
+MUST_CHECK Status cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *problem);

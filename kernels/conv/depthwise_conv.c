@@ -77,8 +77,9 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   Launch *launch = emit_kernel(out, text_get(&text), "depthwise_conv_kernel", grid, block);
   launch->label = "depthwise_conv";
   emit_buffer(out, launch, BUFFER_INPUT, 0);
-  if (packed) emit_buffer(out, launch, BUFFER_PACKED, conv_pack_depthwise(out, site, &p));
-  else emit_buffer(out, launch, BUFFER_INPUT, 1);
+  int number = 1;
+  if (packed) TRY(conv_pack_depthwise(out, site, &p, &number));
+  emit_buffer(out, launch, packed ? BUFFER_PACKED : BUFFER_INPUT, number);
   output_arguments(out, launch, site);
   return OK;
 }

@@ -110,11 +110,12 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   else emit_buffer(emission, launch, BUFFER_INPUT, 1);
 }
 
-static int pack_filters(const Site *site, MmaConv *c, Emission *out) {
+static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *packed) {
   int chunk = 16 / (int)dtype_size(c->dtype);
-  if (!c->pack) return -1;
-  if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer);
-  return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer);
+  *packed = -1;
+  if (!c->pack) return OK;
+  if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer, packed);
+  return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
 }
 
 static void emit_problem(Text *text, const MmaConv *c, const Candidate *candidate) {
@@ -140,7 +141,8 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   MmaConv *c = &ways[config[MMA_PRODUCT]];
   const ConvProblem *p = &c->p;
   if (p->m * p->filters == 0) return OK;
-  int packed = pack_filters(site, c, out);
+  int packed;
+  TRY(pack_filters(site, c, out, &packed));
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, candidate);

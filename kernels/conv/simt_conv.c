@@ -71,7 +71,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   int va = layout.channels_fast ? simt_vector(conv_x_copy(site, &p) / size, true, p.m, p.channels, t, t->bm) : 1;
   int vb = layout.flat ? filter_vector(site, &p, &layout, t) : 1;
   Binding binding = {.packed = -1};
-  if (layout.pack) binding.packed = conv_pack_filters(out, site, &p, 1, &layout.pitch);
+  if (layout.pack) TRY(conv_pack_filters(out, site, &p, 1, &layout.pitch, &binding.packed));
   const char *x = device_type(site->inputs[0].dtype), *w = device_type(site->inputs[1].dtype);
 
   Text text = text_new(out->arena);

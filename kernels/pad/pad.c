@@ -70,6 +70,35 @@ Status pad_axis(const Node *node, int64_t in, int64_t begin, int64_t out, int64_
   return OK;
 }
 
+// constant NULL: zeros.
+static char *add_constants(char *to, int64_t count, size_t size, const char *constant) {
+  if (!constant) memset(to, 0, (size_t)count * size);
+  for (int64_t i = 0; constant && i < count; i++) memcpy(to + (size_t)i * size, constant, size);
+  return to + (size_t)count * size;
+}
+
+// Row by row: each is a part of one of x's rows between constants, or all constants.
+static void pad_rows(const Tensor *x, const int64_t *pads, int rank, const int64_t *dims, const char *constant, char *to) {
+  int last = rank - 1;
+  size_t size = dtype_size(x->dtype);
+  int64_t strides[MAX_RANK], index[MAX_RANK] = {0}, lead = pads[last];
+  int64_t first = MIN(MAX(lead, 0), dims[last]), end = MAX(first, MIN(lead + x->dims[last], dims[last]));
+  dims_strides(rank, x->dims, strides);
+  do {
+    int64_t offset = first - lead;
+    bool outside = false;
+    for (int i = 0; i < last && !outside; i++) {
+      int64_t at = index[i] - pads[i];
+      outside = at < 0 || at >= x->dims[i];
+      offset += at * strides[i];
+    }
+    int64_t before = outside ? dims[last] : first, copied = outside ? 0 : end - first;
+    to = add_constants(to, before, size, constant);
+    if (copied) memcpy(to, (const char *)x->data + (size_t)offset * size, (size_t)copied * size);
+    to = add_constants(to + (size_t)copied * size, dims[last] - before - copied, size, constant);
+  } while (index_next(last, dims, index));
+}
+
 static Status reference_pad(Reference *r) {
   const Tensor *x = r->inputs[0], *value = reference_input(r, 1);
   const int64_t *pads;
@@ -93,6 +122,10 @@ static Status reference_pad(Reference *r) {
   if (!constant && x->dtype == DTYPE_STRING) constant = (const char *)&empty_string;
   dims_strides(rank, x->dims, strides);
   char *to = out->data;
+  if (mode == PAD_CONSTANT && rank) {
+    pad_rows(x, pads, rank, dims, constant, to);
+    return OK;
+  }
   do {
     int64_t offset = 0;
     bool outside = false;

@@ -66,17 +66,6 @@ static Status read_resize(const Site *site, Arena *arena, Resize *r) {
 
 // --- The tables on the GPU
 
-typedef struct Table {
-  const void *bytes;
-  size_t size;
-} Table;
-
-static Status fill_table(void *context, void *out) {
-  const Table *table = context;
-  memcpy(out, table->bytes, table->size);
-  return OK;
-}
-
 static Status pack_tables(const Resize *r, Emission *out, int *packed) {
   void *bytes;
   TRY(arena_try_alloc(out->arena, MAX(r->bytes, 16), 16, &bytes));
@@ -91,10 +80,11 @@ static Status pack_tables(const Resize *r, Emission *out, int *packed) {
       else ((float *)((char *)bytes + r->weight_at[i]))[k] = (float)axis->weight[k];
     }
   }
-  Table *table = arena_new_of(out->arena, Table);
-  *table = (Table){bytes, MAX(r->bytes, 16)};
-  *packed = emit_packed(out, table->size, hash128_bytes(bytes, table->size), fill_table, table);
-  return OK;
+  int64_t size = (int64_t)MAX(r->bytes, 16);
+  Tensor *table = arena_new_of(out->arena, Tensor);
+  *table = (Tensor){.dtype = DTYPE_U8, .rank = 1, .dims = {size}, .data = bytes};
+  Recipe *recipe = recipe_new(out->arena);
+  return emit_packed(out, recipe, recipe_source(recipe, table), packed);
 }
 
 // --- Text

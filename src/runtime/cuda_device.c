@@ -208,6 +208,8 @@ static Status fill_constant(void *context, void *out) {
   return OK;
 }
 
+static Status fill_packed(void *context, void *out) { return recipe_run(context, out); }
+
 static Hash128 constant_key(const PlanBuffer *buffer) {
   return hash128_combine(tensor_content_hash(buffer->constant),
                          hash128_bytes(buffer->order, (size_t)buffer->constant->rank * sizeof *buffer->order));
@@ -235,8 +237,8 @@ static Status place_weights(CudaRunner *r, Executable *e) {
   for (uint32_t s = 0; s < plan->step_count; s++) {
     ReadyStep *step = &e->steps[s];
     for (uint32_t k = 0; k < step->emission->packed_count; k++) {
-      const PackedConstant *packed = &step->emission->packed[k];
-      TRY(take_weight(r, e, packed->key, packed->bytes, packed->fill, packed->context, &step->set->packed[k]));
+      const Recipe *recipe = step->emission->packed[k];
+      TRY(take_weight(r, e, recipe->key, recipe->bytes, fill_packed, (void *)recipe, &step->set->packed[k]));
     }
   }
   return OK;

@@ -99,12 +99,12 @@ static Status run_trial(void *state, CudaStream stream) {
 
 static Status pack_constants(CudaContext *cuda, LaunchSet *set, Arena *scratch) {
   for (uint32_t i = 0; i < set->emission->packed_count; i++) {
-    const PackedConstant *packed = &set->emission->packed[i];
+    const Recipe *recipe = set->emission->packed[i];
     void *host;
-    TRY(arena_try_alloc(scratch, packed->bytes, 64, &host));
-    TRY(packed->fill(packed->context, host));
-    TRY(cuda_alloc(cuda, packed->bytes, &set->packed[i]));
-    TRY(cuda_upload(cuda, set->packed[i], host, packed->bytes));
+    TRY(arena_try_alloc(scratch, recipe->bytes, 64, &host));
+    TRY(recipe_run(recipe, host));
+    TRY(cuda_alloc(cuda, recipe->bytes, &set->packed[i]));
+    TRY(cuda_upload(cuda, set->packed[i], host, recipe->bytes));
   }
   return OK;
 }
@@ -138,7 +138,7 @@ static Status measure_compiled(Bench *b, LaunchSet *set, const Cubin *cubins, do
   Status status = RECOVER_GUARD(time_loaded(b, set, &workspace, scratch, seconds, sample));
   arena_free(scratch);
   for (uint32_t i = 0; i < emission->packed_count; i++)
-    if (set->packed[i]) cuda_free(cuda, set->packed[i], emission->packed[i].bytes);
+    if (set->packed[i]) cuda_free(cuda, set->packed[i], emission->packed[i]->bytes);
   cuda_free(cuda, workspace, emission->workspace_bytes);
   return status;
 }

@@ -206,9 +206,9 @@ Test(cuda_products, filters_are_packed_tap_by_tap) {
   cr_assert_null(mma_conv_tactic.emit(&test->site, &candidate, NULL, &emission));
   cr_assert_eq(emission.packed_count, 1);
   enum { PITCH = 32 };  // 27 elements on 16-byte lines
-  cr_assert_eq(emission.packed[0].bytes, 2 * PITCH * sizeof(uint16_t));
+  cr_assert_eq(emission.packed[0]->bytes, 2 * PITCH * sizeof(uint16_t));
   uint16_t packed[2 * PITCH];
-  cr_assert_null(emission.packed[0].fill(emission.packed[0].context, packed));
+  cr_assert_null(recipe_run(emission.packed[0], packed));
   const uint16_t *filters = test->tensors[1].data;
   for (int f = 0; f < 2; f++)
     for (int i = 0; i < PITCH; i++) {
@@ -232,8 +232,8 @@ Test(cuda_products, transposed_filters_are_packed_phase_by_phase) {
   Emission emission = {.arena = test->arena};
   cr_assert_null(mma_conv_transpose_tactic.emit(&test->site, &list[phased], NULL, &emission));
   uint16_t packed[FILTERS * TAPS * CHANNELS];
-  cr_assert_eq(emission.packed[0].bytes, sizeof packed);
-  cr_assert_null(emission.packed[0].fill(emission.packed[0].context, packed));
+  cr_assert_eq(emission.packed[0]->bytes, sizeof packed);
+  cr_assert_null(recipe_run(emission.packed[0], packed));
   static const int expected[TAPS] = {8, 6, 2, 0, 7, 1, 5, 3, 4};  // even taps along both axes, along one, along none
   const uint16_t *filters = test->tensors[1].data;
   for (int f = 0; f < FILTERS; f++)

@@ -14,6 +14,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/matmul/matmul.h"
 #include "passes/affine.h"
+#include "passes/linear.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
@@ -148,6 +149,5 @@ static const Rule fold_scale = {.name = "fold_scale",
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 
-extern const Rule rule_scale_before_conv;
 const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into weights",
-                              (const Rule *const[]){&fold_scale, &rule_scale_before_conv, NULL}};
+                              (const Rule *const[]){&fold_scale, &rule_scale_before_conv, &rule_merge_linear, NULL}};

@@ -271,7 +271,7 @@ static bool plan_axis(DimTable *table, const Read *read, int axis, Plan *plan) {
     plan->from[i] = plan->apart_rank;
     plan->apart[plan->apart_rank++] = read->out->dims[i];
   }
-  plan->starts[axis] = form->base;
+  plan->starts[axis] = dim_make(table, DIM_MAX, form->base, 0);  // less than 0 where nothing is read
   plan->counts[axis] = count;
   plan->steps[axis] = known;
   return true;

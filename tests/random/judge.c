@@ -26,11 +26,14 @@ static bool is_narrow(const Graph *graph) {
 // Sizes that the model's symbols cannot have: a window larger than what it slides over.
 static Status check_sizes(const Graph *bound) {
   int64_t size;
-  FOR_NODES(node, bound)
-  for (int i = 0; i < node->output_count; i++)
-    for (int k = 0; k < node->outputs[i]->rank; k++)
-      if (dim_get_constant(bound->dims, node->outputs[i]->dims[k], &size) && size < 0)
-        FAIL(ERROR_INVALID_MODEL, "'%s' has a negative size", node->outputs[i]->name);
+  FOR_NODES(node, bound) {
+    for (int i = 0; i < node->output_count; i++)
+      for (int k = 0; k < node->outputs[i]->rank; k++)
+        if (dim_get_constant(bound->dims, node->outputs[i]->dims[k], &size) && size < 0)
+          FAIL(ERROR_INVALID_MODEL, "'%s' has a negative size", node->outputs[i]->name);
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) TRY(check_sizes(node->attributes[i].graph));
+  }
   return OK;
 }
 

@@ -94,6 +94,13 @@ def normalised(m, **attributes):
     return m("Relu", m("Conv", x, m.draw(6, 4, 3, 2), m.draw(6), group=2, **attributes))
 
 
+def linear_maps(m):
+    y = m.norm(m("Conv", "x", m.draw(16, 8, 1, 1), m.draw(16)), 16)
+    y = m("Conv", y, m.draw(4, 16, 1, 1), strides=[2, 2])
+    y = m("Add", m("MatMul", y, m.draw(4, 24)), m.draw(24))
+    return m("MatMul", m("Mul", y, m.draw(24)), m.draw(24, 3))
+
+
 CASES = {
     "repvgg": repvgg,
     "repvgg_strided": lambda m: repvgg(m, stride=2, identity=False),
@@ -109,6 +116,7 @@ CASES = {
     "transposes_meet": meeting,
     "normalised_image": normalised,
     "normalised_padded_image": lambda m: normalised(m, pads=[1, 0, 1, 1]),
+    "linear_maps": linear_maps,
 }
 
 

@@ -1,0 +1,5 @@
+// The rules of fold_scale that have files of their own.
+#pragma once
+#include "passes/rule.h"
+
+extern const Rule rule_scale_before_conv, rule_merge_linear;

@@ -1,5 +1,6 @@
 // ingot passes: what each pass and each rule did to a model, and why a rule did not.
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -250,6 +251,20 @@ static int build_and_show(Passes *p) {
   return error ? cli_fail(error) : show(p);
 }
 
+// Options that would do nothing beside the others; NULL: all are heeded.
+static const char *unheeded(const Passes *p) {
+  const Tolerance *t = &p->tolerance;
+  bool judged = p->data || !isinf(t->rtol) || !isinf(t->atol) || !isinf(t->norm);
+  if (cli_is_engine(p->common.model) && (p->only || p->stop_after || p->dump || p->bisect))
+    return "--only, --stop-after, --dump and --bisect need a model: the passes of an engine have run";
+  if (p->bisect && (p->log || p->explain || p->dump || p->common.json))
+    return "--bisect names one application: it goes without --log, --explain, --dump and --json";
+  if (!p->bisect && judged) return "--data, --rtol, --atol and --norm say how --bisect judges, which was not asked for";
+  if (p->explain && (p->log || p->common.json))
+    return "--explain tells of one node, in words: it goes without --log and --json";
+  return NULL;
+}
+
 static int run(int count, char **arguments) {
   Passes p = {.tolerance = TOLERANCE_NOT_GIVEN};
   bool stop;
@@ -267,8 +282,7 @@ static int run(int count, char **arguments) {
                             {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_passes, count, arguments, &p.common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  if (cli_is_engine(p.common.model) && (p.only || p.stop_after || p.dump || p.bisect))
-    return cli_fail_text("--only, --stop-after, --dump and --bisect need a model: the passes of an engine have run"), 2;
+  if (unheeded(&p)) return cli_fail_text("%s", unheeded(&p)), 2;
   if (!verify_tolerance(&p.common, &p.tolerance)) return 2;
   p.arena = arena_new();
   code = p.bisect ? bisect(&p) : build_and_show(&p);

@@ -363,6 +363,14 @@ says 0 "probabilities" run without.ingot $cpu --disable "fuse_epilogue@$node"
 says 0 "" build "$digits/digits.onnx" $cpu --disable simplify_programs --quiet -o without.ingot
 says 0 "probabilities" run without.ingot $cpu --disable "times_one,order_operands@$node"
 says 2 "need a model" passes logged.ingot $cpu --dump graphs
+says 2 "goes without --log" passes "$digits/digits.onnx" $cpu --bisect --log
+says 2 "goes without --log" passes "$digits/digits.onnx" $cpu --bisect --explain "$node"
+says 2 "goes without --log" passes "$digits/digits.onnx" $cpu --bisect --dump graphs
+says 2 "goes without --log" passes "$digits/digits.onnx" $cpu --bisect --json
+says 2 "--bisect judges" passes "$digits/digits.onnx" $cpu --data "$digits"
+says 2 "--bisect judges" passes "$digits/digits.onnx" $cpu --rtol 0.1
+says 2 "--bisect judges" passes "$digits/digits.onnx" $cpu --norm 0
+says 2 "in words" passes "$digits/digits.onnx" $cpu --explain "$node" --json
 says 0 "graphs in graphs" passes "$digits/digits.onnx" $cpu --dump graphs
 python3 - graphs <<'PY' || fail "a dumped graph is not well-formed"
 import glob, sys

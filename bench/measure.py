@@ -44,6 +44,7 @@ def parse(arguments):
     parser.add_argument("--limit", type=float, default=0, help="seconds after which nothing new is begun")
     parser.add_argument("--prepare-jobs", type=int, help="what is prepared at once; default: half the cores, as far as GPU memory goes; 1: one after the other, so that max-autotune chooses on a quiet GPU")
     parser.add_argument("--networks", type=int, help="so many are prepared before their rows are measured; default: 6, with --limit 2, or as many as GPUs")
+    parser.add_argument("--prepare-only", action="store_true", help="measures nothing: a later command with the same --work does, and finds all made that is made before")
     parser.add_argument("--retry", action="store_true", help="peers that failed in this run before try again")
     options = parser.parse_args(arguments)
     found = machine.gpus()
@@ -116,7 +117,7 @@ class Run:
                 if before[name] != getattr(self.options, name):
                     self.store.close()
                     raise SystemExit(f"{self.options.run} was begun with --{name} {before[name]}: name another file with --run")
-        options = {key: value for key, value in vars(self.options).items() if key not in ("work", "run", "retry", "limit")}
+        options = {key: value for key, value in vars(self.options).items() if key not in ("work", "run", "retry", "limit", "prepare_only")}
         self.store.append({"type": "run", "session": self.session, "time": time.time(), "date": time.strftime("%Y-%m-%d %H:%M"), "options": options,
                            "machine": machine.describe(self.options.device), "peers": [{"name": s.name, "family": s.family} for s in self.specs], "absent": self.absent})
         for item in self.absent:
@@ -143,6 +144,8 @@ def main(arguments):
     run.begin()
     left = [row for row in rows if run.left(row)]
     run.say(f"{len(left)} of {len(rows)} rows to measure, {len(run.specs)} peers, {len(options.gpus) if options.device == 'cuda' else 'no'} GPU")
+    if options.prepare_only:
+        return prepare_only(run, left)
     lanes = [lane.Lane(run, gpu) for gpu in (options.gpus if left else [])]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended too
     try:
@@ -158,6 +161,13 @@ def main(arguments):
         print(f"cut: {len(left)} of {len(rows)} rows are not complete; the same command goes on with them: {', '.join(map(str, left))}")
         return CUT
     return 0
+
+
+def prepare_only(run, rows):
+    whole = prepare.prepare(run, rows) is not None
+    run.store.close()
+    print(f"{'prepared' if whole else 'cut: not all is prepared'}; the same command without --prepare-only measures {len(rows)} rows")
+    return 0 if whole else CUT
 
 
 def measure(run, rows, lanes):

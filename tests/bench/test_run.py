@@ -77,6 +77,14 @@ class Runs(Folder):
         self.assertEqual(self.bench(self.models, "nowhere")[0], 0)
         self.assertEqual(os.listdir(os.path.join(self.folder, "nowhere")), ["logs"])
 
+    def test_preparing_alone_measures_nothing(self):
+        code, said = self.bench(self.models, "here", "--prepare-only")
+        self.assertEqual(code, 0, said)
+        self.assertIn("prepared; the same command without --prepare-only measures 2 rows", said)
+        self.assertEqual([r["type"] for r in store.read(self.run_file) if r["type"] in ("facts", "round")], [])
+        self.assertEqual(self.bench(self.models, "here")[0], 0)
+        self.assertEqual(self.bench(self.models, "there", "--prepare-only", "--limit", "0.000001", "--retry")[0], 0)  # nothing is left
+
     def test_a_quick_run_says_what_was_made_ready_beside_others(self):
         code, said = self.bench(self.models[:1], "here", "--quick")
         self.assertEqual(code, 0, said)

@@ -11,6 +11,7 @@
 
 struct ingot_model {
   Arena *arena;
+  const struct Model *source;  // as it was read; see onnx/model.h
   Graph *graph;
 };
 

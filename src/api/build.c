@@ -20,6 +20,7 @@
 static Status import(const Model *source, ingot_model *model) {
   budget_stage("opening", 0.5, -1);
   TRY(budget_poll());
+  model->source = source;
   return onnx_import(source, model->arena, &model->graph);
 }
 

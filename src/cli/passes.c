@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "cli/bisect.h"
 #include "ir/graph_text.h"
+#include "onnx/import.h"
 #include "onnx/write_graph.h"
 #include "passes/rule_log.h"
 
@@ -174,24 +175,45 @@ static void print_lines(const char *mark, const char *lines) {
   }
 }
 
-static void print_final(const Graph *graph, const char *name, Arena *arena) {
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->origin_count; i++) {
-    if (!named(node->origins[i].name, name)) continue;
+static int print_nodes_from(const Graph *graph, const char *name, Arena *arena) {
+  int printed = 0;
+  FOR_NODES(node, graph) {
+    bool comes = false;
+    for (int i = 0; i < node->origin_count; i++) comes |= named(node->origins[i].name, name);
+    int inside = 0;
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) inside += print_nodes_from(node->attributes[i].graph, name, arena);
+    printed += inside + comes;
+    if (inside || !comes) continue;
     Text text = text_new(arena);
     node_print(&text, node, &(GraphTextOptions){.leave_out = true});
     printf("    %s\n", text_get(&text));
-    break;
   }
+  return printed;
+}
+
+static void print_nodes(const char *heading, const Graph *graph, const char *name, Arena *arena) {
+  printf("\n  %s\n", heading);
+  if (!print_nodes_from(graph, name, arena)) printf("    nothing of its own\n");
+}
+
+// A node that the import left nothing of.
+static int explain_absent(const Passes *p) {
+  const char *op_type = onnx_operator_of(p->model->source, p->explain);
+  if (!op_type) return no_such_node(p);
+  printf("%s (%s)\n", p->explain, op_type);
+  print_nodes("imported as", p->model->graph, p->explain, p->arena);
+  printf("\n  what it gives follows from sizes and constants, is what it reads, or is never needed\n");
+  return 0;
 }
 
 static int explain(const Passes *p) {
   if (!p->model) return cli_fail_text("--explain needs the model: an engine keeps what was done, not what was refused");
   const Origin *origin = find_origin(p->model->graph, p->explain);
-  if (!origin) return no_such_node(p);
+  if (!origin) return explain_absent(p);
   int told = 0;
-  printf("%s (%s)\n\n  imported as\n", origin->name, origin->op_type);
-  print_final(p->model->graph, p->explain, p->arena);
+  printf("%s (%s)\n", origin->name, origin->op_type);
+  print_nodes("imported as", p->model->graph, p->explain, p->arena);
   for (uint32_t i = 0; i < p->events->count; i++) {
     const RuleEvent *event = &p->events->events[i];
     if (!rule_event_concerns(event, p->explain)) continue;
@@ -202,8 +224,7 @@ static int explain(const Passes *p) {
     told++;
   }
   if (!told) printf("\n  no rule touched it\n");
-  printf("\n  ends in\n");
-  print_final(p->engine->engine->graph, p->explain, p->arena);
+  print_nodes("ends in", p->engine->engine->graph, p->explain, p->arena);
   return 0;
 }
 

@@ -308,6 +308,7 @@ json passes logged.ingot $cpu
 node=$(awk '$2 == "fuse_epilogue" {print $3; exit}' of_model)
 says 0 "ends in" passes "$digits/digits.onnx" $cpu --explain "$node"
 says 1 "the model has no node 'nobody'" passes "$digits/digits.onnx" $cpu --explain nobody
+says 0 "follows from sizes and constants" passes "$digits/../../tests/regress/shape_counted_from_the_end_4_9/model.onnx" $cpu --explain v19
 says 1 "--explain needs the model" passes logged.ingot $cpu --explain "$node"
 says 0 "" passes "$digits/digits.onnx" $cpu --disable "fuse_epilogue@$node" --log
 ! grep -q "fuse_epilogue  *$node " out || fail "a rule that was left out at a node applied there"

@@ -1,6 +1,7 @@
 // See program_order.h. Everything is decided by what instructions compute, nothing by where they stand, so that programs that say the same come out the same.
 #include "passes/program_order.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -34,6 +35,13 @@ bool opcode_commutes(Opcode op, DType dtype) {
 
 static int64_t leaf_key(const Order *o, const Instruction *i) { return i->op == OP_input ? o->place[i->args[0]] : i->args[0]; }
 
+// -0 before 0, and what is no number last: instructions that differ have an order.
+static int compare_numbers(double a, double b) {
+  if (isnan(a) || isnan(b)) return !!isnan(a) - !!isnan(b);
+  if (a != b) return a < b ? -1 : 1;
+  return !!signbit(b) - !!signbit(a);
+}
+
 // Below zero where a stands first.
 static int compare(const Order *o, int a, int b, int depth) {
   const Instruction *x = &o->from->code[a], *y = &o->from->code[b];
@@ -42,7 +50,8 @@ static int compare(const Order *o, int a, int b, int depth) {
   if ((x->op == OP_const) != (y->op == OP_const)) return x->op == OP_const ? 1 : -1;
   if (x->op != y->op) return (int)x->op - (int)y->op;
   if (x->dtype != y->dtype) return (int)x->dtype - (int)y->dtype;
-  if (x->op == OP_const && x->number != y->number) return x->number < y->number ? -1 : 1;
+  int numbers = x->op == OP_const ? compare_numbers(x->number, y->number) : 0;
+  if (numbers) return numbers;
   if (x->integer != y->integer) return x->integer < y->integer ? -1 : 1;
   int arity = opcode_info(x->op)->arity;
   if (arity == 0) return leaf_key(o, x) < leaf_key(o, y) ? -1 : leaf_key(o, x) > leaf_key(o, y);

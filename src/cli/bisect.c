@@ -49,6 +49,8 @@ static int try_with(Bisection *b, int applications, bool *wrong) {
   int code = prepare(b, engine);
   if (!code) code = verify_outputs(b->common, engine, &b->inputs, b->judged, b->folder, b->tolerance, &report);
   *wrong = report.differing > 0;
+  if (!code && !*wrong && !report.elements && !b->folder)
+    code = cli_fail_text("the results have no elements at these sizes, so none is wrong: --shapes gives others");
   b->tries++;
   ingot_engine_free(engine);
   return code;

@@ -14,7 +14,8 @@ typedef struct Report {
   Json *json;                   // NULL: lines
   bool quiet, verbose, silent;  // silent: counts alone
   int compared, differing;
-  bool nonfinite;  // some result holds NaN or infinities where that proves nothing
+  int64_t elements;  // of all that was expected
+  bool nonfinite;    // some result holds NaN or infinities where that proves nothing
 } Report;
 
 // How far numbers that are not finite may agree with each other.

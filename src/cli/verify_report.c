@@ -111,6 +111,7 @@ void report_value(Report *report, Arena *arena, const char *name, const Tensor *
   finding.empty = finding.ok && is_void(&finding.expected_counts, nonfinite);
   finding.ok = finding.ok && !finding.empty;
   report->compared++;
+  report->elements += tensor_count(expected);
   report->differing += !finding.ok;
   report->nonfinite |= !finding.ok && finding.actual_counts.nan + finding.actual_counts.infinite > 0;
   if (report->silent) return;

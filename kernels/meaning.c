@@ -92,8 +92,13 @@ Dim meaning_data_dim(const Node *node, int output, DType dtype, int rank, int ax
 
 Status reference_dims(const Reference *r, const char *name, const int64_t **out, int *count) {
   *out = node_dims(r->node, name, count);
-  for (int i = 0; i < *count; i++)
-    if (!dim_is_static((*out)[i])) FAIL(ERROR_INVALID_MODEL, "'%s'[%d] is not known before the model runs", name, i);
+  int64_t known;
+  for (int i = 0; i < *count; i++) {
+    if (dim_is_static((*out)[i])) continue;
+    if (dim_get_constant(r->node->graph->dims, (*out)[i], &known))
+      FAIL(ERROR_INVALID_MODEL, "'%s'[%d] is %lld", name, i, (long long)known);
+    FAIL(ERROR_INVALID_MODEL, "'%s'[%d] is not known before the model runs", name, i);
+  }
   return OK;
 }
 

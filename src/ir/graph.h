@@ -134,6 +134,8 @@ MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from 
 // The order that follows from what the outputs need, first to last, operands first to last: the same for a graph whose unrelated nodes stood otherwise. A node that tells a
 // size stands before those whose attributes speak of it. Nodes and values are numbered along it.
 void graph_sort(Graph *graph);
+// What messages call it: the first ONNX node that it comes from, or its first result.
+const char *node_place(const Node *node);
 // The union, up to MAX_ORIGINS; a last one says where there would be more.
 enum { MAX_ORIGINS = 128 };
 void node_merge_origins(Node *into, const Node *from);

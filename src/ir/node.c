@@ -186,6 +186,10 @@ static Status check_epilogue_reach(const Node *node) {
   return OK;
 }
 
+const char *node_place(const Node *node) {
+  return node->origin_count ? node->origins[0].name : node->output_count ? node->outputs[0]->name : node->op->name;
+}
+
 Status node_infer(Node *node) {
   if (!node->op->infer) return OK;
   DType before = node->output_count ? node->outputs[0]->dtype : DTYPE_COUNT;
@@ -195,7 +199,7 @@ Status node_infer(Node *node) {
     status = check_epilogue_reach(node);
   }
   for (int i = 0; i < node->output_count && !status; i++) status = value_check_size(node->outputs[i]);
-  return status_context(status, "node '%s' (%s)", node->output_count ? node->outputs[0]->name : "", node->op->name);
+  return status_context(status, "node '%s' (%s)", node_place(node), node->op->name);
 }
 
 // The origins that were there, in an open table by name; names are mostly the same pointers, but not always.

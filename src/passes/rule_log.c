@@ -12,10 +12,6 @@ RuleLog *rule_log_new(Arena *arena, bool texts) {
   return log;
 }
 
-const char *node_place(const Node *node) {
-  return node->origin_count ? node->origins[0].name : node->output_count ? node->outputs[0]->name : node->op->name;
-}
-
 static const char *describe(const RuleLog *log, const NodeList *nodes) {
   Text text = text_new(log->arena);
   for (uint32_t i = 0; i < nodes->count; i++) {

@@ -41,4 +41,3 @@ void rule_log_before(const RuleLog *log, RuleTrial *trial);
 void rule_log_applied(RuleLog *log, const RuleTrial *trial);
 void rule_log_miss(RuleLog *log, const RuleTrial *trial, const char *why);
 bool rule_event_concerns(const RuleEvent *event, const char *onnx_node);
-const char *node_place(const Node *node);

@@ -206,8 +206,7 @@ static Status simplify_all(Specialiser *s) {
     before = s->bindings.count;
     s->open = false;
     for (Node *node = s->graph->first, *next; node; node = next)
-      TRY(status_context(simplify(s, node, &next), "in '%s' (%s)", node->output_count ? node->outputs[0]->name : "",
-                         node->op->name));
+      TRY(status_context(simplify(s, node, &next), "in '%s' (%s)", node_place(node), node->op->name));
     if (!s->open) break;
   }
   bindings_apply_everywhere(&s->bindings, s->graph);

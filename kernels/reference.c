@@ -49,7 +49,7 @@ static Status run_epilogue(Reference *reference, const Tensor *result) {
 Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs) {
   TRY(budget_poll());
   Reference reference = {.node = node, .arena = arena, .inputs = inputs, .outputs = outputs};
-  const char *name = node->output_count ? node->outputs[0]->name : "";
+  const char *name = node_place(node);
   if (!node->op->reference) FAIL(ERROR_UNSUPPORTED, "node '%s' (%s) has no reference", name, node->op->name);
   if (!node->epilogue) return status_context(node->op->reference(&reference), "node '%s' (%s)", name, node->op->name);
   // The anchor's own result is not an output: its type may differ from the epilogue's.

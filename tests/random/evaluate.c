@@ -318,13 +318,17 @@ static void note_sizes(Evaluation *e, const Value *value, const Tensor *tensor) 
   }
 }
 
-// The node with the sizes that are known by now in its attributes.
+// The node with the sizes that are known by now in its attributes, and in a region's body.
 static const Node *with_sizes(const Evaluation *e, const Node *node) {
   if (!e->sizes.values) return node;
   Node *sized = arena_copy(e->arena, node, sizeof *node);
   sized->attributes = arena_copy(e->arena, node->attributes, (size_t)node->attribute_count * sizeof *node->attributes);
   for (int i = 0; i < node->attribute_count; i++) {
     Attribute *attribute = &sized->attributes[i];
+    if (node->op == &op_region && !e->shakes && attribute->kind == ATTR_GRAPH) {
+      attribute->graph = graph_copy(e->arena, attribute->graph);
+      bind_graph(attribute->graph, &e->sizes);
+    }
     if (attribute->kind != ATTR_DIMS) continue;
     Dim *dims = arena_copy(e->arena, attribute->dims, (size_t)attribute->count * sizeof *dims);
     set_sizes(node->graph, &e->sizes, dims, attribute->count);

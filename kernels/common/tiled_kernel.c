@@ -37,7 +37,7 @@ double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const T
   double traffic = elements * size / memory_bytes_per_us;
   double cost = fmax(compute, traffic);
   if (splits > 1) cost += overhead->split_us + splits * batch * m * n * 4 / memory_bytes_per_us;
-  return cost;
+  return cost + p->before;
 }
 
 int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledProduct *p, int *out, int limit) {

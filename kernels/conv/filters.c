@@ -2,11 +2,14 @@
 #include "base/checked.h"
 #include "kernels/conv/conv_problem.h"
 
-// [group][filter][channel][tap], or of a transposed convolution [group][channel][filter][tap], as [group][filter][tap][channel].
+// [group][filter][channel][tap], or of a transposed convolution [group][channel][filter][tap], as [group][filter][tap][channel]; zeros for channels
+// that the kernel has more.
 static Value *taps_first(Recipe *recipe, const Site *site, const ConvProblem *p, bool transposed) {
-  const Dim own[] = {p->groups, p->filters, p->channels, p->taps}, turned[] = {p->groups, p->channels, p->filters, p->taps};
-  Value *x = recipe_source(recipe, site->inputs[1].constant);
-  x = build_reshape(&recipe->b, x, 4, transposed ? turned : own);
+  const Tensor *w = site->inputs[1].constant;
+  int64_t channels = transposed ? p->channels : w->dims[1];
+  const Dim own[] = {p->groups, p->filters, channels, p->taps}, turned[] = {p->groups, channels, p->filters, p->taps};
+  Value *x = build_reshape(&recipe->b, recipe_source(recipe, w), 4, transposed ? turned : own);
+  if (!transposed) x = recipe_pad(recipe, x, 2, p->channels);
   return build_transpose(&recipe->b, x, transposed ? (const int[]){0, 2, 3, 1} : (const int[]){0, 1, 3, 2});
 }
 

@@ -3,11 +3,14 @@
 //
 // A transposed convolution is made phase by phase, or as one product whose columns are phase and filter: with a kernel no larger than the
 // stride that is a plain product whose store shuffles pixels, and with few filters it fills a tile that phases alone would leave empty.
+//
+// An image of few channels, as the first of a network, is also offered widened: a kernel before writes channels side by side with zeros behind
+// them (widen_channels.cuh), so that a tap is one copy instead of single elements.
 #include "kernels/common/mma_config.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 
-enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 2 };
+enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 3, WIDE_STEP = 4, MOST_NARROW = 7 };
 
 // One way to make the site.
 typedef struct MmaConv {
@@ -19,6 +22,7 @@ typedef struct MmaConv {
   bool plain, pack;
   int64_t a_outer, b_outer;
   int copy_a, copy_b;  // bytes
+  int64_t wide;        // channels of the widened image that p reads; 0: it reads the site's
 } MmaConv;
 
 // A 1x1 convolution without strides or padding over an image whose positions are evenly spaced is a plain product.
@@ -69,6 +73,26 @@ static bool complete(const Site *site, MmaConv *out) {
   return true;
 }
 
+// The same over an image with channels fastest and zeros behind them up to whole steps.
+static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
+  const TensorDesc *x = &site->inputs[0];
+  int64_t channels = as_it_is->p.channels, wide = (channels + WIDE_STEP - 1) / WIDE_STEP * WIDE_STEP, stride = wide;
+  if (as_it_is->p.phased || as_it_is->p.groups > 1 || channels > MOST_NARROW || as_it_is->copy_a >= 8) return false;
+  if (!site->inputs[1].constant) return false;
+  TensorDesc inputs[2] = {*x, site->inputs[1]};
+  TensorDesc *image = &inputs[0];
+  image->dims[1] = wide, image->strides[1] = 1, image->offset = 0, image->constant = NULL;
+  for (int i = x->rank - 1; i >= 0; i--) {
+    if (i == 1) continue;
+    image->strides[i] = stride;
+    stride *= image->dims[i];
+  }
+  Site read = *site;
+  read.inputs = inputs;
+  *out = (MmaConv){.wide = wide, .dtype = as_it_is->dtype, .pack = true};
+  return desc_count(image) <= INT32_MAX && conv_problem(&read, &out->p) && complete(&read, out) && !out->plain;
+}
+
 // The ways to make the site, at most MOST_WAYS, of equal ones the better first.
 static int describe(const Site *site, MmaConv *ways) {
   ConvProblem p;
@@ -83,12 +107,27 @@ static int describe(const Site *site, MmaConv *ways) {
   if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, merged)) count++;
   if (count && p.phases == 1) return count;  // the same
   ways[count] = (MmaConv){.p = p, .dtype = dtype, .pack = pack};
-  return count + complete(site, &ways[count]);
+  if (!complete(site, &ways[count])) return count;
+  return count + 1 + widen(site, &ways[count], &ways[count + 1]);
+}
+
+static size_t wide_bytes(const MmaConv *c) {
+  return (size_t)(c->p.images * c->p.in[0] * c->p.in[1] * c->p.in[2]) * (size_t)c->wide * dtype_size(c->dtype);
 }
 
 static bool supports(const Site *site) {
   MmaConv ways[MOST_WAYS];
   return describe(site, ways) > 0;
+}
+
+// What memory sees is the image itself, once before and once in the product, not its repeats.
+static void tell_widened(const MmaConv *c, TiledProduct *product) {
+  const double launch = 2.5, bytes_per_us = 3e6;
+  const ConvProblem *p = &c->p;
+  product->name = " wide";
+  product->elements = (double)wide_bytes(c) / (double)dtype_size(c->dtype) + (double)p->k * (double)p->filters +
+                      (double)p->m * (double)p->filters;
+  product->before = launch + 2 * (double)wide_bytes(c) / bytes_per_us;
 }
 
 static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
@@ -99,15 +138,55 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   for (int i = 0; i < count; i++) {
     products[i] = conv_product(&ways[i].p, ways[i].dtype);
     if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
+    if (ways[i].wide) tell_widened(&ways[i], &products[i]);
   }
   return mma_candidates(site, products, count, out, limit);
 }
 
+typedef struct Operands {
+  bool wide;
+  size_t image;  // where the widened image lies in the workspace
+  int packed;    // number of the packed filters, or -1
+} Operands;
+
 static void bind(Emission *emission, Launch *launch, const void *context) {
-  const int *packed = context;
-  emit_buffer(emission, launch, BUFFER_INPUT, 0);
-  if (*packed >= 0) emit_buffer(emission, launch, BUFFER_PACKED, *packed);
+  const Operands *operands = context;
+  if (operands->wide) emit_workspace(emission, launch, operands->image);
+  else emit_buffer(emission, launch, BUFFER_INPUT, 0);
+  if (operands->packed >= 0) emit_buffer(emission, launch, BUFFER_PACKED, operands->packed);
   else emit_buffer(emission, launch, BUFFER_INPUT, 1);
+}
+
+// Behind the partial sums of a split.
+static void emit_widening(const Site *site, const MmaConv *c, int splits, Emission *out, Operands *operands) {
+  enum { THREADS = 256, ALIGNMENT = 256 };
+  const TensorDesc *x = &site->inputs[0];
+  ConvProblem p;
+  conv_problem(site, &p);
+  int64_t pixels = p.images * p.in[0] * p.in[1] * p.in[2], size = (int64_t)dtype_size(x->dtype);
+  static const char *const axes[] = {"D", "H", "W"};
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/conv/widen_channels.cuh\"\nstruct Image {\n");
+  text_add(&text,
+           "  static constexpr int C = %lld, WIDE = %lld;\n  static constexpr i64 PIXELS = %lldll, X_IMAGE = %lldll, X_C = "
+           "%lldll;\n",
+           (long long)p.channels, (long long)c->wide, (long long)pixels, (long long)p.x_image, (long long)p.x_channel);
+  for (int i = 0; i < 3; i++)
+    text_add(&text, "  static constexpr int IN_%s = %lld;\n  static constexpr i64 X_%s = %lldll;\n", axes[i],
+             (long long)p.in[i], axes[i], (long long)p.x_space[i]);
+  const char *word = size == 2 ? "u16" : "u32";
+  text_add(&text,
+           "};\nextern \"C\" __global__ void __launch_bounds__(%d) widen_channels_kernel(const %s *x, %s *out) {\n  "
+           "widen_channels<Image>(x, out);\n}\n",
+           THREADS, word, word);
+  size_t sums = splits > 1 ? (size_t)splits * (size_t)(c->p.m * c->p.filters) * sizeof(float) : 0;
+  operands->image = align_up(sums, ALIGNMENT);
+  unsigned grid[3] = {(unsigned)ceil_div(pixels, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
+  Launch *launch = emit_kernel(out, text_get(&text), "widen_channels_kernel", grid, block);
+  launch->label = "widen_channels";
+  emit_buffer(out, launch, BUFFER_INPUT, 0);
+  emit_workspace(out, launch, operands->image);
+  out->workspace_bytes = MAX(out->workspace_bytes, operands->image + wide_bytes(c));
 }
 
 static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *packed) {
@@ -141,8 +220,9 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   MmaConv *c = &ways[config[MMA_PRODUCT]];
   const ConvProblem *p = &c->p;
   if (p->m * p->filters == 0) return OK;
-  int packed;
-  TRY(pack_filters(site, c, out, &packed));
+  Operands operands = {.wide = c->wide};
+  TRY(pack_filters(site, c, out, &operands.packed));
+  if (c->wide) emit_widening(site, c, config[MMA_SPLITS], out, &operands);
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, candidate);
@@ -161,7 +241,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .neighbours = p->phases,
                         .k = p->k,
                         .shared_bytes = (unsigned)mma_shared_bytes(candidate, c->dtype)};
-  return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &packed, out);
+  return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &operands, out);
 }
 
 const Tactic mma_conv_tactic = {"mma_conv", &op_conv, false, supports, candidates, emit};

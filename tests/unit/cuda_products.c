@@ -219,6 +219,31 @@ Test(cuda_products, filters_are_packed_tap_by_tap) {
 }
 
 // Of a 3x3 kernel at stride 2: outputs of phase 0 along an axis, padded by 1, see its middle tap, those of phase 1 the others, turned around.
+Test(cuda_products, images_of_few_channels_are_offered_widened) {
+  const struct {
+    int64_t channels;
+    DType dtype;
+    bool offered;
+  } rows[] = {{1, DTYPE_F16, true}, {3, DTYPE_F16, true}, {7, DTYPE_BF16, true}, {4, DTYPE_F16, false}, {8, DTYPE_F16, false}};
+  for (size_t r = 0; r < COUNT_OF(rows); r++) {
+    SiteTest *test = image(&op_conv, rows[r].dtype, rows[r].channels, 16, 3, 1, channels_last);
+    become(test, 90);
+    Candidate list[64];
+    int found = mma_conv_tactic.candidates(&test->site, NULL, list, 64), wide = 0;
+    for (int c = 0; c < found; c++) {
+      if (!strstr(list[c].name, " wide")) continue;
+      wide++;
+      Emission emission = {.arena = test->arena};
+      cr_assert_null(mma_conv_tactic.emit(&test->site, &list[c], NULL, &emission));
+      cr_assert_str_eq(emission.launches[0].label, "widen_channels");
+      cr_assert_geq(emission.workspace_bytes, (size_t)(9 * 7 * 4) * dtype_size(rows[r].dtype));
+    }
+    cr_assert_eq(wide > 0, rows[r].offered, "%d of %d candidates are wide where there are %lld channels", wide, found,
+                 (long long)rows[r].channels);
+    site_done(test);
+  }
+}
+
 Test(cuda_products, transposed_filters_are_packed_phase_by_phase) {
   enum { CHANNELS = 8, FILTERS = 2, TAPS = 9 };
   SiteTest *test = image(&op_conv_transpose, DTYPE_F16, CHANNELS, FILTERS, 3, 1, channels_last);

@@ -253,6 +253,25 @@ typedef struct Plan {
   int from[MAX_RANK], apart_rank;  // from: by axis of the result, which of the split ones it is; -1: it repeats what is read
 } Plan;
 
+// Where the slice starts. Below zero it is where nothing is read, and 0 there; or else the gather refuses the place, and so does the slice, from behind the last element.
+static Dim start_of(DimTable *table, const Read *read, const IndexForm *form, int axis) {
+  Dim low, high, below = dim_make(table, DIM_MIN, dim_sub(table, 0, form->base), 1);
+  bool known = index_form_bounds(table, form, read->out->rank, read->out->dims, &low, &high);
+  Dim least = known && dim_at_least(table, low, 0) ? 0 : dim_mul(table, below, read->x->dims[axis]);
+  return dim_make(table, DIM_MAX, form->base, least);
+}
+
+// Whether it is known that there are places outside: the gather says so, if it is ever run.
+static bool reads_outside(const Read *read, const Plan *plan) {
+  for (int i = 0; i < read->x->rank; i++) {
+    Dim size = read->x->dims[i], first = plan->starts[i], count = plan->counts[i];
+    if (!dim_is_static(size) || !dim_is_static(first) || !dim_is_static(count) || !count) continue;
+    double last = (double)first + (double)plan->steps[i] * (double)(count - 1);
+    if (first >= size || last < 0 || last >= (double)size) return true;
+  }
+  return false;
+}
+
 // The axes of the result along which axis `axis` of x is walked: the innermost has the least step, the others go on where it ends.
 static bool plan_axis(DimTable *table, const Read *read, int axis, Plan *plan) {
   const IndexForm *form = &read->places[axis];
@@ -271,7 +290,7 @@ static bool plan_axis(DimTable *table, const Read *read, int axis, Plan *plan) {
     plan->from[i] = plan->apart_rank;
     plan->apart[plan->apart_rank++] = read->out->dims[i];
   }
-  plan->starts[axis] = dim_make(table, DIM_MAX, form->base, 0);  // less than 0 where nothing is read
+  plan->starts[axis] = start_of(table, read, form, axis);
   plan->counts[axis] = count;
   plan->steps[axis] = known;
   return true;
@@ -330,6 +349,7 @@ static Status read_by_places(Rewrite *r) {
                                            : places_of_elements(root, &read);
   WANT(known, "where it reads is open");
   WANT(make_plan(rewrite_graph(r)->dims, &read, &plan), "it reads in no order that a view has");
+  WANT(!reads_outside(&read, &plan), "it reads outside of what there is");
   for (int i = 0; i < rank; i++) {
     ones[i] = plan.from[i] < 0 ? 1 : read.out->dims[i];
     if (plan.from[i] >= 0) plan.perm[kept++] = plan.from[i];

@@ -1,4 +1,5 @@
-# Writes the regression cases of views that end in copies: of types that programs do not compute with, and slices that begin before the first element.
+# Writes the regression cases of views that end in copies: of types that programs do not compute with, slices that begin before the first element, and reads outside
+# of a tensor in a branch that is not taken.
 # ONNX Runtime judges what it can run; of complex numbers numpy says what comes out.
 import os
 import sys
@@ -74,3 +75,19 @@ SLICES = {"before": (-9, -99, -1), "before_to_zero": (-9, 0, -1), "to_first": (2
 for name, bounds in SLICES.items():
     write(sys.argv[1], f"views_backwards_{name}", backwards(*bounds), HALVES, T.FLOAT16, [2, 3, 4])
     write(sys.argv[1], f"views_backwards_{name}_open", backwards(*bounds), HALVES, T.FLOAT16, ["a", "b", "c"])
+
+
+def not_taken(places):
+    def make():
+        i = ints(*places)
+        branches = [helper.make_graph([node], "branch", [], [helper.make_tensor_value_info(node.output[0], T.FLOAT16, None)])
+                    for node in (helper.make_node("Gather", ["x", i.name], ["t"], axis=1), helper.make_node("Relu", ["x"], ["e"]))]
+        never = [helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0), helper.make_node("Cast", ["s"], ["w"], to=T.FLOAT),
+                 helper.make_node("IsInf", ["w"], ["c"])]
+        return [*never, helper.make_node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])], [i]
+    return make
+
+
+for name, places in {"beyond": (3, 4, 5), "before": (-9, -8), "one": (5,)}.items():
+    write(sys.argv[1], f"views_outside_{name}", not_taken(places), HALVES, T.FLOAT16, [2, 3, 4])
+    write(sys.argv[1], f"views_outside_{name}_open", not_taken(places), HALVES, T.FLOAT16, ["a", "b", "c"])

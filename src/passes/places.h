@@ -1,4 +1,4 @@
-// The rules of fold_constants that have a file of their own (known_places.c): over integers that follow from where they stand.
+// The rules of fold_constants that have files of their own (known_places.c, read_by_places.c): over integers that follow from where they stand.
 #pragma once
 #include "passes/rule.h"
 

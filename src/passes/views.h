@@ -1,4 +1,4 @@
-// The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), chains of views (view_chains.c), transposes (transposes_meet.c), and
+// The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), paddings and pools (simplify_windows.c), chains of views (view_chains.c), transposes (transposes_meet.c), and
 // what stands behind merged axes (merged_axes.c).
 #pragma once
 #include "passes/rule.h"

@@ -250,21 +250,19 @@ static Status gather_as_slice(Rewrite *r) {
   return rewrite_root_by(r, view);
 }
 
-#define RULE(text, shown, ...) \
-  { .name = #text, .help = shown, .exactness = EXACT, .apply = text, __VA_ARGS__ }
-
-const Rule rule_compose_slices = RULE(compose_slices, "a slice of a slice is one", .pattern = "slice(inner: slice(x))");
-const Rule rule_slice_of_concat = RULE(slice_of_concat, "a slice of a concatenation is one of the operand that it lies in",
-                                       .pattern = "slice(concat: concat(...))");
+const Rule rule_compose_slices = MOVING_RULE(compose_slices, "a slice of a slice is one", .pattern = "slice(inner: slice(x))");
+const Rule rule_slice_of_concat =
+    MOVING_RULE(slice_of_concat, "a slice of a concatenation is one of the operand that it lies in",
+                .pattern = "slice(concat: concat(...))");
 const Rule rule_slice_across_concat =
-    RULE(slice_across_concat, "a slice of several operands of a concatenation is put together from them",
-         .pattern = "slice(concat: concat(...)!)");
-const Rule rule_slice_of_pad = RULE(slice_of_pad, "a slice that reads nothing of a padding is one of what was padded",
-                                    .pattern = "slice(pad: pad(x, ...))");
-const Rule rule_concat_of_one = RULE(concat_of_one, "a concatenation of one operand goes", .pattern = "concat(x)");
-const Rule rule_flatten_concat = RULE(flatten_concat, "a concatenation in another one along the same axis joins it",
-                                      .pattern = "concat(..., inner: concat(...)!, ...)", .root = joins_few);
-const Rule rule_join_slices = RULE(join_slices, "slices put together again that lie side by side are one slice",
-                                   .pattern = "concat(...)", .root = joins_neighbours);
+    MOVING_RULE(slice_across_concat, "a slice of several operands of a concatenation is put together from them",
+                .pattern = "slice(concat: concat(...)!)");
+const Rule rule_slice_of_pad = MOVING_RULE(slice_of_pad, "a slice that reads nothing of a padding is one of what was padded",
+                                           .pattern = "slice(pad: pad(x, ...))");
+const Rule rule_concat_of_one = MOVING_RULE(concat_of_one, "a concatenation of one operand goes", .pattern = "concat(x)");
+const Rule rule_flatten_concat = MOVING_RULE(flatten_concat, "a concatenation in another one along the same axis joins it",
+                                             .pattern = "concat(..., inner: concat(...)!, ...)", .root = joins_few);
+const Rule rule_join_slices = MOVING_RULE(join_slices, "slices put together again that lie side by side are one slice",
+                                          .pattern = "concat(...)", .root = joins_neighbours);
 const Rule rule_gather_as_slice =
-    RULE(gather_as_slice, "a gather by equally spaced constants is a slice", .pattern = "gather(x, #indices)");
+    MOVING_RULE(gather_as_slice, "a gather by equally spaced constants is a slice", .pattern = "gather(x, #indices)");

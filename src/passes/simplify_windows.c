@@ -53,10 +53,7 @@ static Status compose_pads(Rewrite *r) {
   return rewrite_root_by(r, pad);
 }
 
-#define RULE(text, shown, ...) \
-  { .name = #text, .help = shown, .exactness = EXACT, .apply = text, __VA_ARGS__ }
-
-const Rule rule_remove_pad = RULE(remove_pad, "padding by nothing goes", .pattern = "pad(x, ...)");
+const Rule rule_remove_pad = MOVING_RULE(remove_pad, "padding by nothing goes", .pattern = "pad(x, ...)");
 const Rule rule_remove_pool = {.name = "remove_pool",
                                .help = "a pool of one element goes",
                                .pattern = "pool(x)",
@@ -64,4 +61,4 @@ const Rule rule_remove_pool = {.name = "remove_pool",
                                .bound = "the average of -0 alone is 0",
                                .apply = remove_pool};
 const Rule rule_compose_pads =
-    RULE(compose_pads, "a padding around a padding of the same kind is one", .pattern = "pad(inner: pad(x, ...)!, ...)");
+    MOVING_RULE(compose_pads, "a padding around a padding of the same kind is one", .pattern = "pad(inner: pad(x, ...)!, ...)");

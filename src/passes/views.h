@@ -3,6 +3,10 @@
 #pragma once
 #include "passes/rule.h"
 
+// A rule of these that is named as its function.
+#define MOVING_RULE(text, shown, ...) \
+  { .name = #text, .help = shown, .exactness = EXACT, .apply = text, __VA_ARGS__ }
+
 extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_across_concat, rule_slice_of_pad, rule_concat_of_one,
     rule_flatten_concat, rule_join_slices, rule_remove_pad, rule_remove_pool, rule_compose_pads, rule_gather_as_slice;
 extern const Rule rule_transpose_before_merge, rule_product_before_merge;

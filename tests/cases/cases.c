@@ -220,11 +220,22 @@ static void round_to_tf32(Tensor *tensor) {
   for (int64_t i = 0; tensor->dtype == DTYPE_F32 && i < tensor_count(tensor); i++) bits[i] = (bits[i] + 0x1000) & ~0x1fffu;
 }
 
-// Whether a product reads another's results, which are not exact in tf32 whatever the inputs are.
+// Whether a product reads what follows from another's results, which are not exact in tf32 whatever the inputs are. Graphs of cases are small.
+static bool follows_product(const Value *value) {
+  const Node *node = value ? value->producer : NULL;
+  if (node && node->op->takes_epilogue) return true;
+  for (int i = 0; node && i < node->input_count; i++)
+    if (follows_product(node->inputs[i])) return true;
+  return false;
+}
+
 static bool multiplies_results(const Graph *graph) {
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->input_count && node->op->takes_epilogue; i++)
-    if (node->inputs[i] && node->inputs[i]->producer && node->inputs[i]->producer->op->takes_epilogue) return true;
+  FOR_NODES(node, graph) {
+    for (int i = 0; i < node->input_count && node->op->takes_epilogue; i++)
+      if (follows_product(node->inputs[i])) return true;
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH && multiplies_results(node->attributes[i].graph)) return true;
+  }
   return false;
 }
 

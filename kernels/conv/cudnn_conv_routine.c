@@ -103,7 +103,8 @@ static Status open(const void *parameters, CudaContext *cuda, Arena *arena, void
 
 static Status run(const void *opened, void *const *arguments, CudaStream stream) {
   const ConvState *state = opened;
-  ConvAddresses at = {.x = *arguments++, .w = *arguments++, .y = *arguments++};
+  ConvAddresses at = {.x = arguments[0], .w = arguments[1], .y = arguments[2]};
+  arguments += 3;
   if (state->call.fused) at.bias = *arguments++;
   if (state->call.fused && state->call.problem.epilogue.residual >= 0) at.z = *arguments++;
   at.workspace = *arguments;

@@ -15,7 +15,7 @@ typedef struct Recipe {
 
 Recipe *recipe_new(Arena *arena);
 Value *recipe_source(Recipe *recipe, const Tensor *tensor);
-// Zeros behind the last axis's elements, up to so many.
+// x with zeros behind the elements of an axis, which has `size` of them then.
 Value *recipe_pad(Recipe *recipe, Value *x, int axis, int64_t size);
 // The first error of building it; the recipe is complete then.
 MUST_CHECK Status recipe_finish(Recipe *recipe, Value *constant);

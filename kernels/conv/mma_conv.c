@@ -158,23 +158,17 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
 }
 
 // Behind the partial sums of a split.
-static void emit_widening(const Site *site, const MmaConv *c, int splits, Emission *out, Operands *operands) {
+static Status emit_widening(const Site *site, const MmaConv *c, int splits, Emission *out, Operands *operands) {
   enum { THREADS = 256, ALIGNMENT = 256 };
-  const TensorDesc *x = &site->inputs[0];
   ConvProblem p;
-  conv_problem(site, &p);
-  int64_t pixels = p.images * p.in[0] * p.in[1] * p.in[2], size = (int64_t)dtype_size(x->dtype);
-  static const char *const axes[] = {"D", "H", "W"};
+  if (!conv_problem(site, &p)) FAIL(ERROR_INTERNAL, "the image is no convolution's");
+  int64_t pixels = p.images * p.in[0] * p.in[1] * p.in[2];
   Text text = text_new(out->arena);
   text_add(&text, "#include \"kernels/conv/widen_channels.cuh\"\nstruct Image {\n");
-  text_add(&text,
-           "  static constexpr int C = %lld, WIDE = %lld;\n  static constexpr i64 PIXELS = %lldll, X_IMAGE = %lldll, X_C = "
-           "%lldll;\n",
-           (long long)p.channels, (long long)c->wide, (long long)pixels, (long long)p.x_image, (long long)p.x_channel);
-  for (int i = 0; i < 3; i++)
-    text_add(&text, "  static constexpr int IN_%s = %lld;\n  static constexpr i64 X_%s = %lldll;\n", axes[i],
-             (long long)p.in[i], axes[i], (long long)p.x_space[i]);
-  const char *word = size == 2 ? "u16" : "u32";
+  conv_emit_geometry(&text, &p);
+  text_add(&text, "  static constexpr int WIDE = %lld;\n  static constexpr i64 PIXELS = %lldll;\n", (long long)c->wide,
+           (long long)pixels);
+  const char *word = dtype_size(c->dtype) == 2 ? "u16" : "u32";
   text_add(&text,
            "};\nextern \"C\" __global__ void __launch_bounds__(%d) widen_channels_kernel(const %s *x, %s *out) {\n  "
            "widen_channels<Image>(x, out);\n}\n",
@@ -187,6 +181,7 @@ static void emit_widening(const Site *site, const MmaConv *c, int splits, Emissi
   emit_buffer(out, launch, BUFFER_INPUT, 0);
   emit_workspace(out, launch, operands->image);
   out->workspace_bytes = MAX(out->workspace_bytes, operands->image + wide_bytes(c));
+  return OK;
 }
 
 static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *packed) {
@@ -222,7 +217,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   if (p->m * p->filters == 0) return OK;
   Operands operands = {.wide = c->wide};
   TRY(pack_filters(site, c, out, &operands.packed));
-  if (c->wide) emit_widening(site, c, config[MMA_SPLITS], out, &operands);
+  if (c->wide) TRY(emit_widening(site, c, config[MMA_SPLITS], out, &operands));
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, candidate);

@@ -3,7 +3,7 @@
 #pragma once
 #include "kernels/common/types.cuh"
 
-// P: C channels become WIDE; IN_D, IN_H, IN_W and the strides X_IMAGE, X_C, X_D, X_H, X_W of x in elements; PIXELS of all images.
+// P: the geometry of the convolution (conv_emit_geometry); its C channels become WIDE; PIXELS of all images.
 template <class P, class Word> DEVICE void widen_channels(const Word *x, Word *out) {
   struct alignas(sizeof(Word) * P::WIDE) Pixel {
     Word channels[P::WIDE];

@@ -73,8 +73,7 @@ static Status too_many_points(void) {
   FAIL(ERROR_OUT_OF_MEMORY, "the domain has more than %lld points", (long long)TENSOR_MAX_BYTES);
 }
 
-// *rank is -1 where an input's is.
-static Status infer_shape(const Node *node, int *rank, Dim *domain) {
+Status domain_shape(const Node *node, int *rank, Dim *domain) {
   const Attribute *given = node_attribute(node, "dims");
   *rank = given ? given->count : 0;
   if (*rank > MAX_RANK) FAIL(ERROR_UNSUPPORTED, "rank %d is above %d", *rank, MAX_RANK);
@@ -108,7 +107,7 @@ Status domain_infer(Node *node) {
   int rank;
   Dim domain[MAX_RANK] = {0};
   bool reduced[MAX_RANK];
-  TRY(infer_shape(node, &rank, domain));
+  TRY(domain_shape(node, &rank, domain));
   if (rank < 0) {
     for (int i = 0; i < node->output_count; i++)
       value_set_type(node->outputs[i], program->code[program->outputs[i]].dtype, -1, NULL);

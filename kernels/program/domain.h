@@ -5,6 +5,8 @@
 #include "kernels/program/strips.h"
 
 MUST_CHECK Status domain_infer(Node *node);
+// What the node goes over: its `dims`, or what the shapes of its inputs broadcast to; *rank is -1 where that of an input is open.
+MUST_CHECK Status domain_shape(const Node *node, int *rank, Dim *domain);
 MUST_CHECK Status domain_reference(Reference *reference);
 // A program on row-major host tensors in double precision: the domain is dims, outputs are given and typed.
 MUST_CHECK Status domain_compute(Arena *arena, const Program *program, int rank, const int64_t *dims, const bool *reduced,

@@ -135,12 +135,15 @@ bool affine_read(const Node *node, const Value *variable, int channel_axis, int6
   return true;
 }
 
-Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, const Affine *maps, Value **out) {
+static bool any_shift(const Affine *maps, int64_t channels) {
+  for (int64_t c = 0; c < channels; c++)
+    if (maps[c].shift != 0) return true;
+  return false;
+}
+
+// The shifts as a node behind a convolution or product, computed in at least f32.
+static Status add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, const Affine *maps, Node **out) {
   Graph *graph = rewrite_graph(r);
-  *out = result;
-  bool any = false;
-  for (int64_t c = 0; c < channels; c++) any = any || maps[c].shift != 0;
-  if (!any) return OK;
   DType dtype = result->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
   int64_t dims[MAX_RANK];
   for (int i = 0; i < result->rank; i++) dims[i] = i == axis ? channels : 1;
@@ -153,9 +156,20 @@ Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, 
   program_output(program, program_cast(program, result->dtype, sum));
   Node *add = rewrite_add(r, &op_elementwise, 2, (Value *[]){result, graph_add_constant(graph, NULL, &shift)}, 1);
   node_set_program(add, "program", program);
-  TRY(node_infer(add));
-  *out = add->outputs[0];
+  *out = add;
   return OK;
+}
+
+Status affine_replace(Rewrite *r, Value *value, const Node *like, Value *x, const Tensor *weights, int axis,
+                      const Affine *maps) {
+  Graph *graph = rewrite_graph(r);
+  Node *last = rewrite_like(r, like);
+  node_set_input(last, 0, x);
+  node_set_input(last, 1, graph_add_constant(graph, like->inputs[1]->name, weights));
+  TRY(node_infer(last));
+  int64_t channels = last->outputs[0]->dims[axis];
+  if (any_shift(maps, channels)) TRY(add_shifts(r, last->outputs[0], axis, channels, maps, &last));
+  return rewrite_values_by(r, &value, last);
 }
 
 // --- Weights.

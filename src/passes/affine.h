@@ -34,8 +34,9 @@ bool affine_of(const AffineProgram *program, int64_t channel, Affine *out);
 
 // Maps of one variable, one after the other.
 Affine affine_after(Affine inner, Affine outer);
-// The shifts as a node behind a convolution or product, computed in at least f32; the result itself where there are none.
-MUST_CHECK Status affine_add_shifts(Rewrite *r, Value *result, int axis, int64_t channels, const Affine *maps, Value **out);
+// The value becomes what a convolution or product like another one gives of x and these weights, and behind it the shifts, by the channels along `axis` of its result.
+MUST_CHECK Status affine_replace(Rewrite *r, Value *value, const Node *like, Value *x, const Tensor *weights, int axis,
+                                 const Affine *maps);
 
 bool weights_become_half(const Rewrite *r, DType dtype);  // later, where half precision is asked for
 // Whether a weight keeps its digits: all of them below f32, half a unit of the last one from f32 on. Those that become half precision stay in its range.

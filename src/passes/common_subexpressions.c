@@ -212,7 +212,7 @@ static Status merge_nodes(Rewrite *r) {
   rewrite_cover(r, gone);
   for (int i = 0; i < gone->output_count; i++) {
     bindings_learn_type(&sizes, gone->outputs[i]->rank, gone->outputs[i]->dims, kept->outputs[i]);
-    rewrite_replace(r, gone->outputs[i], kept->outputs[i]);
+    TRY(rewrite_replace(r, gone->outputs[i], kept->outputs[i]));
   }
   node_merge_origins(kept, gone);
   if (sizes.count) rewrite_learn(r, &sizes);

@@ -44,7 +44,7 @@ static Status apply(Rewrite *r) {
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
   TRY(reference_run(node, graph->arena, inputs, outputs));
   for (int i = 0; i < node->output_count; i++)
-    rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i]));
+    TRY(rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i])));
   return OK;
 }
 

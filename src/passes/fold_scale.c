@@ -124,7 +124,7 @@ static Status scaled(const Weights *w, const Affine *maps, Arena *arena, Tensor 
 
 static Status apply(Rewrite *r) {
   Node *root = matched(r, "root");
-  Value *weight = operand(r, "w"), *shifted;
+  Value *weight = operand(r, "w");
   WANT(!root->epilogue && dtype_is_float(root->outputs[0]->dtype), "it carries something already, or has no floats");
   WANT(root->op != &op_matmul || (weight->rank == 2 && value_use_count(weight) == 1),
        "it has several matrices, or shares its one");
@@ -134,12 +134,7 @@ static Status apply(Rewrite *r) {
   for (int i = 0; i < chain.count; i++) rewrite_cover(r, chain.nodes[i]);
   Tensor scaled_weight;
   TRY(scaled(&w, chain.maps, rewrite_graph(r)->arena, &scaled_weight));
-  Node *conv = rewrite_like(r, root);
-  node_set_input(conv, 1, graph_add_constant(rewrite_graph(r), weight->name, &scaled_weight));
-  TRY(node_infer(conv));
-  TRY(affine_add_shifts(r, conv->outputs[0], w.axis, w.channels, chain.maps, &shifted));
-  rewrite_replace(r, chain.nodes[chain.count - 1]->outputs[0], shifted);
-  return OK;
+  return affine_replace(r, chain.nodes[chain.count - 1]->outputs[0], root, root->inputs[0], &scaled_weight, w.axis, chain.maps);
 }
 
 static const Rule fold_scale = {.name = "fold_scale",

@@ -77,8 +77,7 @@ static Status apply(Rewrite *r) {
   set_program_inputs(fused, program, total, operands, 1);
   fused->epilogue = program;
   fused->epilogue_first = first;
-  rewrite_replace(r, user->outputs[0], fused->outputs[0]);
-  return OK;
+  return rewrite_root_by(r, fused);
 }
 
 static const Rule fuse_epilogue = {.name = "fuse_epilogue",

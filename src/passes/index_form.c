@@ -190,6 +190,7 @@ static bool program_form(Walk *w, const Node *node, IndexForm *form) {
   Forms f = {.walk = w, .node = node};
   if (node->output_count != 1 || program->count > LONGEST_PROGRAM) return false;
   f.rank = node_domain(node, f.domain);
+  if (f.rank < 0) return false;
   for (int i = 0; i < program->count; i++)
     if (!is_index_type(program->code[i].dtype) || !instruction_form(&f, &program->code[i], &f.values[i])) return false;
   *form = f.values[program->outputs[0]];

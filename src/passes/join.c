@@ -75,16 +75,14 @@ static bool may_join(const Node *producer, const Node *consumer) {
 static bool find_domain(Join *join) {
   const Node *producer = join->producer, *consumer = join->consumer;
   bool rows_p = producer->op == &op_rowwise, rows_c = consumer->op == &op_rowwise;
-  Dim other[MAX_RANK];
   if (rows_p && rows_c && !same_axes(producer, consumer)) return false;
   join->rows = rows_c ? consumer : rows_p ? producer : NULL;
   join->rank = node_domain(rows_p ? producer : consumer, join->domain);
   // Each element of a pointwise producer is made where the consumer needs it: their domains are the same.
-  if (!rows_p)
-    return node_domain(producer, other) == join->rank && value_has_dims(producer->outputs[0], join->rank, join->domain);
-  bool same = node_domain(consumer, other) == join->rank && !memcmp(join->domain, other, (size_t)join->rank * sizeof *other);
+  if (!rows_p) return has_domain(producer, join->rank, join->domain);
   // What works on results of rows may go over the rows alone: places and sizes are others there.
-  return same || (!rows_c && !reads_coordinates(node_program(consumer, "program")));
+  bool anywhere = !rows_c && !reads_coordinates(node_program(consumer, "program"));
+  return join->rank >= 0 && (anywhere || has_domain(consumer, join->rank, join->domain));
 }
 
 static void gather_operands(Join *join) {
@@ -136,10 +134,7 @@ static Node *add_joined(const Join *join) {
     const int64_t *axes = node_ints(join->rows, "axes", &count);
     node_set_ints(joined, "axes", axes, count);
   }
-  Dim now[MAX_RANK];
-  int rank = broadcast_inputs(joined->input_count, joined->inputs, now);
-  if (rank != join->rank || memcmp(join->domain, now, (size_t)rank * sizeof *now))
-    node_set_dims(joined, "dims", join->domain, join->rank);
+  if (!has_domain(joined, join->rank, join->domain)) node_set_dims(joined, "dims", join->domain, join->rank);
   return joined;
 }
 
@@ -153,8 +148,7 @@ static Status try_join(Join *join) {
   WANT(outputs_fit(join), "a result would change its shape");
   Node *joined = add_joined(join);
   WANT(joined->input_count <= MAX_JOINED_INPUTS, "together they would read too much");
-  for (int o = 0; o < joined->output_count; o++) rewrite_replace(r, join->outputs[o], joined->outputs[o]);
-  return OK;
+  return rewrite_values_by(r, join->outputs, joined);
 }
 
 Status join_nodes(Rewrite *r, Node *producer, Node *consumer) {

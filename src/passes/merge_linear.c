@@ -121,7 +121,6 @@ static Status merge_linear(Rewrite *r) {
   const char *why = read_pair(r, outer, &p);
   WANT(!why, why);
   Tensor product;
-  Value *shifted;
   Affine *maps = arena_array(rewrite_scratch(r), Affine, (size_t)p.second.columns + 1);
   int64_t dims[MAX_RANK];
   for (int i = 0; i < p.second.tensor->rank; i++) dims[i] = 1;
@@ -130,13 +129,7 @@ static Status merge_linear(Rewrite *r) {
   WANT(multiply(&p.first, &p.second, p.maps, &product, maps), "its weights cancel, or are out of range");
   rewrite_cover(r, p.inner);
   rewrite_cover(r, p.between);
-  Node *merged = rewrite_like(r, outer);
-  node_set_input(merged, 0, p.inner->inputs[0]);
-  node_set_input(merged, 1, graph_add_constant(graph, outer->inputs[1]->name, &product));
-  TRY(node_infer(merged));
-  TRY(affine_add_shifts(r, merged->outputs[0], p.axis, p.second.columns, maps, &shifted));
-  rewrite_replace(r, outer->outputs[0], shifted);
-  return OK;
+  return affine_replace(r, outer->outputs[0], outer, p.inner->inputs[0], &product, p.axis, maps);
 }
 
 const Rule rule_merge_linear = {

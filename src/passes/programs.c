@@ -6,6 +6,7 @@
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/map.h"
+#include "kernels/program/domain.h"
 
 Node *only_user(const Value *value) {
   if (value->is_output || !value->uses) return NULL;
@@ -19,41 +20,23 @@ Node *only_user(const Value *value) {
 
 bool reads_little(const Node *node) { return node->input_count <= READS_LITTLE; }
 
-bool value_has_dims(const Value *value, int rank, const Dim *dims) {
-  if (value->rank != rank) return false;
-  for (int i = 0; i < rank; i++)
-    if (value->dims[i] != dims[i]) return false;
-  return true;
-}
-
 bool value_is_scalar(const Value *value) {
   for (int i = 0; i < value->rank; i++)
     if (value->dims[i] != 1) return false;
   return value->rank >= 0;
 }
 
-int broadcast_inputs(int count, Value *const *inputs, Dim *dims) {
-  int rank = 0;
-  for (int i = 0; i < count; i++)
-    if (inputs[i]) rank = MAX(rank, inputs[i]->rank);
-  for (int k = 0; k < rank; k++) dims[k] = 1;
-  for (int i = 0; i < count; i++)
-    for (int k = 0; inputs[i] && k < inputs[i]->rank; k++) {
-      Dim *dim = &dims[rank - inputs[i]->rank + k], other = inputs[i]->dims[k];
-      if (other != 1 && (*dim == 1 || (!dim_is_static(*dim) && dim_is_static(other)))) *dim = other;
-    }
+int node_domain(const Node *node, Dim *dims) {
+  int rank;
+  Status status = domain_shape(node, &rank, dims);
+  if (status) rank = -1;
+  status_free(status);
   return rank;
 }
 
-int node_domain(const Node *node, Dim *dims) {
-  int rank;
-  const Dim *declared = node_dims(node, "dims", &rank);
-  if (declared) {
-    memcpy(dims, declared, (size_t)rank * sizeof *dims);
-    return rank;
-  }
-  if (node_attribute(node, "dims")) return 0;
-  return broadcast_inputs(node->input_count, node->inputs, dims);
+bool has_domain(const Node *node, int rank, const Dim *dims) {
+  Dim own[MAX_RANK];
+  return rank >= 0 && node_domain(node, own) == rank && !memcmp(own, dims, (size_t)rank * sizeof *dims);
 }
 
 // first[i]: the lowest number of an input that is the same value as input i.
@@ -83,15 +66,27 @@ void set_program_inputs(Node *node, Program *program, int input_count, Value *co
   arena_free(scratch);
 }
 
-void set_program_over(Node *made, const Node *node, Program *program) {
-  Dim before[MAX_RANK], after[MAX_RANK];
-  int rank = node_domain(node, before), count;
-  const int64_t *axes = node_ints(node, "axes", &count);
-  set_program_inputs(made, program, node->input_count, node->inputs, 0);
+static bool reads(const Node *node, const Value *value) {
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] == value) return true;
+  return false;
+}
+
+static bool reads_all_of(const Node *made, const Node *node) {
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] && !reads(made, node->inputs[i])) return false;
+  return true;
+}
+
+bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs) {
+  Dim domain[MAX_RANK];
+  int rank = node_domain(node, domain);
+  node_take_attributes(made, node);
+  set_program_inputs(made, program, input_count, inputs, 0);
   node_set_program(made, "program", program);
-  if (node_attribute(node, "axes")) node_set_ints(made, "axes", axes, count);
-  bool same = node_domain(made, after) == rank && !memcmp(before, after, (size_t)rank * sizeof *before);
-  if (!same || node_attribute(node, "dims")) node_set_dims(made, "dims", before, rank);
+  if (rank < 0) return reads_all_of(made, node);
+  if (!has_domain(made, rank, domain)) node_set_dims(made, "dims", domain, rank);
+  return true;
 }
 
 bool reads_coordinates(const Program *program) {

@@ -8,11 +8,10 @@ static inline bool is_program_node(const Node *node) { return node->op->has_prog
 
 // The one node that uses the value, however many of its inputs; NULL where there are others or the graph gives it out.
 Node *only_user(const Value *value);
-// The domain a program node iterates over, and what inputs alone would make it. Both return the rank.
+// The domain a program node iterates over, as inference says. Returns the rank; -1 where it is open.
 int node_domain(const Node *node, Dim *dims);
-int broadcast_inputs(int count, Value *const *inputs, Dim *dims);
-bool value_has_dims(const Value *value, int rank, const Dim *dims);
-bool value_is_scalar(const Value *value);  // one element, whatever the rank
+bool has_domain(const Node *node, int rank, const Dim *dims);  // a known one
+bool value_is_scalar(const Value *value);                      // one element, whatever the rank
 bool is_operation(const Node *node,
                   Opcode op);  // elementwise, one result, of its operands in their order, by this opcode alone
 bool reads_coordinates(const Program *program);
@@ -25,7 +24,8 @@ Program *program_around(const Program *program, int given, int input, bool shift
 enum { READS_LITTLE = 32 };
 bool reads_little(const Node *node);
 
-// Gives the new node the program, the operands and the domain of another, which may shrink without an operand that the program no longer reads.
-void set_program_over(Node *made, const Node *node, Program *program);
+// Gives the new node a program over `inputs` and the attributes of another, whose domain it keeps, though it may read less. False: that domain is open, and may be another
+// without an operand that goes.
+bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs);
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -71,9 +71,9 @@ void rewrite_one_user_fewer(Rewrite *r, const Value *value) {
   worklist_add(&r->waiting, only_user(value));
 }
 
-// heir: where `to` is a new node's, it comes from all that was matched.
-static void replace(Rewrite *r, Value *from, Value *to, bool heir) {
-  bool takes_over = to->producer && is_added(r, to->producer), given_out = from->is_output;
+// takes_over: `to` is a new node's, and gets what is known of the other; heir: and comes from all that was matched.
+static void replace(Rewrite *r, Value *from, Value *to, bool takes_over, bool heir) {
+  bool given_out = from->is_output;
   const char *name = from->name;
   r->changed = true;
   if (takes_over) {
@@ -87,21 +87,29 @@ static void replace(Rewrite *r, Value *from, Value *to, bool heir) {
   worklist_add(&r->waiting, to->producer);
 }
 
-void rewrite_replace(Rewrite *r, Value *from, Value *to) { replace(r, from, to, true); }
+Status rewrite_replace(Rewrite *r, Value *from, Value *to) {
+  if (to->producer && is_added(r, to->producer))
+    FAIL(ERROR_INTERNAL, "what a new node gives, '%s', has no type yet: rewrite_values_by infers it", to->name);
+  replace(r, from, to, false, false);
+  return OK;
+}
 
-// The same size may be written in another way where it is symbolic: the verifier takes only what inference says.
-Status rewrite_root_by(Rewrite *r, Node *node) {
-  Node *root = r->trial.root;
+// The same size may be written in another way where it is symbolic: the verifier takes only what inference says. Inference keeps symbols that it would have to make.
+Status rewrite_values_by(Rewrite *r, Value *const *values, Node *node) {
+  for (int i = 0; i < node->output_count; i++)
+    value_set_type(node->outputs[i], values[i]->dtype, values[i]->rank, values[i]->dims);
   TRY(node_infer(node));
-  for (int i = 0; i < root->output_count; i++) {
-    const Value *from = root->outputs[i], *to = node->outputs[i];
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *from = values[i], *to = node->outputs[i];
     if (from->dtype != to->dtype) FAIL(ERROR_INTERNAL, "output %d would be of another type", i);
     WANT(from->rank < 0 || to->rank < 0 || value_same_shape(from, to),
          "a result's size would be another, or be written in another way");
   }
-  for (int i = 0; i < root->output_count; i++) rewrite_replace(r, root->outputs[i], node->outputs[i]);
+  for (int i = 0; i < node->output_count; i++) replace(r, values[i], node->outputs[i], true, true);
   return OK;
 }
+
+Status rewrite_root_by(Rewrite *r, Node *node) { return rewrite_values_by(r, r->trial.root->outputs, node); }
 
 void rewrite_set_input(Rewrite *r, Node *node, int index, Value *value) {
   r->changed = true;
@@ -122,7 +130,7 @@ Status rewrite_outline(Rewrite *r, Node *const *nodes, int count, const char *na
   Node *region = outline_make(&outline, name);
   if (outline.ahead_count) worklist_restore(&r->waiting);
   rewrite_push(r, &r->trial.added, region);
-  for (int i = 0; i < region->output_count; i++) rewrite_replace(r, outline.given[i], region->outputs[i]);
+  for (int i = 0; i < region->output_count; i++) replace(r, outline.given[i], region->outputs[i], true, true);
   return OK;
 }
 
@@ -137,7 +145,7 @@ static Status give_out(Rewrite *r, Node *region, Value *from, Value *to) {
     TRY(build_copy(r->graph, region, to, &to));
     rewrite_push(r, &r->trial.added, to->producer);
   }
-  replace(r, from, to, false);
+  replace(r, from, to, to->producer && is_added(r, to->producer), false);
   return OK;
 }
 

@@ -65,9 +65,11 @@ Node *rewrite_add(Rewrite *rewrite, const OpDef *op, int input_count, Value *con
 Node *rewrite_like(Rewrite *rewrite, const Node *node);  // with its inputs, attributes and epilogue
 // A node that belongs to the match though the pattern does not show it: its origins count, and it goes where nobody uses it any more.
 void rewrite_cover(Rewrite *rewrite, Node *node);
-// `to` takes the place of `from` everywhere; a result of a new node gets its type, stride order and name too.
-void rewrite_replace(Rewrite *rewrite, Value *from, Value *to);
-// The root's outputs become those of the new node, in order, whose types are inferred. Refuses where a size would be written in another way.
+// `to`, a constant or a value that was there, takes the place of `from` everywhere.
+MUST_CHECK Status rewrite_replace(Rewrite *rewrite, Value *from, Value *to);
+// The values, or the root's outputs, become those of the new node, in order, with their stride orders and names; types are inferred. Refuses where a size would be
+// another or be written in another way.
+MUST_CHECK Status rewrite_values_by(Rewrite *rewrite, Value *const *values, Node *node);
 MUST_CHECK Status rewrite_root_by(Rewrite *rewrite, Node *node);
 void rewrite_set_input(Rewrite *rewrite, Node *node, int index, Value *value);
 // Nodes become one region (kernels/control/region.h) that holds them, named `name`: those given, or all that the pattern matched. What of their results others use

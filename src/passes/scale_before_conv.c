@@ -57,7 +57,7 @@ static bool scale_channel(const Tensor *weight, int64_t channel, int64_t first_i
 static Status apply(Rewrite *r) {
   Node *root = matched(r, "root"), *scale = matched(r, "scale");
   const Tensor *weight = operand(r, "w")->constant;
-  Value *x = only_variable(scale), *shifted;
+  Value *x = only_variable(scale);
   AffineProgram program;
   Tensor scaled;
   WANT(!root->epilogue && (weight->dtype == DTYPE_F32 || weight->dtype == DTYPE_F64),
@@ -74,13 +74,7 @@ static Status apply(Rewrite *r) {
   for (int64_t c = 0; c < weight->dims[0]; c++)
     WANT(scale_channel(weight, c, c / per_group * weight->dims[1], maps, becomes_half, &scaled, &behind[c]),
          "its weights would lose digits, or be lost beside the shift");
-  Node *conv = rewrite_like(r, root);
-  node_set_input(conv, 0, x);
-  node_set_input(conv, 1, graph_add_constant(rewrite_graph(r), operand(r, "w")->name, &scaled));
-  TRY(node_infer(conv));
-  TRY(affine_add_shifts(r, conv->outputs[0], 1, weight->dims[0], behind, &shifted));
-  rewrite_replace(r, root->outputs[0], shifted);
-  return OK;
+  return affine_replace(r, root->outputs[0], root, x, &scaled, 1, behind);
 }
 
 const Rule rule_scale_before_conv = {.name = "scale_before_conv",

@@ -145,8 +145,7 @@ static Status slice_of_pad(Rewrite *r) {
 static Status concat_of_one(Rewrite *r) {
   Value *out = matched(r, "root")->outputs[0];
   WANT(value_can_replace(out, operand(r, "x")), "callers know both by name");
-  rewrite_replace(r, out, operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, out, operand(r, "x"));
 }
 
 static bool joins_few(const Node *node) { return node->input_count <= MAX_LOOKED_THROUGH; }

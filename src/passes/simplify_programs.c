@@ -54,42 +54,15 @@ static Node *with_epilogue(Rewrite *r, const Node *node, Program *program, int c
   return made;
 }
 
-// An operand that goes may have been what gave the domain its size.
-static Node *with_program(Rewrite *r, const Node *node, Program *program, int count, Value *const *inputs) {
-  Dim before[MAX_RANK], after[MAX_RANK];
-  int rank = node_domain(node, before);
-  Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
-  node_take_attributes(made, node);
-  set_program_inputs(made, program, count, inputs, 0);
-  node_set_program(made, "program", program);
-  if (node_domain(made, after) != rank || memcmp(before, after, (size_t)rank * sizeof *before) != 0)
-    node_set_dims(made, "dims", before, rank);
-  return made;
-}
-
-static Status infer_like(Node *made, const Node *node) {
-  for (int o = 0; o < node->output_count; o++) {
-    const Value *output = node->outputs[o];
-    value_set_type(made->outputs[o], output->dtype, output->rank, output->dims);
-  }
-  return node_infer(made);
-}
-
-static bool same_types(const Node *a, const Node *b) {
-  for (int o = 0; o < a->output_count; o++)
-    if (a->outputs[o]->dtype != b->outputs[o]->dtype || !value_same_shape(a->outputs[o], b->outputs[o])) return false;
-  return true;
-}
-
 // Inputs: what the program reads, but the result that an epilogue follows.
 static Status give_with(Rewrite *r, Node *node, Program *program, int count, Value *const *inputs) {
-  WANT(is_program_node(node) || reads_first(program), "the result that the epilogue follows would not be read");
-  Node *made =
-      is_program_node(node) ? with_program(r, node, program, count, inputs) : with_epilogue(r, node, program, count, inputs);
-  TRY(is_program_node(node) ? infer_like(made, node) : OK);
-  WANT(!is_program_node(node) || same_types(made, node), "the sizes of its results would be told in other words");
-  for (int o = 0; o < node->output_count; o++) rewrite_replace(r, node->outputs[o], made->outputs[o]);
-  return OK;
+  if (!is_program_node(node)) {
+    WANT(reads_first(program), "the result that the epilogue follows would not be read");
+    return rewrite_root_by(r, with_epilogue(r, node, program, count, inputs));
+  }
+  Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
+  WANT(set_program_over(made, node, program, count, inputs), "how many elements there are is open without what it reads");
+  return rewrite_root_by(r, made);
 }
 
 static Status give(Rewrite *r, Node *node, Program *program) {

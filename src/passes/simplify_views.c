@@ -21,8 +21,7 @@ static Status remove_view(Rewrite *r) {
   Node *view = matched(r, "root");
   WANT(is_noop(view), "it changes something");
   WANT(value_can_replace(view->outputs[0], operand(r, "x")), "callers know both by name");
-  rewrite_replace(r, view->outputs[0], operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, view->outputs[0], operand(r, "x"));
 }
 
 static Status compose_views(Rewrite *r) {

@@ -10,8 +10,7 @@ static Status remove_pad(Rewrite *r) {
   const Dim *pads = node_dims(pad, "pads", &count);
   for (int i = 0; i < count; i++) WANT(pads[i] == 0, "it adds something");
   WANT(value_can_replace(pad->outputs[0], operand(r, "x")), "callers know both by name");
-  rewrite_replace(r, pad->outputs[0], operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, pad->outputs[0], operand(r, "x"));
 }
 
 static bool all_are(const Node *node, const char *name, int64_t number) {
@@ -29,8 +28,7 @@ static Status remove_pool(Rewrite *r) {
            value_same_shape(pool->outputs[0], operand(r, "x")),
        "its windows hold more than one");
   WANT(value_can_replace(pool->outputs[0], operand(r, "x")), "callers know both by name");
-  rewrite_replace(r, pool->outputs[0], operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, pool->outputs[0], operand(r, "x"));
 }
 
 static bool same_value(const Value *a, const Value *b) {

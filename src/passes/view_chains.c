@@ -149,16 +149,14 @@ static bool only_puts_ones_in_front(const Value *x, const Value *shaped) {
 static Status expand_by_reader(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *x = operand(r, "x"), *expanded = matched(r, "expand")->outputs[0];
-  Dim before[MAX_RANK], after[MAX_RANK];
+  Dim domain[MAX_RANK];
   WANT(matched(r, "expand")->op == &op_expand || only_puts_ones_in_front(x, expanded), "it does more than to broadcast");
   for (int i = 0; i < x->rank; i++)
     WANT(x->dims[i] == 1 || x->dims[i] == expanded->dims[expanded->rank - x->rank + i], "whether it is broadcast is open");
   Node *reader = rewrite_like(r, root);
   for (int i = 0; i < root->input_count; i++)
     if (root->inputs[i] == expanded) node_set_input(reader, i, x);
-  int rank = node_domain(root, before);
-  WANT(node_domain(reader, after) == rank && !memcmp(before, after, (size_t)rank * sizeof *before),
-       "no other operand has its shape");
+  WANT(has_domain(reader, node_domain(root, domain), domain), "no other operand has its shape");
   return rewrite_root_by(r, reader);
 }
 

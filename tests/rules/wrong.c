@@ -6,8 +6,7 @@
 
 static Status drop_relu(Rewrite *r) {
   WANT(is_operation(matched(r, "root"), OP_relu), "it is no ReLU");
-  rewrite_replace(r, matched(r, "root")->outputs[0], operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, matched(r, "root")->outputs[0], operand(r, "x"));
 }
 
 static Status by_program(Rewrite *r, Opcode from, Opcode to) {
@@ -43,8 +42,7 @@ static Status half_weights(Rewrite *r) {
 static Status forget_operand(Rewrite *r) {
   WANT(value_same_shape(operand(r, "x"), matched(r, "root")->outputs[0]), "the other one is larger");
   WANT(is_operation(matched(r, "root"), OP_add), "it is no sum");
-  rewrite_replace(r, matched(r, "root")->outputs[0], operand(r, "x"));
-  return OK;
+  return rewrite_replace(r, matched(r, "root")->outputs[0], operand(r, "x"));
 }
 
 #define WRONG(name_, pattern_, apply_) \

@@ -4,10 +4,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
-#include "kernels/rowwise/rowwise.h"
-#include "kernels/view/view.h"
 
 static const Dim *constant_contents(Graph *graph, const Tensor *tensor, int *count) {
   if (tensor->dtype == DTYPE_STRING || dtype_kind(tensor->dtype) == KIND_COMPLEX) return NULL;
@@ -40,6 +37,7 @@ const Dim *contents_of_value(Graph *graph, const Value *value, int *count) {
 // Output dims, input dims and the output's coordinate: what "where does this element come from" needs.
 typedef struct Move {
   Node *node;
+  ViewMap map;
   int64_t in[MAX_RANK], out[MAX_RANK];
   int64_t at[MAX_RANK];
 } Move;
@@ -60,24 +58,15 @@ static void unravel(int rank, const int64_t *dims, int64_t index, int64_t *at) {
 // The row-major index in input 0 of the element at move->at; -1 where unknown.
 static int64_t source_of(const Move *move) {
   const Node *node = move->node;
-  int in_rank = node->inputs[0]->rank, out_rank = node->outputs[0]->rank, count;
-  int64_t from[MAX_RANK] = {0};
-  if (node->op == &op_reshape) return linear(out_rank, move->out, move->at);
-  if (node->op == &op_transpose) {
-    const int64_t *perm = node_ints(node, "perm", &count);
-    if (!perm) return -1;
-    for (int i = 0; i < out_rank; i++) from[perm[i]] = move->at[i];
-  } else if (node->op == &op_slice) {
-    const Dim *starts = node_dims(node, "starts", &count);
-    const int64_t *steps = node_ints(node, "steps", &count);
-    for (int i = 0; i < out_rank; i++) {
-      int64_t start;
-      if (!starts || !steps || !dim_get_constant(node->graph->dims, starts[i], &start)) return -1;
-      from[i] = start + move->at[i] * steps[i];
-      if (from[i] < 0 || from[i] >= move->in[i]) return -1;
-    }
-  } else {  // expand
-    for (int i = 0; i < in_rank; i++) from[i] = move->in[i] == 1 ? 0 : move->at[out_rank - in_rank + i];
+  int in_rank = node->inputs[0]->rank, out_rank = node->outputs[0]->rank;
+  int64_t from[MAX_RANK] = {0}, start;
+  if (move->map.regroups) return linear(out_rank, move->out, move->at);
+  for (int i = 0; i < out_rank; i++) {
+    const ViewAxis *axis = &move->map.axes[i];
+    if (axis->source < 0) continue;
+    if (!dim_get_constant(node->graph->dims, axis->start, &start)) return -1;
+    from[axis->source] = start + move->at[i] * axis->step;
+    if (from[axis->source] < 0 || from[axis->source] >= move->in[axis->source]) return -1;
   }
   return linear(in_rank, move->in, from);
 }
@@ -88,6 +77,7 @@ static const Dim *moved(Node *node, int *count) {
   int in_count;
   const Dim *in = contents_of_value(node->graph, node->inputs[0], &in_count);
   if (!in || !value_get_dims(node->inputs[0], move.in) || !value_get_dims(out, move.out)) return NULL;
+  node->op->view(node, &move.map);
   Dim *result = arena_array(node->graph->arena, Dim, (size_t)*count + 1);
   for (int i = 0; i < *count; i++) {
     unravel(out->rank, move.out, i, move.at);
@@ -149,11 +139,10 @@ const Dim *contents_of_node(Node *node, int *count) {
     if (!checked_mul_i64(elements, dims[i], &elements) || elements > MAX_CONTENTS) return NULL;
   *count = (int)elements;
   if (out->contents) return out->contents;
-  if (node->op == &op_transpose || node->op == &op_reshape || node->op == &op_slice || node->op == &op_expand)
-    return moved(node, count);
+  if (node->op->view) return moved(node, count);
   if (node->op == &op_gather) return gathered(node, count);
   if (node->op == &op_concat) return concatenated(node, count);
-  if (node->op == &op_elementwise || node->op == &op_rowwise) {
+  if (node->op->has_program) {
     const Program *program = node_program(node, "program");
     return program ? contents_of_program(node, program, count) : NULL;
   }

@@ -84,6 +84,22 @@ Status meaning_broadcast_dim(const Node *node, Dim a, Dim b, Dim *out) {
   return OK;
 }
 
+void meaning_permute_dims(const Node *from, const char *name, const int64_t *perm, int rank, int blocks, Node *node) {
+  int count;
+  Dim moved[2 * MAX_RANK];
+  const Dim *dims = node_dims(from, name, &count);
+  for (int i = 0; i < rank * blocks; i++) moved[i / rank * rank + perm[i % rank]] = dims[i];
+  node_set_dims(node, name, moved, rank * blocks);
+}
+
+void meaning_permute_ints(const Node *from, const char *name, const int64_t *perm, int rank, Node *node) {
+  int count;
+  int64_t moved[MAX_RANK];
+  const int64_t *values = node_ints(from, name, &count);
+  for (int i = 0; i < rank; i++) moved[perm[i]] = values[i];
+  node_set_ints(node, name, moved, rank);
+}
+
 Dim meaning_data_dim(const Node *node, int output, DType dtype, int rank, int axis, const char *prefix) {
   const Value *value = node->outputs[output];
   if (value->dtype == dtype && value->rank == rank && value->dims[axis] != 0) return value->dims[axis];

@@ -30,6 +30,10 @@ static inline Dim meaning_const(const Node *node, int64_t value) { return dim_co
 // same dims), else a fresh symbol.
 Dim meaning_data_dim(const Node *node, int output, DType dtype, int rank, int axis, const char *prefix);
 
+// Attributes that have a value for each axis, or `blocks` times one, where `from` has them by axes in another order: see OpDef.permute.
+void meaning_permute_dims(const Node *from, const char *name, const int64_t *perm, int rank, int blocks, Node *node);
+void meaning_permute_ints(const Node *from, const char *name, const int64_t *perm, int rank, Node *node);
+
 // ---- References
 
 static inline const Tensor *reference_input(const Reference *r, int index) {

@@ -58,5 +58,6 @@ const OpDef op_if = {
     .max_outputs = -1,
     .attributes = (const AttributeSpec[]){{"then_branch", ATTR_GRAPH, true}, {"else_branch", ATTR_GRAPH, true}, {0}},
     .infer = infer_if,
+    .is_control = true,
     .exact_values = true,
 };

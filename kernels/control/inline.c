@@ -57,7 +57,7 @@ static bool is_size_of_input(const Node *node, Dim dim) {
 }
 
 static void note_own_sizes(Inlining *in, const Node *node) {
-  bool gives = node->op->data_dependent || node->op == &op_if || node->op == &op_loop || node->op == &op_scan;
+  bool gives = node->op->data_dependent || node->op->is_control;
   for (int i = 0; gives && i < node->output_count; i++)
     for (int k = 0; k < node->outputs[i]->rank; k++) {
       Dim dim = node->outputs[i]->dims[k];

@@ -63,5 +63,6 @@ const OpDef op_loop = {
     .max_outputs = -1,
     .attributes = (const AttributeSpec[]){{"body", ATTR_GRAPH, true}, {"states", ATTR_INTS, true}, {0}},
     .infer = infer_loop,
+    .is_control = true,
     .exact_values = true,
 };

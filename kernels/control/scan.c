@@ -77,5 +77,6 @@ const OpDef op_scan = {
                                           {"output_directions", ATTR_INTS, false},
                                           {0}},
     .infer = infer_scan,
+    .is_control = true,
     .exact_values = true,
 };

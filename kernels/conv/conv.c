@@ -99,6 +99,18 @@ static Status reference_conv(Reference *r) {
   return OK;
 }
 
+static void channels_of_conv(const Node *node, Channels *out) {
+  *out = (Channels){.result_axis = 1, .weight_axis = 0, .groups = 1};
+}
+
+static int64_t terms_of_conv(const Node *node) {
+  const Value *w = node->inputs[1];
+  int64_t terms = 1;
+  for (int i = 1; i < w->rank; i++)
+    if (!dim_is_static(w->dims[i]) || !checked_mul_i64(terms, w->dims[i], &terms)) return 0;
+  return terms;
+}
+
 #define WINDOW_ATTRIBUTES \
   {"strides", ATTR_INTS, false}, {"pads", ATTR_INTS, false}, { "dilations", ATTR_INTS, false }
 
@@ -113,6 +125,9 @@ const OpDef op_conv = {
     .infer = infer_conv,
     .reference = reference_conv,
     .takes_epilogue = true,
+    .takes_zero_points = true,
+    .channels = channels_of_conv,
+    .terms = terms_of_conv,
     .image = IMAGE_GAINS,
 };
 
@@ -203,6 +218,10 @@ static Status reference_conv_transpose(Reference *r) {
   return OK;
 }
 
+static void channels_of_conv_transpose(const Node *node, Channels *out) {
+  *out = (Channels){.result_axis = 1, .weight_axis = 1, .groups = node_int(node, "group", 1), .scattered = true};
+}
+
 const OpDef op_conv_transpose = {
     .name = "conv_transpose",
     .help = "transposed convolution over the spatial axes",
@@ -215,5 +234,6 @@ const OpDef op_conv_transpose = {
     .infer = infer_conv_transpose,
     .reference = reference_conv_transpose,
     .takes_epilogue = true,
+    .channels = channels_of_conv_transpose,
     .image = IMAGE_GAINS,
 };

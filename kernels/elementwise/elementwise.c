@@ -12,6 +12,7 @@ const OpDef op_elementwise = {
     .infer = domain_infer,
     .reference = domain_reference,
     .has_program = true,
+    .permute = domain_permute,
     .image = IMAGE_FOLLOWS,
 };
 

@@ -48,6 +48,26 @@ static Status reference_concat(Reference *r) {
   return OK;
 }
 
+// The second goes on where the first ends. Where the first is of one element, if the second has any, its own step is no matter.
+static bool index_form_of_concat(const Node *node, const IndexForm *inputs, IndexForm *out) {
+  DimTable *table = node->graph->dims;
+  int axis = (int)node_int(node, "axis", 0);
+  if (node->input_count == 1) return *out = inputs[0], true;
+  Dim size = node->inputs[0]->dims[axis], step = inputs[1].steps[axis];
+  if (size == dim_make(table, DIM_MIN, node->inputs[1]->dims[axis], 1)) size = 1;
+  else if (inputs[0].steps[axis] != step) return false;
+  for (int i = 0; i < node->outputs[0]->rank; i++)
+    if (i != axis && inputs[0].steps[i] != inputs[1].steps[i]) return false;
+  *out = inputs[0];
+  out->steps[axis] = step;
+  return node->input_count == 2 && inputs[1].base == dim_add(table, inputs[0].base, dim_mul(table, step, size));
+}
+
+static bool permute_concat(const Node *node, const int64_t *perm, Node *out) {
+  if (out) node_set_int(out, "axis", perm[node_int(node, "axis", 0)]);
+  return true;
+}
+
 const OpDef op_concat = {
     .name = "concat",
     .help = "the inputs one after another along an axis",
@@ -58,5 +78,7 @@ const OpDef op_concat = {
     .attributes = (const AttributeSpec[]){{"axis", ATTR_INTS, true}, {0}},
     .infer = infer_concat,
     .reference = reference_concat,
+    .permute = permute_concat,
+    .index_form = index_form_of_concat,
     .image = IMAGE_FOLLOWS,
 };

@@ -118,6 +118,16 @@ static Status reference_matmul(Reference *r) {
   return OK;
 }
 
+static void channels_of_matmul(const Node *node, Channels *out) {
+  int rank = node->inputs[1]->rank;
+  *out = (Channels){.result_axis = node->outputs[0]->rank - 1, .weight_axis = rank - 1, .groups = 1, .scattered = rank > 2};
+}
+
+static int64_t terms_of_matmul(const Node *node) {
+  const Value *b = node->inputs[1];
+  return b->rank >= 2 && dim_is_static(b->dims[b->rank - 2]) ? b->dims[b->rank - 2] : 0;
+}
+
 const OpDef op_matmul = {
     .name = "matmul",
     .help = "matrix product, batch axes broadcast; of 8-bit integers less zero points, where given",
@@ -129,4 +139,7 @@ const OpDef op_matmul = {
     .infer = infer_matmul,
     .reference = reference_matmul,
     .takes_epilogue = true,
+    .takes_zero_points = true,
+    .channels = channels_of_matmul,
+    .terms = terms_of_matmul,
 };

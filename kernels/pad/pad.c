@@ -142,6 +142,11 @@ static Status reference_pad(Reference *r) {
   return OK;
 }
 
+static bool permute_pad(const Node *node, const int64_t *perm, Node *out) {
+  if (out) meaning_permute_dims(node, "pads", perm, node->outputs[0]->rank, 2, out);
+  return true;
+}
+
 const OpDef op_pad = {
     .name = "pad",
     .help = "adds elements before and after each axis",
@@ -152,5 +157,6 @@ const OpDef op_pad = {
     .attributes = (const AttributeSpec[]){{"pads", ATTR_DIMS, true}, {"mode", ATTR_STRING, false}, {0}},
     .infer = infer_pad,
     .reference = reference_pad,
+    .permute = permute_pad,
     .image = IMAGE_FOLLOWS,
 };

@@ -126,6 +126,19 @@ Status domain_infer(Node *node) {
   return OK;
 }
 
+bool domain_permute(const Node *node, const int64_t *perm, Node *out) {
+  const Program *program = node_program(node, "program");
+  int count;
+  const int64_t *axes = node_ints(node, "axes", &count);
+  if (node_attribute(node, "dims")) return false;
+  for (int i = 0; i < program->count; i++)
+    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return false;
+  int64_t moved[MAX_RANK];
+  for (int i = 0; i < count; i++) moved[i] = perm[axes[i]];
+  if (out && axes) node_set_ints(out, "axes", moved, count);
+  return true;
+}
+
 // --- Concrete shapes
 
 static TensorDesc desc_of_tensor(const Tensor *tensor) {

@@ -7,6 +7,7 @@
 MUST_CHECK Status domain_infer(Node *node);
 // What the node goes over: its `dims`, or what the shapes of its inputs broadcast to; *rank is -1 where that of an input is open.
 MUST_CHECK Status domain_shape(const Node *node, int *rank, Dim *domain);
+bool domain_permute(const Node *node, const int64_t *perm, Node *out);  // bound to its axes where it has `dims` or tells places
 MUST_CHECK Status domain_reference(Reference *reference);
 // A program on row-major host tensors in double precision: the domain is dims, outputs are given and typed.
 MUST_CHECK Status domain_compute(Arena *arena, const Program *program, int rank, const int64_t *dims, const bool *reduced,

@@ -14,6 +14,7 @@ const OpDef op_rowwise = {
     .infer = domain_infer,
     .reference = domain_reference,
     .has_program = true,
+    .permute = domain_permute,
     .image = IMAGE_FOLLOWS,
 };
 

@@ -56,6 +56,16 @@ static Status reference_cumulative(Reference *r) {
   return OK;
 }
 
+// Sums of one number are its multiples.
+static bool index_form_of_cumulative(const Node *node, const IndexForm *inputs, IndexForm *out) {
+  if (strcmp(node_string(node, "kind", ""), "sum") || node_int(node, "reverse", 0)) return false;
+  for (int i = 0; i < node->outputs[0]->rank; i++)
+    if (inputs[0].steps[i] != 0) return false;
+  *out = (IndexForm){.base = node_int(node, "exclusive", 0) ? 0 : inputs[0].base};
+  out->steps[node_int(node, "axis", 0)] = inputs[0].base;
+  return true;
+}
+
 const OpDef op_cumulative = {
     .name = "cumulative",
     .help = "running sums or products along an axis",
@@ -70,4 +80,5 @@ const OpDef op_cumulative = {
                                           {0}},
     .infer = infer_cumulative,
     .reference = reference_cumulative,
+    .index_form = index_form_of_cumulative,
 };

@@ -10,7 +10,8 @@ static Status infer_sequence(Node *node) {
   return OK;
 }
 
-const OpDef op_sequence = {"sequence", "tensors held together", 0, -1, 1, 1, .infer = infer_sequence, .exact_values = true};
+const OpDef op_sequence = {"sequence",      "tensors held together", 0, -1, 1, 1, .infer = infer_sequence,
+                           .is_list = true, .exact_values = true};
 
 static Status infer_nothing(Node *node) {
   value_set_type(node->outputs[0], DTYPE_COUNT, -1, NULL);
@@ -18,5 +19,5 @@ static Status infer_nothing(Node *node) {
   return OK;
 }
 
-const OpDef op_nothing = {"nothing",           "an optional without an element", 0, 0, 1, 1, .infer = infer_nothing,
-                          .exact_values = true};
+const OpDef op_nothing = {
+    "nothing", "an optional without an element", 0, 0, 1, 1, .infer = infer_nothing, .is_list = true, .exact_values = true};

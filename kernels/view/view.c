@@ -199,6 +199,15 @@ static void view_of_slice(const Node *node, ViewMap *out) {
   for (int i = 0; i < rank; i++) out->axes[i] = (ViewAxis){.source = i, .start = starts[i], .step = steps[i]};
 }
 
+static bool permute_slice(const Node *node, const int64_t *perm, Node *out) {
+  int rank = node->outputs[0]->rank;
+  if (!out) return true;
+  meaning_permute_ints(node, "steps", perm, rank, out);
+  meaning_permute_dims(node, "starts", perm, rank, 1, out);
+  meaning_permute_dims(node, "dims", perm, rank, 1, out);
+  return true;
+}
+
 const OpDef op_slice = {
     .name = "slice",
     .help = "y[i] = x[starts + i * steps]; negative steps flip",
@@ -211,6 +220,7 @@ const OpDef op_slice = {
     .infer = infer_slice,
     .reference = reference_slice,
     .view = view_of_slice,
+    .permute = permute_slice,
 };
 
 static Status infer_expand(Node *node) {

@@ -41,9 +41,9 @@ static void follow_use(Walk *walk, const Node *node, int index) {
   else if (node->op == &op_if) {
     enter_graph(walk, node_graph(node, "then_branch"), index - 1);
     enter_graph(walk, node_graph(node, "else_branch"), index - 1);
-  } else if (node->op == &op_loop || node->op == &op_scan) {
+  } else if (node->op->is_control) {
     enter_graph(walk, node_graph(node, "body"), index);
-  } else if (node->op->view || node->op->has_program || node->op->indexed_axes || node->op == &op_concat ||
+  } else if (node->op->view || node->op->has_program || node->op->indexed_axes || node->op->index_form ||
              node->op == &op_deferred || node->op == &op_region) {
     if (node->op == &op_region) enter_graph(walk, region_body(node), index);
     for (int i = 0; i < node->output_count; i++)

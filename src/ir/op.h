@@ -37,6 +37,19 @@ typedef struct ViewMap {
   ViewAxis axes[MAX_RANK];  // by the output's, where it does not
 } ViewMap;
 
+// Integers that follow from where they stand: a base, and a step for each axis times the coordinate along it. All may be symbolic.
+typedef struct IndexForm {
+  Dim base;
+  Dim steps[MAX_RANK];  // by axis of the value
+} IndexForm;
+
+// Of a linear operator whose input 1 holds weights: where channels lie, to each of which every weight belongs.
+typedef struct Channels {
+  int result_axis, weight_axis;
+  int64_t groups;  // the weights' axis goes over the channels of one of so many groups, which lie along axis 0
+  bool scattered;  // a result sees some of its channel's weights, or none
+} Channels;
+
 struct OpDef {
   const char *name;            // "conv"
   const char *help;            // one line for documentation and `ingot inspect`
@@ -49,11 +62,14 @@ struct OpDef {
   // Computes the outputs of one node on the host, without its epilogue (reference_run applies that). Plain loops; sums in
   // double (int64 for integers). NULL only for operators that the executor itself expands (if, loop, scan, call).
   Status (*reference)(Reference *reference);
-  bool takes_epilogue;  // a fused program may follow it
-  bool data_dependent;  // an output's size is known only after it ran
-  bool random;          // never folded, never merged
-  bool has_program;     // a scalar program over its operands, pointwise or with reductions
-  bool exact_values;    // about the bits or the exact value of numbers, or about what graphs inside hold: f32 stays f32
+  bool takes_epilogue;     // a fused program may follow it
+  bool data_dependent;     // an output's size is known only after it ran
+  bool random;             // never folded, never merged
+  bool has_program;        // a scalar program over its operands, pointwise or with reductions
+  bool is_control;         // holds graphs of which the host runs one, or one again and again
+  bool is_list;            // gives no tensor but what holds some, or nothing
+  bool takes_zero_points;  // input 2 + i is subtracted from input i
+  bool exact_values;       // about the bits or the exact value of numbers, or about what graphs inside hold: f32 stays f32
   ImageOrder image;
   // Of a view, which moves elements of input 0 without arithmetic: where they come from. Types are known; axes of the input that are open are taken for others than
   // the output's, unless they are written alike. NULL: it is no view.
@@ -61,6 +77,14 @@ struct OpDef {
   int index_operand;  // the input that holds indices, which are to be looked at even where no element is moved; 0: none
   // How many axes of input 0 those run along, and which: one, or one for each place along their last axis; 0: that is open. NULL without indices.
   int (*indexed_axes)(const Node *node, int *axes);
+  // The same work over axes in another order: what is axis i of the result, and of operands of its rank, becomes axis perm[i]. Tells `out`, a node like it, unless it
+  // is NULL. False where the node is bound to its order; NULL: always so.
+  bool (*permute)(const Node *node, const int64_t *perm, Node *out);
+  void (*channels)(const Node *node, Channels *out);  // NULL: it is no such operator
+  // Of how many products each element of the result is the sum; 0: that is open. NULL: not all of one number.
+  int64_t (*terms)(const Node *node);
+  // Of integers, the form of the result by those of the inputs; false: it has none. NULL where a view or a program tells it, or nothing does.
+  bool (*index_form)(const Node *node, const IndexForm *inputs, IndexForm *out);
   // What the verifier asks of a node besides, where inference would put right what is wrong. NULL: nothing.
   Status (*check)(const Node *node);
 };

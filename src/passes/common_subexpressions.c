@@ -202,8 +202,7 @@ static bool gives_out(const Node *node) {
 // Of two nodes that are the same the later one goes, and sizes that only a run shows of it become those of the other.
 static Status merge_nodes(Rewrite *r) {
   Node *node = matched(r, "root");
-  bool by_host = !node->op->reference && (node_attribute(node, "body") || node_attribute(node, "then_branch"));
-  WANT(!node->op->random && !by_host, "it is random, or holds graphs that the host runs");
+  WANT(!node->op->random && !node->op->is_control, "it is random, or holds graphs that the host runs");
   Node *other = find_same(r, node);
   WANT(other, "no other node does the same");
   Node *kept = node_is_before(other, node) ? other : node, *gone = kept == node ? other : node;

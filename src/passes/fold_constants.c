@@ -3,6 +3,7 @@
 #include "kernels/reference.h"
 #include "kernels/view/view.h"
 #include "passes/places.h"
+#include "passes/programs.h"
 
 enum { MAX_GROWN_BYTES = 1 << 16 };
 
@@ -51,8 +52,7 @@ static Status apply(Rewrite *r) {
 // Bits of zeros: -0 is something else.
 static bool is_zeros(const Value *value) {
   if (!value) return false;
-  const Node *producer = value->producer;
-  const Tensor *tensor = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
+  const Tensor *tensor = repeated_constant(value);
   const char *bytes = tensor ? tensor->data : NULL;
   for (size_t i = 0; tensor && i < tensor_bytes(tensor); i++)
     if (bytes[i]) return false;
@@ -81,7 +81,7 @@ static const Rule fold_constants = {.name = "fold_constants",
                                     .exactness = EXACT,
                                     .apply = apply};
 
-const Pass pass_fold_constants = {
-    "fold_constants", "computes what depends on constants alone",
-    (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements, &rule_view_of_number,
-                          &rule_positions_inside, &rule_read_by_places, NULL}};
+const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone",
+                                  (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements,
+                                                        &rule_view_of_number, &rule_positions_inside, &rule_slices_by_places,
+                                                        &rule_elements_by_places, &rule_coordinates_by_places, NULL}};

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/conv/conv.h"
 #include "kernels/matmul/matmul.h"
 #include "passes/affine.h"
 #include "passes/linear.h"
@@ -30,18 +29,14 @@ typedef struct Weights {
 
 static Weights weights_of(const Node *node) {
   const Tensor *tensor = node->inputs[1]->constant;
-  Weights w = {tensor, .axis = 1, .count = tensor_count(tensor), .taps = 1};
-  if (node->op == &op_matmul) w.axis = node->outputs[0]->rank - 1;
-  w.columns = tensor->dims[node->op == &op_conv ? 0 : 1];
-  w.channels = w.columns;
-  w.block = w.count;
-  w.inner = node->op == &op_conv && w.channels ? w.count / w.channels : 1;
-  if (node->op != &op_conv_transpose) return w;
-  int64_t group = node_int(node, "group", 1);
-  w.channels *= group;
-  w.block /= group;
-  for (int i = 2; i < tensor->rank; i++) w.inner *= tensor->dims[i];
-  w.taps = w.inner;
+  Channels channels;
+  node->op->channels(node, &channels);
+  Weights w = {tensor, .axis = channels.result_axis, .count = tensor_count(tensor), .inner = 1, .taps = 1};
+  w.columns = tensor->dims[channels.weight_axis];
+  w.channels = w.columns * channels.groups;
+  w.block = w.count / channels.groups;
+  for (int i = channels.weight_axis + 1; i < tensor->rank; i++) w.inner *= tensor->dims[i];
+  if (channels.scattered) w.taps = w.inner;
   return w;
 }
 
@@ -139,7 +134,7 @@ static Status apply(Rewrite *r) {
 
 static const Rule fold_scale = {.name = "fold_scale",
                                 .help = "a convolution or product takes the scales behind it into its weights",
-                                .pattern = "conv|conv_transpose|matmul(x, #w, ...)",
+                                .pattern = "@channels(x, #w, ...)",
                                 .exactness = ROUNDED | ZERO_SIGNS,
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};

@@ -4,12 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/gather/gather.h"
 #include "kernels/meaning.h"
-#include "kernels/scan/scan.h"
 #include "passes/programs.h"
 
-enum { MOST_NODES = 48, LONGEST_PROGRAM = 24, LARGEST_CONSTANT = 1 << 16, LARGEST_NUMBER = 1 << 30 };
+enum { MOST_NODES = 48, MOST_INPUTS = 2, LONGEST_PROGRAM = 24, LARGEST_CONSTANT = 1 << 16, LARGEST_NUMBER = 1 << 30 };
 
 typedef struct Walk {
   DimTable *dims;
@@ -188,7 +186,7 @@ static bool instruction_form(Forms *f, const Instruction *code, IndexForm *out) 
 static bool program_form(Walk *w, const Node *node, IndexForm *form) {
   const Program *program = node_program(node, "program");
   Forms f = {.walk = w, .node = node};
-  if (node->output_count != 1 || program->count > LONGEST_PROGRAM) return false;
+  if (node->output_count != 1 || program->count > LONGEST_PROGRAM || node_attribute(node, "axes")) return false;
   f.rank = node_domain(node, f.domain);
   if (f.rank < 0) return false;
   for (int i = 0; i < program->count; i++)
@@ -235,33 +233,12 @@ static bool view_form(Walk *w, const Node *node, IndexForm *form) {
   return true;
 }
 
-static bool cumulative_form(Walk *w, const Node *node, IndexForm *form) {
-  IndexForm from;
-  int rank = node->outputs[0]->rank;
-  if (strcmp(node_string(node, "kind", ""), "sum") || node_int(node, "reverse", 0)) return false;
-  if (!walk(w, node->inputs[0], &from) || !index_form_is_constant(&from, rank)) return false;
-  *form = (IndexForm){.base = node_int(node, "exclusive", 0) ? 0 : from.base};
-  form->steps[node_int(node, "axis", 0)] = from.base;
-  return true;
-}
-
-// The second goes on where the first ends. Where the first is of one element, if the second has any, its own step is no matter.
-static bool goes_on(Walk *w, const Value *first, const IndexForm *a, const Value *second, const IndexForm *b, int axis) {
-  Dim size = first->dims[axis], step = b->steps[axis];
-  if (size == dim_make(w->dims, DIM_MIN, second->dims[axis], 1)) size = 1;
-  else if (a->steps[axis] != step) return false;
-  for (int i = 0; i < first->rank; i++)
-    if (i != axis && a->steps[i] != b->steps[i]) return false;
-  return b->base == dim_add(w->dims, a->base, dim_mul(w->dims, step, size));
-}
-
-static bool concat_form(Walk *w, const Node *node, IndexForm *form) {
-  int axis = (int)node_int(node, "axis", 0);
-  IndexForm next;
-  if (node->input_count != 2 || !walk(w, node->inputs[0], form) || !walk(w, node->inputs[1], &next)) return false;
-  if (!goes_on(w, node->inputs[0], form, node->inputs[1], &next, axis)) return false;
-  form->steps[axis] = next.steps[axis];
-  return true;
+static bool own_form(Walk *w, const Node *node, IndexForm *form) {
+  IndexForm inputs[MOST_INPUTS];
+  if (node->input_count > MOST_INPUTS) return false;
+  for (int i = 0; i < node->input_count; i++)
+    if (!node->inputs[i] || !walk(w, node->inputs[i], &inputs[i])) return false;
+  return node->op->index_form(node, inputs, form);
 }
 
 static bool walk(Walk *w, const Value *value, IndexForm *form) {
@@ -271,9 +248,8 @@ static bool walk(Walk *w, const Value *value, IndexForm *form) {
   if (value->constant) return constant_form(w, value->constant, form);
   if (value->contents && contents_form(w, value, form)) return true;
   if (!node || node->epilogue || --w->nodes < 0) return false;
-  if (node->op == &op_elementwise) return program_form(w, node, form);
-  if (node->op == &op_concat) return concat_form(w, node, form);
-  if (node->op == &op_cumulative) return cumulative_form(w, node, form);
+  if (node->op->index_form) return own_form(w, node, form);
+  if (node->op->has_program) return program_form(w, node, form);
   return node->op->view && view_form(w, node, form);
 }
 

@@ -1,12 +1,6 @@
-// Integers that follow from where they stand: ranges, positions, counters and what models compute of them. Element i of such a value is a base plus a step for each axis
-// times the coordinate along it. Both may be symbolic.
+// Which values are integers that follow from where they stand (ir/op.h): ranges, positions, counters and what models compute of them.
 #pragma once
 #include "ir/op.h"
-
-typedef struct IndexForm {
-  Dim base;
-  Dim steps[MAX_RANK];  // by axis of the value
-} IndexForm;
 
 bool index_form_of(const Value *value, IndexForm *form);  // false: it has none, or none that shows
 bool index_form_is_constant(const IndexForm *form, int rank);

@@ -19,8 +19,7 @@ static bool all_equal(const Tensor *tensor) {
 // The one number that all elements of the value are; NULL where there is none. Floats that happen to be equal are weights.
 static const Tensor *number_of(const Value *value) {
   if (!value) return NULL;
-  const Node *producer = value->producer;
-  const Tensor *tensor = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
+  const Tensor *tensor = repeated_constant(value);
   DTypeKind kind = dtype_kind(value->dtype);
   bool is_number = kind == KIND_FLOAT || kind == KIND_SIGNED || kind == KIND_UNSIGNED || kind == KIND_BOOL;
   return tensor && is_number && all_equal(tensor) ? tensor : NULL;

@@ -80,8 +80,7 @@ static const Program *program_of_positions(const Value *value) {
 
 // Of one integer, or one that is expanded.
 static const Program *program_of_number(const Value *value) {
-  const Node *producer = value->producer;
-  const Tensor *number = producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
+  const Tensor *number = repeated_constant(value);
   if (!number || tensor_count(number) != 1 || (!dtype_is_integer(value->dtype) && value->dtype != DTYPE_BOOL)) return NULL;
   Program *program = program_new(value->graph->arena, 0);
   program_output(program, program_const_i(program, value->dtype, tensor_get_i(number, 0)));
@@ -174,7 +173,7 @@ const Rule rule_known_elements = {.name = "known_elements",
                                   .apply = known_elements};
 const Rule rule_view_of_number = {.name = "view_of_number",
                                   .help = "a view of one number, repeated, is that number",
-                                  .pattern = "transpose|reshape|slice|expand(expand(#number))",
+                                  .pattern = "@view(expand(#number))",
                                   .exactness = EXACT,
                                   .apply = view_of_number};
 const Rule rule_positions_inside = {.name = "positions_inside",

@@ -17,12 +17,16 @@ typedef struct Reader {
 
 static bool is_view(const OpDef *op) { return op->view; }
 static bool takes_epilogue(const OpDef *op) { return op->takes_epilogue; }
+static bool has_channels(const OpDef *op) { return op->channels != NULL; }
+static bool takes_zero_points(const OpDef *op) { return op->takes_zero_points; }
+static bool is_permutable(const OpDef *op) { return op->permute != NULL; }
 static bool is_program(const OpDef *op) { return op->has_program; }
 
 static const struct {
   const char *name;
   bool (*holds)(const OpDef *op);
-} traits[] = {{"view", is_view}, {"anchor", takes_epilogue}, {"program", is_program}};
+} traits[] = {{"view", is_view},          {"anchor", takes_epilogue},    {"program", is_program},
+              {"channels", has_channels}, {"zeroed", takes_zero_points}, {"permutable", is_permutable}};
 
 static bool accept(Reader *r, const char *token) {
   while (*r->at == ' ') r->at++;

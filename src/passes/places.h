@@ -2,4 +2,5 @@
 #pragma once
 #include "passes/rule.h"
 
-extern const Rule rule_known_elements, rule_view_of_number, rule_positions_inside, rule_read_by_places;
+extern const Rule rule_known_elements, rule_view_of_number, rule_positions_inside;
+extern const Rule rule_slices_by_places, rule_elements_by_places, rule_coordinates_by_places;

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/map.h"
 #include "kernels/program/domain.h"
+#include "kernels/view/view.h"
 
 Node *only_user(const Value *value) {
   if (value->is_output || !value->uses) return NULL;
@@ -37,6 +38,11 @@ int node_domain(const Node *node, Dim *dims) {
 bool has_domain(const Node *node, int rank, const Dim *dims) {
   Dim own[MAX_RANK];
   return rank >= 0 && node_domain(node, own) == rank && !memcmp(own, dims, (size_t)rank * sizeof *dims);
+}
+
+const Tensor *repeated_constant(const Value *value) {
+  const Node *producer = value->producer;
+  return producer && producer->op == &op_expand ? producer->inputs[0]->constant : value->constant;
 }
 
 // first[i]: the lowest number of an input that is the same value as input i.

@@ -180,16 +180,13 @@ static void set_slice(Node *node, const Plan *plan) {
 static void set_apart(Node *node, const Plan *plan) { node_set_dims(node, "dims", plan->apart, plan->apart_rank); }
 static void set_perm(Node *node, const Plan *plan) { node_set_ints(node, "perm", plan->perm, plan->apart_rank); }
 
-static Status read_by_places(Rewrite *r) {
+static Status read_by_places(Rewrite *r, bool (*places_of)(const Node *node, Read *read)) {
   Node *root = matched(r, "root");
   Read read = {.x = operand(r, "x"), .out = root->outputs[0]};
   Plan plan = {.apart_rank = 0};
   Dim ones[MAX_RANK];
   int rank = read.out->rank, kept = 0;
-  bool known = root->op == &op_gather      ? places_of_gather(root, &read)
-               : root->op == &op_gather_nd ? places_of_nd(root, &read)
-                                           : places_of_elements(root, &read);
-  WANT(known, "where it reads is open");
+  WANT(places_of(root, &read), "where it reads is open");
   WANT(make_plan(rewrite_graph(r)->dims, &read, &plan), "it reads in no order that a view has");
   WANT(!reads_outside(&read, &plan), "it reads outside of what there is");
   for (int i = 0; i < rank; i++) {
@@ -208,8 +205,22 @@ static Status read_by_places(Rewrite *r) {
   return rewrite_root_by(r, expand);
 }
 
-const Rule rule_read_by_places = {.name = "read_by_places",
-                                  .help = "a gather by places that follow from positions is a view",
-                                  .pattern = "gather|gather_elements|gather_nd(x, indices)",
-                                  .exactness = EXACT,
-                                  .apply = read_by_places};
+static Status slices_by_places(Rewrite *r) { return read_by_places(r, places_of_gather); }
+static Status elements_by_places(Rewrite *r) { return read_by_places(r, places_of_elements); }
+static Status coordinates_by_places(Rewrite *r) { return read_by_places(r, places_of_nd); }
+
+const Rule rule_slices_by_places = {.name = "slices_by_places",
+                                    .help = "a gather by places that follow from positions is a view",
+                                    .pattern = "gather(x, indices)",
+                                    .exactness = EXACT,
+                                    .apply = slices_by_places};
+const Rule rule_elements_by_places = {.name = "elements_by_places",
+                                      .help = "a gather of elements by places that follow from positions is a view",
+                                      .pattern = "gather_elements(x, indices)",
+                                      .exactness = EXACT,
+                                      .apply = elements_by_places};
+const Rule rule_coordinates_by_places = {.name = "coordinates_by_places",
+                                         .help = "a gather by coordinates that follow from positions is a view",
+                                         .pattern = "gather_nd(x, indices)",
+                                         .exactness = EXACT,
+                                         .apply = coordinates_by_places};

@@ -6,7 +6,7 @@
 //
 //   conv(pad: pad(x, value?)!, ...)
 //
-//   conv(...)          a node of this operator; conv|conv_transpose(...): of one of them; @view(...): of an operator with this trait; *(...): of any
+//   conv(...)          a node of this operator; conv|conv_transpose(...): of one of them; @view(...): of an operator with this trait (pattern.c); *(...): of any
 //   name: conv(...)    gives the node a name (`root` is the outermost one's); x: gives a value one; the same name twice: the same value
 //   #w                 a constant                       x?    may be absent
 //   f(a, b)            exactly these operands           f(a, b, ...)    these first       f(..., a, ...)    a at any place, each in turn       f(...)    any

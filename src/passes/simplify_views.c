@@ -2,7 +2,6 @@
 // view they read through, so that they reach the anchor whose epilogue they can be.
 #include <string.h>
 
-#include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/views.h"
 
@@ -24,18 +23,22 @@ static Status remove_view(Rewrite *r) {
   return rewrite_replace(r, view->outputs[0], operand(r, "x"));
 }
 
-static Status compose_views(Rewrite *r) {
+static Status compose_transposes(Rewrite *r) {
   const Node *outer = matched(r, "root"), *inner = matched(r, "inner");
-  WANT(outer->op == inner->op, "they are of different kinds");
+  int count;
+  const int64_t *first = node_ints(inner, "perm", &count), *second = node_ints(outer, "perm", &count);
+  int64_t perm[MAX_RANK];
+  for (int i = 0; i < count; i++) perm[i] = first[second[i]];
   Node *view = rewrite_like(r, outer);
   node_set_input(view, 0, operand(r, "x"));
-  if (view->op == &op_transpose) {
-    int count;
-    const int64_t *first = node_ints(inner, "perm", &count), *second = node_ints(outer, "perm", &count);
-    int64_t perm[MAX_RANK];
-    for (int i = 0; i < count; i++) perm[i] = first[second[i]];
-    node_set_ints(view, "perm", perm, count);
-  }
+  node_set_ints(view, "perm", perm, count);
+  return rewrite_root_by(r, view);
+}
+
+// The outer one alone says what the result is.
+static Status skip_inner(Rewrite *r) {
+  Node *view = rewrite_like(r, matched(r, "root"));
+  node_set_input(view, 0, operand(r, "x"));
   return rewrite_root_by(r, view);
 }
 
@@ -58,6 +61,7 @@ static Status hoist(Rewrite *r) {
   Value *x = operand(r, "x"), *viewed = view->outputs[0];
   WANT(node->output_count == 1 && !node_attribute(node, "dims"), "it has more than one result, or elements of its own");
   WANT(else_scalars(node, viewed), "it reads more than one tensor");
+  WANT(view_keeps_elements(view), "the view repeats elements or leaves some out");
   WANT(x->producer && x->rank >= 1, "there is nothing to fuse with in front of the view");
   WANT(value_same_shape(viewed, node->outputs[0]), "it is broadcast");
   WANT(!reads_coordinates(node_program(node, "program")), "it depends on where elements are");
@@ -72,25 +76,37 @@ static Status hoist(Rewrite *r) {
 
 static const Rule rule_remove_view = {.name = "remove_view",
                                       .help = "a view that changes nothing goes",
-                                      .pattern = "@view(x, ...)",
+                                      .pattern = "@view(x)",
                                       .exactness = EXACT,
                                       .apply = remove_view};
-static const Rule rule_compose_views = {.name = "compose_views",
-                                        .help = "two views of a kind are one",
-                                        .pattern = "transpose|reshape|expand(inner: transpose|reshape|expand(x, ...), ...)",
-                                        .exactness = EXACT,
-                                        .apply = compose_views};
+static const Rule rule_compose_transposes = {.name = "compose_transposes",
+                                             .help = "two transposes are one",
+                                             .pattern = "transpose(inner: transpose(x))",
+                                             .exactness = EXACT,
+                                             .apply = compose_transposes};
+static const Rule rule_compose_reshapes = {.name = "compose_reshapes",
+                                           .help = "two reshapes are one",
+                                           .pattern = "reshape(reshape(x))",
+                                           .exactness = EXACT,
+                                           .apply = skip_inner};
+static const Rule rule_compose_expands = {.name = "compose_expands",
+                                          .help = "two expands are one",
+                                          .pattern = "expand(expand(x))",
+                                          .exactness = EXACT,
+                                          .apply = skip_inner};
 static const Rule rule_hoist = {
     .name = "pointwise_before_view",
     .help = "a pointwise node moves in front of the view that it reads through, to the node whose epilogue it can be",
-    .pattern = "elementwise(..., view: transpose|reshape(x, ...)!, ...)",
+    .pattern = "elementwise(..., view: @view(x)!, ...)",
     .exactness = EXACT,
     .root = reads_few_scalars,
     .tells_misses = true,
     .apply = hoist};
 
 const Pass pass_simplify_views = {"simplify_views", "composes and removes views, moves pointwise work in front of them",
-                                  (const Rule *const[]){&rule_compose_views,
+                                  (const Rule *const[]){&rule_compose_transposes,
+                                                        &rule_compose_reshapes,
+                                                        &rule_compose_expands,
                                                         &rule_remove_view,
                                                         &rule_chain_as_reshape,
                                                         &rule_expand_by_reader,

@@ -2,46 +2,21 @@
 // elements to the same places. They belong to simplify_views.
 #include <string.h>
 
-#include "kernels/gather/gather.h"
-#include "kernels/pad/pad.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/views.h"
 
 enum { LONGEST_CHAIN = 8 };
 
-// y = transpose(x, perm): what stands at axis i of y stands at perm[i] of x.
-static void permute_dims(Node *node, const char *name, int rank, const int64_t *perm, int blocks) {
+// What stands at axis i of a transpose's result stands at axis perm[i] of what it reads. NULL: the node is none.
+static const int64_t *perm_of(const Node *node) {
   int count;
-  Dim moved[2 * MAX_RANK];
-  const Dim *dims = node_dims(node, name, &count);
-  for (int i = 0; i < rank * blocks; i++) moved[i / rank * rank + perm[i % rank]] = dims[i];
-  node_set_dims(node, name, moved, rank * blocks);
-}
-
-static void permute_slice(Node *slice, int rank, const int64_t *perm) {
-  int count;
-  int64_t moved[MAX_RANK];
-  const int64_t *steps = node_ints(slice, "steps", &count);
-  for (int i = 0; i < rank; i++) moved[perm[i]] = steps[i];
-  node_set_ints(slice, "steps", moved, rank);
-  permute_dims(slice, "starts", rank, perm, 1);
-  permute_dims(slice, "dims", rank, perm, 1);
-}
-
-static void permute_axes(Node *rows, const int64_t *perm) {
-  int count;
-  int64_t moved[MAX_RANK];
-  const int64_t *axes = node_ints(rows, "axes", &count);
-  for (int i = 0; i < count; i++) moved[i] = perm[axes[i]];
-  node_set_ints(rows, "axes", moved, count);
+  return node && node->op == &op_transpose ? node_ints(node, "perm", &count) : NULL;
 }
 
 static bool is_transposed(const Value *value, int rank, const int64_t *perm) {
-  int count;
-  const Node *producer = value->producer;
-  return producer && producer->op == &op_transpose && value->rank == rank &&
-         !memcmp(node_ints(producer, "perm", &count), perm, (size_t)rank * sizeof *perm);
+  const int64_t *own = perm_of(value->producer);
+  return own && value->rank == rank && !memcmp(own, perm, (size_t)rank * sizeof *perm);
 }
 
 // The one axis, counted in `rank`, along which a constant has more than one element; -1 where it has none or several.
@@ -52,17 +27,13 @@ static int only_axis(const Value *value, int rank) {
   return value->constant && axes == 1 ? axis : -1;
 }
 
-// Whether operand i of the node is known as it was before all of them were permuted: by a transpose, or having one element, or one axis of constants.
-static bool has_unpermuted(const Node *node, int i, int rank, const int64_t *perm) {
-  const Value *value = node->inputs[i];
-  if (node->op == &op_pad && i == 1) return true;
-  if (!value || is_transposed(value, rank, perm)) return value;
-  return node->op->has_program && (value_is_scalar(value) || only_axis(value, rank) >= 0);
+// Whether an operand is known as it was before all of them were permuted: by a transpose, or having one element, or one axis of constants.
+static bool has_unpermuted(const Value *value, int rank, const int64_t *perm) {
+  return !value || is_transposed(value, rank, perm) || value_is_scalar(value) || only_axis(value, rank) >= 0;
 }
 
-static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const int64_t *perm) {
-  Value *value = node->inputs[i];
-  if (!value || (node->op == &op_pad && i == 1)) return value;
+static Value *unpermuted(Graph *graph, Value *value, int rank, const int64_t *perm) {
+  if (!value) return NULL;
   if (is_transposed(value, rank, perm)) return value->producer->inputs[0];
   if (value_is_scalar(value)) return value;
   int axis = only_axis(value, rank);
@@ -72,9 +43,9 @@ static Value *unpermuted(Graph *graph, const Node *node, int i, int rank, const 
   return graph_add_constant(graph, NULL, &tensor);
 }
 
-static bool bound_to_axes(const Node *node) {
-  if (node->output_count != 1 || node->input_count > READS_LITTLE) return true;
-  return node->op->has_program && (node_attribute(node, "dims") || reads_coordinates(node_program(node, "program")));
+static bool bound_to_axes(const Node *node, const int64_t *perm) {
+  return node->output_count != 1 || node->input_count > READS_LITTLE || !node->op->permute ||
+         !node->op->permute(node, perm, NULL);
 }
 
 enum { NEAR = 4 };
@@ -115,44 +86,42 @@ static bool rows_may_move(const Node *node, int rank, const int64_t *perm) {
   }
   const Node *before = node->inputs[0] ? node->inputs[0]->producer : NULL, *after = only_user(node->outputs[0]);
   if (last) return true;
-  return !(before && before->op == &op_transpose && made_near_image(before->inputs[0])) &&
-         !(after && after->op == &op_transpose && read_near_image(after->outputs[0], NEAR));
+  return !(perm_of(before) && made_near_image(before->inputs[0])) &&
+         !(perm_of(after) && read_near_image(after->outputs[0], NEAR));
 }
 
 // What permutes the node's operands; NULL where not all of them are, or the node is bound to its axes.
 static const int64_t *permutation_before(const Node *node, int *transposes) {
-  int rank = node->outputs[0]->rank, count;
+  int rank = node->outputs[0]->rank;
   const int64_t *perm = NULL;
   *transposes = 0;
-  if (bound_to_axes(node)) return NULL;
-  for (int i = 0; i < node->input_count && !perm; i++) {
-    const Node *producer = node->inputs[i] ? node->inputs[i]->producer : NULL;
-    if (producer && producer->op == &op_transpose && node->inputs[i]->rank == rank) perm = node_ints(producer, "perm", &count);
-  }
-  for (int i = 0; i < node->input_count && perm; i++) {
-    if (!has_unpermuted(node, i, rank, perm)) return NULL;
+  for (int i = 0; i < node->input_count && !perm; i++)
+    if (node->inputs[i] && node->inputs[i]->rank == rank) perm = perm_of(node->inputs[i]->producer);
+  if (!perm || bound_to_axes(node, perm)) return NULL;
+  for (int i = 0; i < node->input_count; i++) {
+    if (!has_unpermuted(node->inputs[i], rank, perm)) return NULL;
     *transposes += node->inputs[i] && is_transposed(node->inputs[i], rank, perm) && only_user(node->inputs[i]) != NULL;
   }
-  return perm && rows_may_move(node, rank, perm) ? perm : NULL;
+  return rows_may_move(node, rank, perm) ? perm : NULL;
+}
+
+static bool undoes(const int64_t *second, int rank, const int64_t *perm) {
+  for (int i = 0; i < rank; i++)
+    if (perm[second[i]] != i) return false;
+  return true;
 }
 
 // Whether a transpose behind this node would come, through nodes that it may move behind, to one that undoes it.
 static bool meets_its_inverse(const Node *node, int rank, const int64_t *perm) {
   for (int steps = 0; steps < LONGEST_CHAIN; steps++) {
     const Value *moved = node->outputs[0];
-    int count;
     node = only_user(moved);
     if (!node || node->outputs[0]->rank != rank) return false;
-    if (node->op == &op_transpose) {
-      const int64_t *second = node_ints(node, "perm", &count);
-      for (int i = 0; i < rank; i++)
-        if (perm[second[i]] != i) return false;
-      return true;
-    }
-    bool moves = node->op->has_program || node->op == &op_concat || node->op == &op_pad || node->op == &op_slice;
-    if (!moves || bound_to_axes(node) || !rows_may_move(node, rank, perm)) return false;
+    const int64_t *second = perm_of(node);
+    if (second) return undoes(second, rank, perm);
+    if (bound_to_axes(node, perm) || !rows_may_move(node, rank, perm)) return false;
     for (int i = 0; i < node->input_count; i++)
-      if (node->inputs[i] != moved && !has_unpermuted(node, i, rank, perm)) return false;
+      if (node->inputs[i] != moved && !has_unpermuted(node->inputs[i], rank, perm)) return false;
   }
   return false;
 }
@@ -162,14 +131,11 @@ static Status work_before(Rewrite *r, const Node *node, const int64_t *perm, Val
   int rank = node->outputs[0]->rank;
   Node *moved = rewrite_like(r, node);
   for (int i = 0; i < node->input_count; i++) {
-    Value *operand = unpermuted(rewrite_graph(r), node, i, rank, perm);
+    Value *operand = unpermuted(rewrite_graph(r), node->inputs[i], rank, perm);
     if (operand != node->inputs[i] && node->inputs[i]->producer) rewrite_cover(r, node->inputs[i]->producer);
     node_set_input(moved, i, operand);
   }
-  if (node_attribute(node, "axes")) permute_axes(moved, perm);
-  if (node->op == &op_concat) node_set_int(moved, "axis", perm[node_int(node, "axis", 0)]);
-  if (node->op == &op_pad) permute_dims(moved, "pads", rank, perm, 2);
-  if (node->op == &op_slice) permute_slice(moved, rank, perm);
+  node->op->permute(node, perm, moved);
   *out = moved->outputs[0];
   return node_infer(moved);
 }
@@ -210,12 +176,12 @@ static Status transpose_behind(Rewrite *r) {
 
 const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .help = "transposes before and behind a node become one behind it",
-                                   .pattern = "transpose(between: elementwise|rowwise|concat|pad|slice(...)!)",
+                                   .pattern = "transpose(between: @permutable(...)!)",
                                    .exactness = EXACT,
                                    .apply = transposes_meet};
 const Rule rule_transpose_behind = {.name = "transpose_behind",
                                     .help = "a node whose operands are all transposed alike is transposed itself",
-                                    .pattern = "elementwise|rowwise|concat|pad|slice(..., transpose(x), ...)",
+                                    .pattern = "@permutable(..., transpose(x), ...)",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = transpose_behind};

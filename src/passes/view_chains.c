@@ -106,6 +106,14 @@ static bool keeps_order(DimTable *table, Node *const *chain, int count) {
   return in_order(table, &view);
 }
 
+bool view_keeps_elements(const Node *node) {
+  const Value *x = node->inputs[0], *y = node->outputs[0];
+  ViewMap map = {0};
+  node->op->view(node, &map);
+  Strided view = row_major(node->graph->dims, x);
+  return map.regroups || move_strided(&view, x, y, &map);
+}
+
 // Whether axes change places, those of one element too.
 static bool reorders(const Node *view) {
   ViewMap map = {0};
@@ -138,7 +146,7 @@ static Status chain_as_reshape(Rewrite *r) {
   return rewrite_root_by(r, reshape);
 }
 
-// A reshape that puts axes of one element in front of all others.
+// Axes of one element come in front of all others.
 static bool only_puts_ones_in_front(const Value *x, const Value *shaped) {
   int more = shaped->rank - x->rank;
   for (int i = 0; i < more; i++)
@@ -146,11 +154,25 @@ static bool only_puts_ones_in_front(const Value *x, const Value *shaped) {
   return more >= 0 && !memcmp(shaped->dims + more, x->dims, (size_t)x->rank * sizeof *x->dims);
 }
 
+// What programs do to their operands themselves: axes are aligned at the last one, and those of one element repeat it.
+static bool only_broadcasts(const Node *node) {
+  const Value *x = node->inputs[0], *y = node->outputs[0];
+  ViewMap map = {0};
+  int more = y->rank - x->rank;
+  node->op->view(node, &map);
+  if (map.regroups) return only_puts_ones_in_front(x, y);
+  for (int i = 0; i < y->rank; i++) {
+    const ViewAxis *axis = &map.axes[i];
+    if (axis->source >= 0 && (axis->source != i - more || axis->start != 0 || axis->step != 1)) return false;
+  }
+  return more >= 0;
+}
+
 static Status expand_by_reader(Rewrite *r) {
   Node *root = matched(r, "root");
-  Value *x = operand(r, "x"), *expanded = matched(r, "expand")->outputs[0];
+  Value *x = operand(r, "x"), *expanded = matched(r, "view")->outputs[0];
   Dim domain[MAX_RANK];
-  WANT(matched(r, "expand")->op == &op_expand || only_puts_ones_in_front(x, expanded), "it does more than to broadcast");
+  WANT(only_broadcasts(matched(r, "view")), "it does more than to broadcast");
   for (int i = 0; i < x->rank; i++)
     WANT(x->dims[i] == 1 || x->dims[i] == expanded->dims[expanded->rank - x->rank + i], "whether it is broadcast is open");
   Node *reader = rewrite_like(r, root);
@@ -167,7 +189,7 @@ const Rule rule_chain_as_reshape = {.name = "chain_as_reshape",
                                     .apply = chain_as_reshape};
 const Rule rule_expand_by_reader = {.name = "expand_by_reader",
                                     .help = "what works on broadcast operands broadcasts them itself",
-                                    .pattern = "elementwise|rowwise(..., expand: expand|reshape(x), ...)",
+                                    .pattern = "@program(..., view: @view(x), ...)",
                                     .exactness = EXACT,
                                     .root = reads_little,
                                     .apply = expand_by_reader};

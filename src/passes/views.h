@@ -3,6 +3,9 @@
 #pragma once
 #include "passes/rule.h"
 
+// Whether each element of what the view reads is in its result once.
+bool view_keeps_elements(const Node *view);
+
 // A rule of these that is named as its function.
 #define MOVING_RULE(text, shown, ...) \
   { .name = #text, .help = shown, .exactness = EXACT, .apply = text, __VA_ARGS__ }

@@ -1,8 +1,6 @@
 // Products and convolutions of bytes, on a CPU. Their operands arrive as differences in i32, of bytes and their zero points: four times the memory,
 // written and read again. The node takes the bytes and the zero points instead, which its kernels subtract as they multiply.
 #include "base/checked.h"
-#include "kernels/conv/conv.h"
-#include "kernels/matmul/matmul.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
@@ -97,7 +95,9 @@ static bool is_zero_of_channels(const Value *zero, const Value *w, int axis) {
 static bool zero_fits(const Node *node, int operand, const Value *value, const Value *zero) {
   if (!zero) return true;
   if (operand == 0) return value_is_scalar(zero);
-  return zero->constant && is_zero_of_channels(zero, value, node->op == &op_conv ? 0 : value->rank - 1);
+  Channels channels;
+  node->op->channels(node, &channels);
+  return zero->constant && is_zero_of_channels(zero, value, channels.weight_axis);
 }
 
 static Status take_operand(Rewrite *r, int operand) {
@@ -124,14 +124,14 @@ static Status take_weights(Rewrite *r) { return take_operand(r, 1); }
 
 static const Rule rule_first = {.name = "zero_point_of_image",
                                 .help = "a product takes the bytes of its first operand and their zero point",
-                                .pattern = "conv|matmul(difference: elementwise(...), ...)",
+                                .pattern = "@zeroed(difference: elementwise(...), ...)",
                                 .exactness = EXACT,
                                 .device = CPU_ONLY,
                                 .tells_misses = true,
                                 .apply = take_first};
 static const Rule rule_weights = {.name = "zero_point_of_weights",
                                   .help = "a product takes the bytes of its weights and their zero points",
-                                  .pattern = "conv|matmul(x, difference: elementwise(...), ...)",
+                                  .pattern = "@zeroed(x, difference: elementwise(...), ...)",
                                   .exactness = EXACT,
                                   .device = CPU_ONLY,
                                   .tells_misses = true,

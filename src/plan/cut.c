@@ -26,11 +26,8 @@ typedef struct Cut {
 } Cut;
 enum { MADE_LATER, MADE_READY, MADE_ACTION };
 
-bool node_is_control(const Node *node) { return node->op == &op_if || node->op == &op_loop || node->op == &op_scan; }
-bool node_is_list(const Node *node) { return node->op == &op_sequence || node->op == &op_nothing; }
-
 static bool input_is_static(const Value *value) {
-  if (value->kind != VALUE_TENSOR) return value->producer && node_is_list(value->producer);
+  if (value->kind != VALUE_TENSOR) return value->producer && value->producer->op->is_list;
   return value_is_static(value) && value->dtype != DTYPE_COUNT;
 }
 
@@ -63,9 +60,9 @@ static bool inputs_are_made(const Cut *cut, const Node *node, int state) {
 static Slot slot_of(Cut *cut, Value *value) {
   if (!value) return (Slot){.kind = SLOT_CONSTANT};
   if (value->constant) return (Slot){.kind = SLOT_CONSTANT, .constant = value->constant};
-  if (value->producer && node_is_list(value->producer)) {
+  if (value->producer && value->producer->op->is_list) {
     const Node *list = value->producer;
-    Slot slot = {.kind = list->op == &op_sequence ? SLOT_SEQUENCE : SLOT_NOTHING, .dtype = value->dtype};
+    Slot slot = {.kind = value->kind == VALUE_SEQUENCE ? SLOT_SEQUENCE : SLOT_NOTHING, .dtype = value->dtype};
     slot.items = arena_array(cut->arena, Slot, (size_t)list->input_count + 1);
     for (; slot.count < list->input_count; slot.count++) slot.items[slot.count] = slot_of(cut, list->inputs[slot.count]);
     return slot;
@@ -120,7 +117,7 @@ static Value *rest_value(Cut *cut, Value *value) {
   Value **mapped = &cut->rest_map[value->id];
   if (*mapped) return *mapped;
   if (value->constant) return *mapped = graph_add_constant(cut->stage->rest, value->name, value->constant);
-  if (!value->producer || !node_is_list(value->producer)) return *mapped = add_rest_input(cut, value);
+  if (!value->producer || !value->producer->op->is_list) return *mapped = add_rest_input(cut, value);
   for (int i = 0; i < value->producer->input_count; i++) rest_value(cut, value->producer->inputs[i]);
   copy_node(cut->stage->rest, value->producer, cut->rest_map);
   return *mapped;
@@ -145,8 +142,8 @@ static bool is_moved_by_host(const Value *value) {
 
 static bool node_is_ready(const Cut *cut, const Node *node) {
   if (!inputs_are_made(cut, node, MADE_READY)) return false;
-  if (node_is_list(node)) return true;
-  if (node_is_control(node) || node->op->data_dependent || is_deferred(cut, node)) return false;
+  if (node->op->is_list) return true;
+  if (node->op->is_control || node->op->data_dependent || is_deferred(cut, node)) return false;
   if (!inputs_are_static(node) || !outputs_are_static(node) || !attributes_are_known(node)) return false;
   bool is_view = node->op->view && !is_moved_by_host(node->outputs[0]);
   return is_view || !cut->hooks->runs || cut->hooks->runs(cut->hooks->context, node);
@@ -154,10 +151,10 @@ static bool node_is_ready(const Cut *cut, const Node *node) {
 
 static bool node_is_action(const Cut *cut, const Node *node) {
   if (node->op == &op_if || is_deferred(cut, node) || !inputs_are_made(cut, node, MADE_ACTION)) return false;
-  if (node_is_list(node)) return true;
+  if (node->op->is_list) return true;
   if (node->op->view && !is_moved_by_host(node->outputs[0])) return false;  // costs nothing in the next stage
   if (!attributes_are_known(node)) return false;
-  return inputs_are_static(node) || node_is_control(node) || node->op->data_dependent;
+  return inputs_are_static(node) || node->op->is_control || node->op->data_dependent;
 }
 
 static void take(Cut *cut, const Node *node, int state, Slot slot) {
@@ -171,7 +168,7 @@ static void take(Cut *cut, const Node *node, int state, Slot slot) {
 
 static void take_ready(Cut *cut, const Node *node) {
   take(cut, node, MADE_READY, (Slot){.kind = SLOT_READY, .index = -1});
-  if (node_is_list(node)) return;
+  if (node->op->is_list) return;
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) ready_value(cut, node->inputs[i]);
   copy_node(cut->stage->ready, node, cut->ready_map);
@@ -180,7 +177,7 @@ static void take_ready(Cut *cut, const Node *node) {
 static void take_action(Cut *cut, Node *node) {
   Stage *stage = cut->stage;
   take(cut, node, MADE_ACTION, (Slot){.kind = SLOT_ACTION, .index = (int)stage->action_count});
-  if (node_is_list(node)) return;
+  if (node->op->is_list) return;
   Action *action = ARENA_PUSH(cut->arena, stage->actions, stage->action_count, stage->action_capacity);
   action->node = node;
   action->inputs = arena_array(cut->arena, Slot, node->input_count);

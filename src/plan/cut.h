@@ -2,8 +2,6 @@
 #pragma once
 #include "plan/specialise.h"
 
-bool node_is_control(const Node *node);
-bool node_is_list(const Node *node);  // it holds values and computes nothing
 // Every input's type is known; of a sequence, its elements'.
 bool inputs_are_static(const Node *node);
 

@@ -205,6 +205,12 @@ static int direct_output(Planner *p, const Value *value) {
   return -1;
 }
 
+// What copies of such a value are made of: programs have no strings and no complex numbers.
+static const OpDef *copies_of(const Value *value) {
+  bool scalar = value->dtype != DTYPE_STRING && dtype_kind(value->dtype) != KIND_COMPLEX;
+  return scalar ? &op_elementwise : &op_bitcast;
+}
+
 static Status plan_node(Planner *p, Node *node) {
   Plan *plan = p->plan;
   for (int i = 0; i < node->input_count; i++)
@@ -223,7 +229,7 @@ static Status plan_node(Planner *p, Node *node) {
   PlanStep step = {0};
   TRY(fill_site(p, node, &step));
   // What copies are made of must take any strides itself.
-  bool copy = node->op == &op_elementwise || node->op == &op_bitcast;
+  bool copy = node->op == copies_of(node->outputs[0]);
   TRY(p->target->select(p->target->context, &step.site, copy, &step.choice, &step.workspace_bytes));
   // Nothing reads these strides: make every strided input dense, first in its own order, then row-major.
   for (int attempt = 0; attempt < 2 && !step.choice && !copy; attempt++) {
@@ -254,11 +260,10 @@ static Program *identity_program(Arena *arena, DType dtype) {
   return program;
 }
 
-// A node that copies its input, not yet inferred. Programs have no strings and no complex numbers.
+// A node that copies its input, not yet inferred.
 static Node *add_copy(Graph *graph, Node *at, Value *source) {
-  bool scalar = source->dtype != DTYPE_STRING && dtype_kind(source->dtype) != KIND_COMPLEX;
-  Node *copy = graph_add(graph, at, scalar ? &op_elementwise : &op_bitcast, 1, &source, 1);
-  if (scalar) node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
+  Node *copy = graph_add(graph, at, copies_of(source), 1, &source, 1);
+  if (copy->op->has_program) node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
   else node_set_int(copy, "dtype", source->dtype);
   return copy;
 }

@@ -186,7 +186,7 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
   } else if (node->op == &op_region) {
     put_in_place(s, node, region_body(node), node->inputs);
     rewritten = true;
-  } else if (node_is_control(node) || node_is_list(node)) {
+  } else if (node->op->is_control || node->op->is_list) {
     return OK;
   } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node)) {
     return fold(s, node);

@@ -94,16 +94,10 @@ static bool copies_may_help(const Site *site) {
   return help;
 }
 
-// Multiplications and additions of a product or convolution; 0 for other operators.
+// Multiplications and additions, where operators say how many.
 static double site_work(const Site *site) {
-  const OpDef *op = site->node->op;
-  if (site->node->input_count < 2 || site->inputs[1].absent) return 0;
-  const TensorDesc *w = &site->inputs[1], *y = &site->outputs[0];
-  double work = 2.0 * (double)desc_count(y);
-  if (op == &op_matmul) return work * (double)w->dims[w->rank - 2];
-  if (op != &op_conv) return 0;
-  for (int i = 1; i < w->rank; i++) work *= (double)w->dims[i];
-  return work;
+  const Node *node = site->node;
+  return node->op->terms ? 2.0 * (double)desc_count(&site->outputs[0]) * (double)node->op->terms(node) : 0;
 }
 
 static const double SMALL_WORK = 1e9;  // where the libraries' larger tiles begin to pay

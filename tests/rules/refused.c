@@ -23,7 +23,7 @@
 #define PASS "layout"
 #elif defined(pass_like_rule)
 #undef PASS
-#define PASS "compose_views"
+#define PASS "compose_transposes"
 #elif defined(pass_of_all)
 #undef PASS
 #define PASS "all"

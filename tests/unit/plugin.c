@@ -30,7 +30,7 @@ Test(plugin, refused_for_a_reason) {
       {RULES "/misses_symbol.so", "exports no ingot_plugin"},
       {RULES "/other_version.so", "built for Ingot 0.0.1, and this is " INGOT_VERSION},
       {RULES "/pass_like_pass.so", "there is a pass 'layout' already"},
-      {RULES "/pass_like_rule.so", "there is a rule 'compose_views' already, of the pass simplify_views"},
+      {RULES "/pass_like_rule.so", "there is a rule 'compose_transposes' already, of the pass simplify_views"},
       {RULES "/pass_of_all.so", "'all' is no name"},
       {RULES "/rule_like_pass.so", "there is a pass 'precision' already"},
       {RULES "/rule_like_rule.so", "there is a rule 'times_one' already, of the pass simplify_programs"},

@@ -214,7 +214,7 @@ Test(rules, which_take_part) {
 Test(rules, names_and_places_that_are_not_there_are_refused) {
   Arena *arena = arena_new();
   Graph *graph = parse(arena, chain);
-  cr_expect_null(passes_check_list("fuse_epilogue,remove_view,all,compose_views@anything"));
+  cr_expect_null(passes_check_list("fuse_epilogue,remove_view,all,compose_transposes@anything"));
   cr_expect_null(passes_check_places("fuse_epilogue@second,fold_scale", graph));
   Status status = passes_check_list("fuse_epilogue,remove_views");
   cr_assert_not_null(status);

@@ -452,23 +452,3 @@ Status onnx_import(const Model *model, Arena *arena, Graph **out) {
   importer.functions = function_table_new(model, arena);
   return import_graph(&importer, out);
 }
-
-static const char *operator_among(size_t count, Onnx__Node *const *nodes, const char *name) {
-  const char *found = NULL;
-  for (size_t i = 0; i < count && !found; i++) {
-    if (strcmp(onnx_node_name(nodes[i]), name) == 0) found = nodes[i]->op_type;
-    for (size_t k = 0; k < nodes[i]->n_attribute && !found; k++) {
-      const Onnx__Graph *graph = nodes[i]->attribute[k]->g;
-      if (graph) found = operator_among(graph->n_node, graph->node, name);
-    }
-  }
-  return found;
-}
-
-const char *onnx_operator_of(const Model *model, const char *name) {
-  const Onnx__Model *proto = model->proto;
-  const char *found = operator_among(proto->graph->n_node, proto->graph->node, name);
-  for (size_t i = 0; i < proto->n_functions && !found; i++)
-    found = operator_among(proto->functions[i]->n_node, proto->functions[i]->node, name);
-  return found;
-}

@@ -7,6 +7,7 @@
 #include "base/recover.h"
 #include "base/thread.h"
 #include "ir/op.h"
+#include "onnx/absent.h"
 #include "onnx/import.h"
 #include "onnx/model.h"
 #include "onnx/ops/translate.h"
@@ -165,6 +166,11 @@ static void keep_rewrites(Engine *engine, const RuleLog *log) {
   }
 }
 
+static const char *why_absent(const void *model, const char *name) {
+  const char *op_type;
+  return onnx_why_absent(model, name, &op_type);
+}
+
 static Status build(const ingot_model *model, const ingot_config *given, const BuildHooks *hooks, Engine *engine) {
   ingot_config config;
   TRY(api_config(given, &config));
@@ -192,8 +198,8 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
                          .log = &log,
                          .rules = hooks->rules};
   TRY(passes_check_list(hooks->only));
-  TRY(passes_check_places(hooks->only, model->graph));
-  TRY(passes_check_places(config.disabled_passes, model->graph));
+  TRY(passes_check_places(hooks->only, model->graph, why_absent, model->source));
+  TRY(passes_check_places(config.disabled_passes, model->graph, why_absent, model->source));
   const int64_t *const *shapes;
   TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));
   if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph, shapes));

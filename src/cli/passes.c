@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "cli/bisect.h"
 #include "ir/graph_text.h"
-#include "onnx/import.h"
+#include "onnx/absent.h"
 #include "onnx/write_graph.h"
 #include "passes/rule_log.h"
 
@@ -199,11 +199,11 @@ static void print_nodes(const char *heading, const Graph *graph, const char *nam
 
 // A node that the import left nothing of.
 static int explain_absent(const Passes *p) {
-  const char *op_type = onnx_operator_of(p->model->source, p->explain);
-  if (!op_type) return no_such_node(p);
+  const char *op_type, *why = onnx_why_absent(p->model->source, p->explain, &op_type);
+  if (!why) return no_such_node(p);
   printf("%s (%s)\n", p->explain, op_type);
   print_nodes("imported as", p->model->graph, p->explain, p->arena);
-  printf("\n  what it gives follows from sizes and constants, is what it reads, or is never needed\n");
+  printf("\n  %s\n", why);
   return 0;
 }
 

@@ -152,11 +152,20 @@ static bool has_origin(const Graph *graph, const Entry *e) {
   return false;
 }
 
-Status passes_check_places(const char *names, const Graph *graph) {
+static Status no_place(const Entry *e, WhyAbsent *why_absent, const void *model) {
+  Arena *scratch = arena_scratch();
+  const char *node = arena_string_n(scratch, e->text + e->name + 1, e->length - e->name - 1);
+  const char *entry = arena_string_n(scratch, e->text, e->length), *why = why_absent(model, node);
+  Status status = why ? status_make(ERROR_INVALID_ARGUMENT, "the import left nothing of node '%s', which '%s' is about: %s",
+                                    node, entry, why)
+                      : status_make(ERROR_INVALID_ARGUMENT, "the model has no node '%s', which '%s' is about", node, entry);
+  arena_free(scratch);
+  return status;
+}
+
+Status passes_check_places(const char *names, const Graph *graph, WhyAbsent *why_absent, const void *model) {
   for (Entry e; next_entry(&names, &e);)
-    if (has_place(&e) && !has_origin(graph, &e))
-      FAIL(ERROR_INVALID_ARGUMENT, "the model has no node '%.*s', which '%.*s' is about", (int)(e.length - e.name - 1),
-           e.text + e.name + 1, (int)e.length, e.text);
+    if (has_place(&e) && !has_origin(graph, &e)) return no_place(&e, why_absent, model);
   return OK;
 }
 

@@ -10,9 +10,12 @@ const Pass *pass_that_has(const char *rule, size_t length);  // the first one; N
 // The pass that a PASS or RULE to stop after is or belongs to; NULL for NULL. Refuses all else, and says which there are.
 MUST_CHECK Status passes_last(const char *stop_after, const Pass **out);
 // Refuses a list with a name that is neither a pass nor a rule, and says which there are; with nothing between two commas, or nothing at all; with a place for a
-// pass that is no list of rules. The other one: with a place that the graph of a model does not have.
+// pass that is no list of rules.
 MUST_CHECK Status passes_check_list(const char *names);
 MUST_CHECK Status passes_check_disabled(const char *disabled);  // ... with a pass that is needed, too
-MUST_CHECK Status passes_check_places(const char *names, const Graph *graph);
+// Why the import of a model left nothing of one of its nodes; NULL: it has none of this name.
+typedef const char *WhyAbsent(const void *model, const char *name);
+// Refuses a list with a place that the graph of the model has not: no rule is ever applied there.
+MUST_CHECK Status passes_check_places(const char *names, const Graph *graph, WhyAbsent *why_absent, const void *model);
 // Refuses where something is asked to be left out that is not, with this list of what is.
 MUST_CHECK Status passes_check_left_out(const char *disabled, const char *asked);

@@ -315,6 +315,22 @@ says 0 "" passes "$digits/digits.onnx" $cpu --disable "fuse_epilogue@$node" --lo
 grep -q "fuse_epilogue" out || fail "a rule that was left out at one node applied nowhere"
 says 0 "" build "$digits/digits.onnx" $cpu --disable "fuse_epilogue@$node" --quiet -o without.ingot
 says 1 "has no node 'nobody'" build "$digits/digits.onnx" $cpu --disable fuse_epilogue@nobody --quiet
+python3 - <<'PY'
+import onnx
+from onnx import TensorProto as T, helper as h
+nodes = [h.make_node("Shape", ["x"], ["s"], name="shape"), h.make_node("Identity", ["x"], ["i"], name="same"),
+         h.make_node("Constant", [], ["c"], name="two", value=h.make_tensor("c", T.FLOAT, [], [2.0])),
+         h.make_node("Exp", ["x"], ["e"], name="unread"), h.make_node("Reshape", ["i", "s"], ["r"], name="shaped"),
+         h.make_node("Mul", ["r", "c"], ["y"], name="scaled")]
+graph = h.make_graph(nodes, "absent", [h.make_tensor_value_info("x", T.FLOAT, [2, 3])], [h.make_tensor_value_info("y", T.FLOAT, [2, 3])])
+onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), "absent.onnx")
+PY
+for row in "shape:what it gives follows from sizes and constants" "same:what it gives is what it reads" "two:it is a constant" "unread:nothing that the model gives needs it"; do
+  says 1 "import left nothing of node '${row%%:*}', which 'merge_nodes@${row%%:*}' is about: ${row#*:}" build absent.onnx $cpu --disable "merge_nodes@${row%%:*}" --quiet
+  says 1 "${row#*:}" passes absent.onnx $cpu --only "all@${row%%:*}"
+  says 0 "${row#*:}" passes absent.onnx $cpu --explain "${row%%:*}"
+done
+says 0 "" passes absent.onnx $cpu --disable inline_scalars@scaled
 says 1 "there is no pass or rule 'nosuchpass'" run "$digits/digits.onnx" $cpu --disable nosuchpass
 says 1 "there is no pass or rule 'nosuchpass'" passes "$digits/digits.onnx" $cpu --only nosuchpass
 says 0 "1 passes" passes "$digits/digits.onnx" $cpu --only merge_nodes --stop-after common_subexpressions

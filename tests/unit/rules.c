@@ -211,11 +211,13 @@ Test(rules, which_take_part) {
   }
 }
 
+static const char *why_absent(const void *model, const char *name) { return strcmp(model, name) ? NULL : "it was not needed"; }
+
 Test(rules, names_and_places_that_are_not_there_are_refused) {
   Arena *arena = arena_new();
   Graph *graph = parse(arena, chain);
   cr_expect_null(passes_check_list("fuse_epilogue,remove_view,all,compose_transposes@anything"));
-  cr_expect_null(passes_check_places("fuse_epilogue@second,fold_scale", graph));
+  cr_expect_null(passes_check_places("fuse_epilogue@second,fold_scale", graph, why_absent, "fifth"));
   Status status = passes_check_list("fuse_epilogue,remove_views");
   cr_assert_not_null(status);
   cr_expect_not_null(
@@ -223,7 +225,13 @@ Test(rules, names_and_places_that_are_not_there_are_refused) {
       status_message(status));
   cr_expect_not_null(strstr(status_message(status), "remove_view"));
   status_free(status);
-  status = passes_check_places("fuse_epilogue@fourth", graph);
+  status = passes_check_places("fuse_epilogue@fifth", graph, why_absent, "fifth");
+  cr_assert_not_null(status);
+  cr_expect_not_null(
+      strstr(status_message(status), "nothing of node 'fifth', which 'fuse_epilogue@fifth' is about: it was not needed"), "%s",
+      status_message(status));
+  status_free(status);
+  status = passes_check_places("fuse_epilogue@fourth", graph, why_absent, "fifth");
   cr_assert_not_null(status);
   cr_expect_not_null(strstr(status_message(status), "no node 'fourth'"), "%s", status_message(status));
   status_free(status);

@@ -69,7 +69,8 @@ static StripStep step_of(const StripProgram *strip, const Instruction *instructi
     step.compute = strip->table->compute[instruction->op][from];
     if (may_overflow(instruction->op) && dtype_is_integer(instruction->dtype))
       step.narrow = strip->table->narrow[instruction->dtype][to];
-    if (rounds_to_float(strip, instruction->dtype)) step.narrow = strip->table->narrow[DTYPE_F32][to];
+    if (rounds_to_float(strip, instruction->dtype) && !opcode_chooses(instruction->op))
+      step.narrow = strip->table->narrow[DTYPE_F32][to];
   }
   return step;
 }

@@ -14,7 +14,8 @@ typedef struct StripStep {
 typedef struct StripProgram {
   const Program *program;
   const StripTable *table;
-  // What references use: floats of every width are in double registers, each step's result rounded to f32 where it is of f32 or less.
+  // What references use: floats of every width are in double registers, each step's result rounded to f32 where it is of f32 or less. Sums are not, nor what a step
+  // only chooses or turns the sign of.
   // Functions and sums so are as exact as the type allows, and arithmetic that is meant to round (adding and subtracting a large
   // number) rounds as it does in the kernels that are compared with it.
   bool precise;

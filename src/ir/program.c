@@ -24,6 +24,12 @@ static const OpcodeInfo infos[OPCODE_COUNT] = {
 
 const OpcodeInfo *opcode_info(Opcode op) { return &infos[op]; }
 
+bool opcode_chooses(Opcode op) {
+  static const bool table[OPCODE_COUNT] = {
+      [OP_neg] = true, [OP_abs] = true, [OP_min] = true, [OP_max] = true, [OP_relu] = true, [OP_select] = true};
+  return table[op];
+}
+
 bool opcode_parse(const char *name, Opcode *out) {
   for (int op = 0; op < OPCODE_COUNT; op++) {
     if (strcmp(infos[op].name, name) != 0) continue;

@@ -52,6 +52,7 @@ typedef struct OpcodeInfo {
 } OpcodeInfo;
 const OpcodeInfo *opcode_info(Opcode op);
 bool opcode_parse(const char *name, Opcode *out);
+bool opcode_chooses(Opcode op);  // its result is an operand of its own, but for the sign: nothing is rounded
 
 typedef struct Instruction {
   Opcode op;

@@ -45,6 +45,17 @@ static int build(Writer *w, int index, DType dtype) {
   return constant ? scalar_fold(w->to, made) : made;
 }
 
+// References hold sums with more digits than an instruction leaves of them (interpret.h): what rounds one stays.
+static bool is_open_sum(const Program *program, int at, int depth) {
+  enum { DEEPEST = 8 };
+  const Instruction *code = &program->code[at];
+  if (!dtype_is_float(code->dtype) || code->dtype == DTYPE_F64) return false;
+  bool open = code->op == OP_reduce_sum || code->op == OP_reduce_prod || depth > DEEPEST;
+  for (int i = 0; opcode_chooses(code->op) && i < opcode_info(code->op)->arity; i++)
+    open = open || is_open_sum(program, code->args[i], depth + 1);
+  return open;
+}
+
 // What takes the place of instruction `at`: itself, where the rule does not match or would change nothing.
 static int replaced(Writer *w, int at, bool rows) {
   extend_levels(w);
@@ -56,6 +67,7 @@ static int replaced(Writer *w, int at, bool rows) {
   int made = build(w, w->match.form->replacement, dtype);
   extend_levels(w);
   if (made < 0 || w->to->code[made].dtype != w->to->code[at].dtype) return at;
+  if (!opcode_chooses(w->to->code[at].op) && is_open_sum(w->to, made, 0)) return at;
   return rows && w->levels[made] != w->levels[at] ? at : made;
 }
 

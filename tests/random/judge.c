@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/checked.h"
+#include "tests/random/comparable.h"
 
 enum { FEW = 12, MANY = 200, MARGIN = 8 };
 static const double half_range = 2e4;
@@ -40,6 +41,7 @@ static Status check_sizes(const Graph *bound) {
 Status judge_new(Arena *arena, const Graph *graph, uint64_t values, Judge *out) {
   *out = (Judge){.arena = arena, .graph = graph, .values = values, .narrow = is_narrow(graph)};
   out->bound = evaluate_bind(arena, graph, values);
+  graph_make_comparable(out->bound);
   TRY(check_sizes(out->bound));
   out->inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1);
   out->expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
@@ -190,7 +192,8 @@ static Status compare_bounded(const Judge *judge, const Tensor *actual, Allowanc
 Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowance, Verdict *verdict) {
   *verdict = (Verdict){0};
   if (changed->output_count != judge->graph->output_count) FAIL(ERROR_MISMATCH, "outputs come or go");
-  const Graph *bound = evaluate_bind(judge->arena, changed, judge->values);
+  Graph *bound = evaluate_bind(judge->arena, changed, judge->values);
+  graph_make_comparable(bound);
   Tensor *actual = arena_array(judge->arena, Tensor, (size_t)bound->output_count + 1);
   Evaluation evaluation = {.arena = judge->arena};
   TRY(evaluate_run(&evaluation, bound, judge->inputs, actual));

@@ -55,6 +55,18 @@ static Affine affine_scaled(Affine a, double factor) {
   return with_its_scales_met(a);
 }
 
+typedef struct Maps {
+  Affine *maps;
+  int64_t capacity;
+} Maps;
+
+Affine *affine_maps(Rewrite *r, int64_t count) {
+  Maps *kept = *rewrite_state(r);
+  if (!kept) *rewrite_state(r) = kept = arena_new_of(rewrite_scratch(r), Maps);
+  if (count > kept->capacity || !kept->maps) *kept = (Maps){arena_array(rewrite_scratch(r), Affine, (size_t)count), count};
+  return kept->maps;
+}
+
 Affine affine_after(Affine inner, Affine outer) {
   Affine both = affine_scaled(inner, outer.scales[0]);
   both.shift += outer.shift;

@@ -32,6 +32,9 @@ bool affine_read(const Node *node, const Value *variable, int channel_axis, int6
 // Its result; false where that is no map, or leaves the range of double.
 bool affine_of(const AffineProgram *program, int64_t channel, Affine *out);
 
+// Maps for the match at hand, in memory that the rule's next match has again: networks have hundreds of products of thousands of channels.
+Affine *affine_maps(Rewrite *r, int64_t count);
+
 // Maps of one variable, one after the other.
 Affine affine_after(Affine inner, Affine outer);
 // The value becomes what a convolution or product like another one gives of x and these weights, and behind it the shifts, by the channels along `axis` of its result.

@@ -87,9 +87,9 @@ typedef struct Chain {
   Affine *maps;  // of the whole run, by channel
 } Chain;
 
-static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, Arena *scratch) {
+static Chain find_chain(Rewrite *r, const Node *node, const Weights *w, bool becomes_half) {
   Chain chain = {0};
-  Affine *maps = NULL;  // most nodes have nothing behind them that would need any
+  Affine *maps = affine_maps(r, w->channels);
   const Value *result = node->outputs[0];
   for (int n = 0; n < MAX_CHAIN; n++) {
     Node *user = only_user(result);
@@ -99,12 +99,11 @@ static Chain find_chain(const Node *node, const Weights *w, bool becomes_half, A
     for (int64_t c = 0; c < w->channels; c++) {
       Affine map;
       if (!affine_of(&program, c, &map)) return chain;
-      if (!maps) maps = arena_array(scratch, Affine, (size_t)w->channels);
       maps[c] = n ? affine_after(maps[c], map) : map;
     }
-    if (has_scale(node, maps, w->channels) && keeps_digits(w, maps, becomes_half, scratch)) {
+    if (has_scale(node, maps, w->channels) && keeps_digits(w, maps, becomes_half, rewrite_scratch(r))) {
       chain.count = n + 1;
-      chain.maps = arena_copy(scratch, maps, sizeof *maps * (size_t)w->channels);
+      chain.maps = arena_copy(rewrite_scratch(r), maps, sizeof *maps * (size_t)w->channels);
     }
     result = user->outputs[0];
   }
@@ -124,7 +123,7 @@ static Status apply(Rewrite *r) {
   WANT(root->op != &op_matmul || (weight->rank == 2 && value_use_count(weight) == 1),
        "it has several matrices, or shares its one");
   Weights w = weights_of(root);
-  Chain chain = find_chain(root, &w, weights_become_half(r, weight->dtype), rewrite_scratch(r));
+  Chain chain = find_chain(r, root, &w, weights_become_half(r, weight->dtype));
   WANT(chain.count, "nothing behind it scales channels so that its weights keep their digits");
   for (int i = 0; i < chain.count; i++) rewrite_cover(r, chain.nodes[i]);
   Tensor scaled_weight;

@@ -107,7 +107,7 @@ static const char *read_pair(Rewrite *r, const Node *outer, Pair *p) {
   p->between = outer->inputs[0]->producer;
   if (!p->between || only_user(outer->inputs[0]) != outer || !read_matrix(outer, &p->second))
     return "it is no linear map of constants that reads one alone";
-  p->maps = arena_array(rewrite_scratch(r), Affine, (size_t)b->rows + 1);
+  p->maps = affine_maps(r, b->rows);
   if (!read_between(p->between, b->channels.result_axis, b->rows, &p->inner, p->maps))
     return "more than scales and shifts stands between";
   if (p->inner->op != outer->op || !read_matrix(p->inner, &p->first) || a->columns != b->rows)

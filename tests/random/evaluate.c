@@ -226,7 +226,7 @@ static void note_result(Evaluation *e, const Value *value, Tensor *tensor) {
   // What a view gives is moved, not rounded; on request it may be narrow where others read its operand as it was.
   if (e->shakes && (!value->producer->op->view || e->precision < DTYPE_COUNT)) shake(e, value, tensor);
   bool is_inside = e->stored && int_map_get(e->stored, (uint64_t)(uintptr_t)value->producer);
-  note_numbers(e, tensor, !is_inside);
+  note_numbers(e, tensor, !is_inside && !e->depth);
 }
 
 static Status run_branch(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
@@ -292,14 +292,17 @@ static Status run_scan(Evaluation *e, const Node *node, const Tensor *const *in,
 static Status run_region(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
   Tensor *inputs = arena_array(e->arena, Tensor, (size_t)node->input_count + 1);
   for (int i = 0; i < node->input_count; i++) inputs[i] = *in[i];
-  return evaluate_run(e, region_body(node), inputs, out);
+  e->depth++;
+  TRY(evaluate_run(e, region_body(node), inputs, out));
+  e->depth--;
+  return OK;
 }
 
 static Status run_node(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {
   if (node->op == &op_if) return run_branch(e, node, in, out);
   if (node->op == &op_loop) return run_loop(e, node, in, out);
   if (node->op == &op_scan) return run_scan(e, node, in, out);
-  if (node->op == &op_region && e->shakes) return run_region(e, node, in, out);
+  if (node->op == &op_region && (e->shakes || e->opens)) return run_region(e, node, in, out);
   return reference_run(node, e->arena, in, out);
 }
 

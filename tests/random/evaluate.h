@@ -19,6 +19,8 @@ typedef struct Evaluation {
   DimBinding sizes;  // of what nodes turned out to give
   int64_t strange;   // elements that are no finite numbers, of all results
   double largest;    // of all finite ones, inputs and constants too
+  bool opens;        // regions are run node by node, so that the largest may be inside of one; shaken ones are anyway
+  int depth;         // of the region at hand, whose values are no results
 } Evaluation;
 
 // The graph with what is symbolic in it replaced by the sizes that `values` draws for its symbols.

@@ -135,7 +135,7 @@ static Status bounds_new(const Judge *judge, Allowance allowance, Bounds *b) {
   b->spreads = arena_array(arena, Spread, output_count + 1);
   for (size_t i = 0; i < input_count; i++) b->inputs[i] = evaluate_wide_tensor(arena, &judge->inputs[i]);
   Tensor *outputs = arena_array(arena, Tensor, output_count + 1);
-  Evaluation evaluation = {.arena = arena};
+  Evaluation evaluation = {.arena = arena, .opens = true};
   TRY(evaluate_run(&evaluation, b->wide, b->inputs, outputs));
   b->strange = evaluation.strange;
   b->largest = evaluation.largest;

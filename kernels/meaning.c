@@ -80,7 +80,7 @@ Status meaning_broadcast_dim(const Node *node, Dim a, Dim b, Dim *out) {
     FAIL(ERROR_INVALID_MODEL, "sizes %lld and %lld do not broadcast", (long long)a, (long long)b);
   else if (dim_is_static(a) || dim_is_static(b)) *out = dim_is_static(a) ? a : b;  // the other one is this or 1
   else if (dim_unite(node->graph->dims, a, b)) *out = a;
-  else *out = dim_make(node->graph->dims, DIM_MAX, a, b);
+  else *out = dim_make(node->graph->dims, DIM_BROADCAST, a, b);
   return OK;
 }
 

@@ -75,6 +75,7 @@ bool dim_fold(DimOp op, int64_t a, int64_t b, int64_t *out) {
     case DIM_MOD: *out = b == 0 || b == -1 ? 0 : a - b * floor_div(a, b); return true;
     case DIM_MAX: *out = MAX(a, b); return true;
     case DIM_MIN: *out = MIN(a, b); return true;
+    case DIM_BROADCAST: *out = a == 1 ? b : a; return true;
     case DIM_SYMBOL:
     case DIM_CONSTANT: break;
   }
@@ -114,6 +115,10 @@ static void set_bounds(const DimTable *table, DimEntry *entry) {
     case DIM_MIN:
       entry->low = MIN(low_a, low_b);
       entry->high = MIN(high_a, high_b);
+      break;
+    case DIM_BROADCAST:
+      entry->low = MIN(low_a, low_b);
+      entry->high = MAX(high_a, high_b);
       break;
     case DIM_SYMBOL: entry->low = entry->key == DIM_SYMBOL ? 0 : INT64_MIN; break;
     case DIM_CONSTANT: entry->low = entry->high = entry->value; break;

@@ -8,8 +8,9 @@
 typedef int64_t Dim;
 typedef struct DimTable DimTable;
 
-typedef enum DimOp { DIM_SYMBOL, DIM_CONSTANT, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MOD, DIM_MAX, DIM_MIN } DimOp;
+typedef enum DimOp { DIM_SYMBOL, DIM_CONSTANT, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MOD, DIM_MAX, DIM_MIN, DIM_BROADCAST } DimOp;
 // DIM_CONSTANT holds negative constants, which only occur inside expressions and as shape *contents*.
+// DIM_BROADCAST is what sizes broadcast to that are equal but for ones: the one that is no 1. It is no maximum: 0 and 1 give 0.
 // DIM_DIV and DIM_MOD floor. ceil(a/b) is -((-a) div b).
 
 DimTable *dim_table_new(Arena *arena);
@@ -48,5 +49,5 @@ DimBinding dim_binding_new(Arena *arena);
 void dim_bind(DimBinding *binding, Arena *arena, const char *symbol, int64_t value);
 bool dim_evaluate(const DimTable *table, const DimBinding *binding, Dim dim, int64_t *out);
 
-void dim_print(Text *text, const DimTable *table, Dim dim);                   // 3, batch, (2*seq + 1), max(a, b)
+void dim_print(Text *text, const DimTable *table, Dim dim);  // 3, batch, (2*seq + 1), max(a, b), broadcast(a, b)
 MUST_CHECK Status dim_parse(DimTable *table, const char **cursor, Dim *out);  // advances the cursor

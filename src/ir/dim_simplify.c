@@ -1,4 +1,4 @@
-// Normal forms. Every expression is a polynomial with integer coefficients over atoms: symbols, and div, mod, max and min of
+// Normal forms. Every expression is a polynomial with integer coefficients over atoms: symbols, and div, mod, max, min and broadcast of
 // expressions. Sums and products are expanded and sorted, so like terms meet; div and mod give up whatever divides, and what
 // remains becomes an atom over reduced operands. That proves the equalities shape arithmetic needs ((b*s*768)/(b*768) = s,
 // ((n - 1)/2 + 1 and (n + 1)/2 alike) and no more: equality over div and mod is not decidable by rewriting of this kind.
@@ -454,6 +454,15 @@ static bool add_choices(const DimTable *table, DimOp op, Dim dim, Dim *choices, 
   return true;
 }
 
+static void sort_choices(const DimTable *table, Dim *choices, int count) {
+  for (int i = 1; i < count; i++)
+    for (int j = i; j > 0 && compare_atoms(table, choices[j - 1], choices[j]) > 0; j--) {
+      Dim swapped = choices[j];
+      choices[j] = choices[j - 1];
+      choices[j - 1] = swapped;
+    }
+}
+
 // max or min: flattened, without those that others always beat, in order.
 static Dim make_choice(DimTable *table, DimOp op, Dim a, Dim b) {
   Dim choices[MAX_CHOICES];
@@ -471,14 +480,32 @@ static Dim make_choice(DimTable *table, DimOp op, Dim a, Dim b) {
     }
     if (!beaten) choices[kept++] = choices[i];
   }
-  for (int i = 1; i < kept; i++)
-    for (int j = i; j > 0 && compare_atoms(table, choices[j - 1], choices[j]) > 0; j--) {
-      Dim swapped = choices[j];
-      choices[j] = choices[j - 1];
-      choices[j - 1] = swapped;
-    }
+  sort_choices(table, choices, kept);
   Dim dim = choices[0];
   for (int i = 1; i < kept; i++) dim = dim_intern(table, op, dim, choices[i], false);
+  return dim;
+}
+
+// Flattened, without ones and what is there already, in order; a maximum where nothing may be 0. A number that is no 1 decides.
+static Dim make_broadcast(DimTable *table, Dim a, Dim b) {
+  Dim choices[MAX_CHOICES];
+  int count = 0, kept = 0;
+  bool positive = true;
+  if (!add_choices(table, DIM_BROADCAST, a, choices, &count) || !add_choices(table, DIM_BROADCAST, b, choices, &count))
+    return make_opaque(table, DIM_BROADCAST, a, b);
+  for (int i = 0; i < count; i++) {
+    bool met = choices[i] == 1;
+    if (dim_is_static(choices[i]) && !met) return choices[i];
+    for (int j = 0; j < kept && !met; j++) met = choices[j] == choices[i];
+    if (met) continue;
+    positive = positive && dim_at_least(table, choices[i], 1);
+    choices[kept++] = choices[i];
+  }
+  if (!kept) return 1;
+  sort_choices(table, choices, kept);
+  Dim dim = choices[0];
+  for (int i = 1; i < kept; i++)
+    dim = positive ? make_choice(table, DIM_MAX, dim, choices[i]) : dim_intern(table, DIM_BROADCAST, dim, choices[i], false);
   return dim;
 }
 
@@ -493,6 +520,7 @@ Dim dim_simplify(DimTable *table, DimOp op, Dim a, Dim b) {
     case DIM_MOD: return make_remainder(table, a, b);
     case DIM_MAX:
     case DIM_MIN: return make_choice(table, op, a, b);
+    case DIM_BROADCAST: return make_broadcast(table, a, b);
     case DIM_SYMBOL:
     case DIM_CONSTANT: break;
   }

@@ -1,14 +1,15 @@
 // Dimensions as text. Grammar, with / and % flooring:
 //   sum    = ["-"] product { ("+" | "-") product }
 //   product = factor { ("*" | "/" | "%") factor }
-//   factor = integer | symbol | "(" sum ")" | ("max" | "min") "(" sum { "," sum } ")"
-// Symbols are identifiers; anything else, and the words max and min, is quoted.
+//   factor = integer | symbol | "(" sum ")" | ("max" | "min" | "broadcast") "(" sum { "," sum } ")"
+// Symbols are identifiers; anything else, and the words max, min and broadcast, is quoted.
 #include <string.h>
 #include "ir/dim_table.h"
 #include "ir/token.h"
 
 static bool is_identifier(const char *name) {
-  if (strcmp(name, "max") == 0 || strcmp(name, "min") == 0 || (*name >= '0' && *name <= '9') || *name == '.') return false;
+  if (!strcmp(name, "max") || !strcmp(name, "min") || !strcmp(name, "broadcast")) return false;
+  if ((*name >= '0' && *name <= '9') || *name == '.') return false;
   while (token_is_identifier_byte((unsigned char)*name)) name++;
   return *name == 0;
 }
@@ -80,6 +81,8 @@ static void print_choices(Text *text, const DimTable *table, DimOp op, Dim dim) 
   dim_print(text, table, dim_entry(table, dim)->b);
 }
 
+static const char *choice_name(DimOp op) { return op == DIM_MAX ? "max" : op == DIM_MIN ? "min" : "broadcast"; }
+
 void dim_print(Text *text, const DimTable *table, Dim dim) {
   int64_t constant;
   if (dim_get_constant(table, dim, &constant)) {
@@ -106,7 +109,8 @@ void dim_print(Text *text, const DimTable *table, Dim dim) {
     case DIM_MOD: print_binary(text, table, entry, "%"); break;
     case DIM_MAX:
     case DIM_MIN:
-      text_add(text, entry->op == DIM_MAX ? "max(" : "min(");
+    case DIM_BROADCAST:
+      text_add(text, "%s(", choice_name(entry->op));
       if (entry->opaque) {
         dim_print(text, table, entry->a);
         text_add(text, ", ");
@@ -146,6 +150,7 @@ static Status parse_factor(DimTable *table, const char **cursor, int depth, Dim 
     return token_expect(cursor, ")");
   }
   if (token_accept_word(cursor, "max")) return parse_choices(table, cursor, depth + 1, DIM_MAX, out);
+  if (token_accept_word(cursor, "broadcast")) return parse_choices(table, cursor, depth + 1, DIM_BROADCAST, out);
   if (token_accept_word(cursor, "min")) return parse_choices(table, cursor, depth + 1, DIM_MIN, out);
   bool starts_name = **cursor == '"' || (token_is_identifier_byte((unsigned char)**cursor) && !strchr("0123456789.", **cursor));
   if (!starts_name) FAIL(ERROR_INVALID_MODEL, "expected a dimension before '%.*s'", TOKEN_GLIMPSE(*cursor));

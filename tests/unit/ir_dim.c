@@ -62,6 +62,11 @@ static const char *const normal_forms[][2] = {
     {"6*n % 4", "2*(n%2)"},
     {"max(n, 0)", "n"},
     {"max(n, n)", "n"},
+    {"broadcast(m, n)", "broadcast(m, n)"},
+    {"broadcast(n, broadcast(1, m), n)", "broadcast(m, n)"},
+    {"broadcast(n, 5)", "5"},
+    {"broadcast(0, n)", "0"},
+    {"broadcast(n + 1, m + 1)", "max((n + 1), (m + 1))"},
     {"max(3, 5)", "5"},
     {"max(n + 1, n)", "(n + 1)"},
     {"min(n + m, n)", "n"},
@@ -216,6 +221,7 @@ static int64_t fold(DimOp op, int64_t a, int64_t b) {
     case DIM_DIV: return quotient;
     case DIM_MOD: return b ? a - b * quotient : 0;
     case DIM_MAX: return a > b ? a : b;
+    case DIM_BROADCAST: return a == 1 ? b : a;
     default: return a < b ? a : b;
   }
 }
@@ -236,11 +242,12 @@ Test(ir_dim, random_expressions_keep_their_value) {
     }
     for (int i = -2; i < 5; i++) samples[count++] = (Sample){dim_constant(table, i), i};
     while (count < 24) {
-      DimOp op = DIM_ADD + rand_r(&seed) % 6;
+      DimOp op = DIM_ADD + rand_r(&seed) % 7;
       Sample a = samples[rand_r(&seed) % count], b = samples[rand_r(&seed) % count];
       int64_t value = fold(op, a.value, b.value);
       // Symbols are nonzero by decree where a division cancels; expressions that divide by zero are not compared.
       if ((op == DIM_DIV || op == DIM_MOD) && b.value == 0) continue;
+      if (op == DIM_BROADCAST && a.value != b.value && a.value != 1 && b.value != 1) continue;
       if (llabs(value) > 100000) continue;
       samples[count++] = (Sample){dim_make(table, op, a.dim, b.dim), value};
       Sample made = samples[count - 1];

@@ -34,8 +34,14 @@ static Program *without_relu(const Node *node) {
   if (node->output_count != 1 || last->op != OP_relu || last->dtype != DTYPE_F32) return NULL;
   Program *rest = program_copy(node->graph->arena, program);
   rest->outputs[0] = last->args[0];
-  program_prune(rest, arena_array(node->graph->arena, int, rest->input_count));
   return rest;
+}
+
+// The operand that the program gives as it is; NULL where it computes, converts or broadcasts.
+static Value *given_on(const Node *node, const Program *program) {
+  const Instruction *result = &program->code[program->outputs[0]];
+  Value *value = result->op == OP_input ? node->inputs[result->args[0]] : NULL;
+  return value && value->dtype == result->dtype && value_same_shape(value, node->outputs[0]) ? value : NULL;
 }
 
 static Status apply(Rewrite *r) {
@@ -44,10 +50,11 @@ static Status apply(Rewrite *r) {
   Program *rest = without_relu(activation), *relu = program_new(root->graph->arena, 1);
   WANT(rest, "the node in front does not end in a ReLU");
   program_output(relu, program_op1(relu, OP_relu, program_input(relu, 0, DTYPE_F32)));
-  Value *in = activation->inputs[0];
-  if (!program_is_identity(rest) || !value_same_shape(in, activation->outputs[0])) {
-    Node *before = rewrite_like(r, activation);
-    node_set_program(before, "program", rest);
+  Value *in = given_on(activation, rest);
+  if (!in) {
+    Node *before = rewrite_add(r, activation->op, 0, NULL, 1);
+    WANT(set_program_over(before, activation, rest, activation->input_count, activation->inputs),
+         "how many elements there are is open without what it reads");
     TRY(node_infer(before));
     in = before->outputs[0];
   }

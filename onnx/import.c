@@ -403,10 +403,12 @@ static Status import_outputs(Scope *scope, const Onnx__Graph *proto) {
     Value *value;
     TRY(find_output(scope, name, &value));
     warn_of_types(scope, proto->output[i], value);
-    // An output has a name of its own, so an input or another output that passes through is copied.
+    // An input or another output that passes through is copied: a value of the graph has one name, and it may be the model's for two of them.
     if (value->is_input || value->is_output) TRY(translate_copy(scope->graph, NULL, value, &value));
     TRY(declare_result(proto->output[i], value));
-    value_rename(scope->graph, value, name);
+    const Value *taken = graph_find_value(scope->graph, name);
+    if (taken && (taken->is_input || taken->is_output)) value->given_as = arena_string(scope->graph->arena, name);
+    else value_rename(scope->graph, value, name);
     graph_mark_output(scope->graph, value);
   }
   return OK;

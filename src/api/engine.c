@@ -14,7 +14,7 @@
 static ingot_binding describe(const Engine *engine, const Value *value) {
   static const ingot_kind kinds[] = {
       [VALUE_TENSOR] = INGOT_TENSOR, [VALUE_SEQUENCE] = INGOT_SEQUENCE, [VALUE_OPTIONAL] = INGOT_OPTIONAL};
-  ingot_binding binding = {.name = value->name,
+  ingot_binding binding = {.name = value->given_as ? value->given_as : value->name,
                            .kind = kinds[value->kind],
                            .rank = value->rank,
                            .dtype = api_dtype(value->dtype),

@@ -21,6 +21,7 @@ typedef struct Bisection {
   const HostValue *judged;
   RuleLog *log;  // of the last build
   int tries;
+  bool nonfinite;     // what is wrong with the last result is NaN, or infinite
   bool sessions_too;  // rules apply to shapes that a session meets, too
 } Bisection;
 
@@ -49,6 +50,7 @@ static int try_with(Bisection *b, int applications, bool *wrong) {
   int code = prepare(b, engine);
   if (!code) code = verify_outputs(b->common, engine, &b->inputs, b->judged, b->folder, b->tolerance, &report);
   *wrong = report.differing > 0;
+  b->nonfinite = report.nonfinite;
   if (!code && !*wrong && !report.elements && !b->folder)
     code = cli_fail_text("the results have no elements at these sizes, so none is wrong: --shapes gives others");
   b->tries++;
@@ -114,7 +116,10 @@ static int search(Bisection *b) {
   code = try_with(b, 0, &wrong);
   if (code) return code;
   if (!wrong) return halve(b, 0, all, all);
-  printf("the result is wrong with no rule applied too: it is not the rules\n");
+  printf("the result is wrong with no rule applied too: it is not the rules%s\n",
+         b->nonfinite
+             ? "; it holds NaN or infinities, which agree with nothing: other inputs (--input, --data) may give numbers"
+             : "");
   return 1;
 }
 

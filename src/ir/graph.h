@@ -23,8 +23,9 @@ typedef struct Use {
 typedef enum ValueKind { VALUE_TENSOR, VALUE_SEQUENCE, VALUE_OPTIONAL } ValueKind;
 
 struct Value {
-  uint32_t id;       // unique within the graph
-  const char *name;  // unique within the graph; the ONNX name where there is one
+  uint32_t id;           // unique within the graph
+  const char *name;      // unique within the graph; the ONNX name where there is one
+  const char *given_as;  // what callers call an output where an input or another output has that name; NULL: its own
   ValueKind kind;
   DType dtype;  // of the elements; DTYPE_COUNT: unknown until run time (only behind `deferred` nodes)
   int rank;     // -1: unknown until run time (only behind `deferred`, `if` and `loop` nodes)

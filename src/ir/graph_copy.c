@@ -117,6 +117,7 @@ static void copy_contents(Graph *into, const Graph *from) {
   for (int i = 0; i < from->output_count; i++) {
     Value *output = from->outputs[i]->producer ? map[from->outputs[i]->id] : copy_root(into, from->outputs[i], map);
     graph_mark_output(into, output);
+    if (from->outputs[i]->given_as) output->given_as = arena_string(into->arena, from->outputs[i]->given_as);
   }
 }
 

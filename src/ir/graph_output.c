@@ -8,7 +8,9 @@ void graph_replace_output(Graph *graph, int index, Value *value) {
   value->is_output = true;
   old->is_output = false;
   for (int i = 0; i < graph->output_count; i++) old->is_output |= graph->outputs[i] == old;
-  if (!old->is_input && !old->is_output) value_rename(graph, value, name);
+  if (old->is_input || old->is_output) return;
+  value_rename(graph, value, name);
+  value->given_as = old->given_as;
 }
 
 int graph_keep_defaults(Graph *graph) {

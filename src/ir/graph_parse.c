@@ -1,7 +1,8 @@
 // Reading graphs back. Values are declared before they are used, so one pass over the text suffices; only the names of
 // a graph's outputs wait for its end. Grammar (spaces, line ends and // comments between any two tokens):
 //
-//   graph      = "graph" name "(" [input {"," input}] ")" "->" "(" [value {"," value}] ")" "{" {statement} "}"
+//   graph      = "graph" name "(" [input {"," input}] ")" "->" "(" [output {"," output}] ")" "{" {statement} "}"
+//   output     = value ["as" string]                               "as": what callers call it, where another one has that name
 //   input      = declaration ["=" tensor]                          with "=": the default of an optional input
 //   statement  = "const" declaration "=" tensor | node
 //   node       = [declaration {"," declaration}] "=" name "(" [operand {"," operand}] ")"
@@ -497,24 +498,31 @@ static Status parse_inputs(Parser *p, Graph *graph) {
   return OK;
 }
 
+typedef struct OutputName {
+  char *name, *given_as;
+} OutputName;
+
 static Status parse_output_names(Parser *p, Items *names) {
   TRY(expect(p, "("));
   bool more = !accept(p, ")");
   while (more) {
     char *name;
     TRY(parse_value_name(p, &name));
-    *PUSH(p, names, const char *) = name;
+    OutputName *output = PUSH(p, names, OutputName);
+    output->name = name;
+    if (accept_word(p, "as")) TRY(token_parse_quoted(p->arena, &p->cursor, &output->given_as));
     TRY(next_item(p, ")", &more));
   }
   return OK;
 }
 
 static Status mark_outputs(Graph *graph, const Items *names) {
-  const char *const *items = names->items;
+  const OutputName *items = names->items;
   for (uint32_t i = 0; i < names->count; i++) {
-    Value *value = graph_find_value(graph, items[i]);
-    if (!value) FAIL(ERROR_INVALID_MODEL, "%%%s, an output of graph '%s', is not declared in it", items[i], graph->name);
+    Value *value = graph_find_value(graph, items[i].name);
+    if (!value) FAIL(ERROR_INVALID_MODEL, "%%%s, an output of graph '%s', is not declared in it", items[i].name, graph->name);
     graph_mark_output(graph, value);
+    value->given_as = items[i].given_as ? arena_string(graph->arena, items[i].given_as) : NULL;
   }
   return OK;
 }

@@ -239,6 +239,9 @@ static void print_graph(Printer *p, const Graph *graph) {
   for (int i = 0; i < graph->output_count; i++) {
     if (i) text_add_n(text, ", ", 2);
     print_value_name(text, graph->outputs[i]);
+    if (!graph->outputs[i]->given_as) continue;
+    text_add(text, " as ");
+    token_quote(text, graph->outputs[i]->given_as);
   }
   text_add(text, ") {");
   p->indent++;

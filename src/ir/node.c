@@ -129,7 +129,10 @@ static void replace_output(Value *from, Value *to) {
   Graph *graph = from->graph;
   for (int i = 0; i < graph->output_count; i++)
     if (graph->outputs[i] == from) graph->outputs[i] = to;
-  if (value_can_replace(from, to)) value_rename(graph, to, from->name);
+  if (value_can_replace(from, to)) {
+    value_rename(graph, to, from->name);
+    to->given_as = from->given_as;
+  }
   from->is_output = false;
   to->is_output = true;
 }

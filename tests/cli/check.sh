@@ -330,6 +330,21 @@ for row in "shape:what it gives follows from sizes and constants" "same:what it 
   says 1 "${row#*:}" passes absent.onnx $cpu --only "all@${row%%:*}"
   says 0 "${row#*:}" passes absent.onnx $cpu --explain "${row%%:*}"
 done
+# An input that is given out as it is, and one value given out twice: callers know each by the model's name, in an engine too.
+python3 - <<'PY'
+import numpy as np, onnx
+from onnx import TensorProto as T, helper as h
+value = lambda name: h.make_tensor_value_info(name, T.FLOAT, [2])
+graph = h.make_graph([h.make_node("Neg", ["x"], ["y"])], "through", [value("x")], [value("x"), value("y"), value("y")])
+onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), "through.onnx")
+np.save("two.npy", np.array([1.5, -2], np.float32))
+PY
+says 0 "" build through.onnx $cpu --quiet -o through.ingot
+for model in through.onnx through.ingot; do
+  says 0 "1.5, -2" run $model $cpu --input x=two.npy
+  [ "$(awk '/f32\[2\]/ {print $1}' out | tr '\n' ' ')" = "x y y " ] || fail "$model gives results by other names: $(cat out)"
+done
+says 0 "all 0 applications" passes through.onnx $cpu --bisect
 says 0 "" passes absent.onnx $cpu --disable inline_scalars@scaled
 says 1 "there is no pass or rule 'nosuchpass'" run "$digits/digits.onnx" $cpu --disable nosuchpass
 says 1 "there is no pass or rule 'nosuchpass'" passes "$digits/digits.onnx" $cpu --only nosuchpass
@@ -423,6 +438,7 @@ says 0 "outputs agree" verify "$digits/digits.onnx" $cpu --pass "$own/conv_regio
 says 0 "right with all" passes "$digits/digits.onnx" $cpu --pass "$own/conv_region.so" --bisect
 says 1 "'inline_regions' cannot be left out" build "$digits/digits.onnx" $cpu --disable inline_regions
 says 1 "'inline_region@$node' cannot be left out" build "$digits/digits.onnx" $cpu --disable "inline_region@$node"
+says 1 "NaN or infinities, which agree with nothing" passes nan.onnx $cpu --bisect
 says 1 "no elements at these sizes" passes "$digits/../../tests/regress/views_backwards_before_open/model.onnx" $cpu --bisect --shapes x:0x1x1
 says 0 "right with all" passes "$digits/digits.onnx" $cpu --bisect
 says 0 "relu_pair" passes "$digits/digits.onnx" $cpu --pass "$own/relu_pair.so"

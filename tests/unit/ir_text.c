@@ -44,7 +44,7 @@ static const char *const canonical[] = {
     "  %a: f32[n] = any(%x) {s: \"q\\\"\\\\\\n\\x01\", l: [\"a\"], e: strings[], d: dims[n, 3, 2*n], z: dims[], t: tensor "
     "u8[2] = [1, 2]}\n"
     "}\n",
-    "graph main(%x: f32[n]) -> (%a) {\n"
+    "graph main(%x: f32[n]) -> (%a as \"x\") {\n"
     "  %a: f32[n] = any(%x) {then: graph then_branch(%x: f32[n]) -> (%c) {\n"
     "      const %c: f32[1] = [1.5]\n"
     "    }, p: program {%0: f32 = input 0; %1 = relu %0; yield %1}}\n"

@@ -15,6 +15,7 @@
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
+#include "base/thread_parts.h"
 
 #define SPIN_SECONDS 20e-6
 enum { CHUNKS_PER_THREAD = 4, CHUNKS_WHERE_WATCHED = 32, MOST_THREADS = 1024, CACHE_LINE = 64 };
@@ -59,7 +60,7 @@ static struct timespec time_after(double seconds) {
   return at;
 }
 
-static void monotonic_cond_init(pthread_cond_t *cond) {
+void thread_condition_init(pthread_cond_t *cond) {
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -67,8 +68,7 @@ static void monotonic_cond_init(pthread_cond_t *cond) {
   pthread_condattr_destroy(&monotonic);
 }
 
-// Waits on cond for a moment, then looks after the budget; the mutex is held before and after.
-static void wait_and_poll(pthread_cond_t *cond, pthread_mutex_t *mutex) {
+void thread_wait_and_poll(pthread_cond_t *cond, pthread_mutex_t *mutex) {
   struct timespec until = time_after(BUDGET_POLL_SECONDS);
   pthread_cond_timedwait(cond, mutex, &until);
   pthread_mutex_unlock(mutex);
@@ -157,15 +157,14 @@ static void *work(void *context) {
   }
 }
 
-static int core_count(void) {
+int thread_cores(void) {
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) == 0) return CPU_COUNT(&cores);
   long online = sysconf(_SC_NPROCESSORS_ONLN);  // more cores than cpu_set_t has bits
   return online > 0 ? (int)online : 1;
 }
 
-// Our threads take no signals: the host's handlers run on the host's threads.
-static bool start_silent(pthread_t *thread, void *(*fn)(void *), void *context) {
+bool thread_start(pthread_t *thread, void *(*fn)(void *), void *context) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -176,22 +175,22 @@ static bool start_silent(pthread_t *thread, void *(*fn)(void *), void *context) 
 }
 
 static void start_workers(ThreadPool *pool, int count) {
-  while (pool->worker_count < count && start_silent(&pool->workers[pool->worker_count], work, pool)) pool->worker_count++;
+  while (pool->worker_count < count && thread_start(&pool->workers[pool->worker_count], work, pool)) pool->worker_count++;
 }
 
 static ThreadPool *pool_make(int threads) {
-  int cores = core_count();
+  int cores = thread_cores();
   size_t size = align_up(sizeof(ThreadPool) + sizeof(pthread_t) * (size_t)threads, CACHE_LINE);
   ThreadPool *pool = aligned_alloc(CACHE_LINE, size);
   if (!pool) return NULL;
   *pool = (ThreadPool){.spin_seconds = threads <= cores ? SPIN_SECONDS : 0};
   pthread_mutex_init(&pool->mutex, NULL);
-  monotonic_cond_init(&pool->work);
-  monotonic_cond_init(&pool->done);
+  thread_condition_init(&pool->work);
+  thread_condition_init(&pool->done);
   return pool;
 }
 
-static int wanted_threads(int threads) { return MIN(threads > 0 ? threads : core_count(), (int)MOST_THREADS); }
+static int wanted_threads(int threads) { return MIN(threads > 0 ? threads : thread_cores(), (int)MOST_THREADS); }
 
 ThreadPool *thread_pool_new(int threads) {
   threads = wanted_threads(threads);
@@ -245,7 +244,7 @@ static void wait_until_left(ThreadPool *pool) {
   } while (limit > 0 && time_now() < limit);
   pthread_mutex_lock(&pool->mutex);
   while (atomic_load(&pool->state) & INSIDE) {
-    if (pool->budget) wait_and_poll(&pool->done, &pool->mutex);
+    if (pool->budget) thread_wait_and_poll(&pool->done, &pool->mutex);
     else pthread_cond_wait(&pool->done, &pool->mutex);
   }
   pthread_mutex_unlock(&pool->mutex);
@@ -320,11 +319,11 @@ Status thread_watched(Status (*fn)(void *context), void *context) {
   pthread_t thread;
   if (!watched.budget) return fn(context);
   pthread_mutex_init(&watched.mutex, NULL);
-  monotonic_cond_init(&watched.finished);
-  bool started = start_silent(&thread, run_watched, &watched);
+  thread_condition_init(&watched.finished);
+  bool started = thread_start(&thread, run_watched, &watched);
   if (!started) run_watched(&watched);
   pthread_mutex_lock(&watched.mutex);
-  while (!watched.done) wait_and_poll(&watched.finished, &watched.mutex);
+  while (!watched.done) thread_wait_and_poll(&watched.finished, &watched.mutex);
   pthread_mutex_unlock(&watched.mutex);
   if (started) pthread_join(thread, NULL);
   pthread_cond_destroy(&watched.finished);

@@ -146,10 +146,12 @@ MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const
 typedef struct CudaTiming {
   int warmups, repeats;  // repeats: 1 to 1000
   // Before every run, so that inputs come from memory as they do in a model larger than the cache. Without it, each measurement is
-  // ten runs back to back.
+  // `batch` runs back to back.
   bool flush_l2;
-  double budget;  // seconds after which no further repeat starts but the least; 0: none
-  int least;      // repeats whatever the budget; 0: one
+  int batch;        // 0: ten
+  double budget;    // seconds after which no further repeat starts but the least; 0: none
+  int least;        // repeats whatever the budget; 0: one
+  double hopeless;  // seconds: where the first repeat takes longer, no other starts; 0: none
 } CudaTiming;
 // Runs `run` on the context's stream between two events and gives the median in seconds.
 MUST_CHECK Status cuda_time(CudaContext *context, const CudaTiming *timing, Status (*run)(void *state, CudaStream stream),

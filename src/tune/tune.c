@@ -1,4 +1,6 @@
-// See tune.h.
+// See tune.h. In three steps: what every site takes as it is chosen without measuring, one launch each; then sites by the time that a run
+// spends in them, each with a share of the candidates that the budget is good for; then, where time is left, the rest of the candidates, in the same
+// order. While one site is measured the kernels of the next are compiled.
 #include "tune/tune.h"
 
 #include <math.h>
@@ -7,240 +9,215 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
-#include "base/half.h"
-#include "base/memory.h"
 #include "base/recover.h"
 #include "base/thread.h"
-#include "tune/launches.h"
+#include "tune/attempts.h"
+#include "tune/measure.h"
 
-enum { MAX_SELECTIONS = 48, MAX_COMPARED = 1 << 16 };
+// Of the first turns: candidates that a second is good for, and those that every site gets.
+enum { CANDIDATES_A_SECOND = 40, FEW_CANDIDATES = 4 };
+#define SURVEY_SHARE 0.25  // of the budget
 
-// Device memory for one site: every candidate reads the same random inputs.
-typedef struct Bench {
+typedef struct Subject {
   const Site *site;
+  const char *key;
+  int number, steps;  // in the order of the plan; how many steps are this site
+  bool surveyed, learnt;
+  double seconds;  // of a run: as measured, else guessed
+  Attempts *attempts;
+  int goal;  // attempts of its turn
+} Subject;
+
+typedef struct Tuner {
   const TuneOptions *options;
+  TuningDatabase *database;
+  TuneReport *report;
   Arena *arena;
-  void **inputs, **outputs;  // allocations
-  size_t *input_bytes, *output_bytes;
-  void **input_at, **output_at;  // element 0, inside them
-} Bench;
+  double start, fraction;
+  Subject *subjects;
+  int count;
+  AttemptsOptions attempts;
+  RandomBlocks random;
+} Tuner;
 
-// The lowest and highest element a strided tensor touches, relative to element 0.
-static void extent(const TensorDesc *desc, int64_t *low, int64_t *high) {
-  *low = *high = 0;
-  for (int i = 0; i < desc->rank; i++) {
-    if (!desc->dims[i]) return;
-    int64_t span = (desc->dims[i] - 1) * desc->strides[i];
-    if (span < 0) *low += span;
-    else *high += span;
+static double spent(const Tuner *t) { return time_now() - t->start; }
+static bool is_over(const Tuner *t) { return spent(t) > t->options->seconds; }
+
+static Status tell_progress(Tuner *t) {
+  int measured = 0, listed = 0;
+  for (int i = 0; i < t->count; i++) {
+    const Attempts *attempts = t->subjects[i].attempts;
+    listed += attempts ? attempts->count : FEW_CANDIDATES;
+    measured += attempts ? attempts->tried : 0;
   }
+  t->fraction = fmax(t->fraction, listed ? fmin((double)measured / listed, 1) : 1);
+  double left = fmax(t->options->seconds - spent(t), 0);
+  budget_stage("tuning", t->fraction, t->fraction > 0 ? fmin(left, spent(t) * (1 - t->fraction) / t->fraction) : left);
+  return budget_poll();
 }
 
-static void fill_random(const TensorDesc *desc, void *bytes, int64_t count, uint64_t seed) {
-  uint64_t state = seed * 2654435761u + 88172645463325252ull;
-  for (int64_t i = 0; i < count; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    void *element = (char *)bytes + (size_t)i * dtype_size(desc->dtype);
-    if (dtype_is_float(desc->dtype)) element_set_f(desc->dtype, element, (double)(int64_t)(state >> 40) / (1 << 24) * 2 - 1);
-    else element_set_i(desc->dtype, element, (int64_t)((state >> 33) & 1));  // small enough to be an index anywhere
+// A candidate that failed is passed over. A limit of the call fails no candidate, nor does a device that is lost.
+static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt, Status failed) {
+  log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", s->site->node->outputs[0]->name,
+          attempt->selection.tactic->name, attempt->selection.candidate.name, status_message(failed));
+  status_free(failed);
+  TRY(budget_poll());
+  return cuda_check_alive(t->options->cuda);
+}
+
+static Rig rig_for(Tuner *t, const Subject *s, bool sketch, Arena *arena) {
+  return (Rig){s->site, t->options->cuda, &t->random, t->options->log, arena, sketch};
+}
+
+// --- The survey.
+
+static Status survey_on(Rig *r, const Emission *emission, const Cubin *cubins, double *seconds) {
+  TRY(rig_open(r));
+  return measure_emission(r, emission, cubins, INFINITY, seconds);
+}
+
+static Status survey_site(Tuner *t, Subject *s) {
+  const Cubin *cubins;
+  double seconds;
+  TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
+  if (!s->attempts->count) return OK;
+  TRY(attempts_begin(s->attempts, 1));
+  TRY(attempts_emit(s->attempts, 0));
+  if (s->attempts->list[0].selection.emission) {
+    TRY(attempts_cubins(s->attempts, 0, &cubins));
+    Arena *scratch = arena_scratch();
+    Rig rig = rig_for(t, s, true, scratch);
+    Status failed = RECOVER_GUARD(survey_on(&rig, s->attempts->list[0].selection.emission, cubins, &seconds));
+    rig_close(&rig);
+    arena_free(scratch);
+    if (failed) TRY(pass_over(t, s, &s->attempts->list[0], failed));
+    else s->seconds = seconds * s->steps, s->surveyed = true;
   }
-}
-
-static Status allocate(Bench *b, const TensorDesc *desc, bool fill, uint64_t seed, void **out, size_t *bytes, void **at) {
-  int64_t low, high;
-  extent(desc, &low, &high);
-  int64_t count = high - low + 1;
-  size_t size = dtype_size(desc->dtype);
-  *bytes = (size_t)count * size;
-  TRY(cuda_alloc(b->options->cuda, *bytes, out));
-  *at = (char *)*out - low * (int64_t)size;
-  if (!fill) return OK;
-  void *host;
-  TRY(memory_take(*bytes, &host));
-  if (desc->constant && desc_count(desc) == count && desc_is_row_major(desc)) memcpy(host, desc->constant->data, *bytes);
-  else fill_random(desc, host, count, seed);
-  Status status = cuda_upload(b->options->cuda, *out, host, *bytes);
-  memory_free(host);
-  return status;
-}
-
-static Status bench_open(Bench *b) {
-  const Node *node = b->site->node;
-  b->inputs = arena_array(b->arena, void *, node->input_count);
-  b->input_at = arena_array(b->arena, void *, node->input_count);
-  b->input_bytes = arena_array(b->arena, size_t, node->input_count);
-  b->outputs = arena_array(b->arena, void *, node->output_count);
-  b->output_at = arena_array(b->arena, void *, node->output_count);
-  b->output_bytes = arena_array(b->arena, size_t, node->output_count);
-  for (int i = 0; i < node->input_count; i++)
-    if (!b->site->inputs[i].absent)
-      TRY(allocate(b, &b->site->inputs[i], true, (uint64_t)i + 1, &b->inputs[i], &b->input_bytes[i], &b->input_at[i]));
-  for (int i = 0; i < node->output_count; i++)
-    TRY(allocate(b, &b->site->outputs[i], false, 0, &b->outputs[i], &b->output_bytes[i], &b->output_at[i]));
+  attempts_end(s->attempts);
   return OK;
 }
 
-static void bench_close(Bench *b) {
-  for (int i = 0; b->inputs && i < b->site->node->input_count; i++)
-    cuda_free(b->options->cuda, b->inputs[i], b->input_bytes[i]);
-  for (int i = 0; b->outputs && i < b->site->node->output_count; i++)
-    cuda_free(b->options->cuda, b->outputs[i], b->output_bytes[i]);
+static int dearest_first(const void *a, const void *b) {
+  const Subject *x = a, *y = b;
+  if (x->surveyed != y->surveyed) return x->surveyed ? -1 : 1;
+  if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
+  return (x->number > y->number) - (x->number < y->number);
 }
 
-typedef struct Trial {
-  LaunchSet *set;
-  CudaContext *cuda;
-} Trial;
-
-static Status run_trial(void *state, CudaStream stream) {
-  Trial *trial = state;
-  return launch_set_run(trial->set, trial->cuda, stream);
+// Those first that are guessed to be dear; what is not reached in time keeps its guess, and its place behind those that are known.
+static Status survey(Tuner *t) {
+  int surveyed = 0;
+  if (t->count) qsort(t->subjects, (size_t)t->count, sizeof *t->subjects, dearest_first);
+  for (int i = 0; t->count > 1 && i < t->count && spent(t) <= SURVEY_SHARE * t->options->seconds; i++) {
+    TRY(tell_progress(t));
+    TRY(survey_site(t, &t->subjects[i]));
+    surveyed += t->subjects[i].surveyed;
+  }
+  if (t->count) qsort(t->subjects, (size_t)t->count, sizeof *t->subjects, dearest_first);
+  log_add(t->options->log, LOG_VERBOSE, "tuning: %d of %d sites surveyed in %.2f s", surveyed, t->count, spent(t));
+  return OK;
 }
 
-static Status pack_constants(CudaContext *cuda, LaunchSet *set, Arena *scratch) {
-  for (uint32_t i = 0; i < set->emission->packed_count; i++) {
-    const Recipe *recipe = set->emission->packed[i];
-    void *host;
-    TRY(arena_try_alloc(scratch, recipe->bytes, 64, &host));
-    TRY(recipe_run(recipe, host));
-    TRY(cuda_alloc(cuda, recipe->bytes, &set->packed[i]));
-    TRY(cuda_upload(cuda, set->packed[i], host, recipe->bytes));
+// --- The turns.
+
+// How many candidates a site gets in a turn: first its share by the time that is spent in it, then all.
+static void set_goals(Tuner *t, bool all) {
+  double sum = 0, candidates = t->options->seconds * CANDIDATES_A_SECOND;
+  for (int i = 0; i < t->count; i++) sum += t->subjects[i].seconds;
+  for (int i = 0; i < t->count; i++) {
+    double share = sum > 0 ? ceil(candidates * (t->subjects[i].seconds / sum)) : 0;
+    t->subjects[i].goal = all ? INT32_MAX : (int)fmin(fmax(share, FEW_CANDIDATES), INT32_MAX);
+  }
+}
+
+static void learn(Tuner *t, Subject *s) {
+  const Attempts *attempts = s->attempts;
+  if (attempts->best < 0 || (attempts->timed < 2 && attempts->tried < attempts->count)) return;  // nothing was compared
+  const Selection *best = &attempts->list[attempts->best].selection;
+  tuning_add(t->database, &(TuningEntry){s->site->device->sm, s->key, best->tactic->name, best->candidate.name,
+                                         attempts->best_seconds * 1e6});
+  t->report->measured += !s->learnt;
+  s->learnt = true;
+}
+
+static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
+  Attempts *attempts = s->attempts;
+  const Selection *selection = &attempts->list[number].selection;
+  const char *name = s->site->node->outputs[0]->name;
+  const Cubin *cubins;
+  double seconds;
+  bool agrees;
+  TRY(attempts_cubins(attempts, number, &cubins));
+  Status failed = measure_emission(r, selection->emission, cubins, attempts->best_seconds, &seconds);
+  if (!failed) failed = judge_outputs(judging, seconds < attempts->best_seconds, &agrees);
+  if (failed) return pass_over(t, s, &attempts->list[number], failed);
+  t->report->candidates += !attempts->list[number].tried;
+  attempts->timed += !attempts->list[number].tried;
+  log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->tactic->name, selection->candidate.name,
+          seconds * 1e6);
+  if (!agrees) {
+    t->report->rejected++;
+    log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name, selection->tactic->name,
+            selection->candidate.name, attempts->list[0].selection.tactic->name);
+  } else if (seconds < attempts->best_seconds) {
+    attempts->best = number;
+    attempts->best_seconds = seconds;
   }
   return OK;
 }
 
-static Status time_loaded(Bench *b, LaunchSet *set, void **workspace, Arena *scratch, double *seconds, Tensor *sample) {
-  CudaContext *cuda = b->options->cuda;
-  memcpy(set->inputs, b->input_at, (size_t)b->site->node->input_count * sizeof(void *));
-  memcpy(set->outputs, b->output_at, (size_t)b->site->node->output_count * sizeof(void *));
-  if (set->emission->workspace_bytes) TRY(cuda_alloc(cuda, set->emission->workspace_bytes, workspace));
-  set->workspace = *workspace;
-  TRY(pack_constants(cuda, set, scratch));
-  launch_set_patch(set);
-  TRY(cuda_fill(cuda, b->outputs[0], 0xff, b->output_bytes[0], cuda->stream));
-  Trial trial = {set, cuda};
-  CudaTiming timing = {.warmups = 2, .repeats = 7, .budget = 0.25};
-  TRY(cuda_time(cuda, &timing, run_trial, &trial, seconds));
-  const TensorDesc *out = &b->site->outputs[0];
-  int64_t elements = MIN((int64_t)(b->output_bytes[0] / dtype_size(out->dtype)), MAX_COMPARED);
-  TRY(tensor_new(b->arena, out->dtype, 1, &elements, sample));
-  return cuda_download(cuda, sample->data, b->outputs[0], tensor_bytes(sample));
+// What is chosen without measuring comes first, in every turn: the others are compared with it.
+static Status try_all(Tuner *t, Subject *s, Rig *r) {
+  Attempts *attempts = s->attempts;
+  Judge judging = judge_new(r);
+  TRY(rig_open(r));
+  for (int i = 0; i < attempts->goal; i++) {
+    if (i && (attempts->list[i].tried || is_over(t))) continue;
+    TRY(tell_progress(t));
+    TRY(attempts_emit(attempts, i));
+    if (attempts->list[i].selection.emission) TRY(try_on(t, s, r, &judging, i));
+    if (!attempts->list[i].tried) attempts->tried++;
+    attempts->list[i].tried = true;
+  }
+  return OK;
 }
 
-// Times one candidate and reads the beginning of its output.
-static Status measure_compiled(Bench *b, LaunchSet *set, const Cubin *cubins, double *seconds, Tensor *sample) {
-  CudaContext *cuda = b->options->cuda;
-  const Emission *emission = set->emission;
-  int taken;
-  TRY(launch_set_load(set, cuda, cubins, &taken));
+static Status take_turn(Tuner *t, Subject *s) {
   Arena *scratch = arena_scratch();
-  void *workspace = NULL;
-  Status status = RECOVER_GUARD(time_loaded(b, set, &workspace, scratch, seconds, sample));
+  Rig rig = rig_for(t, s, false, scratch);
+  Status status = RECOVER_GUARD(try_all(t, s, &rig));
+  rig_close(&rig);
   arena_free(scratch);
-  for (uint32_t i = 0; i < emission->packed_count; i++)
-    if (set->packed[i]) cuda_free(cuda, set->packed[i], emission->packed[i]->bytes);
-  cuda_free(cuda, workspace, emission->workspace_bytes);
+  learn(t, s);
+  if (!status && !attempts_waiting(s->attempts)) attempts_end(s->attempts);  // else when nobody compiles any more
   return status;
 }
 
-static Status measure(Bench *b, Selection *selection, double *seconds, Tensor *sample) {
-  CudaContext *cuda = b->options->cuda;
-  const Emission *emission = selection->emission;
-  LaunchSet *set = launch_set_new(emission, b->site->node, b->arena);
-  KernelSource *sources = arena_array(b->arena, KernelSource, emission->launch_count);
-  Cubin *cubins = arena_array(b->arena, Cubin, emission->launch_count);
-  int count = launch_set_sources(set, selection->candidate.name, b->site->device->sm, sources);
-  TRY(compiler_compile_all(b->options->compiler, sources, count, 1, cubins));
-  Status status = measure_compiled(b, set, cubins, seconds, sample);
-  cuda_settle(cuda);
-  launch_set_unload(set, cuda);
-  compiler_release(b->options->compiler, cubins, count);
-  return status;
+static Status begin_turn(Tuner *t, Subject *s) {
+  if (!s->attempts) TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
+  return attempts_begin(s->attempts, s->goal);
 }
 
-static bool agrees(const Site *site, const Tensor *a, const Tensor *b) {
-  if (!dtype_is_float(a->dtype)) return tensor_equal(a, b);
-  bool wide = site->inputs[0].dtype == DTYPE_F32 && !site->tf32;
-  Comparison comparison = tensor_compare(a, b, 0, 0);
-  return comparison.norm_error < (wide ? 1e-4 : 2e-2);
+static bool enough_begun(const Tuner *t, int from, int to) {
+  int waiting = 0;
+  for (int i = from; i < to; i++) waiting += attempts_waiting(t->subjects[i].attempts);
+  return waiting >= 2 * background_threads(t->attempts.background);
 }
 
-static Status compile_ahead(const Bench *b, Selection *selections, int count, const SelectOptions *options) {
-  int sources_count = 0;
-  KernelSource *sources = arena_array(b->arena, KernelSource, (size_t)count * 8);
-  for (int i = 0; i < count; i++) {
-    Status status = selection_emit(b->site, options, b->arena, &selections[i]);
-    if (status) {
-      log_add(b->options->log, LOG_VERBOSE, "%s %s: %s", selections[i].tactic->name, selections[i].candidate.name,
-              status_message(status));
-      status_free(status);
-      selections[i].emission = NULL;
-      continue;
-    }
-    const Emission *emission = selections[i].emission;
-    for (uint32_t l = 0; l < emission->launch_count && sources_count < count * 8; l++)
-      if (emission->launches[l].kind == LAUNCH_KERNEL)
-        sources[sources_count++] =
-            (KernelSource){selections[i].candidate.name, emission->launches[l].source, b->site->device->sm};
-  }
-  return compiler_compile_all(b->options->compiler, sources, sources_count, 0, NULL);
-}
-
-static Status tune_with(Bench *b, const char *key, TuningDatabase *database, TuneReport *report) {
-  const Site *site = b->site;
-  const TuneOptions *options = b->options;
-  SelectOptions select = {.cuda = options->cuda, .workspace_limit = options->workspace_limit, .log = options->log};
-  Selection selections[MAX_SELECTIONS];
-  int count = select_all(site, &select, selections, MAX_SELECTIONS), best = -1;
-  double best_seconds = INFINITY;
-  Tensor first = {0};
-  if (count < 2) return OK;  // nothing to choose
-  TRY(bench_open(b));
-  TRY(compile_ahead(b, selections, count, &select));
-  for (int i = 0; i < count; i++) {
-    if (!selections[i].emission || selections[i].emission->workspace_bytes > options->workspace_limit) continue;
-    double seconds;
-    Tensor sample;
-    Status failed = measure(b, &selections[i], &seconds, &sample);
-    if (failed) {
-      log_add(options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site->node->outputs[0]->name,
-              selections[i].tactic->name, selections[i].candidate.name, status_message(failed));
-      status_free(failed);
-      TRY(budget_poll());  // a limit of the call fails no candidate
-      TRY(cuda_check_alive(options->cuda));
-      continue;
-    }
-    report->candidates++;
-    log_add(options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", site->node->outputs[0]->name, selections[i].tactic->name,
-            selections[i].candidate.name, seconds * 1e6);
-    if (!first.data) first = sample;
-    else if (!agrees(site, &sample, &first)) {
-      report->rejected++;
-      log_add(options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", site->node->outputs[0]->name,
-              selections[i].tactic->name, selections[i].candidate.name, selections[0].tactic->name);
-      continue;
-    }
-    if (seconds < best_seconds) best = i, best_seconds = seconds;
-  }
-  if (best >= 0) {
-    tuning_add(database, &(TuningEntry){site->device->sm, key, selections[best].tactic->name, selections[best].candidate.name,
-                                        best_seconds * 1e6});
-    report->measured++;
+// Sites are begun ahead of their turns, until there is enough for the threads that compile.
+static Status take_turns(Tuner *t) {
+  for (int i = 0, begun = 0; i < t->count && (!begun || !is_over(t)); i++) {
+    while (begun < t->count && (begun <= i || (!enough_begun(t, i, begun) && !is_over(t))))
+      TRY(begin_turn(t, &t->subjects[begun++]));
+    if (t->subjects[i].attempts->goal) TRY(take_turn(t, &t->subjects[i]));
   }
   return OK;
 }
 
-static Status tune_site(const Site *site, const char *key, const TuneOptions *options, TuningDatabase *database,
-                        TuneReport *report) {
-  Bench b = {.site = site, .options = options, .arena = arena_scratch()};
-  Status status = RECOVER_GUARD(tune_with(&b, key, database, report));
-  bench_close(&b);
-  arena_free(b.arena);
-  return status;
-}
+// --- All of it.
 
-// How much work a site is, roughly: what is tuned first is what matters most.
-static double weight(const Site *site) {
+// How long a run may take in the site, roughly.
+static double guess(const Site *site) {
   double bytes = 0, work = 1;
   for (int i = 0; i < site->node->input_count; i++)
     if (!site->inputs[i].absent) bytes += (double)desc_bytes(&site->inputs[i]);
@@ -253,48 +230,64 @@ static double weight(const Site *site) {
   return bytes / 4e12 + work / 4e14;
 }
 
-typedef struct Entry {
-  const Site *site;
-  const char *key;
-  double weight;
-} Entry;
+// Every distinct site once; those that the database knows are left out.
+static void collect(Tuner *t, const Site *const *sites, int count) {
+  StringMap *seen = string_map_new(t->arena);
+  t->subjects = arena_array(t->arena, Subject, count);
+  for (int i = 0; i < count; i++) {
+    const char *key = site_key(sites[i], t->arena);
+    Subject *s = string_map_get(seen, key);
+    if (!s) {
+      s = &t->subjects[t->report->sites++];
+      *s = (Subject){.site = sites[i], .key = key, .number = i};
+      string_map_set(seen, key, s);
+    }
+    s->steps++;
+    s->seconds = guess(s->site) * s->steps;
+  }
+  for (int i = 0; i < t->report->sites; i++)
+    if (!tuning_get(t->database, t->subjects[i].site->device->sm, t->subjects[i].key)) t->subjects[t->count++] = t->subjects[i];
+}
 
-static int heaviest_first(const void *a, const void *b) {
-  double x = ((const Entry *)a)->weight, y = ((const Entry *)b)->weight;
-  return x < y ? 1 : x > y ? -1 : 0;
+static Status tune_all(Tuner *t, const Site *const *sites, int count) {
+  collect(t, sites, count);
+  TRY(survey(t));
+  for (int round = 0; round < 2; round++) {
+    if (round && is_over(t)) break;
+    set_goals(t, round == 1);
+    TRY(take_turns(t));
+  }
+  return OK;
+}
+
+static void say_what_was_left(const Tuner *t) {
+  int left = 0, touched = 0, unknown = 0;
+  for (int i = 0; i < t->count; i++) {
+    const Attempts *attempts = t->subjects[i].attempts;
+    unknown += !attempts;
+    touched += attempts && attempts->timed;
+    left += attempts ? attempts->count - attempts->tried : 0;
+  }
+  log_add(t->options->log, LOG_VERBOSE,
+          "tuning measured %d candidates of %d sites; %d of their candidates, and %d sites that were not looked at, are left",
+          t->report->candidates, touched, left, unknown);
+  if (left || unknown)
+    log_add(t->options->log, LOG_INFO, "tuning stopped after %.1f s with %d of %d sites measured", spent(t),
+            t->report->measured, t->count);
 }
 
 Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
                   TuneReport *report) {
-  double start = time_now();
-  Arena *arena = arena_scratch();
-  Entry *entries = arena_array(arena, Entry, count);
-  StringMap *seen = string_map_new(arena);
-  int total = 0;
-  Status status = OK;
   *report = (TuneReport){0};
-  for (int i = 0; i < count; i++) {
-    const char *key = site_key(sites[i], arena);
-    if (string_map_get(seen, key)) continue;
-    string_map_set(seen, key, (void *)sites[i]);
-    report->sites++;
-    if (tuning_get(database, sites[i]->device->sm, key)) continue;
-    entries[total++] = (Entry){sites[i], key, weight(sites[i])};
-  }
-  if (total) qsort(entries, (size_t)total, sizeof *entries, heaviest_first);
-  for (int i = 0; i < total; i++) {
-    double spent = time_now() - start;
-    if (i && spent > options->seconds) {
-      log_add(options->log, LOG_INFO, "tuning stopped after %.1f s with %d of %d sites measured", spent, i, total);
-      break;
-    }
-    double left = i ? MIN(spent / i * (total - i), options->seconds - spent) : options->seconds;
-    budget_stage("tuning", (double)i / total, left);
-    TRY_GOTO(budget_poll());
-    TRY_GOTO(tune_site(entries[i].site, entries[i].key, options, database, report));
-  }
-done:
-  report->seconds = time_now() - start;
-  arena_free(arena);
+  Tuner t = {.options = options, .database = database, .report = report, .arena = arena_scratch(), .start = time_now()};
+  t.random.cuda = options->cuda;
+  t.attempts = (AttemptsOptions){options->cuda, options->compiler, background_new(), options->workspace_limit, options->log};
+  Status status = RECOVER_GUARD(tune_all(&t, sites, count));
+  background_free(t.attempts.background);
+  for (int i = 0; i < t.count; i++) attempts_end(t.subjects[i].attempts);
+  random_blocks_free(&t.random);
+  if (!status) say_what_was_left(&t);
+  report->seconds = spent(&t);
+  arena_free(t.arena);
   return status;
 }

@@ -1,6 +1,6 @@
-// The tuner: measures the candidates of sites on the GPU at hand, most expensive sites first, and keeps the fastest that agrees
-// with the others. It may stop after any measurement, also because the
-// call's budget is exceeded; what it learnt so far stays in the database.
+// The tuner: measures the candidates of sites on the GPU at hand, those first that a run spends most time in, and keeps the fastest that agrees
+// with what is chosen without measuring, which is always measured too. It may stop after any measurement, also because the call's budget is exceeded;
+// what it learnt so far stays in the database.
 #pragma once
 #include "cuda/compiler.h"
 #include "tune/select.h"
@@ -9,12 +9,13 @@ typedef struct TuneOptions {
   CudaContext *cuda;
   Compiler *compiler;
   size_t workspace_limit;
-  double seconds;  // after which no further site is begun; the heaviest always is
+  double seconds;  // after which no further candidate is begun; the first of the dearest site always is
   const Log *log;
 } TuneOptions;
 
 typedef struct TuneReport {
-  int sites, measured, candidates, rejected;  // distinct sites; those measured now; candidates timed; candidates that disagreed
+  int sites, measured, candidates,
+      rejected;  // distinct sites; those learnt of now; candidates timed; candidates that disagreed
   double seconds;
 } TuneReport;
 

@@ -162,6 +162,50 @@ Test(api_gpu, an_open_shape_is_tuned_where_it_is_said) {
   expect_refused("image:2x1x8x8x1x1x1x1x1x1", 1, "4 axes");
 }
 
+// ---- what tuning measures ----------------------------------------------------------------------------------------------------
+
+static char said[1 << 16];
+static void hear(void *context, ingot_severity severity, const char *message) {
+  size_t used = strlen(said);
+  snprintf(said + used, sizeof said - used, "%s\n", message);
+}
+
+static void tune_product(double seconds) {
+  ingot_config tuned = config;
+  ingot_model *model;
+  ingot_engine *engine;
+  tuned.tuning_seconds = seconds;
+  tuned.log = hear;
+  tuned.log_most = INGOT_VERBOSE;
+  said[0] = 0;
+  expect_ok(ingot_model_open("tests/emulator/faults/product.onnx", &tuned, &model));
+  expect_ok(ingot_engine_build(model, &tuned, &engine));
+  ingot_engine_free(engine);
+  ingot_model_free(model);
+}
+
+// How often a line of the last tuning has the text.
+static int times_said(const char *text) {
+  int count = 0;
+  for (const char *at = said; (at = strstr(at, text)); at++) count++;
+  return count;
+}
+
+Test(api_gpu, tuning_begins_with_what_is_chosen_without_it_and_ends_in_time) {
+  tune_product(1e-9);
+  cr_expect_eq(times_said(" us\n"), 1, "%s", said);
+  cr_expect(strstr(said, "tuning measured 1 candidates of 1 sites"), "%s", said);
+  cr_expect(strstr(said, "tuned 0 of 1 sites"), "%s", said);
+  char first[256];
+  cr_assert_eq(sscanf(strstr(said, "tuning y: "), "tuning y: %255[^:]", first), 1);
+  tune_product(1e6);
+  cr_expect_gt(times_said(" us\n"), 2, "%s", said);
+  cr_expect(strstr(said, "0 of their candidates, and 0 sites that were not looked at, are left"), "%s", said);
+  cr_expect(strstr(said, "tuned 1 of 1 sites"), "%s", said);
+  cr_expect_eq(strncmp(strstr(said, "tuning y: ") + strlen("tuning y: "), first, strlen(first)), 0, "%s", said);
+  cr_expect_eq(times_said("rejected"), 1, "%s", said);  // none: the sum says so
+}
+
 // ---- results on the device ---------------------------------------------------------------------------------------------------
 
 // Device memory of the caller's own.

@@ -38,6 +38,14 @@ static Status use_context(CudaContext *context, Memory *memory, const char *data
   double seconds;
   CudaTiming timing = {.warmups = 1, .repeats = 3, .flush_l2 = true};
   TRY(cuda_time(context, &timing, run_nothing, &runs, &seconds));
+  if (runs != 1 + 3) FAIL(ERROR_INTERNAL, "%d runs for a warm-up and three repeats", runs);
+  timing =
+      (CudaTiming){.repeats = 7, .batch = 4, .hopeless = seconds / 8};  // a batch takes a millisecond here, whatever it does
+  TRY(cuda_time(context, &timing, run_nothing, &runs, &seconds));
+  if (runs != 4 + 4) FAIL(ERROR_INTERNAL, "a hopeless repeat is repeated: %d runs", runs - 4);
+  timing.hopeless *= 4;
+  TRY(cuda_time(context, &timing, run_nothing, &runs, &seconds));
+  if (runs != 8 + 28) FAIL(ERROR_INTERNAL, "%d runs for seven batches of four", runs - 8);
   TRY(cuda_synchronize(context, context->stream));
   cuda_module_drop(context, module);
   if (cuda_module_bytes(context) != 5) FAIL(ERROR_INTERNAL, "a module that is in use was unloaded");

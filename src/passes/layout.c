@@ -71,6 +71,7 @@ static Status enter(Graph *graph, Node *node) {
   program_output(identity, program_input(identity, 0, input->dtype));
   Value *copy = build_elementwise(&b, identity, 1, &input);
   TRY(b.status);
+  node_merge_origins(copy->producer, node);
   channels_last(copy->rank, copy->order);
   node_set_input(node, 0, copy);
   return OK;

@@ -27,9 +27,11 @@ static Status narrow_constant(Graph *graph, const Tensor *from, DType dtype, Ten
   return OK;
 }
 
-static Value *cast_before(Graph *graph, Node *at, Value *value, DType dtype, Status *status) {
+// Comes from where `cause` does, the node that it is for.
+static Value *cast_before(Graph *graph, Node *at, Value *value, DType dtype, const Node *cause, Status *status) {
   Builder b = {.graph = graph, .at = at};
   Value *cast = build_cast(&b, value, dtype);
+  if (cause && !b.status) node_merge_origins(cast->producer, cause);
   *status = b.status;
   return cast;
 }
@@ -85,7 +87,7 @@ static Status narrow_input(Narrowing *n, Node *node, int index) {
   if (!cast) {
     Status status;
     Node *at = value->producer ? value->producer->next : n->graph->first;
-    cast = cast_before(n->graph, at, value, n->dtype, &status);
+    cast = cast_before(n->graph, at, value, n->dtype, node, &status);
     TRY(status);
     int_map_set(n->casts, value->id, cast);
   }
@@ -99,7 +101,7 @@ static Status widen_inputs(Narrowing *n, Node *node) {
     if (!value || value->constant || value->dtype != n->dtype || !int_map_get(n->casts, (uint64_t)value->id | 1ull << 40))
       continue;
     Status status;
-    Value *cast = cast_before(n->graph, node, value, DTYPE_F32, &status);
+    Value *cast = cast_before(n->graph, node, value, DTYPE_F32, node, &status);
     TRY(status);
     node_set_input(node, i, cast);
   }
@@ -157,7 +159,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     if (value->dtype == outputs[i]) continue;
     // The output keeps its name and type; the narrow value behind it gets another.
     Status status;
-    Value *cast = cast_before(graph, NULL, value, outputs[i], &status);
+    Value *cast = cast_before(graph, NULL, value, outputs[i], value->producer, &status);
     TRY(status);
     graph_replace_output(graph, i, cast);
   }

@@ -330,6 +330,9 @@ for row in "shape:what it gives follows from sizes and constants" "same:what it 
   says 1 "${row#*:}" passes absent.onnx $cpu --only "all@${row%%:*}"
   says 0 "${row#*:}" passes absent.onnx $cpu --explain "${row%%:*}"
 done
+# Every node knows what it comes from, casts and copies that no rule made too.
+{ "$ingot" inspect "$digits/digits.onnx" $cpu --after && "$ingot" inspect "$digits/digits.onnx" $cpu --fp16 --after; } >after
+! grep '^  %.* = ' after | grep -v 'origins' || fail "a node comes from nowhere"
 # An input that is given out as it is, and one value given out twice: callers know each by the model's name, in an engine too.
 python3 - <<'PY'
 import numpy as np, onnx

@@ -80,8 +80,8 @@ set_target_properties(ingot_base ingot_ir ingot_passes PROPERTIES C_VISIBILITY_P
 foreach(folder base ir passes)
   target_compile_options(ingot_${folder} PRIVATE -fno-semantic-interposition)
 endforeach()
-ingot_folder(ingot_tune src/tune ingot_kernels)
 ingot_folder(ingot_plan src/plan ingot_kernels)
+ingot_folder(ingot_tune src/tune ingot_plan)
 ingot_folder(ingot_engine src/engine ingot_plan)
 ingot_folder(ingot_runtime_core src/runtime ingot_engine ingot_tune)
 

@@ -1,4 +1,4 @@
-// Constants in the form a tactic computes with: packed, reordered, widened. A form may be as large as the weights, and plans of other
+// Constants in the form an implementation computes with: packed, reordered, widened. A form may be as large as the weights, and plans of other
 // shapes and other sessions want the same, so whoever runs the site may keep forms for all (Site.packings): equal content in an equal
 // form is one copy.
 #pragma once

@@ -83,7 +83,7 @@ static void add_attribute(Text *text, const Site *site, const Attribute *attribu
   switch (attribute->kind) {
     case ATTR_STRING: text_add(text, "'%s'", attribute->string); break;
     case ATTR_PROGRAM: program_print(text, attribute->program); break;
-    case ATTR_GRAPH: text_add(text, "%d nodes", attribute->graph->node_count); break;  // control flow has no tactics
+    case ATTR_GRAPH: text_add(text, "%d nodes", attribute->graph->node_count); break;  // control flow has no implementations
     case ATTR_TENSOR: add_tensor(text, attribute->tensor); break;
     default: break;
   }

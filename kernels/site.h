@@ -1,4 +1,4 @@
-// A site: one node that needs code, with everything a tactic may look at. Shapes and strides are static here: a graph is
+// A site: one node that needs code, with everything an implementation may look at. Shapes and strides are static here: a graph is
 // specialised for concrete shapes before it is planned. Views are already gone: an input that is a view of a buffer arrives as
 // that buffer with the view's strides.
 #pragma once

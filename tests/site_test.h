@@ -1,4 +1,4 @@
-// A site built in a test: a node over host tensors, each laid out in memory with strides of the test's choosing, so that a tactic's
+// A site built in a test: a node over host tensors, each laid out in memory with strides of the test's choosing, so that an implementation's
 // library call can be run over a library that computes on the host.
 #pragma once
 #include <criterion/criterion.h>
@@ -8,7 +8,7 @@
 #include "base/checked.h"
 #include "cuda/context.h"
 #include "kernels/ops.h"
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 enum { SITE_TENSORS = 8 };
 
@@ -152,16 +152,16 @@ static inline void site_call_library(CudaContext *cuda, const Launch *launch, vo
   cuda_shared_drop(cuda, opened);
 }
 
-// Emits every candidate of a tactic, runs its library calls (not its kernels) and compares the output. Returns how many launches
+// Emits every way of an implementation, runs its library calls (not its kernels) and compares the output. Returns how many launches
 // the last emission had.
-static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContext *cuda, int limit) {
-  Candidate list[16];
-  cr_assert(tactic->supports(&test->site), "%s does not support the site", tactic->name);
-  int count = tactic->candidates(&test->site, cuda, list, MIN(limit, (int)COUNT_OF(list))), launches = 0;
-  cr_assert_gt(count, 0, "no candidates");
+static inline int site_run_some(SiteTest *test, const Implementation *implementation, CudaContext *cuda, int limit) {
+  Way list[16];
+  cr_assert(implementation->supports(&test->site), "%s does not support the site", implementation->name);
+  int count = implementation->ways(&test->site, &(Machine){.cuda = cuda}, list, MIN(limit, (int)COUNT_OF(list))), launches = 0;
+  cr_assert_gt(count, 0, "no ways");
   for (int i = 0; i < count; i++) {
     Emission emission = {.arena = arena_new()};
-    Status status = tactic->emit(&test->site, &list[i], cuda, &emission);
+    Status status = implementation->lower(&test->site, &list[i], &(Machine){.cuda = cuda}, &emission);
     cr_assert_null(status, "%s: %s", list[i].name, status_message(status));
     void *packed[SITE_TENSORS];
     for (uint32_t p = 0; p < emission.packed_count; p++) {
@@ -188,8 +188,8 @@ static inline int site_run_some(SiteTest *test, const Tactic *tactic, CudaContex
   return launches;
 }
 
-static inline int site_run_calls(SiteTest *test, const Tactic *tactic, CudaContext *cuda) {
-  return site_run_some(test, tactic, cuda, 16);
+static inline int site_run_calls(SiteTest *test, const Implementation *implementation, CudaContext *cuda) {
+  return site_run_some(test, implementation, cuda, 16);
 }
 static inline void site_done(SiteTest *test) { arena_free(test->arena); }
 

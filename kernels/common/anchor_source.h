@@ -4,7 +4,7 @@
 // the same walks, so a bias costs one load a column and a residual a vector.
 #pragma once
 #include "base/checked.h"
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 // An index taken apart, outermost axis first: coordinate `i` of a walk's axis adds i * scale to the logical axis.
 typedef struct WalkAxis {

@@ -191,7 +191,7 @@ Status cpu_anchor_finish(CpuAnchor *anchor, const OnednnTensor *weights, size_t 
   return OK;
 }
 
-Status cpu_anchor_run(void *state, const CpuCall *call) {
+Status cpu_anchor_run(void *state, const HostCall *call) {
   CpuAnchor *anchor = state;
   Onednn *one = anchor->one;
   char *workspace = call->workspace;

@@ -1,10 +1,10 @@
-// What oneDNN tactics share around the call of the library. The library computes in f32 on tensors that lie in one of its favourite ways;
+// What oneDNN implementations share around the call of the library. The library computes in f32 on tensors that lie in one of its favourite ways;
 // an operand that does not (another float type, other strides) is staged: copied into the workspace first. The result is staged
 // likewise. The epilogue is fused; that of a staged result is a pass, which also puts it into its place.
 #pragma once
 #include "kernels/common/cpu_copy.h"
 #include "kernels/common/onednn_epilogue.h"
-#include "kernels/cpu_tactic.h"
+#include "kernels/implementation.h"
 #include "kernels/program/cpu_strips.h"
 
 typedef struct CpuAnchor {
@@ -45,7 +45,7 @@ MUST_CHECK Status cpu_anchor_describe(CpuAnchor *anchor, const OnednnOperation *
 MUST_CHECK Status cpu_anchor_try_residual(CpuAnchor *anchor, const char *prefix);
 // Makes the primitive, and the pass. Packs constant operand 1, given in f32 as `weights` lies.
 MUST_CHECK Status cpu_anchor_finish(CpuAnchor *anchor, const OnednnTensor *weights, size_t *workspace_bytes);
-Status cpu_anchor_run(void *anchor, const CpuCall *call);
+Status cpu_anchor_run(void *anchor, const HostCall *call);
 
-// Whether the tactics can compute the site at all: oneDNN is there, floats of 32 bits and less, no empty tensor, an epilogue the strips engine can run.
+// Whether the implementations can compute the site at all: oneDNN is there, floats of 32 bits and less, no empty tensor, an epilogue the strips engine can run.
 bool cpu_anchor_supports(const Site *site);

@@ -63,7 +63,7 @@ DType cpu_own_dtype(GemmKind kind) {
 }
 
 enum { SIGN_BIT = 128 };  // what bytes with a sign are read with, so that they have none
-int32_t cpu_own_zero(const CpuOwn *own, const CpuCall *call) {
+int32_t cpu_own_zero(const CpuOwn *own, const HostCall *call) {
   const TensorDesc *zero = zero_point(&own->site, 0);
   bool is_signed = own->site.inputs[0].dtype == DTYPE_I8;
   int32_t value = !zero ? 0 : is_signed ? *(const int8_t *)call->inputs[2] : *(const uint8_t *)call->inputs[2];
@@ -137,7 +137,7 @@ void cpu_own_finish(CpuOwn *own) {
   own->scratch_at = cpu_own_reserve(own, MAX(own->scratch, scratch));
 }
 
-void *cpu_own_x(const CpuOwn *own, const CpuCall *call) {
+void *cpu_own_x(const CpuOwn *own, const HostCall *call) {
   char *workspace = call->workspace;
   if (!own->copy && !own->moves) return call->inputs[0];
   void *x = workspace + own->x_at;
@@ -151,11 +151,11 @@ void *cpu_own_x(const CpuOwn *own, const CpuCall *call) {
   return x;
 }
 
-void *cpu_own_y(const CpuOwn *own, const CpuCall *call) {
+void *cpu_own_y(const CpuOwn *own, const HostCall *call) {
   return own->y_staged ? (char *)call->workspace + own->y_at : call->outputs[0];
 }
 
-void cpu_own_pass(CpuOwn *own, const CpuCall *call) {
+void cpu_own_pass(CpuOwn *own, const HostCall *call) {
   const Node *node = own->site.node;
   if (!own->pass) return;
   own->pass_inputs[0] = cpu_own_y(own, call);

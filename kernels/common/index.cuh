@@ -3,7 +3,7 @@
 #pragma once
 #include "kernels/program/element.cuh"
 
-// As in kernels/tactic.h. Whoever reports last is heard.
+// As in kernels/implementation.h. Whoever reports last is heard.
 struct IndexReport {
   i64 index, size;
   u64 step;

@@ -1,7 +1,7 @@
 // Epilogues that NVIDIA's libraries can do by themselves: activation(result + bias + residual). Anything else is computed by a generated
 // kernel after the library's, which is why no site is refused for its epilogue.
 #pragma once
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 typedef enum LibraryActivation { LIBRARY_IDENTITY, LIBRARY_RELU, LIBRARY_GELU_TANH } LibraryActivation;
 typedef struct LibraryEpilogue {

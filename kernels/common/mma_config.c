@@ -25,16 +25,16 @@ bool mma_dtype_supported(const Site *site, DType dtype) {
   return dtype == DTYPE_F32 && site->tf32 && site->device->sm >= 80;
 }
 
-char *mma_tile_type(Arena *arena, const Candidate *c, DType dtype) {
+char *mma_tile_type(Arena *arena, const Way *c, DType dtype) {
   const char *instruction = dtype == DTYPE_F16 ? "MmaF16" : dtype == DTYPE_BF16 ? "MmaBf16" : "MmaTf32";
   return arena_printf(arena, "%s<Problem, %s>", c->config[MMA_WARPGROUPS] ? "WgmmaTile" : "MmaTile", instruction);
 }
 
-void mma_emit_includes(Text *text, const Candidate *c) {
+void mma_emit_includes(Text *text, const Way *c) {
   text_add(text, "#include \"kernels/common/%s.cuh\"\n", c->config[MMA_WARPGROUPS] ? "wgmma_tile" : "mma_tile");
 }
 
-void mma_emit_tile(Text *text, const Candidate *c, DType dtype) {
+void mma_emit_tile(Text *text, const Way *c, DType dtype) {
   const int *config = c->config;
   text_add(text, "  static constexpr int BM = %d, BN = %d, BK = %d, WM = %d, WN = %d, STAGES = %d, SIZE = %d;\n",
            config[MMA_BM], config[MMA_BN], config[MMA_BK], config[MMA_WM], config[MMA_WN], config[MMA_STAGES],
@@ -50,11 +50,11 @@ static int tile_shared_bytes(int bm, int bn, int bk_bytes, int wn, int stages, i
   return MAX(stages * (bm + bn) * bk_bytes, threads / 32 * 16 * (wn + 8) * 4) + (warpgroups ? 1024 : 0);
 }
 
-int mma_threads(const Candidate *c) {
+int mma_threads(const Way *c) {
   const int *config = c->config;
   return tile_threads(config[MMA_BM], config[MMA_BN], config[MMA_WM], config[MMA_WN], config[MMA_WARPGROUPS]);
 }
-int mma_shared_bytes(const Candidate *c, DType dtype) {
+int mma_shared_bytes(const Way *c, DType dtype) {
   const int *config = c->config;
   return tile_shared_bytes(config[MMA_BM], config[MMA_BN], config[MMA_BK] * (int)dtype_size(dtype), config[MMA_WN],
                            config[MMA_STAGES], mma_threads(c), config[MMA_WARPGROUPS]);
@@ -76,7 +76,7 @@ static const TileOverhead warp_overhead = {
 static const TileOverhead warpgroup_overhead = {
     .start = 2610, .step = 87, .latency = 1090, .store = 181, .full_warps = 5.7, .l2_bytes = 67, .split_us = 3.3};
 
-static void offer_tile(CandidateList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
+static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
                        bool warpgroups) {
   int size = (int)dtype_size(p->dtype), most = site->device->shared_per_block, fewest = warpgroups ? 3 : 2;
   int threads = tile_threads(c->bm, c->bn, c->wm, c->wn, warpgroups), stages = site->device->sm < 80 ? 2 : c->stages;
@@ -96,14 +96,14 @@ static void offer_tile(CandidateList *list, const Site *site, const TiledProduct
                    .overhead = warpgroups ? &warpgroup_overhead : &warp_overhead};
   int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
   for (int s = 0; s < count; s++) {
-    Candidate candidate = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number}};
-    snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
+    Way way = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number}};
+    snprintf(way.name, sizeof way.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
              warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
-    candidate_offer(list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
+    way_offer(list, tile_microseconds(site->device, &cost, p, splits[s]), &way);
   }
 }
 
-static void offer_tiles(CandidateList *list, const Site *site, const TiledProduct *p, int number) {
+static void offer_tiles(WayList *list, const Site *site, const TiledProduct *p, int number) {
   for (size_t i = 0; i < COUNT_OF(configs); i++)
     // Words of tf32 need more addresses than registers are left for with large warp tiles.
     if (dtype_size(p->dtype) == 2 || configs[i].wm * configs[i].wn <= 2048)
@@ -112,21 +112,21 @@ static void offer_tiles(CandidateList *list, const Site *site, const TiledProduc
     offer_tile(list, site, p, number, &warpgroup_configs[i], true);
 }
 
-// The best candidates of each product come first, so that whoever measures a few meets them all.
-static void best_of_each(Candidate *list, int count) {
+// The best ways of each product come first, so that whoever measures a few meets them all.
+static void best_of_each(Way *list, int count) {
   int heads = 0;
   for (int i = 0; i < count; i++) {
     bool first = true;
     for (int k = 0; k < heads; k++) first = first && list[k].config[MMA_PRODUCT] != list[i].config[MMA_PRODUCT];
     if (!first) continue;
-    Candidate head = list[i];
+    Way head = list[i];
     memmove(list + heads + 1, list + heads, (size_t)(i - heads) * sizeof *list);
     list[heads++] = head;
   }
 }
 
-int mma_candidates(const Site *site, const TiledProduct *products, int count, Candidate *out, int limit) {
-  CandidateList list = {.items = out, .limit = limit};
+int mma_ways(const Site *site, const TiledProduct *products, int count, Way *out, int limit) {
+  WayList list = {.items = out, .limit = limit};
   for (int i = 0; i < count; i++) offer_tiles(&list, site, &products[i], i);
   best_of_each(out, list.count);
   return list.count;

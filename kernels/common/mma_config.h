@@ -8,15 +8,15 @@ typedef struct MmaConfig {
 
 bool mma_dtype_supported(const Site *site, DType dtype);  // by this device, and for f32 only as tf32
 // The tile engine's type, "MmaTile<Problem, MmaF16>".
-char *mma_tile_type(Arena *arena, const Candidate *candidate, DType dtype);
+char *mma_tile_type(Arena *arena, const Way *way, DType dtype);
 // Tiles and splits for a product, or for any of several that make the site, cheapest first, but the best of each before all others; config
 // as numbered below.
-int mma_candidates(const Site *site, const TiledProduct *products, int count, Candidate *out, int limit);
+int mma_ways(const Site *site, const TiledProduct *products, int count, Way *out, int limit);
 // Adds the tile's constants to the generated `struct Problem`, and the includes the engine needs before it.
-void mma_emit_tile(Text *text, const Candidate *candidate, DType dtype);
-void mma_emit_includes(Text *text, const Candidate *candidate);
-int mma_threads(const Candidate *candidate);
-int mma_shared_bytes(const Candidate *candidate, DType dtype);
+void mma_emit_tile(Text *text, const Way *way, DType dtype);
+void mma_emit_includes(Text *text, const Way *way);
+int mma_threads(const Way *way);
+int mma_shared_bytes(const Way *way, DType dtype);
 enum {
   MMA_BM,
   MMA_BN,

@@ -1,4 +1,4 @@
-// oneDNN as CPU tactics use it: an operation cut into slices (onednn_split.h), a primitive with its memory objects for each, made once in prepare;
+// oneDNN as CPU implementations use it: an operation cut into slices (onednn_split.h), a primitive with its memory objects for each, made once in prepare;
 // run fills in addresses and executes them on the pool, and allocates nothing. Everything is f32. What the library cannot do to a result, or not
 // exactly, is done to each slice once it is computed, while the cache has it. Scratch memory is the caller's. Everything is released with the arena.
 #pragma once

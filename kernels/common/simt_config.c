@@ -12,8 +12,8 @@ static const TileOverhead overhead = {.start = 100, .step = 350, .full_warps = 7
 
 int simt_threads(const SimtTile *t) { return t->bm / t->tm * (t->bn / t->tn); }
 
-int simt_candidates(const Site *site, const TiledProduct *p, DType accumulator, Candidate *out, int limit) {
-  CandidateList list = {.items = out, .limit = limit};
+int simt_ways(const Site *site, const TiledProduct *p, DType accumulator, Way *out, int limit) {
+  WayList list = {.items = out, .limit = limit};
   for (int i = accumulator == DTYPE_F32 ? 0 : SIMT_TILES - 1; i < SIMT_TILES; i++) {
     const SimtTile *t = &simt_tiles[i];
     TileCost cost = {.bm = t->bm,
@@ -27,9 +27,9 @@ int simt_candidates(const Site *site, const TiledProduct *p, DType accumulator, 
                      .overhead = &overhead};
     int splits[10], count = split_choices(site->device, &cost, p, splits, accumulator == DTYPE_F32 ? 10 : 1);
     for (int s = 0; s < count; s++) {
-      Candidate candidate = {.config = {i, splits[s]}};
-      snprintf(candidate.name, sizeof candidate.name, "%dx%dx%d t%dx%d splitk%d", t->bm, t->bn, t->bk, t->tm, t->tn, splits[s]);
-      candidate_offer(&list, tile_microseconds(site->device, &cost, p, splits[s]), &candidate);
+      Way way = {.config = {i, splits[s]}};
+      snprintf(way.name, sizeof way.name, "%dx%dx%d t%dx%d splitk%d", t->bm, t->bn, t->bk, t->tm, t->tn, splits[s]);
+      way_offer(&list, tile_microseconds(site->device, &cost, p, splits[s]), &way);
     }
   }
   return list.count;

@@ -54,14 +54,14 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   return count;
 }
 
-void candidate_offer(CandidateList *list, double cost, const Candidate *candidate) {
+void way_offer(WayList *list, double cost, const Way *way) {
   int limit = MIN(list->limit, (int)COUNT_OF(list->cost)), at = list->count;
   while (at > 0 && list->cost[at - 1] > cost) at--;
   if (at >= limit) return;
   if (list->count < limit) list->count++;
   for (int i = list->count - 1; i > at; i--) list->cost[i] = list->cost[i - 1], list->items[i] = list->items[i - 1];
   list->cost[at] = cost;
-  list->items[at] = *candidate;
+  list->items[at] = *way;
 }
 
 // Adds the launch that sums the partial products of the splits and applies the epilogue. They lie at the workspace's start.

@@ -27,7 +27,7 @@ typedef struct TiledProduct {
   double filled;     // how much of k there is on average, where the batch's differ; 0: all of it
   double elements;   // that memory sees, where operands share or repeat them; 0: those of the three matrices
   double before;     // microseconds of what has to run first
-  const char *name;  // added to its candidates' names, where a site can be made by several products; NULL
+  const char *name;  // added to its ways' names, where a site can be made by several products; NULL
 } TiledProduct;
 // Estimated microseconds, with K cut into `splits` parts.
 double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const TiledProduct *product, int splits);
@@ -36,13 +36,13 @@ double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const T
 int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledProduct *product, int *out, int limit);
 int64_t split_depth(int64_t k, int bk, int splits);  // k of one split: whole steps of bk
 
-// Keeps the `limit` cheapest of a stream of candidates, cheapest first.
-typedef struct CandidateList {
-  Candidate *items;
+// Keeps the `limit` cheapest of a stream of ways, cheapest first.
+typedef struct WayList {
+  Way *items;
   double cost[64];
   int count, limit;
-} CandidateList;
-void candidate_offer(CandidateList *list, double cost, const Candidate *candidate);
+} WayList;
+void way_offer(WayList *list, double cost, const Way *way);
 
 // A kernel of tiles over batch x rows x columns.
 typedef struct TiledKernel {

@@ -111,7 +111,9 @@ static Status prepare_layout(const Site *site, Arena *arena, ThreadPool *pool, b
   return cpu_anchor_try_residual(anchor, "brgconv");
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   bool row_major = desc_is_row_major(x) && desc_is_row_major(y) && x->dtype == DTYPE_F32 && y->dtype == DTYPE_F32 &&
                    node_int(site->node, "group", 1) == 1;
@@ -127,5 +129,27 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   return cpu_anchor_finish(anchor, site->inputs[1].constant ? &plain_weights : NULL, workspace_bytes);
 }
 
-const CpuTactic cpu_conv = {"onednn_conv", &op_conv, supports, prepare, cpu_anchor_run};
-const CpuTactic cpu_conv_transpose = {"onednn_conv_transpose", &op_conv_transpose, supports, prepare, cpu_anchor_run};
+static const HostRoutine routine = {"onednn_conv", open_state, cpu_anchor_run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_conv = {
+    .name = "onednn_conv",
+    .backend = BACKEND_CPU,
+    .op = &op_conv,
+    .library = true,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};
+const Implementation cpu_conv_transpose = {
+    .name = "onednn_conv_transpose",
+    .backend = BACKEND_CPU,
+    .op = &op_conv_transpose,
+    .library = true,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

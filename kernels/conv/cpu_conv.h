@@ -5,5 +5,3 @@
 
 // Strides of a packed tensor of these dims, row-major or with the channels innermost.
 void cpu_image_strides(int rank, const int64_t *dims, bool channels_last, int64_t *strides);
-
-extern const CpuTactic cpu_conv, cpu_conv_transpose, cpu_own_conv, cpu_own_conv_transpose;

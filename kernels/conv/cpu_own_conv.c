@@ -233,7 +233,9 @@ static void stage_x(OwnConv *conv) {
   cpu_own_stage(&conv->own, &from, &to, (size_t)(x->dims[0] * conv->x_image));
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   OwnConv *conv = arena_new_of(arena, OwnConv);
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   Window window;
@@ -366,7 +368,7 @@ static void set_zero(OwnConv *conv, int32_t zero) {
   for (int64_t g = 0; g < conv->groups; g++) memset((char *)conv->zeros + g * conv->x_group, zero, (size_t)conv->in);
 }
 
-static Status run(void *state, const CpuCall *call) {
+static Status run(void *state, const HostCall *call) {
   OwnConv *conv = state;
   if (conv->own.kind == GEMM_QUADS) set_zero(conv, cpu_own_zero(&conv->own, call));
   const char *x = cpu_own_x(&conv->own, call);
@@ -379,5 +381,25 @@ static Status run(void *state, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_own_conv = {"gemm_conv", &op_conv, supports, prepare, run};
-const CpuTactic cpu_own_conv_transpose = {"gemm_conv_transpose", &op_conv_transpose, supports, prepare, run};
+static const HostRoutine routine = {"gemm_conv", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_own_conv = {
+    .name = "gemm_conv",
+    .backend = BACKEND_CPU,
+    .op = &op_conv,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};
+const Implementation cpu_own_conv_transpose = {
+    .name = "gemm_conv_transpose",
+    .backend = BACKEND_CPU,
+    .op = &op_conv_transpose,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

@@ -10,12 +10,12 @@ static bool supports(const Site *site) {
   return kind != KIND_STRING && kind != KIND_COMPLEX && kind != KIND_BOOL;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   Arena *arena = out->arena;
   int axes = y->rank - 2, count;
@@ -51,4 +51,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic col2im_tactic = {"col2im", &op_col2im, true, supports, candidates, emit};
+const Implementation cuda_col2im = {
+    .name = "col2im",
+    .backend = BACKEND_CUDA,
+    .op = &op_col2im,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

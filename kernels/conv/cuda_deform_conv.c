@@ -8,8 +8,8 @@
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "columns"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "columns"};
   return 1;
 }
 
@@ -106,7 +106,7 @@ static void add_product(Text *text, const Deform *d) {
            stored_expression(arena, d->y->dtype, d->x->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32, "sum"));
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Deform deform = {.site = site,
                    .x = &site->inputs[0],
                    .w = &site->inputs[1],
@@ -142,4 +142,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic deform_conv_tactic = {"deform_conv", &op_deform_conv, true, supports, candidates, emit};
+const Implementation cuda_deform_conv = {
+    .name = "deform_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_deform_conv,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,4 +1,4 @@
-// The tactic for convolutions by cuDNN's classic interface: descriptors, one of four algorithms, and for bias, addition and relu a
+// How a GPU computes convolutions by cuDNN's classic interface: descriptors, one of four algorithms, and for bias, addition and relu a
 // call that fuses them. What the heuristic offers for the plain convolution is sure to run; of the fused call only a trial says
 // whether it takes the types and layout, so emitting one runs it once on memory of its own.
 #include <stdio.h>
@@ -13,7 +13,7 @@ static bool supports(const Site *site) {
   return site->device->cudnn && cudnn_problem(site, &problem);
 }
 
-// --- Candidates: {algorithm, fused}.
+// --- Ways: {algorithm, fused}.
 
 static const char *const algo_names[CUDNN_ALGO_FFT] = {"implicit_gemm", "implicit_precomp_gemm", "gemm", "direct"};
 
@@ -39,7 +39,8 @@ static bool can_fuse(const Site *site, const CudnnProblem *p, int algo) {
   return p->epilogue.activation == LIBRARY_RELU || algo == CUDNN_ALGO_PRECOMPUTED_GEMM;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  CudaContext *cuda = machine->cuda;
   if (!cuda) return 0;
   CudnnAlgoResult results[CUDNN_ALGO_COUNT];
   ConvState *state;
@@ -56,7 +57,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   for (int i = 0; i < found; i++) {
     for (int fused = can_fuse(site, &call.problem, results[i].algo); fused >= 0; fused--) {
       if (count == limit) break;
-      out[count] = (Candidate){.config = {results[i].algo, fused}};
+      out[count] = (Way){.config = {results[i].algo, fused}};
       snprintf(out[count++].name, sizeof out->name, "%s%s", algo_names[results[i].algo], fused ? " fused" : "");
     }
   }
@@ -113,12 +114,13 @@ static Status ask(ConvCall *call, CudaContext *cuda, Arena *scratch) {
   return call->fused ? status_context(try_once(state, cuda), "a fused convolution") : OK;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  CudaContext *cuda = machine->cuda;
   if (!cuda) FAIL(ERROR_UNSUPPORTED, "cuDNN needs the GPU that the plan is for");
   ConvCall *call = arena_new_of(out->arena, ConvCall);
   const CudnnProblem *p = &call->problem;
   if (!cudnn_problem(site, &call->problem)) FAIL(ERROR_UNSUPPORTED, "cuDNN does not take this convolution");
-  call->algo = candidate->config[0], call->fused = candidate->config[1];
+  call->algo = way->config[0], call->fused = way->config[1];
   Arena *scratch = arena_scratch();
   Status status = ask(call, cuda, scratch);
   arena_free(scratch);
@@ -135,4 +137,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return call->fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &target);
 }
 
-const Tactic cudnn_conv_tactic = {"cudnn", &op_conv, false, supports, candidates, emit, true};
+const Implementation cuda_cudnn_conv = {
+    .name = "cudnn",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv,
+    .library = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,4 +1,4 @@
-// The tactic for convolutions by cuDNN's graph interface (cudnn_graph_routine.c). On tensor cores these are the library's fastest.
+// How a GPU computes convolutions by cuDNN's graph interface (cudnn_graph_routine.c). On tensor cores these are the library's fastest.
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
@@ -12,7 +12,8 @@ static bool supports(const Site *site) {
 }
 
 // {place in the list, the library's number of the engine}
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  CudaContext *cuda = machine->cuda;
   CudnnEngine engines[CUDNN_MAX_ENGINES];
   CudnnProblem problem;
   int count;
@@ -20,7 +21,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   Status status = cudnn_graph_engines(&problem, cuda, engines, &count);
   count = status ? 0 : MIN(count, limit);
   for (int i = 0; i < count; i++) {
-    out[i] = (Candidate){.config = {i, (int)engines[i].index}};
+    out[i] = (Way){.config = {i, (int)engines[i].index}};
     snprintf(out[i].name, sizeof out[i].name, "engine %d (%d)", (int)engines[i].index, i);
   }
   status_free(status);
@@ -47,7 +48,8 @@ static Status hold(const GraphCall *call, CudaContext *cuda, Arena *arena, size_
   return OK;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  CudaContext *cuda = machine->cuda;
   if (!cuda) FAIL(ERROR_UNSUPPORTED, "cuDNN needs the GPU that the plan is for");
   GraphCall *call = arena_new_of(out->arena, GraphCall);
   const CudnnProblem *p = &call->problem;
@@ -55,7 +57,7 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   size_t bytes;
   if (!cudnn_problem(site, &call->problem)) FAIL(ERROR_UNSUPPORTED, "cuDNN does not take this convolution");
   TRY(cuda_cudnn(cuda, &dnn));
-  call->place = candidate->config[0], call->engine = candidate->config[1], call->version = dnn->version;
+  call->place = way->config[0], call->engine = way->config[1], call->version = dnn->version;
   TRY(hold(call, cuda, out->arena, &bytes));
   LibraryResult target = library_result(site, p->natural, bytes);
   Launch *launch = emit_library(out, &cudnn_graph_routine, call, "cudnn graph");
@@ -69,4 +71,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return p->fused ? OK : library_emit_epilogue(out, site, &target);
 }
 
-const Tactic cudnn_graph_conv_tactic = {"cudnn_graph", &op_conv, false, supports, candidates, emit, true};
+const Implementation cuda_cudnn_graph_conv = {
+    .name = "cudnn_graph",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv,
+    .library = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

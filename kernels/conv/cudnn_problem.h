@@ -1,4 +1,4 @@
-// A convolution site as cuDNN sees it, for the tactics over its two interfaces: at least two spatial axes, tensors in NCHW or NHWC
+// A convolution site as cuDNN sees it, for the implementations over its two interfaces: at least two spatial axes, tensors in NCHW or NHWC
 // order with weights in the same order, symmetric padding. Weights that come in another order are packed once when they are constant.
 #pragma once
 #include "cuda/cudnn.h"

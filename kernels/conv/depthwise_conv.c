@@ -1,4 +1,4 @@
-// The tactic for depthwise convolutions (depthwise_conv.cuh): one channel and one filter a group; f32, f16 and bf16, channels last or
+// How a GPU computes depthwise convolutions (depthwise_conv.cuh): one channel and one filter a group; f32, f16 and bf16, channels last or
 // first.
 #include <stdio.h>
 
@@ -19,29 +19,27 @@ static bool supports(const Site *site) {
 }
 
 // config: output positions a thread makes along a row.
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   static const int widths[] = {4, 2, 8, 1};
   ConvProblem p;
   if (!describe(site, &p)) return 0;
   int count = 0;
   for (size_t i = 0; i < COUNT_OF(widths) && count < limit; i++) {
     if (count && widths[i] > p.out[2]) continue;
-    out[count] = (Candidate){.config = {widths[i]}};
+    out[count] = (Way){.config = {widths[i]}};
     snprintf(out[count].name, sizeof out[count].name, "w%d", widths[i]);
     count++;
   }
   return count;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   ConvProblem p;
   if (!describe(site, &p)) FAIL(ERROR_UNSUPPORTED, "depthwise_conv does not take this convolution");
   if (p.m == 0) return OK;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   bool channels_last = p.x_channel == 1, packed = channels_last && site->inputs[1].constant;
-  int vector = channels_last ? desc_vector(x, x->rank, 1, 16) : 1, width = candidate->config[0];
+  int vector = channels_last ? desc_vector(x, x->rank, 1, 16) : 1, width = way->config[0];
   while (p.groups % vector) vector /= 2;
   const char *type = device_type(x->dtype);
 
@@ -84,4 +82,11 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic depthwise_conv_tactic = {"depthwise_conv", &op_conv, false, supports, candidates, emit};
+const Implementation cuda_depthwise_conv = {
+    .name = "depthwise_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

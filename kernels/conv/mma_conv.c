@@ -1,4 +1,4 @@
-// The tactics for convolutions and transposed convolutions on tensor cores (mma_conv.cuh). They want channels fastest in x, or take single
+// The implementations for convolutions and transposed convolutions on tensor cores (mma_conv.cuh). They want channels fastest in x, or take single
 // elements where they are not, and repack constant filters unless they already lie as [filter][tap][channel] on 16-byte lines.
 //
 // A transposed convolution is made phase by phase, or as one product whose columns are phase and filter: with a kernel no larger than the
@@ -130,8 +130,7 @@ static void tell_widened(const MmaConv *c, TiledProduct *product) {
   product->before = launch + 2 * (double)wide_bytes(c) / bytes_per_us;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaConv ways[MOST_WAYS];
   TiledProduct products[MOST_WAYS];
   int count = describe(site, ways);
@@ -140,7 +139,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
     if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
     if (ways[i].wide) tell_widened(&ways[i], &products[i]);
   }
-  return mma_candidates(site, products, count, out, limit);
+  return mma_ways(site, products, count, out, limit);
 }
 
 typedef struct Operands {
@@ -192,14 +191,14 @@ static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *pac
   return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
 }
 
-static void emit_problem(Text *text, const MmaConv *c, const Candidate *candidate) {
+static void emit_problem(Text *text, const MmaConv *c, const Way *way) {
   const ConvProblem *p = &c->p;
   // Splits and the phases' taps end on whole pieces of BK.
-  bool whole = (p->phased ? p->channels : p->k) % candidate->config[MMA_BK] == 0;
-  mma_emit_includes(text, candidate);
+  bool whole = (p->phased ? p->channels : p->k) % way->config[MMA_BK] == 0;
+  mma_emit_includes(text, way);
   text_add(text, "#include \"kernels/conv/window.cuh\"\nstruct Problem {\n");
   conv_emit_geometry(text, p);
-  mma_emit_tile(text, candidate, c->dtype);
+  mma_emit_tile(text, way, c->dtype);
   text_add(text, "  static constexpr int COPY_A = %d, COPY_B = %d;\n", c->copy_a, c->copy_b);
   text_add(text, "  static constexpr bool A_K_FAST = true, B_K_FAST = true, C_FAST = true, PLAIN = %d, WHOLE_K = %d;\n",
            c->plain, whole);
@@ -207,10 +206,9 @@ static void emit_problem(Text *text, const MmaConv *c, const Candidate *candidat
            (long long)c->b_outer);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   MmaConv ways[MOST_WAYS];
-  const int *config = candidate->config;
+  const int *config = way->config;
   if (config[MMA_PRODUCT] >= describe(site, ways)) FAIL(ERROR_UNSUPPORTED, "mma_conv does not take this convolution");
   MmaConv *c = &ways[config[MMA_PRODUCT]];
   const ConvProblem *p = &c->p;
@@ -220,24 +218,38 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   if (c->wide) TRY(emit_widening(site, c, config[MMA_SPLITS], out, &operands));
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
-  emit_problem(&text, c, candidate);
+  emit_problem(&text, c, way);
   int64_t w_group = c->pack ? p->filters * c->b_outer : p->w_group;
-  const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, candidate, c->dtype));
+  const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, way, c->dtype));
   TiledKernel kernel = {.name = "mma_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", type, type),
                         .body = conv_body(out->arena, call, p, w_group, p->phased),
                         .output = &p->output,
                         .accumulator = DTYPE_F32,
-                        .threads = mma_threads(candidate),
+                        .threads = mma_threads(way),
                         .bm = config[MMA_BM],
                         .bn = config[MMA_BN],
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
                         .neighbours = p->phases,
                         .k = p->k,
-                        .shared_bytes = (unsigned)mma_shared_bytes(candidate, c->dtype)};
+                        .shared_bytes = (unsigned)mma_shared_bytes(way, c->dtype)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &operands, out);
 }
 
-const Tactic mma_conv_tactic = {"mma_conv", &op_conv, false, supports, candidates, emit};
-const Tactic mma_conv_transpose_tactic = {"mma_conv", &op_conv_transpose, false, supports, candidates, emit};
+const Implementation cuda_mma_conv = {
+    .name = "mma_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};
+const Implementation cuda_mma_conv_transpose = {
+    .name = "mma_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv_transpose,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

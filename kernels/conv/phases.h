@@ -3,7 +3,7 @@
 // of one phase are a dense convolution with every (s / gcd(s, dilation))-th tap, turned around. Its numbers follow from the phase by
 // arithmetic, here and in kernels/conv/window.cuh.
 #pragma once
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 typedef struct PhasedAxis {
   int64_t stride, dilation, kernel, pad;  // of the transposed convolution

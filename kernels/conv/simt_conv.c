@@ -1,4 +1,4 @@
-// The general tactic for convolutions and transposed convolutions (simt_conv.cuh): every element type and layout. K runs in the order in
+// The general implementation for convolutions and transposed convolutions (simt_conv.cuh): every element type and layout. K runs in the order in
 // which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise, phased ones always, are repacked.
 #include "kernels/common/simt_config.h"
 #include "kernels/conv/conv.h"
@@ -9,12 +9,11 @@ static bool supports(const Site *site) {
   return conv_problem(site, &p);
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   ConvProblem p;
   if (!conv_problem(site, &p)) return 0;
   TiledProduct product = conv_product(&p, site->inputs[0].dtype);
-  return simt_candidates(site, &product, p.accumulator, out, limit);
+  return simt_ways(site, &product, p.accumulator, out, limit);
 }
 
 typedef struct FilterLayout {
@@ -60,12 +59,11 @@ static int filter_vector(const Site *site, const ConvProblem *p, const FilterLay
   return simt_vector(vector, true, p->filters, p->k, t, t->bn);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   ConvProblem p;
   if (!conv_problem(site, &p)) FAIL(ERROR_UNSUPPORTED, "simt_conv does not take this convolution");
   if (p.m * p.filters * p.groups == 0) return OK;
-  const SimtTile *t = &simt_tiles[candidate->config[0]];
+  const SimtTile *t = &simt_tiles[way->config[0]];
   FilterLayout layout = filter_layout(site, &p);
   int size = (int)dtype_size(site->inputs[0].dtype);
   int va = layout.channels_fast ? simt_vector(conv_x_copy(site, &p) / size, true, p.m, p.channels, t, t->bm) : 1;
@@ -101,11 +99,27 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .bm = t->bm,
                         .bn = t->bn,
                         .bk = t->bk,
-                        .splits = candidate->config[1],
+                        .splits = way->config[1],
                         .neighbours = p.phases,
                         .k = p.k};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
 }
 
-const Tactic simt_conv_tactic = {"simt_conv", &op_conv, true, supports, candidates, emit};
-const Tactic simt_conv_transpose_tactic = {"simt_conv", &op_conv_transpose, true, supports, candidates, emit};
+const Implementation cuda_simt_conv = {
+    .name = "simt_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};
+const Implementation cuda_simt_conv_transpose = {
+    .name = "simt_conv",
+    .backend = BACKEND_CUDA,
+    .op = &op_conv_transpose,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

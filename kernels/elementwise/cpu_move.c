@@ -1,5 +1,6 @@
 // Elementwise nodes that compute nothing: a view made dense, a layout changed, a value broadcast. They are copies, of any type.
 #include "kernels/common/cpu_copy.h"
+#include "kernels/implementation.h"
 #include "kernels/elementwise/elementwise.h"
 
 static bool supports(const Site *site) {
@@ -9,7 +10,9 @@ static bool supports(const Site *site) {
          x->rank <= y->rank && program->code[program->outputs[0]].dtype == x->dtype && desc_is_dense(y);
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   int64_t from[MAX_RANK];
   for (int i = 0; i < y->rank; i++) {
@@ -23,9 +26,22 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   return OK;
 }
 
-static Status run(void *copy, const CpuCall *call) {
+static Status run(void *copy, const HostCall *call) {
   cpu_copy_run(copy, call->pool, call->outputs[0], call->inputs[0]);
   return OK;
 }
 
-const CpuTactic elementwise_cpu_move = {"copy", &op_elementwise, supports, prepare, run};
+static const HostRoutine routine = {"copy", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_copy = {
+    .name = "copy",
+    .backend = BACKEND_CPU,
+    .op = &op_elementwise,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

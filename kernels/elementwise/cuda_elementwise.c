@@ -1,4 +1,4 @@
-// The tactic of elementwise nodes: one generated kernel.
+// The implementation of elementwise nodes: one generated kernel.
 #include "kernels/program/generate.h"
 
 extern const OpDef op_elementwise;
@@ -9,12 +9,12 @@ static bool supports(const Site *site) {
   return true;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "generated"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "generated"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const Node *node = site->node;
   GeneratedKernel kernel;
   TRY(generate_elementwise(node_program(node, "program"), node->input_count, site->inputs, node->output_count, site->outputs,
@@ -26,4 +26,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic elementwise_tactic = {"elementwise", &op_elementwise, true, supports, candidates, emit};
+const Implementation cuda_elementwise = {
+    .name = "elementwise",
+    .backend = BACKEND_CUDA,
+    .op = &op_elementwise,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,4 +1,5 @@
 // The elementwise operator. All of its substance is in the domain and in the program.
+#include "kernels/implementation.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/program/domain.h"
 
@@ -16,10 +17,11 @@ const OpDef op_elementwise = {
     .image = IMAGE_FOLLOWS,
 };
 
-const CpuTactic elementwise_cpu = {
+const Implementation cpu_elementwise = {
     .name = "strips",
+    .backend = BACKEND_CPU,
     .op = &op_elementwise,
     .supports = domain_cpu_supports,
-    .prepare = domain_cpu_prepare,
-    .run = domain_cpu_run,
+    .ways = one_way,
+    .lower = domain_cpu_lower,
 };

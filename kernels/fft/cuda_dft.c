@@ -8,12 +8,12 @@ enum { THREADS = 256, SHARED_LIMIT = 48 * 1024 };
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "definition"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "definition"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   Arena *arena = out->arena;
@@ -61,4 +61,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic dft_tactic = {"dft", &op_dft, true, supports, candidates, emit};
+const Implementation cuda_dft = {
+    .name = "dft",
+    .backend = BACKEND_CUDA,
+    .op = &op_dft,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,7 +1,7 @@
 // Concatenation on the CPU: a strided copy for each input, into its part of the output.
 #include "base/checked.h"
 #include "kernels/common/cpu_copy.h"
-#include "kernels/gather/cpu_gather.h"
+#include "kernels/implementation.h"
 #include "kernels/gather/gather.h"
 
 typedef struct ConcatState {
@@ -15,7 +15,9 @@ static bool supports(const Site *site) {
   return desc_is_dense(&site->outputs[0]) && !site->node->epilogue;
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   int axis = (int)node_int(site->node, "axis", 0);
   const TensorDesc *y = &site->outputs[0];
   ConcatState *state = arena_new_of(arena, ConcatState);
@@ -34,11 +36,24 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **o
   return OK;
 }
 
-static Status run(void *context, const CpuCall *call) {
+static Status run(void *context, const HostCall *call) {
   const ConcatState *state = context;
   for (int i = 0; i < state->count; i++)
     cpu_copy_run(&state->copies[i], call->pool, (char *)call->outputs[0] + state->offsets[i], call->inputs[i]);
   return OK;
 }
 
-const CpuTactic cpu_concat = {"copies", &op_concat, supports, prepare, run};
+static const HostRoutine routine = {"concat", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_concat = {
+    .name = "copies",
+    .backend = BACKEND_CPU,
+    .op = &op_concat,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

@@ -1,7 +1,7 @@
 // Gathers along an axis on the CPU: rows of tables (embeddings), picks of single slices. Indices are checked before anything is moved.
 #include <string.h>
 #include "base/checked.h"
-#include "kernels/gather/cpu_gather.h"
+#include "kernels/implementation.h"
 #include "kernels/gather/gather.h"
 #include "kernels/meaning.h"
 
@@ -43,7 +43,9 @@ static bool supports(const Site *site) {
   return desc_is_row_major(&site->inputs[1]) && desc_is_row_major(&site->outputs[0]) && read_strides(site, &state);
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   GatherState *state = arena_new_of(arena, GatherState);
   read_strides(site, state);
   *workspace_bytes = 0;
@@ -75,7 +77,7 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
   }
 }
 
-static Status run(void *context, const CpuCall *call) {
+static Status run(void *context, const HostCall *call) {
   const GatherState *state = context;
   for (int64_t i = 0; i < state->count; i++) {
     int64_t index = index_at(state, call->inputs[1], i);
@@ -89,4 +91,17 @@ static Status run(void *context, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_gather = {"rows", &op_gather, supports, prepare, run};
+static const HostRoutine routine = {"gather", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_gather = {
+    .name = "rows",
+    .backend = BACKEND_CPU,
+    .op = &op_gather,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

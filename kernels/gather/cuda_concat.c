@@ -8,12 +8,12 @@ enum { MOST_PARTS = 64 };
 
 static bool supports(const Site *site) { return dtype_kind(site->outputs[0].dtype) != KIND_STRING; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "copies"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "copies"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *y = &site->outputs[0];
   Arena *arena = out->arena;
   int axis = (int)node_int(site->node, "axis", 0), inputs = site->node->input_count;
@@ -46,4 +46,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic concat_tactic = {"concat", &op_concat, true, supports, candidates, emit};
+const Implementation cuda_concat = {
+    .name = "concat",
+    .backend = BACKEND_CUDA,
+    .op = &op_concat,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -8,8 +8,8 @@
 
 static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
@@ -53,7 +53,7 @@ static int shared_vector(const Site *site, int from, int to) {
   return vector;
 }
 
-static Status emit_gather(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower_gather(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
   int axis = (int)node_int(site->node, "axis", 0), last = x->rank - 1;
   if (desc_count(y) == 0) return emit_index_check(out, site, 1, &x->dims[axis], 1);
@@ -67,7 +67,7 @@ static Status emit_gather(const Site *site, const Candidate *candidate, CudaCont
   return finish(&text, site, out, names, vector);
 }
 
-static Status emit_gather_elements(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower_gather_elements(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   if (desc_count(&site->outputs[0]) == 0) return OK;
   int axis = (int)node_int(site->node, "axis", 0);
   Text text = open_text(site, out, 1);
@@ -77,7 +77,7 @@ static Status emit_gather_elements(const Site *site, const Candidate *candidate,
   return finish(&text, site, out, names, 1);
 }
 
-static Status emit_gather_nd(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower_gather_nd(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *y = &site->outputs[0];
   int batch = (int)node_int(site->node, "batch_dims", 0), depth = (int)indices->dims[indices->rank - 1];
   if (desc_count(y) == 0) return emit_index_check(out, site, 1, &x->dims[batch], depth);
@@ -93,7 +93,30 @@ static Status emit_gather_nd(const Site *site, const Candidate *candidate, CudaC
   return finish(&text, site, out, names, vector);
 }
 
-const Tactic gather_tactic = {"gather", &op_gather, true, supports, candidates, emit_gather};
-const Tactic gather_elements_tactic = {"gather_elements", &op_gather_elements, true,
-                                       supports,          candidates,          emit_gather_elements};
-const Tactic gather_nd_tactic = {"gather_nd", &op_gather_nd, true, supports, candidates, emit_gather_nd};
+const Implementation cuda_gather = {
+    .name = "gather",
+    .backend = BACKEND_CUDA,
+    .op = &op_gather,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower_gather,
+};
+const Implementation cuda_gather_elements = {
+    .name = "gather_elements",
+    .backend = BACKEND_CUDA,
+    .op = &op_gather_elements,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower_gather_elements,
+};
+const Implementation cuda_gather_nd = {
+    .name = "gather_nd",
+    .backend = BACKEND_CUDA,
+    .op = &op_gather_nd,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower_gather_nd,
+};

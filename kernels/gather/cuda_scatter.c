@@ -16,8 +16,8 @@ static bool supports(const Site *site) {
   return kind != KIND_STRING && (kind != KIND_COMPLEX || strcmp(node_string(site->node, "reduction", "none"), "none") == 0);
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "ordered"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "ordered"};
   return 1;
 }
 
@@ -47,7 +47,7 @@ static char *sum_stored(Arena *arena, const Site *site) {
 
 // --- scatter_elements
 
-static Status emit_elements(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower_elements(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *indices = &site->inputs[1], *updates = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
   TRY(emit_copy(out, site, 0, 0));
@@ -141,7 +141,7 @@ static void add_names(Text *text, const Site *site, const Rows *r, const char *r
 
 static unsigned blocks_for(int64_t points) { return (unsigned)ceil_div(points, POINT_THREADS); }
 
-static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower_nd(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *updates = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
   TRY(emit_copy(out, site, 0, 0));
@@ -204,5 +204,21 @@ static Status emit_nd(const Site *site, const Candidate *candidate, CudaContext 
   return OK;
 }
 
-const Tactic scatter_elements_tactic = {"scatter_elements", &op_scatter_elements, true, supports, candidates, emit_elements};
-const Tactic scatter_nd_tactic = {"scatter_nd", &op_scatter_nd, true, supports, candidates, emit_nd};
+const Implementation cuda_scatter_elements = {
+    .name = "scatter_elements",
+    .backend = BACKEND_CUDA,
+    .op = &op_scatter_elements,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower_elements,
+};
+const Implementation cuda_scatter_nd = {
+    .name = "scatter_nd",
+    .backend = BACKEND_CUDA,
+    .op = &op_scatter_nd,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower_nd,
+};

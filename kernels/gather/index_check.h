@@ -1,6 +1,6 @@
 // A launch that only looks whether indices are inside.
 #pragma once
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 // Of the operand's indices against the sizes of the axes they are for: one size for all, or one for each place along the operand's last axis.
 // Negative ones count from the end. Nothing is launched where there are no indices.

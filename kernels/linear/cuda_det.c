@@ -7,12 +7,12 @@ enum { THREADS = 128 };
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "elimination"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "elimination"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   int64_t n = x->dims[x->rank - 1], count = desc_count(y);
   size_t bytes;
@@ -36,4 +36,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic det_tactic = {"det", &op_det, true, supports, candidates, emit};
+const Implementation cuda_det = {
+    .name = "det",
+    .backend = BACKEND_CUDA,
+    .op = &op_det,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,7 +1,7 @@
 // Matrix products on the CPU, by oneDNN: f32, narrower floats through f32 copies. Batch axes are merged as far as the strides allow, into the
 // rows where b has none, so that a linear layer is one product; a constant b is then packed once. Transposed operands are
 // read as they lie.
-#include "kernels/matmul/cpu_matmul.h"
+#include "kernels/implementation.h"
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/cpu_anchor.h"
@@ -151,7 +151,9 @@ static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, 
   return cpu_anchor_describe(anchor, &operation, fast);
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   CpuAnchor *anchor;
   bool pack, fast;
   TRY(prepare_product(site, arena, pool, false, &anchor, &pack, &fast));
@@ -162,4 +164,18 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **s
   return cpu_anchor_finish(anchor, pack ? &plain : NULL, workspace_bytes);
 }
 
-const CpuTactic cpu_matmul = {"onednn_matmul", &op_matmul, supports, prepare, cpu_anchor_run};
+static const HostRoutine routine = {"onednn_matmul", open_state, cpu_anchor_run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_matmul = {
+    .name = "onednn_matmul",
+    .backend = BACKEND_CPU,
+    .op = &op_matmul,
+    .library = true,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

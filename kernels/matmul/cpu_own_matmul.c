@@ -4,7 +4,7 @@
 #include "base/checked.h"
 #include "kernels/packings.h"
 #include "kernels/common/cpu_own.h"
-#include "kernels/matmul/cpu_matmul.h"
+#include "kernels/implementation.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/meaning.h"
 
@@ -99,7 +99,9 @@ static Status pack_constant(OwnMatmul *m, const TensorDesc *b) {
   return OK;
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   OwnMatmul *m = arena_new_of(arena, OwnMatmul);
   const TensorDesc *b = &site->inputs[1], *y = &site->outputs[0];
   int rank = y->rank;
@@ -146,7 +148,7 @@ static void locate(const void *context, int64_t first, int count, const void **a
   }
 }
 
-static Status run(void *state, const CpuCall *call) {
+static Status run(void *state, const HostCall *call) {
   OwnMatmul *m = state;
   const char *a = cpu_own_x(&m->own, call);
   char *y = cpu_own_y(&m->own, call);
@@ -177,4 +179,17 @@ static Status run(void *state, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_own_matmul = {"gemm_matmul", &op_matmul, supports, prepare, run};
+static const HostRoutine routine = {"gemm_matmul", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_own_matmul = {
+    .name = "gemm_matmul",
+    .backend = BACKEND_CPU,
+    .op = &op_matmul,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

@@ -1,4 +1,4 @@
-// The tactic for matrix products by cuBLASLt (cublaslt_problem.h says how the library sees one): its heuristic proposes algorithms.
+// How a GPU computes matrix products by cuBLASLt (cublaslt_problem.h says how the library sees one): its heuristic proposes algorithms.
 //
 // A site's epilogue is given to the library where it has the form gelu(y + bias + residual) or less, else a generated kernel follows: also
 // behind relu, since the library's makes zeros of NaN.
@@ -97,7 +97,7 @@ static Status ask_heuristic(const Site *site, const LtQuestion *question, Cublas
   return OK;
 }
 
-// --- Candidates. An algorithm is remembered by its place in the heuristic's list and by what it is, so that a plan made with one
+// --- Ways. An algorithm is remembered by its place in the heuristic's list and by what it is, so that a plan made with one
 // version of the library finds it again in another's list.
 
 enum { ALGO_FACTS = 9 };
@@ -109,7 +109,8 @@ static void algo_facts(const CublasLt *lt, const CublasLtAlgo *algo, int facts[A
   }
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  CudaContext *cuda = machine->cuda;
   if (!cuda) return 0;
   Arena *scratch = arena_scratch();
   CublasLtHeuristic results[HEURISTIC_LIMIT];
@@ -120,7 +121,7 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   for (int i = 0; i < MIN(count, limit); i++) {
     int facts[ALGO_FACTS];
     algo_facts(question->made->lt, &results[i].algo, facts);
-    out[i] = (Candidate){.config = {i}};
+    out[i] = (Way){.config = {i}};
     memcpy(out[i].config + 1, facts, sizeof facts);
     snprintf(out[i].name, sizeof out[i].name, "algo %d tile %d stages %d splitk %d", facts[CUBLAS_ALGO_ID],
              facts[CUBLAS_ALGO_TILE], facts[CUBLAS_ALGO_STAGES], facts[CUBLAS_ALGO_SPLIT_K]);
@@ -130,12 +131,12 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
   return MIN(count, limit);
 }
 
-// The candidate's algorithm in the list; the list's first where a new version of the library no longer offers it.
-static int choose(const CublasLt *lt, const Candidate *candidate, const CublasLtHeuristic *results, int count) {
+// The way's algorithm in the list; the list's first where a new version of the library no longer offers it.
+static int choose(const CublasLt *lt, const Way *way, const CublasLtHeuristic *results, int count) {
   for (int offset = 0; offset < count; offset++) {
-    int i = (candidate->config[0] + offset) % count, facts[ALGO_FACTS];
+    int i = (way->config[0] + offset) % count, facts[ALGO_FACTS];
     algo_facts(lt, &results[i].algo, facts);
-    if (memcmp(facts, candidate->config + 1, sizeof facts) == 0) return i;
+    if (memcmp(facts, way->config + 1, sizeof facts) == 0) return i;
   }
   return 0;
 }
@@ -151,14 +152,14 @@ static void emit_call(const LtCall *call, const LibraryResult *target, Emission 
   emit_workspace(out, launch, 0);
 }
 
-static Status ask(const Site *site, const Candidate *candidate, CudaContext *cuda, Arena *scratch, LtCall *out) {
+static Status ask(const Site *site, const Way *way, CudaContext *cuda, Arena *scratch, LtCall *out) {
   CublasLtHeuristic results[HEURISTIC_LIMIT] = {0};  // of an algorithm all bytes count
   LtQuestion *question;
   int count;
   TRY(make_question(site, cuda, scratch, &question));
   TRY(ask_heuristic(site, question, results, &count));
   const CublasLt *lt = question->made->lt;
-  int chosen = choose(lt, candidate, results, count);
+  int chosen = choose(lt, way, results, count);
   out->problem = question->problem;
   out->algo = results[chosen].algo;
   out->version = lt->version;
@@ -166,11 +167,12 @@ static Status ask(const Site *site, const Candidate *candidate, CudaContext *cud
   return OK;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  CudaContext *cuda = machine->cuda;
   if (!cuda) FAIL(ERROR_UNSUPPORTED, "cuBLASLt needs the GPU that the plan is for");
   LtCall *call = arena_new_of(out->arena, LtCall);
   Arena *scratch = arena_scratch();
-  Status status = ask(site, candidate, cuda, scratch, call);
+  Status status = ask(site, way, cuda, scratch, call);
   arena_free(scratch);
   TRY(status);
   LibraryResult target = library_result(site, call->problem.natural, call->workspace_bytes);
@@ -179,4 +181,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return call->problem.fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &target);
 }
 
-const Tactic cublaslt_matmul_tactic = {"cublaslt", &op_matmul, false, supports, candidates, emit, true};
+const Implementation cuda_cublaslt_matmul = {
+    .name = "cublaslt",
+    .backend = BACKEND_CUDA,
+    .op = &op_matmul,
+    .library = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

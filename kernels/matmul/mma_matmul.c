@@ -1,5 +1,5 @@
-// The tactic for matrix products on tensor cores (mma_matmul.cuh): f16, bf16, and f32 where tf32 is allowed. Each operand is contiguous
-// along k or along its rows; an unlucky alignment costs narrower copies, not the tactic.
+// How a GPU computes matrix products on tensor cores (mma_matmul.cuh): f16, bf16, and f32 where tf32 is allowed. Each operand is contiguous
+// along k or along its rows; an unlucky alignment costs narrower copies, not the implementation.
 #include "kernels/common/mma_config.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/matmul_problem.h"
@@ -27,12 +27,11 @@ static bool supports(const Site *site) {
   return describe(site, &m);
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaMatmul m;
   if (!describe(site, &m)) return 0;
   TiledProduct product = {.m = m.p.m, .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
-  return mma_candidates(site, &product, 1, out, limit);
+  return mma_ways(site, &product, 1, out, limit);
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {
@@ -41,20 +40,19 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   emit_buffer(emission, launch, BUFFER_INPUT, 1);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   MmaMatmul m;
   if (!describe(site, &m)) FAIL(ERROR_UNSUPPORTED, "mma_matmul does not take this product");
   const MatmulProblem *p = &m.p;
-  const int *config = candidate->config;
+  const int *config = way->config;
   if (p->m * p->n * p->batch == 0) return OK;
   const char *type = device_type(m.dtype);
 
   Text text = text_new(out->arena);
-  mma_emit_includes(&text, candidate);
+  mma_emit_includes(&text, way);
   text_add(&text, "struct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, COPY_B = %d;\n", (long long)p->m,
            (long long)p->n, m.copy_a, m.copy_b);
-  mma_emit_tile(&text, candidate, m.dtype);
+  mma_emit_tile(&text, way, m.dtype);
   text_add(&text, "  static constexpr bool A_K_FAST = %d, B_K_FAST = %d, WHOLE_K = %d;\n", m.a_k_fast, m.b_k_fast,
            p->k % config[MMA_BK] == 0);
   text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)(m.a_k_fast ? p->a_m : p->a_k),
@@ -66,17 +64,24 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
       .operands = arena_printf(out->arena, "const %s *a, const %s *b", type, type),
       .body = arena_printf(out->arena,
                            "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output);\n",
-                           mma_tile_type(out->arena, candidate, m.dtype)),
+                           mma_tile_type(out->arena, way, m.dtype)),
       .output = &p->output,
       .accumulator = DTYPE_F32,
-      .threads = mma_threads(candidate),
+      .threads = mma_threads(way),
       .bm = config[MMA_BM],
       .bn = config[MMA_BN],
       .bk = config[MMA_BK],
       .splits = config[MMA_SPLITS],
       .k = p->k,
-      .shared_bytes = (unsigned)mma_shared_bytes(candidate, m.dtype)};
+      .shared_bytes = (unsigned)mma_shared_bytes(way, m.dtype)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, NULL, out);
 }
 
-const Tactic mma_matmul_tactic = {"mma_matmul", &op_matmul, false, supports, candidates, emit};
+const Implementation cuda_mma_matmul = {
+    .name = "mma_matmul",
+    .backend = BACKEND_CUDA,
+    .op = &op_matmul,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,4 +1,4 @@
-// The tactic for matrix products without tensor cores (simt_matmul.cuh): every element type and every stride, so it is the
+// How a GPU computes matrix products without tensor cores (simt_matmul.cuh): every element type and every stride, so it is the
 // general way; and the only exact one for f32.
 #include "kernels/common/simt_config.h"
 #include "kernels/matmul/matmul.h"
@@ -9,12 +9,11 @@ static bool supports(const Site *site) {
   return matmul_problem(site, &p);
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MatmulProblem p;
   if (!matmul_problem(site, &p)) return 0;
   TiledProduct product = {.m = p.m, .n = p.n, .k = p.k, .batch = p.batch, .dtype = site->inputs[0].dtype};
-  return simt_candidates(site, &product, p.accumulator, out, limit);
+  return simt_ways(site, &product, p.accumulator, out, limit);
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {
@@ -23,12 +22,11 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   emit_buffer(emission, launch, BUFFER_INPUT, 1);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   MatmulProblem p;
   if (!matmul_problem(site, &p)) FAIL(ERROR_UNSUPPORTED, "simt_matmul does not take this product");
   if (p.m * p.n * p.batch == 0) return OK;
-  const SimtTile *t = &simt_tiles[candidate->config[0]];
+  const SimtTile *t = &simt_tiles[way->config[0]];
   bool a_k_fast, b_k_fast;
   int va = simt_vector(matmul_a_vector(site, &p, &a_k_fast), a_k_fast, p.m, p.k, t, t->bm);
   int vb = simt_vector(matmul_b_vector(site, &p, &b_k_fast), b_k_fast, p.n, p.k, t, t->bn);
@@ -58,9 +56,17 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
                         .bm = t->bm,
                         .bn = t->bn,
                         .bk = t->bk,
-                        .splits = candidate->config[1],
+                        .splits = way->config[1],
                         .k = p.k};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/simt_matmul.cuh", bind, NULL, out);
 }
 
-const Tactic simt_matmul_tactic = {"simt_matmul", &op_matmul, true, supports, candidates, emit};
+const Implementation cuda_simt_matmul = {
+    .name = "simt_matmul",
+    .backend = BACKEND_CUDA,
+    .op = &op_matmul,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

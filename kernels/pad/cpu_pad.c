@@ -1,5 +1,5 @@
 // Padding on the CPU, all modes and types: a table for each axis says what its elements show.
-#include "kernels/pad/cpu_pad.h"
+#include "kernels/implementation.h"
 #include "kernels/common/cpu_pick.h"
 #include "kernels/pad/pad.h"
 
@@ -13,7 +13,9 @@ static bool supports(const Site *site) {
   return y->dtype != DTYPE_STRING && desc_count(&site->inputs[0]) > 0 && cpu_pick_supports(y);
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   PadState *state = arena_new_of(arena, PadState);
   int count;
@@ -32,7 +34,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **o
   return OK;
 }
 
-static Status run(void *context, const CpuCall *call) {
+static Status run(void *context, const HostCall *call) {
   static const uint64_t zero[2];
   const PadState *state = context;
   cpu_pick_run(&state->pick, call->pool, call->outputs[0], call->inputs[0],
@@ -40,4 +42,17 @@ static Status run(void *context, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_pad = {"table", &op_pad, supports, prepare, run};
+static const HostRoutine routine = {"pad", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_pad = {
+    .name = "table",
+    .backend = BACKEND_CPU,
+    .op = &op_pad,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

@@ -6,12 +6,12 @@
 
 static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   const char *mode = node_string(site->node, "mode", "constant"), *names[MAX_RANK];
   bool constant = strcmp(mode, "constant") == 0, given = site->node->input_count > 1 && !site->inputs[1].absent;
@@ -41,4 +41,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic pad_tactic = {"pad", &op_pad, true, supports, candidates, emit};
+const Implementation cuda_pad = {
+    .name = "pad",
+    .backend = BACKEND_CUDA,
+    .op = &op_pad,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

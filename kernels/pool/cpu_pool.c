@@ -2,7 +2,7 @@
 // axis of the window, channels mostly, an output's taps are vectors along it, and outputs that stand side by side and see as many taps are one run of
 // cpu_pool_loops.h. Where it is one, rows of the image are combined first, several output rows at a time and between pads as the window sees them, and then
 // what lies along the row. Types that the loops do not know, and tensors without an innermost axis, pass through a copy.
-#include "kernels/pool/cpu_pool.h"
+#include "kernels/implementation.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,7 +307,9 @@ static void choose_loops(Pool *pool, const PoolTable *table, DType dtype) {
   }
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *threads, void **state, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *threads, void **state,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   Pool *pool = arena_new_of(arena, Pool);
   const PoolTable *table = best_table();
   DType dtype = loop_dtype(site, table);
@@ -330,4 +332,17 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *threads, void 
   return OK;
 }
 
-const CpuTactic cpu_pool = {"own_pool", &op_pool, supports, prepare, pool_run};
+static const HostRoutine routine = {"pool", open_state, pool_run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_pool = {
+    .name = "own_pool",
+    .backend = BACKEND_CPU,
+    .op = &op_pool,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

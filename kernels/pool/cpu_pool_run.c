@@ -190,7 +190,7 @@ static void run_parts(void *context, int64_t begin, int64_t end) {
   }
 }
 
-Status pool_run(void *state, const CpuCall *call) {
+Status pool_run(void *state, const HostCall *call) {
   enum { GRAIN = 1 << 16 };  // bytes of taps
   Pool *pool = state;
   Job job = {pool, cpu_own_x(&pool->own, call), cpu_own_y(&pool->own, call)};

@@ -54,4 +54,4 @@ typedef struct Pool {
 static inline int64_t pool_x_step(const Pool *pool, int axis) {
   return pool->x.strides[axis] * (axis >= 2 ? pool->reach[axis - 2].stride : 1);
 }
-Status pool_run(void *pool, const CpuCall *call);
+Status pool_run(void *pool, const HostCall *call);

@@ -9,8 +9,8 @@
 
 static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
@@ -106,7 +106,7 @@ static void add_result(Text *text, const Pool *pool) {
   }
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Pool pool;
   TRY(read_pool(site, &pool));
   const TensorDesc *y = pool.y;
@@ -135,4 +135,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic pool_tactic = {"pool", &op_pool, true, supports, candidates, emit};
+const Implementation cuda_pool = {
+    .name = "pool",
+    .backend = BACKEND_CUDA,
+    .op = &op_pool,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

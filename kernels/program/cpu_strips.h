@@ -1,4 +1,4 @@
-// A strips program shared among the threads of a pool: elementwise and rowwise nodes, and what other CPU tactics leave to do before or
+// A strips program shared among the threads of a pool: elementwise and rowwise nodes, and what other CPU implementations leave to do before or
 // after a library's call. Each thread that is inside the loop takes one of as many scratch areas as the pool has threads.
 #pragma once
 #include "base/thread.h"

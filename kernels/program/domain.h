@@ -1,7 +1,7 @@
 // The domain of elementwise and rowwise nodes: what both families infer, compute as reference and run on the CPU. `axes`, the
 // reduced axes, is absent in elementwise nodes; everything else is the same.
 #pragma once
-#include "kernels/cpu_tactic.h"
+#include "kernels/implementation.h"
 #include "kernels/program/strips.h"
 
 MUST_CHECK Status domain_infer(Node *node);
@@ -12,7 +12,6 @@ MUST_CHECK Status domain_reference(Reference *reference);
 // A program on row-major host tensors in double precision: the domain is dims, outputs are given and typed.
 MUST_CHECK Status domain_compute(Arena *arena, const Program *program, int rank, const int64_t *dims, const bool *reduced,
                                  const Tensor *const *inputs, int input_count, Tensor *outputs);
-// The CPU tactic, for both.
+// On the CPU, for both.
 bool domain_cpu_supports(const Site *site);
-Status domain_cpu_prepare(const Site *site, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes);
-Status domain_cpu_run(void *state, const CpuCall *call);
+MUST_CHECK Status domain_cpu_lower(const Site *site, const Way *way, const Machine *machine, Emission *out);

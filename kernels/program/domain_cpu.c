@@ -33,7 +33,9 @@ static Status site_domain(const Site *site, int *rank, int64_t *domain, bool *re
   return OK;
 }
 
-Status domain_cpu_prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   int rank;
   int64_t domain[MAX_RANK];
   bool reduced[MAX_RANK];
@@ -44,7 +46,13 @@ Status domain_cpu_prepare(const Site *site, Arena *arena, ThreadPool *pool, void
   return OK;
 }
 
-Status domain_cpu_run(void *strips, const CpuCall *call) {
+static Status run(void *strips, const HostCall *call) {
   cpu_strips_run(strips, call->pool, call->inputs, call->outputs, call->workspace);
   return OK;
+}
+
+static const HostRoutine routine = {"strips", open_state, run};
+
+Status domain_cpu_lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
 }

@@ -4,7 +4,7 @@
 // Generated text needs `#include "kernels/program/element.cuh"` (the Element_<dtype> structs) and
 // `#include "kernels/program/scalar.cuh"` (the functions x_* of ir/opcodes.inc); GENERATED_INCLUDES has both.
 #pragma once
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 #define GENERATED_INCLUDES "#include \"kernels/program/scalar.cuh\"\n#include \"kernels/program/element.cuh\"\n"
 

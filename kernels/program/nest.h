@@ -2,7 +2,7 @@
 // the output's memory order and merging those that every tensor walks as one turns most sites into one or two loops; what is
 // left becomes text in which all extents and strides are constants, so that the compiler divides by multiplying.
 #pragma once
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 
 enum { NEST_AXES = MAX_RANK + 2 };
 

@@ -6,8 +6,8 @@
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "philox"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "philox"};
   return 1;
 }
 
@@ -17,7 +17,7 @@ static char *number(Arena *arena, double value) {
   return arena_printf(arena, "__longlong_as_double(0x%016llxll /* %g */)", (unsigned long long)bits, value);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const Node *node = site->node;
   const TensorDesc *y = &site->outputs[0];
   Arena *arena = out->arena;
@@ -38,4 +38,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic random_tactic = {"random", &op_random, true, supports, candidates, emit};
+const Implementation cuda_random = {
+    .name = "random",
+    .backend = BACKEND_CUDA,
+    .op = &op_random,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,7 +1,7 @@
 // Recurrent layers on the CPU, in f32. What the input contributes to the gates of all steps is one matrix product; then each step is a product
 // with the state by oneDNN (cpu_gemm.h without it), weights packed once where they are constant, and a scalar program for the gates (cell.h) run
 // in strips. The state lives in the output: step t reads what step t - 1 wrote there.
-#include "kernels/recurrent/cpu_recurrent.h"
+#include "kernels/implementation.h"
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/cpu_gemm.h"
@@ -195,7 +195,9 @@ static void reserve_workspace(RecurrentState *state, size_t *bytes) {
   *bytes += MAX(scratch, MAX(state->gates.scratch_bytes, state->update.scratch_bytes));
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   RecurrentState *state = arena_new_of(arena, RecurrentState);
   const TensorDesc *x = &site->inputs[X];
   TRY(recurrent_read(site->node, &state->spec));
@@ -218,7 +220,7 @@ static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **o
 
 typedef struct Run {
   const RecurrentState *state;
-  const CpuCall *call;
+  const HostCall *call;
   char *workspace;
   void *scratch;
   int direction;
@@ -306,7 +308,7 @@ static Status step(const Run *run, float *from_input, float *h, float *c, float 
 
 static Status run_direction(const Run *run) {
   const RecurrentState *state = run->state;
-  const CpuCall *call = run->call;
+  const HostCall *call = run->call;
   int64_t block = state->batch * state->hidden, d = run->direction;
   size_t block_bytes = (size_t)block * sizeof(float);
   float *gates = floats_at(run, state->gates_at), *zero = floats_at(run, state->zero_at), *y = call->outputs[0];
@@ -326,7 +328,7 @@ static Status run_direction(const Run *run) {
   return OK;
 }
 
-static Status run(void *context, const CpuCall *call) {
+static Status run(void *context, const HostCall *call) {
   const RecurrentState *state = context;
   char *workspace = call->workspace;
   for (int d = 0; d < state->spec.directions; d++) {
@@ -336,4 +338,17 @@ static Status run(void *context, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_recurrent = {"steps", &op_recurrent, supports, prepare, run};
+static const HostRoutine routine = {"recurrent", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_recurrent = {
+    .name = "steps",
+    .backend = BACKEND_CPU,
+    .op = &op_recurrent,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

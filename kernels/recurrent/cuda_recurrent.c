@@ -19,8 +19,8 @@ typedef struct Recurrent {
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "steps"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "steps"};
   return 1;
 }
 
@@ -184,7 +184,7 @@ static Status emit_initial(const Recurrent *r, Emission *out, Text *text) {
   return OK;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Recurrent recurrent, *r = &recurrent;
   TRY(read_recurrent(site, r));
   if (r->batch == 0 || r->hidden == 0) return OK;
@@ -224,4 +224,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic recurrent_tactic = {"recurrent", &op_recurrent, true, supports, candidates, emit};
+const Implementation cuda_recurrent = {
+    .name = "recurrent",
+    .backend = BACKEND_CUDA,
+    .op = &op_recurrent,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -24,7 +24,7 @@ typedef struct RecurrentActivation {
   double alpha, beta;
 } RecurrentActivation;
 
-// The attributes, read and checked: what a tactic and the reference start from.
+// The attributes, read and checked: what an implementation and the reference start from.
 typedef struct RecurrentSpec {
   RecurrentKind kind;
   int gates;       // rows of w and r are gates * hidden; gate order iofc, zrh

@@ -2,7 +2,7 @@
 // shrink first, so that the others have less to do. In memory order a tensor is [outer, axis, inner]: a pass adds whole
 // packed runs of `inner` elements, which is why images with the channels innermost are as fast along their width as along their
 // height. Narrower floats, other orders and epilogues are passes of the strips engine before and after.
-#include "kernels/resize/cpu_resize.h"
+#include "kernels/implementation.h"
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/cpu_pick.h"
@@ -144,7 +144,9 @@ static void prepare_filtered(const Site *site, Arena *arena, ThreadPool *pool, R
   *workspace_bytes = state->scratch + scratch;
 }
 
-static Status prepare(const Site *site, Arena *arena, ThreadPool *pool, void **out, size_t *workspace_bytes) {
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,
+                         size_t *workspace_bytes) {
+  const Site *site = parameters->site;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   static const double everything[2] = {0, 1};
   ResizeState *state = arena_new_of(arena, ResizeState);
@@ -218,14 +220,14 @@ static void run_pass(const ResizePass *pass, ThreadPool *pool, float *to, const 
     parallel_for(pool, pass->outer * pass->out, MAX(GRAIN_ELEMENTS / (pass->inner * pass->taps), (int64_t)1), run_rows, &job);
 }
 
-static void leave(const ResizeState *state, const CpuCall *call, void *result, void *scratch) {
+static void leave(const ResizeState *state, const HostCall *call, void *result, void *scratch) {
   if (!state->leave) return;
   state->leave_inputs[0] = result;
   for (int i = 1; i < state->leave_count; i++) state->leave_inputs[i] = call->inputs[state->epilogue_first + i - 1];
   cpu_strips_run(state->leave, call->pool, state->leave_inputs, call->outputs, scratch);
 }
 
-static Status run(void *context, const CpuCall *call) {
+static Status run(void *context, const HostCall *call) {
   const ResizeState *state = context;
   if (state->nearest) {
     cpu_pick_run(&state->pick, call->pool, call->outputs[0], call->inputs[0], NULL);
@@ -251,4 +253,17 @@ static Status run(void *context, const CpuCall *call) {
   return OK;
 }
 
-const CpuTactic cpu_resize = {"tables", &op_resize, supports, prepare, run};
+static const HostRoutine routine = {"resize", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_resize = {
+    .name = "tables",
+    .backend = BACKEND_CPU,
+    .op = &op_resize,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

@@ -9,12 +9,12 @@ static bool supports(const Site *site) {
   return kind != KIND_STRING && kind != KIND_COMPLEX;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *x = &site->inputs[0], *grid = &site->inputs[1], *y = &site->outputs[0];
   const char *mode = node_string(site->node, "mode", "linear"), *padding = node_string(site->node, "padding", "zeros");
   Arena *arena = out->arena;
@@ -63,4 +63,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic grid_sample_tactic = {"grid_sample", &op_grid_sample, true, supports, candidates, emit};
+const Implementation cuda_grid_sample = {
+    .name = "grid_sample",
+    .backend = BACKEND_CUDA,
+    .op = &op_grid_sample,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

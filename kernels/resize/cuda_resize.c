@@ -29,8 +29,8 @@ static bool supports(const Site *site) {
   return !crops(site->node) || (site->node->input_count > 1 && site->inputs[1].constant);
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "tables"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "tables"};
   return 1;
 }
 
@@ -117,7 +117,7 @@ static char *outside_test(Arena *arena, const Resize *r) {
   return text.length ? arena_string(arena, text_get(&text)) : NULL;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Resize resize, *r = &resize;
   if (desc_count(&site->outputs[0]) == 0) return OK;
   TRY(read_resize(site, out->arena, r));
@@ -167,4 +167,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic resize_tactic = {"resize", &op_resize, true, supports, candidates, emit};
+const Implementation cuda_resize = {
+    .name = "resize",
+    .backend = BACKEND_CUDA,
+    .op = &op_resize,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

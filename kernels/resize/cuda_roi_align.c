@@ -9,12 +9,12 @@ static bool supports(const Site *site) {
   return kind == KIND_FLOAT;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "points"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "points"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *rois = &site->inputs[1], *images = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
@@ -47,4 +47,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic roi_align_tactic = {"roi_align", &op_roi_align, true, supports, candidates, emit};
+const Implementation cuda_roi_align = {
+    .name = "roi_align",
+    .backend = BACKEND_CUDA,
+    .op = &op_roi_align,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,4 +1,4 @@
-// The tactic of rowwise nodes: reductions, softmax, normalisations, arg-reductions and whatever is fused with them, as one
+// The implementation of rowwise nodes: reductions, softmax, normalisations, arg-reductions and whatever is fused with them, as one
 // generated kernel (rowwise_plan.h), or as one a pass where few long rows are split over blocks: each launch then leaves partial
 // results in the workspace, which the next one combines in a fixed order.
 // Traffic: inputs once (once a pass when a row does not fit in registers). Limit on the chip: memory bandwidth.
@@ -21,12 +21,12 @@ static bool supports(const Site *site) {
   return true;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "generated"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "generated"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   RowPlan plan = {.site = site,
                   .program = node_program(site->node, "program"),
                   .arena = out->arena,
@@ -52,4 +52,11 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic rowwise_tactic = {"rowwise", &op_rowwise, false, supports, candidates, emit};
+const Implementation cuda_rowwise = {
+    .name = "rowwise",
+    .backend = BACKEND_CUDA,
+    .op = &op_rowwise,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -18,10 +18,11 @@ const OpDef op_rowwise = {
     .image = IMAGE_FOLLOWS,
 };
 
-const CpuTactic rowwise_cpu = {
+const Implementation cpu_rowwise = {
     .name = "strips",
+    .backend = BACKEND_CPU,
     .op = &op_rowwise,
     .supports = domain_cpu_supports,
-    .prepare = domain_cpu_prepare,
-    .run = domain_cpu_run,
+    .ways = one_way,
+    .lower = domain_cpu_lower,
 };

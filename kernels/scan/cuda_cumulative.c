@@ -9,12 +9,12 @@ enum { BLOCK_THREADS = 256, BLOCK_ITEMS = 4 };
 
 static bool supports(const Site *site) { return true; }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "lines"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "lines"};
   return 1;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   int axis = (int)node_int(node, "axis", 0);
@@ -50,4 +50,12 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic cumulative_tactic = {"cumulative", &op_cumulative, true, supports, candidates, emit};
+const Implementation cuda_cumulative = {
+    .name = "cumulative",
+    .backend = BACKEND_CUDA,
+    .op = &op_cumulative,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -23,8 +23,8 @@ static bool supports(const Site *site) {
   return kind != KIND_STRING && kind != KIND_COMPLEX && site->inputs[0].dims[node_int(site->node, "axis", 0)] < INT32_MAX;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  out[0] = (Candidate){.name = "bitonic"};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  out[0] = (Way){.name = "bitonic"};
   return 1;
 }
 
@@ -157,10 +157,18 @@ static Status emit_global(const TopK *t, Emission *out) {
   return OK;
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   TopK t = read_topk(site);
   if (desc_count(t.y) == 0) return OK;
   return t.n <= t.room || t.k <= t.room / 2 ? emit_shared(&t, out) : emit_global(&t, out);
 }
 
-const Tactic topk_tactic = {"topk", &op_topk, true, supports, candidates, emit};
+const Implementation cuda_topk = {
+    .name = "topk",
+    .backend = BACKEND_CUDA,
+    .op = &op_topk,
+    .general = true,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -1,5 +1,5 @@
 // Each view says where element i of its output lies in its input: an offset and a stride an axis. So one strided copy is
-// the reference of them all, and a tactic that reads strides never runs it.
+// the reference of them all, and an implementation that reads strides never runs it.
 #include "kernels/view/view.h"
 #include <string.h>
 #include "kernels/meaning.h"

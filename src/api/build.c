@@ -14,7 +14,7 @@
 #include "passes/rule_log.h"
 #include "passes/selection.h"
 #include "runtime/tune_graph.h"
-#include "tune/database.h"
+#include "plan/database.h"
 
 // ---- models ------------------------------------------------------------------------------------------------------------------
 

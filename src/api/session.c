@@ -10,7 +10,7 @@
 #include "ir/op.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
-#include "tune/database.h"
+#include "plan/database.h"
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 

@@ -1,4 +1,4 @@
-// What a device says of itself: what tactics, passes and the cost model may depend on.
+// What a device says of itself: what implementations, passes and the cost model may depend on.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

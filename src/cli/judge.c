@@ -1,5 +1,5 @@
-// See judge.h. The runner takes the graph through, as for any run (branches, loops, sizes that depend on data), on a CPU device that knows no
-// tactic.
+// See judge.h. The runner takes the graph through, as for any run (branches, loops, sizes that depend on data), on a CPU device that knows
+// only references.
 #include "cli/judge.h"
 
 #include <stdlib.h>

@@ -230,9 +230,9 @@ static Status plan_node(Planner *p, Node *node) {
   TRY(fill_site(p, node, &step));
   // What copies are made of must take any strides itself.
   bool copy = node->op == copies_of(node->outputs[0]);
-  TRY(p->target->select(p->target->context, &step.site, copy, &step.choice, &step.workspace_bytes));
+  TRY(select_implementation(&step.site, p->target->select, copy, p->arena, &step.selection));
   // Nothing reads these strides: make every strided input dense, first in its own order, then row-major.
-  for (int attempt = 0; attempt < 2 && !step.choice && !copy; attempt++) {
+  for (int attempt = 0; attempt < 2 && !step.selection.implementation && !copy; attempt++) {
     bool row_major = attempt == 1;
     bool changed = false;
     for (int i = 0; i < node->input_count; i++) {
@@ -246,9 +246,9 @@ static Status plan_node(Planner *p, Node *node) {
     }
     if (!changed && !row_major) continue;
     TRY(fill_site(p, node, &step));
-    TRY(p->target->select(p->target->context, &step.site, row_major, &step.choice, &step.workspace_bytes));
+    TRY(select_implementation(&step.site, p->target->select, row_major, p->arena, &step.selection));
   }
-  if (!step.choice)
+  if (!step.selection.implementation)
     FAIL(ERROR_UNSUPPORTED, "nothing computes '%s' (%s) on %s", node->outputs[0]->name, node->op->name, p->target->info->name);
   *ARENA_PUSH(p->arena, plan->steps, plan->step_count, plan->step_capacity) = step;
   return OK;
@@ -303,8 +303,9 @@ static Status plan_outputs(Planner *p) {
     if (does_nothing(copy)) continue;
     PlanStep step = {0};
     TRY(fill_site(p, copy, &step));
-    TRY(p->target->select(p->target->context, &step.site, true, &step.choice, &step.workspace_bytes));
-    if (!step.choice) FAIL(ERROR_UNSUPPORTED, "nothing copies output '%s' on %s", value->name, p->target->info->name);
+    TRY(select_implementation(&step.site, p->target->select, true, p->arena, &step.selection));
+    if (!step.selection.implementation)
+      FAIL(ERROR_UNSUPPORTED, "nothing copies output '%s' on %s", value->name, p->target->info->name);
     *ARENA_PUSH(p->arena, p->plan->steps, p->plan->step_count, p->plan->step_capacity) = step;
   }
   return OK;
@@ -321,10 +322,13 @@ static Status pack(Planner *p) {
   Plan *plan = p->plan;
   for (uint32_t s = 0; s < plan->step_count; s++) {
     PlanStep *step = &plan->steps[s];
-    if (step->workspace_bytes) {
+    if (step->selection.emission->workspace_bytes) {
       PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
-      *buffer =
-          (PlanBuffer){.kind = PLAN_ARENA, .index = -1, .bytes = step->workspace_bytes, .first_step = -1, .name = "workspace"};
+      *buffer = (PlanBuffer){.kind = PLAN_ARENA,
+                             .index = -1,
+                             .bytes = step->selection.emission->workspace_bytes,
+                             .first_step = -1,
+                             .name = "workspace"};
       step->workspace_buffer = (int)plan->buffer_count - 1;
       touch(plan, step->workspace_buffer, (int)s);
     }

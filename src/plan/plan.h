@@ -1,8 +1,8 @@
 // The planner: a static graph becomes an ordered list of steps over buffers with fixed places. It resolves views into strides,
-// asks the device how each node is to be computed, inserts copies where a kernel cannot read a view, computes lifetimes,
+// selects how each node is to be computed (select.h), inserts copies where a kernel cannot read a view, computes lifetimes,
 // and packs every temporary into one arena. It knows no device, and no operators but those that copies are made of.
 #pragma once
-#include "kernels/site.h"
+#include "plan/select.h"
 
 typedef enum PlanBufferKind {
   PLAN_INPUT,     // the caller's; index is the graph input's number; row-major
@@ -31,8 +31,7 @@ typedef struct PlanStep {
   Node *node;
   Site site;  // descs with resolved strides
   PlanPlace *inputs, *outputs;
-  void *choice;  // the device's own: tactic, candidate, prepared state
-  size_t workspace_bytes;
+  Selection selection;   // how it is computed, and its launches
   int workspace_buffer;  // -1: none
 } PlanStep;
 
@@ -48,14 +47,11 @@ typedef struct Plan {
   int copies_inserted;
 } Plan;
 
-// What the planner asks of a device.
+// What a plan is made for.
 typedef struct PlanTarget {
   const DeviceInfo *info;
   bool tf32;
-  void *context;
-  // Picks a way to compute the site with these strides, and says its workspace. *choice stays NULL where nothing can. With
-  // `last` set every input is as dense as it gets, and slow general ways are to be offered too.
-  Status (*select)(void *context, const Site *site, bool last, void **choice, size_t *workspace_bytes);
+  const SelectOptions *select;
 } PlanTarget;
 
 enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena

@@ -1,4 +1,4 @@
-// The CPU executor: steps run in order, each by the first CPU tactic that supports its site, else by the reference.
+// The CPU executor: plans are made and their routines opened at once; steps run in order, on the threads of the pool.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +10,9 @@
 #include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/common/onednn_library.h"
-#include "kernels/cpu_tactic.h"
-#include "kernels/reference.h"
 #include "kernels/packings.h"
 #include "runtime/device.h"
+#include "runtime/steps.h"
 
 typedef struct CpuDevice {
   Device device;
@@ -42,17 +41,10 @@ static void fork_at_caller(void *context, void (*body)(void *argument), void *ar
   host_leave(&visit);
 }
 
-typedef struct CpuChoice {
-  const CpuTactic *tactic;  // NULL: the reference
-  void *state;
-  CpuCall call;
-  void **inputs, **outputs;
-} CpuChoice;
-
 struct Executable {
   Plan *plan;
   Arena *arena;
-  void **constants;  // by buffer
+  Steps steps;
 };
 
 static Status cpu_allocate(Device *device, size_t bytes, void **out) { return memory_take(bytes, out); }
@@ -64,22 +56,15 @@ static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes)
 static Status cpu_synchronize(Device *device) { return OK; }
 static bool cpu_runs(Device *device, const Node *node) { return node->op->reference != NULL; }
 
-// ---- choosing ----------------------------------------------------------------------------------------------------------------
+// ---- compiling ---------------------------------------------------------------------------------------------------------------
 
-typedef struct Chooser {
+// Keeps packed constants for all plans and sessions of the engine.
+typedef struct Keeper {
   Packings packings;
   CpuDevice *cpu;
   Arena *arena;
   IntMap *hashes;  // of the bytes of constants met in this plan, by address and size: Hash128 *
-} Chooser;
-
-static bool fits(const CpuDevice *cpu, const Site *site, const CpuTactic *tactic, size_t workspace) {
-  if (!cpu->workspace_limit || workspace <= cpu->workspace_limit) return true;
-  log_add(cpu->device.log, LOG_WARNING,
-          "'%s' (%s) is not computed by %s, which wants %zu bytes of workspace, more than the limit of %zu",
-          site->node->outputs[0]->name, site->node->op->name, tactic->name, workspace, cpu->workspace_limit);
-  return false;
-}
+} Keeper;
 
 typedef struct HeldWeight {
   CpuDevice *cpu;
@@ -92,14 +77,14 @@ static void drop_weight(void *context) {
   if (held->taken) weight_store_drop(held->cpu->weights, &held->cpu->device, held->key);
 }
 
-static Hash128 content_hash(Chooser *chooser, const Tensor *content) {
+static Hash128 content_hash(Keeper *keeper, const Tensor *content) {
   size_t bytes = tensor_bytes(content);
   uint64_t where = hash_mix((uint64_t)(uintptr_t)content->data, bytes);
-  Hash128 *hash = int_map_get(chooser->hashes, where);
+  Hash128 *hash = int_map_get(keeper->hashes, where);
   if (!hash) {
-    hash = arena_new_of(chooser->arena, Hash128);
+    hash = arena_new_of(keeper->arena, Hash128);
     *hash = hash128_bytes(content->data, bytes);
-    int_map_set(chooser->hashes, where, hash);
+    int_map_set(keeper->hashes, where, hash);
   }
   int64_t head[2 + MAX_RANK] = {content->dtype, content->rank};
   memcpy(head + 2, content->dims, (size_t)content->rank * sizeof *head);
@@ -108,34 +93,15 @@ static Hash128 content_hash(Chooser *chooser, const Tensor *content) {
 
 static Status take_packing(Packings *packings, const Tensor *content, Hash128 form, size_t bytes,
                            Status (*fill)(void *, void *), void *context, Arena *arena, void **out) {
-  Chooser *chooser = (Chooser *)packings;
+  Keeper *keeper = (Keeper *)packings;
   HeldWeight *held = arena_new_of(arena, HeldWeight);
-  *held = (HeldWeight){.cpu = chooser->cpu, .key = hash128_combine(content_hash(chooser, content), form)};
+  *held = (HeldWeight){.cpu = keeper->cpu, .key = hash128_combine(content_hash(keeper, content), form)};
   // Whoever lets go of a weight last gives it back to its allocator: only sessions with the same one share it.
   const Allocator *allocator = budget_allocator();
   if (allocator) held->key = hash128_combine(held->key, hash128_bytes(&allocator, sizeof allocator));
   arena_on_free(arena, drop_weight, held);
-  TRY(weight_store_take(chooser->cpu->weights, &chooser->cpu->device, held->key, bytes, fill, context, out));
+  TRY(weight_store_take(keeper->cpu->weights, &keeper->cpu->device, held->key, bytes, fill, context, out));
   held->taken = true;
-  return OK;
-}
-
-static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
-  Chooser *chooser = context;
-  Site shared = *site;
-  shared.packings = &chooser->packings;
-  for (int i = 0; cpu_tactics[i] && !chooser->cpu->references_only; i++) {
-    const CpuTactic *tactic = cpu_tactics[i];
-    if (tactic->op != site->node->op || !tactic->supports(site)) continue;
-    CpuChoice *made = arena_new_of(chooser->arena, CpuChoice);
-    made->tactic = tactic;
-    TRY(tactic->prepare(&shared, chooser->arena, chooser->cpu->pool, &made->state, workspace));
-    *choice = made;
-    if (fits(chooser->cpu, site, tactic, *workspace)) return OK;
-    *choice = NULL;
-    *workspace = 0;
-  }
-  if (last) *choice = arena_new_of(chooser->arena, CpuChoice);
   return OK;
 }
 
@@ -146,7 +112,7 @@ static Status fill_constant(void *context, void *out) {
   return OK;
 }
 
-static Status place_constant(Chooser *chooser, PlanBuffer *buffer, void **out) {
+static Status place_constant(Keeper *keeper, PlanBuffer *buffer, void **out) {
   const Tensor *tensor = buffer->constant;
   bool row_major = true;
   for (int i = 0; i < tensor->rank; i++) row_major = row_major && buffer->order[i] == i;
@@ -155,107 +121,37 @@ static Status place_constant(Chooser *chooser, PlanBuffer *buffer, void **out) {
     return OK;
   }
   Hash128 form = hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order);
-  return take_packing(&chooser->packings, tensor, form, buffer->bytes, fill_constant, buffer, chooser->arena, out);
+  return take_packing(&keeper->packings, tensor, form, buffer->bytes, fill_constant, buffer, keeper->arena, out);
+}
+
+static Status load_step(const Steps *steps, uint32_t step) {
+  int taken;
+  return launch_set_load(steps->sets[step], &steps->machine, NULL, &taken);
 }
 
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Executable *executable = arena_new_of(arena, Executable);
   executable->arena = arena;
-  Chooser chooser = {{take_packing}, cpu, arena, int_map_new(arena)};
-  PlanTarget target = {.info = &device->info, .context = &chooser, .select = choose};
-  TRY(plan_make(graph, &target, arena, &executable->plan));
+  Keeper keeper = {{take_packing}, cpu, arena, int_map_new(arena)};
+  HostStates *states = host_states_new(arena, cpu->pool, &keeper.packings);
+  SelectOptions select = {.machine = {.host = states},
+                          .workspace_limit = cpu->workspace_limit,
+                          .log = cpu->device.log,
+                          .general_only = cpu->references_only};
+  TRY(plan_make(graph, &(PlanTarget){.info = &device->info, .select = &select}, arena, &executable->plan));
   Plan *plan = executable->plan;
-  executable->constants = arena_array(arena, void *, plan->buffer_count);
+  Steps *steps = &executable->steps;
+  steps_lay_out(steps, plan, select.machine, arena);
   for (uint32_t i = 0; i < plan->buffer_count; i++)
-    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(&chooser, &plan->buffers[i], &executable->constants[i]));
-  for (uint32_t i = 0; i < plan->step_count; i++) {
-    CpuChoice *choice = plan->steps[i].choice;
-    choice->inputs = arena_array(arena, void *, plan->steps[i].node->input_count);
-    choice->outputs = arena_array(arena, void *, plan->steps[i].node->output_count);
-    choice->call = (CpuCall){.inputs = choice->inputs, .outputs = choice->outputs, .pool = cpu->pool};
-  }
+    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(&keeper, &plan->buffers[i], &steps->constants[i]));
+  for (uint32_t i = 0; i < plan->step_count; i++) TRY(load_step(steps, i));
+  states->packings = NULL;  // every routine is open
   *out = executable;
   return OK;
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
-
-static Tensor view_tensor(const TensorDesc *desc, void *data) {
-  Tensor tensor = {.dtype = desc->dtype, .rank = desc->rank, .data = data};
-  memcpy(tensor.dims, desc->dims, sizeof tensor.dims);
-  return tensor;
-}
-
-// What a plan holds room for is what inference said.
-static Status check_planned(const TensorDesc *planned, const Tensor *made, int output) {
-  bool same = made->dtype == planned->dtype && made->rank == planned->rank;
-  for (int i = 0; same && i < made->rank; i++) same = made->dims[i] == planned->dims[i];
-  if (!same) FAIL(ERROR_INTERNAL, "output %d is of another type than was planned", output);
-  return OK;
-}
-
-// The reference wants row-major tensors: inputs in another order are copied, and the output is put back in its order.
-static Status run_reference(const PlanStep *step, const CpuChoice *choice) {
-  Arena *scratch = arena_scratch();
-  const Node *node = step->node;
-  Status status = OK;
-  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
-  const Tensor **inputs = arena_array(scratch, const Tensor *, node->input_count);
-  Tensor *outputs = arena_array(scratch, Tensor, node->output_count);
-  for (int i = 0; i < node->input_count; i++) {
-    const TensorDesc *desc = &step->site.inputs[i];
-    if (desc->absent) continue;
-    tensors[i] = view_tensor(desc, choice->inputs[i]);
-    inputs[i] = &tensors[i];
-    if (desc_is_row_major(desc)) continue;
-    TRY_GOTO(tensor_new(scratch, desc->dtype, desc->rank, desc->dims, &tensors[i]));
-    tensor_gather_strided(&tensors[i], choice->inputs[i], desc->strides);
-  }
-  for (int i = 0; i < node->output_count; i++) {
-    const TensorDesc *desc = &step->site.outputs[i];
-    if (desc_is_row_major(desc)) outputs[i] = view_tensor(desc, choice->outputs[i]);
-  }
-  TRY_GOTO(reference_run(node, scratch, inputs, outputs));
-  for (int i = 0; i < node->output_count; i++) {
-    const TensorDesc *desc = &step->site.outputs[i];
-    TRY_GOTO(check_planned(desc, &outputs[i], i));
-    if (!desc_is_row_major(desc)) tensor_scatter_strided(&outputs[i], choice->outputs[i], desc->strides);
-    else if (outputs[i].data != choice->outputs[i]) memcpy(choice->outputs[i], outputs[i].data, tensor_bytes(&outputs[i]));
-  }
-done:
-  arena_free(scratch);
-  return status;
-}
-
-static char *place_address(CpuDevice *cpu, const Executable *executable, int buffer, int64_t offset, DType dtype,
-                           void *const *inputs, void *const *outputs) {
-  if (buffer < 0) return NULL;
-  const PlanBuffer *b = &executable->plan->buffers[buffer];
-  char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
-               : b->kind == PLAN_OUTPUT   ? outputs[b->index]
-               : b->kind == PLAN_CONSTANT ? executable->constants[buffer]
-               : cpu->block               ? cpu->block + b->offset
-                                          : NULL;
-  return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
-}
-
-static Status run_step(CpuDevice *cpu, Executable *executable, PlanStep *step, void *const *inputs, void *const *outputs) {
-  CpuChoice *choice = step->choice;
-  TRY(budget_poll());
-  for (int i = 0; i < step->node->input_count; i++)
-    choice->inputs[i] = place_address(cpu, executable, step->inputs[i].buffer, step->inputs[i].offset,
-                                      step->site.inputs[i].dtype, inputs, outputs);
-  for (int i = 0; i < step->node->output_count; i++)
-    choice->outputs[i] = place_address(cpu, executable, step->outputs[i].buffer, step->outputs[i].offset,
-                                       step->site.outputs[i].dtype, inputs, outputs);
-  static _Alignas(64) char none[64];  // a pointer to count from, where no byte is used
-  choice->call.workspace =
-      step->workspace_buffer < 0 ? none : place_address(cpu, executable, step->workspace_buffer, 0, DTYPE_U8, inputs, outputs);
-  const CpuTactic *tactic = choice->tactic;
-  if (!tactic) return run_reference(step, choice);
-  return tactic->run(choice->state, &choice->call);
-}
 
 static Status ensure_block(CpuDevice *cpu, size_t bytes) {
   if (bytes <= cpu->block_bytes) return OK;
@@ -269,47 +165,31 @@ static Status ensure_block(CpuDevice *cpu, size_t bytes) {
   return OK;
 }
 
-static Status step_context(Status status, const PlanStep *step) {
-  return status_context(status, "running '%s' (%s)", step->node->outputs[0]->name, step->node->op->name);
-}
-
-static Status run_steps(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs) {
-  for (uint32_t i = 0; i < executable->plan->step_count; i++) {
-    PlanStep *step = &executable->plan->steps[i];
-    TRY(step_context(run_step(cpu, executable, step, inputs, outputs), step));
-  }
+static Status bind(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs) {
+  TRY(ensure_block(cpu, executable->plan->arena_bytes));
+  steps_bind(&executable->steps, cpu->block, inputs, outputs);
   return OK;
 }
 
 static Status cpu_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
-  CpuDevice *cpu = (CpuDevice *)device;
-  TRY(ensure_block(cpu, executable->plan->arena_bytes));
-  return RECOVER_GUARD(run_steps(cpu, executable, inputs, outputs));
+  TRY(bind((CpuDevice *)device, executable, inputs, outputs));
+  return RECOVER_GUARD(steps_run(&executable->steps, NULL));
 }
 
-static Status profile_steps(CpuDevice *cpu, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
-                            int limit, int *count) {
+static Status profile_steps(Executable *executable, StepReport *out, int limit, int *count) {
   *count = (int)executable->plan->step_count;
   for (int i = 0; i < *count; i++) {
-    PlanStep *step = &executable->plan->steps[i];
-    const CpuChoice *choice = step->choice;
     double start = time_now();
-    TRY(step_context(run_step(cpu, executable, step, inputs, outputs), step));
-    if (i < limit)
-      out[i] = (StepReport){.name = step->node->outputs[0]->name,
-                            .op = step->node->op->name,
-                            .tactic = choice->tactic ? choice->tactic->name : "reference",
-                            .origins = node_origins_text(step->node, executable->arena),
-                            .milliseconds = (time_now() - start) * 1e3};
+    TRY(steps_run_one(&executable->steps, (uint32_t)i, NULL));
+    if (i < limit) out[i] = step_report(&executable->plan->steps[i], (time_now() - start) * 1e3, executable->arena);
   }
   return OK;
 }
 
 static Status cpu_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
                           int limit, int *count) {
-  CpuDevice *cpu = (CpuDevice *)device;
-  TRY(ensure_block(cpu, executable->plan->arena_bytes));
-  return RECOVER_GUARD(profile_steps(cpu, executable, inputs, outputs, out, limit, count));
+  TRY(bind((CpuDevice *)device, executable, inputs, outputs));
+  return RECOVER_GUARD(profile_steps(executable, out, limit, count));
 }
 
 static const Plan *cpu_plan(const Executable *executable) { return executable->plan; }

@@ -1,4 +1,4 @@
-// The CUDA executor. Compiling a graph: plan it, let each site's tactic emit its launches, compile all kernels at once, put the
+// The CUDA executor. Compiling a graph: plan it, let each site's implementation emit its launches, compile all kernels at once, put the
 // weights on the GPU. Running: fill in the addresses of this call; when they are those of the call before, the whole inference
 // is captured into a CUDA graph and replayed from then on.
 #include <stdlib.h>
@@ -12,12 +12,9 @@
 #include "ir/op.h"
 #include "kernels/device_sources.h"
 #include "kernels/packings.h"
-#include "kernels/tactic.h"
 #include "runtime/cuda_device.h"
 #include "runtime/device.h"
-#include "tune/database.h"
-#include "tune/launches.h"
-#include "tune/select.h"
+#include "runtime/steps.h"
 
 enum { DEFAULT_WORKSPACE = 256 << 20 };
 
@@ -31,8 +28,8 @@ typedef struct CudaRunner {
   size_t workspace_limit;
   int threads;
   bool no_graph, libraries_opened;
-  const Tactic *forced;
-  int forced_candidate;
+  const Implementation *forced;
+  int forced_way;
   bool *forced_taken;
   void *block;  // the session's arena
   size_t block_bytes;
@@ -46,22 +43,15 @@ typedef struct CudaRunner {
   Executable *executables;  // those that may be reported
 } CudaRunner;
 
-typedef struct ReadyStep {
-  PlanStep *step;
-  const Emission *emission;
-  LaunchSet *set;
-} ReadyStep;
-
 struct Executable {
   Executable *next;
   uint64_t first_number;  // of its steps, for reports
   Plan *plan;
   Arena *arena;
-  ReadyStep *steps;
+  Steps steps;
   Cubin *cubins;  // held, so that a plan of other shapes finds them
   int cubin_count;
   bool loading;          // kernels and what libraries made are taken, or some of them
-  void **constants;      // by buffer
   Hash128 *weight_keys;  // to give back
   uint32_t weight_count, weight_capacity;
   void **last;  // addresses of the last run: inputs then outputs
@@ -78,7 +68,7 @@ static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
 static const Node *reported_node(const CudaRunner *r, uint64_t number) {
   for (const Executable *e = r->executables; e; e = e->next)
     if (number >= e->first_number && number - e->first_number < e->plan->step_count)
-      return e->steps[number - e->first_number].step->node;
+      return e->plan->steps[number - e->first_number].node;
   return NULL;
 }
 
@@ -91,14 +81,14 @@ static Status take_report(CudaRunner *r) {
                               (long long)report->size);
   report->step = 0;
   if (!node) return status_context(status, "in an earlier run");  // its plan has made room for others
-  return status_context(status, "running '%s' (%s)", node->outputs[0]->name, node->op->name);
+  return step_context(status, node);
 }
 
 static void number_steps(CudaRunner *r, Executable *e) {
   e->first_number = r->steps_numbered + 1;
   for (uint32_t s = 0; s < e->plan->step_count; s++) {
-    e->steps[s].set->report = r->report;
-    e->steps[s].set->step = e->first_number + s;
+    e->steps.sets[s]->report = r->report;
+    e->steps.sets[s]->step = e->first_number + s;
   }
   r->steps_numbered += e->plan->step_count;
   e->next = r->executables;
@@ -179,27 +169,6 @@ static Status open_libraries(void *context) {
   return OK;
 }
 
-static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
-  Executable *executable = ((void **)context)[0];
-  CudaRunner *r = ((void **)context)[1];
-  SelectOptions options = {.cuda = r->context,
-                           .tuning = r->tuning,
-                           .workspace_limit = r->workspace_limit,
-                           .log = &r->log,
-                           .open_libraries = open_libraries,
-                           .context = r};
-  if (r->forced && r->forced->op == site->node->op) {
-    options.forced = r->forced;
-    options.forced_candidate = r->forced_candidate;
-  }
-  Selection *selection;
-  TRY(select_tactic(site, &options, last, executable->arena, &selection));
-  *choice = selection;
-  if (selection && options.forced && r->forced_taken) *r->forced_taken = true;
-  if (selection) *workspace = selection->emission->workspace_bytes;
-  return OK;
-}
-
 static bool device_runs(Device *device, const Node *node) { return select_supports(node, &device->info, device->tf32); }
 
 static Status fill_constant(void *context, void *out) {
@@ -228,17 +197,16 @@ static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t byte
 
 static Status place_weights(CudaRunner *r, Executable *e) {
   Plan *plan = e->plan;
-  e->constants = arena_array(e->arena, void *, plan->buffer_count);
   for (uint32_t i = 0; i < plan->buffer_count; i++) {
     PlanBuffer *buffer = &plan->buffers[i];
     if (buffer->kind != PLAN_CONSTANT || buffer->first_step < 0) continue;
-    TRY(take_weight(r, e, constant_key(buffer), buffer->bytes, fill_constant, buffer, &e->constants[i]));
+    TRY(take_weight(r, e, constant_key(buffer), buffer->bytes, fill_constant, buffer, &e->steps.constants[i]));
   }
   for (uint32_t s = 0; s < plan->step_count; s++) {
-    ReadyStep *step = &e->steps[s];
-    for (uint32_t k = 0; k < step->emission->packed_count; k++) {
-      const Recipe *recipe = step->emission->packed[k];
-      TRY(take_weight(r, e, recipe->key, recipe->bytes, fill_packed, (void *)recipe, &step->set->packed[k]));
+    LaunchSet *set = e->steps.sets[s];
+    for (uint32_t k = 0; k < set->emission->packed_count; k++) {
+      const Recipe *recipe = set->emission->packed[k];
+      TRY(take_weight(r, e, recipe->key, recipe->bytes, fill_packed, (void *)recipe, &set->packed[k]));
     }
   }
   return OK;
@@ -256,37 +224,38 @@ static void record_kernels(CudaRunner *r, const Cubin *cubins, int count) {
 
 static Status compile_kernels(CudaRunner *r, Executable *e) {
   uint32_t count = 0;
-  for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps[s].emission->launch_count;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps.sets[s]->emission->launch_count;
   KernelSource *sources = arena_array(e->arena, KernelSource, count);
   e->cubins = arena_array(e->arena, Cubin, count);
   int total = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++)
-    total += launch_set_sources(e->steps[s].set, e->steps[s].step->node->outputs[0]->name, r->device.info.sm, sources + total);
+    total += launch_set_sources(e->steps.sets[s], e->plan->steps[s].node->outputs[0]->name, r->device.info.sm, sources + total);
   TRY(compiler_compile_all(r->compiler, sources, total, r->threads, e->cubins));
   e->cubin_count = total;
   if (r->recorded) record_kernels(r, e->cubins, total);
   e->loading = true;
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
-    TRY(launch_set_load(e->steps[s].set, r->context, e->cubins + at, &taken));
+    TRY(launch_set_load(e->steps.sets[s], &e->steps.machine, e->cubins + at, &taken));
     at += (uint32_t)taken;
   }
   return OK;
 }
 
 static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executable *e) {
-  void *chooser[2] = {e, r};
-  PlanTarget target = {.info = &r->device.info, .tf32 = r->device.tf32, .context = chooser, .select = choose};
+  SelectOptions select = {.machine = {.cuda = r->context},
+                          .tuning = r->tuning,
+                          .workspace_limit = r->workspace_limit,
+                          .log = &r->log,
+                          .open_libraries = open_libraries,
+                          .context = r,
+                          .forced = r->forced,
+                          .forced_way = r->forced_way,
+                          .forced_taken = r->forced_taken};
   double start = time_now();
-  TRY(plan_make(graph, &target, arena, &e->plan));
+  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, arena, &e->plan));
   double planned = time_now();
-  e->steps = arena_array(arena, ReadyStep, e->plan->step_count);
-  for (uint32_t s = 0; s < e->plan->step_count; s++) {
-    ReadyStep *step = &e->steps[s];
-    step->step = &e->plan->steps[s];
-    step->emission = ((Selection *)step->step->choice)->emission;
-    step->set = launch_set_new(step->emission, step->step->node, arena);
-  }
+  steps_lay_out(&e->steps, e->plan, select.machine, arena);
   number_steps(r, e);
   TRY(compile_kernels(r, e));
   double compiled = time_now();
@@ -331,7 +300,7 @@ static void device_discard(Device *device, Executable *e) {
     bool entered = cuda_enter_to_release(r->context);
     cuda_settle(r->context);
     drop_graph(r, e);
-    for (uint32_t s = 0; s < e->plan->step_count; s++) launch_set_unload(e->steps[s].set, r->context);
+    for (uint32_t s = 0; s < e->plan->step_count; s++) launch_set_unload(e->steps.sets[s], &e->steps.machine);
     if (entered) cuda_leave(r->context);
   }
   compiler_release(r->compiler, e->cubins, e->cubin_count);
@@ -341,44 +310,6 @@ static void device_discard(Device *device, Executable *e) {
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
-
-static void *address_of(CudaRunner *r, const Executable *e, int buffer, int64_t offset, DType dtype, void *const *inputs,
-                        void *const *outputs) {
-  if (buffer < 0) return NULL;
-  const PlanBuffer *b = &e->plan->buffers[buffer];
-  char *base = b->kind == PLAN_INPUT      ? inputs[b->index]
-               : b->kind == PLAN_OUTPUT   ? outputs[b->index]
-               : b->kind == PLAN_CONSTANT ? e->constants[buffer]
-               : r->block                 ? (char *)r->block + b->offset
-                                          : NULL;
-  return base ? base + offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
-}
-
-static void patch(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
-  for (uint32_t s = 0; s < e->plan->step_count; s++) {
-    const PlanStep *step = e->steps[s].step;
-    LaunchSet *set = e->steps[s].set;
-    for (int i = 0; i < step->node->input_count; i++)
-      set->inputs[i] =
-          address_of(r, e, step->inputs[i].buffer, step->inputs[i].offset, step->site.inputs[i].dtype, inputs, outputs);
-    for (int i = 0; i < step->node->output_count; i++)
-      set->outputs[i] =
-          address_of(r, e, step->outputs[i].buffer, step->outputs[i].offset, step->site.outputs[i].dtype, inputs, outputs);
-    set->workspace = step->workspace_buffer < 0 ? NULL : (char *)r->block + e->plan->buffers[step->workspace_buffer].offset;
-    launch_set_patch(set);
-  }
-}
-
-static Status launch_step(CudaRunner *r, ReadyStep *ready) {
-  const Node *node = ready->step->node;
-  return status_context(launch_set_run(ready->set, r->context, r->context->stream), "running '%s' (%s)", node->outputs[0]->name,
-                        node->op->name);
-}
-
-static Status launch_all(CudaRunner *r, Executable *e) {
-  for (uint32_t s = 0; s < e->plan->step_count; s++) TRY(launch_step(r, &e->steps[s]));
-  return OK;
-}
 
 static Status ensure_block(CudaRunner *r, size_t bytes) {
   if (bytes <= r->block_bytes) return OK;
@@ -398,7 +329,7 @@ static Status end_capture(CudaRunner *r, CudaGraph *graph) {
 
 static Status record(CudaRunner *r, Executable *e, CudaGraph *graph) {
   CUDA_TRY(r->context, cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL));
-  Status status = launch_all(r, e), ended = end_capture(r, graph);  // it has to end in any case
+  Status status = steps_run(&e->steps, r->context->stream), ended = end_capture(r, graph);  // it has to end in any case
   if (!status) return ended;
   status_free(ended);
   return status;
@@ -434,15 +365,15 @@ static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, voi
   for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
   if (!same) {
     drop_graph(r, e);
-    patch(r, e, inputs, outputs);
+    steps_bind(&e->steps, r->block, inputs, outputs);
     for (int i = 0; i < graph->input_count; i++) e->last[i] = inputs[i];
     for (int i = 0; i < graph->output_count; i++) e->last[graph->input_count + i] = outputs[i];
     e->has_last = true;
     e->generation = r->generation;
-    return launch_all(r, e);
+    return steps_run(&e->steps, r->context->stream);
   }
   if (!e->graph && !r->no_graph && !e->capture_failed && e->plan->step_count) capture(r, e);
-  if (!e->graph) return launch_all(r, e);
+  if (!e->graph) return steps_run(&e->steps, r->context->stream);
   CUDA_TRY(r->context, cuGraphLaunch(e->graph, r->context->stream));
   return OK;
 }
@@ -458,33 +389,27 @@ static Status device_run(Device *device, Executable *executable, void *const *in
 // ---- profiling ---------------------------------------------------------------------------------------------------------------
 
 typedef struct Timed {
-  CudaRunner *runner;
-  ReadyStep *step;
+  const Steps *steps;
+  uint32_t step;
 } Timed;
 
 static Status run_timed(void *state, CudaStream stream) {
   Timed *timed = state;
-  return launch_step(timed->runner, timed->step);
+  return steps_run_one(timed->steps, timed->step, stream);
 }
 
 static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out,
                               int limit, int *count) {
   TRY(ensure_block(r, e->plan->arena_bytes));
   e->has_last = false;
-  patch(r, e, inputs, outputs);
+  steps_bind(&e->steps, r->block, inputs, outputs);
   *count = (int)e->plan->step_count;
   CudaTiming timing = {.warmups = 2, .repeats = 11};
   for (int i = 0; i < *count && i < limit; i++) {
-    ReadyStep *step = &e->steps[i];
-    const Selection *selection = step->step->choice;
-    Timed timed = {r, step};
+    Timed timed = {&e->steps, (uint32_t)i};
     double seconds;
     TRY(cuda_time(r->context, &timing, run_timed, &timed, &seconds));
-    out[i] = (StepReport){.name = step->step->node->outputs[0]->name,
-                          .op = step->step->node->op->name,
-                          .tactic = arena_printf(e->arena, "%s %s", selection->tactic->name, selection->candidate.name),
-                          .origins = node_origins_text(step->step->node, e->arena),
-                          .milliseconds = seconds * 1e3};
+    out[i] = step_report(&e->plan->steps[i], seconds * 1e3, e->arena);
   }
   return OK;
 }
@@ -527,10 +452,10 @@ void cuda_device_record_kernels(Device *device) {
   r->recorded = int_map_new(r->arena);
 }
 
-void cuda_device_force(Device *device, const Tactic *tactic, int candidate, bool *taken) {
+void cuda_device_force(Device *device, const Implementation *implementation, int way, bool *taken) {
   CudaRunner *r = of(device);
-  r->forced = tactic;
-  r->forced_candidate = candidate;
+  r->forced = implementation;
+  r->forced_way = way;
   r->forced_taken = taken;
 }
 

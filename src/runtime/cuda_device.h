@@ -9,6 +9,6 @@ MUST_CHECK Status cuda_device_tune(Device *device, const Site *const *sites, int
 // Kernels used from here on are the ones cuda_device_kernels returns.
 void cuda_device_record_kernels(Device *device);
 
-// For tests: sites of the tactic's operator are computed by this tactic in its candidate of this number, or not at all. *taken is set
+// For tests: sites of the implementation's operator are computed by it in its way of this number, or not at all. *taken is set
 // when a site was. NULL ends it.
-void cuda_device_force(Device *device, const Tactic *tactic, int candidate, bool *taken);
+void cuda_device_force(Device *device, const Implementation *implementation, int way, bool *taken);

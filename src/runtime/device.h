@@ -28,7 +28,7 @@ struct Device {
   Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
   Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
   Status (*synchronize)(Device *device);
-  // Whether some tactic computes the static node itself; otherwise its reference runs on the host.
+  // Whether some implementation computes the static node itself; otherwise its reference runs on the host.
   bool (*runs)(Device *device, const Node *node);
   // The graph's and the plan's memory is the arena's; it outlives the executable's last run.
   Status (*compile)(Device *device, Graph *graph, Arena *arena, Executable **out);
@@ -58,13 +58,13 @@ typedef struct DeviceOptions {
   void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // NULL: own threads
   void *parallel_context;
   bool tf32, no_graph;
-  bool references_only;         // CPU: no tactic, every operator by its reference
+  bool references_only;         // CPU: every operator by its reference
   size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default
   const char *cache_directory;  // compiled kernels; NULL: the default
   void *cuda_context, *cuda_stream;
   const Allocator *device_allocator;    // NULL: the driver
   WeightStore *weights;                 // NULL: the session's own
-  const struct TuningDatabase *tuning;  // NULL: the first candidate of the preferred tactic
+  const struct TuningDatabase *tuning;  // NULL: the first way of the preferred implementation
   const Log *log;
 } DeviceOptions;
 

@@ -2,7 +2,7 @@
 // sites as far as the budget goes. A graph whose shapes are open is left for the first run.
 #pragma once
 #include "runtime/runner.h"
-#include "tune/database.h"
+#include "plan/database.h"
 
 typedef struct TuneGraphOptions {
   const int64_t *const *shapes;  // of each input; NULL, or one that is NULL: as the graph declares it

@@ -10,30 +10,31 @@
 enum { MAX_SELECTIONS = 48 };
 
 static bool is_same(const Selection *a, const Selection *b) {
-  return a->tactic == b->tactic && !strcmp(a->candidate.name, b->candidate.name) &&
-         !memcmp(a->candidate.config, b->candidate.config, sizeof a->candidate.config);
+  return a->implementation == b->implementation && !strcmp(a->way.name, b->way.name) &&
+         !memcmp(a->way.config, b->way.config, sizeof a->way.config);
 }
 
 // What a plan takes that knows no measurements.
-static Status untuned(const Attempts *attempts, Arena *scratch, Selection **out) {
+static Status untuned(const Attempts *attempts, Arena *scratch, Selection *out) {
   const AttemptsOptions *o = &attempts->options;
-  SelectOptions select = {.cuda = o->cuda, .workspace_limit = o->workspace_limit, .log = o->log};
-  TRY(select_tactic(attempts->site, &select, false, scratch, out));
-  return *out ? OK : select_tactic(attempts->site, &select, true, scratch, out);
+  SelectOptions select = {.machine = {.cuda = o->cuda}, .workspace_limit = o->workspace_limit, .log = o->log};
+  TRY(select_implementation(attempts->site, &select, false, scratch, out));
+  return out->implementation ? OK : select_implementation(attempts->site, &select, true, scratch, out);
 }
 
-// all: a tactic's candidates follow each other, its best guess first.
+// all: an implementation's ways follow each other, its best guess first.
 static void put_in_order(Attempts *attempts, const Selection *first, const Selection *all, int count, Arena *arena) {
   bool taken[MAX_SELECTIONS] = {0};
   attempts->list = arena_array(arena, Attempt, count + 1);
-  if (first) attempts->list[attempts->count++].selection = (Selection){.tactic = first->tactic, .candidate = first->candidate};
-  for (int i = 0; i < count; i++) taken[i] = first && is_same(first, &all[i]);
+  if (first->implementation)
+    attempts->list[attempts->count++].selection = (Selection){.implementation = first->implementation, .way = first->way};
+  for (int i = 0; i < count; i++) taken[i] = is_same(first, &all[i]);
   for (int before = -1; before != attempts->count;) {
     before = attempts->count;
-    const Tactic *last = NULL;
+    const Implementation *last = NULL;
     for (int i = 0; i < count; i++) {
-      if (taken[i] || all[i].tactic == last) continue;
-      last = all[i].tactic;
+      if (taken[i] || all[i].implementation == last) continue;
+      last = all[i].implementation;
       taken[i] = true;
       attempts->list[attempts->count++].selection = all[i];
     }
@@ -44,13 +45,13 @@ static void put_in_order(Attempts *attempts, const Selection *first, const Selec
 Status attempts_list(const AttemptsOptions *options, const Site *site, Arena *arena, Attempts **out) {
   Attempts *attempts = arena_new_of(arena, Attempts);
   *attempts = (Attempts){.options = *options, .site = site, .best = -1, .best_seconds = INFINITY};
-  SelectOptions select = {.cuda = options->cuda, .workspace_limit = options->workspace_limit, .log = options->log};
-  Selection all[MAX_SELECTIONS], *first = NULL;
+  SelectOptions select = {.machine = {.cuda = options->cuda}, .workspace_limit = options->workspace_limit, .log = options->log};
+  Selection all[MAX_SELECTIONS], first;
   int count = select_all(site, &select, all, MAX_SELECTIONS);
   if (count > 1) {
     Arena *scratch = arena_scratch();
     Status status = untuned(attempts, scratch, &first);
-    if (!status) put_in_order(attempts, first, all, count, arena);
+    if (!status) put_in_order(attempts, &first, all, count, arena);
     arena_free(scratch);
     TRY(status);
   }
@@ -65,7 +66,8 @@ Status attempts_begin(Attempts *attempts, int goal) {
   attempts->kernels =
       kernels_ahead(attempts->options.compiler, attempts->options.background, attempts->options.log, attempts->arena);
   for (int i = 0; i < attempts->goal; i++)
-    if ((!i || !attempts->list[i].tried) && !attempts->list[i].selection.tactic->library) TRY(attempts_emit(attempts, i));
+    if ((!i || !attempts->list[i].tried) && !attempts->list[i].selection.implementation->library)
+      TRY(attempts_emit(attempts, i));
   return OK;
 }
 
@@ -75,7 +77,7 @@ static void begin_to_compile(Attempts *attempts, Attempt *attempt) {
   attempt->job_count = 0;
   for (uint32_t i = 0; i < emission->launch_count; i++) {
     if (emission->launches[i].kind != LAUNCH_KERNEL) continue;
-    KernelSource source = {attempt->selection.candidate.name, emission->launches[i].source, attempts->site->device->sm};
+    KernelSource source = {attempt->selection.way.name, emission->launches[i].source, attempts->site->device->sm};
     attempt->jobs[attempt->job_count++] = kernels_ahead_add(&attempts->kernels, &source);
   }
 }
@@ -85,11 +87,11 @@ Status attempts_emit(Attempts *attempts, int number) {
   Selection *selection = &attempt->selection;
   const AttemptsOptions *o = &attempts->options;
   if (attempt->arena) return OK;
-  SelectOptions select = {.cuda = o->cuda, .workspace_limit = o->workspace_limit, .log = o->log};
+  SelectOptions select = {.machine = {.cuda = o->cuda}, .workspace_limit = o->workspace_limit, .log = o->log};
   attempt->arena = arena_new();
-  Status status = selection_emit(attempts->site, &select, attempt->arena, selection);
+  Status status = selection_lower(attempts->site, &select, attempt->arena, selection);
   if (status) {
-    log_add(o->log, LOG_VERBOSE, "%s %s: %s", selection->tactic->name, selection->candidate.name, status_message(status));
+    log_add(o->log, LOG_VERBOSE, "%s %s: %s", selection->implementation->name, selection->way.name, status_message(status));
     status_free(status);
     selection->emission = NULL;
     return budget_poll();

@@ -1,9 +1,9 @@
-// The candidates of one site in the order in which they are tried: what is chosen without measuring, then the first guess of every tactic, then the
+// The candidates of one site in the order in which they are tried: what is chosen without measuring, then the first guess of every implementation, then the
 // second ones. Those of Ingot's own kernels are made ready some time before they are measured, so that threads of the background compile them; what a library
 // needs (cuDNN takes a tenth of a second for a plan) only when it is to be measured.
 #pragma once
 #include "tune/kernels_ahead.h"
-#include "tune/select.h"
+#include "plan/select.h"
 
 typedef struct AttemptsOptions {
   CudaContext *cuda;

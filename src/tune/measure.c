@@ -15,17 +15,17 @@ enum { REPEATS = 7, MOST_RUNS = 10, HOPELESS = 3 };
 
 typedef struct Trial {
   LaunchSet *set;
-  CudaContext *cuda;
+  Machine machine;
 } Trial;
 
 static Status run_trial(void *state, CudaStream stream) {
   Trial *trial = state;
-  return launch_set_run(trial->set, trial->cuda, stream);
+  return launch_set_run(trial->set, &trial->machine, stream);
 }
 
 static Status time_ready(Rig *r, LaunchSet *set, double best, double *seconds) {
   CudaContext *cuda = r->cuda;
-  Trial trial = {set, cuda};
+  Trial trial = {set, {.cuda = cuda}};
   CudaTiming once = {.warmups = 1, .repeats = 1, .batch = 1};
   TRY(cuda_time(cuda, &once, run_trial, &trial, seconds));
   if (r->sketch || (*seconds > TELLING_SECONDS && *seconds > HOPELESS * best)) return OK;
@@ -48,7 +48,7 @@ static Status time_loaded(Rig *r, LaunchSet *set, double best, double *seconds) 
 
 static Status load_and_time(Rig *r, LaunchSet *set, const Cubin *cubins, double best, double *seconds) {
   int taken;
-  TRY(launch_set_load(set, r->cuda, cubins, &taken));
+  TRY(launch_set_load(set, &(Machine){.cuda = r->cuda}, cubins, &taken));
   return time_loaded(r, set, best, seconds);
 }
 
@@ -58,7 +58,7 @@ Status measure_emission(Rig *r, const Emission *emission, const Cubin *cubins, d
   Status status = RECOVER_GUARD(load_and_time(r, set, cubins, best, seconds));
   cuda_settle(r->cuda);
   cuda_free(r->cuda, set->workspace, emission->workspace_bytes);
-  launch_set_unload(set, r->cuda);
+  launch_set_unload(set, &(Machine){.cuda = r->cuda});
   rig_unuse(r);
   arena_free(scratch);
   return status;

@@ -59,7 +59,7 @@ static Status tell_progress(Tuner *t) {
 // A candidate that failed is passed over. A limit of the call fails no candidate, nor does a device that is lost.
 static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt, Status failed) {
   log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", s->site->node->outputs[0]->name,
-          attempt->selection.tactic->name, attempt->selection.candidate.name, status_message(failed));
+          attempt->selection.implementation->name, attempt->selection.way.name, status_message(failed));
   status_free(failed);
   TRY(budget_poll());
   return cuda_check_alive(t->options->cuda);
@@ -134,7 +134,7 @@ static void learn(Tuner *t, Subject *s) {
   const Attempts *attempts = s->attempts;
   if (attempts->best < 0 || (attempts->timed < 2 && attempts->tried < attempts->count)) return;  // nothing was compared
   const Selection *best = &attempts->list[attempts->best].selection;
-  tuning_add(t->database, &(TuningEntry){s->site->device->sm, s->key, best->tactic->name, best->candidate.name,
+  tuning_add(t->database, &(TuningEntry){s->site->device->sm, s->key, best->implementation->name, best->way.name,
                                          attempts->best_seconds * 1e6});
   t->report->measured += !s->learnt;
   s->learnt = true;
@@ -153,12 +153,12 @@ static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
   if (failed) return pass_over(t, s, &attempts->list[number], failed);
   t->report->candidates += !attempts->list[number].tried;
   attempts->timed += !attempts->list[number].tried;
-  log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->tactic->name, selection->candidate.name,
+  log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->implementation->name, selection->way.name,
           seconds * 1e6);
   if (!agrees) {
     t->report->rejected++;
-    log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name, selection->tactic->name,
-            selection->candidate.name, attempts->list[0].selection.tactic->name);
+    log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name,
+            selection->implementation->name, selection->way.name, attempts->list[0].selection.implementation->name);
   } else if (seconds < attempts->best_seconds) {
     attempts->best = number;
     attempts->best_seconds = seconds;

@@ -19,7 +19,7 @@
 #include "kernels/deferred.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
 #include "runtime/cuda_device.h"
@@ -188,17 +188,18 @@ static Status renew(Device **device, const Options *options) {
 // Runs the case once for each tactic of its operators, that tactic being the only one of its operator.
 static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **devices, const Tensor *inputs,
                           const Tensor *expected, const Options *options, Tally *tally) {
-  for (int t = 0; cuda_tactics[t]; t++) {
+  for (int t = 0; implementations[t]; t++) {
     bool used = false;
-    if (options->tactic && strcmp(options->tactic, cuda_tactics[t]->name)) continue;
-    FOR_NODES(node, graph) used |= node->op == cuda_tactics[t]->op;
+    if (implementations[t]->backend != BACKEND_CUDA) continue;
+    if (options->tactic && strcmp(options->tactic, implementations[t]->name)) continue;
+    FOR_NODES(node, graph) used |= node->op == implementations[t]->op;
     if (!used) continue;
     for (int c = 0; c < options->candidates; c++) {
       bool taken = false;
       Device *device = *devices;
-      cuda_device_force(device, cuda_tactics[t], c, &taken);
+      cuda_device_force(device, implementations[t], c, &taken);
       const char *host = "";
-      Recording recording = {options->record, cuda_tactics[t]->name, c, &taken};
+      Recording recording = {options->record, implementations[t]->name, c, &taken};
       Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &recording, &host);
       cuda_device_force(device, NULL, 0, NULL);
       if (!taken) {  // it does not support the site, or has no further candidate
@@ -206,7 +207,7 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
         break;
       }
       char how[96];
-      snprintf(how, sizeof how, "%s %d", cuda_tactics[t]->name, c);
+      snprintf(how, sizeof how, "%s %d", implementations[t]->name, c);
       note(row, how, status, "", options, tally);
       TRY(renew(devices, options));
     }

@@ -1,4 +1,4 @@
-// The cuBLASLt tactic over a library that multiplies on the host (tests/fakes/cublaslt.c): how sites are mapped onto such calls.
+// The cuBLASLt implementation over a library that multiplies on the host (tests/fakes/cublaslt.c): how sites are mapped onto such calls.
 #include "tests/fakes/cublaslt.h"
 #include "tests/site_test.h"
 #include "cuda/cublaslt.h"
@@ -21,13 +21,13 @@ static CublasLt fake_lt = {.cublasLtMatmulDescCreate = cublasLtMatmulDescCreate,
                            .cublasLtMatmulAlgoConfigGetAttribute = cublasLtMatmulAlgoConfigGetAttribute,
                            .cublasLtMatmul = cublasLtMatmul};
 
-extern const Tactic cublaslt_matmul_tactic;
+extern const Implementation cuda_cublaslt_matmul;
 
 // Runs the site and checks that every handle was given back. Returns the number of launches.
 static int run(SiteTest *test) {
   CudaContext context = {.cublaslt = &fake_lt, .mutex = PTHREAD_MUTEX_INITIALIZER};
   fake_live = fake_calls = 0;
-  int launches = site_run_calls(test, &cublaslt_matmul_tactic, &context);
+  int launches = site_run_calls(test, &cuda_cublaslt_matmul, &context);
   cr_assert_eq(fake_live, 0, "%d handles leaked", fake_live);
   return launches;
 }
@@ -41,7 +41,7 @@ static int product(DType dtype, int a_rank, const int64_t *a, const uint8_t *a_o
   site_ready(test, y_order, true);
   run(test);
   site_done(test);
-  return fake_calls / 2;  // for each of the two candidates
+  return fake_calls / 2;  // for each of the two ways
 }
 
 #define ROWS NULL
@@ -140,15 +140,15 @@ Test(cuda_cublaslt, what_it_does_not_take) {
   site_input(test, DTYPE_F32, SITE_DIMS(3, 7), NULL);
   site_node(test, &op_matmul, 2);
   site_ready(test, NULL, true);
-  cr_assert(cublaslt_matmul_tactic.supports(&test->site));
+  cr_assert(cuda_cublaslt_matmul.supports(&test->site));
   test->inputs[0].strides[1] = 2;
-  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  cr_assert_not(cuda_cublaslt_matmul.supports(&test->site));
   test->inputs[0].strides[1] = 1;
   test->inputs[0].strides[0] = -3;
-  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  cr_assert_not(cuda_cublaslt_matmul.supports(&test->site));
   test->inputs[0].strides[0] = 3;
   test->device.cublaslt = false;
-  cr_assert_not(cublaslt_matmul_tactic.supports(&test->site));
+  cr_assert_not(cuda_cublaslt_matmul.supports(&test->site));
   site_done(test);
 }
 
@@ -159,14 +159,14 @@ Test(cuda_cublaslt, equal_calls_share_what_they_need_and_other_versions_are_refu
   site_input(test, DTYPE_F32, SITE_DIMS(3, 7), NULL);
   site_node(test, &op_matmul, 2);
   site_ready(test, NULL, true);
-  Candidate candidates[2];
-  cr_assert_eq(cublaslt_matmul_tactic.candidates(&test->site, &context, candidates, 2), 2);
+  Way ways[2];
+  cr_assert_eq(cuda_cublaslt_matmul.ways(&test->site, &(Machine){.cuda = &context}, ways, 2), 2);
   Emission emissions[3];
   CudaShared *opened[3];
   fake_live = 0;
   for (int i = 0; i < 3; i++) {
     emissions[i] = (Emission){.arena = arena_new()};
-    cr_assert_null(cublaslt_matmul_tactic.emit(&test->site, &candidates[i / 2], &context, &emissions[i]));
+    cr_assert_null(cuda_cublaslt_matmul.lower(&test->site, &ways[i / 2], &(Machine){.cuda = &context}, &emissions[i]));
     cr_assert_eq(fake_live, 0, "an emission holds nothing of the library");
   }
   for (int i = 0; i < 3; i++) {

@@ -1,4 +1,4 @@
-// The cuDNN tactics over a library that convolves on the host. What is tested is how sites are mapped onto its calls: layouts,
+// The cuDNN implementations over a library that convolves on the host. What is tested is how sites are mapped onto its calls: layouts,
 // one to three spatial axes, groups, packed weights, and which epilogues are fused.
 #include "tests/fake_cuda.h"
 #include "tests/site_test.h"
@@ -330,7 +330,7 @@ static Cudnn fake_dnn = {.mutex = PTHREAD_MUTEX_INITIALIZER,
                          .cudnnBackendGetAttribute = attribute_get,
                          .cudnnBackendExecute = backend_execute};
 
-extern const Tactic cudnn_conv_tactic, cudnn_graph_conv_tactic;
+extern const Implementation cuda_cudnn_conv, cuda_cudnn_graph_conv;
 
 #define NHWC SITE_ORDER(0, 2, 3, 1)
 typedef struct Case {
@@ -366,8 +366,8 @@ static SiteTest *case_site(const Case *c, const char *epilogue) {
   return test;
 }
 
-// Runs the first `limit` candidates; with_epilogue: the expected output holds it. Returns the launches of the last.
-static int run(const Tactic *tactic, const Case *c, const char *epilogue, bool with_epilogue, int limit) {
+// Runs the first `limit` ways; with_epilogue: the expected output holds it. Returns the launches of the last.
+static int run(const Implementation *implementation, const Case *c, const char *epilogue, bool with_epilogue, int limit) {
   SiteTest *test = case_site(c, epilogue);
   site_ready(test, c->order, with_epilogue);
   Arena *arena = arena_new();
@@ -378,7 +378,7 @@ static int run(const Tactic *tactic, const Case *c, const char *epilogue, bool w
   cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
   context->cudnn = &fake_dnn;
   fake_live = fake_fused_calls = 0;
-  int launches = site_run_some(test, tactic, context, limit);
+  int launches = site_run_some(test, implementation, context, limit);
   cr_assert_eq(fake_live, 0, "%d descriptors leaked", fake_live);
   context->cudnn = NULL;
   cuda_context_close(context);
@@ -388,7 +388,7 @@ static int run(const Tactic *tactic, const Case *c, const char *epilogue, bool w
   return launches;
 }
 
-static const Tactic *const tactics[] = {&cudnn_conv_tactic, &cudnn_graph_conv_tactic};
+static const Implementation *const both[] = {&cuda_cudnn_conv, &cuda_cudnn_graph_conv};
 static const Case plain = {DTYPE_F32, 4, {2, 4, 6, 7}, {6, 4, 3, 2}, {1, 2}, {1, 0, 1, 0}, {0}, 0, NULL, true};
 
 Test(cuda_cudnn, layouts_axes_groups_and_dilations) {
@@ -406,12 +406,12 @@ Test(cuda_cudnn, layouts_axes_groups_and_dilations) {
   cases[3].group = 2, cases[3].w[1] = 2;
   cases[4].group = 4, cases[4].w[0] = 4, cases[4].w[1] = 1, cases[4].order = NHWC, cases[4].dtype = DTYPE_BF16;
   for (size_t i = 0; i < COUNT_OF(cases); i++)
-    for (size_t t = 0; t < COUNT_OF(tactics); t++)
-      cr_assert_eq(run(tactics[t], &cases[i], NULL, true, 16), 1, "%s, case %zu", tactics[t]->name, i);
+    for (size_t t = 0; t < COUNT_OF(both); t++)
+      cr_assert_eq(run(both[t], &cases[i], NULL, true, 16), 1, "%s, case %zu", both[t]->name, i);
 }
 
 Test(cuda_cudnn, f32_uses_tf32_only_where_asked) {
-  run(&cudnn_conv_tactic, &plain, NULL, true, 16);
+  run(&cuda_cudnn_conv, &plain, NULL, true, 16);
   cr_assert_eq(fake_math, CUDNN_MATH_FMA);
 }
 
@@ -425,24 +425,24 @@ Test(cuda_cudnn, bias_addition_and_relu_are_fused) {
   nhwc.order = NHWC;
   for (size_t i = 0; i < COUNT_OF(texts); i++)
     for (int k = 0; k < 2; k++) {
-      // Later candidates leave the epilogue to a kernel, which does not run here.
-      cr_assert_eq(run(&cudnn_conv_tactic, k ? &nhwc : &plain, texts[i], true, 1), 1);
+      // Later ways leave the epilogue to a kernel, which does not run here.
+      cr_assert_eq(run(&cuda_cudnn_conv, k ? &nhwc : &plain, texts[i], true, 1), 1);
       cr_assert_eq(fake_fused_calls, 2, "a trial and a run");
-      cr_assert_eq(run(&cudnn_graph_conv_tactic, k ? &nhwc : &plain, texts[i], true, 16), 1);
+      cr_assert_eq(run(&cuda_cudnn_graph_conv, k ? &nhwc : &plain, texts[i], true, 16), 1);
     }
 }
 
 Test(cuda_cudnn, other_epilogues_are_a_kernel_of_their_own) {
-  for (size_t t = 0; t < COUNT_OF(tactics); t++) {
-    cr_assert_eq(run(tactics[t], &plain, HEAD "%3 = mul %0 %1; yield %3}", false, 16), 2);
-    cr_assert_eq(run(tactics[t], &plain, HEAD "%3 = add %0 %1; %4 = tanh %3; yield %4}", false, 16), 2);
+  for (size_t t = 0; t < COUNT_OF(both); t++) {
+    cr_assert_eq(run(both[t], &plain, HEAD "%3 = mul %0 %1; yield %3}", false, 16), 2);
+    cr_assert_eq(run(both[t], &plain, HEAD "%3 = add %0 %1; %4 = tanh %3; yield %4}", false, 16), 2);
   }
 }
 
 static bool takes(const Case *c, const uint8_t *y_order) {
   SiteTest *test = case_site(c, NULL);
   site_ready(test, y_order, true);
-  bool result = cudnn_conv_tactic.supports(&test->site);
+  bool result = cuda_cudnn_conv.supports(&test->site);
   site_done(test);
   return result;
 }

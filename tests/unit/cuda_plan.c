@@ -1,4 +1,4 @@
-// Planning for a GPU without one: every operator case is planned for several architectures with every tactic that Ingot writes
+// Planning for a GPU without one: every operator case is planned for several architectures with every implementation that Ingot writes
 // itself, and what they emit is sound: launches fit the chip, buffers exist.
 #include <criterion/criterion.h>
 #include <string.h>
@@ -6,17 +6,11 @@
 #include "kernels/ops.h"
 #include "plan/specialise.h"
 #include "plan/plan.h"
-#include "tune/select.h"
+#include "plan/select.h"
 #include "passes/passes.h"
 
-typedef struct Chooser {
-  Arena *arena;
-  SelectOptions options;
-  int launches;
-} Chooser;
-
 static void check(const Site *site, const Selection *selection) {
-  const char *name = selection->tactic->name;
+  const char *name = selection->implementation->name;
   for (uint32_t i = 0; i < selection->emission->launch_count; i++) {
     const Launch *launch = &selection->emission->launches[i];
     if (launch->kind != LAUNCH_KERNEL) continue;
@@ -44,20 +38,17 @@ static void check(const Site *site, const Selection *selection) {
   }
 }
 
-static Status choose(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
-  Chooser *chooser = context;
+// Every way that takes the step's site, and the one that was chosen.
+static void check_step(const PlanStep *step, const SelectOptions *options, Arena *arena) {
   Selection all[64];
-  int count = select_all(site, &chooser->options, all, 64);
+  int count = select_all(&step->site, options, all, 64);
+  cr_assert_geq(count, 1);
   for (int i = 0; i < count; i++) {
-    Status status = selection_emit(site, &chooser->options, chooser->arena, &all[i]);
-    if (!status) check(site, &all[i]), chooser->launches++;
+    Status status = selection_lower(&step->site, options, arena, &all[i]);
+    if (!status) check(&step->site, &all[i]);
     status_free(status);
   }
-  Selection *selection;
-  TRY(select_tactic(site, &chooser->options, last, chooser->arena, &selection));
-  *choice = selection;
-  if (selection) *workspace = selection->emission->workspace_bytes;
-  return OK;
+  check(&step->site, &step->selection);
 }
 
 static bool runs(void *context, const Node *node) { return select_supports(node, context, false); }
@@ -82,9 +73,11 @@ static Status plan_case(const OperatorCase *row, int sm, bool optimise, Arena *a
   }
   Stage *stage;
   TRY(specialise(graph, inputs, &(SpecialiseHooks){.runs = runs, .context = &device}, arena, &stage));
-  Chooser chooser = {.arena = arena, .options = {.workspace_limit = (size_t)256 << 20}};
+  SelectOptions select = {.workspace_limit = (size_t)256 << 20};
   Plan *plan;
-  return plan_make(stage->ready, &(PlanTarget){.info = &device, .context = &chooser, .select = choose}, arena, &plan);
+  TRY(plan_make(stage->ready, &(PlanTarget){.info = &device, .select = &select}, arena, &plan));
+  for (uint32_t i = 0; i < plan->step_count; i++) check_step(&plan->steps[i], &select, arena);
+  return OK;
 }
 
 static void plan_all(int sm, bool optimise) {

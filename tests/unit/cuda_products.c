@@ -1,5 +1,5 @@
-// Matrix products and convolutions written here: which sites their tactics take, that every kernel compiles for every target it is
-// offered on, that no candidate asks a GPU for more than it has, and how filters are packed. What the kernels compute is
+// Matrix products and convolutions written here: which sites their implementations take, that every kernel compiles for every target it is
+// offered on, that no way asks a GPU for more than it has, and how filters are packed. What the kernels compute is
 // tested on a GPU.
 #include <stdio.h>
 #include "kernels/conv/conv.h"
@@ -7,8 +7,8 @@
 #include "tests/nvrtc_test.h"
 #include "tests/site_test.h"
 
-extern const Tactic mma_matmul_tactic, simt_matmul_tactic, mma_conv_tactic, simt_conv_tactic, depthwise_conv_tactic;
-extern const Tactic mma_conv_transpose_tactic, simt_conv_transpose_tactic;
+extern const Implementation cuda_mma_matmul, cuda_simt_matmul, cuda_mma_conv, cuda_simt_conv, cuda_depthwise_conv;
+extern const Implementation cuda_mma_conv_transpose, cuda_simt_conv_transpose;
 
 static const char bias_gelu[] =
     "{%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; %3: f32 = const 0.70710678; %4 = mul %2 %3; %5 = erf %4; "
@@ -50,27 +50,27 @@ static void become(SiteTest *test, int sm) {
   test->device.shared_per_multiprocessor = shared + 1024;
 }
 
-// The first candidates of the tactic on every target that supports the site: one of each way.
-static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets) {
+// The first ways of the implementation on every target that supports the site: one of each way.
+static void compiles(SiteTest *test, const Implementation *implementation, int expected_targets) {
   Compiler *compiler = nvrtc_compiler((Log){0});
   KernelSource sources[8 * COUNT_OF(targets)];
   int count = 0, supported = 0;
   for (size_t i = 0; i < COUNT_OF(targets); i++) {
     become(test, targets[i]);
-    if (!tactic->supports(&test->site)) continue;
+    if (!implementation->supports(&test->site)) continue;
     supported++;
-    Candidate candidates[2];
-    int found = tactic->candidates(&test->site, NULL, candidates, tactic == &mma_conv_transpose_tactic ? 2 : 1);
+    Way ways[2];
+    int found = implementation->ways(&test->site, &(Machine){0}, ways, implementation == &cuda_mma_conv_transpose ? 2 : 1);
     cr_assert_geq(found, 1);
     Emission emission = {.arena = test->arena};
     for (int c = 0; c < found; c++) {
-      Status status = tactic->emit(&test->site, &candidates[c], NULL, &emission);
+      Status status = implementation->lower(&test->site, &ways[c], &(Machine){0}, &emission);
       cr_assert_null(status, "%s", status_message(status));
     }
     for (uint32_t k = 0; k < emission.launch_count; k++)
-      sources[count++] = (KernelSource){tactic->name, emission.launches[k].source, targets[i]};
+      sources[count++] = (KernelSource){implementation->name, emission.launches[k].source, targets[i]};
   }
-  cr_assert_eq(supported, expected_targets, "%s: %d targets", tactic->name, supported);
+  cr_assert_eq(supported, expected_targets, "%s: %d targets", implementation->name, supported);
   Cubin cubins[COUNT_OF(sources)];
   Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
   cr_assert_null(status, "%s", status_message(status));
@@ -79,18 +79,18 @@ static void compiles(SiteTest *test, const Tactic *tactic, int expected_targets)
 }
 
 Test(cuda_products, tensor_core_products_compile, .timeout = 120) {
-  compiles(product(DTYPE_F16, 70, 96, 72, NULL, NULL), &mma_matmul_tactic, 7);
-  compiles(product(DTYPE_BF16, 37, 53, 29, swapped, swapped), &mma_matmul_tactic, 6);
+  compiles(product(DTYPE_F16, 70, 96, 72, NULL, NULL), &cuda_mma_matmul, 7);
+  compiles(product(DTYPE_BF16, 37, 53, 29, swapped, swapped), &cuda_mma_matmul, 6);
   SiteTest *split = product(DTYPE_F16, 16, 4096, 96, NULL, NULL);
-  compiles(split, &mma_matmul_tactic, 7);
+  compiles(split, &cuda_mma_matmul, 7);
 }
 
 Test(cuda_products, tf32_only_where_it_is_allowed, .timeout = 120) {
   SiteTest *test = product(DTYPE_F32, 64, 64, 64, NULL, swapped);
   become(test, 90);
-  cr_assert(!mma_matmul_tactic.supports(&test->site));
+  cr_assert(!cuda_mma_matmul.supports(&test->site));
   test->site.tf32 = true;
-  compiles(test, &mma_matmul_tactic, 6);
+  compiles(test, &cuda_mma_matmul, 6);
 }
 
 static void keep_remark(void *context, LogSeverity severity, const char *message) {
@@ -99,46 +99,46 @@ static void keep_remark(void *context, LogSeverity severity, const char *message
 
 // Warpgroup products run beside everything else only where the compiler sees that nothing touches their sums meanwhile; where it does
 // not, it makes each wait for the one before, and says so.
-static void overlaps(SiteTest *test, const Tactic *tactic) {
+static void overlaps(SiteTest *test, const Implementation *implementation) {
   char remark[512] = "";
   Compiler *compiler = nvrtc_compiler((Log){keep_remark, remark, LOG_VERBOSE});
   become(test, 90);
-  Candidate list[64];
+  Way list[64];
   KernelSource sources[64];
-  int found = tactic->candidates(&test->site, NULL, list, 64), count = 0;
+  int found = implementation->ways(&test->site, &(Machine){0}, list, 64), count = 0;
   for (int c = 0; c < found; c++) {
     if (!strstr(list[c].name, " wg")) continue;
     Emission emission = {.arena = test->arena};
-    cr_assert_null(tactic->emit(&test->site, &list[c], NULL, &emission));
+    cr_assert_null(implementation->lower(&test->site, &list[c], &(Machine){0}, &emission));
     sources[count++] = (KernelSource){list[c].name, emission.launches[0].source, 90};
   }
-  cr_assert_geq(count, 4, "%s offers %d warpgroup tiles", tactic->name, count);
+  cr_assert_geq(count, 4, "%s offers %d warpgroup tiles", implementation->name, count);
   Cubin cubins[64];
   Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
   cr_assert_null(status, "%s", status_message(status));
-  cr_assert_str_empty(remark, "%s: %s", tactic->name, remark);
+  cr_assert_str_empty(remark, "%s: %s", implementation->name, remark);
   compiler_free(compiler);
   site_done(test);
 }
 
 Test(cuda_products, warpgroup_products_overlap, .timeout = 600) {
-  overlaps(product(DTYPE_F16, 512, 512, 512, NULL, NULL), &mma_matmul_tactic);
-  overlaps(product(DTYPE_BF16, 512, 512, 512, swapped, swapped), &mma_matmul_tactic);
-  overlaps(image(&op_conv, DTYPE_F16, 64, 256, 3, 1, channels_last), &mma_conv_tactic);
-  overlaps(image(&op_conv_transpose, DTYPE_F16, 64, 256, 3, 1, channels_last), &mma_conv_transpose_tactic);
+  overlaps(product(DTYPE_F16, 512, 512, 512, NULL, NULL), &cuda_mma_matmul);
+  overlaps(product(DTYPE_BF16, 512, 512, 512, swapped, swapped), &cuda_mma_matmul);
+  overlaps(image(&op_conv, DTYPE_F16, 64, 256, 3, 1, channels_last), &cuda_mma_conv);
+  overlaps(image(&op_conv_transpose, DTYPE_F16, 64, 256, 3, 1, channels_last), &cuda_mma_conv_transpose);
 }
 
 Test(cuda_products, products_of_every_type_compile, .timeout = 120) {
-  compiles(product(DTYPE_F32, 33, 64, 40, NULL, NULL), &simt_matmul_tactic, 7);
+  compiles(product(DTYPE_F32, 33, 64, 40, NULL, NULL), &cuda_simt_matmul, 7);
   static const DType types[] = {DTYPE_F64, DTYPE_F16, DTYPE_F8E4M3FN, DTYPE_I8, DTYPE_U16,
                                 DTYPE_I32, DTYPE_U32, DTYPE_I64,      DTYPE_U64};
   for (size_t i = 0; i < COUNT_OF(types); i++) {
     SiteTest *test = product(types[i], 3, 4, 5, NULL, NULL);
     become(test, 80);
-    cr_assert(simt_matmul_tactic.supports(&test->site), "%s", dtype_name(types[i]));
+    cr_assert(cuda_simt_matmul.supports(&test->site), "%s", dtype_name(types[i]));
     site_done(test);
   }
-  compiles(product(DTYPE_I8, 5, 6, 7, NULL, NULL), &simt_matmul_tactic, 7);
+  compiles(product(DTYPE_I8, 5, 6, 7, NULL, NULL), &cuda_simt_matmul, 7);
 }
 
 Test(cuda_products, epilogues_compile, .timeout = 120) {
@@ -149,23 +149,23 @@ Test(cuda_products, epilogues_compile, .timeout = 120) {
   site_node(test, &op_matmul, 2);
   site_epilogue(test, bias_gelu);
   site_ready(test, NULL, false);
-  compiles(test, &mma_matmul_tactic, 7);
+  compiles(test, &cuda_mma_matmul, 7);
 }
 
 Test(cuda_products, convolutions_compile, .timeout = 120) {
-  compiles(image(&op_conv, DTYPE_F16, 16, 24, 3, 1, channels_last), &mma_conv_tactic, 7);
-  compiles(image(&op_conv, DTYPE_F16, 3, 24, 7, 1, channels_last), &mma_conv_tactic, 7);
-  compiles(image(&op_conv, DTYPE_F32, 6, 9, 3, 3, NULL), &simt_conv_tactic, 7);
-  compiles(image(&op_conv_transpose, DTYPE_F32, 6, 8, 4, 2, NULL), &simt_conv_transpose_tactic, 7);
-  compiles(image(&op_conv, DTYPE_F16, 16, 16, 3, 16, channels_last), &depthwise_conv_tactic, 7);
-  compiles(image(&op_conv, DTYPE_F32, 6, 6, 5, 6, NULL), &depthwise_conv_tactic, 7);
+  compiles(image(&op_conv, DTYPE_F16, 16, 24, 3, 1, channels_last), &cuda_mma_conv, 7);
+  compiles(image(&op_conv, DTYPE_F16, 3, 24, 7, 1, channels_last), &cuda_mma_conv, 7);
+  compiles(image(&op_conv, DTYPE_F32, 6, 9, 3, 3, NULL), &cuda_simt_conv, 7);
+  compiles(image(&op_conv_transpose, DTYPE_F32, 6, 8, 4, 2, NULL), &cuda_simt_conv_transpose, 7);
+  compiles(image(&op_conv, DTYPE_F16, 16, 16, 3, 16, channels_last), &cuda_depthwise_conv, 7);
+  compiles(image(&op_conv, DTYPE_F32, 6, 6, 5, 6, NULL), &cuda_depthwise_conv, 7);
 }
 
-// The first two candidates, where there are two ways: phase by phase, and merged.
+// The first two ways, where there are two ways: phase by phase, and merged.
 Test(cuda_products, transposed_convolutions_compile, .timeout = 120) {
-  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 32, 4, 1, channels_last), &mma_conv_transpose_tactic, 7);
-  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 24, 3, 1, channels_last), &mma_conv_transpose_tactic, 7);
-  compiles(image(&op_conv_transpose, DTYPE_BF16, 16, 16, 2, 2, NULL), &mma_conv_transpose_tactic, 6);
+  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 32, 4, 1, channels_last), &cuda_mma_conv_transpose, 7);
+  compiles(image(&op_conv_transpose, DTYPE_F16, 64, 24, 3, 1, channels_last), &cuda_mma_conv_transpose, 7);
+  compiles(image(&op_conv_transpose, DTYPE_BF16, 16, 16, 2, 2, NULL), &cuda_mma_conv_transpose, 6);
 }
 
 Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
@@ -174,7 +174,7 @@ Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
       SiteTest *test = product(DTYPE_F16, 8, 8, 8, NULL, NULL);
       become(test, targets[i]);
-      // Only dims and strides matter to a tactic.
+      // Only dims and strides matter to an implementation.
       int64_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
       const int64_t dims[3][2] = {{m, k}, {k, n}, {m, n}};
       TensorDesc *descs[3] = {&test->inputs[0], &test->inputs[1], &test->outputs[0]};
@@ -182,12 +182,12 @@ Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
         descs[d]->dims[0] = dims[d][0];
         descs[d]->dims[1] = descs[d]->strides[0] = dims[d][1];
       }
-      Candidate list[64];
-      int count = mma_matmul_tactic.candidates(&test->site, NULL, list, 64);
+      Way list[64];
+      int count = cuda_mma_matmul.ways(&test->site, &(Machine){0}, list, 64);
       cr_assert_geq(count, 4);
       for (int c = 0; c < count; c++) {
         Emission emission = {.arena = test->arena};
-        cr_assert_null(mma_matmul_tactic.emit(&test->site, &list[c], NULL, &emission));
+        cr_assert_null(cuda_mma_matmul.lower(&test->site, &list[c], &(Machine){0}, &emission));
         const Launch *launch = &emission.launches[0];
         cr_assert_leq((int)launch->shared_bytes, test->device.shared_per_block, "%s on sm_%d", list[c].name, targets[i]);
         cr_assert_leq((int)launch->block[0], 1024);
@@ -200,10 +200,10 @@ Test(cuda_products, no_candidate_asks_for_more_than_the_gpu_has) {
 Test(cuda_products, filters_are_packed_tap_by_tap) {
   SiteTest *test = image(&op_conv, DTYPE_F16, 3, 2, 3, 1, channels_last);
   become(test, 90);
-  Candidate candidate;
-  cr_assert_eq(mma_conv_tactic.candidates(&test->site, NULL, &candidate, 1), 1);
+  Way way;
+  cr_assert_eq(cuda_mma_conv.ways(&test->site, &(Machine){0}, &way, 1), 1);
   Emission emission = {.arena = test->arena};
-  cr_assert_null(mma_conv_tactic.emit(&test->site, &candidate, NULL, &emission));
+  cr_assert_null(cuda_mma_conv.lower(&test->site, &way, &(Machine){0}, &emission));
   cr_assert_eq(emission.packed_count, 1);
   enum { PITCH = 32 };  // 27 elements on 16-byte lines
   cr_assert_eq(emission.packed[0]->bytes, 2 * PITCH * sizeof(uint16_t));
@@ -228,17 +228,17 @@ Test(cuda_products, images_of_few_channels_are_offered_widened) {
   for (size_t r = 0; r < COUNT_OF(rows); r++) {
     SiteTest *test = image(&op_conv, rows[r].dtype, rows[r].channels, 16, 3, 1, channels_last);
     become(test, 90);
-    Candidate list[64];
-    int found = mma_conv_tactic.candidates(&test->site, NULL, list, 64), wide = 0;
+    Way list[64];
+    int found = cuda_mma_conv.ways(&test->site, &(Machine){0}, list, 64), wide = 0;
     for (int c = 0; c < found; c++) {
       if (!strstr(list[c].name, " wide")) continue;
       wide++;
       Emission emission = {.arena = test->arena};
-      cr_assert_null(mma_conv_tactic.emit(&test->site, &list[c], NULL, &emission));
+      cr_assert_null(cuda_mma_conv.lower(&test->site, &list[c], &(Machine){0}, &emission));
       cr_assert_str_eq(emission.launches[0].label, "widen_channels");
       cr_assert_geq(emission.workspace_bytes, (size_t)(9 * 7 * 4) * dtype_size(rows[r].dtype));
     }
-    cr_assert_eq(wide > 0, rows[r].offered, "%d of %d candidates are wide where there are %lld channels", wide, found,
+    cr_assert_eq(wide > 0, rows[r].offered, "%d of %d ways are wide where there are %lld channels", wide, found,
                  (long long)rows[r].channels);
     site_done(test);
   }
@@ -250,12 +250,12 @@ Test(cuda_products, transposed_filters_are_packed_phase_by_phase) {
   const int64_t strides[2] = {2, 2};
   node_set_ints(test->node, "strides", strides, 2);
   become(test, 90);
-  Candidate list[24];
-  int count = mma_conv_transpose_tactic.candidates(&test->site, NULL, list, 24), phased = 0;
+  Way list[24];
+  int count = cuda_mma_conv_transpose.ways(&test->site, &(Machine){0}, list, 24), phased = 0;
   while (phased < count && strstr(list[phased].name, "merged")) phased++;
   cr_assert_lt(phased, count);
   Emission emission = {.arena = test->arena};
-  cr_assert_null(mma_conv_transpose_tactic.emit(&test->site, &list[phased], NULL, &emission));
+  cr_assert_null(cuda_mma_conv_transpose.lower(&test->site, &list[phased], &(Machine){0}, &emission));
   uint16_t packed[FILTERS * TAPS * CHANNELS];
   cr_assert_eq(emission.packed[0]->bytes, sizeof packed);
   cr_assert_null(recipe_run(emission.packed[0], packed));
@@ -272,9 +272,9 @@ Test(cuda_products, unaligned_and_unusual_layouts_are_taken) {
   SiteTest *test = product(DTYPE_F16, 16, 32, 24, NULL, NULL);
   become(test, 90);
   test->inputs[0].offset = 1;  // a slice: single elements
-  cr_assert(mma_matmul_tactic.supports(&test->site));
+  cr_assert(cuda_mma_matmul.supports(&test->site));
   test->inputs[0].strides[1] = 2;  // every second column: no contiguous axis
-  cr_assert(!mma_matmul_tactic.supports(&test->site));
-  cr_assert(simt_matmul_tactic.supports(&test->site));
+  cr_assert(!cuda_mma_matmul.supports(&test->site));
+  cr_assert(cuda_simt_matmul.supports(&test->site));
   site_done(test);
 }

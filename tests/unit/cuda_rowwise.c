@@ -4,11 +4,11 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/ops.h"
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 #include "tests/nvrtc_test.h"
 
 extern const OpDef op_rowwise;
-extern const Tactic rowwise_tactic;
+extern const Implementation cuda_rowwise;
 
 static const char norm[] =
     "{%0: f32 = input 0; %1 = reduce_sum %0; %2: f32 = row_extent; %3 = div %1 %2; %4 = sub %0 %3; %5 = mul %4 %4; "
@@ -40,10 +40,10 @@ static Emission emitted(Arena *arena, const char *text, DType dtype, const int64
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = sm, .multiprocessors = 132};
   Site site = {.node = node, .inputs = &input, .outputs = &output, .device = &device};
   Emission emission = {.arena = arena};
-  Candidate candidate;
-  cr_assert(rowwise_tactic.supports(&site));
-  cr_assert_eq(rowwise_tactic.candidates(&site, NULL, &candidate, 1), 1);
-  cr_assert_null(rowwise_tactic.emit(&site, &candidate, NULL, &emission));
+  Way way;
+  cr_assert(cuda_rowwise.supports(&site));
+  cr_assert_eq(cuda_rowwise.ways(&site, &(Machine){0}, &way, 1), 1);
+  cr_assert_null(cuda_rowwise.lower(&site, &way, &(Machine){0}, &emission));
   return emission;
 }
 

@@ -5,6 +5,8 @@
 #include "kernels/reference.h"
 #include "tests/unit/naive.h"
 
+extern const Implementation cpu_elementwise;
+
 static Naive naive_new(const Program *program, int rank, const int64_t *dims, const Tensor *inputs) {
   Naive naive = {.program = program, .rank = rank, .inputs = inputs};
   memcpy(naive.dims, dims, sizeof(int64_t) * (size_t)rank);
@@ -64,7 +66,7 @@ Test(elementwise, every_opcode_on_every_type) {
       double rtol = types[t] == DTYPE_F16 ? 1e-3 : types[t] == DTYPE_BF16 ? 8e-3 : 2e-6;
       // f32 operands are exact in double, but mod is not continuous.
       if (op == OP_mod || op == OP_fmod) rtol = MAX(rtol, 1e-5);
-      check_case(&op_elementwise, &elementwise_cpu, p, &naive, info->arity, rtol, 1e-6);
+      check_case(&op_elementwise, &cpu_elementwise, p, &naive, info->arity, rtol, 1e-6);
       arena_free(arena);
     }
   }
@@ -89,7 +91,7 @@ Test(elementwise, every_cast) {
           else tensor_set_i(&input, i, (int64_t)(random_bits() << 16));
         }
         Naive naive = naive_new(p, 1, dims, &input);
-        check_case(&op_elementwise, &elementwise_cpu, p, &naive, 1, 1e-7, 0);
+        check_case(&op_elementwise, &cpu_elementwise, p, &naive, 1, 1e-7, 0);
       }
     }
   }
@@ -144,7 +146,7 @@ Test(elementwise, random_programs_shapes_and_strides) {
     if (random_below(4) == 0) program_output(p, program_cast(p, DTYPE_I64, program_extent(p, DTYPE_F32, 0)));
     if (random_below(4) == 0) program_output(p, program_cast(p, DTYPE_F16, sum));
     Naive naive = naive_new(p, rank, dims, inputs);
-    check_case(&op_elementwise, &elementwise_cpu, p, &naive, inputs_used, 2e-3, 1e-4);
+    check_case(&op_elementwise, &cpu_elementwise, p, &naive, inputs_used, 2e-3, 1e-4);
     arena_free(arena);
   }
 }
@@ -158,7 +160,7 @@ Test(elementwise, large_transposed) {
   for (int trial = 0; trial < 12; trial++) {
     Tensor inputs[2] = {random_input(arena, DTYPE_F32, 3, dims, true), random_input(arena, DTYPE_F32, 3, dims, trial % 2)};
     Naive naive = naive_new(p, 3, dims, inputs);
-    check_case(&op_elementwise, &elementwise_cpu, p, &naive, 2, 1e-6, 1e-6);
+    check_case(&op_elementwise, &cpu_elementwise, p, &naive, 2, 1e-6, 1e-6);
   }
   arena_free(arena);
 }

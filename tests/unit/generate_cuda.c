@@ -1,4 +1,4 @@
-// Generated kernels without a GPU: every operator case that a tactic takes gives launches that a driver would accept, the sources compile
+// Generated kernels without a GPU: every operator case that an implementation takes gives launches that a driver would accept, the sources compile
 // for every target, and the generator makes the accesses that make it fast. What the kernels compute is tested on a GPU.
 #include <criterion/criterion.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "tests/nvrtc_test.h"
 
 static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
-enum { TACTICS = 64, EVERYWHERE = 1, ON_ONE = 3 };  // sources a tactic compiles for all targets, and for one
+enum { ROWS = 128, EVERYWHERE = 1, ON_ONE = 3 };  // sources an implementation compiles for all targets, and for one
 
 static DeviceInfo device_of(int sm) {
   return (DeviceInfo){.kind = DEVICE_CUDA, .sm = sm, .multiprocessors = 132, .shared_per_block = 65536};
@@ -42,10 +42,11 @@ static bool site_of(const Node *node, const DeviceInfo *device, Arena *arena, Si
   return true;
 }
 
-static bool is_generated(const Tactic *tactic) {
+static bool is_generated(const Implementation *implementation) {
   static const char *const products[] = {"matmul", "conv", "conv_transpose"};
+  if (implementation->backend != BACKEND_CUDA) return false;
   for (size_t i = 0; i < COUNT_OF(products); i++)
-    if (strcmp(tactic->op->name, products[i]) == 0) return false;
+    if (strcmp(implementation->op->name, products[i]) == 0) return false;
   return true;
 }
 
@@ -66,16 +67,18 @@ static void check_launch(const OperatorCase *row, const Site *site, const Emissi
   }
 }
 
-// Emits the tactic's launches for the node; false where it is not for it.
-static bool emit_node(const OperatorCase *row, const Tactic *tactic, const Node *node, int sm, Arena *arena, Emission *out) {
+// Emits the implementation's launches for the node; false where it is not for it.
+static bool emit_node(const OperatorCase *row, const Implementation *implementation, const Node *node, int sm, Arena *arena,
+                      Emission *out) {
   DeviceInfo *device = arena_new_of(arena, DeviceInfo);
   Site site;
   *device = device_of(sm);
-  if (tactic->op != node->op || !site_of(node, device, arena, &site) || !tactic->supports(&site)) return false;
-  Candidate candidate;
-  cr_assert_eq(tactic->candidates(&site, NULL, &candidate, 1), 1);
+  if (!site_of(node, device, arena, &site) || !implementation_serves(implementation, &site) || !implementation->supports(&site))
+    return false;
+  Way way;
+  cr_assert_eq(implementation->ways(&site, &(Machine){0}, &way, 1), 1);
   *out = (Emission){.arena = arena};
-  Status status = tactic->emit(&site, &candidate, NULL, out);
+  Status status = implementation->lower(&site, &way, &(Machine){0}, out);
   cr_expect_null(status, "%s: %s", row->name, status_message(status));
   status_free(status);
   for (uint32_t i = 0; i < out->launch_count; i++) check_launch(row, &site, out, &out->launches[i]);
@@ -84,7 +87,7 @@ static bool emit_node(const OperatorCase *row, const Tactic *tactic, const Node 
 
 Test(generate_cuda, every_case_gives_kernels_that_compile) {
   Arena *arena = arena_new();
-  int done[TACTICS] = {0}, emitted = 0;
+  int done[ROWS] = {0}, emitted = 0;
   KernelSource *sources = NULL;
   uint32_t source_count = 0, source_capacity = 0;
   for (const OperatorCase *row = operator_cases; row->name; row++) {
@@ -92,9 +95,9 @@ Test(generate_cuda, every_case_gives_kernels_that_compile) {
     Status status = operator_case_build(row, arena, core_ops, &graph);
     cr_assert_null(status, "%s", status_message(status));
     FOR_NODES(node, graph) {
-      for (int t = 0; cuda_tactics[t]; t++) {
+      for (int t = 0; implementations[t]; t++) {
         Emission emission;
-        if (!is_generated(cuda_tactics[t]) || !emit_node(row, cuda_tactics[t], node, 90, arena, &emission)) continue;
+        if (!is_generated(implementations[t]) || !emit_node(row, implementations[t], node, 90, arena, &emission)) continue;
         emitted++;
         if (emission.launch_count == 0 || done[t] >= EVERYWHERE + ON_ONE) continue;
         bool everywhere = done[t]++ < EVERYWHERE;
@@ -106,8 +109,8 @@ Test(generate_cuda, every_case_gives_kernels_that_compile) {
     }
   }
   cr_assert_geq(emitted, 300);
-  for (int t = 0; cuda_tactics[t]; t++)
-    if (is_generated(cuda_tactics[t])) cr_expect_geq(done[t], 1, "no case reaches %s", cuda_tactics[t]->name);
+  for (int t = 0; implementations[t]; t++)
+    if (is_generated(implementations[t])) cr_expect_geq(done[t], 1, "no case reaches %s", implementations[t]->name);
 
   Compiler *compiler = nvrtc_compiler((Log){0});
   Status status = compiler_compile_all(compiler, sources, (int)source_count, 2, NULL);

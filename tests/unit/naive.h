@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/half.h"
-#include "kernels/cpu_tactic.h"
+#include "tests/host_test.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 
@@ -392,8 +392,8 @@ static inline void move_elements(const Placed *placed, const Tensor *tensor, boo
   }
 }
 
-// A node over these inputs, run by its CPU tactic on randomly placed tensors and by its reference; both held against naive results.
-static inline void check_case(const OpDef *op, const CpuTactic *tactic, const Program *program, const Naive *naive,
+// A node over these inputs, run by its implementation on the CPU on randomly placed tensors and by its reference; both held against naive results.
+static inline void check_case(const OpDef *op, const Implementation *implementation, const Program *program, const Naive *naive,
                               int input_count, double rtol, double atol) {
   Arena *arena = arena_new();
   Graph *graph = graph_new(arena, core_ops, "test");
@@ -448,21 +448,20 @@ static inline void check_case(const OpDef *op, const CpuTactic *tactic, const Pr
   }
   DeviceInfo device = {.kind = DEVICE_CPU, .multiprocessors = 1};
   Site site = {.node = node, .inputs = input_descs, .outputs = output_descs, .device = &device};
-  cr_assert(tactic->supports(&site));
-  void *state, *workspace;
-  size_t workspace_bytes;
-  status = tactic->prepare(&site, arena, NULL, &state, &workspace_bytes);
-  cr_assert(!status);
-  cr_assert(!arena_try_alloc(arena, workspace_bytes, 64, &workspace));
-  memset(workspace, 0x77, workspace_bytes);
-  CpuCall call = {input_data, output_data, workspace, NULL};
-  cr_assert(!tactic->run(state, &call));
+  cr_assert(implementation->supports(&site));
+  HostTest host;
+  void *workspace;
+  cr_assert(!host_lower(implementation, &site, arena, NULL, &host));
+  cr_assert(!arena_try_alloc(arena, host.workspace_bytes, 64, &workspace));
+  memset(workspace, 0x77, host.workspace_bytes);
+  HostCall call = {input_data, output_data, workspace, NULL};
+  cr_assert(!host.routine->run(host.state, &call));
   for (int i = 0; i < program->output_count; i++) {
     Tensor actual;
     cr_assert(!tensor_new(arena, expected[i].dtype, expected[i].rank, expected[i].dims, &actual));
     move_elements(&placed[i], &actual, true);
     Comparison c = tensor_compare(&actual, &expected[i], rtol, atol);
-    cr_assert_eq(c.mismatches, 0, "tactic: %s: output %d (%s) differs at %lld by %g: %.9g for %.9g", text_get(&text), i,
+    cr_assert_eq(c.mismatches, 0, "implementation: %s: output %d (%s) differs at %lld by %g: %.9g for %.9g", text_get(&text), i,
                  site_key(&site, arena), (long long)c.first_mismatch, c.max_absolute,
                  tensor_get_f(&actual, MAX(c.first_mismatch, 0)), tensor_get_f(&expected[i], MAX(c.first_mismatch, 0)));
     // Nothing beside the output was touched.

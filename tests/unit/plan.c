@@ -66,11 +66,13 @@ Test(plan, nothing_takes_no_memory) {
 
 // ---- following a plan ----------------------------------------------------------------------------------------------------------
 
-static Status choose_nothing(void *context, const Site *site, bool last, void **choice, size_t *workspace) {
-  *choice = context;
-  *workspace = 4096;
+static bool takes_all(const Site *site) { return true; }
+static Status lower_to_nothing(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  out->workspace_bytes = 4096;
   return OK;
 }
+static const Implementation nothing = {
+    .name = "nothing", .backend = BACKEND_CPU, .supports = takes_all, .ways = one_way, .lower = lower_to_nothing};
 
 static Plan *plan_of(Arena *arena, const char *text) {
   Graph *graph;
@@ -78,7 +80,8 @@ static Plan *plan_of(Arena *arena, const char *text) {
   Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
   cr_assert_null(status, "%s", status_message(status));
   static const DeviceInfo cpu = {.kind = DEVICE_CPU};
-  PlanTarget target = {.info = &cpu, .context = arena, .select = choose_nothing};
+  SelectOptions select = {.forced = &nothing};
+  PlanTarget target = {.info = &cpu, .select = &select};
   status = plan_make(graph, &target, arena, &plan);
   cr_assert_null(status, "%s", status_message(status));
   return plan;

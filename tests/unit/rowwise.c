@@ -5,6 +5,8 @@
 #include "kernels/rowwise/rowwise.h"
 #include "tests/unit/naive.h"
 
+extern const Implementation cpu_rowwise;
+
 static void check_rows(const Program *program, int rank, const int64_t *dims, unsigned axes, const Tensor *inputs,
                        int input_count, double rtol) {
   Naive naive = {.program = program, .rank = rank, .inputs = inputs};
@@ -12,7 +14,7 @@ static void check_rows(const Program *program, int rank, const int64_t *dims, un
     naive.dims[i] = dims[i];
     naive.reduced[i] = axes >> i & 1;
   }
-  check_case(&op_rowwise, &rowwise_cpu, program, &naive, input_count, rtol, 1e-5);
+  check_case(&op_rowwise, &cpu_rowwise, program, &naive, input_count, rtol, 1e-5);
 }
 
 static Program *softmax(Arena *arena) {
@@ -122,13 +124,13 @@ Test(rowwise, long_softmax) {
     TensorDesc desc = {.dtype = DTYPE_F32, .rank = 2, .dims = {dims[0], dims[1]}, .strides = {dims[1], 1}};
     DeviceInfo device = {.kind = DEVICE_CPU};
     Site site = {.node = node, .inputs = &desc, .outputs = &desc, .device = &device};
-    void *state, *workspace;
-    size_t bytes;
+    void *workspace;
+    HostTest host;
     ThreadPool *pool = thread_pool_new(2);
-    cr_assert(!rowwise_cpu.prepare(&site, arena, pool, &state, &bytes));
-    cr_assert(!arena_try_alloc(arena, bytes, 64, &workspace));
-    CpuCall call = {&x.data, &y.data, workspace, pool};
-    cr_assert(!rowwise_cpu.run(state, &call));
+    cr_assert(!host_lower(&cpu_rowwise, &site, arena, pool, &host));
+    cr_assert(!arena_try_alloc(arena, host.workspace_bytes, 64, &workspace));
+    HostCall call = {&x.data, &y.data, workspace, pool};
+    cr_assert(!host.routine->run(host.state, &call));
     for (int r = 0; r < 3; r++) {
       double sum = 0;
       for (int l = 0; l < 5000; l++) sum += exp(tensor_get_f(&x, along ? r * 5000 + l : l * 3 + r));
@@ -139,8 +141,8 @@ Test(rowwise, long_softmax) {
       }
     }
     // In place: the result may take the input's memory.
-    CpuCall again = {&x.data, &x.data, workspace, pool};
-    cr_assert(!rowwise_cpu.run(state, &again));
+    HostCall again = {&x.data, &x.data, workspace, pool};
+    cr_assert(!host.routine->run(host.state, &again));
     cr_assert(memcmp(x.data, y.data, tensor_bytes(&x)) == 0);
     thread_pool_free(pool);
     arena_free(arena);

@@ -1,5 +1,5 @@
 // The tuning database: text that reads back, merges by keeping the faster, and refuses what it does not understand.
-#include "tune/database.h"
+#include "plan/database.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -42,8 +42,8 @@ Test(tuning, prints_sorted_and_reads_back) {
   cr_expect_str_eq(tuning_print(again, arena), text);
   const TuningEntry *entry = tuning_get(again, 90, "conv b");
   cr_assert_not_null(entry);
-  cr_expect_str_eq(entry->tactic, "mma");
-  cr_expect_str_eq(entry->candidate, "128x64 s3");
+  cr_expect_str_eq(entry->implementation, "mma");
+  cr_expect_str_eq(entry->way, "128x64 s3");
   cr_expect_null(tuning_get(again, 80, "conv b"));
   cr_expect_null(tuning_get(again, 90, "conv"));
   cr_expect_null(tuning_get(NULL, 90, "conv b"));
@@ -59,9 +59,9 @@ Test(tuning, the_faster_line_stays) {
   tuning_merge(a, b);
   tuning_merge(a, NULL);
   cr_expect_eq(a->count, 3);
-  cr_expect_str_eq(tuning_get(a, 90, "one")->tactic, "fast");
-  cr_expect_str_eq(tuning_get(a, 90, "two")->tactic, "fast");
-  cr_expect_str_eq(tuning_get(a, 80, "one")->tactic, "other");
+  cr_expect_str_eq(tuning_get(a, 90, "one")->implementation, "fast");
+  cr_expect_str_eq(tuning_get(a, 90, "two")->implementation, "fast");
+  cr_expect_str_eq(tuning_get(a, 80, "one")->implementation, "other");
 }
 
 Test(tuning, malformed_lines_are_named) {
@@ -94,7 +94,7 @@ Test(tuning, files_merge) {
   cr_assert_null(tuning_save(other, path));
   cr_assert_null(tuning_load(arena, path, &database));
   cr_expect_eq(database->count, 2);
-  cr_expect_str_eq(tuning_get(database, 90, "one")->tactic, "other");
+  cr_expect_str_eq(tuning_get(database, 90, "one")->implementation, "other");
   cr_assert_null(file_write(path, "what\n", 5));
   Status status = tuning_load(arena, path, &database);
   cr_expect(status);

@@ -8,7 +8,7 @@ shift
 
 declare -A stands_on=(
   [ingot_base]="" [ingot_ir]="base" [ingot_cuda]="base" [ingot_kernels]="base ir cuda"
-  [ingot_passes]="base ir cuda kernels" [ingot_tune]="base ir cuda kernels" [ingot_plan]="base ir cuda kernels"
+  [ingot_passes]="base ir cuda kernels" [ingot_plan]="base ir cuda kernels" [ingot_tune]="base ir cuda kernels plan"
   [ingot_engine]="base ir cuda kernels plan" [ingot_runtime_core]="base ir cuda kernels tune plan engine"
   [ingot_onnx_ops]="base ir cuda kernels" [ingot_onnx]="base ir cuda kernels onnx/ops"
   [ingot]="base ir cuda kernels passes tune plan engine runtime onnx/ops onnx ingot"

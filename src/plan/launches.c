@@ -1,5 +1,7 @@
 // See launches.h.
-#include "tune/launches.h"
+#include "plan/launches.h"
+
+#include "base/budget.h"
 
 static void lay_out(ReadyLaunch *ready, const Launch *launch, Arena *arena) {
   ready->launch = launch;
@@ -36,27 +38,27 @@ int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSo
   return count;
 }
 
-Status launch_set_load(LaunchSet *set, CudaContext *context, const Cubin *cubins, int *taken) {
+static Status load(ReadyLaunch *ready, const Machine *machine, const Cubin *cubins, int *taken) {
+  const Launch *launch = ready->launch;
+  if (launch->kind == LAUNCH_HOST) return host_state_take(machine->host, launch->host, launch->site, &ready->host);
+  if (launch->kind == LAUNCH_LIBRARY)
+    return library_routine_open(machine->cuda, launch->routine, launch->parameters, &ready->library);
+  const Cubin *cubin = &cubins[(*taken)++];
+  ModuleImage image = {cubin->key, cubin->data, cubin->size};
+  return cuda_function(machine->cuda, &image, launch->entry, launch->shared_bytes, &ready->module, &ready->function);
+}
+
+Status launch_set_load(LaunchSet *set, const Machine *machine, const Cubin *cubins, int *taken) {
   *taken = 0;
-  for (uint32_t i = 0; i < set->emission->launch_count; i++) {
-    const Launch *launch = set->launches[i].launch;
-    if (launch->kind == LAUNCH_LIBRARY) {
-      TRY(library_routine_open(context, launch->routine, launch->parameters, &set->launches[i].library));
-      continue;
-    }
-    const Cubin *cubin = &cubins[(*taken)++];
-    ModuleImage image = {cubin->key, cubin->data, cubin->size};
-    TRY(cuda_function(context, &image, launch->entry, launch->shared_bytes, &set->launches[i].module,
-                      &set->launches[i].function));
-  }
+  for (uint32_t i = 0; i < set->emission->launch_count; i++) TRY(load(&set->launches[i], machine, cubins, taken));
   return OK;
 }
 
-void launch_set_unload(LaunchSet *set, CudaContext *context) {
+void launch_set_unload(LaunchSet *set, const Machine *machine) {
   for (uint32_t i = 0; i < set->emission->launch_count; i++) {
-    cuda_module_drop(context, set->launches[i].module);
+    cuda_module_drop(machine->cuda, set->launches[i].module);
     set->launches[i].module = NULL;
-    cuda_shared_drop(context, set->launches[i].library);
+    cuda_shared_drop(machine->cuda, set->launches[i].library);
     set->launches[i].library = NULL;
   }
 }
@@ -81,14 +83,28 @@ void launch_set_patch(LaunchSet *set) {
   }
 }
 
-Status launch_set_run(const LaunchSet *set, CudaContext *context, CudaStream stream) {
-  for (uint32_t i = 0; i < set->emission->launch_count; i++) {
-    const ReadyLaunch *ready = &set->launches[i];
-    const Launch *launch = ready->launch;
-    if (launch->kind == LAUNCH_KERNEL)
-      TRY(cuda_launch(context, ready->function, launch->grid, launch->block, launch->cluster, launch->shared_bytes,
-                      ready->arguments, stream));
-    else TRY(launch->routine->run(cuda_shared_get(ready->library), ready->pointers, stream));
-  }
+// The arguments are every input, every output, the workspace.
+static Status call_host(const ReadyLaunch *ready, const Machine *machine) {
+  static _Alignas(64) char none[64];  // a pointer to count from, where no byte is used
+  const Launch *launch = ready->launch;
+  void *workspace = ready->pointers[launch->arg_count - 1];
+  HostCall call = {.inputs = ready->pointers,
+                   .outputs = ready->pointers + launch->site->site->node->input_count,
+                   .workspace = workspace ? workspace : none,
+                   .pool = machine->host->pool};
+  TRY(budget_poll());
+  return launch->host->run(ready->host->state, &call);
+}
+
+static Status run(const ReadyLaunch *ready, const Machine *machine, CudaStream stream) {
+  const Launch *launch = ready->launch;
+  if (launch->kind == LAUNCH_HOST) return call_host(ready, machine);
+  if (launch->kind == LAUNCH_LIBRARY) return launch->routine->run(cuda_shared_get(ready->library), ready->pointers, stream);
+  return cuda_launch(machine->cuda, ready->function, launch->grid, launch->block, launch->cluster, launch->shared_bytes,
+                     ready->arguments, stream);
+}
+
+Status launch_set_run(const LaunchSet *set, const Machine *machine, CudaStream stream) {
+  for (uint32_t i = 0; i < set->emission->launch_count; i++) TRY(run(&set->launches[i], machine, stream));
   return OK;
 }

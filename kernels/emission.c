@@ -1,7 +1,7 @@
 // Building an emission: launches, their arguments, packed constants. All of it lives in the emission's arena.
-#include "kernels/tactic.h"
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/implementation.h"
 
 Launch *emit_kernel(Emission *emission, const char *source, const char *entry, const unsigned grid[3],
                     const unsigned block[3]) {
@@ -57,5 +57,26 @@ Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *ind
   TRY(recipe_finish(recipe, constant));
   *ARENA_PUSH(emission->arena, emission->packed, emission->packed_count, emission->packed_capacity) = recipe;
   *index = (int)emission->packed_count - 1;
+  return OK;
+}
+
+int one_way(const Site *site, const Machine *machine, Way *out, int limit) {
+  *out = (Way){0};
+  return 1;
+}
+
+Status emit_host(Emission *emission, const Machine *machine, const HostRoutine *routine, const Site *site, const Way *way) {
+  Launch *launch = ARENA_PUSH(emission->arena, emission->launches, emission->launch_count, emission->launch_capacity);
+  HostParameters parameters = {arena_copy(emission->arena, site, sizeof *site), arena_copy(emission->arena, way, sizeof *way)};
+  *launch = (Launch){.kind = LAUNCH_HOST,
+                     .host = routine,
+                     .site = arena_copy(emission->arena, &parameters, sizeof parameters),
+                     .label = routine->name};
+  for (int i = 0; i < site->node->input_count; i++) emit_buffer(emission, launch, BUFFER_INPUT, i);
+  for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
+  emit_workspace(emission, launch, 0);
+  const HostState *state;
+  TRY(host_state_take(machine->host, routine, launch->site, &state));
+  emission->workspace_bytes = MAX(emission->workspace_bytes, state->workspace_bytes);
   return OK;
 }

@@ -1,14 +1,14 @@
-// The tuning database: for a site on an architecture, the tactic and candidate that measured best, and its time. As text, one
+// The tuning database: for a site on an architecture, the implementation and way that measured best, and its time. As text, one
 // line an entry, sorted, so that the same measurements give the same bytes and two databases merge by keeping the faster line:
 //
-//   sm_90 <TAB> site key <TAB> tactic <TAB> candidate <TAB> microseconds
+//   sm_90 <TAB> site key <TAB> implementation <TAB> way <TAB> microseconds
 #pragma once
 #include "base/map.h"
 #include "base/text.h"
 
 typedef struct TuningEntry {
   int sm;
-  const char *site, *tactic, *candidate;
+  const char *site, *implementation, *way;
   double microseconds;
 } TuningEntry;
 

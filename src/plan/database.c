@@ -1,5 +1,5 @@
 // See database.h.
-#include "tune/database.h"
+#include "plan/database.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +33,9 @@ void tuning_add(TuningDatabase *database, const TuningEntry *entry) {
     *ARENA_PUSH(database->arena, database->entries, database->count, database->capacity) = have;
     string_map_set(database->map, key, have);
   }
-  *have = (TuningEntry){entry->sm, arena_string(database->arena, entry->site), arena_string(database->arena, entry->tactic),
-                        arena_string(database->arena, entry->candidate), entry->microseconds};
+  *have =
+      (TuningEntry){entry->sm, arena_string(database->arena, entry->site), arena_string(database->arena, entry->implementation),
+                    arena_string(database->arena, entry->way), entry->microseconds};
 }
 
 void tuning_merge(TuningDatabase *into, const TuningDatabase *from) {
@@ -49,7 +50,7 @@ Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out) {
     number++;
     char *fields[5], *rest = line;
     for (int i = 0; i < 5; i++) fields[i] = strsep(&rest, "\t");
-    TuningEntry entry = {.site = fields[1], .tactic = fields[2], .candidate = fields[3]};
+    TuningEntry entry = {.site = fields[1], .implementation = fields[2], .way = fields[3]};
     char *end = NULL;
     if (!fields[4] || rest || sscanf(fields[0], "sm_%d", &entry.sm) != 1)
       FAIL(ERROR_CORRUPT, "tuning database, line %d: expected five fields separated by tabs", number);
@@ -72,7 +73,8 @@ const char *tuning_print(TuningDatabase *database, Arena *arena) {
   if (database->count) qsort(database->entries, database->count, sizeof *database->entries, by_site);
   for (uint32_t i = 0; i < database->count; i++) {
     const TuningEntry *entry = database->entries[i];
-    text_add(&text, "sm_%d\t%s\t%s\t%s\t%.3f\n", entry->sm, entry->site, entry->tactic, entry->candidate, entry->microseconds);
+    text_add(&text, "sm_%d\t%s\t%s\t%s\t%.3f\n", entry->sm, entry->site, entry->implementation, entry->way,
+             entry->microseconds);
   }
   return text_get(&text);
 }

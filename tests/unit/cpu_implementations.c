@@ -1,4 +1,4 @@
-// Every CPU tactic that supports an operator case agrees with the reference, whatever order the tensors lie in, whether or not
+// Every implementation on the CPU that supports an operator case agrees with the reference, whatever order the tensors lie in, whether or not
 // weights are constants, and whatever lies in its workspace.
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -7,9 +7,9 @@
 #include "base/checked.h"
 #include "kernels/cases.h"
 #include "kernels/common/onednn_library.h"
-#include "kernels/cpu_tactic.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
+#include "tests/host_test.h"
 
 typedef enum Layout { ROW_MAJOR, CHANNELS_LAST, COLUMN_MAJOR, SPREAD, LAYOUTS } Layout;
 static const char *const layout_names[] = {"row-major", "channels-last", "column-major", "spread"};
@@ -55,7 +55,8 @@ typedef struct Run {
   bool constants;
 } Run;
 
-static void check_outputs(const Run *run, const CpuTactic *tactic, Arena *arena, const TensorDesc *descs, void *const *memory) {
+static void check_outputs(const Run *run, const Implementation *implementation, Arena *arena, const TensorDesc *descs,
+                          void *const *memory) {
   for (int i = 0; i < run->node->output_count; i++) {
     double rtol, atol;
     Tensor actual;
@@ -64,35 +65,36 @@ static void check_outputs(const Run *run, const CpuTactic *tactic, Arena *arena,
     tensor_gather_strided(&actual, memory[i], descs[i].strides);
     Comparison result = tensor_compare(&actual, &run->expected[i], rtol, atol);
     cr_expect_eq(result.mismatches, 0, "%s by %s, %s%s, output %d: %lld of %lld differ, by up to %g (first at %lld)",
-                 run->row->name, tactic->name, layout_names[run->layout], run->constants ? ", constants" : "", i,
+                 run->row->name, implementation->name, layout_names[run->layout], run->constants ? ", constants" : "", i,
                  (long long)result.mismatches, (long long)result.count, result.max_absolute, (long long)result.first_mismatch);
   }
 }
 
-static void run_tactic(const Run *run, const CpuTactic *tactic, const Site *site, void **inputs, void **outputs) {
+static void run_by(const Run *run, const Implementation *implementation, const Site *site, void **inputs, void **outputs) {
   Arena *arena = arena_new();
-  void *state = NULL;
-  size_t bytes = 0;
+  HostTest host;
   Site passing = *site;  // what it points to lives on, the site itself does not
-  Status status = tactic->prepare(&passing, arena, run->pool, &state, &bytes);
-  cr_assert_null(status, "%s by %s, %s: %s", run->row->name, tactic->name, layout_names[run->layout], status_message(status));
+  Status status = host_lower(implementation, &passing, arena, run->pool, &host);
+  cr_assert_null(status, "%s by %s, %s: %s", run->row->name, implementation->name, layout_names[run->layout],
+                 status_message(status));
   memset(&passing, 0, sizeof passing);
+  size_t bytes = host.workspace_bytes;
   char *workspace = aligned_alloc(64, align_up(bytes, 64) + 64);
   memset(workspace, 0xC5, align_up(bytes, 64) + 64);
-  CpuCall call = {.inputs = inputs, .outputs = outputs, .workspace = workspace, .pool = run->pool};
+  HostCall call = {.inputs = inputs, .outputs = outputs, .workspace = workspace, .pool = run->pool};
   for (int again = 0; again < 2; again++) {
-    status = tactic->run(state, &call);
-    cr_assert_null(status, "%s by %s: %s", run->row->name, tactic->name, status_message(status));
+    status = host.routine->run(host.state, &call);
+    cr_assert_null(status, "%s by %s: %s", run->row->name, implementation->name, status_message(status));
   }
   for (int i = 0; i < 64; i++)
     cr_assert_eq((unsigned char)workspace[align_up(bytes, 64) + (size_t)i], 0xC5, "%s by %s: beyond the workspace",
-                 run->row->name, tactic->name);
-  check_outputs(run, tactic, arena, site->outputs, outputs);
+                 run->row->name, implementation->name);
+  check_outputs(run, implementation, arena, site->outputs, outputs);
   free(workspace);
   arena_free(arena);
 }
 
-// Runs all tactics that support the node in this layout; returns how many did.
+// Runs all implementations that support the node in this layout; returns how many did.
 static int run_layout(const Run *run) {
   const Node *node = run->node;
   Arena *arena = arena_new();
@@ -119,9 +121,9 @@ static int run_layout(const Run *run) {
   DeviceInfo device = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(run->pool)};
   Site site = {.node = node, .inputs = inputs, .outputs = outputs, .device = &device};
   int count = 0;
-  for (int i = 0; cpu_tactics[i]; i++) {
-    if (cpu_tactics[i]->op != node->op || !cpu_tactics[i]->supports(&site)) continue;
-    run_tactic(run, cpu_tactics[i], &site, input_memory, output_memory);
+  for (int i = 0; implementations[i]; i++) {
+    if (!implementation_serves(implementations[i], &site) || !implementations[i]->supports(&site)) continue;
+    run_by(run, implementations[i], &site, input_memory, output_memory);
     count++;
   }
   for (int i = 0; i < node->input_count; i++) free(input_memory[i]);
@@ -177,7 +179,7 @@ static void run_cases_in(const OperatorCase *rows, int threads) {
 
 static void run_cases(const OperatorCase *rows) { run_cases_in(rows, 2); }
 
-Test(cpu_tactics, operator_cases) { run_cases(operator_cases); }
+Test(cpu_implementations, operator_cases) { run_cases(operator_cases); }
 
 // Pools that threads share, in each way there is to share them; and sums that overflow where their means do not.
 #define POOL(name, x, attributes, fill) \
@@ -193,7 +195,7 @@ static const OperatorCase pool_cases[] = {
     POOL("huge_mean", "[1, 37, 4, 6]", "kind: \"average\", kernel: [2, 2]", "x in 3e38 3.4e38"),
     POOL("huge_mean_padded", "[1, 37, 5, 6]", "kind: \"average\", kernel: [3, 3], pads: [1, 1, 1, 1]", "x in 3e38 3.4e38"),
     {0}};
-Test(cpu_tactics, pools) {
+Test(cpu_implementations, pools) {
   run_cases(pool_cases);
   run_cases_in(pool_cases, 1);
 }
@@ -290,7 +292,7 @@ static const OperatorCase epilogue_cases[] = {
     {0},
 };
 
-Test(cpu_tactics, epilogues) { run_cases(epilogue_cases); }
+Test(cpu_implementations, epilogues) { run_cases(epilogue_cases); }
 
 static int count_runs(const char *name, ThreadPool *pool) {
   for (const OperatorCase *row = operator_cases; row->name; row++)
@@ -339,14 +341,14 @@ static const OperatorCase shared_cases[] = {
      "%y: ?[?] = conv_transpose(%x, %w) {strides: [2, 2], pads: [1, 1, 1, 1]}", "", 1},
     {0},
 };
-Test(cpu_tactics, shared_work) {
+Test(cpu_implementations, shared_work) {
   for (int threads = 1; threads <= 5; threads += 2) run_cases_in(shared_cases, threads);
 }
 
-// A tactic that quietly supports nothing would pass everything above.
-Test(cpu_tactics, common_sites_are_supported) {
+// An implementation that quietly supports nothing would pass everything above.
+Test(cpu_implementations, common_sites_are_supported) {
   ThreadPool *pool = thread_pool_new(1);
   cr_assert_eq(thread_pool_size(pool), 1);
-  cr_expect_eq(count_runs("conv/3x3_f32", pool), LAYOUTS * 2 * (onednn_library() ? 2 : 1));
+  cr_expect_eq(count_runs("conv/3x3_f32", pool), LAYOUTS * 2 * (onednn_library() ? 3 : 2));
   thread_pool_free(pool);
 }

@@ -1,17 +1,13 @@
-// Tactics: ways to compute a site on a GPU. Hand-written kernels, generated ones, cuBLASLt and cuDNN are tactics alike. A
-// tactic says whether it can do a site, lists candidate configurations best guess first, and emits launches for one of them.
-// A family defines its tactics beside its device code and lists them in kernels/cuda_tactics.c, preferred first.
+// Implementations: ways to compute a site, on a GPU and on the CPU. Hand-written kernels, generated ones, cuBLASLt, cuDNN, oneDNN, loops in C and
+// the references are implementations alike. One says whether it takes a site, lists its ways best guess first, and lowers the site in one of
+// them to launches, which are data. A family defines them beside its code; kernels/implementations.c lists them all, preferred first.
 #pragma once
 #include "base/text.h"
 #include "base/hash.h"
 #include "kernels/common/library_routine.h"
+#include "kernels/host_routine.h"
 #include "kernels/recipe.h"
 #include "kernels/site.h"
-
-typedef struct Candidate {
-  int config[12];  // the tactic's own numbers: tile sizes, stages, splits, an algorithm's index
-  char name[64];   // what `inspect` prints: "128x128x32 s4 splitk2"
-} Candidate;
 
 // Where an argument's pointer comes from when a plan is run.
 // REPORT: where indices that are outside are reported; STEP: not an address, but the number to report them with.
@@ -43,7 +39,7 @@ typedef struct LaunchArg {
   };
 } LaunchArg;
 
-typedef enum LaunchKind { LAUNCH_KERNEL, LAUNCH_LIBRARY } LaunchKind;
+typedef enum LaunchKind { LAUNCH_KERNEL, LAUNCH_LIBRARY, LAUNCH_HOST } LaunchKind;
 typedef struct Launch {
   LaunchKind kind;
   // LAUNCH_KERNEL: `source` is a complete translation unit (it #includes "kernels/..." files by path); entry is extern "C".
@@ -54,6 +50,9 @@ typedef struct Launch {
   // LAUNCH_LIBRARY: arguments are buffers, in the routine's order.
   const LibraryRoutine *routine;
   const void *parameters;  // of the routine: data without a pointer
+  // LAUNCH_HOST: arguments are every input, every output, the workspace.
+  const HostRoutine *host;
+  const HostParameters *site;
   LaunchArg *args;
   int arg_count;
   const char *label;  // what a profile shows
@@ -67,22 +66,40 @@ typedef struct Emission {
   // memory across sites and sessions.
   const Recipe **packed;
   uint32_t packed_count, packed_capacity;
-  size_t workspace_bytes;  // 256-byte aligned at run time, private to the site's launches
+  size_t workspace_bytes;  // aligned (256 bytes on a GPU) at run time, private to the site's launches
 } Emission;
 
-typedef struct Tactic {
-  const char *name;  // "mma_matmul", "cudnn_conv"
-  const OpDef *op;   // the operator it serves
-  bool general;      // slow but does everything: tried only when nothing else supports the site
-  bool (*supports)(const Site *site);
-  // Fills at most `limit` candidates, best guess first; returns how many. At least 1 where supports() is true.
-  int (*candidates)(const Site *site, CudaContext *cuda, Candidate *out, int limit);
-  // cuda is NULL when building for a GPU that is not here: library tactics then return ERROR_UNSUPPORTED.
-  Status (*emit)(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out);
-  bool library;  // computes through cuBLASLt or cuDNN, which have to be opened first
-} Tactic;
+// What a plan is made for, as far as it is here.
+typedef struct Machine {
+  CudaContext *cuda;  // NULL: a GPU that is not here, or the CPU
+  HostStates *host;   // NULL: a GPU
+} Machine;
 
-extern const Tactic *const cuda_tactics[];  // NULL-terminated, preferred first
+typedef enum Backend { BACKEND_CUDA, BACKEND_CPU } Backend;
+
+typedef struct Implementation {
+  const char *name;  // "mma_matmul", "cudnn_conv"
+  Backend backend;
+  const OpDef *op;  // the operator it serves; NULL: any
+  bool general;     // slow but does everything: tried only when nothing else supports the site
+  bool library;     // computes through cuBLASLt, cuDNN or oneDNN
+  bool (*supports)(const Site *site);
+  // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true.
+  int (*ways)(const Site *site, const Machine *machine, Way *out, int limit);
+  // ERROR_UNSUPPORTED: the library does not do it, or is not here.
+  Status (*lower)(const Site *site, const Way *way, const Machine *machine, Emission *out);
+} Implementation;
+
+extern const Implementation *const implementations[];  // NULL-terminated, preferred first among those of one operator
+
+// Whether it is one for the site's operator and device.
+static inline bool implementation_serves(const Implementation *implementation, const Site *site) {
+  return (implementation->backend == BACKEND_CPU) == (site->device->kind == DEVICE_CPU) &&
+         (!implementation->op || implementation->op == site->node->op);
+}
+
+// The ways of an implementation that has one.
+int one_way(const Site *site, const Machine *machine, Way *out, int limit);
 
 Launch *emit_kernel(Emission *emission, const char *source, const char *entry, const unsigned grid[3], const unsigned block[3]);
 void emit_buffer(Emission *emission, Launch *launch, BufferKind kind, int index);
@@ -96,3 +113,6 @@ void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t siz
 Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);
 // Its number, for BUFFER_PACKED.
 MUST_CHECK Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index);
+// The whole site by a routine of the host. Opens it, since only then the need of workspace is known; the state is kept in machine->host.
+MUST_CHECK Status emit_host(Emission *emission, const Machine *machine, const HostRoutine *routine, const Site *site,
+                            const Way *way);

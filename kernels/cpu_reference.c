@@ -1,0 +1,74 @@
+// The reference as an implementation: the last for the CPU, so that no model fails for want of another. It wants row-major tensors: inputs in
+// another order are copied, and outputs are put back in theirs.
+#include <string.h>
+#include "kernels/implementation.h"
+#include "kernels/reference.h"
+
+static bool supports(const Site *site) { return site->node->op->reference != NULL; }
+
+static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
+                         size_t *workspace_bytes) {
+  *state = arena_copy(arena, parameters->site, sizeof *parameters->site);
+  *workspace_bytes = 0;
+  return OK;
+}
+
+static Tensor view_tensor(const TensorDesc *desc, void *data) {
+  Tensor tensor = {.dtype = desc->dtype, .rank = desc->rank, .data = data};
+  memcpy(tensor.dims, desc->dims, sizeof tensor.dims);
+  return tensor;
+}
+
+// What a plan holds room for is what inference said.
+static Status check_planned(const TensorDesc *planned, const Tensor *made, int output) {
+  bool same = made->dtype == planned->dtype && made->rank == planned->rank;
+  for (int i = 0; same && i < made->rank; i++) same = made->dims[i] == planned->dims[i];
+  if (!same) FAIL(ERROR_INTERNAL, "output %d is of another type than was planned", output);
+  return OK;
+}
+
+static Status run(void *state, const HostCall *call) {
+  const Site *site = state;
+  const Node *node = site->node;
+  Arena *scratch = arena_scratch();
+  Status status = OK;
+  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
+  const Tensor **inputs = arena_array(scratch, const Tensor *, node->input_count);
+  Tensor *outputs = arena_array(scratch, Tensor, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    const TensorDesc *desc = &site->inputs[i];
+    if (desc->absent) continue;
+    tensors[i] = view_tensor(desc, call->inputs[i]);
+    inputs[i] = &tensors[i];
+    if (desc_is_row_major(desc)) continue;
+    TRY_GOTO(tensor_new(scratch, desc->dtype, desc->rank, desc->dims, &tensors[i]));
+    tensor_gather_strided(&tensors[i], call->inputs[i], desc->strides);
+  }
+  for (int i = 0; i < node->output_count; i++)
+    if (desc_is_row_major(&site->outputs[i])) outputs[i] = view_tensor(&site->outputs[i], call->outputs[i]);
+  TRY_GOTO(reference_run(node, scratch, inputs, outputs));
+  for (int i = 0; i < node->output_count; i++) {
+    const TensorDesc *desc = &site->outputs[i];
+    TRY_GOTO(check_planned(desc, &outputs[i], i));
+    if (!desc_is_row_major(desc)) tensor_scatter_strided(&outputs[i], call->outputs[i], desc->strides);
+    else if (outputs[i].data != call->outputs[i]) memcpy(call->outputs[i], outputs[i].data, tensor_bytes(&outputs[i]));
+  }
+done:
+  arena_free(scratch);
+  return status;
+}
+
+static const HostRoutine routine = {"reference", open_state, run};
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  return emit_host(out, machine, &routine, site, way);
+}
+
+const Implementation cpu_reference = {
+    .name = "reference",
+    .backend = BACKEND_CPU,
+    .general = true,
+    .supports = supports,
+    .ways = one_way,
+    .lower = lower,
+};

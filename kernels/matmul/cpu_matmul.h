@@ -1,5 +1,0 @@
-// Matrix products on the CPU.
-#pragma once
-#include "kernels/cpu_tactic.h"
-
-extern const CpuTactic cpu_matmul, cpu_own_matmul;

@@ -1,5 +1,0 @@
-// Padding on the CPU.
-#pragma once
-#include "kernels/cpu_tactic.h"
-
-extern const CpuTactic cpu_pad;

@@ -1,0 +1,62 @@
+// See steps.h.
+#include "runtime/steps.h"
+
+void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena) {
+  *steps = (Steps){.plan = plan, .machine = machine};
+  steps->constants = arena_array(arena, void *, plan->buffer_count);
+  steps->sets = arena_array(arena, LaunchSet *, plan->step_count);
+  for (uint32_t s = 0; s < plan->step_count; s++)
+    steps->sets[s] = launch_set_new(plan->steps[s].selection.emission, plan->steps[s].node, arena);
+}
+
+typedef struct Memory {
+  const Steps *steps;
+  char *block;
+  void *const *inputs, *const *outputs;
+} Memory;
+
+static void *address_of(const Memory *memory, const PlanPlace *place, DType dtype) {
+  if (place->buffer < 0) return NULL;
+  const PlanBuffer *b = &memory->steps->plan->buffers[place->buffer];
+  char *base = b->kind == PLAN_INPUT      ? memory->inputs[b->index]
+               : b->kind == PLAN_OUTPUT   ? memory->outputs[b->index]
+               : b->kind == PLAN_CONSTANT ? memory->steps->constants[place->buffer]
+               : memory->block            ? memory->block + b->offset
+                                          : NULL;
+  return base ? base + place->offset * (int64_t)dtype_size(dtype) : NULL;  // a tensor without elements may have no memory
+}
+
+void steps_bind(const Steps *steps, void *block, void *const *inputs, void *const *outputs) {
+  const Memory memory = {steps, block, inputs, outputs};
+  for (uint32_t s = 0; s < steps->plan->step_count; s++) {
+    const PlanStep *step = &steps->plan->steps[s];
+    LaunchSet *set = steps->sets[s];
+    for (int i = 0; i < step->node->input_count; i++)
+      set->inputs[i] = address_of(&memory, &step->inputs[i], step->site.inputs[i].dtype);
+    for (int i = 0; i < step->node->output_count; i++)
+      set->outputs[i] = address_of(&memory, &step->outputs[i], step->site.outputs[i].dtype);
+    set->workspace = address_of(&memory, &(PlanPlace){.buffer = step->workspace_buffer}, DTYPE_U8);
+    launch_set_patch(set);
+  }
+}
+
+Status step_context(Status status, const Node *node) {
+  return status_context(status, "running '%s' (%s)", node->outputs[0]->name, node->op->name);
+}
+
+Status steps_run_one(const Steps *steps, uint32_t step, CudaStream stream) {
+  return step_context(launch_set_run(steps->sets[step], &steps->machine, stream), steps->plan->steps[step].node);
+}
+
+Status steps_run(const Steps *steps, CudaStream stream) {
+  for (uint32_t s = 0; s < steps->plan->step_count; s++) TRY(steps_run_one(steps, s, stream));
+  return OK;
+}
+
+StepReport step_report(const PlanStep *step, double milliseconds, Arena *arena) {
+  return (StepReport){.name = step->node->outputs[0]->name,
+                      .op = step->node->op->name,
+                      .tactic = selection_text(&step->selection, arena),
+                      .origins = node_origins_text(step->node, arena),
+                      .milliseconds = milliseconds};
+}

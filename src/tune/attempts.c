@@ -60,8 +60,9 @@ Status attempts_list(const AttemptsOptions *options, const Site *site, Arena *ar
 }
 
 Status attempts_begin(Attempts *attempts, int goal) {
-  attempts->goal = attempts->tried < MIN(goal, attempts->count) ? MIN(goal, attempts->count) : 0;
-  if (!attempts->goal) return OK;
+  goal = MIN(goal, attempts->count);
+  if (attempts->tried >= goal) return OK;
+  attempts->goal = goal;
   attempts->arena = arena_new();
   attempts->kernels =
       kernels_ahead(attempts->options.compiler, attempts->options.background, attempts->options.log, attempts->arena);
@@ -121,4 +122,5 @@ void attempts_end(Attempts *attempts) {
   }
   arena_free(attempts->arena);
   attempts->arena = NULL;
+  attempts->goal = 0;
 }

@@ -27,7 +27,7 @@ typedef struct Attempts {
   const Site *site;
   Attempt *list;
   int count;  // 0 where there is nothing to choose
-  int goal;   // those of the turn under way, from the first; 0: none are left
+  int goal;   // those of the turn under way, from the first; 0: none is
   int tried, timed;
   int best;  // -1: none
   double best_seconds;

@@ -1,6 +1,5 @@
-// See tune.h. In three steps: what every site takes as it is chosen without measuring, one launch each; then sites by the time that a run
-// spends in them, each with a share of the candidates that the budget is good for; then, where time is left, the rest of the candidates, in the same
-// order. While one site is measured the kernels of the next are compiled.
+// See tune.h. First what every site takes as it is chosen without measuring, one launch each. Then sites take turns, so that whenever time is over
+// each has had a share of the candidates in proportion to the time that a run spends in it. While one is measured the kernels of the next are compiled.
 #include "tune/tune.h"
 
 #include <math.h>
@@ -14,9 +13,8 @@
 #include "tune/attempts.h"
 #include "tune/measure.h"
 
-// Of the first turns: candidates that a second is good for, and those that every site gets.
-enum { CANDIDATES_A_SECOND = 40, FEW_CANDIDATES = 4 };
-#define SURVEY_SHARE 0.25  // of the budget
+enum { FEW_CANDIDATES = 4 };  // of a site's first turn
+#define SURVEY_SHARE 0.25     // of the budget
 
 typedef struct Subject {
   const Site *site;
@@ -25,7 +23,7 @@ typedef struct Subject {
   bool surveyed, learnt;
   double seconds;  // of a run: as measured, else guessed
   Attempts *attempts;
-  int goal;  // attempts of its turn
+  int planned;  // attempts of the turns that were begun
 } Subject;
 
 typedef struct Tuner {
@@ -99,12 +97,11 @@ static Status survey_site(Tuner *t, Subject *s) {
 
 static int dearest_first(const void *a, const void *b) {
   const Subject *x = a, *y = b;
-  if (x->surveyed != y->surveyed) return x->surveyed ? -1 : 1;
   if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
   return (x->number > y->number) - (x->number < y->number);
 }
 
-// Those first that are guessed to be dear; what is not reached in time keeps its guess, and its place behind those that are known.
+// Those first that are guessed to be dear; what is not reached in time keeps its guess.
 static Status survey(Tuner *t) {
   int surveyed = 0;
   if (t->count) qsort(t->subjects, (size_t)t->count, sizeof *t->subjects, dearest_first);
@@ -113,22 +110,11 @@ static Status survey(Tuner *t) {
     TRY(survey_site(t, &t->subjects[i]));
     surveyed += t->subjects[i].surveyed;
   }
-  if (t->count) qsort(t->subjects, (size_t)t->count, sizeof *t->subjects, dearest_first);
   log_add(t->options->log, LOG_VERBOSE, "tuning: %d of %d sites surveyed in %.2f s", surveyed, t->count, spent(t));
   return OK;
 }
 
 // --- The turns.
-
-// How many candidates a site gets in a turn: first its share by the time that is spent in it, then all.
-static void set_goals(Tuner *t, bool all) {
-  double sum = 0, candidates = t->options->seconds * CANDIDATES_A_SECOND;
-  for (int i = 0; i < t->count; i++) sum += t->subjects[i].seconds;
-  for (int i = 0; i < t->count; i++) {
-    double share = sum > 0 ? ceil(candidates * (t->subjects[i].seconds / sum)) : 0;
-    t->subjects[i].goal = all ? INT32_MAX : (int)fmin(fmax(share, FEW_CANDIDATES), INT32_MAX);
-  }
-}
 
 static void learn(Tuner *t, Subject *s) {
   const Attempts *attempts = s->attempts;
@@ -193,25 +179,49 @@ static Status take_turn(Tuner *t, Subject *s) {
   return status;
 }
 
-static Status begin_turn(Tuner *t, Subject *s) {
-  if (!s->attempts) TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
-  return attempts_begin(s->attempts, s->goal);
+// What another candidate of the site is worth: proportional shares come of always taking the highest.
+static double worth(const Subject *s, int planned) { return s->seconds / (planned + FEW_CANDIDATES); }
+static bool is_left(const Subject *s) { return !s->attempts || s->planned < s->attempts->count; }
+
+static Subject *worthiest(Tuner *t, const Subject *but) {
+  Subject *best = NULL;
+  for (int i = 0; i < t->count; i++) {
+    Subject *s = &t->subjects[i];
+    if (s != but && is_left(s) && (!best || worth(s, s->planned) > worth(best, best->planned))) best = s;
+  }
+  return best;
 }
 
-static bool enough_begun(const Tuner *t, int from, int to) {
+// A turn doubles what was planned of a site, since taking it up again has its cost, and goes on as long as no other site is worth more.
+static Status begin_turn(Tuner *t, Subject *s) {
+  if (!s->attempts) TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
+  const Subject *other = worthiest(t, s);
+  do s->planned = MIN(MAX(2 * s->planned, (int)FEW_CANDIDATES), s->attempts->count);
+  while (is_left(s) && (!other || worth(s, s->planned) >= worth(other, other->planned)));
+  return attempts_begin(s->attempts, s->planned);
+}
+
+static bool enough_begun(const Tuner *t, Subject *const *queue, int begun) {
   int waiting = 0;
-  for (int i = from; i < to; i++) waiting += attempts_waiting(t->subjects[i].attempts);
+  for (int i = 0; i < begun; i++) waiting += attempts_waiting(queue[i]->attempts);
   return waiting >= 2 * background_threads(t->attempts.background);
 }
 
-// Sites are begun ahead of their turns, until there is enough for the threads that compile.
+// Turns are begun ahead, until there is enough for the threads that compile; a site's next one not before its last one has ended.
 static Status take_turns(Tuner *t) {
-  for (int i = 0, begun = 0; i < t->count && (!begun || !is_over(t)); i++) {
-    while (begun < t->count && (begun <= i || (!enough_begun(t, i, begun) && !is_over(t))))
-      TRY(begin_turn(t, &t->subjects[begun++]));
-    if (t->subjects[i].attempts->goal) TRY(take_turn(t, &t->subjects[i]));
+  Subject **queue = arena_array(t->arena, Subject *, t->count);
+  for (int begun = 0, taken = 0;; taken++) {
+    while (!enough_begun(t, queue, begun) && !((taken || begun) && is_over(t))) {
+      Subject *s = worthiest(t, NULL);
+      if (!s || (s->attempts && s->attempts->goal)) break;
+      TRY(begin_turn(t, s));
+      if (s->attempts->goal) queue[begun++] = s;
+    }
+    if (!begun || (taken && is_over(t))) return OK;
+    Subject *first = queue[0];
+    memmove(queue, queue + 1, (size_t)--begun * sizeof(Subject *));
+    TRY(take_turn(t, first));
   }
-  return OK;
 }
 
 // --- All of it.
@@ -252,12 +262,7 @@ static void collect(Tuner *t, const Site *const *sites, int count) {
 static Status tune_all(Tuner *t, const Site *const *sites, int count) {
   collect(t, sites, count);
   TRY(survey(t));
-  for (int round = 0; round < 2; round++) {
-    if (round && is_over(t)) break;
-    set_goals(t, round == 1);
-    TRY(take_turns(t));
-  }
-  return OK;
+  return take_turns(t);
 }
 
 static void say_what_was_left(const Tuner *t) {

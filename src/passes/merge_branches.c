@@ -31,6 +31,7 @@ typedef struct Merge {
   int64_t channels, per_channel;
   Branch branches[AFFINE_VARIABLES];  // the host is one of them
   int count, top;                     // top: the instruction that is their sum
+  unsigned reads;                     // a bit for each branch that it sums
 } Merge;
 
 static bool windows_of(const Node *host, const Node *other, Window *a, Window *b) {
@@ -156,12 +157,13 @@ static bool merge_weights(const Merge *merge, bool becomes_half, Arena *scratch,
 // --- The graph.
 
 // Whether the program reads one of these branches beside the sum.
-static bool reads_beside(const Merge *merge, unsigned reads) {
+static bool reads_beside(const Merge *merge) {
   bool read[READS_LITTLE] = {0};
   program_reads_around(merge->program, merge->top, read);
   for (int i = 0; i < merge->root->input_count; i++)
     for (int k = 0; read[i] && k < merge->count; k++)
-      if (reads >> k & 1 && merge->branches[k].weights && merge->branches[k].value == merge->root->inputs[i]) return true;
+      if (merge->reads >> k & 1 && merge->branches[k].weights && merge->branches[k].value == merge->root->inputs[i])
+        return true;
   return false;
 }
 
@@ -177,12 +179,12 @@ static bool is_zero(const Tensor *tensor) {
   return true;
 }
 
-static Status replace_sum(Rewrite *r, const Merge *merge, unsigned reads, const Tensor *weights, const Tensor *shifts) {
+static Status replace_sum(Rewrite *r, const Merge *merge, const Tensor *weights, const Tensor *shifts) {
   Graph *graph = rewrite_graph(r);
   int count = merge->root->input_count;
   Value **inputs = arena_array(rewrite_scratch(r), Value *, count + 2);
   for (int i = 0; i < merge->count; i++)
-    if (reads >> i & 1 && merge->branches[i].weights) rewrite_cover(r, merge->branches[i].value->producer);
+    if (merge->reads >> i & 1 && merge->branches[i].weights) rewrite_cover(r, merge->branches[i].value->producer);
   Node *conv = rewrite_like(r, merge->host);
   node_set_input(conv, 1, graph_add_constant(graph, operand(r, "w")->name, weights));
   TRY(node_infer(conv));
@@ -198,31 +200,42 @@ static Status replace_sum(Rewrite *r, const Merge *merge, unsigned reads, const 
   return rewrite_root_by(r, reader);
 }
 
-static Status apply(Rewrite *r) {
-  Merge merge = {.root = matched(r, "root"), .host = matched(r, "host"), .weights = operand(r, "w")->constant};
-  Node *root = merge.root;
-  Graph *graph = rewrite_graph(r);
-  Tensor weights, shifts;
-  merge.program = node_program(root, "program");
-  merge.channels = merge.weights->dims[0];
-  WANT(is_plain_conv(merge.host) && merge.channels && tensor_count(merge.weights),
-       "the convolution carries something, or is empty");
-  merge.per_channel = tensor_count(merge.weights) / merge.channels;
-  WANT(merge.weights->dtype == DTYPE_F32 || merge.weights->dtype == DTYPE_F64, "its type has too few digits");
-  WANT(root->output_count == 1 && !node_attribute(root, "dims") && merge.program->count <= AFFINE_CODE,
-       "it is more than a sum");
-  WANT(value_same_shape(root->outputs[0], merge.host->outputs[0]), "the result is broadcast");
-  read_branches(&merge);
-  WANT(merge.count > 1 && (merge.top = find_top(&merge)) >= 0, "nothing that fits into the kernel is added to it");
-  unsigned reads = reads_of_top(&merge);
-  WANT(!reads_beside(&merge, reads), "a branch is read beside the sum");
+// Why the sum is not one convolution; NULL where it may be.
+static const char *read_merge(Rewrite *r, Merge *m) {
+  const Node *root = matched(r, "root");
+  const Tensor *weights = operand(r, "w")->constant;
+  *m = (Merge){.root = matched(r, "root"), .host = matched(r, "host"), .weights = weights, .channels = weights->dims[0]};
+  m->program = node_program(root, "program");
+  if (!is_plain_conv(m->host) || !tensor_count(weights)) return "the convolution carries something, or is empty";
+  m->per_channel = tensor_count(weights) / m->channels;
+  if (weights->dtype != DTYPE_F32 && weights->dtype != DTYPE_F64) return "its type has too few digits";
+  bool sum = root->output_count == 1 && !node_attribute(root, "dims") && m->program->count <= AFFINE_CODE;
+  if (!sum) return "it is more than a sum";
+  if (!value_same_shape(root->outputs[0], m->host->outputs[0])) return "the result is broadcast";
+  read_branches(m);
+  m->top = m->count > 1 ? find_top(m) : -1;
+  if (m->top < 0) return "nothing that fits into the kernel is added to it";
+  m->reads = reads_of_top(m);
+  return reads_beside(m) ? "a branch is read beside the sum" : NULL;
+}
+
+// Those of the host, and a shift for each channel.
+static Status new_weights(const Merge *m, Arena *arena, Tensor *weights, Tensor *shifts) {
   int64_t dims[MAX_RANK];
-  for (int i = 0; i < merge.weights->rank; i++) dims[i] = i == 1 ? merge.channels : 1;
-  TRY(tensor_new(graph->arena, merge.weights->dtype, merge.weights->rank, merge.weights->dims, &weights));
-  TRY(tensor_new(graph->arena, merge.weights->dtype, merge.weights->rank, dims, &shifts));
+  for (int i = 0; i < m->weights->rank; i++) dims[i] = i == 1 ? m->channels : 1;
+  TRY(tensor_new(arena, m->weights->dtype, m->weights->rank, m->weights->dims, weights));
+  return tensor_new(arena, m->weights->dtype, m->weights->rank, dims, shifts);
+}
+
+static Status apply(Rewrite *r) {
+  Merge merge;
+  Tensor weights, shifts;
+  const char *why = read_merge(r, &merge);
+  WANT(!why, why);
+  TRY(new_weights(&merge, rewrite_graph(r)->arena, &weights, &shifts));
   WANT(merge_weights(&merge, weights_become_half(r, weights.dtype), rewrite_scratch(r), &weights, &shifts),
        "weights would lose digits");
-  return replace_sum(r, &merge, reads, &weights, &shifts);
+  return replace_sum(r, &merge, &weights, &shifts);
 }
 
 static const Rule merge_branches = {.name = "merge_branches",

@@ -190,25 +190,33 @@ static bool joins_neighbours(const Node *node) {
   return false;
 }
 
+// The operands from number `at` on that are one slice together; returns the number behind them. alone: false where others use one of several.
+static int join_from(const Node *concat, int at, Slice *slice, bool *alone) {
+  const Node *first = slice_before(concat->inputs[at]), *other;
+  int axis = (int)node_int(concat, "axis", 0), next = at + 1;
+  if (!first) return next;
+  *slice = slice_of(first);
+  for (; next < concat->input_count && (other = slice_before(concat->inputs[next])); next++) {
+    Slice more = slice_of(other);
+    if (!goes_on(concat->graph->dims, slice, &more, axis)) break;
+    *alone = *alone && only_user(other->outputs[0]) && only_user(first->outputs[0]);
+  }
+  return next;
+}
+
 static Status join_slices(Rewrite *r) {
   Node *root = matched(r, "root"), *joined = NULL;
-  int axis = (int)node_int(root, "axis", 0), next;
-  int count = 0;
-  bool alone = true;
   Value **parts = arena_array(rewrite_scratch(r), Value *, root->input_count);
-  for (int i = 0; i < root->input_count; i = next) {
-    const Node *first = slice_before(root->inputs[i]), *other;
-    Slice slice = first ? slice_of(first) : (Slice){0};
-    for (next = i + 1; first && next < root->input_count && (other = slice_before(root->inputs[next])); next++) {
-      Slice more = slice_of(other);
-      if (!goes_on(rewrite_graph(r)->dims, &slice, &more, axis)) break;
-      alone = alone && only_user(other->outputs[0]) && only_user(first->outputs[0]);
-    }
-    if (next > i + 1) {
-      joined = add_slice(r, &slice);
-      TRY(node_infer(joined));
-    }
-    parts[count++] = next > i + 1 ? joined->outputs[0] : root->inputs[i];
+  bool alone = true;
+  int count = 0;
+  for (int i = 0, next; i < root->input_count; i = next) {
+    Slice slice;
+    next = join_from(root, i, &slice, &alone);
+    parts[count++] = root->inputs[i];
+    if (next == i + 1) continue;
+    joined = add_slice(r, &slice);
+    TRY(node_infer(joined));
+    parts[count - 1] = joined->outputs[0];
   }
   WANT(joined, "no slice goes on where the one before it ends");
   WANT(alone || count == 1, "the slices stay for others");

@@ -11,6 +11,7 @@
 #include "base/recover.h"
 #include "base/thread.h"
 #include "tune/attempts.h"
+#include "tune/judge.h"
 #include "tune/measure.h"
 
 enum { FEW_CANDIDATES = 4 };  // of a site's first turn

@@ -1,5 +1,5 @@
 // Where candidates are measured, on a GPU whose memory is the host's: what inputs hold, constants that are packed once, and who disagrees.
-#include "tune/measure.h"
+#include "tune/judge.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

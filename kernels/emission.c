@@ -47,11 +47,6 @@ void emit_report(Emission *emission, Launch *launch) {
 void emit_i32(Emission *emission, Launch *launch, int32_t value) { add_argument(emission, launch, ARG_I32)->i32 = value; }
 void emit_i64(Emission *emission, Launch *launch, int64_t value) { add_argument(emission, launch, ARG_I64)->i64 = value; }
 void emit_f32(Emission *emission, Launch *launch, float value) { add_argument(emission, launch, ARG_F32)->f32 = value; }
-void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t size) {
-  LaunchArg *argument = add_argument(emission, launch, ARG_BYTES);
-  argument->bytes.data = arena_copy(emission->arena, data, size);
-  argument->bytes.size = size;
-}
 
 Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index) {
   TRY(recipe_finish(recipe, constant));

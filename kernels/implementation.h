@@ -24,7 +24,7 @@ typedef struct BufferRef {
   size_t offset;  // bytes, inside the workspace
 } BufferRef;
 
-typedef enum ArgKind { ARG_BUFFER, ARG_I32, ARG_I64, ARG_F32, ARG_BYTES } ArgKind;
+typedef enum ArgKind { ARG_BUFFER, ARG_I32, ARG_I64, ARG_F32 } ArgKind;
 typedef struct LaunchArg {
   ArgKind kind;
   union {
@@ -32,10 +32,6 @@ typedef struct LaunchArg {
     int32_t i32;
     int64_t i64;
     float f32;
-    struct {
-      const void *data;
-      size_t size;
-    } bytes;  // a struct passed by value
   };
 } LaunchArg;
 
@@ -108,7 +104,6 @@ void emit_report(Emission *emission, Launch *launch);  // arguments for REPORT_P
 void emit_i32(Emission *emission, Launch *launch, int32_t value);
 void emit_i64(Emission *emission, Launch *launch, int64_t value);
 void emit_f32(Emission *emission, Launch *launch, float value);
-void emit_bytes(Emission *emission, Launch *launch, const void *data, size_t size);
 // The parameters are copied.
 Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);
 // Its number, for BUFFER_PACKED.

@@ -378,6 +378,10 @@ INGOT_API double ingot_profile_milliseconds(const ingot_profile *profile, int st
 INGOT_API ingot_error *ingot_session_time(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
                                           double *milliseconds);
 
+/* The plan that a call with these inputs follows, as far as their shapes decide it, as text: buffers, then steps with the ONNX nodes they came
+ * from and what each launches. Made, where it is not yet, but not run. The same each time; free() it. */
+INGOT_API ingot_error *ingot_session_plan_text(ingot_session *session, const ingot_tensor *inputs, int input_count, char **out);
+
 #ifdef __cplusplus
 }
 #endif

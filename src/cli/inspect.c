@@ -1,5 +1,5 @@
 // ingot inspect: what a model became: its graph before and after the passes, what each pass did, the sites with their tactics and
-// times, the memory bill.
+// times, the memory bill, the plan.
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,18 +19,27 @@ const Command command_inspect = {
     "  --passes         what each pass changed\n"
     "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
     "  --memory         weights, arena, and what the arena would be without reuse\n"
-    "Without any of them: passes, sites and memory. Sites and memory need sizes: where the model leaves some open, give them "
+    "  --plan           the plan as text: buffers (kind, offset, bytes, first to last step), then each step: the ONNX nodes it "
+    "came from,\n"
+    "                   implementation and way, packed constants with the hash of their recipe, and its launches: kernel with "
+    "the hash it is\n"
+    "                   compiled under, grid, block, cluster, shared bytes; or library or host routine with the hash of what "
+    "it is given;\n"
+    "                   and arguments, by buffer and offset in bytes. No addresses, no times: the same each time\n"
+    "Without any of them: passes, sites and memory. Sites, memory and plan need sizes: where the model leaves some open, give "
+    "them "
     "with\n"
     "--shapes or --input; asked for without, they are shown for sizes of 1, and not asked for, left out.\n",
     run};
 
 // What was asked for, and what was found.
 typedef struct Inspection {
-  bool before, after, passes, sites, memory;
+  bool before, after, passes, sites, memory, plan;
   bool by_default;  // nothing was asked for
   ingot_engine *engine;
   ingot_session *session;
   ingot_profile *steps;
+  char *plan_text;
 } Inspection;
 
 // ---- for people --------------------------------------------------------------------------------------------------------------
@@ -102,6 +111,7 @@ static void print(const Inspection *seen, const ingot_model *model) {
   if (seen->passes) print_passes(seen->engine);
   if (seen->sites) print_sites(seen);
   if (seen->memory) print_memory(seen);
+  if (seen->plan) fputs(seen->plan_text, stdout);
   if (seen->by_default && !seen->sites)
     printf("\nsites and memory need sizes that the model leaves open: say --shapes NAME:1x3x8x8, or --input\n");
 }
@@ -161,6 +171,7 @@ static void print_json(const char *path, const Inspection *seen, const ingot_mod
     json_int(&json, "unpacked_bytes", (int64_t)ingot_session_memory(seen->session, INGOT_MEMORY_UNPACKED));
     json_end_object(&json);
   }
+  if (seen->plan) json_string(&json, "plan", seen->plan_text);
   json_end_object(&json);
   puts(text_get(&text));
   arena_free(arena);
@@ -168,13 +179,15 @@ static void print_json(const char *path, const Inspection *seen, const ingot_mod
 
 // ---- the command -------------------------------------------------------------------------------------------------------------
 
-// Runs the plan once with a clock around each step.
+// Runs the plan once with a clock around each step, or only makes it.
 static int profile(const Common *common, Inspection *seen) {
   InputSet inputs = {0};
   ingot_error *error = ingot_session_create(seen->engine, &common->config, &seen->session);
   int code = error ? cli_fail(error) : cli_make_inputs(seen->engine, common, NULL, 1, &inputs);
   if (code) return code;
-  error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
+  error = NULL;
+  if (seen->sites || seen->memory) error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
+  if (!error && seen->plan) error = ingot_session_plan_text(seen->session, inputs.tensors, inputs.count, &seen->plan_text);
   code = error ? cli_fail_run(error, &inputs) : 0;
   cli_free_inputs(&inputs);
   return code;
@@ -200,7 +213,7 @@ static int inspect(const Common *common, Inspection *seen) {
   if (!error) error = cli_open_engine(common->model, &common->config, &seen->engine);
   int code = error ? cli_fail(error) : 0;
   if (!code && seen->by_default && has_open_dims(common, seen->engine)) seen->sites = seen->memory = false;
-  if (!code && (seen->sites || seen->memory)) code = profile(common, seen);
+  if (!code && (seen->sites || seen->memory || seen->plan)) code = profile(common, seen);
   if (!code) {
     if (common->json) print_json(common->model, seen, model);
     else print(seen, model);
@@ -209,6 +222,7 @@ static int inspect(const Common *common, Inspection *seen) {
   ingot_engine_free(seen->engine);
   ingot_model_free(model);
   ingot_profile_free(seen->steps);
+  free(seen->plan_text);
   return code;
 }
 
@@ -217,12 +231,16 @@ static int run(int count, char **arguments) {
   Inspection seen = {0};
   int positional_count;
   bool stop;
-  const Option options[] = {{"before", OPTION_FLAG, &seen.before}, {"after", OPTION_FLAG, &seen.after},
-                            {"passes", OPTION_FLAG, &seen.passes}, {"sites", OPTION_FLAG, &seen.sites},
-                            {"memory", OPTION_FLAG, &seen.memory}, {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"before", OPTION_FLAG, &seen.before},
+                            {"after", OPTION_FLAG, &seen.after},
+                            {"passes", OPTION_FLAG, &seen.passes},
+                            {"sites", OPTION_FLAG, &seen.sites},
+                            {"memory", OPTION_FLAG, &seen.memory},
+                            {"plan", OPTION_FLAG, &seen.plan},
+                            {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_inspect, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
-  seen.by_default = !seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory;
+  seen.by_default = !seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory && !seen.plan;
   if (seen.by_default) seen.passes = seen.sites = seen.memory = true;
   return inspect(&common, &seen);
 }

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "cli/verify.h"
+#include "ir/origins.h"
 #include "runtime/device.h"
 
 static bool same_type(const Tensor *a, const Tensor *b) {

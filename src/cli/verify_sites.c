@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "cli/verify.h"
+#include "ir/origins.h"
 #include "kernels/deferred.h"
 #include "kernels/reference.h"
 #include "onnx/ops/translate.h"

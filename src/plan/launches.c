@@ -14,7 +14,6 @@ static void lay_out(ReadyLaunch *ready, const Launch *launch, Arena *arena) {
       case ARG_I32: ready->arguments[i] = &arg->i32; break;
       case ARG_I64: ready->arguments[i] = &arg->i64; break;
       case ARG_F32: ready->arguments[i] = &arg->f32; break;
-      case ARG_BYTES: ready->arguments[i] = (void *)(uintptr_t)arg->bytes.data; break;
     }
   }
 }

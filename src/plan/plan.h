@@ -2,6 +2,7 @@
 // selects how each node is to be computed (select.h), inserts copies where a kernel cannot read a view, computes lifetimes,
 // and packs every temporary into one arena. It knows no device, and no operators but those that copies are made of.
 #pragma once
+#include "cuda/compiler.h"
 #include "plan/select.h"
 
 typedef enum PlanBufferKind {
@@ -58,6 +59,9 @@ enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
 
 // Every value of the graph must be static. The graph may gain copy nodes. The plan lives in the arena and points into the graph.
 MUST_CHECK Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out);
+
+// The plan as text, the same each time: see print.c. compiler: knows the kernels' hashes; NULL where none are.
+void plan_print(Text *text, const Plan *plan, const DeviceInfo *device, const Compiler *compiler);
 
 // Follows the plan's memory step by step: whether every value is still there when it is read. ERROR_INTERNAL names the step and the
 // buffer. In debug builds plan_make runs it.

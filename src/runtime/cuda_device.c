@@ -514,6 +514,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
   r->device.place = (uintptr_t)r->context->handle;
   const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;
   r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
+  r->device.compiler = r->compiler;
   r->weights = options->weights;
   if (!r->weights) {
     TRY(weight_store_new(&r->own_weights));

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "cuda/compiler.h"
 #include "plan/plan.h"
 
 typedef struct Executable Executable;
@@ -22,6 +23,7 @@ struct Device {
   uintptr_t place;  // the same for devices that share memory: of the host 0, of a GPU its context
   const Log *log;
   bool tf32;
+  const Compiler *compiler;                                      // of kernels; NULL on the CPU
   Status (*allocate)(Device *device, size_t bytes, void **out);  // zero bytes give a valid pointer
   void (*release)(Device *device, void *memory, size_t bytes);   // as many as were allocated
   Status (*upload)(Device *device, void *to, const void *from, size_t bytes);
@@ -47,9 +49,6 @@ struct Device {
 
 // Constants are shared by the sessions of one engine: the same tensor in the same stride order is stored once.
 typedef struct WeightStore WeightStore;
-
-// "conv1 (Conv), relu1 (Relu)"
-const char *node_origins_text(const Node *node, Arena *arena);
 
 typedef struct DeviceOptions {
   DeviceKind kind;

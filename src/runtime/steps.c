@@ -1,5 +1,6 @@
 // See steps.h.
 #include "runtime/steps.h"
+#include "ir/origins.h"
 
 void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena) {
   *steps = (Steps){.plan = plan, .machine = machine};

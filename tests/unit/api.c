@@ -195,6 +195,13 @@ Test(api, profiles_and_times) {
   }
   ingot_profile_free(profile);
   cr_expect(conv, "no step says that it came from stem.conv and stem.norm");
+  char *plan, *again;
+  expect_ok(ingot_session_plan_text(session, &input, 1, &plan));
+  expect_ok(ingot_session_plan_text(session, &input, 1, &again));
+  cr_expect(strstr(plan, "buffer %") && strstr(plan, "stem.conv") && strstr(plan, "  host "), "%s", plan);
+  cr_expect_str_eq(plan, again);
+  free(plan);
+  free(again);
   double milliseconds = -1;
   expect_ok(ingot_session_time(session, &input, 1, 0.02, &milliseconds));
   cr_expect_gt(milliseconds, 0);

@@ -162,6 +162,7 @@ static void runs(void) {
   REFUSED(ingot_session_output_element(session, INT_MIN, 0, &out));
   ingot_output into = {.size = sizeof into};
   double milliseconds;
+  char *plan;
   ingot_profile *none = NULL;
   REFUSED(ingot_session_run(NULL, &input, 1, &out, 1));
   REFUSED(ingot_session_run(session, NULL, 1, &out, 1));
@@ -179,6 +180,10 @@ static void runs(void) {
   REFUSED(ingot_session_profile(session, NULL, 1, &none));
   REFUSED(ingot_session_profile(session, &input, 1, NULL));
   REFUSED(ingot_session_profile(session, &input, -1, &none));
+  REFUSED(ingot_session_plan_text(NULL, &input, 1, &plan));
+  REFUSED(ingot_session_plan_text(session, NULL, 1, &plan));
+  REFUSED(ingot_session_plan_text(session, &input, 1, NULL));
+  REFUSED(ingot_session_plan_text(session, &input, -1, &plan));
   REFUSED(ingot_session_time(NULL, &input, 1, 0.01, &milliseconds));
   REFUSED(ingot_session_time(session, NULL, 1, 0.01, &milliseconds));
   REFUSED(ingot_session_time(session, &input, 1, 0.01, NULL));

@@ -1,6 +1,6 @@
-// Provenance as a person reads it.
+// See origins.h.
+#include "ir/origins.h"
 #include "base/text.h"
-#include "runtime/device.h"
 
 const char *node_origins_text(const Node *node, Arena *arena) {
   Text text = text_new(arena);

@@ -78,12 +78,24 @@ void background_add(Background *background, BackgroundJob *job) {
   pthread_mutex_unlock(&background->mutex);
 }
 
+// The mutex is held. A job that is waited for is begun next.
+static void put_first(Background *background, BackgroundJob *job) {
+  BackgroundJob **at = &background->first;
+  while (*at != job) at = &(*at)->next;
+  *at = job->next;
+  if (!job->next) background->end = at;
+  if (!background->first) background->end = &job->next;
+  job->next = background->first;
+  background->first = job;
+}
+
 Status background_wait(Background *background, BackgroundJob *job) {
   if (!background || !background->thread_count) {
     job->state = JOB_DONE;
     return thread_watched(run_job, job);
   }
   pthread_mutex_lock(&background->mutex);
+  if (job->state == JOB_WAITING) put_first(background, job);
   while (job->state != JOB_DONE && !budget_is_over(background->budget)) {
     if (background->budget) thread_wait_and_poll(&background->done, &background->mutex);
     else pthread_cond_wait(&background->done, &background->mutex);

@@ -1,5 +1,5 @@
-// Jobs that threads of our own do while the caller does something else, begun in the order in which they are handed over. One thread hands over and
-// waits. The threads inherit its budget (budget.h), and only it calls the watcher.
+// Jobs that threads of our own do while the caller does something else, begun in the order in which they are handed over, but one that is waited for
+// before the others. One thread hands over and waits. The threads inherit its budget (budget.h), and only it calls the watcher.
 #pragma once
 #include "base/status.h"
 

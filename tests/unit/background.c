@@ -43,6 +43,28 @@ Test(background, every_job_is_done_once) {
   }
 }
 
+static Status count_slowly(void *context) {
+  nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+  return count(context);
+}
+
+Test(background, what_is_waited_for_comes_first) {
+  Background *background = background_new();
+  static BackgroundJob jobs[1000];
+  done = 0;
+  for (int i = 0; i < 1000; i++) {
+    jobs[i] = (BackgroundJob){.fn = count_slowly};
+    background_add(background, &jobs[i]);
+  }
+  static const int order[] = {999, 500, 999 - 1, 0, 1};  // the end of the list, its middle, its new end, its beginning
+  for (int i = 0; i < 5; i++) cr_assert_null(background_wait(background, &jobs[order[i]]));
+  cr_assert_lt(done, 900);
+  BackgroundJob last = {.fn = count};
+  background_add(background, &last);
+  cr_assert_null(background_wait(background, &last));
+  background_free(background);
+}
+
 Test(background, whoever_waits_is_told_what_failed) {
   Background *background = background_new();
   BackgroundJob bad = {.fn = count, .context = "no"}, unwound = {.fn = unwind}, good = {.fn = count};

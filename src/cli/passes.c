@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "cli/bisect.h"
 #include "ir/graph_text.h"
 #include "onnx/absent.h"
@@ -101,16 +102,16 @@ static uint32_t print_rules(const Passes *p, const ingot_pass *pass, uint32_t fr
   while (end < engine->rewrite_count && (int)(end - from) < ingot_pass_changes(pass) &&
          named(engine->rewrites[end].pass, ingot_pass_name(pass)))
     end++;
+  StringMap *applied = string_map_new(p->arena);  // rule -> number
   for (uint32_t i = from; i < end; i++) {
-    int applied = 0;
-    bool met = false;
-    for (uint32_t k = from; k < end; k++) {
-      bool same = named(engine->rewrites[k].rule, engine->rewrites[i].rule);
-      met |= same && k < i;
-      applied += same;
-    }
-    if (!met && !named(engine->rewrites[i].rule, ingot_pass_name(pass)))
-      printf("  %-28s %8d\n", engine->rewrites[i].rule, applied);
+    const char *rule = engine->rewrites[i].rule;
+    string_map_set(applied, rule, (void *)((intptr_t)string_map_get(applied, rule) + 1));
+  }
+  for (uint32_t i = from; i < end; i++) {
+    const char *rule = engine->rewrites[i].rule;
+    intptr_t number = (intptr_t)string_map_get(applied, rule);
+    if (number && !named(rule, ingot_pass_name(pass))) printf("  %-28s %8d\n", rule, (int)number);
+    string_map_set(applied, rule, NULL);
   }
   return end;
 }

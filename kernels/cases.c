@@ -16,6 +16,7 @@ const OperatorCase operator_cases[] = {
 #include "kernels/rowwise/cases.inc"
 #include "kernels/view/cases.inc"
 #include "kernels/matmul/cases.inc"
+#include "kernels/attention/cases.inc"
 #include "kernels/conv/cases.inc"
 #include "kernels/pool/cases.inc"
 #include "kernels/common/edges.inc"

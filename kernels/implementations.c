@@ -6,6 +6,7 @@
   ROW(cuda_cublaslt_matmul)     \
   ROW(cuda_mma_matmul)          \
   ROW(cuda_simt_matmul)         \
+  ROW(cuda_mma_attention)       \
   ROW(cuda_depthwise_conv)      \
   ROW(cuda_cudnn_graph_conv)    \
   ROW(cuda_cudnn_conv)          \

@@ -1,7 +1,9 @@
 // Questions about a site's tensors, and the key under which its tuning result is remembered.
 #include "kernels/site.h"
+
 #include <string.h>
 #include "base/text.h"
+#include "kernels/packings.h"
 
 int64_t desc_count(const TensorDesc *desc) {
   int64_t count = 1;
@@ -69,21 +71,62 @@ static void add_tensor(Text *text, const Tensor *tensor) {
   for (int i = 0; i < tensor->rank; i++) text_add(text, ",%lld", (long long)tensor->dims[i]);
 }
 
-static void add_attribute(Text *text, const Site *site, const Attribute *attribute) {
+static void add_attribute(Text *text, const Graph *graph, const Attribute *attribute);
+
+// In the order of the operator's row, so that the order in which they were set does not matter.
+static void add_meaning(Text *text, const Node *node) {
+  text_add(text, "%s", node->op->name);
+  for (const AttributeSpec *spec = node->op->attributes; spec && spec->name; spec++) {
+    const Attribute *attribute = node_attribute(node, spec->name);
+    if (attribute) add_attribute(text, node->graph, attribute);
+  }
+}
+
+static void add_epilogue(Text *text, const Node *node) {
+  if (!node->epilogue) return;
+  text_add(text, " epilogue %d ", node->epilogue_first);
+  program_print(text, node->epilogue);
+}
+
+static void add_operand(Text *text, const Value *value, const int *number) {
+  if (!value) text_add(text, " -");
+  else if (value->constant) text_add(text, " const %016llx", (unsigned long long)tensor_content_hash(value->constant).low);
+  else text_add(text, " %%%d", number[value->id]);
+}
+
+// Bodies are equal whatever their values are called: those are counted.
+static void add_body(Text *text, const Graph *body) {
+  int *number = arena_array(text->arena, int, (size_t)body->next_value_id + 1), count = 0;
+  for (int i = 0; i < body->input_count; i++) number[body->inputs[i]->id] = ++count;
+  FOR_NODES(node, body) {
+    text_add(text, " {");
+    add_meaning(text, node);
+    for (int i = 0; i < node->input_count; i++) add_operand(text, node->inputs[i], number);
+    add_epilogue(text, node);
+    for (int i = 0; i < node->output_count; i++) {
+      number[node->outputs[i]->id] = ++count;
+      text_add(text, " -> %s", dtype_name(node->outputs[i]->dtype));
+    }
+    text_add(text, "}");
+  }
+  for (int i = 0; i < body->output_count; i++) add_operand(text, body->outputs[i], number);
+}
+
+static void add_attribute(Text *text, const Graph *graph, const Attribute *attribute) {
   text_add(text, " %s=", attribute->name);
   for (int i = 0; i < attribute->count; i++) {
     switch (attribute->kind) {
       case ATTR_INTS: text_add(text, "%lld,", (long long)attribute->ints[i]); break;
       case ATTR_FLOATS: text_add(text, "%a,", attribute->floats[i]); break;
       case ATTR_STRINGS: text_add(text, "'%s',", attribute->strings[i]); break;
-      case ATTR_DIMS: dim_print(text, site->node->graph->dims, attribute->dims[i]), text_add(text, ","); break;
+      case ATTR_DIMS: dim_print(text, graph->dims, attribute->dims[i]), text_add(text, ","); break;
       default: break;
     }
   }
   switch (attribute->kind) {
     case ATTR_STRING: text_add(text, "'%s'", attribute->string); break;
     case ATTR_PROGRAM: program_print(text, attribute->program); break;
-    case ATTR_GRAPH: text_add(text, "%d nodes", attribute->graph->node_count); break;  // control flow has no implementations
+    case ATTR_GRAPH: add_body(text, attribute->graph); break;
     case ATTR_TENSOR: add_tensor(text, attribute->tensor); break;
     default: break;
   }
@@ -92,19 +135,11 @@ static void add_attribute(Text *text, const Site *site, const Attribute *attribu
 char *site_key(const Site *site, Arena *arena) {
   const Node *node = site->node;
   Text text = text_new(arena);
-  text_add(&text, "%s", node->op->name);
-  // In the order of the operator's row, so that the order in which they were set does not matter.
-  for (const AttributeSpec *spec = node->op->attributes; spec && spec->name; spec++) {
-    const Attribute *attribute = node_attribute(node, spec->name);
-    if (attribute) add_attribute(&text, site, attribute);
-  }
+  add_meaning(&text, node);
   for (int i = 0; i < node->input_count; i++) add_desc(&text, &site->inputs[i]);
   text_add(&text, " ->");
   for (int i = 0; i < node->output_count; i++) add_desc(&text, &site->outputs[i]);
-  if (node->epilogue) {
-    text_add(&text, " epilogue %d ", node->epilogue_first);
-    program_print(&text, node->epilogue);
-  }
+  add_epilogue(&text, node);
   if (site->tf32) text_add(&text, " tf32");
   return arena_string(arena, text_get(&text));
 }

@@ -1,4 +1,4 @@
-// Regions are for rules so far: plans do not take them, and what narrows values and orders their strides looks at nodes one by one. So all of them go before that, in
+// What narrows values and orders their strides looks at nodes one by one. So the regions of rules go before that, in
 // every build; nested ones first, since bodies are visited before the graph that holds them.
 #include "passes/rule.h"
 

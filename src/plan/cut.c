@@ -125,8 +125,7 @@ static Value *rest_value(Cut *cut, Value *value) {
 
 // ---- what runs when ----------------------------------------------------------------------------------------------------------
 
-// Sizes that the node's own attributes speak of are known.
-static bool attributes_are_known(const Node *node) {
+bool attributes_are_known(const Node *node) {
   for (int i = 0; i < node->attribute_count; i++)
     for (int k = 0; node->attributes[i].kind == ATTR_DIMS && k < node->attributes[i].count; k++) {
       int64_t unused;

@@ -170,6 +170,26 @@ static Status infer(Specialiser *s, Node *node) {
   return OK;
 }
 
+static bool body_is_static(const Graph *body) {
+  FOR_NODES(node, body) {
+    if (!attributes_are_known(node)) return false;
+    for (int i = 0; i < node->output_count; i++)
+      if (!value_is_static(node->outputs[i])) return false;
+  }
+  return true;
+}
+
+// Whether the device computes the region as one step; otherwise its body takes its place.
+static Status keeps_region(Specialiser *s, Node *node, bool *keeps) {
+  *keeps = false;
+  if (!s->hooks->runs || !inputs_are_static(node) || all_inputs_constant(node)) return OK;
+  Graph *body = region_body(node);
+  bindings_apply_everywhere(&s->bindings, body);
+  TRY(infer(s, node));
+  *keeps = body_is_static(body) && s->hooks->runs(s->hooks->context, node);
+  return OK;
+}
+
 // Simplifies one node. *again: something stands in its place now; walk on from *next.
 static Status simplify(Specialiser *s, Node *node, Node **next) {
   Node *before = node->previous;
@@ -184,8 +204,10 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
       rewritten = true;
     }
   } else if (node->op == &op_region) {
-    put_in_place(s, node, region_body(node), node->inputs);
-    rewritten = true;
+    bool keeps;
+    TRY(keeps_region(s, node, &keeps));
+    if (!keeps) put_in_place(s, node, region_body(node), node->inputs);
+    rewritten = !keeps;
   } else if (node->op->is_control || node->op->is_list) {
     return OK;
   } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node)) {

@@ -1,6 +1,6 @@
 // Specialising: a graph with symbols, control flow and run-time operands, given the shapes of one call (and the contents of the
 // small inputs that shapes depend on), becomes static. What can be computed now is folded; an `if` whose condition is known becomes its
-// branch; a region its body; a deferred operator whose operands are known is translated.
+// branch; a region that the device has no kernel for its body; a deferred operator whose operands are known is translated.
 //
 // Where something depends on data, the graph is cut into stages:
 //   ready    the static part that can run at once, planned like any model;

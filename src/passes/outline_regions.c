@@ -1,0 +1,35 @@
+// What the device computes as one step becomes a region. Here only what it looks like is asked; whether some implementation takes it with the sizes at hand, each plan
+// finds out, and takes regions apart that none does.
+#include "kernels/attention/attention.h"
+#include "kernels/view/view.h"
+#include "passes/programs.h"
+#include "passes/rule.h"
+
+static bool multiplies_what_is_made(const Node *node) {
+  const Node *maker = node->input_count ? node->inputs[0]->producer : NULL;
+  return maker && (maker->op == &op_rowwise || maker->op == &op_reshape);
+}
+
+static Status outline_attention(Rewrite *r) {
+  Attention attention;
+  const char *why = attention_read(matched(r, "root"), rewrite_scratch(r), &attention);
+  WANT(!why, why);
+  WANT(dtype_size(attention.product->inputs[1]->dtype) == 2, "it is computed in one step in half precision only");
+  for (int i = 0; i < attention.node_count; i++)
+    WANT(attention.nodes[i] == attention.product || only_user(attention.nodes[i]->outputs[0]), "others use what it computes on the way");
+  return rewrite_outline(r, attention.nodes, attention.node_count, "attention");
+}
+
+static const Rule rule_attention = {.name = "outline_attention",
+                                    .help = "a softmax between two products, in half precision, is one step",
+                                    .pattern = "matmul(...)",
+                                    .exactness = UNSTORED | FINITE,
+                                    .bound = "scores and weights are not rounded to half precision in between; rows without a weight are 0 times their values",
+                                    .device = CUDA_ONLY,
+                                    .root = multiplies_what_is_made,
+                                    .tells_misses = true,
+                                    .apply = outline_attention};
+
+const Pass pass_outline_regions = {.name = "outline_regions",
+                                   .help = "makes a region of what one step computes",
+                                   .rules = (const Rule *const[]){&rule_attention, NULL}};

@@ -140,7 +140,7 @@ static int shared_bytes(const MmaAttention *m, const int *config) {
 // Of a thread: sums, scores, queries, and the rest.
 static int registers(const MmaAttention *m, const int *config) {
   int steps = padded(m->d) / 16, kept = config[FRAGMENTS] * steps <= 8 ? steps : 1;
-  return config[FRAGMENTS] * (padded(m->dv) / 2 + config[KEYS] / 2 + kept * 4) + 48;
+  return config[FRAGMENTS] * (padded(m->dv) / 2 + config[KEYS] / 2 + kept * 4) + 56;
 }
 
 // In clocks: multiply-adds at the rate that shared memory feeds mma.sync with, when eight warps share a multiprocessor or more, and what a block takes to start.

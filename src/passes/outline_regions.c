@@ -1,5 +1,7 @@
 // What the device computes as one step becomes a region. Here only what it looks like is asked; whether some implementation takes it with the sizes at hand, each plan
 // finds out, and takes regions apart that none does.
+#include <string.h>
+
 #include "kernels/attention/attention.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
@@ -10,6 +12,15 @@ static bool multiplies_what_is_made(const Node *node) {
   return maker && (maker->op == &op_rowwise || maker->op == &op_reshape);
 }
 
+// What is turned behind it is written as it lies then, if rows stay rows: otherwise a copy would do it.
+static void lie_as_turned(Value *value) {
+  const Node *user = only_user(value);
+  int count = 0;
+  const int64_t *perm = user && user->op == &op_transpose ? node_ints(user, "perm", &count) : NULL;
+  if (!perm || count != value->rank || perm[count - 1] != count - 1) return;
+  for (int i = 0; i < count; i++) value->order[i] = (uint8_t)perm[i];
+}
+
 static Status outline_attention(Rewrite *r) {
   Attention attention;
   const char *why = attention_read(matched(r, "root"), rewrite_scratch(r), &attention);
@@ -17,7 +28,13 @@ static Status outline_attention(Rewrite *r) {
   WANT(dtype_size(attention.product->inputs[1]->dtype) == 2, "it is computed in one step in half precision only");
   for (int i = 0; i < attention.node_count; i++)
     WANT(attention.nodes[i] == attention.product || only_user(attention.nodes[i]->outputs[0]), "others use what it computes on the way");
-  return rewrite_outline(r, attention.nodes, attention.node_count, "attention");
+  Value *y = attention.product->outputs[0];
+  uint8_t order[MAX_RANK];
+  memcpy(order, y->order, sizeof order);
+  lie_as_turned(y);
+  TRY(rewrite_outline(r, attention.nodes, attention.node_count, "attention"));
+  if (y->uses) memcpy(y->order, order, sizeof order);  // refused
+  return OK;
 }
 
 static const Rule rule_attention = {.name = "outline_attention",

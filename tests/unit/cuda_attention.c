@@ -1,0 +1,108 @@
+// Attention as one kernel: that it compiles for every target it is offered on, and that no candidate asks a GPU for more than it has. What it computes is tested on a
+// GPU, and on the emulated one.
+#include <criterion/criterion.h>
+#include <string.h>
+#include "base/checked.h"
+#include "kernels/cases.h"
+#include "kernels/control/region.h"
+#include "kernels/ops.h"
+#include "kernels/tactic.h"
+#include "tests/nvrtc_test.h"
+
+extern const Tactic mma_attention_tactic;
+
+static const struct {
+  int sm, shared;
+} targets[] = {{75, 65536}, {80, 166912}, {86, 101376}, {89, 101376}, {90, 232448}, {100, 232448}, {120, 101376}};
+
+static void describe(const Value *value, TensorDesc *desc) {
+  *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
+  cr_assert(value_get_dims(value, desc->dims));
+  int64_t stride = 1;
+  for (int i = value->rank - 1; i >= 0; i--) {
+    desc->strides[i] = stride;
+    stride *= desc->dims[i];
+  }
+}
+
+// The region of a case, all of whose operands lie row-major.
+static Site site_of(Arena *arena, const char *name, DeviceInfo *device) {
+  const OperatorCase *row = operator_cases;
+  while (row->name && strcmp(row->name, name)) row++;
+  cr_assert(row->name, "no case %s", name);
+  Graph *graph;
+  cr_assert_null(operator_case_build(row, arena, core_ops, &graph));
+  Node *region = graph->outputs[0]->producer;
+  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)region->input_count), *outputs = arena_new_of(arena, TensorDesc);
+  for (int i = 0; i < region->input_count; i++) describe(region->inputs[i], &inputs[i]);
+  describe(region->outputs[0], outputs);
+  return (Site){.node = region, .inputs = inputs, .outputs = outputs, .device = device};
+}
+
+static void compiles(const char *name, int expected_targets) {
+  Compiler *compiler = nvrtc_compiler((Log){0});
+  Arena *arena = arena_new();
+  KernelSource sources[COUNT_OF(targets)];
+  Cubin cubins[COUNT_OF(targets)];
+  int count = 0;
+  for (size_t i = 0; i < COUNT_OF(targets); i++) {
+    DeviceInfo device = {.kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+    Site site = site_of(arena, name, &device);
+    if (!mma_attention_tactic.supports(&site)) continue;
+    Candidate candidate;
+    cr_assert_eq(mma_attention_tactic.candidates(&site, NULL, &candidate, 1), 1);
+    Emission emission = {.arena = arena};
+    cr_assert_null(mma_attention_tactic.emit(&site, &candidate, NULL, &emission));
+    cr_assert_eq(emission.launch_count, 1);
+    sources[count++] = (KernelSource){name, emission.launches[0].source, targets[i].sm};
+  }
+  cr_assert_eq(count, expected_targets, "%s: %d targets", name, count);
+  Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
+  cr_assert_null(status, "%s", status_message(status));
+  compiler_free(compiler);
+  arena_free(arena);
+}
+
+Test(cuda_attention, plain_f16) { compiles("attention/f16_2x70x75x64x64", 7); }
+Test(cuda_attention, large_heads_bf16) { compiles("attention/bf16_1x9x33x200x136", 6); }
+Test(cuda_attention, several_operands) { compiles("attention/windows_f16", 7); }
+Test(cuda_attention, coordinates) { compiles("attention/causal_f16", 7); }
+
+Test(cuda_attention, asks_for_no_more_than_there_is) {
+  Arena *arena = arena_new();
+  int candidates_met = 0;
+  for (const OperatorCase *row = operator_cases; row->name; row++) {
+    if (strncmp(row->name, "attention/", strlen("attention/"))) continue;
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+      DeviceInfo device = {.kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+      Site site = site_of(arena, row->name, &device);
+      if (!mma_attention_tactic.supports(&site)) continue;
+      Candidate list[16];
+      int count = mma_attention_tactic.candidates(&site, NULL, list, 16);
+      cr_expect_geq(count, 1, "%s on sm_%d", row->name, device.sm);
+      for (int c = 0; c < count; c++) {
+        Emission emission = {.arena = arena};
+        cr_assert_null(mma_attention_tactic.emit(&site, &list[c], NULL, &emission));
+        cr_expect_leq(emission.launches[0].shared_bytes, (unsigned)device.shared_per_block, "%s: %s", row->name, list[c].name);
+        candidates_met++;
+      }
+    }
+  }
+  cr_expect_gt(candidates_met, 200);
+  arena_free(arena);
+}
+
+// What it does not take: single precision, heads that its tiles have no room for, weights that others see.
+Test(cuda_attention, leaves_the_rest) {
+  Arena *arena = arena_new();
+  DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
+  Site site = site_of(arena, "region/attention_f32", &device);
+  cr_expect(!mma_attention_tactic.supports(&site));
+  site = site_of(arena, "region/product_f16", &device);
+  cr_expect(!mma_attention_tactic.supports(&site));
+  site = site_of(arena, "attention/bf16_1x9x33x200x136", &device);
+  cr_expect(mma_attention_tactic.supports(&site));
+  device.sm = 75;
+  cr_expect(!mma_attention_tactic.supports(&site));
+  arena_free(arena);
+}

@@ -52,3 +52,45 @@ def case(folder, name, op, feeds, outputs=1, constants=(), domain='com.microsoft
     opsets = [('', opset)] + ([(domain, version)] if domain else [])
     graph_case(folder, name, [node], {n: v for n, v in given.items() if n not in constants},
                {n: v for n, v in given.items() if n in constants}, results, opsets)
+
+
+class Model:
+    """Nodes of float models with one input `x`, written by calls: m('Relu', 'x') adds a node and gives its result's name."""
+
+    def __init__(self, random):
+        self.random, self.nodes, self.constants, self.count = random, [], [], 0
+
+    def constant(self, value, dtype=np.float32):
+        self.count += 1
+        name = f'c{self.count}'
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def ints(self, *values):
+        return self.constant(values, np.int64)
+
+    def draw(self, *shape):
+        return self.constant(self.random.normal(0, 0.4, shape))
+
+    def __call__(self, kind, *inputs, **attributes):
+        self.count += 1
+        name = f'v{self.count}'
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+
+def model_case(folder, name, model, results, declared, dims):
+    """x: normal numbers of `dims`, declared as `declared`; what the model makes of them without any optimisation is expected."""
+    graph = helper.make_graph(model.nodes, name, [helper.make_tensor_value_info('x', TensorProto.FLOAT, declared)],
+                              [helper.make_tensor_value_info(result, TensorProto.FLOAT, None) for result in results], model.constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    x = model.random.normal(0, 1, dims).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    expected = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, {'x': x})
+    data = os.path.join(folder, name, 'test_data_set_0')
+    os.makedirs(data, exist_ok=True)
+    onnx.save(proto, os.path.join(folder, name, 'model.onnx'))
+    for file, value, called in [('input_0.pb', x, 'x')] + [(f'output_{i}.pb', y, r) for i, (y, r) in enumerate(zip(expected, results))]:
+        with open(os.path.join(data, file), 'wb') as out:
+            out.write(numpy_helper.from_array(value, called).SerializeToString())

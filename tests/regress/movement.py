@@ -1,39 +1,15 @@
 # Writes the regression cases of what rules move and merge: views, slices and concatenations of one another, paddings in front of pools and transposed
 # convolutions, scales behind products, branches that are summed. ONNX Runtime judges.
-import os
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto as T
-from onnx import helper, numpy_helper
+
+import make
 
 random = np.random.default_rng(10)
 
 
-class Model:
-    def __init__(self):
-        self.nodes, self.constants, self.count = [], [], 0
-
-    def constant(self, value, dtype=np.float32):
-        self.count += 1
-        name = f"c{self.count}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    def draw(self, *shape):
-        return self.constant(random.normal(0, 0.4, shape))
-
-    def __call__(self, kind, *inputs, **attributes):
-        self.count += 1
-        name = f"v{self.count}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def ints(self, *values):
-        return self.constant(values, np.int64)
-
+class Model(make.Model):
     def norm(self, x, channels):
         scale, variance = (self.constant(random.uniform(0.5, 1.5, channels)) for _ in range(2))
         return self("BatchNormalization", x, scale, self.draw(channels), self.draw(channels), variance)
@@ -120,24 +96,7 @@ CASES = {
 }
 
 
-def write(folder, name, make, dims):
-    m = Model()
-    result = make(m)
-    graph = helper.make_graph(m.nodes, name, [helper.make_tensor_value_info("x", T.FLOAT, dims)],
-                              [helper.make_tensor_value_info(result, T.FLOAT, None)], m.constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    x = random.normal(0, 1, [2, 8, 8, 8]).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    y, = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
-    data = os.path.join(folder, name, "test_data_set_0")
-    os.makedirs(data, exist_ok=True)
-    onnx.save(model, os.path.join(folder, name, "model.onnx"))
-    for file, value, called in (("input_0.pb", x, "x"), ("output_0.pb", y, result)):
-        with open(os.path.join(data, file), "wb") as out:
-            out.write(numpy_helper.from_array(value, called).SerializeToString())
-
-
-for name, make in CASES.items():
-    write(sys.argv[1], name, make, [2, 8, 8, 8])
-    write(sys.argv[1], name + "_open", make, ["n", 8, 8, 8])
+for name, build in CASES.items():
+    for called, declared in ((name, [2, 8, 8, 8]), (name + "_open", ["n", 8, 8, 8])):
+        m = Model(random)
+        make.model_case(sys.argv[1], called, m, [build(m)], declared, [2, 8, 8, 8])

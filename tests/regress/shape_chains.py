@@ -1,39 +1,17 @@
 # Writes the regression cases of sizes that models compute from the sizes of their inputs: chains of Shape, arithmetic and Reshape, Resize, Pad, Slice, Expand, Range
 # and the like, at sizes where signs and divisions go either way. ONNX Runtime judges.
-import os
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 from onnx import TensorProto as T
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
+
+import make
 
 random = np.random.default_rng(11)
 
 
-class Model:
-    def __init__(self):
-        self.nodes, self.constants, self.count = [], [], 0
-
-    def constant(self, value, dtype=np.float32):
-        self.count += 1
-        name = f"c{self.count}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    def ints(self, *values):
-        return self.constant(values, np.int64)
-
-    def draw(self, *shape):
-        return self.constant(random.normal(0, 0.4, shape))
-
-    def __call__(self, kind, *inputs, **attributes):
-        self.count += 1
-        name = f"v{self.count}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
+class Model(make.Model):
     def size(self, axis, of="x"):
         return self("Slice", self("Shape", of), self.ints(axis), self.ints(axis + 1))
 
@@ -144,24 +122,7 @@ CASES = {
 }
 
 
-def write(folder, name, make, height, width):
-    m = Model()
-    result = make(m)
-    graph = helper.make_graph(m.nodes, name, [helper.make_tensor_value_info("x", T.FLOAT, ["n", 8, "h", "w"])],
-                              [helper.make_tensor_value_info(result, T.FLOAT, None)], m.constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    x = random.normal(0, 1, [2, 8, height, width]).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    y, = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
-    data = os.path.join(folder, name, "test_data_set_0")
-    os.makedirs(data, exist_ok=True)
-    onnx.save(model, os.path.join(folder, name, "model.onnx"))
-    for file, value, called in (("input_0.pb", x, "x"), ("output_0.pb", y, result)):
-        with open(os.path.join(data, file), "wb") as out:
-            out.write(numpy_helper.from_array(value, called).SerializeToString())
-
-
-for name, (make, sizes) in CASES.items():
+for name, (build, sizes) in CASES.items():
     for height, width in sizes:
-        write(sys.argv[1], f"shape_{name}_{height}_{width}", make, height, width)
+        m = Model(random)
+        make.model_case(sys.argv[1], f"shape_{name}_{height}_{width}", m, [build(m)], ["n", 8, "h", "w"], [2, 8, height, width])

@@ -61,7 +61,8 @@ static bool fills(const Value *value, const Value *whole) {
   if (more < 0) return false;
   for (int i = 0; i < whole->rank; i++) {
     int64_t size;
-    if (i < more ? !dim_get_constant(whole->graph->dims, whole->dims[i], &size) || size != 1 : whole->dims[i] != value->dims[i - more])
+    if (i < more ? !dim_get_constant(whole->graph->dims, whole->dims[i], &size) || size != 1
+                 : whole->dims[i] != value->dims[i - more])
       return false;
   }
   return true;
@@ -99,7 +100,8 @@ static int product_operand(const Node *node, int depth) {
     if (!fills(value, node->outputs[0])) continue;
     const Node *maker = maker_of(value);
     if (!maker) continue;
-    if (maker->op == &op_matmul || (is_pointwise(maker) && depth < ATTENTION_NODES && product_operand(maker, depth + 1) >= 0)) return i;
+    if (maker->op == &op_matmul || (is_pointwise(maker) && depth < ATTENTION_NODES && product_operand(maker, depth + 1) >= 0))
+      return i;
   }
   return -1;
 }
@@ -115,7 +117,8 @@ static bool reads_places(const Program *program) {
 static const char *prepend(Attention *a, int sum, const Node *node, const Program *program, int from, int first) {
   Program *score = a->score, *before = program_copy(score->arena, program);
   WANT(before->output_count == 1, "what its softmax takes is one of several results");
-  WANT(node->outputs[0]->rank == a->softmax->outputs[0]->rank || !reads_places(before), "its places are counted in several ways");
+  WANT(node->outputs[0]->rank == a->softmax->outputs[0]->rank || !reads_places(before),
+       "its places are counted in several ways");
   int result = before->outputs[0], map[ATTENTION_INPUTS], count = score->input_count;
   if (is_op(before, result, OP_cast)) before->outputs[0] = code_of(before, result)->args[0];
   WANT(count + before->input_count - 1 <= ATTENTION_INPUTS, "it has too many operands");
@@ -164,7 +167,8 @@ static const char *read_score(Attention *a, Arena *arena) {
 }
 
 static bool is_plain_product(const Node *node) {
-  return node && node->op == &op_matmul && node_operand_count(node) == 2 && node->inputs[0]->rank >= 2 && node->inputs[1]->rank >= 2;
+  return node && node->op == &op_matmul && node_operand_count(node) == 2 && node->inputs[0]->rank >= 2 &&
+         node->inputs[1]->rank >= 2;
 }
 
 const char *attention_read(Node *product, Arena *arena, Attention *out) {

@@ -203,7 +203,8 @@ template <class P, class Mma> struct Attention {
   }
 
   template <class Score, class Output>
-  __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score, const Output &output) {
+  __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score,
+                                      const Output &output) {
     lane = (int)threadIdx.x % 32, row0 = (int)threadIdx.x / 32 * ROWS;
     queries = shared_address(dynamic_shared), keys = queries + SharedQ::BYTES, values = keys + 2 * SharedK::BYTES;
 #pragma unroll

@@ -9,7 +9,7 @@
 #include "kernels/program/generate.h"
 
 enum { LARGEST_HEAD = 256 };
-enum { WARPS, FRAGMENTS, KEYS };  // of a candidate: warps of a block, sixteen rows each so many times, keys of a tile
+enum { WARPS, FRAGMENTS, KEYS };  // of a way: warps of a block, sixteen rows each so many times, keys of a tile
 
 // A matrix for each of a batch, as it is copied to shared memory.
 typedef struct Operand {
@@ -42,7 +42,8 @@ static bool batch_walk(const Value *value, Walk *walk, int64_t *dims) {
 }
 
 // The operands of one of the two products; what the other one makes has no site, and is not asked for.
-static bool read_product(const Site *site, const Graph *body, const Node *node, int64_t k, const TensorDesc *result, Operand *a, Operand *b) {
+static bool read_product(const Site *site, const Graph *body, const Node *node, int64_t k, const TensorDesc *result, Operand *a,
+                         Operand *b) {
   TensorDesc inputs[2] = {{.absent = true}, {.absent = true}};
   Operand *operands[2] = {a, b};
   for (int i = 0; i < 2; i++) {
@@ -72,8 +73,7 @@ static bool read_sizes(const Site *site, MmaAttention *out, TensorDesc *scores) 
   const Value *sums = out->a.scores->outputs[0], *q = out->a.scores->inputs[0];
   int64_t dims[MAX_RANK];
   *scores = (TensorDesc){.dtype = DTYPE_F32, .rank = sums->rank};
-  if (!batch_walk(sums, &out->scores_batch, scores->dims) || !value_get_dims(q, dims))
-    return false;
+  if (!batch_walk(sums, &out->scores_batch, scores->dims) || !value_get_dims(q, dims)) return false;
   out->m = scores->dims[sums->rank - 2], out->n = scores->dims[sums->rank - 1];
   out->d = dims[q->rank - 1], out->dv = y->dims[y->rank - 1];
   for (int i = 0; i < y->rank - 2; i++) walk_add(&out->output.batch, i, y->dims[i], 1);
@@ -103,8 +103,8 @@ static bool describe(const Site *site, Arena *arena, MmaAttention *out) {
   FOR_NODES(node, body) inside++;
   TensorDesc scores;
   out->dtype = out->a.product->inputs[1]->dtype;
-  if (inside != out->a.node_count || dtype_size(out->dtype) != 2 || !mma_dtype_supported(site, out->dtype) || !score_is_emitted(out) ||
-      !read_sizes(site, out, &scores))
+  if (inside != out->a.node_count || dtype_size(out->dtype) != 2 || !mma_dtype_supported(site, out->dtype) ||
+      !score_is_emitted(out) || !read_sizes(site, out, &scores))
     return false;
   for (int i = 0; i < out->a.score->input_count; i++) {
     if (!out->a.inputs[i].value) continue;
@@ -123,7 +123,7 @@ static bool supports(const Site *site) {
   return supported;
 }
 
-// ---- Candidates
+// ---- Ways
 
 static int padded(int64_t size) {
   int to = 16;
@@ -153,10 +153,9 @@ static double cost(const Site *site, const MmaAttention *m, const int *config) {
   return work / rate * MAX(each < 1 ? 1 : each, alone) + start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
 }
 
-static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int limit) {
-  (void)cuda;
-  static const int configs[][3] = {{4, 2, 64}, {4, 2, 128}, {8, 1, 64},  {4, 1, 64},  {4, 1, 128}, {2, 2, 64},
-                                   {2, 1, 64}, {8, 2, 64},  {4, 1, 32},  {2, 1, 32},  {4, 2, 32}};
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  static const int configs[][3] = {{4, 2, 64}, {4, 2, 128}, {8, 1, 64}, {4, 1, 64}, {4, 1, 128}, {2, 2, 64},
+                                   {2, 1, 64}, {8, 2, 64},  {4, 1, 32}, {2, 1, 32}, {4, 2, 32}};
   Arena *scratch = arena_scratch();
   MmaAttention m;
   WayList list = {.items = out, .limit = limit};
@@ -165,9 +164,9 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
     const int *c = configs[i];
     // What a compiler adds to shared memory counts as well: less than all of it.
     if (shared_bytes(&m, c) >= site->device->shared_per_block || registers(&m, c) > 255) continue;
-    Candidate candidate = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS]}};
-    snprintf(candidate.name, sizeof candidate.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
-    way_offer(&list, cost(site, &m, c), &candidate);
+    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS]}};
+    snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
+    way_offer(&list, cost(site, &m, c), &way);
   }
   arena_free(scratch);
   return list.count;
@@ -177,13 +176,16 @@ static int candidates(const Site *site, CudaContext *cuda, Candidate *out, int l
 
 static void emit_operand(Text *text, char upper, const Operand *operand) {
   const char *along = upper == 'V' ? "N" : "D";
-  text_add(text, "  static constexpr bool %c_%s_FAST = %d;\n  static constexpr int %c_COPY = %d;\n  static constexpr i64 %c_OUTER = %lldll;\n",
+  text_add(text,
+           "  static constexpr bool %c_%s_FAST = %d;\n  static constexpr int %c_COPY = %d;\n  static constexpr i64 %c_OUTER = "
+           "%lldll;\n",
            upper, along, operand->fast, upper, operand->copy, upper, (long long)operand->outer);
 }
 
 static void emit_problem(Text *text, const MmaAttention *m, const int *config) {
   text_add(text,
-           "struct Problem {\n  static constexpr int M = %lld, N = %lld, D = %lld, DV = %lld, D_PADDED = %d, DV_PADDED = %d, WARPS = %d, "
+           "struct Problem {\n  static constexpr int M = %lld, N = %lld, D = %lld, DV = %lld, D_PADDED = %d, DV_PADDED = %d, "
+           "WARPS = %d, "
            "FRAGMENTS = %d, BN = %d;\n  static constexpr bool ZERO_NAN = %d;\n",
            (long long)m->m, (long long)m->n, (long long)m->d, (long long)m->dv, padded(m->d), padded(m->dv), config[WARPS],
            config[FRAGMENTS], config[KEYS], m->a.zero_nan);
@@ -211,7 +213,8 @@ static void emit_load(Text *text, const TensorDesc *desc, int rank, int i, int64
     text_add(text, "    load_elements<2, %d>(from%d + %s, x%d);\n", bytes, i, at, i);
   } else {
     for (int c = 0; c < 2; c++)
-      text_add(text, "    x%d[%d] = from%d[(i64)min(column + %d, %lldu) * %lldll];\n", i, c, i, c, (long long)n - 1, (long long)column);
+      text_add(text, "    x%d[%d] = from%d[(i64)min(column + %d, %lldu) * %lldll];\n", i, c, i, c, (long long)n - 1,
+               (long long)column);
   }
 }
 
@@ -250,7 +253,8 @@ static void emit_score(Text *text, const Site *site, const MmaAttention *m, cons
   }
   text_add(text, "struct Score {\n");
   for (int i = 0; i < score->input_count; i++)
-    if (m->a.inputs[i].value) text_add(text, "  const %s *__restrict__ e%d;\n", device_type(site->inputs[m->score_inputs[i]].dtype), i);
+    if (m->a.inputs[i].value)
+      text_add(text, "  const %s *__restrict__ e%d;\n", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   emit_function(text, site, m);
   text_add(text, "  __device__ __forceinline__ void begin(u32 batch) {\n");
   for (int i = 0; i < score->input_count; i++)
@@ -274,14 +278,15 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
   const char *type = device_type(m->dtype);
   int rows = config[WARPS] * config[FRAGMENTS] * 16;
   text_add(text,
-           "#include \"kernels/attention/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) mma_attention_kernel(const %s *q, "
+           "#include \"kernels/attention/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) "
+           "mma_attention_kernel(const %s *q, "
            "const %s *k, const %s *v, ",
            config[WARPS] * 32, type, type, type);
   for (int i = 0; i < m->a.score->input_count; i++)
     if (m->a.inputs[i].value) text_add(text, "const %s *s%d, ", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   output_parameters(text, site);
-  text_add(text, ") {\n  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n  Score score = {", (long long)ceil_div(m->m, rows),
-           (long long)ceil_div(m->m, rows));
+  text_add(text, ") {\n  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n  Score score = {",
+           (long long)ceil_div(m->m, rows), (long long)ceil_div(m->m, rows));
   const char *separator = "";
   for (int i = 0; i < m->a.score->input_count; i++) {
     if (!m->a.inputs[i].value) continue;
@@ -291,16 +296,16 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
   text_add(text, "};\n  score.begin(batch);\n  Output output = ");
   output_construct(text, site);
   text_add(text,
-           ";\n  output.begin(batch);\n  Attention<Problem, %s> attention;\n  attention.run(q + q_batch(batch), k + k_batch(batch), v + "
+           ";\n  output.begin(batch);\n  Attention<Problem, %s> attention;\n  attention.run(q + q_batch(batch), k + "
+           "k_batch(batch), v + "
            "v_batch(batch), (int)tile * %d, score, output);\n}\n",
            m->dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", rows);
 }
 
-static Status emit(const Site *site, const Candidate *candidate, CudaContext *cuda, Emission *out) {
-  (void)cuda;
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   MmaAttention m;
   if (!describe(site, out->arena, &m)) FAIL(ERROR_UNSUPPORTED, "mma_attention does not take this region");
-  const int *config = candidate->config;
+  const int *config = way->config;
   Text text = text_new(out->arena);
   text_add(&text, "#include \"kernels/common/mma_tile.cuh\"\n" GENERATED_INCLUDES);
   emit_problem(&text, &m, config);
@@ -321,4 +326,11 @@ static Status emit(const Site *site, const Candidate *candidate, CudaContext *cu
   return OK;
 }
 
-const Tactic mma_attention_tactic = {"mma_attention", &op_region, false, supports, candidates, emit};
+const Implementation cuda_mma_attention = {
+    .name = "mma_attention",
+    .backend = BACKEND_CUDA,
+    .op = &op_region,
+    .supports = supports,
+    .ways = ways,
+    .lower = lower,
+};

@@ -27,7 +27,8 @@ static Status outline_attention(Rewrite *r) {
   WANT(!why, why);
   WANT(dtype_size(attention.product->inputs[1]->dtype) == 2, "it is computed in one step in half precision only");
   for (int i = 0; i < attention.node_count; i++)
-    WANT(attention.nodes[i] == attention.product || only_user(attention.nodes[i]->outputs[0]), "others use what it computes on the way");
+    WANT(attention.nodes[i] == attention.product || only_user(attention.nodes[i]->outputs[0]),
+         "others use what it computes on the way");
   Value *y = attention.product->outputs[0];
   uint8_t order[MAX_RANK];
   memcpy(order, y->order, sizeof order);
@@ -37,15 +38,16 @@ static Status outline_attention(Rewrite *r) {
   return OK;
 }
 
-static const Rule rule_attention = {.name = "outline_attention",
-                                    .help = "a softmax between two products, in half precision, is one step",
-                                    .pattern = "matmul(...)",
-                                    .exactness = UNSTORED | FINITE,
-                                    .bound = "scores and weights are not rounded to half precision in between; rows without a weight are 0 times their values",
-                                    .device = CUDA_ONLY,
-                                    .root = multiplies_what_is_made,
-                                    .tells_misses = true,
-                                    .apply = outline_attention};
+static const Rule rule_attention = {
+    .name = "outline_attention",
+    .help = "a softmax between two products, in half precision, is one step",
+    .pattern = "matmul(...)",
+    .exactness = UNSTORED | FINITE,
+    .bound = "scores and weights are not rounded to half precision in between; rows without a weight are 0 times their values",
+    .device = CUDA_ONLY,
+    .root = multiplies_what_is_made,
+    .tells_misses = true,
+    .apply = outline_attention};
 
 const Pass pass_outline_regions = {.name = "outline_regions",
                                    .help = "makes a region of what one step computes",

@@ -3,8 +3,7 @@
 
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
-    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions,
-    pass_outline_regions;
+    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions, pass_outline_regions;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,

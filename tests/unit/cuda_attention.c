@@ -1,4 +1,4 @@
-// Attention as one kernel: that it compiles for every target it is offered on, and that no candidate asks a GPU for more than it has. What it computes is tested on a
+// Attention as one kernel: that it compiles for every target it is offered on, and that no way asks a GPU for more than it has. What it computes is tested on a
 // GPU, and on the emulated one.
 #include <criterion/criterion.h>
 #include <string.h>
@@ -6,10 +6,10 @@
 #include "kernels/cases.h"
 #include "kernels/control/region.h"
 #include "kernels/ops.h"
-#include "kernels/tactic.h"
+#include "kernels/implementation.h"
 #include "tests/nvrtc_test.h"
 
-extern const Tactic mma_attention_tactic;
+extern const Implementation cuda_mma_attention;
 
 static const struct {
   int sm, shared;
@@ -46,13 +46,14 @@ static void compiles(const char *name, int expected_targets) {
   Cubin cubins[COUNT_OF(targets)];
   int count = 0;
   for (size_t i = 0; i < COUNT_OF(targets); i++) {
-    DeviceInfo device = {.kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+    DeviceInfo device = {
+        .kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
     Site site = site_of(arena, name, &device);
-    if (!mma_attention_tactic.supports(&site)) continue;
-    Candidate candidate;
-    cr_assert_eq(mma_attention_tactic.candidates(&site, NULL, &candidate, 1), 1);
+    if (!cuda_mma_attention.supports(&site)) continue;
+    Way way;
+    cr_assert_eq(cuda_mma_attention.ways(&site, &(Machine){0}, &way, 1), 1);
     Emission emission = {.arena = arena};
-    cr_assert_null(mma_attention_tactic.emit(&site, &candidate, NULL, &emission));
+    cr_assert_null(cuda_mma_attention.lower(&site, &way, &(Machine){0}, &emission));
     cr_assert_eq(emission.launch_count, 1);
     sources[count++] = (KernelSource){name, emission.launches[0].source, targets[i].sm};
   }
@@ -70,25 +71,26 @@ Test(cuda_attention, coordinates) { compiles("attention/causal_f16", 7); }
 
 Test(cuda_attention, asks_for_no_more_than_there_is) {
   Arena *arena = arena_new();
-  int candidates_met = 0;
+  int ways_met = 0;
   for (const OperatorCase *row = operator_cases; row->name; row++) {
     if (strncmp(row->name, "attention/", strlen("attention/"))) continue;
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
-      DeviceInfo device = {.kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+      DeviceInfo device = {
+          .kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
       Site site = site_of(arena, row->name, &device);
-      if (!mma_attention_tactic.supports(&site)) continue;
-      Candidate list[16];
-      int count = mma_attention_tactic.candidates(&site, NULL, list, 16);
+      if (!cuda_mma_attention.supports(&site)) continue;
+      Way list[16];
+      int count = cuda_mma_attention.ways(&site, &(Machine){0}, list, 16);
       cr_expect_geq(count, 1, "%s on sm_%d", row->name, device.sm);
       for (int c = 0; c < count; c++) {
         Emission emission = {.arena = arena};
-        cr_assert_null(mma_attention_tactic.emit(&site, &list[c], NULL, &emission));
+        cr_assert_null(cuda_mma_attention.lower(&site, &list[c], &(Machine){0}, &emission));
         cr_expect_leq(emission.launches[0].shared_bytes, (unsigned)device.shared_per_block, "%s: %s", row->name, list[c].name);
-        candidates_met++;
+        ways_met++;
       }
     }
   }
-  cr_expect_gt(candidates_met, 200);
+  cr_expect_gt(ways_met, 200);
   arena_free(arena);
 }
 
@@ -97,12 +99,12 @@ Test(cuda_attention, leaves_the_rest) {
   Arena *arena = arena_new();
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
   Site site = site_of(arena, "region/attention_f32", &device);
-  cr_expect(!mma_attention_tactic.supports(&site));
+  cr_expect(!cuda_mma_attention.supports(&site));
   site = site_of(arena, "region/product_f16", &device);
-  cr_expect(!mma_attention_tactic.supports(&site));
+  cr_expect(!cuda_mma_attention.supports(&site));
   site = site_of(arena, "attention/bf16_1x9x33x200x136", &device);
-  cr_expect(mma_attention_tactic.supports(&site));
+  cr_expect(cuda_mma_attention.supports(&site));
   device.sm = 75;
-  cr_expect(!mma_attention_tactic.supports(&site));
+  cr_expect(!cuda_mma_attention.supports(&site));
   arena_free(arena);
 }

@@ -8,7 +8,9 @@
 #include "kernels/ops.h"
 #include "passes/passes.h"
 
-#define SOFTMAX_F16 "program {%0: f32 = input 0; %1 = reduce_max %0; %2 = sub %0 %1; %3 = exp %2; %4 = reduce_sum %3; %5 = div %3 %4; %6: f16 = cast %5; yield %6}"
+#define SOFTMAX_F16                                                                                                           \
+  "program {%0: f32 = input 0; %1 = reduce_max %0; %2 = sub %0 %1; %3 = exp %2; %4 = reduce_sum %3; %5 = div %3 %4; %6: f16 " \
+  "= cast %5; yield %6}"
 #define UNARY(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}}"
 #define BINARY(op) "{program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = " op " %0 %1; yield %2}}"
 

@@ -67,7 +67,7 @@ static void *resolve(const LaunchSet *set, const BufferRef *ref) {
     case BUFFER_INPUT: return set->inputs[ref->index];
     case BUFFER_OUTPUT: return set->outputs[ref->index];
     case BUFFER_PACKED: return set->packed[ref->index];
-    case BUFFER_WORKSPACE: return (char *)set->workspace + ref->offset;
+    case BUFFER_WORKSPACE: return set->workspace ? (char *)set->workspace + ref->offset : NULL;
     case BUFFER_REPORT: return set->report;
     case BUFFER_STEP: return (void *)(uintptr_t)set->step;
   }

@@ -1,5 +1,5 @@
-// Which NaN arithmetic gives is open, and the bits of a number would tell: in a graph that is compared, what a bitcast reads has one NaN.
+// Which NaN arithmetic gives is open, and the bits of a number would tell: what bitcasts read gets one NaN here. Where results differ with another one, they hang on it.
 #pragma once
 #include "ir/graph.h"
 
-void graph_make_comparable(Graph *graph);
+void graph_give_one_nan(Graph *graph, double nan);

@@ -10,7 +10,8 @@ typedef struct Judge {
   uint64_t values;
   Tensor *inputs, *expected;
   int64_t strange;
-  bool narrow;  // half precision occurs: fusing drops roundings
+  bool narrow;     // half precision occurs: fusing drops roundings
+  bool open_bits;  // bits of a NaN show in the results
 } Judge;
 
 // What rewrites may change.

@@ -173,7 +173,7 @@ static bool is_plain_product(const Node *node) {
 
 const char *attention_read(Node *product, Arena *arena, Attention *out) {
   *out = (Attention){.product = product};
-  WANT(is_plain_product(product) && !product->epilogue, "it does not end in a product");
+  WANT(is_plain_product(product), "it does not end in a product");
   const Value *weights = product->inputs[0], *y = product->outputs[0];
   Node *softmax = out->softmax = maker_of(weights);
   WANT(softmax && softmax->op == &op_rowwise && softmax->output_count == 1 && is_along_last_axis(softmax),

@@ -3,7 +3,8 @@
 //   y = softmax(score(q k, operands...)) v
 //
 // score is a scalar program: a scale, a bias, a mask; what of it is not in the softmax or behind the product stands between them. There may be views, too, that regroup
-// batch axes. It is no operator: rules outline it as a region, and implementations read the region's body with the same function.
+// batch axes, and the second product may have an epilogue. It is no operator: rules outline it as a region, and implementations read the region's body with the same
+// function.
 #pragma once
 #include "base/arena.h"
 #include "ir/op.h"

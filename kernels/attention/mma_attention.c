@@ -26,6 +26,7 @@ typedef struct MmaAttention {
   Operand q, k, v;
   Walk scores_batch;
   OutputWalk output;
+  Site product;                        // the second: what its epilogue is written from
   int score_inputs[ATTENTION_INPUTS];  // the site's input for each of score's
 } MmaAttention;
 
@@ -66,6 +67,19 @@ static bool read_product(const Site *site, const Graph *body, const Node *node, 
   b->copy = matmul_b_vector(&product, &p, &b->fast) * (int)dtype_size(inputs[1].dtype);
   b->outer = b->fast ? p.b_n : p.b_k;
   return b->copy && (!a || a->copy);
+}
+
+// The second product as if it were alone: of its operands only what its epilogue reads is described.
+static bool read_epilogue(const Site *site, const Graph *body, Arena *arena, MmaAttention *out) {
+  const Node *node = out->a.product;
+  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)node->input_count);
+  for (int i = node_operand_count(node); i < node->input_count; i++) {
+    int input = input_of(body, node->inputs[i]);
+    if (input < 0) return false;
+    inputs[i] = site->inputs[input];
+  }
+  out->product = (Site){.node = node, .inputs = inputs, .outputs = site->outputs, .device = site->device};
+  return true;
 }
 
 static bool read_sizes(const Site *site, MmaAttention *out, TensorDesc *scores) {
@@ -112,7 +126,8 @@ static bool describe(const Site *site, Arena *arena, MmaAttention *out) {
     if (out->score_inputs[i] < 0) return false;
   }
   return read_product(site, body, out->a.scores, out->d, &scores, &out->q, &out->k) &&
-         read_product(site, body, out->a.product, out->n, &site->outputs[0], NULL, &out->v);
+         read_product(site, body, out->a.product, out->n, &site->outputs[0], NULL, &out->v) &&
+         read_epilogue(site, body, arena, out);
 }
 
 static bool supports(const Site *site) {
@@ -204,7 +219,7 @@ static void emit_load(Text *text, const TensorDesc *desc, int rank, int i, int64
   const char *type = device_type(desc->dtype);
   broadcast_strides(desc, rank, strides);
   int64_t row = strides[rank - 2], column = strides[rank - 1];
-  text_add(text, "    %s x%d[2];\n    const %s *from%d = e%d + (i64)row * %lldll;\n", type, i, type, i, i, (long long)row);
+  text_add(text, "    %s x%d[2];\n    const %s *from%d = s%d + (i64)row * %lldll;\n", type, i, type, i, i, (long long)row);
   if (column == 0) {
     text_add(text, "    x%d[0] = x%d[1] = *from%d;\n", i, i, i);
   } else if (column == 1 && n % 2 == 0) {
@@ -249,16 +264,16 @@ static void emit_score(Text *text, const Site *site, const MmaAttention *m, cons
     Walk batch = {0};
     batch_walk(m->a.inputs[i].over, &batch, dims);
     broadcast_strides(&site->inputs[m->score_inputs[i]], m->a.inputs[i].over->rank, strides);
-    walk_emit(text, arena_printf(text->arena, "e%d_batch", i), &batch, strides);
+    walk_emit(text, arena_printf(text->arena, "s%d_batch", i), &batch, strides);
   }
   text_add(text, "struct Score {\n");
   for (int i = 0; i < score->input_count; i++)
     if (m->a.inputs[i].value)
-      text_add(text, "  const %s *__restrict__ e%d;\n", device_type(site->inputs[m->score_inputs[i]].dtype), i);
+      text_add(text, "  const %s *__restrict__ s%d;\n", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   emit_function(text, site, m);
   text_add(text, "  __device__ __forceinline__ void begin(u32 batch) {\n");
   for (int i = 0; i < score->input_count; i++)
-    if (m->a.inputs[i].value) text_add(text, "    e%d += e%d_batch(batch);\n", i, i);
+    if (m->a.inputs[i].value) text_add(text, "    s%d += s%d_batch(batch);\n", i, i);
   text_add(text, "  }\n  __device__ __forceinline__ void pair(float *sums, u32 row, u32 column) const {\n");
   for (int i = 0; i < score->input_count; i++) {
     const AttentionInput *input = &m->a.inputs[i];
@@ -284,7 +299,7 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
            config[WARPS] * 32, type, type, type);
   for (int i = 0; i < m->a.score->input_count; i++)
     if (m->a.inputs[i].value) text_add(text, "const %s *s%d, ", device_type(site->inputs[m->score_inputs[i]].dtype), i);
-  output_parameters(text, site);
+  output_parameters(text, &m->product);
   text_add(text, ") {\n  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n  Score score = {",
            (long long)ceil_div(m->m, rows), (long long)ceil_div(m->m, rows));
   const char *separator = "";
@@ -294,7 +309,7 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
     separator = ", ";
   }
   text_add(text, "};\n  score.begin(batch);\n  Output output = ");
-  output_construct(text, site);
+  output_construct(text, &m->product);
   text_add(text,
            ";\n  output.begin(batch);\n  Attention<Problem, %s> attention;\n  attention.run(q + q_batch(batch), k + "
            "k_batch(batch), v + "
@@ -310,7 +325,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&text, "#include \"kernels/common/mma_tile.cuh\"\n" GENERATED_INCLUDES);
   emit_problem(&text, &m, config);
   emit_score(&text, site, &m, config);
-  TRY(output_emit(&text, site, &m.output, DTYPE_F32));
+  TRY(output_emit(&text, &m.product, &m.output, DTYPE_F32));
   emit_entry(&text, site, &m, config);
   unsigned grid[3] = {(unsigned)(ceil_div(m.m, config[WARPS] * config[FRAGMENTS] * 16) * m.batch), 1, 1};
   unsigned block[3] = {(unsigned)config[WARPS] * 32, 1, 1};
@@ -322,7 +337,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   emit_buffer(out, launch, BUFFER_INPUT, m.v.input);
   for (int i = 0; i < m.a.score->input_count; i++)
     if (m.a.inputs[i].value) emit_buffer(out, launch, BUFFER_INPUT, m.score_inputs[i]);
-  output_arguments(out, launch, site);
+  emit_buffer(out, launch, BUFFER_OUTPUT, 0);
+  for (int i = node_operand_count(m.a.product); i < m.a.product->input_count; i++)
+    emit_buffer(out, launch, BUFFER_INPUT, input_of(region_body(site->node), m.a.product->inputs[i]));
   return OK;
 }
 

@@ -130,14 +130,6 @@ static bool describe(const Site *site, Arena *arena, MmaAttention *out) {
          read_epilogue(site, body, arena, out);
 }
 
-static bool supports(const Site *site) {
-  Arena *scratch = arena_scratch();
-  MmaAttention m;
-  bool supported = describe(site, scratch, &m);
-  arena_free(scratch);
-  return supported;
-}
-
 // ---- Ways
 
 static int padded(int64_t size) {
@@ -168,23 +160,38 @@ static double cost(const Site *site, const MmaAttention *m, const int *config) {
   return work / rate * MAX(each < 1 ? 1 : each, alone) + start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
 }
 
+static const int configs[][3] = {{4, 2, 64}, {4, 2, 128}, {8, 1, 64}, {4, 1, 64}, {4, 1, 128}, {2, 2, 64},
+                                 {2, 1, 64}, {8, 2, 64},  {4, 1, 32}, {2, 1, 32}, {4, 2, 32}};
+
+// What a compiler adds to shared memory counts as well: less than all of it.
+static bool fits(const Site *site, const MmaAttention *m, const int *config) {
+  return shared_bytes(m, config) < site->device->shared_per_block && registers(m, config) <= 255;
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
-  static const int configs[][3] = {{4, 2, 64}, {4, 2, 128}, {8, 1, 64}, {4, 1, 64}, {4, 1, 128}, {2, 2, 64},
-                                   {2, 1, 64}, {8, 2, 64},  {4, 1, 32}, {2, 1, 32}, {4, 2, 32}};
   Arena *scratch = arena_scratch();
   MmaAttention m;
   WayList list = {.items = out, .limit = limit};
-  bool supported = describe(site, scratch, &m);
-  for (size_t i = 0; i < COUNT_OF(configs) && supported; i++) {
+  bool described = describe(site, scratch, &m);
+  for (size_t i = 0; i < COUNT_OF(configs) && described; i++) {
     const int *c = configs[i];
-    // What a compiler adds to shared memory counts as well: less than all of it.
-    if (shared_bytes(&m, c) >= site->device->shared_per_block || registers(&m, c) > 255) continue;
+    if (!fits(site, &m, c)) continue;
     Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS]}};
     snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
     way_offer(&list, cost(site, &m, c), &way);
   }
   arena_free(scratch);
   return list.count;
+}
+
+// A region that no way has room for is taken apart.
+static bool supports(const Site *site) {
+  Arena *scratch = arena_scratch();
+  MmaAttention m;
+  bool supported = false, described = describe(site, scratch, &m);
+  for (size_t i = 0; i < COUNT_OF(configs) && described && !supported; i++) supported = fits(site, &m, configs[i]);
+  arena_free(scratch);
+  return supported;
 }
 
 // ---- Text

@@ -94,7 +94,7 @@ Test(cuda_attention, asks_for_no_more_than_there_is) {
   arena_free(arena);
 }
 
-// What it does not take: single precision, heads that its tiles have no room for, weights that others see.
+// What it does not take: single precision, heads that its tiles have no room for in the shared memory of a chip, bf16 where tensor cores have none.
 Test(cuda_attention, leaves_the_rest) {
   Arena *arena = arena_new();
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
@@ -105,6 +105,10 @@ Test(cuda_attention, leaves_the_rest) {
   site = site_of(arena, "attention/bf16_1x9x33x200x136", &device);
   cr_expect(cuda_mma_attention.supports(&site));
   device.sm = 75;
+  cr_expect(!cuda_mma_attention.supports(&site));
+  site = site_of(arena, "attention/f16_1x9x33x160x160", &device);
+  cr_expect(cuda_mma_attention.supports(&site));
+  device.shared_per_block = 65536;
   cr_expect(!cuda_mma_attention.supports(&site));
   arena_free(arena);
 }

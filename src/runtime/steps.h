@@ -8,11 +8,13 @@ typedef struct Steps {
   Machine machine;
   void **constants;  // by buffer; the executor puts them there
   LaunchSet **sets;  // by step
+  void **bound;      // addresses that are set: the block's, inputs', outputs'; NULL before
+  void **room;       // for them
 } Steps;
 
 void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena);
-// Sets the addresses of a run: the session's block of temporaries, and the caller's buffers.
-void steps_bind(const Steps *steps, void *block, void *const *inputs, void *const *outputs);
+// Sets the addresses of a run, unless they are set: the session's block of temporaries, and the caller's buffers.
+void steps_bind(Steps *steps, void *block, void *const *inputs, void *const *outputs);
 MUST_CHECK Status steps_run_one(const Steps *steps, uint32_t step, CudaStream stream);
 MUST_CHECK Status steps_run(const Steps *steps, CudaStream stream);
 Status step_context(Status status, const Node *node);  // "running 'y' (conv)"

@@ -138,5 +138,6 @@ static const Rule fold_scale = {.name = "fold_scale",
                                 .bound = "2^-14 of a result's own scale; see the file's beginning",
                                 .apply = apply};
 
-const Pass pass_fold_scale = {"fold_scale", "takes batch norms and scales into weights",
-                              (const Rule *const[]){&fold_scale, &rule_scale_before_conv, &rule_merge_linear, NULL}};
+const Pass pass_fold_scale = {
+    "fold_scale", "takes batch norms and scales into weights",
+    (const Rule *const[]){&fold_scale, &rule_scale_before_conv, &rule_scale_before_product, &rule_merge_linear, NULL}};

@@ -2,4 +2,4 @@
 #pragma once
 #include "passes/rule.h"
 
-extern const Rule rule_scale_before_conv, rule_merge_linear;
+extern const Rule rule_scale_before_conv, rule_scale_before_product, rule_merge_linear;

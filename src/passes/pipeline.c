@@ -3,7 +3,8 @@
 
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
-    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions, pass_outline_regions;
+    pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions, pass_merge_products,
+    pass_outline_regions;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,
@@ -26,6 +27,7 @@ const Pass *const pass_pipeline[] = {
     &pass_zero_points,  // before their operands get stride orders
     &pass_layout,
     &pass_common_subexpressions,
+    &pass_merge_products,   // with what is behind them: alike or not shows only now
     &pass_inline_regions,   // those of loaded passes that ran behind the first time
     &pass_outline_regions,  // last: nodes are what they will be
     NULL,

@@ -21,6 +21,17 @@ Node *only_user(const Value *value) {
 
 bool reads_little(const Node *node) { return node->input_count <= READS_LITTLE; }
 
+Value *only_variable(const Node *node) {
+  Value *variable = NULL;
+  for (int i = 0; i < node->input_count; i++) {
+    Value *value = node->inputs[i];
+    if (!value || value->constant || value == variable) continue;
+    if (variable) return NULL;
+    variable = value;
+  }
+  return variable;
+}
+
 bool value_is_scalar(const Value *value) {
   for (int i = 0; i < value->rank; i++)
     if (value->dims[i] != 1) return false;

@@ -11,8 +11,9 @@ Node *only_user(const Value *value);
 // The domain a program node iterates over, as inference says. Returns the rank; -1 where it is open.
 int node_domain(const Node *node, Dim *dims);
 bool has_domain(const Node *node, int rank, const Dim *dims);  // a known one
-bool value_is_scalar(const Value *value);                      // one element, whatever the rank
-const Tensor *repeated_constant(const Value *value);           // the constant that it is, or repeats; NULL: it is computed
+Value *only_variable(const Node *node);               // the one operand that is no constant; NULL where there are several
+bool value_is_scalar(const Value *value);             // one element, whatever the rank
+const Tensor *repeated_constant(const Value *value);  // the constant that it is, or repeats; NULL: it is computed
 bool is_operation(const Node *node,
                   Opcode op);  // elementwise, one result, of its operands in their order, by this opcode alone
 bool reads_coordinates(const Program *program);

@@ -17,18 +17,6 @@ static bool pads_nothing(const Node *conv) {
   return true;
 }
 
-// The one operand that is no constant; NULL where there are several.
-static Value *only_variable(const Node *node) {
-  Value *variable = NULL;
-  for (int i = 0; i < node->input_count; i++) {
-    Value *value = node->inputs[i];
-    if (!value || value->constant || value == variable) continue;
-    if (variable) return NULL;
-    variable = value;
-  }
-  return variable;
-}
-
 static bool read_maps(const AffineProgram *scale, bool may_shift, Affine *maps) {
   for (int64_t c = 0; c < scale->channels; c++)
     if (!affine_of(scale, c, &maps[c]) || !(maps[c].high < 0x1p32) || maps[c].low < 0x1p-32 ||

@@ -113,7 +113,8 @@ static Status replace_by_slice(Rewrite *r, Value *all, int64_t first, Node *node
 static Status merge_products(Rewrite *r) {
   Node *root = matched(r, "root");
   Products p = {0};
-  WANT(may_merge(root), "it is no product with a matrix, and constants by column behind it, whose result is read where it lies");
+  WANT(may_merge(root),
+       "it is no product with a matrix, and constants by column behind it, whose result is read where it lies");
   WANT(find_alike(root, &p) && p.count > 1, "no product like it, or too many, read what it reads");
   WANT(p.nodes[0] == root, "another one comes first");
   Node *merged = rewrite_like(r, root);
@@ -133,13 +134,14 @@ static Status merge_products(Rewrite *r) {
   return OK;
 }
 
-static const Rule rule_merge_products = {.name = "merge_products",
-                                         .help = "products of one operand with constant matrices are one, of which each result is a slice",
-                                         .pattern = "matmul(x, #w, ...)",
-                                         .exactness = EXACT,
-                                         .device = CUDA_ONLY,
-                                         .tells_misses = true,
-                                         .apply = merge_products};
+static const Rule rule_merge_products = {
+    .name = "merge_products",
+    .help = "products of one operand with constant matrices are one, of which each result is a slice",
+    .pattern = "matmul(x, #w, ...)",
+    .exactness = EXACT,
+    .device = CUDA_ONLY,
+    .tells_misses = true,
+    .apply = merge_products};
 
 const Pass pass_merge_products = {.name = "merge_products",
                                   .help = "makes one product of those that read the same",

@@ -23,6 +23,7 @@ static void lie_as_turned(Value *value) {
 
 static Status outline_attention(Rewrite *r) {
   Attention attention;
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
   const char *why = attention_read(matched(r, "root"), rewrite_scratch(r), &attention);
   WANT(!why, why);
   WANT(dtype_size(attention.product->inputs[1]->dtype) == 2, "it is computed in one step in half precision only");

@@ -7,7 +7,9 @@
 #include "passes/linear.h"
 #include "passes/programs.h"
 
-static bool is_moderate(const Affine *map) { return map->most == 0 && map->shift == 0 && map->high < 0x1p16 && map->low > 0x1p-16; }
+static bool is_moderate(const Affine *map) {
+  return map->most == 0 && map->shift == 0 && map->high < 0x1p16 && map->low > 0x1p-16;
+}
 
 // The scale that the operand is, or is a view of that nobody else sees; NULL: it is none. *x: what it scales.
 static Node *scale_of(const Node *product, int operand, Value **x, double *factor) {
@@ -31,7 +33,8 @@ static Status scale_before_product(Rewrite *r) {
   Node *root = matched(r, "root"), *scales[2];
   Value *of[2], *y = root->outputs[0];
   double factors[2] = {1, 1};
-  WANT(!root->epilogue && root->input_count == 2 && y->dtype == DTYPE_F32, "it carries something, or its type has too few digits");
+  WANT(!root->epilogue && root->input_count == 2 && y->dtype == DTYPE_F32,
+       "it carries something, or its type has too few digits");
   WANT(root->inputs[0] != root->inputs[1], "it is the product of a value with itself");
   for (int i = 0; i < 2; i++) scales[i] = scale_of(root, i, &of[i], &factors[i]);
   WANT(scales[0] || scales[1], "no scale of all elements, near 1, stands before an operand");

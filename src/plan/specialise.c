@@ -235,6 +235,17 @@ static Status simplify_all(Specialiser *s) {
   return OK;
 }
 
+void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena) {
+  Specialiser s = {.graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph)};
+  for (Node *node = graph->first, *next; node; node = next) {
+    Node *before = node->previous;
+    next = node->next;
+    if (node->op != &op_region || hooks->runs(hooks->context, node)) continue;
+    put_in_place(&s, node, region_body(node), node->inputs);
+    next = before ? before->next : graph->first;
+  }
+}
+
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {
   Graph *work = graph_copy(arena, graph);
   Specialiser s = {.graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work)};

@@ -65,6 +65,9 @@ typedef struct SpecialiseHooks {
 MUST_CHECK Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena,
                              Stage **out);
 
+// In a stage that passes have rewritten since, regions that the device has no kernel for become their bodies.
+void specialise_regions(Graph *ready, const SpecialiseHooks *hooks, Arena *arena);
+
 // mask[i]: the content of graph input i (a small integer or bool tensor) decides shapes or branches, so knowing it up front keeps
 // the model in one stage.
 void graph_shape_inputs(const Graph *graph, bool (*is_deferred)(const Node *), bool *mask);

@@ -156,7 +156,10 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
   TRY(specialise(cache->graph, inputs, &hooks, entry->arena, &stage));
   entry->stage = stage;                                         // whole, or none
   bool fresh = stage->rewritten || has_defaults(cache->graph);  // whose passes wait until it is known what is given
-  if (fresh && memory->hooks.optimise) TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
+  if (fresh && memory->hooks.optimise) {
+    TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
+    specialise_regions(stage->ready, &hooks, entry->arena);
+  }
   TRY(memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable));
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
   entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);

@@ -24,7 +24,7 @@ class Model(make.Model):
         return self("Mul", self("MatMul", q, self("Transpose", k, perm=[0, 1, 3, 2])), self.constant((WIDTH // HEADS) ** -0.5))
 
     def joined(self, y):
-        """Away from zero, where rounding would count for more than it is."""
+        """Away from zero, where rounding would count for more than it is: what is added goes with the product."""
         return self("Add", self("Reshape", self("Transpose", y, perm=[0, 2, 1, 3]), self.ints(0, -1, WIDTH)), self.constant(4.0))
 
     def attend(self, change=lambda m, s: s, weights=lambda m, p: p, keys_heads=HEADS, source="x"):
@@ -58,6 +58,13 @@ def packed(m):
     return m.joined(m("MatMul", m("Softmax", m.scores(q, k), axis=-1), v))
 
 
+def wide(m):
+    """One head, larger than a kernel has room for."""
+    q, k, v = (m.heads(m.linear("x", width), 1, width) for width in (272, 272, WIDTH))
+    p = m("Softmax", m("Mul", m("MatMul", q, m("Transpose", k, perm=[0, 1, 3, 2])), m.constant(0.06)), axis=-1)
+    return m.joined(m("MatMul", p, v))
+
+
 def windows(m, s):
     size = m("Shape", s)
     two = m("Reshape", m("Add", s, m.draw(1, HEADS, LENGTH, LENGTH)), m.ints(1, 2, HEADS, LENGTH, LENGTH))
@@ -75,6 +82,8 @@ CASES = {
     "of_another_length": lambda m: m.attend(source=m("Slice", "x", m.ints(0), m.ints(7), m.ints(1)))[:1],
     "twice": lambda m: [m("Add", *(m.attend()[0] for _ in range(2)))],
     "capped": lambda m: m.attend(lambda m, s: m("Mul", m("Tanh", s), m.constant(2.0)))[:1],
+    "wide": lambda m: [wide(m)],
+    "without_keys": lambda m: m.attend(source=m("Slice", "x", m.ints(0), m.ints(0), m.ints(1)))[:1],
 }
 
 for name, build in CASES.items():

@@ -99,12 +99,12 @@ static bool read_sizes(const Site *site, MmaAttention *out, TensorDesc *scores) 
          out->batch == walk_count(&out->scores_batch) && out->batch <= INT32_MAX / ceil_div(out->m, 16);
 }
 
-// Coordinates are known of rows and columns.
+// Coordinates and sizes are known of rows and columns: batch axes may be regrouped on the way.
 static bool score_is_emitted(const MmaAttention *m) {
   const Program *score = m->a.score;
   int rank = m->a.softmax->outputs[0]->rank;
   for (int i = 0; i < score->count; i++)
-    if (score->code[i].op == OP_index && score->code[i].args[0] < rank - 2) return false;
+    if ((score->code[i].op == OP_index || score->code[i].op == OP_extent) && score->code[i].args[0] < rank - 2) return false;
   return true;
 }
 

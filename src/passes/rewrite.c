@@ -10,6 +10,7 @@
 #include "kernels/control/region.h"
 #include "passes/outline.h"
 #include "passes/programs.h"
+#include "passes/selection.h"
 
 Node *matched(const Rewrite *r, const char *name) { return r->match.nodes[pattern_term(r->match.pattern, name)]; }
 Value *operand(const Rewrite *r, const char *name) { return r->match.values[pattern_term(r->match.pattern, name)]; }
@@ -126,6 +127,8 @@ Status rewrite_outline(Rewrite *r, Node *const *nodes, int count, const char *na
   const char *why = outline_plan(r->scratch, nodes, count, &outline);
   if (why) return rewrite_refuse(r, why);
   for (int i = 0; i < outline.count; i++) rewrite_cover(r, outline.nodes[i]);
+  if (rule_left_out_at(r->options, r->trial.pass, r->trial.rule, r->trial.covered.items, r->trial.covered.count))
+    return rewrite_refuse(r, "it is left out at one of its nodes");
   rule_log_before(r->options->rules, &r->trial);
   Node *region = outline_make(&outline, name);
   if (outline.ahead_count) worklist_restore(&r->waiting);

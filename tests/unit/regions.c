@@ -7,6 +7,7 @@
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/control/region.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 #include "passes/rule_log.h"
@@ -435,6 +436,22 @@ Test(regions, wait_for_what_they_read) {
 
 // --- Where they must not go
 
+// What a user leaves out at a node is left out wherever the node would be in the region, not only where its pattern looks first.
+Test(regions, are_left_out_at_each_of_their_nodes) {
+  static const char *const left_out[] = {"hold_sum@first", "hold_sum@second", "hold_sum@other"};
+  static const Rule rule = {.name = "hold_sum", .pattern = "elementwise(x, y)", .apply = outline_sum};
+  static const Rule *const rules[] = {&rule, NULL};
+  static const Pass pass = {.name = "tested", .help = "", .rules = rules};
+  for (int i = 0; i < 3; i++) {
+    Graph *graph = read_inferred("graph g(%x: f32[8]) -> (%z) { %y: f32[8] = elementwise(%x) " UNARY(
+        "exp") " origins [\"first\": \"Exp\"] "
+               "%z: f32[8] = elementwise(%y, %x) " BINARY("add") " origins [\"second\": \"Add\"] }");
+    int applications = 0;
+    expect_ok(workshop_run(&pass, graph, &(PassOptions){.precision = DTYPE_COUNT, .disabled = left_out[i]}, &applications));
+    cr_expect_eq(applications, i == 2, "%s: %d applications", left_out[i], applications);
+  }
+}
+
 static int count_regions(const Graph *graph) {
   int count = 0;
   FOR_NODES(node, graph) {
@@ -491,4 +508,23 @@ Test(regions, are_in_no_plan) {
     cr_expect_eq(count_regions(stage->ready), 0);
     cr_expect_eq(stage->ready->node_count, condition ? 2 : 1);
   }
+}
+
+static bool runs_products(void *context, const Node *region) {
+  return region_body(region)->outputs[0]->producer->op == &op_matmul;
+}
+
+// A stage's passes outline as all passes do, and do not know either what sizes the device has a kernel for.
+Test(regions, that_the_device_has_no_kernel_for_are_taken_apart) {
+  Graph *graph = read_inferred(
+      "graph g(%x: f32[3, 3]) -> (%p, %z) { "
+      "%p: f32[3, 3] = region(%x) {body: graph a(%x: f32[3, 3]) -> (%m) { %m: f32[3, 3] = matmul(%x, %x) }} "
+      "%z: f32[3, 3] = region(%p) {body: graph b(%x: f32[3, 3]) -> (%e) { %e: f32[3, 3] = region(%x) {body: graph c(%x: f32[3, "
+      "3]) -> "
+      "(%f) { %f: f32[3, 3] = elementwise(%x) " UNARY("exp") " }} }} }");
+  specialise_regions(graph, &(SpecialiseHooks){.runs = runs_products}, arena);
+  expect_ok(graph_verify(graph));
+  cr_expect_eq(count_regions(graph), 1);
+  cr_expect_eq(graph->node_count, 2);
+  cr_expect(graph->outputs[0]->producer->op == &op_region);
 }

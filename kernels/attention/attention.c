@@ -6,6 +6,8 @@
 #include "kernels/rowwise/rowwise.h"
 #include "kernels/view/view.h"
 
+enum { ATTENTION_LOOKS = 300 };
+
 #define WANT(condition, why) \
   if (!(condition)) return why
 
@@ -93,17 +95,23 @@ static void take_views(Attention *a, const Value *value) {
 
 static bool is_pointwise(const Node *node) { return node->op == &op_elementwise && node->output_count == 1; }
 
-// The operand of a node that leads back to a product over pointwise nodes of its size; -1: none does.
-static int product_operand(const Node *node, int depth) {
+static int find_product(const Node *node, int depth, int *looks) {
   for (int i = 0; i < node->input_count; i++) {
     const Value *value = node->inputs[i];
     if (!fills(value, node->outputs[0])) continue;
     const Node *maker = maker_of(value);
     if (!maker) continue;
-    if (maker->op == &op_matmul || (is_pointwise(maker) && depth < ATTENTION_NODES && product_operand(maker, depth + 1) >= 0))
-      return i;
+    if (maker->op == &op_matmul) return i;
+    if (is_pointwise(maker) && depth < ATTENTION_NODES && --*looks > 0 && find_product(maker, depth + 1, looks) >= 0) return i;
   }
   return -1;
+}
+
+// The operand of a node that leads back to a product over pointwise nodes of its size; -1: none does. Nodes that read several others which read the same ones
+// have more ways back than could be gone, so only so many nodes are looked at.
+static int product_operand(const Node *node) {
+  int looks = ATTENTION_LOOKS;
+  return find_product(node, 0, &looks);
 }
 
 static bool reads_places(const Program *program) {
@@ -142,7 +150,7 @@ static const char *read_sums(Attention *a, int sum, const Value *value) {
       a->scores = node;
       return node->epilogue ? prepend(a, sum, node, node->epilogue, 0, node->epilogue_first - 1) : NULL;
     }
-    int from = product_operand(node, 0);
+    int from = product_operand(node);
     why = prepend(a, sum, node, node_program(node, "program"), from, 0);
     if (why) return why;
     value = node->inputs[from];
@@ -152,7 +160,7 @@ static const char *read_sums(Attention *a, int sum, const Value *value) {
 // The program of what the softmax takes, from the sums of the first product on.
 static const char *read_score(Attention *a, Arena *arena) {
   const Node *softmax = a->softmax;
-  int from = product_operand(softmax, 0);
+  int from = product_operand(softmax);
   WANT(from >= 0, "its softmax takes no product");
   Program *score = a->score = program_copy(arena, node_program(softmax, "program"));
   int x, *used = arena_array(arena, int, (size_t)score->input_count + 1);

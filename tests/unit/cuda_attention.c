@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
+#include "ir/graph_text.h"
+#include "kernels/attention/attention.h"
 #include "kernels/cases.h"
 #include "kernels/control/region.h"
 #include "kernels/ops.h"
@@ -110,5 +112,28 @@ Test(cuda_attention, leaves_the_rest) {
   cr_expect(cuda_mma_attention.supports(&site));
   device.shared_per_block = 65536;
   cr_expect(!cuda_mma_attention.supports(&site));
+  arena_free(arena);
+}
+
+// Each of forty sums reads the eight before it: there are more ways back from the softmax than could be gone one by one.
+Test(cuda_attention, looks_for_a_product_only_so_long, .timeout = 10) {
+  Arena *arena = arena_new();
+  Text text = text_new(arena);
+  text_add(&text,
+           "graph g(%%x: f16[9, 9], %%v: f16[9, 8]) -> (%%y) { %%s0: f16[9, 9] = elementwise(%%x) {program: program {%%0: "
+           "f32 = input 0; %%1 = relu %%0; yield %%1}} ");
+  for (int i = 1; i <= 40; i++) {
+    text_add(&text, "%%s%d: f16[9, 9] = elementwise(", i);
+    for (int k = 1; k <= 8; k++) text_add(&text, "%s%%s%d", k > 1 ? ", " : "", MAX(i - k, 0));
+    text_add(&text, ") {program: program {%%0: f32 = input 0; %%1: f32 = input 7; %%2 = add %%0 %%1; yield %%2}} ");
+  }
+  text_add(&text,
+           "%%p: f16[9, 9] = rowwise(%%s40) {program: program {%%0: f32 = input 0; %%1 = reduce_max %%0; %%2 = sub %%0 %%1; "
+           "%%3 = exp %%2; %%4 = reduce_sum %%3; %%5 = div %%3 %%4; yield %%5}, axes: 1} %%y: f16[9, 8] = matmul(%%p, %%v) }");
+  Graph *graph;
+  Attention attention;
+  Status status = graph_parse(arena, core_ops, text_get(&text), strlen(text_get(&text)), NULL, 0, &graph);
+  cr_assert_null(status, "%s", status_message(status));
+  cr_expect_str_eq(attention_read(graph->outputs[0]->producer, arena, &attention), "its softmax takes no product");
   arena_free(arena);
 }

@@ -1,0 +1,34 @@
+// Attention on tensor cores as the device code sees it (attention.cuh): what mma_attention.c lowers, and the text of its kernel (mma_attention_text.c).
+#pragma once
+#include "kernels/attention/attention.h"
+#include "kernels/common/anchor_source.h"
+
+enum { WARPS, FRAGMENTS, KEYS };  // of a way: warps of a block, sixteen rows each so many times, keys of a tile
+
+// A matrix for each of a batch, as it is copied to shared memory.
+typedef struct Operand {
+  int input;  // of the site
+  int64_t batch[MAX_RANK], outer;
+  bool fast;  // along what is summed over
+  int copy;   // bytes
+} Operand;
+
+typedef struct MmaAttention {
+  Attention a;
+  DType dtype;
+  int64_t m, n, d, dv, batch;
+  Operand q, k, v;
+  Walk scores_batch;
+  OutputWalk output;
+  Site product;                        // the second: what its epilogue is written from
+  int score_inputs[ATTENTION_INPUTS];  // the site's input for each of score's
+} MmaAttention;
+
+// False where the region is no attention that the kernel can be written for. What is read is in the arena, or the site's.
+bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out);
+int mma_attention_input(const Graph *body, const Value *value);  // the number of a body's input; -1: it is none
+int mma_attention_padded(int64_t size);                          // a head's size in shared memory
+// The batch axes of a value that operands broadcast to, which ends in rows and columns; false where it is not static.
+bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims);
+// The kernel, complete, for one way's config.
+MUST_CHECK Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config);

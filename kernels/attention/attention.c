@@ -1,6 +1,7 @@
 // See attention.h.
 #include "kernels/attention/attention.h"
 
+#include "base/checked.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/rowwise/rowwise.h"
@@ -163,7 +164,8 @@ static const char *read_score(Attention *a, Arena *arena) {
   int from = product_operand(softmax);
   WANT(from >= 0, "its softmax takes no product");
   Program *score = a->score = program_copy(arena, node_program(softmax, "program"));
-  int x, *used = arena_array(arena, int, (size_t)score->input_count + 1);
+  int x, *used = arena_array(arena, int, (size_t)MAX(score->input_count, softmax->input_count) + 1);
+  for (int i = score->input_count; i < softmax->input_count; i++) used[i] = -1;  // there, but not read
   const char *why = read_softmax(score, &x, &a->zero_nan);
   if (why) return why;
   score->outputs[0] = x;

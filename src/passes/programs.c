@@ -76,7 +76,8 @@ void set_program_inputs(Node *node, Program *program, int input_count, Value *co
     if (instruction->op == OP_input && instruction->args[0] >= first_input)
       instruction->args[0] = first_input + first[instruction->args[0] - first_input];
   }
-  int *used = arena_array(scratch, int, program->input_count);
+  int *used = arena_array(scratch, int, MAX(program->input_count, first_input + input_count));
+  for (int i = program->input_count; i < first_input + input_count; i++) used[i] = -1;  // there, but not read
   program_prune(program, used);
   for (int i = 0; i < input_count; i++)
     if (used[first_input + i] >= 0) node_add_input(node, inputs[i]);

@@ -177,7 +177,7 @@ static bool instruction_form(Forms *f, const Instruction *code, IndexForm *out) 
     case OP_and:
     case OP_or:
     case OP_xor: return logic_form(f, code->op, a, b, out);
-    case OP_not: return logic_form(f, code->op, a, NULL, out);
+    case OP_not: return code->dtype == DTYPE_BOOL && logic_form(f, code->op, a, NULL, out);  // of integers it turns every bit
     case OP_select: *out = a->base ? *b : *c; return is_truth(f, a);
     default: return false;
   }

@@ -1,5 +1,6 @@
-// Products and transposes behind reshapes that merge axes: the reshape goes behind them, so that batches written as three axes and as four end in one graph. Elements stay
-// what they are and where they are. They belong to simplify_views.
+// Products and transposes behind reshapes that merge axes: the reshape goes behind them, so that batches written as three axes and as four end in one graph. Products of
+// rows that are split afterwards: the reshape goes in front of them, where mostly another has merged those rows, so that a layer written as Gemm between two reshapes and one
+// written as MatMul end in one graph, and what follows reaches the product. Elements stay what they are and where they are. They belong to simplify_views.
 #include <string.h>
 
 #include "kernels/matmul/matmul.h"
@@ -85,6 +86,78 @@ static Status product_before_merge(Rewrite *r) {
   return rewrite_root_by(r, reshape_to(r, product->outputs[0], root->outputs[0]));
 }
 
+// [rows, columns] whose rows become several axes. Without columns, nothing says how many rows these are.
+static bool splits_rows(const Value *x, const Value *y) {
+  return x->rank == 2 && y->rank > 2 && dim_is_static(x->dims[1]) && x->dims[1] > 0 && y->dims[y->rank - 1] == x->dims[1];
+}
+
+// Of what is broadcast over the rows, the same; else one with the rows split.
+static Status split_rows(Rewrite *r, Value *x, const Value *split, Value **out) {
+  *out = x;
+  if (!x || x->rank < 2 || x->dims[0] == 1) return OK;
+  Node *reshape = rewrite_add(r, &op_reshape, 1, &x, 1);
+  Dim dims[MAX_RANK];
+  memcpy(dims, split->dims, sizeof dims);
+  dims[split->rank - 1] = x->dims[1];
+  node_set_dims(reshape, "dims", dims, split->rank);
+  *out = reshape->outputs[0];
+  return node_infer(reshape);
+}
+
+static Status split_product(Rewrite *r, const Node *product, const Value *split, Node **out) {
+  Value *a;
+  TRY(split_rows(r, product->inputs[0], split, &a));
+  *out = rewrite_like(r, product);
+  node_set_input(*out, 0, a);
+  return OK;
+}
+
+static bool is_of_rows(const Node *product) {
+  return !product->epilogue && product->input_count == 2 && product->inputs[1]->rank == 2;
+}
+
+static Status split_before_product(Rewrite *r) {
+  const Node *product = matched(r, "product");
+  const Value *split = matched(r, "root")->outputs[0];
+  WANT(is_of_rows(product), "it carries something, or is no product with a matrix");
+  WANT(splits_rows(product->outputs[0], split), "the reshape does more than to split rows");
+  Node *moved;
+  TRY(split_product(r, product, split, &moved));
+  return rewrite_root_by(r, moved);
+}
+
+static Status split_before_biased_product(Rewrite *r) {
+  const Node *product = matched(r, "product"), *pointwise = matched(r, "pointwise");
+  const Value *split = matched(r, "root")->outputs[0], *rows = product->outputs[0];
+  WANT(is_of_rows(product), "it carries something, or is no product with a matrix");
+  WANT(splits_rows(rows, split) && value_same_shape(rows, pointwise->outputs[0]), "the reshape does more than to split rows");
+  WANT(pointwise->output_count == 1 && !node_attribute(pointwise, "dims"),
+       "it has more than one result, or elements of its own");
+  WANT(!reads_coordinates(node_program(pointwise, "program")), "it depends on where elements are");
+  Node *before;
+  TRY(split_product(r, product, split, &before));
+  TRY(node_infer(before));
+  Value **inputs = arena_array(rewrite_scratch(r), Value *, pointwise->input_count);
+  for (int i = 0; i < pointwise->input_count; i++) {
+    if (pointwise->inputs[i] == rows) inputs[i] = before->outputs[0];
+    else TRY(split_rows(r, pointwise->inputs[i], split, &inputs[i]));
+  }
+  Node *behind = rewrite_like(r, pointwise);
+  for (int i = 0; i < pointwise->input_count; i++) node_set_input(behind, i, inputs[i]);
+  return rewrite_root_by(r, behind);
+}
+
+const Rule rule_split_before_product = {.name = "split_before_product",
+                                        .help = "a product of rows that are split afterwards is one of rows that are",
+                                        .pattern = "reshape(product: matmul(...)!)",
+                                        .exactness = EXACT,
+                                        .apply = split_before_product};
+const Rule rule_split_before_biased_product = {
+    .name = "split_before_biased_product",
+    .help = "so is one with a pointwise node between it and the splitting, as a bias is",
+    .pattern = "reshape(pointwise: elementwise(..., product: matmul(...)!, ...)!)",
+    .exactness = EXACT,
+    .apply = split_before_biased_product};
 const Rule rule_transpose_before_merge = {.name = "transpose_before_merge",
                                           .help = "a transpose behind a reshape that merges axes stands in front of it",
                                           .pattern = "transpose(reshape: reshape(x)!)",

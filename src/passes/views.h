@@ -1,5 +1,5 @@
 // The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), paddings and pools (simplify_windows.c), chains of views (view_chains.c), transposes (transposes_meet.c), and
-// what stands behind merged axes (merged_axes.c).
+// what stands behind merged axes or in front of split ones (merged_axes.c).
 #pragma once
 #include "passes/rule.h"
 
@@ -12,5 +12,6 @@ bool view_keeps_elements(const Node *view);
 
 extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_across_concat, rule_slice_of_pad, rule_concat_of_one,
     rule_flatten_concat, rule_join_slices, rule_remove_pad, rule_remove_pool, rule_compose_pads, rule_gather_as_slice;
-extern const Rule rule_transpose_before_merge, rule_product_before_merge;
+extern const Rule rule_transpose_before_merge, rule_product_before_merge, rule_split_before_product,
+    rule_split_before_biased_product;
 extern const Rule rule_chain_as_reshape, rule_expand_by_reader, rule_transposes_meet, rule_transpose_behind;

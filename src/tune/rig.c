@@ -86,13 +86,25 @@ static Status allocate(Rig *r, const TensorDesc *desc, int64_t *count, void **ou
   return OK;
 }
 
+// In whatever order its elements lie: what reads them here must find what others packed of them.
+static Status upload_constant(Rig *r, int i) {
+  const TensorDesc *desc = &r->site->inputs[i];
+  if (desc_is_row_major(desc)) return cuda_upload(r->cuda, r->inputs[i], desc->constant->data, r->input_bytes[i]);
+  void *host;
+  TRY(memory_take(r->input_bytes[i], &host));
+  memset(host, 0, r->input_bytes[i]);  // where no element lies
+  tensor_scatter_strided(desc->constant, (char *)host + ((char *)r->input_at[i] - (char *)r->inputs[i]), desc->strides);
+  Status status = cuda_upload(r->cuda, r->inputs[i], host, r->input_bytes[i]);
+  memory_free(host);
+  return status;
+}
+
 static Status open_input(Rig *r, int i) {
   const TensorDesc *desc = &r->site->inputs[i];
   int64_t count;
   if (desc->absent) return OK;
   TRY(allocate(r, desc, &count, &r->inputs[i], &r->input_bytes[i], &r->input_at[i]));
-  if (!r->sketch && desc->constant && desc_count(desc) == count && desc_is_row_major(desc))
-    return cuda_upload(r->cuda, r->inputs[i], desc->constant->data, r->input_bytes[i]);
+  if (!r->sketch && desc->constant && desc_count(desc)) return upload_constant(r, i);
   return fill_on_device(r, desc->dtype, r->inputs[i], count, i);
 }
 

@@ -100,6 +100,25 @@ static bool make_scaled_product(Maker *maker) {
   return maker_built(maker, &b, y);
 }
 
+// A layer as a Gemm writes it: rows merged, multiplied, a bias or another tensor added, and split again.
+static bool make_layer_of_rows(Maker *maker) {
+  Value *x = maker_pick(maker, is_matrix);
+  if (!x || x->rank < 3) return false;
+  Builder b = builder_of(maker);
+  DimTable *table = maker->graph->dims;
+  Dim rows = 1, split[MAX_RANK];
+  for (int i = 0; i + 1 < x->rank; i++) rows = dim_mul(table, rows, split[i] = x->dims[i]);
+  int64_t in = x->dims[x->rank - 1], out = 1 + maker_below(maker, 4);
+  Value *merged = build_reshape(&b, x, 2, (Dim[]){rows, in});
+  Value *y = build_matmul(&b, merged, maker_constant(maker, x->dtype, 2, (int64_t[]){in, out}));
+  if (maker_one_in(maker, 2)) y = build_binary(&b, OP_add, y, maker_constant(maker, x->dtype, 1, &out));
+  if (maker_one_in(maker, 4))
+    y = build_binary(&b, OP_mul, y, build_slice(&b, merged, (Dim[]){0, 0}, (int64_t[]){1, 1}, (Dim[]){rows, 1}));
+  if (maker_one_in(maker, 3)) y = build_unary(&b, OP_relu, y);
+  split[x->rank - 1] = out;
+  return maker_built(maker, &b, build_reshape(&b, y, x->rank, split));
+}
+
 // Channels in groups, transposed: a shuffle; with parts of the image among them, depth to space.
 static bool make_shuffle(Maker *maker) {
   Value *x = maker_pick(maker, is_image);
@@ -152,8 +171,13 @@ static bool make_spelling(Maker *maker) {
 }
 
 const MakeRow idiom_makes[] = {
-    {"identity", 4, make_identity},     {"casts", 2, make_casts},
-    {"parallel", 2, make_parallel},     {"linear_chain", 3, make_linear_chain},
-    {"scaled", 3, make_scaled_product}, {"shuffle", 2, make_shuffle},
-    {"spelling", 3, make_spelling},     {0},
+    {"identity", 4, make_identity},
+    {"casts", 2, make_casts},
+    {"parallel", 2, make_parallel},
+    {"linear_chain", 3, make_linear_chain},
+    {"scaled", 3, make_scaled_product},
+    {"shuffle", 2, make_shuffle},
+    {"spelling", 3, make_spelling},
+    {"layer_of_rows", 2, make_layer_of_rows},
+    {0},
 };

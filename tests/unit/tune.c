@@ -111,10 +111,15 @@ Test(tune, constants_keep_what_they_hold) {
   const Tensor constant = {.dtype = DTYPE_F32, .rank = 2, .dims = {2, 3}, .data = (void *)(uintptr_t)numbers};
   inputs[0] = (TensorDesc){.dtype = DTYPE_F32, .rank = 2, .dims = {2, 3}, .strides = {3, 1}, .constant = &constant};
   inputs[1] = inputs[0];
-  inputs[1].strides[0] = 1, inputs[1].strides[1] = 2;  // turned: not as the constant lies
-  Rig rig = opened(2, 0, false);
+  inputs[1].strides[0] = 1, inputs[1].strides[1] = 2;  // turned, as filters lie channels last
+  inputs[2] = inputs[0];
+  inputs[2].strides[0] = -4;  // with gaps, backwards
+  Rig rig = opened(3, 0, false);
+  const float *apart = rig.input_at[2];
   cr_assert_arr_eq(rig.input_at[0], numbers, sizeof numbers);
-  expect_random(DTYPE_F32, rig.input_at[1], 6);
+  cr_assert_arr_eq(rig.input_at[1], ((float[]){5, 8, 6, 9, 7, 10}), sizeof numbers);
+  cr_assert_arr_eq(apart, numbers, 3 * sizeof *numbers);
+  cr_assert_arr_eq(apart - 4, numbers + 3, 3 * sizeof *numbers);
   rig_close(&rig);
   rig = opened(1, 0, true);
   expect_random(DTYPE_F32, rig.input_at[0], 6);

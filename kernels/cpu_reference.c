@@ -60,15 +60,11 @@ done:
 
 static const HostRoutine routine = {"reference", open_state, run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_reference = {
     .name = "reference",
     .backend = BACKEND_CPU,
     .general = true,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

@@ -60,7 +60,7 @@ int one_way(const Site *site, const Machine *machine, Way *out, int limit) {
   return 1;
 }
 
-Status emit_host(Emission *emission, const Machine *machine, const HostRoutine *routine, const Site *site, const Way *way) {
+void emit_host(Emission *emission, const HostRoutine *routine, const Site *site, const Way *way) {
   Launch *launch = ARENA_PUSH(emission->arena, emission->launches, emission->launch_count, emission->launch_capacity);
   HostParameters parameters = {arena_copy(emission->arena, site, sizeof *site), arena_copy(emission->arena, way, sizeof *way)};
   *launch = (Launch){.kind = LAUNCH_HOST,
@@ -70,8 +70,20 @@ Status emit_host(Emission *emission, const Machine *machine, const HostRoutine *
   for (int i = 0; i < site->node->input_count; i++) emit_buffer(emission, launch, BUFFER_INPUT, i);
   for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
   emit_workspace(emission, launch, 0);
+}
+
+// The routine is opened, since only then its need of workspace is known; the state is kept in machine->host.
+static Status lower_to_host(const HostRoutine *routine, const Site *site, const Way *way, const Machine *machine,
+                            Emission *out) {
   const HostState *state;
-  TRY(host_state_take(machine->host, routine, launch->site, &state));
-  emission->workspace_bytes = MAX(emission->workspace_bytes, state->workspace_bytes);
+  emit_host(out, routine, site, way);
+  TRY(host_state_take(machine->host, routine, out->launches[out->launch_count - 1].site, &state));
+  out->workspace_bytes = MAX(out->workspace_bytes, state->workspace_bytes);
   return OK;
+}
+
+Status implementation_lower(const Implementation *implementation, const Site *site, const Way *way, const Machine *machine,
+                            Emission *out) {
+  return implementation->host ? lower_to_host(implementation->host, site, way, machine, out)
+                              : implementation->lower(site, way, machine, out);
 }

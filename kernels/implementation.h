@@ -40,6 +40,7 @@ typedef struct Launch {
   LaunchKind kind;
   // LAUNCH_KERNEL: `source` is a complete translation unit (it #includes "kernels/..." files by path); entry is extern "C".
   const char *source, *entry;
+  Hash128 code;  // of one read from text without its source, which is NULL: what it was compiled under
   unsigned grid[3], block[3];
   unsigned cluster[3];    // all 0: no cluster
   unsigned shared_bytes;  // dynamic shared memory
@@ -82,9 +83,15 @@ typedef struct Implementation {
   bool (*supports)(const Site *site);
   // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true.
   int (*ways)(const Site *site, const Machine *machine, Way *out, int limit);
+  const HostRoutine *host;  // on the CPU: the routine that computes the whole site; then there is no `lower`
   // ERROR_UNSUPPORTED: the library does not do it, or is not here.
   Status (*lower)(const Site *site, const Way *way, const Machine *machine, Emission *out);
 } Implementation;
+
+MUST_CHECK Status implementation_lower(const Implementation *implementation, const Site *site, const Way *way,
+                                       const Machine *machine, Emission *out);
+// The one of that name for the site's operator and device; NULL: none.
+const Implementation *implementation_named(const char *name, const Site *site);
 
 extern const Implementation *const implementations[];  // NULL-terminated, preferred first among those of one operator
 
@@ -108,6 +115,5 @@ void emit_f32(Emission *emission, Launch *launch, float value);
 Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);
 // Its number, for BUFFER_PACKED.
 MUST_CHECK Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index);
-// The whole site by a routine of the host. Opens it, since only then the need of workspace is known; the state is kept in machine->host.
-MUST_CHECK Status emit_host(Emission *emission, const Machine *machine, const HostRoutine *routine, const Site *site,
-                            const Way *way);
+// The whole site by a routine of the host, which is not opened.
+void emit_host(Emission *emission, const HostRoutine *routine, const Site *site, const Way *way);

@@ -1,4 +1,5 @@
 // Every way to compute a site, preferred first among those of one operator and one device. The reference is the last for the CPU.
+#include <string.h>
 #include "kernels/implementation.h"
 
 // clang-format off: one line an implementation
@@ -56,3 +57,9 @@
 #define LIST(name) &name,
 IMPLEMENTATIONS(DECLARE)
 const Implementation *const implementations[] = {IMPLEMENTATIONS(LIST) NULL};
+
+const Implementation *implementation_named(const char *name, const Site *site) {
+  for (int i = 0; implementations[i]; i++)
+    if (!strcmp(implementations[i]->name, name) && implementation_serves(implementations[i], site)) return implementations[i];
+  return NULL;
+}

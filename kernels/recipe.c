@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/graph_text.h"
 #include "kernels/ops.h"
 #include "kernels/packings.h"
@@ -43,13 +44,30 @@ Value *recipe_pad(Recipe *recipe, Value *x, int axis, int64_t size) {
   return build_node(&recipe->b, &op_pad, 1, &x, 1, set_pads, &pads);
 }
 
-Status recipe_finish(Recipe *recipe, Value *constant) {
-  TRY(recipe->b.status);
-  graph_mark_output(recipe->graph, constant);
+static Status count_bytes(Recipe *recipe) {
+  const Value *constant = recipe->graph->outputs[0];
   int64_t dims[MAX_RANK];
   if (!value_get_dims(constant, dims)) FAIL(ERROR_INTERNAL, "a constant's size is not known");
   recipe->bytes = dtype_size(constant->dtype);
-  for (int i = 0; i < constant->rank; i++) recipe->bytes *= (size_t)dims[i];
+  for (int i = 0; i < constant->rank; i++)
+    if (!checked_mul(recipe->bytes, (size_t)dims[i], &recipe->bytes))
+      FAIL(ERROR_INVALID_MODEL, "a constant of more bytes than there are addresses");
+  return OK;
+}
+
+Status recipe_again(Graph *graph, const Tensor **sources, uint32_t source_count, Hash128 key, Recipe **out) {
+  Recipe *recipe = *out = arena_new_of(graph->arena, Recipe);
+  *recipe = (Recipe){.graph = graph, .sources = sources, .source_count = source_count, .key = key};
+  if (graph->output_count != 1 || (uint32_t)graph->input_count != source_count)
+    FAIL(ERROR_INVALID_MODEL, "a recipe of %u tensors whose graph has %d inputs and %d outputs", source_count,
+         graph->input_count, graph->output_count);
+  return count_bytes(recipe);
+}
+
+Status recipe_finish(Recipe *recipe, Value *constant) {
+  TRY(recipe->b.status);
+  graph_mark_output(recipe->graph, constant);
+  TRY(count_bytes(recipe));
   Text text = text_new(recipe->graph->arena);
   graph_print(&text, recipe->graph, NULL);
   const char *printed = text_get(&text);

@@ -19,4 +19,6 @@ Value *recipe_source(Recipe *recipe, const Tensor *tensor);
 Value *recipe_pad(Recipe *recipe, Value *x, int axis, int64_t size);
 // The first error of building it; the recipe is complete then.
 MUST_CHECK Status recipe_finish(Recipe *recipe, Value *constant);
+// One that was finished and printed: its graph, as many tensors, and its key.
+MUST_CHECK Status recipe_again(Graph *graph, const Tensor **sources, uint32_t source_count, Hash128 key, Recipe **out);
 MUST_CHECK Status recipe_run(const Recipe *recipe, void *out);  // recipe->bytes

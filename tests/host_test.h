@@ -17,7 +17,7 @@ static inline Status host_lower(const Implementation *implementation, const Site
   Way way;
   const HostState *state;
   cr_assert_eq(implementation->ways(site, &machine, &way, 1), 1);
-  TRY(implementation->lower(site, &way, &machine, &emission));
+  TRY(implementation_lower(implementation, site, &way, &machine, &emission));
   cr_assert_eq(emission.launch_count, 1);
   const Launch *launch = emission.launches;
   TRY(host_state_take(machine.host, launch->host, launch->site, &state));

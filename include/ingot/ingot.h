@@ -167,6 +167,7 @@ typedef struct ingot_allocator {
  *   cache_directory                  -         used on a GPU     sessions: used on a GPU
  *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine
  *   plan_cache_limit                 -         -                 sessions: used
+ *   check_plans                      -         -                 sessions: used
  *   host_allocator                   used      used              used
  *   device_allocator                 -         used to tune      sessions: used on a GPU; refused with device CPU
  *   log, progress, limits            used      used              used; sessions keep them for their runs
@@ -225,6 +226,8 @@ typedef struct ingot_config {
    * once if several sessions share it; a task never calls it. What a task does in it must not throw or be cancelled. */
   void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);
   void *parallel_context;
+  /* Every plan is printed, read back from its text and compared before it runs, and what runs is what was read: for whoever works on Ingot. */
+  bool check_plans;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */

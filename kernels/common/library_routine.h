@@ -12,6 +12,9 @@ typedef struct LibraryRoutine {
   Status (*run)(const void *state, void *const *arguments, CudaStream stream);
 } LibraryRoutine;
 
+// The one of that name; NULL: none. library_routines.c lists them all.
+const LibraryRoutine *library_routine_named(const char *name);
+
 // To be dropped with cuda_shared_drop.
 MUST_CHECK Status library_routine_open(CudaContext *cuda, const LibraryRoutine *routine, const void *parameters,
                                        CudaShared **out);

@@ -131,10 +131,6 @@ static Status open_state(const HostParameters *parameters, Arena *arena, ThreadP
 
 static const HostRoutine routine = {"onednn_conv", open_state, cpu_anchor_run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_conv = {
     .name = "onednn_conv",
     .backend = BACKEND_CPU,
@@ -142,7 +138,7 @@ const Implementation cpu_conv = {
     .library = true,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };
 const Implementation cpu_conv_transpose = {
     .name = "onednn_conv_transpose",
@@ -151,5 +147,5 @@ const Implementation cpu_conv_transpose = {
     .library = true,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

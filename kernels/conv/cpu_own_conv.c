@@ -383,17 +383,13 @@ static Status run(void *state, const HostCall *call) {
 
 static const HostRoutine routine = {"gemm_conv", open_state, run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_own_conv = {
     .name = "gemm_conv",
     .backend = BACKEND_CPU,
     .op = &op_conv,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };
 const Implementation cpu_own_conv_transpose = {
     .name = "gemm_conv_transpose",
@@ -401,5 +397,5 @@ const Implementation cpu_own_conv_transpose = {
     .op = &op_conv_transpose,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

@@ -33,15 +33,11 @@ static Status run(void *copy, const HostCall *call) {
 
 static const HostRoutine routine = {"copy", open_state, run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_copy = {
     .name = "copy",
     .backend = BACKEND_CPU,
     .op = &op_elementwise,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

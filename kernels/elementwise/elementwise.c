@@ -23,5 +23,5 @@ const Implementation cpu_elementwise = {
     .op = &op_elementwise,
     .supports = domain_cpu_supports,
     .ways = one_way,
-    .lower = domain_cpu_lower,
+    .host = &domain_cpu_routine,
 };

@@ -45,15 +45,11 @@ static Status run(void *context, const HostCall *call) {
 
 static const HostRoutine routine = {"concat", open_state, run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_concat = {
     .name = "copies",
     .backend = BACKEND_CPU,
     .op = &op_concat,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

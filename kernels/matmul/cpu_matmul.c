@@ -166,10 +166,6 @@ static Status open_state(const HostParameters *parameters, Arena *arena, ThreadP
 
 static const HostRoutine routine = {"onednn_matmul", open_state, cpu_anchor_run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_matmul = {
     .name = "onednn_matmul",
     .backend = BACKEND_CPU,
@@ -177,5 +173,5 @@ const Implementation cpu_matmul = {
     .library = true,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

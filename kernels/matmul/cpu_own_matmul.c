@@ -181,15 +181,11 @@ static Status run(void *state, const HostCall *call) {
 
 static const HostRoutine routine = {"gemm_matmul", open_state, run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_own_matmul = {
     .name = "gemm_matmul",
     .backend = BACKEND_CPU,
     .op = &op_matmul,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

@@ -334,15 +334,11 @@ static Status open_state(const HostParameters *parameters, Arena *arena, ThreadP
 
 static const HostRoutine routine = {"pool", open_state, pool_run};
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
-
 const Implementation cpu_pool = {
     .name = "own_pool",
     .backend = BACKEND_CPU,
     .op = &op_pool,
     .supports = supports,
     .ways = one_way,
-    .lower = lower,
+    .host = &routine,
 };

@@ -14,4 +14,4 @@ MUST_CHECK Status domain_compute(Arena *arena, const Program *program, int rank,
                                  const Tensor *const *inputs, int input_count, Tensor *outputs);
 // On the CPU, for both.
 bool domain_cpu_supports(const Site *site);
-MUST_CHECK Status domain_cpu_lower(const Site *site, const Way *way, const Machine *machine, Emission *out);
+extern const HostRoutine domain_cpu_routine;

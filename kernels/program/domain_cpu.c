@@ -51,8 +51,4 @@ static Status run(void *strips, const HostCall *call) {
   return OK;
 }
 
-static const HostRoutine routine = {"strips", open_state, run};
-
-Status domain_cpu_lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  return emit_host(out, machine, &routine, site, way);
-}
+const HostRoutine domain_cpu_routine = {"strips", open_state, run};

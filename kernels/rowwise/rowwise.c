@@ -24,5 +24,5 @@ const Implementation cpu_rowwise = {
     .op = &op_rowwise,
     .supports = domain_cpu_supports,
     .ways = one_way,
-    .lower = domain_cpu_lower,
+    .host = &domain_cpu_routine,
 };

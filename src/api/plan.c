@@ -13,7 +13,7 @@ static Status print_plan(ingot_session *session, const ingot_tensor *inputs, int
   session->stats = runner_stats(session->runner);
   Arena *scratch = arena_scratch();
   Text text = text_new(scratch);
-  plan_print(&text, session->device->plan(executable), &session->device->info, session->device->compiler);
+  plan_print(&text, session->device->plan(executable), session->device->compiler, NULL);
   *out = strdup(text_get(&text));
   arena_free(scratch);
   return *out ? OK : status_out_of_memory();

@@ -25,6 +25,7 @@ static const char common_help[] =
     "  --untrusted             an engine of a stranger's: its kernels are ignored and compiled anew\n"
     "  --memory-limit MIB      host memory that opening, building and running may each hold\n"
     "  --time-limit SECONDS    how long each of these may take\n"
+    "  --check-plans           every plan is printed, read back and compared before it runs\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
     "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures, to tune for); sizes\n"
     "                          that the model calls by one name are said once\n"
@@ -152,6 +153,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                            {"untrusted", OPTION_FLAG, &common->config.untrusted_engine},
                            {"memory-limit", OPTION_DOUBLE, &memory_limit},
                            {"time-limit", OPTION_DOUBLE, &common->config.time_limit},
+                           {"check-plans", OPTION_FLAG, &common->config.check_plans},
                            {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
                            {"shapes", OPTION_STRING, &common->shapes},
                            {"input", OPTION_STRING, &input},

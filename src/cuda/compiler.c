@@ -304,7 +304,15 @@ static Status compile_missing(Compiler *compiler, const KernelSource *source, Ha
   return entry_add(compiler, key, cubin.data, cubin.size, out);
 }
 
+static Status find_by_key(Compiler *compiler, const KernelSource *source, Cubin *out) {
+  char hex[33];
+  if (find_and_hold(compiler, source->key, out)) return OK;
+  hash128_hex(source->key, hex);
+  FAIL(ERROR_UNSUPPORTED, "kernel %s of '%s' is not there, nor its text", hex, source->label);
+}
+
 static Status compile_in(Compiler *compiler, const KernelSource *source, Arena *scratch, Cubin *out) {
+  if (!source->source) return find_by_key(compiler, source, out);
   bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
   mark_includes(compiler, source->source, included);
   Hash128 key = key_of(compiler, source->source, source->sm, included);
@@ -389,10 +397,14 @@ static Status batch_run_all(void *context) {
 
 static Status batch_run_guarded(Batch *batch) { return RECOVER_GUARD(thread_watched(batch_run_all, batch)); }
 
+static Hash128 source_key(const Compiler *compiler, const KernelSource *source) {
+  return source->source ? compiler_key(compiler, source->source, source->sm) : source->key;
+}
+
 static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch,
                              Cubin *out) {
   Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
-  for (int i = 0; i < count; i++) keys[i] = compiler_key(compiler, sources[i].source, sources[i].sm);
+  for (int i = 0; i < count; i++) keys[i] = source_key(compiler, &sources[i]);
   int *jobs = arena_array(scratch, int, (size_t)count);
   Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .threads = threads};
   batch.job_count = batch_jobs(keys, count, scratch, jobs);

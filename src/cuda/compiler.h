@@ -31,8 +31,9 @@ typedef struct Cubin {
 
 typedef struct KernelSource {
   const char *label;   // for messages: names the site
-  const char *source;  // a complete translation unit
+  const char *source;  // a complete translation unit; NULL: only its key is known, and it must be in memory
   int sm;
+  Hash128 key;  // without a source
 } KernelSource;
 
 Hash128 compiler_key(const Compiler *compiler, const char *source, int sm);

@@ -12,7 +12,7 @@
 //   declaration = value ":" type ["order" "(" axis {"," axis} ")"] ["contents" "(" [dim {"," dim}] ")"]
 //   value      = "%" name
 //   type       = ["seq" | "opt"] dtype "[" ("?" | [dim {"," dim}]) "]"       dtype "?": unknown
-//   tensor     = "@" offset | "[" [element {"," element}] "]"      row-major; complex: two numbers; "#" hex: raw bits
+//   tensor     = "@" offset | "&" hash | "[" [element {"," element}] "]"      row-major; complex: two numbers; "#" hex: raw bits
 //   attribute  = name ":" (integer | float | string | "[" integers, floats or strings "]" | "floats" "[" "]" |
 //                "strings" "[" "]" | "dims" "[" dims "]" | "program" program | graph | "tensor" type "=" tensor)
 //
@@ -46,8 +46,7 @@ typedef struct Parser {
   Arena *arena;
   StringMap *ops;
   const char *cursor, *end;
-  const char *blob;
-  size_t blob_size;
+  GraphContents contents;
   int depth;
   Items declarations, operands, numbers;
 } Parser;
@@ -212,23 +211,45 @@ static Status parse_inline(Parser *p, Tensor *tensor) {
   return expect(p, "]");
 }
 
+static Status count_bytes(const Tensor *tensor, size_t *bytes) {
+  *bytes = dtype_size(tensor->dtype);
+  bool fits = true;
+  for (int i = 0; i < tensor->rank; i++) fits = fits && checked_mul(*bytes, (size_t)tensor->dims[i], bytes);
+  if (tensor->dtype == DTYPE_STRING) FAIL(ERROR_INVALID_MODEL, "strings cannot be outside of the text");
+  if (!fits) FAIL(ERROR_INVALID_MODEL, "a tensor of more bytes than there are addresses");
+  return OK;
+}
+
+// Row-major content is only ever read, as tensor.h says of mapped data.
+static Status point_at(Tensor *tensor, const void *bytes) {
+  size_t size = dtype_size(tensor->dtype), alignment = dtype_kind(tensor->dtype) == KIND_COMPLEX ? size / 2 : size;
+  if ((uintptr_t)bytes % alignment)
+    FAIL(ERROR_INVALID_MODEL, "a tensor's bytes lie at no multiple of its element's size, %zu", alignment);
+  tensor->data = (void *)(uintptr_t)bytes;
+  return OK;
+}
+
 static Status parse_placed(Parser *p, Tensor *tensor) {
   uint64_t offset;
-  size_t size = dtype_size(tensor->dtype), bytes = size;
+  size_t bytes;
+  const GraphContents *contents = &p->contents;
   if (!token_parse_u64(&p->cursor, &offset)) FAIL(ERROR_INVALID_MODEL, "expected an offset after '@'");
-  if (tensor->dtype == DTYPE_STRING) FAIL(ERROR_INVALID_MODEL, "strings cannot be at an offset");
-  if (!p->blob) FAIL(ERROR_INVALID_MODEL, "a tensor at an offset, where no data came with the text");
-  bool fits = true;
-  for (int i = 0; i < tensor->rank; i++) fits = fits && checked_mul(bytes, (size_t)tensor->dims[i], &bytes);
-  if (!fits || offset > p->blob_size || bytes > p->blob_size - offset)
+  TRY(count_bytes(tensor, &bytes));
+  if (!contents->blob) FAIL(ERROR_INVALID_MODEL, "a tensor at an offset, where no data came with the text");
+  if (offset > contents->blob_size || bytes > contents->blob_size - offset)
     FAIL(ERROR_INVALID_MODEL, "a tensor at offset %llu reaches beyond the %zu bytes of data", (unsigned long long)offset,
-         p->blob_size);
-  size_t alignment = dtype_kind(tensor->dtype) == KIND_COMPLEX ? size / 2 : size;
-  if (((uintptr_t)p->blob + offset) % alignment)
-    FAIL(ERROR_INVALID_MODEL, "a tensor's offset %llu is not a multiple of its element's size", (unsigned long long)offset);
-  // Row-major content is only ever read, as tensor.h says of mapped data.
-  tensor->data = (void *)(uintptr_t)(p->blob + offset);
-  return OK;
+         contents->blob_size);
+  return point_at(tensor, (const char *)contents->blob + offset);
+}
+
+static Status parse_named(Parser *p, Tensor *tensor) {
+  Hash128 name;
+  size_t bytes;
+  if (!token_parse_hash(&p->cursor, &name)) FAIL(ERROR_INVALID_MODEL, "expected a hash after '&'");
+  TRY(count_bytes(tensor, &bytes));
+  const void *found = p->contents.find ? p->contents.find(p->contents.context, name, bytes) : NULL;
+  if (!found) FAIL(ERROR_INVALID_MODEL, "a tensor of %zu bytes that did not come with the text", bytes);
+  return point_at(tensor, found);
 }
 
 static Status parse_tensor(Parser *p, const DimTable *table, const Declaration *type, Tensor **out) {
@@ -242,9 +263,10 @@ static Status parse_tensor(Parser *p, const DimTable *table, const Declaration *
     if (!dim_get_constant(table, type->dims[i], &tensor->dims[i]) || tensor->dims[i] < 0)
       FAIL(ERROR_INVALID_MODEL, "a constant whose dimension %d is not a number", i);
   if (accept(p, "@")) return parse_placed(p, tensor);
+  if (accept(p, "&")) return parse_named(p, tensor);
   if (accept(p, "[...")) FAIL(ERROR_INVALID_MODEL, "a constant whose elements the text leaves out");
   if (accept(p, "[")) return parse_inline(p, tensor);
-  FAIL(ERROR_INVALID_MODEL, "expected '@' or '[' before '%.*s'", TOKEN_GLIMPSE(p->cursor));
+  FAIL(ERROR_INVALID_MODEL, "expected '@', '&' or '[' before '%.*s'", TOKEN_GLIMPSE(p->cursor));
 }
 
 // Attributes.
@@ -557,11 +579,22 @@ static int line_of(const char *text, const char *cursor) {
   return line;
 }
 
-static Status parse_all(Parser *p, Graph *outer, Graph **out) {
-  TRY(parse_graph(p, outer, out));
-  token_skip_space(&p->cursor);
-  if (p->cursor != p->end)
-    FAIL(ERROR_INVALID_MODEL, "expected nothing after the graph, but there is '%.*s'", TOKEN_GLIMPSE(p->cursor));
+Status graph_parse_at(Arena *arena, const OpDef *const *ops, const char **cursor, const char *end,
+                      const GraphContents *contents, Graph **out) {
+  Parser parser = {.arena = arena, .ops = string_map_new(arena), .cursor = *cursor, .end = end, .contents = *contents};
+  for (const OpDef *const *op = ops; *op; op++) string_map_set(parser.ops, (*op)->name, (void *)(uintptr_t)*op);
+  Graph outer = {.arena = arena, .ops = ops, .dims = dim_table_new(arena)};
+  Status status = parse_graph(&parser, &outer, out);
+  *cursor = parser.cursor;
+  return status;
+}
+
+static Status parse_all(Arena *arena, const OpDef *const *ops, const char **cursor, const char *end,
+                        const GraphContents *contents, Graph **out) {
+  TRY(graph_parse_at(arena, ops, cursor, end, contents, out));
+  token_skip_space(cursor);
+  if (*cursor != end)
+    FAIL(ERROR_INVALID_MODEL, "expected nothing after the graph, but there is '%.*s'", TOKEN_GLIMPSE(*cursor));
   return OK;
 }
 
@@ -572,15 +605,7 @@ Status graph_parse(Arena *arena, const OpDef *const *ops, const char *text, size
   if (length > INT_MAX) FAIL(ERROR_UNSUPPORTED, "a graph's text of %zu bytes: at most %d are supported", length, INT_MAX);
   TRY(arena_try_alloc(arena, length + 1, 16, &copy));
   if (length) memcpy(copy, text, length);
-  const char *start = copy;
-  Parser parser = {.arena = arena,
-                   .ops = string_map_new(arena),
-                   .cursor = start,
-                   .end = start + length,
-                   .blob = blob,
-                   .blob_size = blob_size};
-  for (const OpDef *const *op = ops; *op; op++) string_map_set(parser.ops, (*op)->name, (void *)(uintptr_t)*op);
-  Graph outer = {.arena = arena, .ops = ops, .dims = dim_table_new(arena)};
-  Status status = parse_all(&parser, &outer, out);
-  return status_context(status, "line %d", line_of(start, parser.cursor));
+  const char *start = copy, *cursor = start;
+  Status status = parse_all(arena, ops, &cursor, start + length, &(GraphContents){.blob = blob, .blob_size = blob_size}, out);
+  return status_context(status, "line %d", line_of(start, cursor));
 }

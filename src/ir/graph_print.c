@@ -84,12 +84,20 @@ static void print_element(Text *text, DType dtype, const char *element) {
   else text_add(text, "%lld", (long long)value);
 }
 
+static void print_hash(Text *text, Hash128 hash) {
+  char hex[33];
+  hash128_hex(hash, hex);
+  text_add(text, "&%s", hex);
+}
+
 static void print_tensor(Printer *p, const Tensor *tensor) {
   int64_t count = tensor_count(tensor);
   const GraphTextOptions *options = p->options;
   // Strings are pointers, which no blob can hold.
-  if (options && (options->place || options->leave_out) && count > options->inline_limit && tensor->dtype != DTYPE_STRING) {
+  if (options && (options->place || options->name || options->leave_out) && count > options->inline_limit &&
+      tensor->dtype != DTYPE_STRING) {
     if (options->leave_out) text_add(p->text, "[... %lld]", (long long)count);
+    else if (options->name) print_hash(p->text, options->name(options->context, tensor));
     else text_add(p->text, "@%llu", (unsigned long long)options->place(options->context, tensor));
     return;
   }

@@ -175,6 +175,18 @@ bool token_parse_hex(const char **cursor, uint64_t *out) {
   return true;
 }
 
+bool token_parse_hash(const char **cursor, Hash128 *out) {
+  uint64_t words[2] = {0};
+  const char *at = *cursor;
+  for (int i = 0; i < 32; i++, at++) {
+    if (hex_digit(*at) < 0) return false;
+    words[i / 16] = words[i / 16] << 4 | (uint64_t)hex_digit(*at);
+  }
+  *cursor = at;
+  *out = (Hash128){.low = words[1], .high = words[0]};
+  return true;
+}
+
 static locale_t enter_c_locale(locale_t *made) {
   *made = newlocale(LC_ALL_MASK, "C", (locale_t)0);
   return uselocale(*made);

@@ -2,6 +2,7 @@
 // numbers that read back to the same bits. Independent of the process's locale.
 #pragma once
 #include <stdbool.h>
+#include "base/hash.h"
 #include "base/text.h"
 
 enum { TOKEN_MAX_NESTING = 64 };
@@ -30,6 +31,7 @@ MUST_CHECK Status token_parse_name(Arena *arena, const char **cursor, TokenClass
 bool token_parse_i64(const char **cursor, int64_t *out);  // false: not an integer or out of range; cursor unmoved
 bool token_parse_u64(const char **cursor, uint64_t *out);
 bool token_parse_hex(const char **cursor, uint64_t *out);  // digits only, at most 16
+bool token_parse_hash(const char **cursor, Hash128 *out);  // as hash128_hex writes it: 32 digits
 // The shortest of a few precisions that reads back to the same value; always has one of ". e n i" in it. NaN prints as
 // nan whatever its bits. float_only: it is enough that the value reads back to the same float.
 void token_print_double(Text *text, double value, bool float_only);

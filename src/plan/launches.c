@@ -33,13 +33,23 @@ int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSo
   int count = 0;
   for (uint32_t i = 0; i < set->emission->launch_count; i++)
     if (set->launches[i].launch->kind == LAUNCH_KERNEL)
-      out[count++] = (KernelSource){label, set->launches[i].launch->source, sm};
+      out[count++] = (KernelSource){label, set->launches[i].launch->source, sm, set->launches[i].launch->code};
   return count;
 }
 
-static Status load(ReadyLaunch *ready, const Machine *machine, const Cubin *cubins, int *taken) {
+// A plan that was made elsewhere may not have foreseen what the routine needs here.
+static Status open_host(ReadyLaunch *ready, const Machine *machine, size_t workspace_bytes) {
   const Launch *launch = ready->launch;
-  if (launch->kind == LAUNCH_HOST) return host_state_take(machine->host, launch->host, launch->site, &ready->host);
+  TRY(host_state_take(machine->host, launch->host, launch->site, &ready->host));
+  if (ready->host->workspace_bytes > workspace_bytes)
+    FAIL(ERROR_UNSUPPORTED, "%s needs %zu bytes of workspace here, and the plan has %zu", launch->host->name,
+         ready->host->workspace_bytes, workspace_bytes);
+  return OK;
+}
+
+static Status load(ReadyLaunch *ready, const Machine *machine, size_t workspace_bytes, const Cubin *cubins, int *taken) {
+  const Launch *launch = ready->launch;
+  if (launch->kind == LAUNCH_HOST) return open_host(ready, machine, workspace_bytes);
   if (launch->kind == LAUNCH_LIBRARY)
     return library_routine_open(machine->cuda, launch->routine, launch->parameters, &ready->library);
   const Cubin *cubin = &cubins[(*taken)++];
@@ -49,7 +59,8 @@ static Status load(ReadyLaunch *ready, const Machine *machine, const Cubin *cubi
 
 Status launch_set_load(LaunchSet *set, const Machine *machine, const Cubin *cubins, int *taken) {
   *taken = 0;
-  for (uint32_t i = 0; i < set->emission->launch_count; i++) TRY(load(&set->launches[i], machine, cubins, taken));
+  for (uint32_t i = 0; i < set->emission->launch_count; i++)
+    TRY(load(&set->launches[i], machine, set->emission->workspace_bytes, cubins, taken));
   return OK;
 }
 

@@ -34,7 +34,7 @@ static Binding *binding_of(Planner *p, const Value *value) {
   return &p->bindings[value->id];
 }
 
-static void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
+void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides) {
   int64_t stride = 1;
   for (int i = rank - 1; i >= 0; i--) {
     strides[order[i]] = stride;
@@ -318,23 +318,35 @@ static void touch(Plan *plan, int buffer, int step) {
   b->last_step = step;
 }
 
-static Status pack(Planner *p) {
-  Plan *plan = p->plan;
+void plan_find_lifetimes(Plan *plan) {
   for (uint32_t s = 0; s < plan->step_count; s++) {
-    PlanStep *step = &plan->steps[s];
-    if (step->selection.emission->workspace_bytes) {
-      PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
-      *buffer = (PlanBuffer){.kind = PLAN_ARENA,
-                             .index = -1,
-                             .bytes = step->selection.emission->workspace_bytes,
-                             .first_step = -1,
-                             .name = "workspace"};
-      step->workspace_buffer = (int)plan->buffer_count - 1;
-      touch(plan, step->workspace_buffer, (int)s);
-    }
+    const PlanStep *step = &plan->steps[s];
+    touch(plan, step->workspace_buffer, (int)s);
     for (int i = 0; i < step->node->input_count; i++) touch(plan, step->inputs[i].buffer, (int)s);
     for (int i = 0; i < step->node->output_count; i++) touch(plan, step->outputs[i].buffer, (int)s);
   }
+}
+
+static void add_workspaces(Planner *p) {
+  Plan *plan = p->plan;
+  for (uint32_t s = 0; s < plan->step_count; s++) {
+    PlanStep *step = &plan->steps[s];
+    if (!step->selection.emission->workspace_bytes) continue;
+    PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
+    *buffer = (PlanBuffer){.kind = PLAN_ARENA,
+                           .index = -1,
+                           .bytes = step->selection.emission->workspace_bytes,
+                           .first_step = -1,
+                           .last_step = -1,
+                           .name = "workspace"};
+    step->workspace_buffer = (int)plan->buffer_count - 1;
+  }
+}
+
+static Status pack(Planner *p) {
+  Plan *plan = p->plan;
+  add_workspaces(p);
+  plan_find_lifetimes(plan);
   PackItem *items = arena_array(p->arena, PackItem, plan->buffer_count);
   int *owner = arena_array(p->arena, int, plan->buffer_count);
   int count = 0;
@@ -355,6 +367,8 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   Planner p = {.arena = arena, .target = target};
   Plan *plan = p.plan = arena_new_of(arena, Plan);
   plan->graph = graph;
+  plan->device = target->info;
+  plan->tf32 = target->tf32;
   for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
   FOR_NODES(node, graph)
   TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));

@@ -38,6 +38,8 @@ typedef struct PlanStep {
 
 typedef struct Plan {
   Graph *graph;
+  const DeviceInfo *device;  // it is made for; outlives it
+  bool tf32;
   PlanBuffer *buffers;
   uint32_t buffer_count, buffer_capacity;
   PlanStep *steps;
@@ -60,12 +62,40 @@ enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
 // Every value of the graph must be static. The graph may gain copy nodes. The plan lives in the arena and points into the graph.
 MUST_CHECK Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out);
 
-// The plan as text, the same each time: see print.c. compiler: knows the kernels' hashes; NULL where none are.
-void plan_print(Text *text, const Plan *plan, const DeviceInfo *device, const Compiler *compiler);
+// Told, while a plan is printed, of what its text names and does not hold. Each function may be NULL.
+typedef struct PlanWitness {
+  void (*constant)(void *context, Hash128 name, const Tensor *tensor);  // by the hash of its bytes
+  void (*kernel)(void *context, Hash128 key, const char *source);       // source NULL: of a plan that was read without it
+  void *context;
+} PlanWitness;
+// The plan as text, the same each time, from which plan_parse makes it again: see print.c. compiler: knows the kernels' hashes; NULL where
+// none are. witness may be NULL.
+void plan_print(Text *text, const Plan *plan, const Compiler *compiler, const PlanWitness *witness);
 
-// Follows the plan's memory step by step: whether every value is still there when it is read. ERROR_INTERNAL names the step and the
-// buffer. In debug builds plan_make runs it.
+// Where what a plan's text names is found; NULL where it is not.
+typedef struct PlanContents {
+  const void *(*constant)(void *context, Hash128 name, size_t bytes);
+  const char *(*kernel)(void *context,
+                        Hash128 key);  // its source; NULL: kernels are found by their keys when the plan is loaded
+  void *context;
+} PlanContents;
+// A plan from its text, which may be a stranger's: an error names the line. The plan is verified. ERROR_UNSUPPORTED: it is for another device.
+// The device info and what contents gives outlive the plan.
+MUST_CHECK Status plan_parse(const char *text, size_t length, const DeviceInfo *device, const PlanContents *contents,
+                             Arena *arena, Plan **out);
+
+// Prints the plan, reads it back from its text, and checks that this prints alike. *out is what was read.
+MUST_CHECK Status plan_reread(const Plan *plan, const Compiler *compiler, Arena *arena, Plan **out);
+
+// Whether places lie inside of their buffers, launches name what is there, and, followed step by step, every value is still there when it is
+// read. The error names the step and the buffer. In debug builds plan_make runs it.
 MUST_CHECK Status plan_verify(const Plan *plan, Arena *scratch);
+
+// Which steps use each buffer, the first and the last: -1 in both before.
+void plan_find_lifetimes(Plan *plan);
+
+// A tensor's strides where it lies densely in this stride order.
+void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t *strides);
 
 // Packs intervals into one block: each item gets an offset; items whose lifetimes overlap never overlap in memory.
 typedef struct PackItem {

@@ -26,7 +26,7 @@ static const Preference *preference_of(const Site *site) {
 Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection) {
   selection->emission = arena_new_of(arena, Emission);
   selection->emission->arena = arena;
-  return selection->implementation->lower(site, &selection->way, &options->machine, selection->emission);
+  return implementation_lower(selection->implementation, site, &selection->way, &options->machine, selection->emission);
 }
 
 static bool fits(const SelectOptions *options, size_t bytes) {
@@ -54,19 +54,17 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
   if (!options->tuning || !options->tuning->count) return OK;
   const TuningEntry *entry = tuning_get(options->tuning, site->device->sm, site_key(site, arena));
   if (!entry) return OK;
-  for (int i = 0; implementations[i]; i++) {
-    const Implementation *implementation = implementations[i];
-    if (!implementation_serves(implementation, site) || strcmp(implementation->name, entry->implementation)) continue;
-    TRY(open_for(implementation, options));
-    if (!implementation->supports(site)) continue;
-    Way ways[MAX_WAYS];
-    int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
-    for (int w = 0; w < count; w++) {
-      if (strcmp(ways[w].name, entry->way)) continue;
-      size_t least = 0;
-      *selection = (Selection){.implementation = implementation, .way = ways[w]};
-      return try_way(site, options, arena, selection, &least, done);
-    }
+  const Implementation *implementation = implementation_named(entry->implementation, site);
+  if (!implementation) return OK;
+  TRY(open_for(implementation, options));
+  if (!implementation->supports(site)) return OK;
+  Way ways[MAX_WAYS];
+  int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+  for (int w = 0; w < count; w++) {
+    if (strcmp(ways[w].name, entry->way)) continue;
+    size_t least = 0;
+    *selection = (Selection){.implementation = implementation, .way = ways[w]};
+    return try_way(site, options, arena, selection, &least, done);
   }
   return OK;
 }

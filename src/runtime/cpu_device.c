@@ -131,26 +131,38 @@ static Status load_step(const Steps *steps, uint32_t step) {
   return launch_set_load(steps->sets[step], &steps->machine, NULL, &taken);
 }
 
+// Opens what is not open in the keeper's states yet.
+static Status load_plan(Plan *plan, Keeper *keeper, HostStates *states, Executable **out) {
+  Executable *executable = arena_new_of(keeper->arena, Executable);
+  *executable = (Executable){.plan = plan, .arena = keeper->arena};
+  Steps *steps = &executable->steps;
+  steps_lay_out(steps, plan, (Machine){.host = states}, keeper->arena);
+  for (uint32_t i = 0; i < plan->buffer_count; i++)
+    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(keeper, &plan->buffers[i], &steps->constants[i]));
+  for (uint32_t i = 0; i < plan->step_count; i++) TRY(load_step(steps, i));
+  states->packings = NULL;  // every routine is open
+  *out = executable;
+  return OK;
+}
+
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
-  Executable *executable = arena_new_of(arena, Executable);
-  executable->arena = arena;
   Keeper keeper = {{take_packing}, cpu, arena, int_map_new(arena)};
   HostStates *states = host_states_new(arena, cpu->pool, &keeper.packings);
   SelectOptions select = {.machine = {.host = states},
                           .workspace_limit = cpu->workspace_limit,
                           .log = cpu->device.log,
                           .general_only = cpu->references_only};
-  TRY(plan_make(graph, &(PlanTarget){.info = &device->info, .select = &select}, arena, &executable->plan));
-  Plan *plan = executable->plan;
-  Steps *steps = &executable->steps;
-  steps_lay_out(steps, plan, select.machine, arena);
-  for (uint32_t i = 0; i < plan->buffer_count; i++)
-    if (plan->buffers[i].kind == PLAN_CONSTANT) TRY(place_constant(&keeper, &plan->buffers[i], &steps->constants[i]));
-  for (uint32_t i = 0; i < plan->step_count; i++) TRY(load_step(steps, i));
-  states->packings = NULL;  // every routine is open
-  *out = executable;
-  return OK;
+  Plan *plan;
+  TRY(plan_make(graph, &(PlanTarget){.info = &device->info, .select = &select}, arena, &plan));
+  if (device->check_plans) TRY(plan_reread(plan, NULL, arena, &plan));
+  return load_plan(plan, &keeper, states, out);
+}
+
+static Status cpu_load(Device *device, Plan *plan, Arena *arena, Executable **out) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  Keeper keeper = {{take_packing}, cpu, arena, int_map_new(arena)};
+  return load_plan(plan, &keeper, host_states_new(arena, cpu->pool, &keeper.packings), out);
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
@@ -232,6 +244,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
   cpu->weights = options->weights;
   cpu->device = (Device){.info = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(cpu->pool)},
                          .log = options->log,
+                         .check_plans = options->check_plans,
                          .allocate = cpu_allocate,
                          .release = cpu_release,
                          .upload = cpu_copy,
@@ -240,6 +253,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .synchronize = cpu_synchronize,
                          .runs = cpu_runs,
                          .compile = cpu_compile,
+                         .load = cpu_load,
                          .run = cpu_run,
                          .profile = cpu_profile,
                          .plan = cpu_plan,

@@ -242,7 +242,21 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   return OK;
 }
 
-static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executable *e) {
+static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
+  double start = time_now();
+  e->plan = plan;
+  steps_lay_out(&e->steps, plan, (Machine){.cuda = r->context}, e->arena);
+  number_steps(r, e);
+  TRY(compile_kernels(r, e));
+  double compiled = time_now();
+  TRY(place_weights(r, e));
+  e->last = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
+  log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", (compiled - start) * 1e3,
+          (time_now() - compiled) * 1e3);
+  return OK;
+}
+
+static Status compile_entered(CudaRunner *r, Graph *graph, Executable *e) {
   SelectOptions select = {.machine = {.cuda = r->context},
                           .tuning = r->tuning,
                           .workspace_limit = r->workspace_limit,
@@ -253,31 +267,34 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Arena *arena, Executa
                           .forced_way = r->forced_way,
                           .forced_taken = r->forced_taken};
   double start = time_now();
-  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, arena, &e->plan));
-  double planned = time_now();
-  steps_lay_out(&e->steps, e->plan, select.machine, arena);
-  number_steps(r, e);
-  TRY(compile_kernels(r, e));
-  double compiled = time_now();
-  TRY(place_weights(r, e));
-  e->last = arena_array(arena, void *, graph->input_count + graph->output_count);
-  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms, kernels in %.1f ms, weights in %.1f ms", (planned - start) * 1e3,
-          (compiled - planned) * 1e3, (time_now() - compiled) * 1e3);
-  return OK;
+  Plan *plan;
+  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, e->arena, &plan));
+  if (r->device.check_plans) TRY(plan_reread(plan, r->compiler, e->arena, &plan));
+  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms", (time_now() - start) * 1e3);
+  return load_entered(r, plan, e);
 }
 
 static void device_discard(Device *device, Executable *e);
 
-static Status device_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
+// Of a graph, or of a plan.
+static Status make_executable(Device *device, Graph *graph, Plan *plan, Arena *arena, Executable **out) {
   CudaRunner *r = of(device);
   Executable *e = arena_new_of(arena, Executable);
   e->arena = arena;
   TRY(cuda_enter(r->context));
-  Status status = RECOVER_GUARD(compile_entered(r, graph, arena, e));
+  Status status = RECOVER_GUARD(plan ? load_entered(r, plan, e) : compile_entered(r, graph, e));
   cuda_leave(r->context);
   if (status) device_discard(device, e);
   else *out = e;
   return status;
+}
+
+static Status device_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
+  return make_executable(device, graph, NULL, arena, out);
+}
+
+static Status device_load(Device *device, Plan *plan, Arena *arena, Executable **out) {
+  return make_executable(device, NULL, plan, arena, out);
 }
 
 // The driver does not say what a graph takes: about so much.
@@ -534,6 +551,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
   r->no_graph = options->no_graph;
   r->device = (Device){.log = &r->log,
                        .tf32 = options->tf32,
+                       .check_plans = options->check_plans,
                        .allocate = device_allocate,
                        .release = device_release,
                        .upload = device_upload,
@@ -542,6 +560,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .synchronize = device_synchronize,
                        .runs = device_runs,
                        .compile = device_compile,
+                       .load = device_load,
                        .run = device_run,
                        .profile = device_profile,
                        .plan = device_plan,

@@ -22,7 +22,7 @@ struct Device {
   DeviceInfo info;
   uintptr_t place;  // the same for devices that share memory: of the host 0, of a GPU its context
   const Log *log;
-  bool tf32;
+  bool tf32, check_plans;
   const Compiler *compiler;                                      // of kernels; NULL on the CPU
   Status (*allocate)(Device *device, size_t bytes, void **out);  // zero bytes give a valid pointer
   void (*release)(Device *device, void *memory, size_t bytes);   // as many as were allocated
@@ -34,6 +34,8 @@ struct Device {
   bool (*runs)(Device *device, const Node *node);
   // The graph's and the plan's memory is the arena's; it outlives the executable's last run.
   Status (*compile)(Device *device, Graph *graph, Arena *arena, Executable **out);
+  // Of a plan made earlier for such a device, in the same arena. ERROR_UNSUPPORTED: it does not run here.
+  Status (*load)(Device *device, Plan *plan, Arena *arena, Executable **out);
   // Enqueues one run: pointers to row-major buffers, one for each graph input and output.
   Status (*run)(Device *device, Executable *executable, void *const *inputs, void *const *outputs);
   // Runs once more with a timer around each step. Fills up to `limit` reports; returns how many there are in *count.
@@ -57,6 +59,7 @@ typedef struct DeviceOptions {
   void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // NULL: own threads
   void *parallel_context;
   bool tf32, no_graph;
+  bool check_plans;             // every plan is printed and read back before it runs
   bool references_only;         // CPU: every operator by its reference
   size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default
   const char *cache_directory;  // compiled kernels; NULL: the default

@@ -31,8 +31,8 @@ plan() {
   "$@" --plan >plan.b
   cmp -s plan.a plan.b || fail "$* --plan prints another plan the second time"
   for pattern in "${patterns[@]}"; do grep -qE -- "$pattern" plan.a || fail "'$pattern' is not in the plan: $(head -40 plan.a)"; done
-  for name in $(sed -n 's/^  [^(]*(\(.*\))$/\1/p' plan.a | grep -oE '%[^+, )]+' | sort -u); do
-    grep -qE "^buffer $name: (input|output|constant|arena) .* bytes, steps [0-9]+\.\.[0-9]+$" plan.a || fail "no buffer $name in the plan"
+  for name in $(grep -E '^  (reads|writes|workspace) ' plan.a | grep -oE '%[^+, )]+' | sort -u); do
+    grep -qE "^buffer $name: (input|output|constant|arena) .* bytes, steps [0-9]+ to [0-9]+$" plan.a || fail "no buffer $name in the plan"
   done
   ! grep -qE '0x[0-9a-f]{6}' plan.a || fail "an address in the plan"
   count=$((count + 1))
@@ -79,16 +79,17 @@ says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
 says 0 "--plan" inspect --help
 hash="[0-9a-f]{32}"
 plan "^plan for the CPU: .* steps" "^buffer %image: input 0, 64 bytes" "^buffer %probabilities: output 0, 40 bytes" \
-  "^buffer %stem.weight.*: constant $hash order 0,1,2,3, 864 bytes" "^buffer %workspace: arena at [0-9]+, [0-9]+ bytes" \
-  "^step [0-9]+: %stem.relu = conv by (onednn|gemm)_conv from .*stem.conv \(Conv\)" "^  host (onednn|gemm)_conv $hash \(%.*, %stem.relu, %workspace" \
+  "^buffer %stem.weight.*: constant %stem.weight.* order 0,1,2,3, 864 bytes" "const %stem.weight.* = &$hash" "^buffer %workspace: arena at [0-9]+, [0-9]+ bytes" \
+  "^step [0-9]+: %stem.relu = conv by (onednn|gemm)_conv from .*stem.conv \(Conv\)" "^  reads %image" "^  writes %stem.relu" "^  workspace %workspace" "^  host (onednn|gemm)_conv$" \
   -- "$ingot" inspect "$digits/digits.onnx" $cpu
 json inspect digits.ingot $cpu --plan
 # on the emulated GPU: kernels of other texts have other hashes, packed constants their recipes'
 emulated() { "$dev" emulate 90 "$ingot" "$@"; }
-plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 .*\" from .*stem.conv \(Conv\)" \
-  "^  kernel simt_conv_kernel $hash grid [0-9 ]+ block 128 1 1 shared [0-9]+ \(%.*, %stem.relu" -- emulated inspect "$digits/digits.onnx" --device cuda
+plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 .*\" config [0-9,]+ from .*stem.conv \(Conv\)" \
+  "^  kernel simt_conv_kernel $hash grid [0-9 ]+ block 128 1 1 shared [0-9]+ \(in 0, .*out 0" -- emulated inspect "$digits/digits.onnx" --device cuda
 [ "$(grep -oE "kernel simt_conv_kernel $hash" plan.a | sort -u | wc -l)" -gt 2 ] || fail "kernels have one hash"
-plan "^  packed 0: [0-9]+ bytes, recipe $hash" "^  kernel .*packed 0" -- emulated inspect "$digits/digits.onnx" --device cuda --fp16
+says 0 "probabilities" run digits.ingot $cpu --check-plans
+plan "^  packed 0: [0-9]+ bytes, recipe $hash of &$hash, graph recipe" "^  kernel .*packed 0" -- emulated inspect "$digits/digits.onnx" --device cuda --fp16
 says 1 "is an engine" inspect digits.ingot $cpu --before
 json inspect "$digits/digits.onnx" $cpu --before --after --passes --sites --memory
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05

@@ -8,10 +8,10 @@ shift 2
 source=$(cd "$(dirname "$0")/../.." && pwd)
 work=$build/fuzz
 names=("$@")
-[ $# -gt 0 ] || names=(model engine text tuning arrays picture)
+[ $# -gt 0 ] || names=(model engine text plan tuning arrays picture)
 # Runs where a run is cheap, and where each is a model built.
-declare -A runs=([model]=600 [engine]=600 [text]=4000 [tuning]=20000 [arrays]=8000 [picture]=4000)
-declare -A longest=([model]=8192 [engine]=65536 [text]=8192 [tuning]=1024 [arrays]=4096 [picture]=4096)
+declare -A runs=([model]=600 [engine]=600 [text]=4000 [plan]=4000 [tuning]=20000 [arrays]=8000 [picture]=4000)
+declare -A longest=([model]=8192 [engine]=65536 [text]=8192 [plan]=8192 [tuning]=1024 [arrays]=4096 [picture]=4096)
 # No search for leaks when a harness ends: libFuzzer searches after each input that frees less than it takes, and says which it was. A search at
 # the end also judges libFuzzer itself, and where it cannot stop the threads it kills the process, which looks like a crash on an empty input.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-quarantine_size_mb=16:allocator_may_return_null=1:max_malloc_fill_size=65536}:leak_check_at_exit=0
@@ -24,7 +24,7 @@ done
 find "$source/tests/regress" -name "*.pb" -size -2k -print | head -40 | while read -r file; do
   cp -n "$file" "$work/seeds/arrays/$(basename "$(dirname "$(dirname "$file")")")-$(basename "$file")"
 done
-[ -d "$work/seeds/text" ] || ASAN_OPTIONS=detect_leaks=0 "$build/tests/fuzz/ingot-seeds" "$work/seeds" "$work"/seeds/model/*.onnx || exit 1
+[ -d "$work/seeds/plan" ] || ASAN_OPTIONS=detect_leaks=0 "$build/tests/fuzz/ingot-seeds" "$work/seeds" "$work"/seeds/model/*.onnx || exit 1
 
 # What a log says of a failure: the errors, and its end without the lines of progress and of the sanitizer's shadow.
 explain() {

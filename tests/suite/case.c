@@ -238,6 +238,7 @@ Status suite_case_run(const char *folder, const SuiteOptions *options, Arena *ar
   c.config.device = options->device == DEVICE_CUDA ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
   c.config.precision = options->fp16 ? INGOT_FP16 : 0;
   c.config.threads = 1;
+  c.config.check_plans = options->plan_text;
   c.config.log = watch_log;
   c.config.log_context = &c;
   Status status = run_case(&c);

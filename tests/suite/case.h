@@ -6,7 +6,8 @@
 
 typedef struct SuiteOptions {
   DeviceKind device;
-  bool fp16;  // engines are built with INGOT_FP16, and results may be wider off
+  bool plan_text;  // plans run as they are read back from their text
+  bool fp16;       // engines are built with INGOT_FP16, and results may be wider off
 } SuiteOptions;
 
 // Compares every data set's outputs: same types, same shapes, values within rtol 1e-3 and atol 1e-7, of fp16 engines both 1e-2. The

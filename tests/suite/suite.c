@@ -3,7 +3,7 @@
 // cases out and says so: lines of a name and the reason. --every N takes each N-th case and says how many were left out.
 //
 //   ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device cpu|cuda] [--fp16]
-//               [--every N] [--quiet] FOLDER...
+//               [--plan-text] [--every N] [--quiet] FOLDER...
 //
 // A folder is a case, or holds cases, or holds folders of cases.
 #include <dirent.h>
@@ -234,7 +234,7 @@ static void keep_every(Suite *suite) {
 
 static const char usage[] =
     "ingot-suite [--filter TEXT] [--jobs N] [--limit SECONDS] [--passing FILE [--grow]] [--skip FILE] [--device cpu|cuda] "
-    "[--fp16] [--every N] [--quiet] FOLDER...";
+    "[--fp16] [--plan-text] [--every N] [--quiet] FOLDER...";
 
 int main(int argc, char **argv) {
   Suite suite = {.arena = arena_new(), .jobs = 2, .limit = 60};
@@ -247,6 +247,7 @@ int main(int argc, char **argv) {
                                 {"--skip", TEST_TEXT, &suite.skip},
                                 {"--device", TEST_DEVICE, &cuda},
                                 {"--fp16", TEST_FLAG, &suite.options.fp16},
+                                {"--plan-text", TEST_FLAG, &suite.options.plan_text},
                                 {"--grow", TEST_FLAG, &suite.grow},
                                 {"--quiet", TEST_FLAG, &suite.quiet},
                                 {NULL}};

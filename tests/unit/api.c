@@ -172,6 +172,21 @@ Test(api, shapes_can_be_set_before_the_first_run) {
   expect_error(ingot_session_set_shapes(session, shapes, 2), INGOT_INVALID_ARGUMENT, "1 input");
 }
 
+Test(api, plans_read_back_from_text_give_the_same_bits) {
+  enum { COUNT = 3 };
+  uint8_t *images = noise(COUNT, 11);
+  ingot_config checked = config;
+  ingot_session *other;
+  ingot_tensor one, two;
+  checked.check_plans = true;
+  expect_ok(ingot_session_create(engine, &checked, &other));
+  expect_ok(classify(session, images, COUNT, &one));
+  expect_ok(classify(other, images, COUNT, &two));
+  cr_expect(!memcmp(one.data, two.data, COUNT * CLASSES * sizeof(float)));
+  ingot_session_free(other);
+  free(images);
+}
+
 Test(api, profiles_and_times) {
   uint8_t *images = noise(2, 5);
   int64_t shape[] = {2, 1, 8, 8};

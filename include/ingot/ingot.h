@@ -309,6 +309,19 @@ INGOT_API const char *ingot_rewrite_place(const ingot_rewrite *rewrite);
 INGOT_API const char *ingot_rewrite_before(const ingot_rewrite *rewrite);
 INGOT_API const char *ingot_rewrite_after(const ingot_rewrite *rewrite);
 
+/* Plans that the engine holds, each for the shapes that the model declares, where it declares all of them and nothing else decides about a call. A
+ * session on such a device takes its plan as it is, and makes one anew where what the plan depends on is another there; the log says why. */
+typedef struct ingot_plan ingot_plan;
+INGOT_API int ingot_engine_plan_count(const ingot_engine *engine);
+INGOT_API const ingot_plan *ingot_engine_plan(const ingot_engine *engine,
+                                              int index);       /* NULL where there is none of that number */
+INGOT_API const char *ingot_plan_needs(const ingot_plan *plan); /* what it depends on: "plan version 1, sm_90" */
+INGOT_API const char *ingot_plan_text(const ingot_plan *plan);  /* as ingot_session_plan_text gives it; the engine's */
+/* Steps of the plan; launches of kernels in them; and how many of those are of kernels that the engine does not bring along. */
+INGOT_API int ingot_plan_steps(const ingot_engine *engine, const ingot_plan *plan);
+INGOT_API int ingot_plan_kernels(const ingot_engine *engine, const ingot_plan *plan);
+INGOT_API int ingot_plan_missing_kernels(const ingot_engine *engine, const ingot_plan *plan);
+
 /* ---- Sessions ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct ingot_session ingot_session;

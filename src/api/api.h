@@ -45,6 +45,19 @@ struct ingot_cancellation {
   atomic_bool requested;
 };
 
+// What a stage's graph is optimised for when a call has shown its shapes.
+typedef struct StagePasses {
+  const Device *device;
+  const EngineOptions *built;
+  const Log *log;
+} StagePasses;
+
+// The plans of an engine as a session takes them.
+typedef struct HeldPlans {
+  const Engine *engine;
+  bool refused;  // one does not run here: it is not tried again
+} HeldPlans;
+
 struct ingot_session {
   pid_t process;  // that made it
   Budget budget;
@@ -61,7 +74,17 @@ struct ingot_session {
   Destination *destinations;
   Tensor *expected;
   RunnerStats stats;
+  StagePasses passes;
+  HeldPlans held;
 };
+
+bool api_is_deferred(const Node *node);
+RunnerHooks api_runner_hooks(StagePasses *passes);  // without held plans
+// RunnerHooks.held, of HeldPlans.
+MUST_CHECK Status api_take_plan(void *held, const StageInput *inputs, Device *device, Arena *arena, Plan **plan,
+                                Executable **executable);
+// The plan becomes the engine's, where it is good for every call. compiler: of its kernels; NULL on the CPU.
+void api_keep_plan(Engine *engine, const Stage *stage, const Plan *plan, const Compiler *compiler);
 
 Log api_log(const ingot_config *config);
 // Fills in what the caller's (maybe older, shorter) struct does not have; refuses sizes that no version had.

@@ -91,11 +91,19 @@ char *ingot_model_text(const ingot_model *model) { return model ? api_graph_text
 
 // ---- engines -----------------------------------------------------------------------------------------------------------------
 
-static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+static Status keep_plan(void *engine, const Stage *stage, const Plan *plan, const Compiler *compiler) {
+  api_keep_plan(engine, stage, plan, compiler);
+  return OK;
+}
 
-static Status tune_on(Engine *engine, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
-  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+// The plan of the declared shapes, where they are known; on a GPU its sites are tuned first, and its kernels kept.
+static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *options, TuningDatabase *database) {
+  StagePasses passes = {device, &engine->built, options->log};
+  RunnerHooks hooks = api_runner_hooks(&passes);
+  options->keep = keep_plan;
+  options->keep_context = engine;
   TRY(tune_graph(engine->graph, device, &hooks, options, database));
+  if (device->info.kind == DEVICE_CPU) return OK;
   engine->tuning = tuning_print(database, engine->arena);
   DeviceKernel *kernels;
   int count;
@@ -106,16 +114,17 @@ static Status tune_on(Engine *engine, Device *device, const TuneGraphOptions *op
   return OK;
 }
 
-static Status tune(Engine *engine, const ingot_config *config, const int64_t *const *shapes, const Log *log) {
+static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, const int64_t *const *shapes, const Log *log) {
   TuningDatabase *database;
   if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
   else database = tuning_new(engine->arena);
   Device *device;
-  ingot_config cuda = *config;
-  cuda.device = INGOT_DEVICE_CUDA;
-  TRY(api_open_device(&cuda, log, engine->built.tf32, NULL, database, &device));
+  ingot_config chosen = *config;
+  chosen.device = on_gpu ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
+  chosen.parallel = NULL;  // sessions' threads
+  TRY(api_open_device(&chosen, log, engine->built.tf32, NULL, database, &device));
   TuneGraphOptions options = {.shapes = shapes, .seconds = config->tuning_seconds, .log = log};
-  Status status = RECOVER_GUARD(tune_on(engine, device, &options, database));
+  Status status = RECOVER_GUARD(prepare_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
   return status;
@@ -212,8 +221,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   keep_rewrites(engine, hooks->rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
-  if (cuda) TRY(tune(engine, &config, shapes, &log));
-  return OK;
+  return prepare(engine, &config, cuda, shapes, &log);
 }
 
 static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,

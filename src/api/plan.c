@@ -1,4 +1,4 @@
-// The plan of a session's call as text.
+// Plans: of a session's call as text, and those that an engine holds.
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,3 +24,21 @@ ingot_error *ingot_session_plan_text(ingot_session *session, const ingot_tensor 
                               "out", out, NULL);
   return api_error(status ? status : SESSION_CALL(session, print_plan(session, inputs, input_count, out)));
 }
+
+// ---- held by an engine -------------------------------------------------------------------------------------------------------
+
+static const EnginePlan *of_plan(const ingot_plan *plan) { return (const EnginePlan *)plan; }
+
+int ingot_engine_plan_count(const ingot_engine *engine) { return engine ? (int)engine->engine->plan_count : 0; }
+const ingot_plan *ingot_engine_plan(const ingot_engine *engine, int index) {
+  return index >= 0 && index < ingot_engine_plan_count(engine) ? (const ingot_plan *)&engine->engine->plans[index] : NULL;
+}
+const char *ingot_plan_needs(const ingot_plan *plan) { return plan ? of_plan(plan)->needs : ""; }
+const char *ingot_plan_text(const ingot_plan *plan) { return plan ? of_plan(plan)->text : ""; }
+
+static EnginePlanCounts counts_of(const ingot_engine *engine, const ingot_plan *plan) {
+  return engine && plan ? engine_plan_counts(engine->engine, of_plan(plan)) : (EnginePlanCounts){0};
+}
+int ingot_plan_steps(const ingot_engine *engine, const ingot_plan *plan) { return counts_of(engine, plan).steps; }
+int ingot_plan_kernels(const ingot_engine *engine, const ingot_plan *plan) { return counts_of(engine, plan).kernels; }
+int ingot_plan_missing_kernels(const ingot_engine *engine, const ingot_plan *plan) { return counts_of(engine, plan).missing; }

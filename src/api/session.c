@@ -12,18 +12,23 @@
 #include "passes/passes.h"
 #include "plan/database.h"
 
-static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
+bool api_is_deferred(const Node *node) { return node->op == &op_deferred; }
 
 // Operators translated at run time get fused like the rest.
 static Status optimise_stage(Graph *graph, void *context) {
-  const ingot_session *session = context;
-  PassOptions options = {.device = session->device->info.kind,
-                         .sm = session->device->info.sm,
+  const StagePasses *passes = context;
+  PassOptions options = {.device = passes->device->info.kind,
+                         .sm = passes->device->info.sm,
                          .precision = DTYPE_COUNT,
-                         .tf32 = session->engine->engine->built.tf32,
-                         .disabled = session->engine->engine->built.disabled,
-                         .log = &session->log};
+                         .tf32 = passes->built->tf32,
+                         .disabled = passes->built->disabled,
+                         .log = passes->log};
   return passes_run(graph, &options, NULL, 0, NULL);
+}
+
+RunnerHooks api_runner_hooks(StagePasses *passes) {
+  return (RunnerHooks){
+      .translate = translate_deferred, .is_deferred = api_is_deferred, .optimise = optimise_stage, .optimise_context = passes};
 }
 
 static Status preload_kernels(ingot_session *session) {
@@ -52,8 +57,11 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   log_add(&session->log, LOG_INFO, "running on %s", session->device_name);
   if (info->kind == DEVICE_CPU && engine->engine->built.tf32)
     log_add(&session->log, LOG_INFO, "the engine may use tf32, which CPUs do not have: it runs in fp32");
-  RunnerHooks hooks = {
-      .translate = translate_deferred, .is_deferred = is_deferred, .optimise = optimise_stage, .optimise_context = session};
+  session->passes = (StagePasses){session->device, &engine->engine->built, &session->log};
+  session->held = (HeldPlans){.engine = engine->engine};
+  RunnerHooks hooks = api_runner_hooks(&session->passes);
+  hooks.held = config.untrusted_engine && info->kind != DEVICE_CPU ? NULL : api_take_plan;
+  hooks.held_context = &session->held;
   TRY(runner_new(graph, session->device, &hooks, config.plan_cache_limit, &session->runner));
   session->inputs = calloc((size_t)graph->input_count + 1, sizeof *session->inputs);
   session->outputs = calloc((size_t)graph->output_count + 1, sizeof *session->outputs);

@@ -16,7 +16,7 @@ const Command command_inspect = {
     "  ingot inspect r.ingot --sites --json | jq '.steps | sort_by(-.ms) | .[:5]'   the five slowest steps\n\n"
     "  --before         the graph as imported, before the passes (models only)\n"
     "  --after          the optimised graph\n"
-    "  --passes         what each pass changed\n"
+    "  --passes         what each pass changed, and the plans that the engine holds\n"
     "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
     "  --memory         weights, arena, and what the arena would be without reuse\n"
     "  --plan           the plan as text, from which it can be read back: its graph, its buffers (kind, offset, bytes, first "
@@ -80,6 +80,18 @@ static void print_passes(const ingot_engine *engine) {
   }
 }
 
+static void print_plans(const ingot_engine *engine) {
+  int count = ingot_engine_plan_count(engine);
+  if (count) printf("\n%-52s %8s %8s\n", "plans held, for", "steps", "kernels");
+  for (int i = 0; i < count; i++) {
+    const ingot_plan *plan = ingot_engine_plan(engine, i);
+    int missing = ingot_plan_missing_kernels(engine, plan);
+    printf("%-52s %8d %8d", ingot_plan_needs(plan), ingot_plan_steps(engine, plan), ingot_plan_kernels(engine, plan));
+    if (missing) printf("  (%d not in the engine)", missing);
+    printf("\n");
+  }
+}
+
 static void print_sites(const Inspection *seen) {
   const ingot_profile *steps = seen->steps;
   int count = ingot_profile_step_count(steps);
@@ -112,6 +124,7 @@ static void print(const Inspection *seen, const ingot_model *model) {
     print_bindings(seen->engine, true);
   }
   if (seen->passes) print_passes(seen->engine);
+  if (seen->passes) print_plans(seen->engine);
   if (seen->sites) print_sites(seen);
   if (seen->memory) print_memory(seen);
   if (seen->plan) fputs(seen->plan_text, stdout);
@@ -154,6 +167,20 @@ static void json_bindings(Json *json, const ingot_engine *engine, bool output) {
   json_end_array(json);
 }
 
+static void json_plans(Json *json, const ingot_engine *engine) {
+  json_array(json, "plans");
+  for (int i = 0; i < ingot_engine_plan_count(engine); i++) {
+    const ingot_plan *plan = ingot_engine_plan(engine, i);
+    json_object(json, NULL);
+    json_string(json, "needs", ingot_plan_needs(plan));
+    json_int(json, "steps", ingot_plan_steps(engine, plan));
+    json_int(json, "kernels", ingot_plan_kernels(engine, plan));
+    json_int(json, "missing_kernels", ingot_plan_missing_kernels(engine, plan));
+    json_end_object(json);
+  }
+  json_end_array(json);
+}
+
 static void print_json(const char *path, const Inspection *seen, const ingot_model *model) {
   Arena *arena = arena_new();
   Text text = text_new(arena);
@@ -165,6 +192,7 @@ static void print_json(const char *path, const Inspection *seen, const ingot_mod
   if (seen->before) json_text(&json, "before", ingot_model_text(model));
   if (seen->after) json_text(&json, "after", ingot_engine_text(seen->engine));
   if (seen->passes) cli_json_passes(&json, seen->engine);
+  if (seen->passes) json_plans(&json, seen->engine);
   if (seen->session) json_string(&json, "device", ingot_session_device(seen->session));
   if (seen->sites) cli_json_steps(&json, seen->steps);
   if (seen->memory) {

@@ -8,12 +8,14 @@
 //   disabled the passes that were left out, which later stages leave out too
 //   passes   one line a pass: name, changes, nodes before and after; not how long it took, so that the same build gives the same bytes
 //   rewrites one line an application of a rule: pass, rule, place, operators before and after
+//   plans    where the constants are that plans name by content, as offsets into the weights, then each plan: what it depends on, and its text
 //
 // Loading copies the file: what was verified is what runs, whoever shortens or rewrites the file meanwhile.
 // A file is a stranger's: sizes, offsets, checksums, counts, and the graph itself are checked before anything is used.
 #pragma once
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "ir/graph.h"
 
 typedef struct EngineKernel {
@@ -35,6 +37,19 @@ typedef struct EngineRewrite {
   const char *before, *after;  // operators: "pad, conv"
 } EngineRewrite;
 
+// A plan for calls of the declared shapes, as plan_print gives it.
+typedef struct EnginePlan {
+  const char *needs;  // plan_needs
+  const char *text;   // ends in NUL, too
+  size_t length;
+} EnginePlan;
+
+// The bytes that plans call by this name: a flat tensor of bytes.
+typedef struct EngineContent {
+  Hash128 name;
+  Tensor tensor;
+} EngineContent;
+
 // How it was built. What was not asked for then cannot be had from the engine.
 typedef struct EngineOptions {
   bool tf32;
@@ -54,7 +69,23 @@ typedef struct Engine {
   uint32_t pass_count, pass_capacity;
   EngineRewrite *rewrites;
   uint32_t rewrite_count, rewrite_capacity;
+  EnginePlan *plans;
+  uint32_t plan_count, plan_capacity;
+  EngineContent **contents;
+  uint32_t content_count, content_capacity;
+  IntMap *content_names;  // EngineContent, by the low half of its name
 } Engine;
+
+// What plans call by this name; NULL where there is nothing.
+const EngineContent *engine_content(const Engine *engine, Hash128 name);
+// The tensor's bytes outlive the engine, or are its own.
+void engine_add_content(Engine *engine, Hash128 name, const Tensor *tensor);
+
+// Steps of a plan, launches of kernels in them, and how many of these are of kernels that the engine does not have.
+typedef struct EnginePlanCounts {
+  int steps, kernels, missing;
+} EnginePlanCounts;
+EnginePlanCounts engine_plan_counts(const Engine *engine, const EnginePlan *plan);
 
 Engine *engine_new(Arena *arena);
 // Replaces the file atomically.

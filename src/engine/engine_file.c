@@ -12,7 +12,7 @@
 #include "ir/verify.h"
 
 enum { MAX_KERNELS = 1 << 20, INLINE_ELEMENTS = 16 };
-static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled", "rewrites"};
+static const char *const section_names[] = {"graph", "weights", "kernels", "tuning", "passes", "disabled", "rewrites", "plans"};
 
 enum { FLAG_TF32 = 1, FLAG_F16 = 2, FLAG_BF16 = 4, FLAG_MEASURED = 8, FLAGS_KNOWN = 15 };
 
@@ -57,26 +57,45 @@ static void write_rewrite(const EngineRewrite *rewrite, Text *text) {
   text_add(text, "\n");
 }
 
+static void write_plans(const Engine *engine, Weights *weights, Text *text) {
+  for (uint32_t i = 0; i < engine->content_count; i++) {
+    const EngineContent *content = engine->contents[i];
+    char hex[33];
+    hash128_hex(content->name, hex);
+    text_add(text, "content %s %llu %lld\n", hex, (unsigned long long)weights_offset(weights, &content->tensor),
+             (long long)content->tensor.dims[0]);
+  }
+  for (uint32_t i = 0; i < engine->plan_count; i++) {
+    const EnginePlan *plan = &engine->plans[i];
+    text_add(text, "plan ");
+    token_quote(text, plan->needs);
+    text_add(text, " %zu\n", plan->length);
+    text_add_n(text, plan->text, plan->length);
+  }
+}
+
 Status engine_write_memory(const Engine *engine, Arena *scratch, Bytes *out) {
   Weights weights = {.arena = scratch, .numbers = int_map_new(scratch)};
   Text noted = text_new(scratch), graph = text_new(scratch), kernels = text_new(scratch), passes = text_new(scratch),
-       rewrites = text_new(scratch);
+       rewrites = text_new(scratch), plans = text_new(scratch);
   GraphTextOptions options = {.place = weights_note, .context = &weights, .inline_limit = INLINE_ELEMENTS, .origins = true};
   graph_print(&noted, engine->graph, &options);
+  for (uint32_t i = 0; i < engine->content_count; i++) weights_note(&weights, &engine->contents[i]->tensor);
   weights_place(&weights);
   options.place = weights_offset;
   graph_print(&graph, engine->graph, &options);
   write_kernels(engine, &kernels);
+  write_plans(engine, &weights, &plans);
   for (uint32_t i = 0; i < engine->pass_count; i++) {
     const EnginePass *pass = &engine->passes[i];
     text_add(&passes, "%s %d %d %d\n", pass->name, pass->changes, pass->nodes_before, pass->nodes_after);
   }
   for (uint32_t i = 0; i < engine->rewrite_count; i++) write_rewrite(&engine->rewrites[i], &rewrites);
   const char *tuning = engine->tuning ? engine->tuning : "", *disabled = engine->built.disabled;
-  size_t sizes[SECTION_COUNT] = {graph.length,  weights.end,      kernels.length, strlen(tuning),
-                                 passes.length, strlen(disabled), rewrites.length};
-  const void *contents[SECTION_COUNT] = {text_get(&graph),  NULL,     text_get(&kernels), tuning,
-                                         text_get(&passes), disabled, text_get(&rewrites)};
+  size_t sizes[SECTION_COUNT] = {graph.length,  weights.end,      kernels.length,  strlen(tuning),
+                                 passes.length, strlen(disabled), rewrites.length, plans.length};
+  const void *contents[SECTION_COUNT] = {text_get(&graph),  NULL,     text_get(&kernels),  tuning,
+                                         text_get(&passes), disabled, text_get(&rewrites), text_get(&plans)};
 
   Header header = {.version = ENGINE_VERSION, .flags = flags_of(&engine->built)};
   memcpy(header.magic, ENGINE_MAGIC, sizeof header.magic);
@@ -174,10 +193,63 @@ static Status read_rewrites(Engine *engine, const char *bytes, size_t size) {
   return OK;
 }
 
+static Status read_content(Engine *engine, const char **cursor, const char *weights, size_t weights_size) {
+  Hash128 name;
+  uint64_t offset, size;
+  token_skip_space(cursor);
+  if (!token_parse_hash(cursor, &name)) FAIL(ERROR_CORRUPT, "the engine's plans name a content without a hash");
+  token_skip_space(cursor);
+  bool good = token_parse_u64(cursor, &offset);
+  token_skip_space(cursor);
+  if (!good || !token_parse_u64(cursor, &size) || offset > weights_size || size > weights_size - offset)
+    FAIL(ERROR_CORRUPT, "a constant of the engine's plans lies outside its weights");
+  Tensor tensor = {.dtype = DTYPE_U8, .rank = 1, .dims = {(int64_t)size}, .data = (void *)(uintptr_t)(weights + offset)};
+  engine_add_content(engine, name, &tensor);
+  return OK;
+}
+
+static Status read_plan(Engine *engine, const char **cursor, const char *end) {
+  char *needs;
+  uint64_t length;
+  token_skip_space(cursor);
+  TRY(status_context(token_parse_quoted(engine->arena, cursor, &needs), "the engine's plans"));
+  token_skip_space(cursor);
+  if (!token_parse_u64(cursor, &length) || **cursor != '\n' || length > (size_t)(end - *cursor - 1))
+    FAIL(ERROR_CORRUPT, "the engine's plans end in the middle of one");
+  *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) =
+      (EnginePlan){needs, arena_string_n(engine->arena, *cursor + 1, (size_t)length), (size_t)length};
+  *cursor += 1 + length;
+  return OK;
+}
+
+// Plans are read when they are wanted.
+static Status read_plans(Engine *engine, const char *base, const SectionEntry *section, const SectionEntry *weights) {
+  const char *cursor = arena_string_n(engine->arena, base + section->offset, section->size), *end = cursor + section->size;
+  for (token_skip_space(&cursor); *cursor; token_skip_space(&cursor)) {
+    if (token_accept_word(&cursor, "content")) TRY(read_content(engine, &cursor, base + weights->offset, weights->size));
+    else if (token_accept_word(&cursor, "plan")) TRY(read_plan(engine, &cursor, end));
+    else FAIL(ERROR_CORRUPT, "the engine's plans begin with '%.*s'", TOKEN_GLIMPSE(cursor));
+  }
+  return OK;
+}
+
+const EngineContent *engine_content(const Engine *engine, Hash128 name) {
+  const EngineContent *content = int_map_get(engine->content_names, name.low);
+  return content && content->name.high == name.high ? content : NULL;
+}
+
+void engine_add_content(Engine *engine, Hash128 name, const Tensor *tensor) {
+  EngineContent *content = arena_new_of(engine->arena, EngineContent);
+  *content = (EngineContent){name, *tensor};
+  *ARENA_PUSH(engine->arena, engine->contents, engine->content_count, engine->content_capacity) = content;
+  int_map_set(engine->content_names, name.low, content);
+}
+
 Engine *engine_new(Arena *arena) {
   Engine *engine = arena_new_of(arena, Engine);
   engine->arena = arena;
   engine->tuning = "";
+  engine->content_names = int_map_new(arena);
   engine->built = (EngineOptions){.precision = DTYPE_COUNT, .disabled = ""};
   return engine;
 }
@@ -203,6 +275,7 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
   TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset,
                   s[SECTION_WEIGHTS].size, &engine->graph));
   TRY(status_context(graph_verify(engine->graph), "the engine's graph"));
+  TRY(read_plans(engine, base, &s[SECTION_PLANS], &s[SECTION_WEIGHTS]));
   *out = engine;
   return OK;
 }

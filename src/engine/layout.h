@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-enum { ENGINE_VERSION = 4, ENGINE_PAGE = 4096 };
+enum { ENGINE_VERSION = 5, ENGINE_PAGE = 4096 };
 #define ENGINE_MAGIC "INGOT\r\n\x1a"
 
 typedef enum Section {
@@ -13,6 +13,7 @@ typedef enum Section {
   SECTION_PASSES,
   SECTION_DISABLED,
   SECTION_REWRITES,
+  SECTION_PLANS,
   SECTION_COUNT
 } Section;
 

@@ -1,13 +1,13 @@
 // Checks a plan from what it says alone; it shares nothing with the planner and the packing that it judges. Places lie inside of their buffers,
 // buffers have the sizes of what they hold, launches name operands that are there; and, followed step by step, what a step reads must
-// still be what the step that made it wrote. Takes steps times buffers.
-#include "base/budget.h"
+// still be what the step that made it wrote.
 #include "base/checked.h"
-#include "plan/plan.h"
+#include "plan/owners.h"
 
 typedef struct Follower {
   const Plan *plan;
-  bool *holds;  // by buffer: it was written, and no other buffer's writes have touched its bytes since
+  bool *written;  // by buffer
+  Owners *owners;
 } Follower;
 
 // ---- buffers and places ------------------------------------------------------------------------------------------------------
@@ -110,69 +110,66 @@ static Status check_step(const Plan *plan, const PlanStep *step) {
 
 // ---- what is there when it is read -------------------------------------------------------------------------------------------
 
-static bool overlap(const PlanBuffer *a, const PlanBuffer *b) {
-  return a->bytes && b->bytes && a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
-}
-
-static Status take(Follower *f, const PlanStep *step, int number) {
+static Status take(Follower *f, int number) {
   const PlanBuffer *buffer = &f->plan->buffers[number];
   if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
     FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
-  f->holds[number] = true;
-  if (buffer->kind != PLAN_ARENA) return OK;
-  TRY(budget_spend(f->plan->buffer_count));
-  for (uint32_t b = 0; b < f->plan->buffer_count; b++) {
-    const PlanBuffer *other = &f->plan->buffers[b];
-    if ((int)b == number || other->kind != PLAN_ARENA || !overlap(buffer, other)) continue;
-    f->holds[b] = false;
-    // What the same step reads or writes elsewhere is in use at the same time.
-    for (int i = 0; i < step->node->input_count; i++)
-      if (step->inputs[i].buffer == (int)b)
-        FAIL(ERROR_INTERNAL, "the plan lets '%s' overwrite '%s' while it is read", buffer->name, other->name);
-    for (int i = 0; i < step->node->output_count; i++)
-      if (step->outputs[i].buffer == (int)b)
-        FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", buffer->name, other->name);
-  }
+  f->written[number] = true;
+  if (buffer->kind == PLAN_ARENA) owners_write(f->owners, number);
   return OK;
+}
+
+static Status check_read(const Follower *f, int number) {
+  const PlanBuffer *buffer = &f->plan->buffers[number];
+  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT || !buffer->bytes) return OK;
+  if (!f->written[number] || owners_find(f->owners, number) != number)
+    FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", buffer->name);
+  return OK;
+}
+
+// What a step reads and writes is in use at the same time.
+static Status check_kept(const Follower *f, int number, bool read) {
+  const PlanBuffer *buffers = f->plan->buffers, *buffer = &buffers[number];
+  int owner = buffer->kind == PLAN_ARENA ? owners_find(f->owners, number) : number;
+  if (owner == number) return OK;
+  const char *other = owner < 0 ? "nothing" : buffers[owner].name;
+  if (read) FAIL(ERROR_INTERNAL, "the plan lets '%s' overwrite '%s' while it is read", other, buffer->name);
+  FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", other, buffer->name);
 }
 
 static Status follow_step(Follower *f, const PlanStep *step) {
-  for (int i = 0; i < step->node->input_count; i++) {
-    int number = step->inputs[i].buffer;
-    if (number < 0) continue;
-    const PlanBuffer *buffer = &f->plan->buffers[number];
-    bool given = buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT;
-    if (!given && buffer->bytes && !f->holds[number])
-      FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", buffer->name);
-  }
-  if (step->workspace_buffer >= 0) TRY(take(f, step, step->workspace_buffer));
-  for (int i = 0; i < step->node->output_count; i++) TRY(take(f, step, step->outputs[i].buffer));
+  int inputs = step->node->input_count, outputs = step->node->output_count;
+  for (int i = 0; i < inputs; i++)
+    if (step->inputs[i].buffer >= 0) TRY(check_read(f, step->inputs[i].buffer));
+  if (step->workspace_buffer >= 0) TRY(take(f, step->workspace_buffer));
+  for (int i = 0; i < outputs; i++) TRY(take(f, step->outputs[i].buffer));
+  for (int i = 0; i < inputs; i++)
+    if (step->inputs[i].buffer >= 0) TRY(check_kept(f, step->inputs[i].buffer, true));
+  if (step->workspace_buffer >= 0) TRY(check_kept(f, step->workspace_buffer, false));
+  for (int i = 0; i < outputs; i++) TRY(check_kept(f, step->outputs[i].buffer, false));
   return OK;
 }
 
-static Status check_outputs(const Follower *f) {
+static Status check_outputs(const Follower *f, Arena *scratch) {
   const Graph *graph = f->plan->graph;
-  Arena *scratch = arena_scratch();
   bool *made = arena_array(scratch, bool, (size_t)graph->output_count);
-  Status status = OK;
   for (uint32_t b = 0; b < f->plan->buffer_count; b++) {
     const PlanBuffer *buffer = &f->plan->buffers[b];
-    if (buffer->kind == PLAN_OUTPUT) made[buffer->index] |= f->holds[b] || !buffer->bytes;
+    if (buffer->kind == PLAN_OUTPUT) made[buffer->index] |= f->written[b] || !buffer->bytes;
   }
-  for (int i = 0; i < graph->output_count && !status; i++)
-    if (!made[i]) status = status_make(ERROR_INTERNAL, "the plan does not make its output '%s'", graph->outputs[i]->name);
-  arena_free(scratch);
-  return status;
+  for (int i = 0; i < graph->output_count; i++)
+    if (!made[i]) FAIL(ERROR_INTERNAL, "the plan does not make its output '%s'", graph->outputs[i]->name);
+  return OK;
 }
 
 Status plan_verify(const Plan *plan, Arena *scratch) {
-  Follower f = {plan, arena_array(scratch, bool, plan->buffer_count)};
   for (uint32_t b = 0; b < plan->buffer_count; b++)
     TRY(status_context(check_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
+  Follower f = {plan, arena_array(scratch, bool, plan->buffer_count), owners_new(plan, scratch)};
   for (uint32_t s = 0; s < plan->step_count; s++) {
     const PlanStep *step = &plan->steps[s];
     Status status = check_step(plan, step);
     TRY(status_context(status ? status : follow_step(&f, step), "the plan's step %u (%s)", s, step->node->op->name));
   }
-  return check_outputs(&f);
+  return check_outputs(&f, scratch);
 }

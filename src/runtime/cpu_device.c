@@ -162,6 +162,7 @@ static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable
 static Status cpu_load(Device *device, Plan *plan, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Keeper keeper = {{take_packing}, cpu, arena, int_map_new(arena)};
+  TRY(steps_check_workspace(plan, cpu->workspace_limit));
   return load_plan(plan, &keeper, host_states_new(arena, cpu->pool, &keeper.packings), out);
 }
 

@@ -242,8 +242,15 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   return OK;
 }
 
+static bool uses_libraries(const Plan *plan) {
+  for (uint32_t s = 0; s < plan->step_count; s++)
+    if (plan->steps[s].selection.implementation->library) return true;
+  return false;
+}
+
 static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   double start = time_now();
+  if (uses_libraries(plan)) TRY(open_libraries(r));
   e->plan = plan;
   steps_lay_out(&e->steps, plan, (Machine){.cuda = r->context}, e->arena);
   number_steps(r, e);
@@ -294,6 +301,7 @@ static Status device_compile(Device *device, Graph *graph, Arena *arena, Executa
 }
 
 static Status device_load(Device *device, Plan *plan, Arena *arena, Executable **out) {
+  TRY(steps_check_workspace(plan, of(device)->workspace_limit));
   return make_executable(device, NULL, plan, arena, out);
 }
 

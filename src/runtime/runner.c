@@ -302,7 +302,8 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
   Runner *runner = calloc(1, sizeof *runner);
   if (!runner) return status_out_of_memory();
   runner->device = device;
-  runner->stages = (StageMemory){.device = device, .hooks = *hooks, .limit = cache_limit ? cache_limit : RUNNER_CACHE_LIMIT};
+  runner->stages =
+      (StageMemory){.device = device, .whole = graph, .hooks = *hooks, .limit = cache_limit ? cache_limit : RUNNER_CACHE_LIMIT};
   runner->stats.host_operator = "";
   Status status = RECOVER_GUARD(runner_fill(runner, graph));
   if (status) runner_free(runner);

@@ -47,6 +47,10 @@ typedef struct RunnerHooks {
   bool (*is_deferred)(const Node *node);
   Status (*optimise)(Graph *graph, void *context);  // NULL: specialised graphs are run as they are
   void *optimise_context;
+  // A plan that is at hand for calls of the whole graph: *executable, made in the arena, and the plan, where it takes these inputs on this
+  // device. NULL where none does, and where the hook is NULL.
+  Status (*held)(void *context, const StageInput *inputs, Device *device, Arena *arena, Plan **plan, Executable **executable);
+  void *held_context;
 } RunnerHooks;
 
 typedef struct Runner Runner;

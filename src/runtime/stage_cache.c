@@ -143,10 +143,18 @@ static bool has_defaults(const Graph *graph) {
   return false;
 }
 
-static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  entry->arena = arena_new();
-  budget_stage("compiling", 0, -1);
-  TRY(budget_poll());
+// A plan at hand is a stage of its own, without anything behind it.
+static Status take_held(StageMemory *memory, const StageCache *cache, const StageInput *inputs, StageEntry *entry) {
+  Plan *plan;
+  if (!memory->hooks.held || cache->graph != memory->whole) return OK;
+  TRY(memory->hooks.held(memory->hooks.held_context, inputs, memory->device, entry->arena, &plan, &entry->executable));
+  if (!entry->executable) return OK;
+  entry->stage = arena_new_of(entry->arena, Stage);
+  *entry->stage = (Stage){.ready = plan->graph, .complete = true, .direct = true};
+  return OK;
+}
+
+static Status make_stage(StageMemory *memory, const StageCache *cache, StageInput *inputs, StageEntry *entry) {
   TRY(own_contents(cache->graph, inputs, entry->arena));
   SpecialiseHooks hooks = {.translate = memory->hooks.translate,
                            .is_deferred = memory->hooks.is_deferred,
@@ -160,7 +168,16 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
     TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
     specialise_regions(stage->ready, &hooks, entry->arena);
   }
-  TRY(memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable));
+  return memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable);
+}
+
+static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
+  entry->arena = arena_new();
+  budget_stage("compiling", 0, -1);
+  TRY(budget_poll());
+  TRY(take_held(memory, cache, inputs, entry));
+  if (!entry->executable) TRY(make_stage(memory, cache, inputs, entry));
+  Stage *stage = entry->stage;
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
   entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);
   if (stage->complete) return OK;

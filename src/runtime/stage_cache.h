@@ -34,6 +34,7 @@ struct StageCache {
 typedef struct StageMemory {
   Device *device;
   RunnerHooks hooks;
+  const Graph *whole;  // what held plans are of
   StageEntry *oldest, *newest;
   size_t bytes, limit;
 } StageMemory;

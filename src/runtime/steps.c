@@ -3,6 +3,17 @@
 #include <string.h>
 #include "ir/origins.h"
 
+Status steps_check_workspace(const Plan *plan, size_t limit) {
+  for (uint32_t s = 0; limit && s < plan->step_count; s++) {
+    const PlanStep *step = &plan->steps[s];
+    size_t bytes = step->selection.emission->workspace_bytes;
+    if (bytes > limit)
+      FAIL(ERROR_UNSUPPORTED, "'%s' (%s) takes %zu bytes of workspace, more than the limit of %zu",
+           step->node->outputs[0]->name, step->node->op->name, bytes, limit);
+  }
+  return OK;
+}
+
 void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena) {
   *steps = (Steps){.plan = plan, .machine = machine};
   steps->constants = arena_array(arena, void *, plan->buffer_count);

@@ -12,6 +12,8 @@ typedef struct Steps {
   void **room;       // for them
 } Steps;
 
+// Whether no step takes more workspace than the limit (0: none): of a plan that was not made with it. ERROR_UNSUPPORTED.
+MUST_CHECK Status steps_check_workspace(const Plan *plan, size_t limit);
 void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena);
 // Sets the addresses of a run, unless they are set: the session's block of temporaries, and the caller's buffers.
 void steps_bind(Steps *steps, void *block, void *const *inputs, void *const *outputs);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/recover.h"
 #include "cuda/context.h"
 #include "runtime/cuda_device.h"
 #include "tune/tune.h"
@@ -51,16 +52,22 @@ static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions
   return status;
 }
 
+// A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.
+static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, Device *device, const Executable *executable) {
+  if (!options->keep) return OK;
+  return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
+}
+
 Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
                   TuningDatabase *database) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
   Runner *runner = NULL;
   Status status = OK;
-  bool usable;
+  bool usable, on_gpu = device->info.kind == DEVICE_CUDA;
   if (!inputs) return status_out_of_memory();
   TRY_GOTO(make_inputs(graph, options->shapes, device, inputs, &usable));
   if (!usable) {
-    log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
+    if (on_gpu) log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
     goto done;
   }
   for (int round = 0; round < 2; round++) {  // the second time with what tuning found, so that the kernels in use are compiled
@@ -69,9 +76,11 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     runner_free(runner);
     runner = NULL;
     TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
-    if (round || options->seconds <= 0) cuda_device_record_kernels(device);
+    bool last = round || options->seconds <= 0;
+    if (last && on_gpu) cuda_device_record_kernels(device);
     TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
-    if (options->seconds <= 0 || round) break;
+    if (last) TRY_GOTO(keep_guarded(options, stage, device, executable));
+    if (last) break;
     TRY_GOTO(tune_plan(device->plan(executable), device, options, database));
   }
 done:

@@ -7,6 +7,7 @@ digits=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../examples/digits")
 dev=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../dev")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 cd "$work"
 export NO_COLOR=1
 count=0
@@ -91,6 +92,15 @@ plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 
 says 0 "probabilities" run digits.ingot $cpu --check-plans
 plan "^  packed 0: [0-9]+ bytes, recipe $hash of &$hash, graph recipe" "^  kernel .*packed 0" -- emulated inspect "$digits/digits.onnx" --device cuda --fp16
 says 1 "is an engine" inspect digits.ingot $cpu --before
+# the plan that an engine holds, where the model leaves nothing open
+static=$here/../regress/bn_f32/model.onnx
+says 0 "" build "$static" $cpu --threads 1 --quiet -o static.ingot
+says 0 "" build "$static" $cpu --threads 1 --quiet -o again.ingot
+cmp static.ingot again.ingot || fail "the same build with a plan gives other bytes"
+says 0 "plan version 1, CPU" inspect static.ingot $cpu --passes
+json inspect static.ingot $cpu --passes
+says 0 "running by the engine's plan" run static.ingot $cpu --threads 1 --verbose
+says 0 "1 threads" run static.ingot $cpu --threads 2
 json inspect "$digits/digits.onnx" $cpu --before --after --passes --sites --memory
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05
 json bench digits.ingot $cpu --seconds 0.05 --profile

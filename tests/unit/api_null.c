@@ -124,6 +124,15 @@ static void engines(void) {
   EQUALS(strlen(ingot_rewrite_place(NULL)), 0);
   EQUALS(strlen(ingot_rewrite_before(NULL)), 0);
   EQUALS(strlen(ingot_rewrite_after(NULL)), 0);
+  EQUALS(ingot_engine_plan_count(NULL), 0);
+  EQUALS((void *)ingot_engine_plan(NULL, 0), NULL);
+  EQUALS((void *)ingot_engine_plan(engine, -1), NULL);
+  EQUALS((void *)ingot_engine_plan(engine, ingot_engine_plan_count(engine)), NULL);
+  EMPTY(ingot_plan_needs(NULL));
+  EMPTY(ingot_plan_text(NULL));
+  EQUALS(ingot_plan_steps(engine, NULL), 0);
+  EQUALS(ingot_plan_kernels(NULL, NULL), 0);
+  EQUALS(ingot_plan_missing_kernels(engine, NULL), 0);
   EQUALS(ingot_pass_nodes_before(NULL), 0);
   EQUALS(ingot_pass_nodes_after(NULL), 0);
   EQUALS(ingot_pass_seconds(NULL), 0);

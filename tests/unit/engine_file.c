@@ -15,8 +15,8 @@
 #include "kernels/ops.h"
 
 #define MODEL "examples/digits/digits.onnx"
-// As engine_file.c lays it out: a header of magic, version, flags, size, six sections (offset, size, checksum), checksum.
-enum { SECTIONS = 7, SECTION_AT = 24, HEADER_BYTES = SECTION_AT + SECTIONS * 24 + 8, PAGE = 4096 };
+// As engine_file.c lays it out: a header of magic, version, flags, size, sections (offset, size, checksum), checksum.
+enum { SECTIONS = 8, SECTION_AT = 24, HEADER_BYTES = SECTION_AT + SECTIONS * 24 + 8, PAGE = 4096 };
 
 static Arena *arena;
 static uint8_t *good;
@@ -207,6 +207,58 @@ Test(engine_file, what_is_shared_is_written_once) {
     cr_expect(tensor_equal(again->graph->outputs[i]->constant, engine->graph->outputs[i]->constant), "constant %d", i);
   cr_assert(!engine_write_memory(again, arena, &twice));
   cr_expect(twice.size == bytes.size && !memcmp(twice.data, bytes.data, bytes.size), "written again it is another");
+}
+
+// Plans name constants by content, which lie among the weights; what they say of places is checked.
+Test(engine_file, plans_and_what_they_name_are_kept) {
+  static const float numbers[] = {1, 2, 3, 4};
+  static const char plan[] = "plan for the CPU: not read before it is wanted\n";
+  Tensor flat = {.dtype = DTYPE_U8, .rank = 1, .dims = {sizeof numbers}, .data = (void *)(uintptr_t)numbers};
+  Hash128 name = hash128_bytes(numbers, sizeof numbers);
+  Engine *engine = engine_new(arena), *again;
+  Bytes bytes, twice;
+  engine->graph = graph_new(arena, core_ops, "g");
+  engine_add_content(engine, name, &flat);
+  *ARENA_PUSH(arena, engine->plans, engine->plan_count, engine->plan_capacity) = (EnginePlan){"that", plan, strlen(plan)};
+  cr_assert(!engine_write_memory(engine, arena, &bytes));
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  cr_assert_eq(again->plan_count, 1);
+  cr_expect_str_eq(again->plans[0].needs, "that");
+  cr_expect_str_eq(again->plans[0].text, plan);
+  const EngineContent *content = engine_content(again, name);
+  cr_assert(content && content->tensor.dims[0] == sizeof numbers);
+  cr_expect(!memcmp(content->tensor.data, numbers, sizeof numbers));
+  cr_expect_null(engine_content(again, (Hash128){name.low, name.high + 1}));
+  cr_assert(!engine_write_memory(again, arena, &twice));
+  cr_expect(twice.size == bytes.size && !memcmp(twice.data, bytes.data, bytes.size), "written again it is another");
+}
+
+// The section is put where weights were.
+static void expect_plans_refused(const char *section, const char *why) {
+  uint8_t *bytes = arena_copy(arena, good, size);
+  size_t entry = SECTION_AT + (SECTIONS - 1) * 24, offset = get(good, SECTION_AT + 24);
+  Engine *engine;
+  put(bytes, entry, offset);
+  memcpy(bytes + offset, section, strlen(section));
+  put(bytes, entry + 8, strlen(section));
+  make_checksums_right(bytes);
+  Status status = engine_read_memory(bytes, size, core_ops, arena, &engine);
+  cr_assert(status, "accepted: %s", section);
+  cr_expect(strstr(status_message(status), why), "'%s' is not in '%s'", why, status_message(status));
+  status_free(status);
+}
+
+Test(engine_file, plans_that_lie_are_refused) {
+#define NAME "00112233445566778899aabbccddeeff"
+  expect_plans_refused("content " NAME " 0 1000000000", "lies outside its weights");
+  expect_plans_refused("content " NAME " 1000000000 0", "lies outside its weights");
+  expect_plans_refused("content " NAME " 18446744073709551615 2", "lies outside its weights");
+  expect_plans_refused("content 1234 0 1", "without a hash");
+  expect_plans_refused("content " NAME " -1 1", "lies outside its weights");
+  expect_plans_refused("plan \"n\" 30\nshort\n", "in the middle of one");
+  expect_plans_refused("plan \"n\" 18446744073709551615\n", "in the middle of one");
+  expect_plans_refused("plan n 3\nabc", "the engine's plans");
+  expect_plans_refused("nothing", "begin with 'nothing'");
 }
 
 Test(engine_file, a_region_is_kept_as_it_is) {

@@ -91,9 +91,11 @@ ingot_folder(ingot_onnx onnx ingot_onnx_ops ingot_proto)
 
 # The public libraries. libingot holds everything; libingot-runtime what running a finished engine takes. Only INGOT_API is visible.
 file(GLOB api_run CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/api/*.c)
-list(REMOVE_ITEM api_run ${PROJECT_SOURCE_DIR}/src/api/build.c)  # which needs the importer
+# What builds engines, and needs the importer.
+set(api_build ${PROJECT_SOURCE_DIR}/src/api/build.c ${PROJECT_SOURCE_DIR}/src/api/targets.c)
+list(REMOVE_ITEM api_run ${api_build})
 set(run_folders ingot_runtime_core ingot_passes ingot_tune ingot_onnx_ops)
-add_library(ingot SHARED ${api_run} ${PROJECT_SOURCE_DIR}/src/api/build.c)
+add_library(ingot SHARED ${api_run} ${api_build})
 target_link_libraries(ingot PRIVATE ${run_folders} ingot_onnx ingot_flags)
 add_library(ingot_runtime SHARED ${api_run})
 target_link_libraries(ingot_runtime PRIVATE ${run_folders} ingot_flags)
@@ -110,7 +112,7 @@ foreach(library ingot ingot_runtime)
 endforeach()
 
 # The command line stands on the folders themselves: it shows what the public interface hides.
-add_library(ingot_api STATIC ${api_run} ${PROJECT_SOURCE_DIR}/src/api/build.c)
+add_library(ingot_api STATIC ${api_run} ${api_build})
 target_link_libraries(ingot_api PUBLIC ${run_folders} ingot_onnx PRIVATE ingot_flags)
 target_include_directories(ingot_api PUBLIC ${PROJECT_SOURCE_DIR}/include)
 ingot_shows(ingot_api src/api PUBLIC)

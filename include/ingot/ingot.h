@@ -161,6 +161,9 @@ typedef struct ingot_allocator {
  *   tuning_seconds, tuning_file,     -         used; on the CPU  refused where the engine was built without any of them
  *     tuning_shapes                            refused, seconds
  *                                              of open shapes too
+ *   targets                          -         used; refused     -
+ *                                              with device CPU
+ *                                              and with seconds
  *   workspace_limit                  -         used              sessions: used
  *   model_limit                      used      -                 loading: bytes of the engine
  *   threads                          -         to compile        sessions: used; on a GPU to compile kernels
@@ -228,6 +231,10 @@ typedef struct ingot_config {
   void *parallel_context;
   /* Every plan is printed, read back from its text and compared before it runs, and what runs is what was read: for whoever works on Ingot. */
   bool check_plans;
+  /* "sm_80,sm_89,H100": GPUs to build for that need not be here, by architecture (sm_75, sm_80, ...; the first chip of one stands for it) or by chip:
+   * for each the engine gets the plan of the declared shapes, or of tuning_shapes, made of Ingot's own kernels, and the kernels. Takes NVRTC,
+   * and neither a driver nor a GPU. The same bytes each time. NULL: the engine is built for the device at hand. */
+  const char *targets;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */
@@ -309,14 +316,16 @@ INGOT_API const char *ingot_rewrite_place(const ingot_rewrite *rewrite);
 INGOT_API const char *ingot_rewrite_before(const ingot_rewrite *rewrite);
 INGOT_API const char *ingot_rewrite_after(const ingot_rewrite *rewrite);
 
-/* Plans that the engine holds, each for the shapes that the model declares, where it declares all of them and nothing else decides about a call. A
- * session on such a device takes its plan as it is, and makes one anew where what the plan depends on is another there; the log says why. */
+/* Plans that the engine holds, each for the shapes that the model declares, or that were given to tune for, where nothing else decides about a call. A
+ * session on such a device takes its plan as it is (of several, that of the GPU most like it), and makes one anew where what the plan depends on is another there; the log says why. */
 typedef struct ingot_plan ingot_plan;
 INGOT_API int ingot_engine_plan_count(const ingot_engine *engine);
 INGOT_API const ingot_plan *ingot_engine_plan(const ingot_engine *engine,
                                               int index);       /* NULL where there is none of that number */
 INGOT_API const char *ingot_plan_needs(const ingot_plan *plan); /* what it depends on: "plan version 1, sm_90" */
-INGOT_API const char *ingot_plan_text(const ingot_plan *plan);  /* as ingot_session_plan_text gives it; the engine's */
+INGOT_API int ingot_plan_multiprocessors(
+    const ingot_plan *plan);                                   /* of the GPU it was made for, or the CPU's threads; 0 of none */
+INGOT_API const char *ingot_plan_text(const ingot_plan *plan); /* as ingot_session_plan_text gives it; the engine's */
 /* Steps of the plan; launches of kernels in them; and how many of those are of kernels that the engine does not bring along. */
 INGOT_API int ingot_plan_steps(const ingot_engine *engine, const ingot_plan *plan);
 INGOT_API int ingot_plan_kernels(const ingot_engine *engine, const ingot_plan *plan);

@@ -47,7 +47,7 @@ struct ingot_cancellation {
 
 // What a stage's graph is optimised for when a call has shown its shapes.
 typedef struct StagePasses {
-  const Device *device;
+  const DeviceInfo *device;
   const EngineOptions *built;
   const Log *log;
 } StagePasses;

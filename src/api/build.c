@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/targets.h"
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
@@ -98,7 +99,7 @@ static Status keep_plan(void *engine, const Stage *stage, const Plan *plan, cons
 
 // The plan of the declared shapes, where they are known; on a GPU its sites are tuned first, and its kernels kept.
 static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *options, TuningDatabase *database) {
-  StagePasses passes = {device, &engine->built, options->log};
+  StagePasses passes = {&device->info, &engine->built, options->log};
   RunnerHooks hooks = api_runner_hooks(&passes);
   options->keep = keep_plan;
   options->keep_context = engine;
@@ -135,7 +136,7 @@ static bool measures(const ingot_config *config) {
 }
 
 static Status choose_device(const ingot_config *config, bool *cuda) {
-  *cuda = config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config) ||
+  *cuda = config->targets || config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config) ||
           (config->device == INGOT_DEVICE_AUTO && cuda_device_present(config->device_index));
   if (!*cuda && measures(config))
     FAIL(ERROR_INVALID_ARGUMENT, "tuning measures kernels of a GPU, and the engine is built for the CPU");
@@ -221,7 +222,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   keep_rewrites(engine, hooks->rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
-  return prepare(engine, &config, cuda, shapes, &log);
+  return config.targets ? api_build_targets(engine, &config, shapes, &log) : prepare(engine, &config, cuda, shapes, &log);
 }
 
 static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,

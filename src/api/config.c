@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/checked.h"
+#include "cuda/chips.h"
 #include "passes/selection.h"
 
 // The shortest a caller may bring: what the first version of the struct began with.
@@ -61,6 +62,22 @@ static Status check_building(const ingot_config *config) {
   return config->disabled_passes && *config->disabled_passes ? passes_check_disabled(config->disabled_passes) : OK;
 }
 
+static Status check_targets(const ingot_config *config) {
+  if (!config->targets) return OK;
+  if (config->device == INGOT_DEVICE_CPU) FAIL(ERROR_INVALID_ARGUMENT, "targets are GPUs, but the device asked for is the CPU");
+  if (config->tuning_seconds > 0)
+    FAIL(ERROR_INVALID_ARGUMENT, "tuning measures on the GPU at hand, and targets are GPUs that need not be here");
+  for (const char *at = config->targets; *at;) {
+    char name[64];
+    DeviceInfo info;
+    size_t length = strcspn(at, ",");
+    snprintf(name, sizeof name, "%.*s", (int)length, at);
+    TRY(chip_find(name, &info));
+    at += length + (at[length] == ',');
+  }
+  return OK;
+}
+
 static Status check_allocator(const ingot_allocator *allocator, const char *name) {
   if (!allocator) return OK;
   if (allocator->size != sizeof *allocator)
@@ -78,6 +95,7 @@ static Status check_values(const ingot_config *config) {
     FAIL(ERROR_INVALID_ARGUMENT, "device_allocator is about a GPU, but the device asked for is the CPU");
   TRY(check_device(config));
   TRY(check_building(config));
+  TRY(check_targets(config));
   if ((unsigned)config->log_most > INGOT_VERBOSE) FAIL(ERROR_INVALID_ARGUMENT, "log_most %d is unknown", (int)config->log_most);
   return OK;
 }

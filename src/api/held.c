@@ -1,6 +1,7 @@
 // Plans that an engine holds: taking one for a session's call, and keeping one when an engine is built. A plan is kept for the shapes that the model
-// declares, where nothing about a call may be otherwise.
+// declares, or that are given to tune for, where nothing else decides about a call.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -33,6 +34,16 @@ static bool is_for(const EnginePlan *plan, const DeviceInfo *device) {
   return plan->length > length && !memcmp(plan->text, target, length) && strchr(":,", plan->text[length]);
 }
 
+static const EnginePlan *find_nearest(const Engine *engine, const DeviceInfo *device) {
+  const EnginePlan *nearest = NULL;
+  for (uint32_t i = 0; i < engine->plan_count; i++) {
+    const EnginePlan *plan = &engine->plans[i];
+    int off = abs(plan->multiprocessors - device->multiprocessors);
+    if (is_for(plan, device) && (!nearest || off < abs(nearest->multiprocessors - device->multiprocessors))) nearest = plan;
+  }
+  return nearest;
+}
+
 static Status load(const Engine *engine, const EnginePlan *held, const StageInput *inputs, Device *device, Arena *arena,
                    Plan **plan, Executable **executable) {
   const PlanContents contents = {.constant = find_content, .context = (void *)(uintptr_t)engine};
@@ -58,30 +69,27 @@ Status api_take_plan(void *context, const StageInput *inputs, Device *device, Ar
   HeldPlans *held = context;
   const Engine *engine = held->engine;
   *executable = NULL;
-  for (uint32_t i = 0; i < engine->plan_count && !held->refused && !*executable; i++) {
-    if (!is_for(&engine->plans[i], &device->info)) continue;
-    Status status = load(engine, &engine->plans[i], inputs, device, arena, plan, executable);
-    if (!status) continue;
-    if (!refuses_the_plan(status)) return status;
-    log_add(device->log, LOG_INFO, "the engine's plan is not used, and made anew: %s", status_message(status));
-    status_free(status);
-    held->refused = true;
-  }
+  const EnginePlan *nearest = held->refused ? NULL : find_nearest(engine, &device->info);
+  if (!nearest) return OK;
+  Status status = load(engine, nearest, inputs, device, arena, plan, executable);
+  if (status && !refuses_the_plan(status)) return status;
+  held->refused = status != OK;
+  if (status) log_add(device->log, LOG_INFO, "the engine's plan is not used, and made anew: %s", status_message(status));
+  status_free(status);
   if (*executable) log_add(device->log, LOG_VERBOSE, "running by the engine's plan");
   return OK;
 }
 
 // ---- keeping -----------------------------------------------------------------------------------------------------------------
 
-// Whether every call of the graph is of the same types, and no content of an input decides about it.
+// Whether the types of a call are all that decides about it.
 static bool is_settled(const Graph *graph, Arena *scratch) {
-  int64_t dims[MAX_RANK];
   bool *known = arena_array(scratch, bool, (size_t)graph->input_count + 1);
   graph_shape_inputs(graph, api_is_deferred, known);
   for (int i = 0; i < graph->input_count; i++) {
     const Value *input = graph->inputs[i];
     if (known[i] || input->initial || input->kind != VALUE_TENSOR || input->dtype == DTYPE_STRING ||
-        input->dtype == DTYPE_COUNT || !value_get_dims(input, dims))
+        input->dtype == DTYPE_COUNT || input->rank < 0)
       return false;
   }
   return true;
@@ -121,7 +129,7 @@ void api_keep_plan(Engine *engine, const Stage *stage, const Plan *plan, const C
     Text text = text_new(engine->arena);
     plan_print(&text, plan, compiler, &(PlanWitness){.constant = keep_content, .context = &keeping});
     *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) =
-        (EnginePlan){plan_needs(plan, engine->arena), text_get(&text), text.length};
+        (EnginePlan){plan_needs(plan, engine->arena), plan->device->multiprocessors, text_get(&text), text.length};
   }
   arena_free(scratch);
 }

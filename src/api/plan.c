@@ -34,6 +34,7 @@ const ingot_plan *ingot_engine_plan(const ingot_engine *engine, int index) {
   return index >= 0 && index < ingot_engine_plan_count(engine) ? (const ingot_plan *)&engine->engine->plans[index] : NULL;
 }
 const char *ingot_plan_needs(const ingot_plan *plan) { return plan ? of_plan(plan)->needs : ""; }
+int ingot_plan_multiprocessors(const ingot_plan *plan) { return plan ? of_plan(plan)->multiprocessors : 0; }
 const char *ingot_plan_text(const ingot_plan *plan) { return plan ? of_plan(plan)->text : ""; }
 
 static EnginePlanCounts counts_of(const ingot_engine *engine, const ingot_plan *plan) {

@@ -17,8 +17,8 @@ bool api_is_deferred(const Node *node) { return node->op == &op_deferred; }
 // Operators translated at run time get fused like the rest.
 static Status optimise_stage(Graph *graph, void *context) {
   const StagePasses *passes = context;
-  PassOptions options = {.device = passes->device->info.kind,
-                         .sm = passes->device->info.sm,
+  PassOptions options = {.device = passes->device->kind,
+                         .sm = passes->device->sm,
                          .precision = DTYPE_COUNT,
                          .tf32 = passes->built->tf32,
                          .disabled = passes->built->disabled,
@@ -57,7 +57,7 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   log_add(&session->log, LOG_INFO, "running on %s", session->device_name);
   if (info->kind == DEVICE_CPU && engine->engine->built.tf32)
     log_add(&session->log, LOG_INFO, "the engine may use tf32, which CPUs do not have: it runs in fp32");
-  session->passes = (StagePasses){session->device, &engine->engine->built, &session->log};
+  session->passes = (StagePasses){&session->device->info, &engine->engine->built, &session->log};
   session->held = (HeldPlans){.engine = engine->engine};
   RunnerHooks hooks = api_runner_hooks(&session->passes);
   hooks.held = config.untrusted_engine && info->kind != DEVICE_CPU ? NULL : api_take_plan;

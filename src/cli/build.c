@@ -17,7 +17,13 @@ const Command command_build = {
     "  ingot build resnet50.onnx                            writes resnet50.ingot here, in seconds\n"
     "  ingot build resnet50.onnx --fp16 --tune 60 -o r.ingot   half precision, a minute of measuring\n"
     "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build\n"
-    "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n\n"
+    "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n"
+    "  ingot build model.onnx --for sm_80,sm_89,H100        plans and kernels for GPUs that need not be here: chips (H100, "
+    "H200, A100,\n"
+    "                                                       L4, RTX 4090, B200, ...) or architectures\n\n"
+    "  --for NAMES             what GPUs to build for, instead of the device here; takes NVRTC. Where the model leaves sizes "
+    "open,\n"
+    "                          --shapes says for which\n"
     "  --output FILE, -o FILE  where to, - is the standard output; default: the model's name with .ingot, in this folder\n",
     run};
 
@@ -55,13 +61,22 @@ static const char *passes_text(Arena *arena, const ingot_engine *engine) {
   return text.length ? text_get(&text) : "nothing to do";
 }
 
+// "kernels  12 for sm_80, 14 for sm_90"
+static void print_kernels(const Engine *engine) {
+  for (uint32_t i = 0; i < engine->kernel_count;) {
+    uint32_t first = i;
+    while (i < engine->kernel_count && engine->kernels[i].sm == engine->kernels[first].sm) i++;
+    printf("%s%u for sm_%d", first ? ", " : "kernels  ", i - first, engine->kernels[first].sm);
+  }
+  if (engine->kernel_count) printf("\n");
+}
+
 static void print_report(const char *model, const char *output, const ingot_engine *engine, int nodes_before, double seconds,
                          Arena *arena) {
   char size[24];
   printf("model    %s, %s, %d nodes\n", model, cli_bytes(file_bytes(model), size), nodes_before);
   printf("passes   %s\n", passes_text(arena, engine));
-  if (engine->engine->kernel_count)
-    printf("kernels  %u, compiled for sm_%d\n", engine->engine->kernel_count, engine->engine->kernels[0].sm);
+  print_kernels(engine->engine);
   printf("engine   %s, %s, %d nodes, built in %.1f s\n", output, cli_bytes(file_bytes(output), size),
          engine->engine->graph->node_count, seconds);
 }
@@ -102,11 +117,11 @@ static ingot_error *build(const Common *common, const char *output, Arena *arena
 }
 
 static int check_arguments(const Common *common, const char *output) {
-  bool tunes = common->config.tuning_seconds > 0;
+  bool tunes = common->config.tuning_seconds > 0 || common->config.targets;
   if ((common->shapes && !tunes) || common->input_count || common->picture.normalised || common->picture.bgr)
     return cli_fail_text(
                "build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands, --shapes "
-               "for them and --tune"),
+               "for them, --tune and --for"),
            2;
   if (cli_is_engine(common->model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common->model);
   if (output && common->json && path_open_number(output) == 1)
@@ -123,10 +138,12 @@ static int run(int count, char **arguments) {
   const char *output = NULL;
   int positional_count;
   bool stop;
-  const Option options[] = {{"output", OPTION_STRING, &output}, {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {
+      {"output", OPTION_STRING, &output}, {"for", OPTION_STRING, &common.config.targets}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_build, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
   if (output && !strcmp(output, "-")) output = "/dev/stdout";
+  if (common.config.targets) common.config.tuning_shapes = common.shapes;
   if ((code = check_arguments(&common, output))) return code;
   Arena *arena = arena_new();
   if (!output) output = default_output(arena, common.model);

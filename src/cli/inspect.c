@@ -82,11 +82,15 @@ static void print_passes(const ingot_engine *engine) {
 
 static void print_plans(const ingot_engine *engine) {
   int count = ingot_engine_plan_count(engine);
-  if (count) printf("\n%-52s %8s %8s\n", "plans held, for", "steps", "kernels");
+  if (count) printf("\n%-60s %8s %8s\n", "plans held, for", "steps", "kernels");
   for (int i = 0; i < count; i++) {
     const ingot_plan *plan = ingot_engine_plan(engine, i);
     int missing = ingot_plan_missing_kernels(engine, plan);
-    printf("%-52s %8d %8d", ingot_plan_needs(plan), ingot_plan_steps(engine, plan), ingot_plan_kernels(engine, plan));
+    char device[128];
+    snprintf(device, sizeof device, "%s (%d multiprocessors)", ingot_plan_needs(plan), ingot_plan_multiprocessors(plan));
+    bool on_gpu = strstr(device, ", sm_") != NULL;
+    printf("%-60s %8d %8d", on_gpu ? device : ingot_plan_needs(plan), ingot_plan_steps(engine, plan),
+           ingot_plan_kernels(engine, plan));
     if (missing) printf("  (%d not in the engine)", missing);
     printf("\n");
   }
@@ -173,6 +177,7 @@ static void json_plans(Json *json, const ingot_engine *engine) {
     const ingot_plan *plan = ingot_engine_plan(engine, i);
     json_object(json, NULL);
     json_string(json, "needs", ingot_plan_needs(plan));
+    json_int(json, "multiprocessors", ingot_plan_multiprocessors(plan));
     json_int(json, "steps", ingot_plan_steps(engine, plan));
     json_int(json, "kernels", ingot_plan_kernels(engine, plan));
     json_int(json, "missing_kernels", ingot_plan_missing_kernels(engine, plan));

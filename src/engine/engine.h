@@ -39,8 +39,9 @@ typedef struct EngineRewrite {
 
 // A plan for calls of the declared shapes, as plan_print gives it.
 typedef struct EnginePlan {
-  const char *needs;  // plan_needs
-  const char *text;   // ends in NUL, too
+  const char *needs;    // plan_needs
+  int multiprocessors;  // of the chip that it was made for: of several plans that run on one, the nearest is taken
+  const char *text;     // ends in NUL, too
   size_t length;
 } EnginePlan;
 

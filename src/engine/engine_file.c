@@ -1,4 +1,5 @@
 // Writing and reading engine files. See engine.h.
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +70,7 @@ static void write_plans(const Engine *engine, Weights *weights, Text *text) {
     const EnginePlan *plan = &engine->plans[i];
     text_add(text, "plan ");
     token_quote(text, plan->needs);
-    text_add(text, " %zu\n", plan->length);
+    text_add(text, " %d %zu\n", plan->multiprocessors, plan->length);
     text_add_n(text, plan->text, plan->length);
   }
 }
@@ -210,14 +211,16 @@ static Status read_content(Engine *engine, const char **cursor, const char *weig
 
 static Status read_plan(Engine *engine, const char **cursor, const char *end) {
   char *needs;
-  uint64_t length;
+  uint64_t multiprocessors, length;
   token_skip_space(cursor);
   TRY(status_context(token_parse_quoted(engine->arena, cursor, &needs), "the engine's plans"));
   token_skip_space(cursor);
-  if (!token_parse_u64(cursor, &length) || **cursor != '\n' || length > (size_t)(end - *cursor - 1))
+  bool good = token_parse_u64(cursor, &multiprocessors) && multiprocessors <= INT_MAX;
+  token_skip_space(cursor);
+  if (!good || !token_parse_u64(cursor, &length) || **cursor != '\n' || length > (size_t)(end - *cursor - 1))
     FAIL(ERROR_CORRUPT, "the engine's plans end in the middle of one");
   *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) =
-      (EnginePlan){needs, arena_string_n(engine->arena, *cursor + 1, (size_t)length), (size_t)length};
+      (EnginePlan){needs, (int)multiprocessors, arena_string_n(engine->arena, *cursor + 1, (size_t)length), (size_t)length};
   *cursor += 1 + length;
   return OK;
 }

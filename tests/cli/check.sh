@@ -100,7 +100,18 @@ cmp static.ingot again.ingot || fail "the same build with a plan gives other byt
 says 0 "plan version 1, CPU" inspect static.ingot $cpu --passes
 json inspect static.ingot $cpu --passes
 says 0 "running by the engine's plan" run static.ingot $cpu --threads 1 --verbose
-says 0 "1 threads" run static.ingot $cpu --threads 2
+says 0 "made anew: it was made for" run static.ingot $cpu --threads 2 --verbose
+# plans and kernels for GPUs that are not here, compiled here by the emulator's stand-in for NVRTC
+for name in far again; do
+  "$dev" emulate 90 "$ingot" build "$static" --for sm_80,rtx4090,sm_90a --quiet -o "$work/$name.ingot" || fail "build --for"
+done
+cmp far.ingot again.ingot || fail "the same build for several GPUs gives other bytes"
+says 0 "plan version 1, sm_89 (128 multiprocessors)" inspect far.ingot $cpu --passes
+! grep -q "not in the engine" out || fail "kernels are missing: $(cat out)"
+"$dev" emulate 90 "$ingot" run "$work/far.ingot" --device cuda --verbose >out 2>&1 || fail "run far.ingot: $(cat out)"
+grep -q "running by the engine's plan" out || fail "the plan that was built for sm_90 is not used: $(cat out)"
+says 1 "sm_90a, H100, H200" build "$static" --for H300
+says 1 "is open" build "$digits/digits.onnx" --for sm_80
 json inspect "$digits/digits.onnx" $cpu --before --after --passes --sites --memory
 says 0 "inference" bench digits.ingot $cpu --seconds 0.05
 json bench digits.ingot $cpu --seconds 0.05 --profile

@@ -103,6 +103,44 @@ Test(api_held_plans, a_loaded_engine_runs_by_its_plan) {
   ingot_engine_free(engine);
 }
 
+// Built without a device, for several; this one takes its own plan, whose kernels are there.
+Test(api_held_plans, built_for_what_is_not_here) {
+  if (config.device != INGOT_DEVICE_CUDA) cr_skip_test("kernels are compiled where the emulator is");
+  ingot_config far = config;
+  ingot_model *model;
+  ingot_engine *engine;
+  far.targets = "sm_80,L4,rtx4090,H100,H200";
+  expect_ok(ingot_model_open(MODEL, &far, &model));
+  expect_ok(ingot_engine_build(model, &far, &engine));
+  ingot_model_free(model);
+  cr_assert_eq(ingot_engine_plan_count(engine), 5);
+  cr_expect_str_eq(ingot_plan_needs(ingot_engine_plan(engine, 1)), "plan version 1, sm_89");
+  cr_expect_eq(ingot_plan_multiprocessors(ingot_engine_plan(engine, 1)), 58);
+  cr_expect_eq(ingot_plan_multiprocessors(ingot_engine_plan(engine, 2)), 128);
+  for (int i = 0; i < 5; i++) {
+    const ingot_plan *plan = ingot_engine_plan(engine, i);
+    cr_expect_geq(ingot_plan_kernels(engine, plan), 1);
+    cr_expect_eq(ingot_plan_missing_kernels(engine, plan), 0, "%s", ingot_plan_needs(plan));
+  }
+  expect_same(engine, &config, "running by the engine's plan");
+  cr_expect(!strstr(heard, "planned in"), "%s", heard);
+  ingot_engine_free(engine);
+}
+
+Test(api_held_plans, targets_that_make_no_sense_are_refused) {
+  ingot_config far = config;
+  ingot_model *model;
+  far.device = INGOT_DEVICE_AUTO;
+  far.targets = "sm_91";
+  expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "sm_90a, H100, H200");
+  far.targets = "H100,";
+  far.tuning_seconds = 1;
+  expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "tuning measures");
+  far.tuning_seconds = 0;
+  far.device = INGOT_DEVICE_CPU;
+  expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "targets are GPUs");
+}
+
 // Another text of the same length somewhere in the plans, under a checksum that is right.
 static ingot_engine *altered(const char *from, const char *to) {
   Header header;

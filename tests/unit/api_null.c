@@ -129,6 +129,7 @@ static void engines(void) {
   EQUALS((void *)ingot_engine_plan(engine, -1), NULL);
   EQUALS((void *)ingot_engine_plan(engine, ingot_engine_plan_count(engine)), NULL);
   EMPTY(ingot_plan_needs(NULL));
+  EQUALS(ingot_plan_multiprocessors(NULL), 0);
   EMPTY(ingot_plan_text(NULL));
   EQUALS(ingot_plan_steps(engine, NULL), 0);
   EQUALS(ingot_plan_kernels(NULL, NULL), 0);

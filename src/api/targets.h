@@ -1,0 +1,6 @@
+// Building for GPUs that are not here.
+#pragma once
+#include "api/api.h"
+
+// Plans and kernels of the engine's graph for each of the configuration's targets become the engine's.
+MUST_CHECK Status api_build_targets(Engine *engine, const ingot_config *config, const int64_t *const *shapes, const Log *log);

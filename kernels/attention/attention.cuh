@@ -5,48 +5,7 @@
 // once for each block of rows, from two buffers each: while one tile is multiplied the next is under way.
 // Work: 2 * M * N * (D + DV) multiply-adds a head; memory: q, k, v and y once, k and v again from L2 for each block of rows. Limit: tensor cores, then exponentials.
 #pragma once
-#include "kernels/common/mma_tile.cuh"
-
-extern __shared__ uint4 dynamic_shared[];
-
-template <class Mma> struct PackPair;
-template <> struct PackPair<MmaF16> {
-  static __device__ __forceinline__ u32 pack(float x, float y) { return pack_f16(x, y); }
-};
-#if __CUDA_ARCH__ >= 800
-template <> struct PackPair<MmaBf16> {
-  static __device__ __forceinline__ u32 pack(float x, float y) { return pack_bf16(x, y); }
-};
-#endif
-
-// A row's softmax under way, spread over four lanes. Powers are of 2: scores are multiplied by the logarithm of e where they are exponentiated.
-struct RowState {
-  float highest, sum;  // times that logarithm; -inf: nothing so far but -inf
-
-  // Takes in a tile's highest score. Gives what scores are less of when they are exponentiated, and what to multiply with what was summed before. A row that has
-  // met nothing has no weight either: 0 serves it as well, and keeps NaN out.
-  __device__ __forceinline__ float raise(float tile_highest, float &base) {
-    float now = fmaxf(highest, tile_highest * LOG2_E);
-    now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
-    now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
-    base = now == NOTHING() ? 0.f : now;
-    float factor = exp2_approximate(highest - base);
-    highest = now;
-    sum *= factor;
-    return factor;
-  }
-  __device__ __forceinline__ float weigh(float score, float base) {
-    float weight = exp2_approximate(fmaf(score, LOG2_E, -base));
-    sum += weight;
-    return weight;
-  }
-  __device__ __forceinline__ float whole_sum() const {
-    float whole = sum + __shfl_xor_sync(0xffffffffu, sum, 1);
-    return whole + __shfl_xor_sync(0xffffffffu, whole, 2);
-  }
-  static constexpr float LOG2_E = 1.4426950408889634f;
-  static __device__ __forceinline__ float NOTHING() { return -float_of_bits(0x7f800000u); }
-};
+#include "kernels/attention/softmax.cuh"
 
 // P: M, N, D, DV as they are, D_PADDED, DV_PADDED; WARPS, FRAGMENTS, BN; Q_D_FAST, K_D_FAST, V_N_FAST; Q_OUTER, K_OUTER, V_OUTER (elements between lines) and
 // Q_COPY, K_COPY, V_COPY (bytes a copy moves); ZERO_NAN: a row that comes to nothing is 0. Score::pair makes scores of two neighbouring sums.
@@ -65,7 +24,7 @@ template <class P, class Mma> struct Attention {
   u32 queries, keys, values;
   int row0, lane;
   float sums[P::FRAGMENTS][COLUMNS][4], scores[P::FRAGMENTS][BN / 8][4];
-  RowState rows[P::FRAGMENTS][2];
+  SoftmaxRows<P> softmax[P::FRAGMENTS];
   u32 kept[P::FRAGMENTS][KEPT ? STEPS : 1][4];
 
   __device__ __forceinline__ void copy_keys(const void *k, int tile) const {
@@ -125,38 +84,6 @@ template <class P, class Mma> struct Attention {
     }
   }
 
-  // Sums become weights, the highest of a row's being 1 or less than it.
-  template <class Score> __device__ __forceinline__ void weigh(int tile, int m0, const Score &score) {
-    const float nothing = RowState::NOTHING();
-#pragma unroll
-    for (int f = 0; f < P::FRAGMENTS; f++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = m0 + row0 + f * 16 + half * 8 + lane / 4;
-        float highest = nothing, base;
-#pragma unroll
-        for (int j = 0; j < BN / 8; j++) {
-          float *pair = &scores[f][j][half * 2];
-          const int column = tile * BN + j * 8 + lane % 4 * 2;
-          score.pair(pair, (u32)min(row, P::M - 1), (u32)column);
-          if (P::N % BN && column >= P::N) pair[0] = nothing;
-          if (P::N % BN && column + 1 >= P::N) pair[1] = nothing;
-          highest = fmaxf(highest, fmaxf(pair[0], pair[1]));
-        }
-        const float factor = rows[f][half].raise(highest, base);
-#pragma unroll
-        for (int j = 0; j < BN / 8; j++)
-#pragma unroll
-          for (int c = 0; c < 2; c++) {
-            float &weight = scores[f][j][half * 2 + c];
-            weight = rows[f][half].weigh(weight, base);
-          }
-#pragma unroll
-        for (int j = 0; j < COLUMNS; j++) sums[f][j][half * 2] *= factor, sums[f][j][half * 2 + 1] *= factor;
-      }
-    }
-  }
-
   __device__ __forceinline__ void multiply_values(int tile) {
     const u32 from = values + tile % 2 * SharedV::BYTES;
 #pragma unroll
@@ -186,18 +113,7 @@ template <class P, class Mma> struct Attention {
     float *corner = (float *)dynamic_shared + (int)threadIdx.x / 32 * FragmentStore<P::DV_PADDED>::FLOATS;
 #pragma unroll
     for (int f = 0; f < P::FRAGMENTS; f++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const float whole = rows[f][half].whole_sum();
-        const bool nothing = P::ZERO_NAN && !(whole > 0.f);
-#pragma unroll
-        for (int j = 0; j < COLUMNS; j++)
-#pragma unroll
-          for (int c = 0; c < 2; c++) {
-            float &sum = sums[f][j][half * 2 + c];
-            sum = nothing ? 0.f : sum / whole;
-          }
-      }
+      softmax[f].divide(&sums[f][0][0]);
       FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, &sums[f][0][0], m0 + row0 + f * 16, 0, lane, output);
     }
   }
@@ -209,8 +125,7 @@ template <class P, class Mma> struct Attention {
     queries = shared_address(dynamic_shared), keys = queries + SharedQ::BYTES, values = keys + 2 * SharedK::BYTES;
 #pragma unroll
     for (int f = 0; f < P::FRAGMENTS; f++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) rows[f][half] = RowState{RowState::NOTHING(), 0.f};
+      softmax[f].begin();
 #pragma unroll
       for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
@@ -228,7 +143,9 @@ template <class P, class Mma> struct Attention {
       copy_keys(k, tile + 1);
       if (tile == 0) keep_queries();
       multiply_keys(tile);
-      weigh(tile, m0, score);
+#pragma unroll
+      for (int f = 0; f < P::FRAGMENTS; f++)
+        softmax[f].weigh(&scores[f][0][0], &sums[f][0][0], m0 + row0 + f * 16, tile, lane, score);
       copy_wait<1>();
       __syncthreads();
       copy_values(v, tile + 1);

@@ -1,4 +1,4 @@
-// The implementation of attention on tensor cores (attention.cuh): f16 and bf16, heads of up to 256, any score that is a scalar program over operands which broadcast.
+// The implementation of attention on tensor cores (attention.cuh, wgmma_attention.cuh): f16 and bf16, heads of up to 256, any score that is a scalar program over operands which broadcast.
 #include <stdio.h>
 
 #include "kernels/attention/mma_attention.h"
@@ -14,31 +14,50 @@ int mma_attention_padded(int64_t size) {
 static int shared_bytes(const MmaAttention *m, const int *config) {
   int d = mma_attention_padded(m->d), dv = mma_attention_padded(m->dv), rows = config[WARPS] * config[FRAGMENTS] * 16;
   int tiles = (rows * d + 2 * config[KEYS] * (d + dv)) * 2, corners = config[WARPS] * 16 * (dv + 8) * 4;
-  return MAX(tiles, corners);
+  return MAX(tiles, corners) + (config[WARPGROUPS] ? 1024 : 0);  // to begin at a multiple of it
 }
 
-// Of a thread: sums, scores, queries, and the rest.
+// Of a thread: sums, scores, queries or packed weights, and the rest.
 static int registers(const MmaAttention *m, const int *config) {
   int steps = mma_attention_padded(m->d) / 16, kept = config[FRAGMENTS] * steps <= 8 ? steps : 1;
-  return config[FRAGMENTS] * (mma_attention_padded(m->dv) / 2 + config[KEYS] / 2 + kept * 4) + 56;
+  int operand = config[WARPGROUPS] ? config[KEYS] / 4 : kept * 4;
+  return config[FRAGMENTS] * (mma_attention_padded(m->dv) / 2 + config[KEYS] / 2 + operand) + 56;
 }
 
-// In clocks: multiply-adds at the rate that shared memory feeds mma.sync with, when eight warps share a multiprocessor or more, and what a block takes to start.
-static double cost(const Site *site, const MmaAttention *m, const int *config) {
-  const double start = 3000, rate = config[FRAGMENTS] > 1 ? 1500 : 1000, full_warps = 8;
-  double rows = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(m->n, config[KEYS]);
-  double work = rows * tiles * config[KEYS] * (mma_attention_padded(m->d) + mma_attention_padded(m->dv));
-  double blocks = (double)ceil_div(m->m, (int64_t)rows) * (double)m->batch, each = blocks / site->device->multiprocessors;
-  double alone = full_warps / config[WARPS];
-  return work / rate * MAX(each < 1 ? 1 : each, alone) + start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
+// Four warpgroups hide each other's exponentials; left alone, a compiler takes a few registers too many for that.
+int mma_attention_blocks(const MmaAttention *m, const int *config) {
+  bool few = config[WARPGROUPS] && registers(m, config) <= 144 && config[WARPS] <= 8;
+  return few ? 16 / config[WARPS] : 1;
 }
 
-static const int configs[][3] = {{4, 2, 64}, {4, 2, 128}, {8, 1, 64}, {4, 1, 64}, {4, 1, 128}, {2, 2, 64},
-                                 {2, 1, 64}, {8, 2, 64},  {4, 1, 32}, {2, 1, 32}, {4, 2, 32}};
+// rate: multiply-adds in a clock on each multiprocessor, measured on an H200 with heads of 64 and hundreds of them.
+static const struct {
+  int config[4];
+  double rate;
+} rows[] = {
+    {{8, 1, 64, 1}, 700},   {{4, 1, 64, 1}, 650}, {{12, 1, 64, 1}, 650}, {{8, 1, 128, 1}, 700}, {{4, 1, 128, 1}, 600},
+    {{12, 1, 128, 1}, 600}, {{4, 1, 32}, 335},    {{2, 1, 32}, 330},     {{4, 2, 32}, 300},     {{2, 1, 64}, 295},
+    {{4, 1, 64}, 290},      {{4, 1, 128}, 265},   {{2, 2, 64}, 250},     {{4, 2, 64}, 240},     {{4, 2, 128}, 230},
+    {{8, 1, 64}, 195},      {{8, 2, 64}, 180},
+};
+
+// In clocks: multiply-adds at their rate where eight warps share a multiprocessor or more, and what blocks and tiles take to start.
+static double cost(const Site *site, const MmaAttention *m, const int *config, double rate) {
+  const double start = 3000, turn = 150, full_warps = 8;
+  double height = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(m->n, config[KEYS]);
+  double work = height * tiles * config[KEYS] * (mma_attention_padded(m->d) + mma_attention_padded(m->dv));
+  double blocks = (double)ceil_div(m->m, (int64_t)height) * (double)m->batch, each = blocks / site->device->multiprocessors;
+  double alone = full_warps / config[WARPS], times = MAX(each < 1 ? 1 : each, alone);
+  return (work / rate + turn * tiles * config[WARPS] / full_warps) * times +
+         start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
+}
 
 // What a compiler adds to shared memory counts as well: less than all of it.
 static bool fits(const Site *site, const MmaAttention *m, const int *config) {
-  return shared_bytes(m, config) < site->device->shared_per_block && registers(m, config) <= 255;
+  bool whole_lines = mma_attention_padded(m->d) % 64 == 0 && mma_attention_padded(m->dv) % 64 == 0;
+  if (config[WARPGROUPS] && (site->device->sm != 90 || !whole_lines)) return false;
+  return shared_bytes(m, config) < site->device->shared_per_block &&
+         registers(m, config) <= MIN(255, 65536 / 32 / config[WARPS]);
 }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
@@ -46,12 +65,13 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaAttention m;
   WayList list = {.items = out, .limit = limit};
   bool described = mma_attention_read(site, scratch, &m);
-  for (size_t i = 0; i < COUNT_OF(configs) && described; i++) {
-    const int *c = configs[i];
+  for (size_t i = 0; i < COUNT_OF(rows) && described; i++) {
+    const int *c = rows[i].config;
     if (!fits(site, &m, c)) continue;
-    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS]}};
-    snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
-    way_offer(&list, cost(site, &m, c), &way);
+    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]}};
+    if (c[WARPGROUPS]) snprintf(way.name, sizeof way.name, "%dx%d wg%d", c[WARPS] * 16, c[KEYS], c[WARPS] / 4);
+    else snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
+    way_offer(&list, cost(site, &m, c, rows[i].rate), &way);
   }
   arena_free(scratch);
   return list.count;
@@ -62,7 +82,7 @@ static bool supports(const Site *site) {
   Arena *scratch = arena_scratch();
   MmaAttention m;
   bool supported = false, described = mma_attention_read(site, scratch, &m);
-  for (size_t i = 0; i < COUNT_OF(configs) && described && !supported; i++) supported = fits(site, &m, configs[i]);
+  for (size_t i = 0; i < COUNT_OF(rows) && described && !supported; i++) supported = fits(site, &m, rows[i].config);
   arena_free(scratch);
   return supported;
 }

@@ -1,9 +1,10 @@
-// Attention on tensor cores as the device code sees it (attention.cuh): what mma_attention.c lowers, and the text of its kernel (mma_attention_text.c).
+// Attention on tensor cores as the device code sees it (attention.cuh, wgmma_attention.cuh): what mma_attention.c lowers, and the text of its kernel (mma_attention_text.c).
 #pragma once
 #include "kernels/attention/attention.h"
 #include "kernels/common/anchor_source.h"
 
-enum { WARPS, FRAGMENTS, KEYS };  // of a way: warps of a block, sixteen rows each so many times, keys of a tile
+// Of a way: warps of a block, sixteen rows each so many times, keys of a tile, whether warpgroups do the products (wgmma_attention.cuh).
+enum { WARPS, FRAGMENTS, KEYS, WARPGROUPS };
 
 // A matrix for each of a batch, as it is copied to shared memory.
 typedef struct Operand {
@@ -30,5 +31,6 @@ int mma_attention_input(const Graph *body, const Value *value);  // the number o
 int mma_attention_padded(int64_t size);                          // a head's size in shared memory
 // The batch axes of a value that operands broadcast to, which ends in rows and columns; false where it is not static.
 bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims);
+int mma_attention_blocks(const MmaAttention *m, const int *config);  // that a multiprocessor is to run at a time, at least
 // The kernel, complete, for one way's config.
 MUST_CHECK Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config);

@@ -1,4 +1,4 @@
-// See mma_attention.h: the part of the kernel's text that the device code (attention.cuh) is specialised by.
+// See mma_attention.h: the part of the kernel's text that the device code (attention.cuh, wgmma_attention.cuh) is specialised by.
 #include "kernels/attention/mma_attention.h"
 #include "kernels/program/generate.h"
 
@@ -106,10 +106,11 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
   const char *type = device_type(m->dtype);
   int rows = config[WARPS] * config[FRAGMENTS] * 16;
   text_add(text,
-           "#include \"kernels/attention/attention.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) "
+           "#include \"kernels/attention/%s.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d, %d) "
            "mma_attention_kernel(const %s *q, "
            "const %s *k, const %s *v, ",
-           config[WARPS] * 32, type, type, type);
+           config[WARPGROUPS] ? "wgmma_attention" : "attention", config[WARPS] * 32, mma_attention_blocks(m, config), type,
+           type, type);
   for (int i = 0; i < m->a.score->input_count; i++)
     if (m->a.inputs[i].value) text_add(text, "const %s *s%d, ", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   output_parameters(text, &m->product);
@@ -124,10 +125,10 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
   text_add(text, "};\n  score.begin(batch);\n  Output output = ");
   output_construct(text, &m->product);
   text_add(text,
-           ";\n  output.begin(batch);\n  Attention<Problem, %s> attention;\n  attention.run(q + q_batch(batch), k + "
+           ";\n  output.begin(batch);\n  %s<Problem, %s> attention;\n  attention.run(q + q_batch(batch), k + "
            "k_batch(batch), v + "
            "v_batch(batch), (int)tile * %d, score, output);\n}\n",
-           m->dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", rows);
+           config[WARPGROUPS] ? "WarpgroupAttention" : "Attention", m->dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", rows);
 }
 
 Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config) {

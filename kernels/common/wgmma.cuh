@@ -74,6 +74,35 @@ WGMMA_TYPE(MmaF16, "f16")
 WGMMA_TYPE(MmaBf16, "bf16")
 #endif
 
+// The same with a 64 x 16 piece of a that lies in registers: of a warp's sixteen rows, pairs of neighbours along k as mma.sync's fragments have them, which are packed
+// sums of another product. They must stay what they are until the product has been waited for.
+#ifdef EMULATED
+template <bool ROWS_FAST_B, int COUNT> DEVICE void wgmma_registers(MmaF16, float (&sums)[COUNT], const u32 (&a)[4], u64 b) {
+  emulated_wgmma_registers('h', 2 * COUNT, ROWS_FAST_B, sums, a, b);
+}
+template <bool ROWS_FAST_B, int COUNT> DEVICE void wgmma_registers(MmaBf16, float (&sums)[COUNT], const u32 (&a)[4], u64 b) {
+  emulated_wgmma_registers('b', 2 * COUNT, ROWS_FAST_B, sums, a, b);
+}
+#else
+#define WGMMA_REGISTERS(N, COUNT, TYPE, A0, A1, A2, A3, B, ROWS_B)                                                    \
+  asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\nwgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE \
+               " {" WGMMA_SUMS_##COUNT "}, {%" A0 ", %" A1 ", %" A2 ", %" A3 "}, %" B ", p, 1, 1, %" ROWS_B ";\n}\n"  \
+               : WGMMA_FLOATS_##COUNT(0)                                                                              \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(ROWS_FAST_B))
+#define WGMMA_REGISTERS_TYPE(Tag, TYPE)                                                                      \
+  template <bool ROWS_FAST_B> DEVICE void wgmma_registers(Tag, float(&sums)[32], const u32(&a)[4], u64 b) {  \
+    WGMMA_REGISTERS("64", 32, TYPE, "32", "33", "34", "35", "36", "37");                                     \
+  }                                                                                                          \
+  template <bool ROWS_FAST_B> DEVICE void wgmma_registers(Tag, float(&sums)[64], const u32(&a)[4], u64 b) {  \
+    WGMMA_REGISTERS("128", 64, TYPE, "64", "65", "66", "67", "68", "69");                                    \
+  }                                                                                                          \
+  template <bool ROWS_FAST_B> DEVICE void wgmma_registers(Tag, float(&sums)[128], const u32(&a)[4], u64 b) { \
+    WGMMA_REGISTERS("256", 128, TYPE, "128", "129", "130", "131", "132", "133");                             \
+  }
+WGMMA_REGISTERS_TYPE(MmaF16, "f16")
+WGMMA_REGISTERS_TYPE(MmaBf16, "bf16")
+#endif
+
 // Between the last wait and the first use of the sums. Without it the compiler may move them while products are under way, and
 // then waits after each product (it says so: C7514).
 template <int COUNT> DEVICE void wgmma_settle(float (&sums)[COUNT]) {

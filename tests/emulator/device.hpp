@@ -103,6 +103,7 @@ unsigned emulated_cluster_address(unsigned shared, unsigned rank);
 void emulated_wgmma_fence();
 void emulated_wgmma_commit();
 void emulated_wgmma_wait(int groups);
+void emulated_wgmma_registers(char type, int n, bool rows_fast_b, float *sums, const unsigned *a, unsigned long long b);
 void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_fast_b, float *sums, unsigned long long a, unsigned long long b);
 
 // --- The host's mathematics, in its single and double precision.

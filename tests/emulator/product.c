@@ -134,6 +134,8 @@ typedef struct Product {
   int n, commit;
   uintptr_t line;
   Descriptor a, b;
+  bool from_registers;  // not a, but `fragments`
+  unsigned fragments[WARP * 4][4];
   float *sums[WARP * 4];
   unsigned warps;  // that have waited for it
   Epoch epochs[4];
@@ -142,6 +144,7 @@ typedef struct Product {
 typedef struct Wgmma {
   Product product;
   float *sums;
+  const unsigned *fragments;
   unsigned long long a, b;
 } Wgmma;
 
@@ -220,6 +223,7 @@ static void run_wgmma(Meeting *m) {
   for (unsigned i = 0; i < m->count; i++) {
     const Wgmma *other = m->arguments[i];
     product->sums[i] = other->sums;
+    if (product->from_registers) memcpy(product->fragments[i], other->fragments, sizeof product->fragments[i]);
     if (other->a != first->a || other->b != first->b)
       finding(FOUND_INSTRUCTION, m->line, "executes wgmma with other descriptors than thread (%u,%u,%u) of its warpgroup",
               t->index.x, t->index.y, t->index.z);
@@ -227,7 +231,7 @@ static void run_wgmma(Meeting *m) {
       finding(FOUND_HAZARD, m->line, "executes wgmma without wgmma.fence since its registers could last change");
   }
   // Each warp reads its own rows of A; of B, which all read, one warp is judged.
-  for (int warp = 0; warp < 4; warp++) {
+  for (int warp = 0; warp < 4 && !product->from_registers; warp++) {
     Reading reading = {m->threads[warp * WARP], product, m->line};
     visit(&product->a, warp * 16, 16, begin_chunk, &reading);
   }
@@ -243,14 +247,32 @@ EMULATED_API void emulated_wgmma(char type, int n, bool rows_fast_a, bool rows_f
   meet("wgmma", WARP * 4, 0xffffffffu, &wgmma, CALLER, run_wgmma);
 }
 
+EMULATED_API void emulated_wgmma_registers(char type, int n, bool rows_fast_b, float *sums, const unsigned *a,
+                                           unsigned long long b) {
+  Wgmma wgmma = {.sums = sums, .fragments = a, .b = b};
+  wgmma.product =
+      (Product){.type = type, .n = n, .line = CALLER, .from_registers = true, .b = descriptor(b, rows_fast_b, CALLER)};
+  meet("wgmma", WARP * 4, 0xffffffffu, &wgmma, CALLER, run_wgmma);
+}
+
 EMULATED_API void emulated_wgmma_fence(void) { emulator.thread->product_fence = true; }
 EMULATED_API void emulated_wgmma_commit(void) { emulator.thread->product_commits++; }
+
+// Rows of a from a warp's fragments: register i of a lane holds a pair along k of row lane / 4, with i % 2 of the one eight below, with i / 2 eight k on.
+static void unpack_fragments(const Product *p, unsigned warp, double (*out)[16]) {
+  for (int lane = 0; lane < WARP; lane++)
+    for (int i = 0; i < 8; i++) {
+      unsigned pair = p->fragments[warp * WARP + (unsigned)lane][i / 2];
+      out[lane / 4 + i / 2 % 2 * 8][lane % 4 * 2 + i / 4 * 8 + i % 2] = decode(p->type, (uint16_t)(pair >> i % 2 * 16));
+    }
+}
 
 // The warp's part of a product, done as late as its program allows.
 static void perform(Product *p, Thread *const *warp_threads, unsigned warp) {
   const Block *block = warp_threads[0]->block;
   static double a[16][16], b[256][16];
-  fetch(block, p->type, &p->a, (int)warp * 16, 16, a);
+  if (p->from_registers) unpack_fragments(p, warp, a);
+  else fetch(block, p->type, &p->a, (int)warp * 16, 16, a);
   fetch(block, p->type, &p->b, 0, p->n, b);
   for (unsigned lane = 0; lane < WARP; lane++) {
     float *sums = p->sums[warp * WARP + lane];
@@ -283,7 +305,7 @@ static void run_wait(Meeting *m) {
       continue;
     }
     Reading reading = {t, p, 0};
-    visit(&p->a, 0, 64, end_chunk, &reading);
+    if (!p->from_registers) visit(&p->a, 0, 64, end_chunk, &reading);
     visit(&p->b, 0, p->n, end_chunk, &reading);
     *at = p->next;
     free(p);

@@ -66,6 +66,32 @@ static void compiles(const char *name, int expected_targets) {
   arena_free(arena);
 }
 
+static void compiles_every_way(const char *name) {
+  enum { MOST = 24 };
+  Compiler *compiler = nvrtc_compiler((Log){0});
+  Arena *arena = arena_new();
+  DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
+  Site site = site_of(arena, name, &device);
+  Way list[MOST];
+  KernelSource sources[MOST];
+  Cubin cubins[MOST];
+  int count = cuda_mma_attention.ways(&site, &(Machine){0}, list, MOST);
+  cr_assert(count > 8 && count < MOST, "%s: %d ways", name, count);
+  for (int i = 0; i < count; i++) {
+    Emission emission = {.arena = arena};
+    cr_assert_null(cuda_mma_attention.lower(&site, &list[i], &(Machine){0}, &emission));
+    sources[i] = (KernelSource){list[i].name, emission.launches[0].source, device.sm};
+  }
+  Status status = compiler_compile_all(compiler, sources, count, 2, cubins);
+  cr_assert_null(status, "%s", status_message(status));
+  compiler_free(compiler);
+  arena_free(arena);
+}
+
+Test(cuda_attention, every_way_on_hopper) {
+  compiles_every_way("attention/f16_2x70x75x64x64");
+  compiles_every_way("attention/f16_1x20x70x128x128");
+}
 Test(cuda_attention, plain_f16) { compiles("attention/f16_2x70x75x64x64", 7); }
 Test(cuda_attention, large_heads_bf16) { compiles("attention/bf16_1x9x33x200x136", 6); }
 Test(cuda_attention, several_operands) { compiles("attention/windows_f16", 7); }

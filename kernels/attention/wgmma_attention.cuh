@@ -1,0 +1,104 @@
+// Attention on Hopper: as attention.cuh, with the products done by warpgroups. Keys and values are read straight from shared memory; scores stay in registers, where their
+// weights become the second product's operand as they lie.
+//
+// A block has BM rows of queries, a warpgroup 64 of them, and goes over the keys BN at a time. A tile's keys and values come together, one tile ahead. While one warpgroup
+// exponentiates, the tensor cores work for the others of its multiprocessor. Work and memory: see attention.cuh. Limit: exponentials and the tensor cores, about alike for
+// heads of 64. Reached: see mma_attention.c.
+#pragma once
+#include "kernels/attention/softmax.cuh"
+#include "kernels/common/wgmma_tile.cuh"
+
+// P: as in attention.cuh but for FRAGMENTS, which is 1. Heads are padded to a multiple of 64.
+template <class P, class Mma> struct WarpgroupAttention {
+  static constexpr int BM = P::WARPS * 16, BN = P::BN, THREADS = P::WARPS * 32, TILES = (P::N + BN - 1) / BN;
+  static constexpr int PARTS = P::D_PADDED / 64, PIECES = BN / 64;  // of a head, of a tile's keys
+  typedef WgmmaOperand<P::Q_D_FAST, BM, 64> SharedQ;
+  typedef WgmmaOperand<P::K_D_FAST, BN, 64> SharedK;
+  typedef WgmmaOperand<P::V_N_FAST, P::DV_PADDED, 64> SharedV;
+  typedef MatrixCopy<SharedQ, P::Q_D_FAST, BM, 64, 2, P::Q_COPY, THREADS, P::Q_OUTER, P::M, P::D % 64 == 0> CopyQ;
+  typedef MatrixCopy<SharedK, P::K_D_FAST, BN, 64, 2, P::K_COPY, THREADS, P::K_OUTER, P::N, P::D % 64 == 0> CopyK;
+  typedef MatrixCopy<SharedV, P::V_N_FAST, P::DV_PADDED, 64, 2, P::V_COPY, THREADS, P::V_OUTER, P::DV, P::N % BN == 0> CopyV;
+  static constexpr int KEYS_BYTES = PARTS * SharedK::BYTES, STAGE_BYTES = KEYS_BYTES + PIECES * SharedV::BYTES;
+
+  u32 queries, stages;
+  float sums[P::DV_PADDED / 2], scores[BN / 2];
+  SoftmaxRows<P> softmax;
+
+  __device__ __forceinline__ void copy_tile(const void *k, const void *v, int tile) const {
+    if (tile < TILES) {
+      const u32 to = stages + tile % 2 * STAGE_BYTES;
+      CopyK copy_k(k, tile * BN, 0, P::D);
+      CopyV copy_v(v, 0, tile * BN, P::N);
+#pragma unroll
+      for (int part = 0; part < PARTS; part++) copy_k.copy(to + part * SharedK::BYTES);
+#pragma unroll
+      for (int piece = 0; piece < PIECES; piece++) copy_v.copy(to + KEYS_BYTES + piece * SharedV::BYTES);
+    }
+    copy_commit();
+  }
+
+  __device__ __forceinline__ void multiply_keys(u32 keys) {
+    wgmma_fence();
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+      const u64 a = SharedQ::descriptor(queries + part * SharedQ::BYTES), b = SharedK::descriptor(keys + part * SharedK::BYTES);
+#pragma unroll
+      for (int step = 0; step < 4; step++)
+        wgmma<!P::Q_D_FAST, !P::K_D_FAST>(Mma(), scores, a + (step * SharedQ::STEP >> 4), b + (step * SharedK::STEP >> 4),
+                                          part > 0 || step > 0);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_settle(scores);
+  }
+
+  __device__ __forceinline__ void multiply_values(u32 values) {
+    u32 weights[BN / 16][4];
+#pragma unroll
+    for (int step = 0; step < BN / 16; step++)
+#pragma unroll
+      for (int c = 0; c < 4; c++)
+        weights[step][c] = PackPair<Mma>::pack(scores[step * 8 + c * 2], scores[step * 8 + c * 2 + 1]);
+    wgmma_fence();
+#pragma unroll
+    for (int step = 0; step < BN / 16; step++) {
+      const u64 b = SharedV::descriptor(values + step / 4 * SharedV::BYTES);
+      wgmma_registers<!P::V_N_FAST>(Mma(), sums, weights[step], b + (step % 4 * SharedV::STEP >> 4));
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_settle(sums);
+  }
+
+  template <class Score, class Output>
+  __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score,
+                                      const Output &output) {
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, row0 = warp * 16;
+    const u32 unaligned = shared_address(dynamic_shared), base = (unaligned + 1023) & ~1023u;
+    queries = base + __shfl_sync(0xffffffffu, warp / 4, 0) * SharedQ::BLOCK, stages = base + PARTS * SharedQ::BYTES;
+    softmax.begin();
+#pragma unroll
+    for (int i = 0; i < P::DV_PADDED / 2; i++) sums[i] = 0;
+    CopyQ copy(q, m0, 0, P::D);
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) copy.copy(base + part * SharedQ::BYTES);
+    copy_tile(k, v, 0);
+#pragma unroll 1
+    for (int tile = 0; tile < TILES; tile++) {
+      // Behind the barrier the tile has arrived, and all have done with the one before, in whose place the next one comes.
+      copy_wait<0>();
+      fence_shared_for_async();
+      __syncthreads();
+      copy_tile(k, v, tile + 1);
+      const u32 keys = stages + tile % 2 * STAGE_BYTES;
+      multiply_keys(keys);
+      softmax.weigh(scores, sums, m0 + row0, tile, lane, score);
+      multiply_values(keys + KEYS_BYTES);
+    }
+    copy_wait<0>();
+    __syncthreads();
+    softmax.divide(sums);
+    float *corner = (float *)((u8 *)dynamic_shared + (base - unaligned)) + warp * FragmentStore<P::DV_PADDED>::FLOATS;
+    FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, sums, m0 + row0, 0, lane, output);
+  }
+};

@@ -72,7 +72,45 @@ static void add_expression(Text *text, const char *expression, const char *const
 // Integers wrap to their width. Signed overflow is undefined in C++, so what can overflow is computed unsigned.
 static bool overflows(Opcode op) { return op == OP_add || op == OP_sub || op == OP_mul || op == OP_neg; }
 
-static void add_operation(Text *text, const Program *program, const Instruction *instruction, const char **values) {
+static bool jumps(const Program *program, const Instruction *instruction) {
+  const OpcodeInfo *info = opcode_info(instruction->op);
+  if (!info->arity || !dtype_is_float(program->code[instruction->args[0]].dtype)) return false;
+  switch (instruction->op) {
+    case OP_floor:
+    case OP_ceil:
+    case OP_round:
+    case OP_trunc:
+    case OP_sign:
+    case OP_mod:
+    case OP_fmod: return true;
+    case OP_cast: return dtype_bits(instruction->dtype) < 16 || !dtype_is_float(instruction->dtype);
+    default: return info->result == RESULT_BOOL || !dtype_is_float(instruction->dtype);
+  }
+}
+
+bool program_is_narrow(const Program *program, int output_count, const TensorDesc *outputs) {
+  for (int i = 0; i < output_count; i++)
+    if (outputs[i].dtype != DTYPE_F16 && outputs[i].dtype != DTYPE_BF16) return false;
+  for (int i = 0; program && i < program->count; i++)
+    if (jumps(program, &program->code[i])) return false;
+  return true;
+}
+
+// See scalar.cuh; NULL: there is none.
+static const char *narrow_expression(Opcode op) {
+  switch (op) {
+    case OP_div: return "narrow_div(a, b)";
+    case OP_recip: return "narrow_div(1.0f, a)";
+    case OP_exp: return "narrow_exp(a)";
+    case OP_tanh: return "narrow_tanh(a)";
+    case OP_erf: return "narrow_erf(a)";
+    case OP_sigmoid: return "narrow_sigmoid(a)";
+    default: return NULL;
+  }
+}
+
+static void add_operation(Text *text, const Program *program, const Instruction *instruction, bool narrow,
+                          const char **values) {
   const OpcodeInfo *info = opcode_info(instruction->op);
   DType dtype = instruction->dtype;
   const char *operands[3] = {0};
@@ -84,7 +122,9 @@ static void add_operation(Text *text, const Program *program, const Instruction 
   }
   const char *type = value_type(program->code[instruction->args[info->result == RESULT_SELECT]].dtype);
   if (wraps) text_add(text, "Element_%s::wrap((%s)(", dtype_name(dtype), as_unsigned && dtype != DTYPE_I64 ? "int" : "i64");
-  add_expression(text, info->expression, operands, type);
+  bool single = dtype_is_float(dtype) && dtype != DTYPE_F64;
+  const char *approximate = narrow && single ? narrow_expression(instruction->op) : NULL;
+  add_expression(text, approximate ? approximate : info->expression, operands, type);
   if (wraps) text_add(text, "))");
 }
 
@@ -145,7 +185,7 @@ void instruction_emit_cuda(Text *text, const Program *program, int index, const 
     case OP_cast:
       add_cast(text, dtype, program->code[instruction->args[0]].dtype, values[instruction->args[0]], instruction->integer);
       break;
-    default: add_operation(text, program, instruction, values); break;
+    default: add_operation(text, program, instruction, names->narrow, values); break;
   }
   text_add(text, ";\n");
   values[index] = name;
@@ -203,7 +243,7 @@ Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
   }
   text_add(text, ") {\n");
   const char *result;
-  ProgramNames names = {inputs, dtypes, indices, y->dims, 1, "v"};
+  ProgramNames names = {inputs, dtypes, indices, y->dims, 1, "v", program_is_narrow(program, 1, y)};
   program_emit_cuda(text, program, &names, &result);
   DType from = program->code[program->outputs[0]].dtype;
   text_add(text, "  return %s;\n}\n", stored_expression(arena, y->dtype, from, result));

@@ -22,7 +22,11 @@ typedef struct ProgramNames {
   const int64_t *extents;      // of each domain axis
   int64_t row_extent;          // elements that a reduction runs over
   const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
+  bool narrow;                 // see program_is_narrow
 } ProgramNames;
+// Whether functions may be computed to within 2^-20 instead of as precisely as f32 holds: all results are stored in half precision, and nothing in the program jumps, as
+// rounding and comparisons of floats do, which would make a last place a whole one.
+bool program_is_narrow(const Program *program, int output_count, const TensorDesc *outputs);
 // Adds `const T v3 = ...;` for one instruction that is no reduction, and sets values[index] (in the text's arena) to what
 // stands for it: the variable, or the literal of a constant.
 void instruction_emit_cuda(Text *text, const Program *program, int index, const ProgramNames *names, const char **values);

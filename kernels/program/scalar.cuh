@@ -1,8 +1,8 @@
 // The functions that ir/opcodes.inc calls x_*, for the types device code computes in: float, double, int, u32, i64, u64 and
 // bool. scalar_math.h is the same for the host and says what each means. Only NVRTC's built-in functions, in their full
-// precision: generated kernels are bound by memory, so that a slower exponential costs nothing.
+// precision, but for programs whose results are stored in half (narrow_*): there an epilogue's functions cost more than the memory it writes to.
 #pragma once
-#include "kernels/common/types.cuh"
+#include "kernels/common/ptx.cuh"
 
 #define SCALAR_FLOAT(name, function32, function64)     \
   DEVICE float name(float a) { return function32(a); } \
@@ -38,6 +38,23 @@ DEVICE double x_sigmoid(double a) {
   double e = exp(-fabs(a));
   return (a < 0 ? e : 1) / (1 + e);
 }
+
+// --- For results that are stored in half precision, see program_is_narrow. Within 2^-20 of 1, of the result where that is more.
+DEVICE float narrow_div(float a, float b) { return __fdividef(a, b); }
+DEVICE float narrow_exp(float a) { return exp2_approximate(a * 1.4426950408889634f); }
+DEVICE float narrow_sigmoid(float a) { return reciprocal_approximate(1.0f + narrow_exp(-a)); }
+DEVICE float narrow_tanh(float a) { return fmaf(-2.0f, reciprocal_approximate(1.0f + narrow_exp(2.0f * a)), 1.0f); }
+// Abramowitz and Stegun, 7.1.26: within 1.5e-7.
+DEVICE float narrow_erf(float a) {
+  const float t = reciprocal_approximate(fmaf(0.3275911f, fabsf(a), 1.0f));
+  float sum = fmaf(t, 1.061405429f, -1.453152027f);
+  sum = fmaf(t, sum, 1.421413741f);
+  sum = fmaf(t, sum, -0.284496736f);
+  sum = fmaf(t, sum, 0.254829592f);
+  const float size = fmaf(-t * sum, narrow_exp(-a * a), 1.0f);
+  return a < 0 ? -size : size;
+}
+
 DEVICE bool x_isinf(float a) { return fabsf(a) == float_of_bits(0x7f800000u); }
 DEVICE bool x_isinf(double a) { return fabs(a) == __longlong_as_double(0x7ff0000000000000ll); }
 DEVICE float x_atan2(float a, float b) { return atan2f(a, b); }

@@ -29,6 +29,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   RowPlan plan = {.site = site,
                   .program = node_program(site->node, "program"),
+                  .narrow = program_is_narrow(node_program(site->node, "program"), site->node->output_count, site->outputs),
                   .arena = out->arena,
                   .input_count = site->node->input_count,
                   .output_count = site->node->output_count};

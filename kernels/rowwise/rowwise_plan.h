@@ -41,7 +41,8 @@ typedef struct RowPlan {
   int *moments;  // of a sum of squares: the sum whose moments it follows from, of that sum: itself; of others -1
   int passes;    // with reductions
   bool stores_elements;
-  int main;  // the tensor whose layout decides the shape
+  bool narrow;  // program_is_narrow
+  int main;     // the tensor whose layout decides the shape
 
   RowShape shape;
   int axis, vector;   // the axis of the nest along which a thread takes several elements at once, and how many

@@ -96,7 +96,7 @@ static ProgramNames leaf_names(Emitter *e) {
     if (t >= 0)
       indices[axis] = arena_printf(p->arena, "(%s + i * %lld)", offset_of(p, t), (long long)p->nest.strides[t][p->axis]);
   }
-  return (ProgramNames){inputs, dtypes, indices, p->extents, p->row, "v"};
+  return (ProgramNames){inputs, dtypes, indices, p->extents, p->row, "v", p->narrow};
 }
 
 // Marks the element-level instructions that `root` is computed from.

@@ -6,6 +6,8 @@
 typedef struct LibraryRoutine {
   const char *name;        // stands for the meaning of the block: another meaning has another name
   size_t parameter_bytes;  // of the block: data without pointers, zero where nothing was set
+  // How many addresses a run takes; -1 where the block makes no sense. Blocks come from texts, too.
+  int (*arguments)(const void *parameters);
   // Makes the state, in the arena; handles are released through arena_on_free. ERROR_UNSUPPORTED: the library here does not do it.
   Status (*open)(const void *parameters, CudaContext *cuda, Arena *arena, void **state);
   // Enqueues the work; can be captured into a CUDA graph. Several sessions may run one state at once.

@@ -93,6 +93,12 @@ Status cudnn_conv_run(const ConvState *state, CudaStream stream, const ConvAddre
   return result ? cudnn_error(dnn, result, "cudnnConvolutionForward") : OK;
 }
 
+static int arguments(const void *parameters) {
+  const ConvCall *call = parameters;
+  if (!cudnn_problem_is_sound(&call->problem)) return -1;
+  return 4 + (call->fused ? 1 + (call->problem.epilogue.residual >= 0) : 0);  // x, w, y, workspace
+}
+
 static Status open(const void *parameters, CudaContext *cuda, Arena *arena, void **out) {
   ConvState *state;
   TRY(cudnn_conv_describe(parameters, cuda, arena, &state));
@@ -111,4 +117,4 @@ static Status run(const void *opened, void *const *arguments, CudaStream stream)
   return cudnn_conv_run(state, stream, &at);
 }
 
-const LibraryRoutine cudnn_conv_routine = {"cudnn_conv", sizeof(ConvCall), open, run};
+const LibraryRoutine cudnn_conv_routine = {"cudnn_conv", sizeof(ConvCall), arguments, open, run};

@@ -255,6 +255,12 @@ static Status make_execution_plan(GraphPlan *plan, const CudnnEngine *engine) {
   return OK;
 }
 
+static int arguments(const void *parameters) {
+  const CudnnProblem *p = &((const GraphCall *)parameters)->problem;
+  if (!cudnn_problem_is_sound(p)) return -1;
+  return 4 + (p->epilogue.bias >= 0) + (p->epilogue.residual >= 0);  // x, w, y, workspace
+}
+
 static Status open(const void *parameters, CudaContext *cuda, Arena *arena, void **out) {
   const GraphCall *call = parameters;
   CudnnEngine engines[CUDNN_MAX_ENGINES];
@@ -299,4 +305,4 @@ static Status run(const void *state, void *const *arguments, CudaStream stream) 
   return status;
 }
 
-const LibraryRoutine cudnn_graph_routine = {"cudnn_graph", sizeof(GraphCall), open, run};
+const LibraryRoutine cudnn_graph_routine = {"cudnn_graph", sizeof(GraphCall), arguments, open, run};

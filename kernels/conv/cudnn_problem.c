@@ -144,3 +144,8 @@ Status cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, 
   emit_buffer(emission, launch, BUFFER_PACKED, index);
   return OK;
 }
+
+bool cudnn_problem_is_sound(const CudnnProblem *p) {
+  return p->axes >= 1 && p->axes <= CUDNN_MAX_AXES && p->rank == p->axes + 2 &&
+         (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && (unsigned)p->natural < DTYPE_COUNT;
+}

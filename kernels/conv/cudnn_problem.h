@@ -24,6 +24,8 @@ typedef struct CudnnProblem {
   LibraryEpilogue epilogue;
 } CudnnProblem;
 
+// Whether one that was read from a text stays within its arrays.
+bool cudnn_problem_is_sound(const CudnnProblem *problem);
 bool cudnn_problem(const Site *site, CudnnProblem *out);
 // An argument of a call: the weights, packed once where the problem wants them in another order.
 MUST_CHECK Status cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *problem);

@@ -60,6 +60,14 @@ typedef struct LtState {
   LtDescriptors *made;
 } LtState;
 
+static int arguments(const void *parameters) {
+  const LtProblem *p = &((const LtCall *)parameters)->problem;
+  bool sound = (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && p->loop_count >= 0 && p->loop_count <= MAX_RANK &&
+               p->batch > 0 && p->batch <= INT32_MAX && (unsigned)p->input < DTYPE_COUNT && (unsigned)p->natural < DTYPE_COUNT;
+  for (int i = 0; sound && i < p->loop_count; i++) sound = p->loops[i].extent > 0;
+  return sound ? 4 + (p->epilogue.bias >= 0) + (p->epilogue.residual >= 0) : -1;  // operands, result, workspace
+}
+
 static Status open(const void *parameters, CudaContext *cuda, Arena *arena, void **out) {
   LtState *state = arena_new_of(arena, LtState);
   state->call = *(const LtCall *)parameters;
@@ -118,4 +126,4 @@ static Status run(const void *opened, void *const *arguments, CudaStream stream)
   return status;
 }
 
-const LibraryRoutine cublaslt_routine = {"cublaslt_matmul", sizeof(LtCall), open, run};
+const LibraryRoutine cublaslt_routine = {"cublaslt_matmul", sizeof(LtCall), arguments, open, run};

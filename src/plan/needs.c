@@ -27,5 +27,7 @@ const char *plan_needs(const Plan *plan, Arena *arena) {
   text_add(&text, "plan version %d", PLAN_VERSION);
   if (plan->device->kind == DEVICE_CPU) add_cpu(&text, plan);
   else text_add(&text, ", sm_%d", plan->device->sm);
+  // What a library chooses for one GPU is not what it chooses for another of the architecture.
+  if (plan->device->kind != DEVICE_CPU && uses_library(plan)) text_add(&text, ", libraries on %s", plan->device->name);
   return text_get(&text);
 }

@@ -89,6 +89,9 @@ static Status check_argument(const PlanStep *step, const LaunchArg *arg) {
 
 static Status check_launch(const Plan *plan, const PlanStep *step, const Launch *launch) {
   if ((launch->kind == LAUNCH_HOST) != (plan->device->kind == DEVICE_CPU)) FAIL(ERROR_INTERNAL, "a launch for another device");
+  int wanted = launch->kind == LAUNCH_LIBRARY ? launch->routine->arguments(launch->parameters) : launch->arg_count;
+  if (launch->arg_count != wanted)
+    FAIL(ERROR_INTERNAL, "%s is given %d addresses, and takes %d", launch->label, launch->arg_count, wanted);
   for (int i = 0; i < launch->arg_count; i++) {
     if (launch->kind == LAUNCH_LIBRARY && launch->args[i].kind != ARG_BUFFER)
       FAIL(ERROR_INTERNAL, "a library is given a number");

@@ -1,4 +1,4 @@
-"""Work and bytes of each step, from the text of an optimised graph (`ingot inspect --after`): what a fused step reads and writes counts once, its epilogue's operands included."""
+"""Work and bytes of each step, from the text of an optimised graph (`ingot inspect --after`): what a region reads and writes counts once, what its nodes multiply is added up."""
 import math
 import re
 
@@ -30,23 +30,44 @@ def operations(op, operands, result):
     return 0
 
 
-def parse(text):
-    """{name of the value that a node computes: {"op", "key", "flops", "bytes"}}, of nodes whose sizes are all known."""
-    types, nodes = {}, {}
-    for line in text.splitlines():
+def described(match, types):
+    """A node without a body; None where a size is open."""
+    results = [name for name, _, _ in VALUE.findall(match[1])]
+    operands = OPERAND.findall(match[3])
+    values = [types.get(name, ("?", None)) for name in (*operands, *results)]
+    if not results or any(dims is None for _, dims in values):
+        return None
+    shapes = [dims for _, dims in values]
+    order = re.findall(r"order\([^)]*\)", match[1])
+    return {"op": match[2], "flops": operations(match[2], shapes[: len(operands)], shapes[len(operands)]), "bytes": sum(BYTES.get(kind, 1) * math.prod(dims) for kind, dims in values),
+            "types": f"{' '.join(kind + '[' + 'x'.join(map(str, dims)) + ']' for kind, dims in values)} {' '.join(order)}", "rest": ORIGINS.sub("", match[4])}
+
+
+def with_body(node, inside):
+    """A region is what its nodes are; with a single operator in front of a program it goes by that operator's name."""
+    named = inside[0]["op"] if len(inside) == 2 and inside[1]["op"] == "elementwise" else node["op"]
+    return {**node, "op": named, "flops": sum(inner["flops"] for inner in inside), "rest": " ".join(f"{inner['op']} {inner['rest']}" for inner in inside)}
+
+
+def parse_lines(lines, types, inside):
+    """The nodes of one graph, by the first value that each computes; inside: of a region, whose end is the end."""
+    nodes = {}
+    for line in lines:
+        if inside and line.lstrip().startswith("}"):
+            break
+        head, _, body = line.partition(" {body: graph ")
         for name, kind, dims in VALUE.findall(line.split(" = ")[0]):
             types[name] = (kind, dims_of(dims))
-        match = NODE.match(line)
+        match = NODE.match(head if body else line)
         if not match or line.lstrip().startswith("const "):
             continue
-        results = [name for name, _, _ in VALUE.findall(match[1])]
-        operands = OPERAND.findall(match[3])
-        values = [types.get(name, ("?", None)) for name in (*operands, *results)]
-        if not results or any(dims is None for _, dims in values):
-            continue
-        shapes = [dims for _, dims in values]
-        order = [part for part in re.findall(r"order\([^)]*\)", match[1])]
-        nodes[results[0]] = {"op": match[2], "flops": operations(match[2], shapes[: len(operands)], shapes[len(operands)]),
-                             "bytes": sum(BYTES.get(kind, 1) * math.prod(dims) for kind, dims in values),
-                             "key": f"{match[2]} {' '.join(kind + '[' + 'x'.join(map(str, dims)) + ']' for kind, dims in values)} {' '.join(order)} {ORIGINS.sub('', match[4])}"}
+        parts = parse_lines(lines, {name: (kind, dims_of(dims)) for name, kind, dims in VALUE.findall(body)}, True) if match[2] == "region" else {}
+        node = described(match, types)
+        if node:
+            nodes[VALUE.findall(match[1])[0][0]] = with_body(node, list(parts.values())) if parts else node
     return nodes
+
+
+def parse(text):
+    """{name of the value that a node computes: {"op", "key", "flops", "bytes"}}, of nodes whose sizes are all known."""
+    return {name: {"op": node["op"], "flops": node["flops"], "bytes": node["bytes"], "key": f"{node['op']} {node['types']} {node['rest']}"} for name, node in parse_lines(iter(text.splitlines()), {}, False).items()}

@@ -132,8 +132,7 @@ static const Dim *concatenated(Node *node, int *count) {
 const Dim *contents_of_node(Node *node, int *count) {
   const Value *out = node->outputs[0];
   int64_t dims[MAX_RANK], elements = 1;
-  if (node->output_count != 1 || node->epilogue || out->kind != VALUE_TENSOR || out->dtype == DTYPE_COUNT || out->rank < 0)
-    return NULL;
+  if (node->output_count != 1 || out->kind != VALUE_TENSOR || out->dtype == DTYPE_COUNT || out->rank < 0) return NULL;
   if (out->dtype == DTYPE_STRING || dtype_kind(out->dtype) == KIND_COMPLEX || !value_get_dims(out, dims)) return NULL;
   for (int i = 0; i < out->rank; i++)
     if (!checked_mul_i64(elements, dims[i], &elements) || elements > MAX_CONTENTS) return NULL;

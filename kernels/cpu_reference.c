@@ -1,10 +1,20 @@
 // The reference as an implementation: the last for the CPU, so that no model fails for want of another. It wants row-major tensors: inputs in
 // another order are copied, and outputs are put back in theirs.
 #include <string.h>
+#include "kernels/fused.h"
 #include "kernels/implementation.h"
 #include "kernels/reference.h"
 
 static bool supports(const Site *site) { return site->node->op->reference != NULL; }
+
+// A region's inputs stand in another order than the site's.
+static void find_inputs(const Site *site, Arena *scratch, int *numbers) {
+  Site read;
+  int *of_node;
+  fused_site(site_step(site), scratch, &read, &of_node);
+  for (int i = 0; i < site_input_count(site); i++)
+    if (of_node[i] >= 0) numbers[of_node[i]] = i;
+}
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
                          size_t *workspace_bytes) {
@@ -29,20 +39,23 @@ static Status check_planned(const TensorDesc *planned, const Tensor *made, int o
 
 static Status run(void *state, const HostCall *call) {
   const Site *site = state;
-  const Node *node = site->node;
+  const Node *node = site_step(site);
   Arena *scratch = arena_scratch();
   Status status = OK;
   Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
   const Tensor **inputs = arena_array(scratch, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(scratch, Tensor, node->output_count);
+  int *numbers = arena_array(scratch, int, (size_t)node->input_count + 1);
+  find_inputs(site, scratch, numbers);
   for (int i = 0; i < node->input_count; i++) {
-    const TensorDesc *desc = &site->inputs[i];
-    if (desc->absent) continue;
-    tensors[i] = view_tensor(desc, call->inputs[i]);
+    if (!node->inputs[i]) continue;
+    const TensorDesc *desc = &site->inputs[numbers[i]];
+    void *data = call->inputs[numbers[i]];
+    tensors[i] = view_tensor(desc, data);
     inputs[i] = &tensors[i];
     if (desc_is_row_major(desc)) continue;
     TRY_GOTO(tensor_new(scratch, desc->dtype, desc->rank, desc->dims, &tensors[i]));
-    tensor_gather_strided(&tensors[i], call->inputs[i], desc->strides);
+    tensor_gather_strided(&tensors[i], data, desc->strides);
   }
   for (int i = 0; i < node->output_count; i++)
     if (desc_is_row_major(&site->outputs[i])) outputs[i] = view_tensor(&site->outputs[i], call->outputs[i]);

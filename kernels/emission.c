@@ -67,7 +67,7 @@ void emit_host(Emission *emission, const HostRoutine *routine, const Site *site,
                      .host = routine,
                      .site = arena_copy(emission->arena, &parameters, sizeof parameters),
                      .label = routine->name};
-  for (int i = 0; i < site->node->input_count; i++) emit_buffer(emission, launch, BUFFER_INPUT, i);
+  for (int i = 0; i < site_input_count(site); i++) emit_buffer(emission, launch, BUFFER_INPUT, i);
   for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
   emit_workspace(emission, launch, 0);
 }

@@ -4,9 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-int meaning_input_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
-
-Value *meaning_input(const Node *node, int index) { return index < meaning_input_count(node) ? node->inputs[index] : NULL; }
+Value *meaning_input(const Node *node, int index) { return index < node->input_count ? node->inputs[index] : NULL; }
 
 bool meaning_wants(const Node *node, int output) { return output < node->output_count; }
 

@@ -8,7 +8,6 @@
 
 // ---- Inference
 
-int meaning_input_count(const Node *node);          // the operator's own inputs, without epilogue operands
 Value *meaning_input(const Node *node, int index);  // NULL where absent
 bool meaning_wants(const Node *node, int output);   // the node has that output
 // A present input whose dtype and rank are known.
@@ -37,7 +36,7 @@ void meaning_permute_ints(const Node *from, const char *name, const int64_t *per
 // ---- References
 
 static inline const Tensor *reference_input(const Reference *r, int index) {
-  return index < meaning_input_count(r->node) ? r->inputs[index] : NULL;
+  return index < r->node->input_count ? r->inputs[index] : NULL;
 }
 // A dims attribute whose values are all static; they are non-negative, so a Dim is its value.
 MUST_CHECK Status reference_dims(const Reference *r, const char *name, const int64_t **out, int *count);

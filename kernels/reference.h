@@ -5,7 +5,7 @@
 // Makes output `index`: if it was given with data and the same type and dims, that memory; else new memory in the arena.
 MUST_CHECK Status reference_output(Reference *reference, int index, DType dtype, int rank, const int64_t *dims, Tensor **out);
 
-// Runs a node on host tensors: op->reference, then its epilogue. Shapes are those of the actual tensors, so the node may be symbolic
+// Runs a node on host tensors. Shapes are those of the actual tensors, so the node may be symbolic
 // as long as its attributes are static. outputs[i].data NULL on entry: allocated in the arena.
 MUST_CHECK Status reference_run(const Node *node, Arena *arena, const Tensor *const *inputs, Tensor *outputs);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "base/text.h"
+#include "kernels/control/region.h"
 #include "kernels/packings.h"
 
 int64_t desc_count(const TensorDesc *desc) {
@@ -50,6 +51,13 @@ bool desc_is_dense(const TensorDesc *desc) {
   return true;
 }
 
+Value *site_operand(const Site *site, int index) {
+  Value *value = site->node->inputs[index];
+  for (int i = 0; site->region && i < site->region->input_count; i++)
+    if (region_body(site->region)->inputs[i] == value) return site->region->inputs[i];
+  return value;
+}
+
 size_t desc_bytes(const TensorDesc *desc) { return (size_t)desc_count(desc) * dtype_size(desc->dtype); }
 
 static void add_desc(Text *text, const TensorDesc *desc) {
@@ -82,12 +90,6 @@ static void add_meaning(Text *text, const Node *node) {
   }
 }
 
-static void add_epilogue(Text *text, const Node *node) {
-  if (!node->epilogue) return;
-  text_add(text, " epilogue %d ", node->epilogue_first);
-  program_print(text, node->epilogue);
-}
-
 static void add_operand(Text *text, const Value *value, const int *number) {
   if (!value) text_add(text, " -");
   else if (value->constant) text_add(text, " const %016llx", (unsigned long long)tensor_content_hash(value->constant).low);
@@ -102,7 +104,6 @@ static void add_body(Text *text, const Graph *body) {
     text_add(text, " {");
     add_meaning(text, node);
     for (int i = 0; i < node->input_count; i++) add_operand(text, node->inputs[i], number);
-    add_epilogue(text, node);
     for (int i = 0; i < node->output_count; i++) {
       number[node->outputs[i]->id] = ++count;
       text_add(text, " -> %s", dtype_name(node->outputs[i]->dtype));
@@ -136,10 +137,13 @@ char *site_key(const Site *site, Arena *arena) {
   const Node *node = site->node;
   Text text = text_new(arena);
   add_meaning(&text, node);
-  for (int i = 0; i < node->input_count; i++) add_desc(&text, &site->inputs[i]);
+  for (int i = 0; i < site_input_count(site); i++) add_desc(&text, &site->inputs[i]);
   text_add(&text, " ->");
   for (int i = 0; i < node->output_count; i++) add_desc(&text, &site->outputs[i]);
-  add_epilogue(&text, node);
+  if (site->epilogue) {
+    text_add(&text, " epilogue %d ", node->input_count);
+    program_print(&text, site->epilogue);
+  }
   if (site->tf32) text_add(&text, " tf32");
   return arena_string(arena, text_get(&text));
 }

@@ -1,4 +1,4 @@
-// A site: one node that needs code, with everything an implementation may look at. Shapes and strides are static here: a graph is
+// A site: one node that needs code, with everything an implementation may look at; an anchor with an epilogue is one, filled by fused_site (fused.h). Shapes and strides are static here: a graph is
 // specialised for concrete shapes before it is planned. Views are already gone: an input that is a view of a buffer arrives as
 // that buffer with the view's strides.
 #pragma once
@@ -19,8 +19,11 @@ typedef struct TensorDesc {
 typedef struct Packings Packings;  // packings.h
 
 typedef struct Site {
-  const Node *node;
-  const TensorDesc *inputs;   // node->input_count
+  const Node *node;  // whose operator and attributes count: with an epilogue the anchor
+  const Program
+      *epilogue;  // behind it, NULL: none; input 0 is the anchor's result, input k the site's number node->input_count + k - 1
+  const Node *region;         // that holds both, in the graph; NULL: `node` stands there itself
+  const TensorDesc *inputs;   // site_input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
   bool tf32;           // f32 matrix products may use TF32 tensor cores
@@ -28,7 +31,13 @@ typedef struct Site {
 } Site;
 
 // A product or convolution whose integers are less zero points (inputs 2 and 3).
-static inline bool site_has_zero_points(const Site *site) { return node_operand_count(site->node) > 2; }
+static inline bool site_has_zero_points(const Site *site) { return site->node->input_count > 2; }
+// Operands of the node, then of the epilogue.
+static inline int site_input_count(const Site *site) {
+  return site->node->input_count + (site->epilogue ? site->epilogue->input_count - 1 : 0);
+}
+static inline const Node *site_step(const Site *site) { return site->region ? site->region : site->node; }  // of the graph
+Value *site_operand(const Site *site, int index);  // of the node, as the graph has it
 int64_t desc_count(const TensorDesc *desc);
 bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)

@@ -166,10 +166,9 @@ static Onnx__Node *node_message(Writer *w, const Node *node) {
   message->n_output = (size_t)node->output_count;
   message->output = arena_array(w->arena, char *, message->n_output + 1);
   for (int i = 0; i < node->output_count; i++) message->output[i] = own(w, node->outputs[i]->name);
-  message->attribute = arena_array(w->arena, Onnx__Attribute *, (size_t)node->attribute_count + 2);
+  message->attribute = arena_array(w->arena, Onnx__Attribute *, (size_t)node->attribute_count + 1);
   for (int i = 0; i < node->attribute_count && !region; i++)
     message->attribute[message->n_attribute++] = attribute_message(w, node, &node->attributes[i]);
-  if (node->epilogue) message->attribute[message->n_attribute++] = program_attribute(w, "epilogue", node->epilogue);
   const char **origins = arena_array(w->arena, const char *, (size_t)node->origin_count + 1);
   for (int i = 0; i < node->origin_count; i++)
     origins[i] = arena_printf(w->arena, "%s (%s)", node->origins[i].name, node->origins[i].op_type);

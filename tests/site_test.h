@@ -16,7 +16,8 @@ typedef struct SiteTest {
   Arena *arena;
   Graph *graph;
   Node *node;
-  int input_count;
+  Program *epilogue;
+  int input_count;               // of both
   Tensor tensors[SITE_TENSORS];  // row-major contents of the inputs
   TensorDesc inputs[SITE_TENSORS], outputs[1];
   void *memory[SITE_TENSORS], *output;  // as the strides lay them out
@@ -70,23 +71,21 @@ static inline void site_node(SiteTest *test, const OpDef *op, int own_inputs) {
   for (int i = 0; i < test->input_count; i++)
     values[i] = graph_add_input(test->graph, NULL, test->tensors[i].dtype, test->tensors[i].rank, test->tensors[i].dims);
   test->node = graph_add(test->graph, NULL, op, own_inputs, values, 1);
-  for (int i = own_inputs; i < test->input_count; i++) node_add_input(test->node, values[i]);
-  test->node->epilogue_first = own_inputs;
 }
 
-// An epilogue in the text of programs.
+// An epilogue in the text of programs, over the inputs that the node does not read.
 static inline void site_epilogue(SiteTest *test, const char *text) {
-  Status status = program_parse(test->arena, &text, &test->node->epilogue);
+  Status status = program_parse(test->arena, &text, &test->epilogue);
   cr_assert_null(status, "%s", status_message(status));
 }
 
 // The epilogue of element i of the output, in plain floats; operands broadcast from the right.
 static inline double site_evaluate(const SiteTest *test, int at, int64_t i) {
-  const Instruction *code = &test->node->epilogue->code[at];
+  const Instruction *code = &test->epilogue->code[at];
   if (code->op == OP_const) return code->number;
   if (code->op == OP_input && code->args[0] == 0) return tensor_get_f(&test->expected, i);
   if (code->op == OP_input) {
-    const Tensor *operand = &test->tensors[test->node->epilogue_first + code->args[0] - 1];
+    const Tensor *operand = &test->tensors[test->node->input_count + code->args[0] - 1];
     int64_t index = 0, stride = 1;
     for (int axis = test->expected.rank - 1; axis >= 0; axis--) {
       int own = axis - (test->expected.rank - operand->rank);
@@ -118,11 +117,12 @@ static inline void site_ready(SiteTest *test, const uint8_t *order, bool with_ep
   Reference reference = {test->node, test->arena, inputs, &test->expected};
   status = test->node->op->reference(&reference);
   cr_assert_null(status, "%s", status_message(status));
-  for (int64_t i = 0; with_epilogue && test->node->epilogue && i < tensor_count(&test->expected); i++)
-    tensor_set_f(&test->expected, i, site_evaluate(test, test->node->epilogue->outputs[0], i));
+  for (int64_t i = 0; with_epilogue && test->epilogue && i < tensor_count(&test->expected); i++)
+    tensor_set_f(&test->expected, i, site_evaluate(test, test->epilogue->outputs[0], i));
   const Value *value = test->node->outputs[0];
+  const Program *program = test->epilogue;
   TensorDesc *desc = &test->outputs[0];
-  *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
+  *desc = (TensorDesc){.dtype = program ? program->code[program->outputs[0]].dtype : value->dtype, .rank = value->rank};
   int64_t stride = 1;
   for (int i = value->rank - 1; i >= 0; i--) {
     int axis = order ? order[i] : i;
@@ -131,7 +131,11 @@ static inline void site_ready(SiteTest *test, const uint8_t *order, bool with_ep
     stride *= value->dims[axis];
   }
   test->output = arena_alloc(test->arena, desc_bytes(desc));
-  test->site = (Site){.node = test->node, .inputs = test->inputs, .outputs = test->outputs, .device = &test->device};
+  test->site = (Site){.node = test->node,
+                      .epilogue = test->epilogue,
+                      .inputs = test->inputs,
+                      .outputs = test->outputs,
+                      .device = &test->device};
 }
 
 static inline void site_call_library(CudaContext *cuda, const Launch *launch, void *const *inputs, void *const *outputs,

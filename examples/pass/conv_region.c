@@ -5,7 +5,8 @@
 //   ingot verify model.onnx --pass conv_region.so                   judges what comes of it
 //
 // The region is the whole match: what its parts read comes in, what others use of their results goes out. Its meaning is that of its parts, without rounding to
-// half precision between them; the passes behind this one go on inside of it, and a build ends with its body in its place.
+// half precision between them; the passes behind this one go on inside of it. One of this form is what Ingot's own rule makes, too, and stays closed to the end (kernels/fused.h); of
+// any other a build ends with its body in its place.
 #include "passes/plugin.h"
 
 static Status apply(Rewrite *r) { return rewrite_outline_match(r, "conv_region"); }

@@ -96,13 +96,15 @@ static void take_views(Attention *a, const Value *value) {
 
 static bool is_pointwise(const Node *node) { return node->op == &op_elementwise && node->output_count == 1; }
 
+static bool is_product(const Node *node) { return fused_anchor(node)->op == &op_matmul; }
+
 static int find_product(const Node *node, int depth, int *looks) {
   for (int i = 0; i < node->input_count; i++) {
     const Value *value = node->inputs[i];
     if (!fills(value, node->outputs[0])) continue;
     const Node *maker = maker_of(value);
     if (!maker) continue;
-    if (maker->op == &op_matmul) return i;
+    if (is_product(maker)) return i;
     if (is_pointwise(maker) && depth < ATTENTION_NODES && --*looks > 0 && find_product(maker, depth + 1, looks) >= 0) return i;
   }
   return -1;
@@ -121,9 +123,8 @@ static bool reads_places(const Program *program) {
   return false;
 }
 
-// Puts a program in front of the score, whose input `sum` it makes of its own input `from`. What its result would be rounded to is not stored. Its inputs are the
-// node's from number `first` on.
-static const char *prepend(Attention *a, int sum, const Node *node, const Program *program, int from, int first) {
+// Puts a program in front of the score, whose input `sum` it makes of its own input `from`. What its result would be rounded to is not stored.
+static const char *prepend(Attention *a, int sum, const Node *node, const Program *program, int from, Value *const *operands) {
   Program *score = a->score, *before = program_copy(score->arena, program);
   WANT(before->output_count == 1, "what its softmax takes is one of several results");
   WANT(node->outputs[0]->rank == a->softmax->outputs[0]->rank || !reads_places(before),
@@ -133,26 +134,33 @@ static const char *prepend(Attention *a, int sum, const Node *node, const Progra
   WANT(count + before->input_count - 1 <= ATTENTION_INPUTS, "it has too many operands");
   for (int i = 0; i < before->input_count; i++) {
     map[i] = i == from ? sum : count++;
-    if (i != from) a->inputs[map[i]] = (AttentionInput){node->inputs[first + i], node->outputs[0]};
+    if (i != from) a->inputs[map[i]] = (AttentionInput){operands[i], node->outputs[0]};
   }
   score->input_count = count;
   program_inline(score, sum, before, 0, map);
   return NULL;
 }
 
+static const char *prepend_epilogue(Attention *a, int sum) {
+  const Fused *first = &a->first;
+  Value *operands[FUSED_OPERANDS + 1] = {NULL};
+  for (int i = 1; i < first->program->input_count; i++) operands[i] = fused_operand(first, first->anchor->input_count + i - 1);
+  return prepend(a, sum, first->node, first->program, 0, operands);
+}
+
 // From the value that the score takes as its input `sum`, back to the product.
-static const char *read_sums(Attention *a, int sum, const Value *value) {
+static const char *read_sums(Attention *a, int sum, const Value *value, Arena *arena) {
   const char *why = NULL;
   for (;;) {
     Node *node = maker_of(value);
     take_views(a, value);
     take_node(a, node);
-    if (node->op == &op_matmul) {
+    if (is_product(node)) {
       a->scores = node;
-      return node->epilogue ? prepend(a, sum, node, node->epilogue, 0, node->epilogue_first - 1) : NULL;
+      return fused_read(node, arena, &a->first) ? prepend_epilogue(a, sum) : NULL;
     }
     int from = product_operand(node);
-    why = prepend(a, sum, node, node_program(node, "program"), from, 0);
+    why = prepend(a, sum, node, node_program(node, "program"), from, node->inputs);
     if (why) return why;
     value = node->inputs[from];
   }
@@ -173,18 +181,19 @@ static const char *read_score(Attention *a, Arena *arena) {
   WANT(!program_has_reduction(score) && used[from] >= 0, "what its softmax takes is reduced, or no product");
   for (int i = 0; i < softmax->input_count; i++)
     if (used[i] >= 0 && i != from) a->inputs[used[i]] = (AttentionInput){softmax->inputs[i], softmax->outputs[0]};
-  return read_sums(a, used[from], softmax->inputs[from]);
+  return read_sums(a, used[from], softmax->inputs[from], arena);
 }
 
-static bool is_plain_product(const Node *node) {
-  return node && node->op == &op_matmul && node_operand_count(node) == 2 && node->inputs[0]->rank >= 2 &&
-         node->inputs[1]->rank >= 2;
+static bool is_plain_product(const Fused *fused) {
+  return fused->anchor->op == &op_matmul && fused->anchor->input_count == 2 && fused_operand(fused, 0)->rank >= 2 &&
+         fused_operand(fused, 1)->rank >= 2;
 }
 
 const char *attention_read(Node *product, Arena *arena, Attention *out) {
   *out = (Attention){.product = product};
-  WANT(is_plain_product(product), "it does not end in a product");
-  const Value *weights = product->inputs[0], *y = product->outputs[0];
+  fused_read(product, arena, &out->last);
+  WANT(is_plain_product(&out->last), "it does not end in a product");
+  const Value *weights = fused_operand(&out->last, 0), *y = product->outputs[0];
   Node *softmax = out->softmax = maker_of(weights);
   WANT(softmax && softmax->op == &op_rowwise && softmax->output_count == 1 && is_along_last_axis(softmax),
        "no softmax along the last axis makes its second product's first operand");
@@ -195,9 +204,10 @@ const char *attention_read(Node *product, Arena *arena, Attention *out) {
   take_node(out, softmax);
   const char *why = read_score(out, arena);
   if (why) return why;
-  WANT(is_plain_product(out->scores), "its first product has zero points");
-  DType dtype = out->scores->inputs[0]->dtype;
-  WANT(out->scores->inputs[1]->dtype == dtype && product->inputs[1]->dtype == dtype, "its operands have different types");
+  WANT(is_plain_product(&out->first), "its first product has zero points");
+  DType dtype = fused_operand(&out->first, 0)->dtype;
+  WANT(fused_operand(&out->first, 1)->dtype == dtype && fused_operand(&out->last, 1)->dtype == dtype,
+       "its operands have different types");
   WANT(out->node_count <= ATTENTION_NODES, "too much stands between its products");
   return NULL;
 }

@@ -7,7 +7,7 @@
 // function.
 #pragma once
 #include "base/arena.h"
-#include "ir/op.h"
+#include "kernels/fused.h"
 
 enum { ATTENTION_NODES = 12, ATTENTION_INPUTS = 9 };
 
@@ -18,6 +18,7 @@ typedef struct AttentionInput {
 
 typedef struct Attention {
   Node *scores, *softmax, *product;
+  Fused first, last;             // what the two products are, with what stands behind them
   Node *nodes[ATTENTION_NODES];  // these and what is between
   int node_count;
   Program *score;
@@ -25,5 +26,5 @@ typedef struct Attention {
   bool zero_nan;                            // a row whose weights are NaN has none
 } Attention;
 
-// Reads the attention that ends in this product. NULL: it is one; else why it is none. Types may be symbolic.
+// Reads the attention that ends in this product, alone or with its epilogue. NULL: it is one; else why it is none. Types may be symbolic.
 const char *attention_read(Node *product, Arena *arena, Attention *out);

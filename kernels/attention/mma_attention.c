@@ -104,8 +104,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   for (int i = 0; i < m.a.score->input_count; i++)
     if (m.a.inputs[i].value) emit_buffer(out, launch, BUFFER_INPUT, m.score_inputs[i]);
   emit_buffer(out, launch, BUFFER_OUTPUT, 0);
-  for (int i = node_operand_count(m.a.product); i < m.a.product->input_count; i++)
-    emit_buffer(out, launch, BUFFER_INPUT, mma_attention_input(region_body(site->node), m.a.product->inputs[i]));
+  for (int i = m.a.last.anchor->input_count; i < m.a.last.operand_count; i++)
+    emit_buffer(out, launch, BUFFER_INPUT, mma_attention_input(region_body(site->node), fused_operand(&m.a.last, i)));
   return OK;
 }
 

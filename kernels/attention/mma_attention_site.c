@@ -21,18 +21,18 @@ bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims) {
 }
 
 // The operands of one of the two products; what the other one makes has no site, and is not asked for.
-static bool read_product(const Site *site, const Graph *body, const Node *node, int64_t k, const TensorDesc *result, Operand *a,
-                         Operand *b) {
+static bool read_product(const Site *site, const Graph *body, const Fused *fused, int64_t k, const TensorDesc *result,
+                         Operand *a, Operand *b) {
   TensorDesc inputs[2] = {{.absent = true}, {.absent = true}};
   Operand *operands[2] = {a, b};
   for (int i = 0; i < 2; i++) {
     if (!operands[i]) continue;
-    operands[i]->input = mma_attention_input(body, node->inputs[i]);
+    operands[i]->input = mma_attention_input(body, fused_operand(fused, i));
     if (operands[i]->input < 0) return false;
     inputs[i] = site->inputs[operands[i]->input];
     broadcast_strides(&inputs[i], result->rank, operands[i]->batch);
   }
-  const Site product = {.node = node, .inputs = inputs, .outputs = result, .device = site->device};
+  const Site product = {.node = fused->anchor, .inputs = inputs, .outputs = result, .device = site->device};
   MatmulProblem p = {.m = result->dims[result->rank - 2], .n = result->dims[result->rank - 1], .k = k};
   if (a) {
     p.a_m = inputs[0].strides[inputs[0].rank - 2], p.a_k = inputs[0].strides[inputs[0].rank - 1];
@@ -49,20 +49,21 @@ static bool read_product(const Site *site, const Graph *body, const Node *node, 
 
 // The second product as if it were alone: of its operands only what its epilogue reads is described.
 static bool read_epilogue(const Site *site, const Graph *body, Arena *arena, MmaAttention *out) {
-  const Node *node = out->a.product;
-  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)node->input_count);
-  for (int i = node_operand_count(node); i < node->input_count; i++) {
-    int input = mma_attention_input(body, node->inputs[i]);
+  const Fused *last = &out->a.last;
+  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)last->operand_count);
+  for (int i = last->anchor->input_count; i < last->operand_count; i++) {
+    int input = mma_attention_input(body, fused_operand(last, i));
     if (input < 0) return false;
     inputs[i] = site->inputs[input];
   }
-  out->product = (Site){.node = node, .inputs = inputs, .outputs = site->outputs, .device = site->device};
+  out->product = (Site){
+      .node = last->anchor, .epilogue = last->program, .inputs = inputs, .outputs = site->outputs, .device = site->device};
   return true;
 }
 
 static bool read_sizes(const Site *site, MmaAttention *out, TensorDesc *scores) {
   const TensorDesc *y = &site->outputs[0];
-  const Value *sums = out->a.scores->outputs[0], *q = out->a.scores->inputs[0];
+  const Value *sums = out->a.scores->outputs[0], *q = fused_operand(&out->a.first, 0);
   int64_t dims[MAX_RANK];
   *scores = (TensorDesc){.dtype = DTYPE_F32, .rank = sums->rank};
   if (!mma_attention_batch(sums, &out->scores_batch, scores->dims) || !value_get_dims(q, dims)) return false;
@@ -94,7 +95,7 @@ bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
   int inside = 0;
   FOR_NODES(node, body) inside++;
   TensorDesc scores;
-  out->dtype = out->a.product->inputs[1]->dtype;
+  out->dtype = fused_operand(&out->a.last, 1)->dtype;
   if (inside != out->a.node_count || dtype_size(out->dtype) != 2 || !mma_dtype_supported(site, out->dtype) ||
       !score_is_emitted(out) || !read_sizes(site, out, &scores))
     return false;
@@ -103,7 +104,7 @@ bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
     out->score_inputs[i] = mma_attention_input(body, out->a.inputs[i].value);
     if (out->score_inputs[i] < 0) return false;
   }
-  return read_product(site, body, out->a.scores, out->d, &scores, &out->q, &out->k) &&
-         read_product(site, body, out->a.product, out->n, &site->outputs[0], NULL, &out->v) &&
+  return read_product(site, body, &out->a.first, out->d, &scores, &out->q, &out->k) &&
+         read_product(site, body, &out->a.last, out->n, &site->outputs[0], NULL, &out->v) &&
          read_epilogue(site, body, arena, out);
 }

@@ -80,9 +80,9 @@ int desc_vector(const TensorDesc *desc, int rank, int axis, int bytes) {
 
 // --- Output
 
-static int operand_count(const Site *site) { return site->node->epilogue ? site->node->epilogue->input_count - 1 : 0; }
+static int operand_count(const Site *site) { return site->epilogue ? site->epilogue->input_count - 1 : 0; }
 static const TensorDesc *operand_desc(const Site *site, int operand) {
-  return &site->inputs[site->node->epilogue_first + operand - 1];
+  return &site->inputs[site->node->input_count + operand - 1];
 }
 
 // The coordinate along a logical axis, from all walk axes that add to it.
@@ -171,7 +171,7 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
 
 Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType accumulator) {
   const TensorDesc *y = &site->outputs[0];
-  const Program *program = site->node->epilogue;
+  const Program *program = site->epilogue;
   const char *type = device_type(y->dtype);
   int64_t strides[MAX_RANK];
   if (program) {
@@ -237,6 +237,5 @@ void output_construct(Text *text, const Site *site) {
 
 void output_arguments(Emission *emission, Launch *launch, const Site *site) {
   emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
-  for (int k = 1; k <= operand_count(site); k++)
-    emit_buffer(emission, launch, BUFFER_INPUT, site->node->epilogue_first + k - 1);
+  for (int k = 1; k <= operand_count(site); k++) emit_buffer(emission, launch, BUFFER_INPUT, site->node->input_count + k - 1);
 }

@@ -8,15 +8,13 @@ static bool computable(DType dtype) { return dtype_is_float(dtype) && dtype != D
 
 bool cpu_anchor_supports(const Site *site) {
   const Node *node = site->node;
-  int own = node_operand_count(node);
   if (!onednn_library()) return false;
-  for (int i = 0; i < node->input_count; i++) {
+  for (int i = 0; i < site_input_count(site); i++) {
     const TensorDesc *desc = &site->inputs[i];
-    if (desc->absent && i >= own) return false;
-    if (!desc->absent && i < own && (!computable(desc->dtype) || desc_count(desc) == 0)) return false;
+    if (!desc->absent && i < node->input_count && (!computable(desc->dtype) || desc_count(desc) == 0)) return false;
     if (!desc->absent && (dtype_kind(desc->dtype) == KIND_COMPLEX || dtype_kind(desc->dtype) == KIND_STRING)) return false;
   }
-  return desc_count(&site->outputs[0]) > 0 && (node->epilogue || computable(site->outputs[0].dtype));
+  return desc_count(&site->outputs[0]) > 0 && (site->epilogue || computable(site->outputs[0].dtype));
 }
 
 Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAnchor **out) {
@@ -25,7 +23,7 @@ Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAncho
   anchor->pool = pool;
   anchor->site = *site;
   anchor->residual = -1;
-  for (int i = 0; i < MIN(node_operand_count(site->node), 2); i++) anchor->inputs[i] = site->inputs[i];
+  for (int i = 0; i < MIN(site->node->input_count, 2); i++) anchor->inputs[i] = site->inputs[i];
   anchor->y = anchor->result = site->outputs[0];
   return onednn_new(arena, pool, &anchor->one);
 }
@@ -69,10 +67,10 @@ void cpu_anchor_stage_result(CpuAnchor *anchor, const int64_t *strides) {
 }
 
 void cpu_anchor_source(CpuAnchor *anchor, int channel_axis) {
-  const Node *node = anchor->site.node;
-  anchor->source = (EpilogueSource){.program = node->epilogue,
-                                    .operands = node->epilogue ? anchor->site.inputs + node->epilogue_first : NULL,
-                                    .first_input = node->epilogue_first,
+  const Site *site = &anchor->site;
+  anchor->source = (EpilogueSource){.program = site->epilogue,
+                                    .operands = site->inputs + site->node->input_count,
+                                    .first_input = site->node->input_count,
                                     .y = &anchor->y,
                                     .channel_axis = channel_axis,
                                     .bias_rank = 1};
@@ -116,7 +114,7 @@ Status cpu_anchor_try_residual(CpuAnchor *anchor, const char *prefix) {
 
 // The pass reads what the library wrote and writes the output, in place unless the result is staged.
 static void make_pass(CpuAnchor *anchor, size_t *scratch) {
-  const Program *program = anchor->site.node->epilogue;
+  const Program *program = anchor->site.epilogue;
   const TensorDesc *out = &anchor->site.outputs[0];
   anchor->pass_inputs = arena_array(anchor->arena, void *, program ? program->input_count : 1);
   if (!program) {
@@ -125,7 +123,7 @@ static void make_pass(CpuAnchor *anchor, size_t *scratch) {
   }
   TensorDesc *inputs = arena_array(anchor->arena, TensorDesc, program->input_count);
   inputs[0] = anchor->result;
-  for (int i = 1; i < program->input_count; i++) inputs[i] = anchor->site.inputs[anchor->site.node->epilogue_first + i - 1];
+  for (int i = 1; i < program->input_count; i++) inputs[i] = anchor->site.inputs[anchor->site.node->input_count + i - 1];
   anchor->pass = cpu_strips_elementwise(anchor->arena, anchor->pool, program, inputs, out, scratch);
 }
 
@@ -196,7 +194,7 @@ Status cpu_anchor_run(void *state, const HostCall *call) {
   Onednn *one = anchor->one;
   char *workspace = call->workspace;
   void *scratch = workspace + anchor->scratch_at;
-  int operand_count = MIN(node_operand_count(anchor->site.node), 2);
+  int operand_count = MIN(anchor->site.node->input_count, 2);
   for (int i = 0; i < operand_count; i++) {
     if (anchor->operands[i].packed) continue;
     void *data = call->inputs[i];
@@ -214,10 +212,10 @@ Status cpu_anchor_run(void *state, const HostCall *call) {
     cpu_copy_run(&anchor->residual_copy, call->pool, y, call->inputs[anchor->source.first_input + anchor->residual]);
   TRY(onednn_run(one));
   if (!anchor->pass) return OK;
-  const Program *program = anchor->site.node->epilogue;
+  const Program *program = anchor->site.epilogue;
   anchor->pass_inputs[0] = y;
   for (int i = 1; program && i < program->input_count; i++)
-    anchor->pass_inputs[i] = call->inputs[anchor->site.node->epilogue_first + i - 1];
+    anchor->pass_inputs[i] = call->inputs[anchor->site.node->input_count + i - 1];
   cpu_strips_run(anchor->pass, call->pool, anchor->pass_inputs, call->outputs, scratch);
   return OK;
 }

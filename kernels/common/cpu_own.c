@@ -10,11 +10,10 @@ static bool is_narrow_integer(DType dtype) { return dtype_is_integer(dtype) && (
 
 static const TensorDesc *zero_point(const Site *site, int operand) {
   const TensorDesc *zero = &site->inputs[2 + operand];
-  return node_operand_count(site->node) > 2 + operand && !zero->absent ? zero : NULL;
+  return site->node->input_count > 2 + operand && !zero->absent ? zero : NULL;
 }
 
 bool cpu_own_supports(const Site *site) {
-  const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   bool floats = is_narrow_float(x->dtype) && is_narrow_float(w->dtype);
   bool integers = is_narrow_integer(x->dtype) && is_narrow_integer(w->dtype);
@@ -23,11 +22,8 @@ bool cpu_own_supports(const Site *site) {
   if (desc_count(x) == 0 || desc_count(w) == 0 || desc_count(y) == 0) return false;
   const TensorDesc *w_zero = zero_point(site, 1);
   if (w_zero && !(w->constant && w_zero->constant)) return false;
-  if (!node->epilogue) return floats ? is_narrow_float(y->dtype) : y->dtype == DTYPE_I32;
-  if (node->epilogue->code[0].op != OP_input) return false;
-  for (int i = node->epilogue_first; i < node->input_count; i++)
-    if (site->inputs[i].absent) return false;
-  return true;
+  if (!site->epilogue) return floats ? is_narrow_float(y->dtype) : y->dtype == DTYPE_I32;
+  return site->epilogue->code[0].op == OP_input;
 }
 
 static bool is_byte(DType dtype) { return dtype == DTYPE_U8 || dtype == DTYPE_I8; }
@@ -50,7 +46,7 @@ bool cpu_own_takes_quads(const Site *site) {
 Status cpu_own_new(const Site *site, Arena *arena, ThreadPool *pool, CpuOwn *out) {
   *out = (CpuOwn){.arena = arena, .pool = pool, .site = *site, .kind = GEMM_FLOATS, .result = site->outputs[0]};
   if (dtype_is_integer(site->inputs[0].dtype)) {
-    bool narrow = value_fits_i16(site->node->inputs[0]) && value_fits_i16(site->node->inputs[1]);
+    bool narrow = value_fits_i16(site_operand(site, 0)) && value_fits_i16(site_operand(site, 1));
     out->kind = cpu_own_takes_quads(site) ? GEMM_QUADS : narrow ? GEMM_PAIRS : GEMM_INTS;
   }
   return OK;
@@ -121,15 +117,15 @@ void cpu_own_result(CpuOwn *own, const int64_t *strides, bool direct) {
 }
 
 void cpu_own_finish(CpuOwn *own) {
-  const Node *node = own->site.node;
-  const Program *program = node->epilogue;
-  const TensorDesc *y = &own->site.outputs[0];
+  const Site *site = &own->site;
+  const Program *program = site->epilogue;
+  const TensorDesc *y = &site->outputs[0];
   size_t scratch = 0;
   own->pass_inputs = arena_array(own->arena, void *, program ? program->input_count : 1);
   if (program) {
     TensorDesc *inputs = arena_array(own->arena, TensorDesc, program->input_count);
     inputs[0] = own->result;
-    for (int i = 1; i < program->input_count; i++) inputs[i] = own->site.inputs[node->epilogue_first + i - 1];
+    for (int i = 1; i < program->input_count; i++) inputs[i] = site->inputs[site->node->input_count + i - 1];
     own->pass = cpu_strips_elementwise(own->arena, own->pool, program, inputs, y, &scratch);
   } else if (own->y_staged) {
     own->pass = cpu_strips_copy(own->arena, own->pool, &own->result, y, &scratch);
@@ -156,11 +152,11 @@ void *cpu_own_y(const CpuOwn *own, const HostCall *call) {
 }
 
 void cpu_own_pass(CpuOwn *own, const HostCall *call) {
-  const Node *node = own->site.node;
+  const Site *site = &own->site;
   if (!own->pass) return;
   own->pass_inputs[0] = cpu_own_y(own, call);
-  for (int i = 1; node->epilogue && i < node->epilogue->input_count; i++)
-    own->pass_inputs[i] = call->inputs[node->epilogue_first + i - 1];
+  for (int i = 1; site->epilogue && i < site->epilogue->input_count; i++)
+    own->pass_inputs[i] = call->inputs[site->node->input_count + i - 1];
   cpu_strips_run(own->pass, call->pool, own->pass_inputs, call->outputs, (char *)call->workspace + own->scratch_at);
 }
 

@@ -41,9 +41,9 @@ static bool is_laid_out_as(const TensorDesc *desc, const TensorDesc *y) {
 static bool take_operand(Match *match, int input) {
   const Site *site = match->site;
   if (input == 0) return ++match->results == 1;
-  int number = site->node->epilogue_first + input - 1;
+  int number = site->node->input_count + input - 1;
   const TensorDesc *desc = &site->inputs[number];
-  if (desc->absent || desc->dtype != match->dtype) return false;
+  if (desc->dtype != match->dtype) return false;
   if (match->out->bias < 0 && is_channel_vector(desc, &site->outputs[0], match->channel_axis)) {
     match->out->bias = number;
     return true;
@@ -117,7 +117,7 @@ static bool has_values_of_gelu(const Program *program, int sum, const bool *need
 
 // Tries every sum that the rest of the program sees nothing below.
 static bool match_gelu(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
-  const Program *program = site->node->epilogue;
+  const Program *program = site->epilogue;
   bool matched = false;
   Arena *scratch = arena_scratch();
   for (int sum = program->outputs[0] - 1; sum >= 0 && !matched; sum--) {
@@ -134,7 +134,7 @@ static bool match_gelu(const Site *site, int channel_axis, DType natural, Librar
 bool library_epilogue(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
   *out = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
   if (site->outputs[0].dtype != natural) return false;
-  const Program *program = site->node->epilogue;
+  const Program *program = site->epilogue;
   if (!program) return true;
   if (!dtype_is_float(natural) || program->output_count != 1 || program_has_reduction(program)) return false;
   Match match = {site, program, channel_axis, natural, 0, out};
@@ -174,19 +174,18 @@ void library_emit_target(Emission *emission, Launch *launch, const LibraryResult
 
 Status library_emit_epilogue(Emission *emission, const Site *site, const LibraryResult *result) {
   const Node *node = site->node;
-  int count = node->epilogue->input_count;
+  int count = site->epilogue->input_count;
   TensorDesc *inputs = arena_array(emission->arena, TensorDesc, (size_t)count);
   inputs[0] = result->desc;
-  for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->epilogue_first + i - 1];
+  for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->input_count + i - 1];
   GeneratedKernel kernel;
-  TRY(generate_elementwise(node->epilogue, count, inputs, 1, site->outputs, emission->arena, &kernel));
+  TRY(generate_elementwise(site->epilogue, count, inputs, 1, site->outputs, emission->arena, &kernel));
   if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(emission, kernel.source, kernel.entry, kernel.grid, kernel.block);
   launch->label = "epilogue";
   if (result->kind == BUFFER_OUTPUT) emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
   else emit_workspace(emission, launch, result->offset);
-  for (int i = 1; i < count; i++)
-    if (!inputs[i].absent) emit_buffer(emission, launch, BUFFER_INPUT, node->epilogue_first + i - 1);
+  for (int i = 1; i < count; i++) emit_buffer(emission, launch, BUFFER_INPUT, node->input_count + i - 1);
   emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
   return OK;
 }

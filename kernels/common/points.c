@@ -6,7 +6,7 @@
 
 void site_parameters(Text *text, const Site *site) {
   const char *comma = "";
-  for (int i = 0; i < site->node->input_count; i++) {
+  for (int i = 0; i < site_input_count(site); i++) {
     if (site->inputs[i].absent) continue;
     text_add(text, "%sconst Element_%s::Stored *x%d", comma, dtype_name(site->inputs[i].dtype), i);
     comma = ", ";
@@ -18,7 +18,7 @@ void site_parameters(Text *text, const Site *site) {
 }
 
 void site_arguments(Emission *emission, Launch *launch, const Site *site) {
-  for (int i = 0; i < site->node->input_count; i++)
+  for (int i = 0; i < site_input_count(site); i++)
     if (!site->inputs[i].absent) emit_buffer(emission, launch, BUFFER_INPUT, i);
   for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
 }
@@ -143,12 +143,12 @@ int desc_vector_width(const TensorDesc *desc, int axis, int most) {
 }
 
 char *site_epilogue(Arena *arena, const Site *site, DType accumulator, const char *acc) {
-  const Program *program = site->node->epilogue;
+  const Program *program = site->epilogue;
   const TensorDesc *y = &site->outputs[0];
   Text text = text_new(arena);
   text_add(&text, "epilogue(%s", acc);
   for (int k = 1; program && k < program->input_count; k++) {
-    int input = site->node->epilogue_first + k - 1;
+    int input = site->node->input_count + k - 1;
     text_add(&text, ", x%d[%s]", input, desc_offset_broadcast(arena, &site->inputs[input], y->rank));
   }
   for (int i = 0; i < y->rank && program_uses_index(program); i++) text_add(&text, ", i%d", i);

@@ -64,7 +64,7 @@ static Range range_of_value(const Value *value, int depth) {
   const Node *node = value->producer;
   if (!node) return type;
   if (node->op->view) return within(range_of_value(node->inputs[0], depth + 1), value->dtype);
-  const Program *program = node->epilogue ? NULL : node_program(node, "program");
+  const Program *program = node_program(node, "program");
   return program ? range_of_code(node, program, program->outputs[value->producer_index], depth + 1) : type;
 }
 

@@ -4,7 +4,7 @@
 #include "kernels/control/control.h"
 
 static Status infer_branch(Node *node, const char *attribute, Graph **out) {
-  int captures = meaning_input_count(node) - 1;
+  int captures = node->input_count - 1;
   bool changed = false;
   TRY(body_read(node, attribute, captures, out));
   if ((*out)->output_count != node->output_count)

@@ -35,7 +35,7 @@ static Status type_scan_output(Node *node, int output, const Value *slice, Dim t
 }
 
 static Status infer_loop(Node *node) {
-  int states = (int)node_int(node, "states", 0), inputs = meaning_input_count(node);
+  int states = (int)node_int(node, "states", 0), inputs = node->input_count;
   Graph *body;
   bool changed = false;
   if (inputs < 2 || states < 0 || states > inputs - 2)

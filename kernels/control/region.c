@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/bindings.h"
 #include "kernels/control/body.h"
 #include "kernels/view/view.h"
@@ -32,7 +33,7 @@ const char *region_refuses(const Node *node) {
 // ---- Inference
 
 static Status read_body(const Node *node, Graph **body) {
-  TRY(body_read(node, "body", meaning_input_count(node), body));
+  TRY(body_read(node, "body", node->input_count, body));
   for (int i = 0; i < (*body)->input_count; i++)
     if (!meaning_input(node, i)) FAIL(ERROR_INVALID_MODEL, "region '%s': its input %d is absent", (*body)->name, i);
   if ((*body)->output_count != node->output_count)
@@ -41,12 +42,28 @@ static Status read_body(const Node *node, Graph **body) {
   return OK;
 }
 
+// Values keep their stride orders.
+static Status infer_inside(Node *inner) {
+  enum { MOST_KEPT = 8 };
+  uint8_t orders[MOST_KEPT][MAX_RANK];
+  int kept = MIN(inner->output_count, MOST_KEPT), ranks[MOST_KEPT];
+  for (int i = 0; i < kept; i++) {
+    ranks[i] = inner->outputs[i]->rank;
+    memcpy(orders[i], inner->outputs[i]->order, MAX_RANK);
+  }
+  TRY(node_infer(inner));
+  for (int i = 0; i < kept; i++)
+    if (ranks[i] == inner->outputs[i]->rank) memcpy(inner->outputs[i]->order, orders[i], MAX_RANK);
+  return OK;
+}
+
+// The body is inferred even where its inputs have their types already: sizes may have become known that do not fit.
 static Status infer_region(Node *node) {
   Graph *body;
   bool changed = false;
   TRY(read_body(node, &body));
   for (int i = 0; i < body->input_count; i++) body_set_input(body->inputs[i], meaning_input(node, i), &changed);
-  if (changed) TRY(status_context(body_infer(body), "region '%s'", body->name));
+  FOR_NODES(inner, body) TRY(status_context(infer_inside(inner), "region '%s'", body->name));
   for (int i = 0; i < node->output_count; i++) {
     const Value *result = body->outputs[i];
     value_set_type(node->outputs[i], result->dtype, result->rank, result->dims);
@@ -147,7 +164,6 @@ static Status widen_graph(Graph *graph) {
       if (node->inputs[i]) TRY(widen_value(node->inputs[i]));
     for (int i = 0; i < node->output_count; i++) TRY(widen_value(node->outputs[i]));
     for (int i = 0; i < node->attribute_count; i++) TRY(widen_attribute(node, &node->attributes[i]));
-    if (node->epilogue) node->epilogue = widen_program(graph->arena, node->epilogue);
     if (is_half((DType)node_int(node, "dtype", DTYPE_F32))) node_set_int(node, "dtype", DTYPE_F32);
   }
   for (int i = 0; i < graph->output_count; i++) TRY(widen_value(graph->outputs[i]));

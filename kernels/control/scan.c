@@ -41,7 +41,7 @@ static Status type_output(Node *node, int output, int index, const Value *slice,
 
 static Status infer_scan(Node *node) {
   int states = (int)node_int(node, "states", 0), scanned = (int)node_int(node, "scan_inputs", 0);
-  int inputs = meaning_input_count(node);
+  int inputs = node->input_count;
   Graph *body;
   bool changed = false;
   Dim length = 0;

@@ -35,7 +35,7 @@ static Status ask_heuristic(const ConvState *state, CudnnAlgoResult *results, in
 
 // Without an activation the fused call knows one algorithm only.
 static bool can_fuse(const Site *site, const CudnnProblem *p, int algo) {
-  if (!site->node->epilogue || !p->fused) return false;
+  if (!site->epilogue || !p->fused) return false;
   return p->epilogue.activation == LIBRARY_RELU || algo == CUDNN_ALGO_PRECOMPUTED_GEMM;
 }
 
@@ -134,7 +134,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (call->fused && p->epilogue.residual >= 0) emit_buffer(out, launch, BUFFER_INPUT, p->epilogue.residual);
   emit_workspace(out, launch, 0);
   out->workspace_bytes = MAX(out->workspace_bytes, MAX(call->workspace_bytes, target.offset + target.bytes));
-  return call->fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &target);
+  return call->fused || !site->epilogue ? OK : library_emit_epilogue(out, site, &target);
 }
 
 const Implementation cuda_cudnn_conv = {

@@ -120,10 +120,10 @@ bool cudnn_problem(const Site *site, CudnnProblem *p) {
   if (p->x.alignment < alignment || p->w.alignment < alignment || p->y.alignment < alignment) return false;
   p->fused = p->natural != DTYPE_F64 && library_epilogue(site, 1, p->natural, &p->epilogue) &&
              p->epilogue.activation != LIBRARY_GELU_TANH;
-  if (!site->node->epilogue) p->fused = true;
-  for (int i = site->node->epilogue_first; p->fused && site->node->epilogue && i < site->node->input_count; i++)
-    p->fused = site->inputs[i].absent || site->inputs[i].offset * (int64_t)dtype_size(site->inputs[i].dtype) % alignment == 0;
-  if (!p->fused || !site->node->epilogue) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  if (!site->epilogue) p->fused = true;
+  for (int i = site->node->input_count; p->fused && i < site_input_count(site); i++)
+    p->fused = site->inputs[i].offset * (int64_t)dtype_size(site->inputs[i].dtype) % alignment == 0;
+  if (!p->fused || !site->epilogue) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
   return true;
 }
 

@@ -10,7 +10,7 @@ static Status infer_concat(Node *node) {
   TRY(meaning_axis(node, "axis", first->rank, &axis));
   Dim dims[MAX_RANK];
   memcpy(dims, first->dims, sizeof dims);
-  for (int i = 1; i < meaning_input_count(node); i++) {
+  for (int i = 1; i < node->input_count; i++) {
     TRY(meaning_require_rank(node, i, first->rank, &value));
     if (value->dtype != first->dtype)
       FAIL(ERROR_INVALID_MODEL, "input %d is %s, input 0 %s", i, dtype_name(value->dtype), dtype_name(first->dtype));
@@ -24,7 +24,7 @@ static Status infer_concat(Node *node) {
 
 static Status reference_concat(Reference *r) {
   const Tensor *first = r->inputs[0];
-  int axis = (int)node_int(r->node, "axis", 0), count = meaning_input_count(r->node);
+  int axis = (int)node_int(r->node, "axis", 0), count = r->node->input_count;
   int64_t dims[MAX_RANK];
   memcpy(dims, first->dims, sizeof dims);
   for (int i = 1; i < count; i++) {

@@ -12,7 +12,7 @@ typedef struct ConcatState {
 
 static bool supports(const Site *site) {
   // Copies write each element of the output once.
-  return desc_is_dense(&site->outputs[0]) && !site->node->epilogue;
+  return desc_is_dense(&site->outputs[0]) && !site->epilogue;
 }
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,

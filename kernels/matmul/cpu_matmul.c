@@ -128,13 +128,13 @@ static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, 
   packed_strides(&site->outputs[0], strides);
   if (dense || !is_readable(&site->outputs[0], false)) cpu_anchor_stage_result(anchor, strides);
 
-  int operand_count = node->epilogue ? node->input_count - node->epilogue_first : 0, rank = site->outputs[0].rank;
+  int operand_count = site_input_count(site) - node->input_count, rank = site->outputs[0].rank;
   Product product = {.rank = rank, .count = OPERANDS + operand_count};
   product.tensors = arena_array(arena, TensorDesc, product.count);
   for (int i = A; i <= B; i++) product.tensors[i] = at_rank(&anchor->inputs[i], rank, false);
   product.tensors[Y] = at_rank(&anchor->y, rank, false);
   for (int i = 0; i < operand_count; i++)
-    product.tensors[OPERANDS + i] = at_rank(&site->inputs[node->epilogue_first + i], rank, true);
+    product.tensors[OPERANDS + i] = at_rank(&site->inputs[node->input_count + i], rank, true);
   merge_all(&product);
   for (int i = A; i <= Y; i++) tidy(&product.tensors[i]);
   for (int i = A; i <= B; i++) anchor->inputs[i] = product.tensors[i];

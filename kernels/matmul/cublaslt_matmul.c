@@ -178,7 +178,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   LibraryResult target = library_result(site, call->problem.natural, call->workspace_bytes);
   emit_call(call, &target, out);
   out->workspace_bytes = MAX(out->workspace_bytes, MAX(call->workspace_bytes, target.offset + target.bytes));
-  return call->problem.fused || !site->node->epilogue ? OK : library_emit_epilogue(out, site, &target);
+  return call->problem.fused || !site->epilogue ? OK : library_emit_epilogue(out, site, &target);
 }
 
 const Implementation cuda_cublaslt_matmul = {

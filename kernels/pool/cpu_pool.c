@@ -105,11 +105,9 @@ static bool supports(const Site *site) {
   if (node->output_count != 1 || x->rank > 2 + POOL_AXES || desc_count(x) == 0 || desc_count(y) == 0) return false;
   if (!average && strcmp(node_string(node, "kind", ""), "max") != 0) return false;
   if (average ? !floats : !floats && !dtype_is_integer(x->dtype)) return false;
-  if (dtype_bits(x->dtype) < 8 || (node->epilogue && !dtype_fits_float(x->dtype)) || (!node->epilogue && y->dtype != x->dtype))
+  if (dtype_bits(x->dtype) < 8 || (site->epilogue && !dtype_fits_float(x->dtype)) || (!site->epilogue && y->dtype != x->dtype))
     return false;
-  if (node->epilogue && node->epilogue->code[0].op != OP_input) return false;
-  for (int i = node->epilogue_first; node->epilogue && i < node->input_count; i++)
-    if (site->inputs[i].absent) return false;
+  if (site->epilogue && site->epilogue->code[0].op != OP_input) return false;
   if (pool_exceeds_input(node, x->dims)) return false;
   Window window;
   Status status = pool_read_window(node, x->rank - 2, &window);
@@ -123,7 +121,7 @@ static bool supports(const Site *site) {
 static DType loop_dtype(const Site *site, const PoolTable *table) {
   DType dtype = site->inputs[0].dtype;
   if (pool_is_average(site->node)) return dtype == DTYPE_F64 ? dtype : DTYPE_F32;
-  return table->largest[dtype] && (!site->node->epilogue || dtype == DTYPE_F32) ? dtype : DTYPE_F32;
+  return table->largest[dtype] && (!site->epilogue || dtype == DTYPE_F32) ? dtype : DTYPE_F32;
 }
 
 // The axis along which x runs, or -1.
@@ -302,7 +300,7 @@ static void choose_loops(Pool *pool, const PoolTable *table, DType dtype) {
   } else {
     pool->across = table->largest[dtype];
     pool->lines = (PoolLines){.across = pool->across, .along = table->along_largest[dtype], .item = pool->item};
-    pool->has_relu = is_relu(pool->own.site.node->epilogue) && !pool->own.y_staged;
+    pool->has_relu = is_relu(pool->own.site.epilogue) && !pool->own.y_staged;
     if (!pool->has_relu) element_set_f(dtype, &pool->least, -INFINITY);
   }
 }

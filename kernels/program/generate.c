@@ -219,7 +219,7 @@ Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
   Arena *arena = text->arena;
   const Node *node = site->node;
   const TensorDesc *y = &site->outputs[0];
-  const Program *program = node->epilogue;
+  const Program *program = site->epilogue;
   text_add(text, "DEVICE Element_%s::Stored epilogue(%s acc", dtype_name(y->dtype), value_type(accumulator));
   if (!program) {
     const char *value = dtype_is_float(y->dtype) ? "acc" : arena_printf(arena, "(%s)acc", value_type(y->dtype));
@@ -233,7 +233,7 @@ Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
   inputs[0] = "acc";
   dtypes[0] = accumulator;
   for (int i = 1; i < program->input_count; i++) {
-    dtypes[i] = site->inputs[node->epilogue_first + i - 1].dtype;
+    dtypes[i] = site->inputs[node->input_count + i - 1].dtype;
     text_add(text, ", Element_%s::Stored e%d", dtype_name(dtypes[i]), i);
     inputs[i] = arena_printf(arena, "Element_%s::get(e%d)", dtype_name(dtypes[i]), i);
   }

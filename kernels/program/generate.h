@@ -39,8 +39,8 @@ bool program_uses_index(const Program *program);
 
 // Adds the epilogue of an anchor as one function of one element:
 //   DEVICE <y stored> epilogue(<accumulator> acc, <e1 stored> e1, <e2 stored> e2 ..., i64 i0, i64 i1 ...)
-// e1, e2 ... are the operands from input `epilogue_first` on, as loaded from memory; i0, i1 ... are the coordinates in the output,
-// one an axis, there only if program_uses_index(site->node->epilogue). Without an epilogue it converts acc to y's type.
+// e1, e2 ... are the epilogue's operands, as loaded from memory; i0, i1 ... are the coordinates in the output,
+// one an axis, there only if program_uses_index(site->epilogue). Without an epilogue it converts acc to y's type.
 // Addresses, broadcasting and vector loads are the caller's business.
 MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator);
 

@@ -26,7 +26,7 @@ typedef struct ResizeState {
   int pass_count;
   size_t buffers[2], scratch;  // in the workspace
   void **leave_inputs;
-  int leave_count, epilogue_first;
+  int leave_count, first_operand;
 } ResizeState;
 
 static bool is_nearest(const Node *node) { return strcmp(node_string(node, "mode", "nearest"), "nearest") == 0; }
@@ -38,7 +38,7 @@ static bool supports(const Site *site) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   if (strcmp(node_string(node, "coordinates", "half_pixel"), "tf_crop_and_resize") == 0) return false;
   if (desc_count(x) == 0 || desc_count(y) == 0 || !desc_is_dense(y)) return false;
-  if (is_nearest(node)) return (!node->epilogue || computable(x->dtype)) && x->dtype == y->dtype && cpu_pick_supports(y);
+  if (is_nearest(node)) return (!site->epilogue || computable(x->dtype)) && x->dtype == y->dtype && cpu_pick_supports(y);
   return dtype_is_float(x->dtype) && x->dtype != DTYPE_F64 && dtype_kind(y->dtype) != KIND_STRING &&
          dtype_kind(y->dtype) != KIND_COMPLEX;
 }
@@ -47,11 +47,11 @@ static bool supports(const Site *site) {
 static void leave_by_epilogue(const Site *site, Arena *arena, ThreadPool *pool, ResizeState *state, const TensorDesc *result,
                               size_t *scratch) {
   const Node *node = site->node;
-  int count = state->leave_count = node->epilogue->input_count;
+  int count = state->leave_count = site->epilogue->input_count;
   TensorDesc *inputs = arena_array(arena, TensorDesc, count);
   inputs[0] = *result;
-  for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->epilogue_first + i - 1];
-  state->leave = cpu_strips_elementwise(arena, pool, node->epilogue, inputs, &site->outputs[0], scratch);
+  for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->input_count + i - 1];
+  state->leave = cpu_strips_elementwise(arena, pool, site->epilogue, inputs, &site->outputs[0], scratch);
 }
 
 static Status prepare_nearest(const Site *site, Arena *arena, ThreadPool *pool, ResizeState *state, const ResizeAxis *tables,
@@ -63,7 +63,7 @@ static Status prepare_nearest(const Site *site, Arena *arena, ThreadPool *pool, 
     for (int64_t i = 0; i < y->dims[axis]; i++) offsets[axis][i] = tables[axis].index[i] * x->strides[axis];
   }
   cpu_pick_plan(&state->pick, arena, y, offsets);
-  if (site->node->epilogue) leave_by_epilogue(site, arena, pool, state, y, workspace_bytes);
+  if (site->epilogue) leave_by_epilogue(site, arena, pool, state, y, workspace_bytes);
   return OK;
 }
 
@@ -113,7 +113,7 @@ static void prepare_ends(const Site *site, Arena *arena, ThreadPool *pool, Resiz
   TensorDesc source = packed(x, x->dims, order), result = packed(y, y->dims, order);
   size_t enter = 0, leave = 0;
   if (!lies_as(x, &source)) state->enter = cpu_strips_copy(arena, pool, x, &source, &enter);
-  if (site->node->epilogue) {
+  if (site->epilogue) {
     leave_by_epilogue(site, arena, pool, state, &result, &leave);
   } else if (!lies_as(y, &result) || !any_pass) {
     state->leave_count = 1;
@@ -158,7 +158,7 @@ static Status open_state(const HostParameters *parameters, Arena *arena, ThreadP
   if (state->nearest) TRY(prepare_nearest(site, arena, pool, state, tables, workspace_bytes));
   else prepare_filtered(site, arena, pool, state, tables, workspace_bytes);
   state->leave_inputs = arena_array(arena, void *, MAX(state->leave_count, 1));
-  state->epilogue_first = site->node->epilogue_first;
+  state->first_operand = site->node->input_count;
   return OK;
 }
 
@@ -223,7 +223,7 @@ static void run_pass(const ResizePass *pass, ThreadPool *pool, float *to, const 
 static void leave(const ResizeState *state, const HostCall *call, void *result, void *scratch) {
   if (!state->leave) return;
   state->leave_inputs[0] = result;
-  for (int i = 1; i < state->leave_count; i++) state->leave_inputs[i] = call->inputs[state->epilogue_first + i - 1];
+  for (int i = 1; i < state->leave_count; i++) state->leave_inputs[i] = call->inputs[state->first_operand + i - 1];
   cpu_strips_run(state->leave, call->pool, state->leave_inputs, call->outputs, scratch);
 }
 

@@ -60,10 +60,6 @@ struct Node {
   Attribute *attributes;
   int attribute_count;
   uint32_t attribute_capacity;
-  // Fused arithmetic. epilogue: NULL, or a program whose input 0 is the anchor's own result (of each output element) and whose
-  // input k is node input number `epilogue_first + k - 1`, broadcast to the output's shape. One output.
-  Program *epilogue;
-  int epilogue_first;
   Origin *origins;
   int origin_count;
   Node *previous, *next;  // in topological order
@@ -129,8 +125,6 @@ void value_replace(Value *from, Value *to);
 bool value_can_replace(const Value *from, const Value *to);
 void node_move_before(Node *node, Node *at);
 static inline bool node_is_before(const Node *a, const Node *b) { return a->place < b->place; }  // of one graph
-// Inputs of the operator itself, without the epilogue's extra operands: what infer and reference may count.
-static inline int node_operand_count(const Node *node) { return node->epilogue ? node->epilogue_first : node->input_count; }
 MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from inputs and attributes
 // The order that follows from what the outputs need, first to last, operands first to last: the same for a graph whose unrelated nodes stood otherwise. A node that tells a
 // size stands before those whose attributes speak of it. Nodes and values are numbered along it.

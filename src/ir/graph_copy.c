@@ -80,8 +80,6 @@ static Node *copy_node(Graph *into, const Node *node, Value *const *map, bool ta
       value_rename(into, copy->outputs[i], node->outputs[i]->name);
   }
   for (int i = 0; i < node->attribute_count; i++) copy_attribute(copy, node, &node->attributes[i], take);
-  copy->epilogue = node->epilogue ? program_copy(into->arena, node->epilogue) : NULL;
-  copy->epilogue_first = node->epilogue_first;
   copy_origins(copy, node);
   return copy;
 }

@@ -6,7 +6,7 @@
 //   input      = declaration ["=" tensor]                          with "=": the default of an optional input
 //   statement  = "const" declaration "=" tensor | node
 //   node       = [declaration {"," declaration}] "=" name "(" [operand {"," operand}] ")"
-//                ["{" attribute {"," attribute} "}"] ["epilogue" "from" integer program]
+//                ["{" attribute {"," attribute} "}"]
 //                ["origins" "[" string ":" string {"," string ":" string} "]"]
 //   operand    = value | "_"                                       "_": an optional input that is absent
 //   declaration = value ":" type ["order" "(" axis {"," axis} ")"] ["contents" "(" [dim {"," dim}] ")"]
@@ -449,14 +449,6 @@ static Status declare_outputs(Parser *p, Node *node) {
   return OK;
 }
 
-static Status parse_epilogue(Parser *p, Node *node) {
-  int64_t first;
-  if (!accept_word(p, "from") || !token_parse_i64(&p->cursor, &first) || first < 0 || first > node->input_count)
-    FAIL(ERROR_INVALID_MODEL, "expected 'from' and the number of an input after 'epilogue'");
-  node->epilogue_first = (int)first;
-  return program_parse(p->arena, &p->cursor, &node->epilogue);
-}
-
 static Status parse_origins(Parser *p, Node *node) {
   Items *list = &p->operands;
   list->count = 0;
@@ -494,7 +486,6 @@ static Status parse_node(Parser *p, Graph *graph) {
       TRY(next_item(p, "}", &more));
     }
   }
-  if (accept_word(p, "epilogue")) TRY(parse_epilogue(p, node));
   return accept_word(p, "origins") ? parse_origins(p, node) : OK;
 }
 

@@ -210,10 +210,6 @@ static void print_node(Printer *p, const Node *node) {
   }
   text_add_n(text, ")", 1);
   print_attributes(p, node);
-  if (node->epilogue) {
-    text_add(text, " epilogue from %d ", node->epilogue_first);
-    program_print(text, node->epilogue);
-  }
   if (p->options && p->options->origins) print_origins(text, node);
 }
 

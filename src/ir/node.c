@@ -160,47 +160,13 @@ void node_move_before(Node *node, Node *at) {
   link_node(node, at);
 }
 
-// An epilogue decides the type of what is stored: its program's, or the other float type that the output was given before.
-static void type_epilogue(Node *node, DType before) {
-  const Program *program = node->epilogue;
-  if (program->output_count != 1) return;
-  DType result = program->code[program->outputs[0]].dtype;
-  bool converts = before < DTYPE_COUNT && dtype_is_float(before) && dtype_is_float(result);
-  node->outputs[0]->dtype = converts ? before : result;
-}
-
-// Kernels read the operands of an epilogue by the result's coordinates: what does not broadcast to it would be read outside. Sizes that
-// were open when the epilogue was fused are compared here when they are known.
-static Status check_epilogue_reach(const Node *node) {
-  const Value *result = node->outputs[0];
-  for (int i = node->epilogue_first; i < node->input_count; i++) {
-    const Value *operand = node->inputs[i];
-    if (!operand || operand->rank < 0 || result->rank < 0) continue;
-    if (operand->rank > result->rank)
-      FAIL(ERROR_INVALID_MODEL, "'%s', of its epilogue, has rank %d, the result %d", operand->name, operand->rank,
-           result->rank);
-    for (int k = 0; k < operand->rank; k++) {
-      Dim have = operand->dims[k], want = result->dims[k + result->rank - operand->rank];
-      if (have != 1 && have != want && dim_is_static(have) && dim_is_static(want))
-        FAIL(ERROR_INVALID_MODEL, "'%s', of its epilogue, has size %lld on axis %d, where the result has %lld", operand->name,
-             (long long)have, k, (long long)want);
-    }
-  }
-  return OK;
-}
-
 const char *node_place(const Node *node) {
   return node->origin_count ? node->origins[0].name : node->output_count ? node->outputs[0]->name : node->op->name;
 }
 
 Status node_infer(Node *node) {
   if (!node->op->infer) return OK;
-  DType before = node->output_count ? node->outputs[0]->dtype : DTYPE_COUNT;
   Status status = node->op->infer(node);
-  if (!status && node->epilogue) {
-    type_epilogue(node, before);
-    status = check_epilogue_reach(node);
-  }
   for (int i = 0; i < node->output_count && !status; i++) status = value_check_size(node->outputs[i]);
   return status_context(status, "node '%s' (%s)", node_place(node), node->op->name);
 }

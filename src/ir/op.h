@@ -15,7 +15,7 @@ typedef struct AttributeSpec {
 typedef struct Reference {
   const Node *node;
   Arena *arena;                 // outputs and scratch
-  const Tensor *const *inputs;  // node->input_count of them; the epilogue's extra operands are among them
+  const Tensor *const *inputs;  // node->input_count of them
   Tensor *outputs;              // node->output_count of them
 } Reference;
 
@@ -53,16 +53,15 @@ typedef struct Channels {
 struct OpDef {
   const char *name;            // "conv"
   const char *help;            // one line for documentation and `ingot inspect`
-  int min_inputs, max_inputs;  // of the operator itself, without epilogue operands; max -1: any number
+  int min_inputs, max_inputs;  // max -1: any number
   int min_outputs, max_outputs;
   const AttributeSpec *attributes;  // ends with a NULL name; NULL: it may have any (`deferred`)
   // Sets dtype, rank and dims of every output. Reports what is wrong with inputs or attributes. Dims may be symbolic.
   // Must not assume constants unless the attribute list says so. Output dims that depend on data are dim_fresh symbols.
   Status (*infer)(Node *node);
-  // Computes the outputs of one node on the host, without its epilogue (reference_run applies that). Plain loops; sums in
-  // double (int64 for integers). NULL only for operators that the executor itself expands (if, loop, scan, call).
+  // Computes the outputs of one node on the host. Plain loops; sums in double (int64 for integers). NULL only for operators that the executor itself expands (if, loop, scan, call).
   Status (*reference)(Reference *reference);
-  bool takes_epilogue;     // a fused program may follow it
+  bool takes_epilogue;     // an anchor: a program behind it may be done in one step with it (kernels/fused.h)
   bool data_dependent;     // an output's size is known only after it ran
   bool random;             // never folded, never merged
   bool has_program;        // a scalar program over its operands, pointwise or with reductions

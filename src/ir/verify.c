@@ -149,11 +149,8 @@ static Status check_operands(Verifier *v, const Node *node) {
 
 static Status check_counts(const Node *node) {
   const OpDef *op = node->op;
-  int operands = node_operand_count(node);
-  if (node->epilogue && (operands < 0 || operands > node->input_count))
-    NODE_FAIL(node, "its epilogue starts at input %d", operands);
-  if (operands < op->min_inputs || (op->max_inputs >= 0 && operands > op->max_inputs))
-    NODE_FAIL(node, "has %d inputs; the operator takes %d to %d", operands, op->min_inputs, op->max_inputs);
+  if (node->input_count < op->min_inputs || (op->max_inputs >= 0 && node->input_count > op->max_inputs))
+    NODE_FAIL(node, "has %d inputs; the operator takes %d to %d", node->input_count, op->min_inputs, op->max_inputs);
   if (node->output_count < op->min_outputs || (op->max_outputs >= 0 && node->output_count > op->max_outputs))
     NODE_FAIL(node, "has %d outputs; the operator makes %d to %d", node->output_count, op->min_outputs, op->max_outputs);
   for (int i = 0; i < op->min_inputs; i++)
@@ -197,32 +194,10 @@ static Status check_attributes(const Verifier *v, const Node *node) {
   return OK;
 }
 
-static Status check_epilogue(const Node *node) {
-  const Program *program = node->epilogue;
-  if (!program) return OK;
-  if (!node->op->takes_epilogue) NODE_FAIL(node, "has an epilogue, which the operator does not take");
-  TRY(status_context(program_check(program), "node '%s' (%s), epilogue", node_name(node), node->op->name));
-  int expected = 1 + node->input_count - node->epilogue_first;
-  if (program->input_count != expected)
-    NODE_FAIL(node, "its epilogue has %d inputs where the node gives it %d", program->input_count, expected);
-  if (program->output_count != 1 || node->output_count != 1) NODE_FAIL(node, "an epilogue has one output, on a node with one");
-  if (program_has_reduction(program)) NODE_FAIL(node, "its epilogue reduces");
-  for (int i = node->epilogue_first; i < node->input_count; i++)
-    if (!node->inputs[i]) NODE_FAIL(node, "its input %d, of the epilogue, is absent", i);
-  return OK;
-}
-
-// With an epilogue the type is the one its program ends in, or another float type that storing converts to.
-static bool same_dtype(const Node *node, DType recorded, DType inferred) {
-  if (inferred == DTYPE_COUNT) return true;
-  if (node->epilogue) inferred = node->epilogue->code[node->epilogue->outputs[0]].dtype;
-  return recorded == inferred || (node->epilogue && dtype_is_float(recorded) && dtype_is_float(inferred));
-}
-
 // What inference leaves open, an unknown rank or type or a new symbol, may have become known since.
 static Status compare_types(const Node *node, const Value *recorded, const Value *inferred, DimMark mark) {
   const DimTable *table = node->graph->dims;
-  if (!same_dtype(node, recorded->dtype, inferred->dtype))
+  if (inferred->dtype != DTYPE_COUNT && recorded->dtype != inferred->dtype)
     NODE_FAIL(node, "output '%s' is %s where inference says %s", recorded->name, dtype_name(recorded->dtype),
               dtype_name(inferred->dtype));
   if (recorded->kind != inferred->kind) NODE_FAIL(node, "output '%s' is of another kind than inference says", recorded->name);
@@ -278,7 +253,6 @@ static Status check_all(Verifier *v) {
     TRY(check_operands(v, node));
     TRY(check_counts(node));
     TRY(check_attributes(v, node));
-    TRY(check_epilogue(node));
     TRY(check_own(node));
     TRY(check_inference(v, node));
   }

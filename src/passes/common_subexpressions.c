@@ -59,9 +59,6 @@ static bool work_equal(const Node *a, const Node *b) {
   if (a->op != b->op || a->input_count != b->input_count || a->output_count != b->output_count ||
       a->attribute_count != b->attribute_count)
     return false;
-  if (!a->epilogue != !b->epilogue ||
-      (a->epilogue && (a->epilogue_first != b->epilogue_first || !program_equal(a->epilogue, b->epilogue))))
-    return false;
   for (int i = 0; i < a->attribute_count; i++) {
     const Attribute *other = node_attribute(b, a->attributes[i].name);
     if (!other || !attributes_equal(&a->attributes[i], other)) return false;

@@ -119,7 +119,7 @@ static Status scaled(const Weights *w, const Affine *maps, Arena *arena, Tensor 
 static Status apply(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *weight = operand(r, "w");
-  WANT(!root->epilogue && dtype_is_float(root->outputs[0]->dtype), "it carries something already, or has no floats");
+  WANT(dtype_is_float(root->outputs[0]->dtype), "it has no floats");
   WANT(root->op != &op_matmul || (weight->rank == 2 && value_use_count(weight) == 1),
        "it has several matrices, or shares its one");
   Weights w = weights_of(root);

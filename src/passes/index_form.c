@@ -247,7 +247,7 @@ static bool walk(Walk *w, const Value *value, IndexForm *form) {
   if (value->kind != VALUE_TENSOR || value->rank < 0 || !is_index_type(value->dtype)) return false;
   if (value->constant) return constant_form(w, value->constant, form);
   if (value->contents && contents_form(w, value, form)) return true;
-  if (!node || node->epilogue || --w->nodes < 0) return false;
+  if (!node || --w->nodes < 0) return false;
   if (node->op->index_form) return own_form(w, node, form);
   if (node->op->has_program) return program_form(w, node, form);
   return node->op->view && view_form(w, node, form);

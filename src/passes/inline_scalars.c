@@ -49,7 +49,7 @@ static Status apply(Rewrite *r) {
   for (int i = 0; i < node->input_count; i++)
     if (number_of(node->inputs[i])) replace_input(program, i, number_of(node->inputs[i]));
   Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
-  WANT(set_program_over(made, node, program, node->input_count, node->inputs),
+  WANT(set_program_over(made, node, program, node->input_count, node->inputs, 0),
        "how many elements there are is open without it");
   return rewrite_root_by(r, made);
 }

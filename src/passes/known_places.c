@@ -160,7 +160,7 @@ static Status positions_inside(Rewrite *r) {
   WANT(inner, "no operand of it follows from positions");
   Node *made = rewrite_add(r, &op_elementwise, 0, NULL, root->output_count);
   Program *program = with_inner(node_program(root, "program"), found, inner, root->inputs[found], rank);
-  WANT(set_program_over(made, root, program, root->input_count, root->inputs),
+  WANT(set_program_over(made, root, program, root->input_count, root->inputs, 0),
        "how many elements there are is open without it");
   return rewrite_root_by(r, made);
 }

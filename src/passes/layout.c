@@ -4,6 +4,7 @@
 
 #include "kernels/build.h"
 #include "kernels/conv/conv.h"
+#include "kernels/fused.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 
@@ -57,6 +58,23 @@ static bool reduces_everything(const Node *node) {
   return node_ints(node, "axes", &count) && count == node->outputs[0]->rank;
 }
 
+// An anchor with its epilogue lies as the anchor alone would.
+typedef struct Seen {
+  const Node *anchor;
+  int image, weights;  // inputs of the node; -1: there are none
+} Seen;
+
+static Seen see(Node *node) {
+  Arena *scratch = arena_scratch();
+  Fused fused;
+  fused_read(node, scratch, &fused);
+  Seen seen = {fused.anchor, -1, -1};
+  if (fused.anchor->input_count > 0) seen.image = fused_input(&fused, 0);
+  if (fused.anchor->input_count > 1) seen.weights = fused_input(&fused, 1);
+  arena_free(scratch);
+  return seen;
+}
+
 // Norms of an image read what their largest input has contiguous, and should write so, on a GPU. A tensor that is quantised as a whole has no axis that is
 // another than the others.
 static bool follows_image(const Node *node, const PassOptions *options) {
@@ -64,34 +82,37 @@ static bool follows_image(const Node *node, const PassOptions *options) {
   return node->op->image == IMAGE_FOLLOWS && (!rows || options->device == DEVICE_CUDA || reduces_everything(node));
 }
 
-static Status enter(Graph *graph, Node *node) {
+static Status enter(Graph *graph, Node *node, int image) {
   Builder b = {.graph = graph, .at = node};
-  Value *input = node->inputs[0];
+  Value *input = node->inputs[image];
   Program *identity = program_new(graph->arena, 1);
   program_output(identity, program_input(identity, 0, input->dtype));
   Value *copy = build_elementwise(&b, identity, 1, &input);
   TRY(b.status);
   node_merge_origins(copy->producer, node);
   channels_last(copy->rank, copy->order);
-  node_set_input(node, 0, copy);
+  node_set_input(node, image, copy);
   return OK;
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
+  if (options->in_region) return OK;
   FOR_NODES(node, graph) {
     Value *out = node->output_count ? node->outputs[0] : NULL;
-    if (!out || out->rank < 3 || !node->input_count || !node->inputs[0]) continue;
-    if (node->op->image == IMAGE_GAINS && wants_channels_last(options, node->inputs[0]->dtype)) {
-      DType dtype = node->inputs[0]->dtype;
-      if (!lies_channels_last(node->inputs[0]) && !node->inputs[0]->constant && !takes_any_order(options, dtype)) {
-        TRY(enter(graph, node));
+    Seen seen = see(node);
+    if (!out || out->rank < 3 || seen.image < 0) continue;
+    const Value *x = node->inputs[seen.image];
+    if (seen.anchor->op->image == IMAGE_GAINS && wants_channels_last(options, x->dtype)) {
+      if (!lies_channels_last(x) && !x->constant && !takes_any_order(options, x->dtype)) {
+        TRY(enter(graph, node, seen.image));
         ++*changes;
       }
-      if (node->op == &op_conv && node->inputs[1]->constant && options->device == DEVICE_CUDA)
-        channels_last(node->inputs[1]->rank, node->inputs[1]->order);
+      Value *weights = seen.weights < 0 ? NULL : node->inputs[seen.weights];
+      if (seen.anchor->op == &op_conv && weights->constant && options->device == DEVICE_CUDA)
+        channels_last(weights->rank, weights->order);
       channels_last(out->rank, out->order);
       ++*changes;
-    } else if (follows_image(node, options)) {
+    } else if (follows_image(seen.anchor, options)) {
       const Value *image = NULL;
       for (int i = 0; i < node->input_count && !image; i++)
         if (node->inputs[i] && node->inputs[i]->rank == out->rank && is_channels_last(node->inputs[i]) &&

@@ -56,7 +56,7 @@ static bool lies_inside(const Window *host, const Window *window, int64_t *at) {
 }
 
 static bool is_plain_conv(const Node *node) {
-  return node && node->op == &op_conv && node->input_count == 2 && !node->epilogue && node->inputs[1]->constant;
+  return node && node->op == &op_conv && node->input_count == 2 && node->inputs[1]->constant;
 }
 
 static bool read_branch(const Merge *merge, const Value *value, Branch *out) {

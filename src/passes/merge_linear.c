@@ -38,7 +38,7 @@ static bool all_are(const Node *node, const char *name, int64_t number) {
 static bool read_matrix(const Node *node, Matrix *out) {
   const Value *weight = node->input_count == 2 ? node->inputs[1] : NULL;
   DType dtype = node->outputs[0]->dtype;
-  if (!weight || !weight->constant || node->epilogue || (dtype != DTYPE_F32 && dtype != DTYPE_F64)) return false;
+  if (!weight || !weight->constant || (dtype != DTYPE_F32 && dtype != DTYPE_F64)) return false;
   const Tensor *tensor = weight->constant;
   if (tensor->dtype != dtype || tensor->rank < 2 || node_int(node, "group", 1) != 1 || !all_are(node, "pads", 0)) return false;
   for (int i = 2; i < tensor->rank; i++)

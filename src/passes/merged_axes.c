@@ -77,7 +77,7 @@ static bool merge_batches(const Value *a, const Value *merged_a, const Value *b,
 static Status product_before_merge(Rewrite *r) {
   Node *root = matched(r, "root");
   Value *a = operand(r, "a"), *b = operand(r, "b");
-  WANT(!root->epilogue && root->input_count == 2, "it carries something");
+  WANT(root->input_count == 2, "it has zero points");
   WANT(merge_batches(a, root->inputs[0], b, root->inputs[1]), "its operands' batches are not merged alike");
   Node *product = rewrite_like(r, root);
   node_set_input(product, 0, a);
@@ -112,9 +112,7 @@ static Status split_product(Rewrite *r, const Node *product, const Value *split,
   return OK;
 }
 
-static bool is_of_rows(const Node *product) {
-  return !product->epilogue && product->input_count == 2 && product->inputs[1]->rank == 2;
-}
+static bool is_of_rows(const Node *product) { return product->input_count == 2 && product->inputs[1]->rank == 2; }
 
 static Status split_before_product(Rewrite *r) {
   const Node *product = matched(r, "product");

@@ -161,8 +161,6 @@ static void move_node(Graph *body, IntMap *map, const Node *node, Value **inputs
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) node_set_input(moved, i, value_in(body, map, node->inputs[i], inputs));
   node_take_attributes(moved, node);
-  moved->epilogue = node->epilogue;
-  moved->epilogue_first = node->epilogue_first;
   moved->origins = node->origins;
   moved->origin_count = node->origin_count;
   for (int i = 0; i < node->output_count; i++) {

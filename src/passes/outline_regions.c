@@ -8,7 +8,12 @@
 #include "passes/rule.h"
 
 static bool multiplies_what_is_made(const Node *node) {
-  const Node *maker = node->input_count ? node->inputs[0]->producer : NULL;
+  Arena *scratch = arena_scratch();
+  Fused fused;
+  fused_read(node, scratch, &fused);
+  const Value *weights = fused.operand_count ? fused_operand(&fused, 0) : NULL;
+  const Node *maker = weights ? weights->producer : NULL;
+  arena_free(scratch);
   return maker && (maker->op == &op_rowwise || maker->op == &op_reshape);
 }
 
@@ -26,7 +31,7 @@ static Status outline_attention(Rewrite *r) {
   WANT(!rewrite_options(r)->in_region, "it is part of a region");
   const char *why = attention_read(matched(r, "root"), rewrite_scratch(r), &attention);
   WANT(!why, why);
-  WANT(dtype_size(attention.product->inputs[1]->dtype) == 2, "it is computed in one step in half precision only");
+  WANT(dtype_size(fused_operand(&attention.last, 1)->dtype) == 2, "it is computed in one step in half precision only");
   for (int i = 0; i < attention.node_count; i++)
     WANT(attention.nodes[i] == attention.product || only_user(attention.nodes[i]->outputs[0]),
          "others use what it computes on the way");
@@ -42,7 +47,7 @@ static Status outline_attention(Rewrite *r) {
 static const Rule rule_attention = {
     .name = "outline_attention",
     .help = "a softmax between two products, in half precision, is one step",
-    .pattern = "matmul(...)",
+    .pattern = "matmul|region(...)",
     .exactness = UNSTORED | FINITE,
     .bound = "scores and weights are not rounded to half precision in between; rows without a weight are 0 times their values",
     .device = CUDA_ONLY,

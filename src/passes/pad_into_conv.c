@@ -8,6 +8,8 @@
 #include "kernels/conv/conv.h"
 #include "kernels/pad/pad.h"
 #include "kernels/pool/pool.h"
+#include "kernels/control/region.h"
+#include "kernels/fused.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
 
@@ -83,7 +85,8 @@ static bool windows_see_image(const Node *pool, const Value *x, const int64_t *p
 static bool ends_in_relu(const Value *x) {
   const Node *node = x->producer;
   if (!node || node->output_count != 1) return false;
-  const Program *program = is_program_node(node) ? node_program(node, "program") : node->epilogue;
+  if (fused_anchor(node) != node) node = region_body(node)->last;
+  const Program *program = is_program_node(node) ? node_program(node, "program") : NULL;
   return program && program->code[program->outputs[0]].op == OP_relu;
 }
 

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "kernels/control/region.h"
 #include "passes/programs.h"
 
 // --- Reading.
@@ -16,7 +17,7 @@ typedef struct Reader {
 } Reader;
 
 static bool is_view(const OpDef *op) { return op->view; }
-static bool takes_epilogue(const OpDef *op) { return op->takes_epilogue; }
+static bool may_be_anchor(const OpDef *op) { return op->takes_epilogue || op == &op_region; }
 static bool has_channels(const OpDef *op) { return op->channels != NULL; }
 static bool takes_zero_points(const OpDef *op) { return op->takes_zero_points; }
 static bool is_permutable(const OpDef *op) { return op->permute != NULL; }
@@ -25,7 +26,7 @@ static bool is_program(const OpDef *op) { return op->has_program; }
 static const struct {
   const char *name;
   bool (*holds)(const OpDef *op);
-} traits[] = {{"view", is_view},          {"anchor", takes_epilogue},    {"program", is_program},
+} traits[] = {{"view", is_view},          {"anchor", may_be_anchor},     {"program", is_program},
               {"channels", has_channels}, {"zeroed", takes_zero_points}, {"permutable", is_permutable}};
 
 static bool accept(Reader *r, const char *token) {
@@ -199,7 +200,7 @@ static bool match_value(Match *match, int index, Value *value, const Node *user)
 }
 
 static bool match_operands(Match *match, const Term *term, Node *node) {
-  int count = node_operand_count(node);
+  int count = node->input_count;
   if (term->operands == OPERANDS_ANY) return true;
   if (term->operands == OPERANDS_SOME) {
     if (!count) return false;

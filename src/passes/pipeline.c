@@ -18,13 +18,13 @@ const Pass *const pass_pipeline[] = {
     &pass_simplify_programs,  // ... in one spelling ...
     &pass_simplify_views,     // ... that can move in front of a view ...
     &pass_relu_behind_pool,   // ... or behind a pool ...
+    &pass_zero_points,        // products of bytes are what they will be ...
     &pass_fuse_epilogue,      // ... and into the anchor before it
     &pass_fuse_rowwise,
     &pass_fuse_elementwise,
     &pass_simplify_programs,  // norms are one program now
     &pass_inline_regions,
-    &pass_precision,    // after fusion: only what is stored becomes narrow
-    &pass_zero_points,  // before their operands get stride orders
+    &pass_precision,  // after fusion: only what is stored becomes narrow
     &pass_layout,
     &pass_common_subexpressions,
     &pass_merge_products,   // with what is behind them: alike or not shows only now

@@ -1,5 +1,5 @@
 // Half precision on request: every fp32 value inside the graph becomes fp16 or bf16, constants are converted, and casts
-// appear at the graph's own inputs and outputs, whose types do not change. Programs keep computing in fp32 inside; only what is stored
+// appear at the graph's own inputs and outputs, whose types do not change. An anchor with its epilogue, a region, is one node here. Programs keep computing in fp32 inside; only what is stored
 // is narrow. Operators with graphs inside and operators not translated yet keep fp32, behind casts.
 #include <float.h>
 #include <math.h>
@@ -7,12 +7,19 @@
 
 #include "base/checked.h"
 #include "kernels/build.h"
+#include "kernels/control/region.h"
+#include "kernels/fused.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 
 enum { MAX_WIDE_ELEMENTS = 16384 };
 
-static bool keeps_f32(const Node *node) { return node->op->exact_values || node->op->data_dependent; }
+static bool is_fused(const Node *node) { return fused_anchor(node) != node; }
+
+static bool keeps_f32(const Node *node) {
+  const OpDef *op = fused_anchor(node)->op;
+  return op->exact_values || op->data_dependent;
+}
 
 // fp16 ends at 65504: a mask of -3.4e38 must stay finite, or a row of it gives NaN.
 static Status narrow_constant(Graph *graph, const Tensor *from, DType dtype, Tensor *to) {
@@ -121,17 +128,13 @@ static Status narrow_node(Narrowing *n, Node *node) {
   }
   if (!floats && !makes) return OK;
   for (int i = 0; i < node->input_count; i++) TRY(narrow_input(n, node, i));
-  if (is_program_node(node)) {
-    Program *program = program_copy(n->graph->arena, node_program(node, "program"));
+  Node *anchor = is_fused(node) ? region_body(node)->first : node, *behind = is_fused(node) ? region_body(node)->last : node;
+  if (is_program_node(behind)) {
+    Program *program = program_copy(n->graph->arena, node_program(behind, "program"));
     narrow_program(node, program, n->dtype);
-    node_set_program(node, "program", program);
+    node_set_program(behind, "program", program);
   }
-  if (node->epilogue) {
-    node->epilogue = program_copy(n->graph->arena, node->epilogue);
-    narrow_program(node, node->epilogue, n->dtype);
-    if (node->outputs[0]->dtype == DTYPE_F32 && !is_for_caller(node->outputs[0])) node->outputs[0]->dtype = n->dtype;
-  }
-  if (node_attribute(node, "dtype") && node_int(node, "dtype", 0) == DTYPE_F32) node_set_int(node, "dtype", n->dtype);
+  if (node_attribute(anchor, "dtype") && node_int(anchor, "dtype", 0) == DTYPE_F32) node_set_int(anchor, "dtype", n->dtype);
   uint8_t orders[8][MAX_RANK];
   for (int i = 0; i < node->output_count && i < 8; i++) memcpy(orders[i], node->outputs[i]->order, MAX_RANK);
   TRY(node_infer(node));
@@ -146,7 +149,7 @@ static Status narrow_node(Narrowing *n, Node *node) {
 }
 
 static Status run(Graph *graph, const PassOptions *options, int *changes) {
-  if (options->precision == DTYPE_COUNT) return OK;
+  if (options->precision == DTYPE_COUNT || options->in_region) return OK;
   // Branches and bodies keep the types of the model: their graph's inputs and outputs must not change.
   Narrowing n = {
       .graph = graph, .dtype = options->precision, .constants = int_map_new(graph->arena), .casts = int_map_new(graph->arena)};

@@ -96,11 +96,11 @@ static bool reads_all_of(const Node *made, const Node *node) {
   return true;
 }
 
-bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs) {
+bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs, int fixed) {
   Dim domain[MAX_RANK];
   int rank = node_domain(node, domain);
   node_take_attributes(made, node);
-  set_program_inputs(made, program, input_count, inputs, 0);
+  set_program_inputs(made, program, input_count - fixed, inputs + fixed, fixed);
   node_set_program(made, "program", program);
   if (rank < 0) return reads_all_of(made, node);
   if (!has_domain(made, rank, domain)) node_set_dims(made, "dims", domain, rank);

@@ -26,8 +26,8 @@ Program *program_around(const Program *program, int given, int input, bool shift
 enum { READS_LITTLE = 32 };
 bool reads_little(const Node *node);
 
-// Gives the new node a program over `inputs` and the attributes of another, whose domain it keeps, though it may read less. False: that domain is open, and may be another
-// without an operand that goes.
-bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs);
+// Gives the new node a program over `inputs` and the attributes of another, whose domain it keeps, though it may read less. The first `fixed` of them it has already. False: that
+// domain is open, and may be another without an operand that goes.
+bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs, int fixed);
 // Gives the program to the node after dropping inputs it does not need and merging inputs that are the same value.
 void set_program_inputs(Node *node, Program *program, int input_count, Value *const *inputs, int first_input);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "kernels/pool/pool.h"
+#include "passes/fused_region.h"
 #include "passes/programs.h"
-#include "passes/rule.h"
 
 static bool windows_see_image(const Node *pool) {
   Window window;
@@ -24,7 +24,7 @@ static bool windows_see_image(const Node *pool) {
 
 static bool is_max_pool(const Node *node) {
   return node->op == &op_pool && strcmp(node_string(node, "kind", ""), "max") == 0 && node->output_count == 1 &&
-         !node->epilogue && node->inputs[0]->dtype == DTYPE_F32;
+         node->inputs[0]->dtype == DTYPE_F32;
 }
 
 // What is in front of the ReLU that a pointwise node ends with; NULL where it ends otherwise.
@@ -46,6 +46,7 @@ static Value *given_on(const Node *node, const Program *program) {
 
 static Status apply(Rewrite *r) {
   Node *activation = matched(r, "activation"), *root = matched(r, "root");
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
   WANT(is_max_pool(root) && windows_see_image(root), "a window may see nothing, or the pool is not of f32 maxima alone");
   Program *rest = without_relu(activation), *relu = program_new(root->graph->arena, 1);
   WANT(rest, "the node in front does not end in a ReLU");
@@ -53,16 +54,19 @@ static Status apply(Rewrite *r) {
   Value *in = given_on(activation, rest);
   if (!in) {
     Node *before = rewrite_add(r, activation->op, 0, NULL, 1);
-    WANT(set_program_over(before, activation, rest, activation->input_count, activation->inputs),
+    WANT(set_program_over(before, activation, rest, activation->input_count, activation->inputs, 0),
          "how many elements there are is open without what it reads");
     TRY(node_infer(before));
     in = before->outputs[0];
   }
-  Node *pool = rewrite_like(r, root);
-  node_set_input(pool, 0, in);
-  pool->epilogue = relu;
-  pool->epilogue_first = pool->input_count;
-  return rewrite_root_by(r, pool);
+  Value **operands = arena_array(rewrite_scratch(r), Value *, (size_t)root->input_count);
+  memcpy(operands, root->inputs, (size_t)root->input_count * sizeof *operands);
+  operands[0] = in;
+  Node *made;
+  FusedParts parts = {.anchor = root, .operands = operands, .behind = activation, .program = relu, .result = root->outputs[0]};
+  TRY(add_fused(r, &parts, &made));
+  node_merge_origins(made, root);
+  return rewrite_root_by(r, made);
 }
 
 static const Rule relu_behind_pool = {.name = "relu_behind_pool",

@@ -55,8 +55,6 @@ Node *rewrite_add(Rewrite *r, const OpDef *op, int input_count, Value *const *in
 Node *rewrite_like(Rewrite *r, const Node *node) {
   Node *copy = rewrite_add(r, node->op, node->input_count, node->inputs, node->output_count);
   node_take_attributes(copy, node);
-  copy->epilogue = node->epilogue;
-  copy->epilogue_first = node->epilogue_first;
   node_merge_origins(copy, node);
   return copy;
 }

@@ -62,7 +62,7 @@ MUST_CHECK Status rewrite_refuse(Rewrite *rewrite, const char *why);
 // --- Replacing. New nodes stand before the root. They come from the ONNX nodes that all that was matched came from; one that is like another, and replaces nothing,
 // from those of the other.
 Node *rewrite_add(Rewrite *rewrite, const OpDef *op, int input_count, Value *const *inputs, int output_count);
-Node *rewrite_like(Rewrite *rewrite, const Node *node);  // with its inputs, attributes and epilogue
+Node *rewrite_like(Rewrite *rewrite, const Node *node);  // with its inputs and attributes
 // A node that belongs to the match though the pattern does not show it: its origins count, and it goes where nobody uses it any more.
 void rewrite_cover(Rewrite *rewrite, Node *node);
 // `to`, a constant or a value that was there, takes the place of `from` everywhere.

@@ -48,8 +48,7 @@ static Status apply(Rewrite *r) {
   Value *x = only_variable(scale);
   AffineProgram program;
   Tensor scaled;
-  WANT(!root->epilogue && (weight->dtype == DTYPE_F32 || weight->dtype == DTYPE_F64),
-       "it carries something, or its type has too few digits");
+  WANT(weight->dtype == DTYPE_F32 || weight->dtype == DTYPE_F64, "its type has too few digits");
   WANT(x && tensor_count(weight) && x->rank == root->inputs[0]->rank && dim_is_static(x->dims[1]),
        "it is no map of one image of known channels");
   int64_t channels = x->dims[1], group = node_int(root, "group", 1), per_group = weight->dims[0] / group;

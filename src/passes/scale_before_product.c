@@ -33,8 +33,7 @@ static Status scale_before_product(Rewrite *r) {
   Node *root = matched(r, "root"), *scales[2];
   Value *of[2], *y = root->outputs[0];
   double factors[2] = {1, 1};
-  WANT(!root->epilogue && root->input_count == 2 && y->dtype == DTYPE_F32,
-       "it carries something, or its type has too few digits");
+  WANT(root->input_count == 2 && y->dtype == DTYPE_F32, "it has zero points, or its type has too few digits");
   WANT(root->inputs[0] != root->inputs[1], "it is the product of a value with itself");
   for (int i = 0; i < 2; i++) scales[i] = scale_of(root, i, &of[i], &factors[i]);
   WANT(scales[0] || scales[1], "no scale of all elements, near 1, stands before an operand");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "passes/fused_region.h"
 #include "passes/program_order.h"
 #include "passes/programs.h"
 #include "passes/scalar_fold.h"
@@ -20,10 +21,14 @@ enum {
   ROW_COUNT
 };
 
-// --- Programs of nodes: their own, or the epilogue, whose input 0 is the result that it follows.
+// --- Programs of nodes. That of an epilogue keeps the result that it follows as its first input (kernels/fused.h).
 
-static const Program *program_in(const Node *node) {
-  return is_program_node(node) ? node_program(node, "program") : node->epilogue;
+static const Program *program_in(const Node *node) { return is_program_node(node) ? node_program(node, "program") : NULL; }
+
+static int fixed_inputs(const Rewrite *r, const Node *node) {
+  if (!rewrite_options(r)->in_region || node->op != &op_elementwise || !node->input_count || !node->inputs[0]) return 0;
+  const Node *maker = node->inputs[0]->producer;
+  return maker && maker->op->takes_epilogue;
 }
 
 static bool has_opcode(const Node *node, Opcode op) {
@@ -44,30 +49,17 @@ static bool reads_first(const Program *program) {
   return reads;
 }
 
-static Node *with_epilogue(Rewrite *r, const Node *node, Program *program, int count, Value *const *inputs) {
-  int first = node->epilogue_first;
-  Node *made = rewrite_add(r, node->op, first, node->inputs, node->output_count);
-  node_take_attributes(made, node);
-  set_program_inputs(made, program, count, inputs, 1);
-  made->epilogue = program;
-  made->epilogue_first = first;
-  return made;
-}
-
-// Inputs: what the program reads, but the result that an epilogue follows.
 static Status give_with(Rewrite *r, Node *node, Program *program, int count, Value *const *inputs) {
-  if (!is_program_node(node)) {
-    WANT(reads_first(program), "the result that the epilogue follows would not be read");
-    return rewrite_root_by(r, with_epilogue(r, node, program, count, inputs));
-  }
-  Node *made = rewrite_add(r, node->op, 0, NULL, node->output_count);
-  WANT(set_program_over(made, node, program, count, inputs), "how many elements there are is open without what it reads");
+  int fixed = fixed_inputs(r, node);
+  WANT(!fixed || reads_first(program), "the result that the epilogue follows would not be read");
+  Node *made = rewrite_add(r, node->op, fixed, inputs, node->output_count);
+  WANT(set_program_over(made, node, program, count, inputs, fixed),
+       "how many elements there are is open without what it reads");
   return rewrite_root_by(r, made);
 }
 
 static Status give(Rewrite *r, Node *node, Program *program) {
-  int first = is_program_node(node) ? 0 : node->epilogue_first;
-  return give_with(r, node, program, node->input_count - first, node->inputs + first);
+  return give_with(r, node, program, node->input_count, node->inputs);
 }
 
 // --- Rows of the table
@@ -164,11 +156,10 @@ static bool stands_before(const Value *a, const Value *b) {
 }
 
 // place[i]: how many of the inputs stand before input i; the first `fixed` stand before all.
-static void find_places(const Node *node, int first, int fixed, int count, int *place) {
+static void find_places(const Node *node, int fixed, int count, int *place) {
   for (int i = fixed; i < count; i++) {
     place[i] = fixed;
-    for (int k = fixed; k < count; k++)
-      place[i] += stands_before(node->inputs[first + k - fixed], node->inputs[first + i - fixed]);
+    for (int k = fixed; k < count; k++) place[i] += stands_before(node->inputs[k], node->inputs[i]);
   }
   for (int i = 0; i < fixed; i++) place[i] = i;
 }
@@ -178,17 +169,17 @@ enum { MOST_ORDERED_INPUTS = 64 };  // each is compared with each
 static Status apply_order(Rewrite *r) {
   Node *node = matched(r, "root");
   const Program *program = program_in(node);
-  int fixed = !is_program_node(node), first = fixed ? node->epilogue_first : 0, count = program->input_count;
-  WANT(count <= MOST_ORDERED_INPUTS && first + count - fixed <= node->input_count, "it reads too much");
+  int fixed = fixed_inputs(r, node), count = program->input_count;
+  WANT(count <= MOST_ORDERED_INPUTS && count <= node->input_count, "it reads too much");
   int place[MOST_ORDERED_INPUTS], listed[MOST_ORDERED_INPUTS];
-  find_places(node, first, fixed, count, place);
+  find_places(node, fixed, count, place);
   Program *made = program_in_order(rewrite_scratch(r), program, place, fixed, listed);
   bool moved = false;
   for (int i = 0; i < count; i++) moved |= listed[i] != i;
   WANT(moved || !program_equal(program, made), "it is in order");
   Value *inputs[MOST_ORDERED_INPUTS];
-  for (int i = fixed; i < count; i++) inputs[i - fixed] = node->inputs[first + listed[i] - fixed];
-  return give_with(r, node, made, count - fixed, inputs);
+  for (int i = 0; i < count; i++) inputs[i] = node->inputs[listed[i]];
+  return give_with(r, node, made, count, inputs);
 }
 
 static bool has_program(const Node *node) { return program_in(node) != NULL; }
@@ -201,13 +192,11 @@ static const Rule order_operands = {.name = "order_operands",
                                     .apply = apply_order};
 
 static const Rule *const rules[] = {
-    &fold_arithmetic,
-    &fold_functions,
+    &fold_arithmetic, &fold_functions,
 #define SCALAR_RULE(name, root, types, pattern, replacement, exactness, bound) &rule_##name,
 #include "passes/scalar_rules.inc"
 #undef SCALAR_RULE
-    &order_operands,
-    NULL,
+    &order_operands,  &rule_drop_unread, NULL,
 };
 
 const Pass pass_simplify_programs = {"simplify_programs", "simplifies scalar programs, and brings their spellings to one",

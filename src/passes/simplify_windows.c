@@ -23,7 +23,7 @@ static bool all_are(const Node *node, const char *name, int64_t number) {
 
 static Status remove_pool(Rewrite *r) {
   Node *pool = matched(r, "root");
-  WANT(pool->output_count == 1 && !pool->epilogue && strcmp(node_string(pool, "kind", ""), "lp"), "it does more than to pool");
+  WANT(pool->output_count == 1 && strcmp(node_string(pool, "kind", ""), "lp"), "it does more than to pool");
   WANT(all_are(pool, "kernel", 1) && all_are(pool, "strides", 1) && all_are(pool, "pads", 0) &&
            value_same_shape(pool->outputs[0], operand(r, "x")),
        "its windows hold more than one");

@@ -70,18 +70,11 @@ static Status bytes_value(Rewrite *r, const Difference *d, Value **out) {
   return node_infer(made);
 }
 
-// Puts the operand and its zero point into the node. What belongs to the epilogue stands behind zero points.
+// Puts the operand and its zero point into the node.
 static void take(Node *node, int operand, Value *bytes, Value *zero) {
   node_set_input(node, operand, bytes);
   if (!zero) return;
-  int operands = node_operand_count(node), own = node->input_count - operands, more = MAX(3 + operand - operands, 0);
-  for (int i = 0; i < more; i++) node_add_input(node, NULL);
-  for (int i = operands + own - 1; i >= operands && more; i--) {
-    Value *moved = node->inputs[i];
-    node_set_input(node, i, NULL);
-    node_set_input(node, i + more, moved);
-  }
-  if (node->epilogue) node->epilogue_first += more;
+  while (node->input_count < 3 + operand) node_add_input(node, NULL);
   node_set_input(node, 2 + operand, zero);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "kernels/control/control.h"
+#include "kernels/control/region.h"
 #include "kernels/deferred.h"
 #include "ir/op.h"
 #include "kernels/sequence/sequence.h"
@@ -131,6 +132,9 @@ bool attributes_are_known(const Node *node) {
       int64_t unused;
       if (!dim_get_constant(node->graph->dims, node->attributes[i].dims[k], &unused)) return false;
     }
+  if (node->op != &op_region) return true;
+  FOR_NODES(inner, region_body(node))
+  if (!attributes_are_known(inner)) return false;
   return true;
 }
 
@@ -149,7 +153,8 @@ static bool node_is_ready(const Cut *cut, const Node *node) {
 }
 
 static bool node_is_action(const Cut *cut, const Node *node) {
-  if (node->op == &op_if || is_deferred(cut, node) || !inputs_are_made(cut, node, MADE_ACTION)) return false;
+  if (node->op == &op_if || node->op == &op_region || is_deferred(cut, node) || !inputs_are_made(cut, node, MADE_ACTION))
+    return false;
   if (node->op->is_list) return true;
   if (node->op->view && !is_moved_by_host(node->outputs[0])) return false;  // costs nothing in the next stage
   if (!attributes_are_known(node)) return false;

@@ -18,13 +18,13 @@ static void lay_out(ReadyLaunch *ready, const Launch *launch, Arena *arena) {
   }
 }
 
-LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *arena) {
+LaunchSet *launch_set_new(const Emission *emission, const Site *site, Arena *arena) {
   LaunchSet *set = arena_new_of(arena, LaunchSet);
   set->emission = emission;
   set->launches = arena_array(arena, ReadyLaunch, emission->launch_count);
   for (uint32_t i = 0; i < emission->launch_count; i++) lay_out(&set->launches[i], &emission->launches[i], arena);
-  set->inputs = arena_array(arena, void *, node->input_count);
-  set->outputs = arena_array(arena, void *, node->output_count);
+  set->inputs = arena_array(arena, void *, site_input_count(site));
+  set->outputs = arena_array(arena, void *, site->node->output_count);
   set->packed = arena_array(arena, void *, emission->packed_count);
   return set;
 }
@@ -99,7 +99,7 @@ static Status call_host(const ReadyLaunch *ready, const Machine *machine) {
   const Launch *launch = ready->launch;
   void *workspace = ready->pointers[launch->arg_count - 1];
   HostCall call = {.inputs = ready->pointers,
-                   .outputs = ready->pointers + launch->site->site->node->input_count,
+                   .outputs = ready->pointers + site_input_count(launch->site->site),
                    .workspace = workspace ? workspace : none,
                    .pool = machine->host->pool};
   TRY(budget_poll());

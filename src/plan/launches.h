@@ -25,7 +25,7 @@ typedef struct LaunchSet {
   uint64_t step;
 } LaunchSet;
 
-LaunchSet *launch_set_new(const Emission *emission, const Node *node, Arena *arena);  // addresses start as NULL
+LaunchSet *launch_set_new(const Emission *emission, const Site *site, Arena *arena);  // addresses start as NULL
 // Appends the sources of its kernels to `out`; returns how many.
 int launch_set_sources(const LaunchSet *set, const char *label, int sm, KernelSource *out);
 // Takes the compiled kernels in the same order, and opens what calls of libraries and of the host need; returns how many kernels it took

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "ir/origins.h"
+#include "kernels/fused.h"
 #include "plan/parser.h"
 
 static Status describe(const Value *value, TensorDesc *desc) {
@@ -45,17 +46,19 @@ static Status parse_place(PlanParser *p, const Value *value, PlanPlace *place, T
   return plan_expect(p, "]");
 }
 
-static Status parse_places(PlanParser *p, Node *node, PlanStep *step) {
-  TensorDesc *inputs = arena_array(p->arena, TensorDesc, (size_t)node->input_count),
+static Status parse_places(PlanParser *p, const int *numbers, PlanStep *step) {
+  Node *node = step->node;
+  int count = site_input_count(&step->site);
+  TensorDesc *inputs = arena_array(p->arena, TensorDesc, (size_t)count),
              *outputs = arena_array(p->arena, TensorDesc, (size_t)node->output_count);
-  step->inputs = arena_array(p->arena, PlanPlace, (size_t)node->input_count);
+  step->inputs = arena_array(p->arena, PlanPlace, (size_t)count);
   step->outputs = arena_array(p->arena, PlanPlace, (size_t)node->output_count);
-  step->node = node;
   step->workspace_buffer = -1;
-  step->site = (Site){.node = node, .inputs = inputs, .outputs = outputs, .device = p->device, .tf32 = p->plan->tf32};
-  for (int i = 0; i < node->input_count; i++) {
+  step->site.inputs = inputs;
+  step->site.outputs = outputs;
+  for (int i = 0; i < count; i++) {
     TRY(i ? plan_expect(p, ",") : plan_expect_word(p, "reads"));
-    TRY(parse_place(p, node->inputs[i], &step->inputs[i], &inputs[i]));
+    TRY(parse_place(p, numbers[i] < 0 ? NULL : node->inputs[numbers[i]], &step->inputs[i], &inputs[i]));
   }
   for (int i = 0; i < node->output_count; i++) {
     TRY(i ? plan_expect(p, ",") : plan_expect_word(p, "writes"));
@@ -135,13 +138,18 @@ Status plan_parse_step(PlanParser *p) {
   if (number != plan->step_count) FAIL(ERROR_INVALID_MODEL, "step %lld is number %u", (long long)number, plan->step_count);
   TRY(plan_expect(p, ":"));
   TRY(parse_node(p, &node));
+  int *numbers;
+  step.node = node;
+  step.site = (Site){.device = p->device, .tf32 = plan->tf32};
+  fused_site(node, p->arena, &step.site, &numbers);
   TRY(plan_identifier(p, &op));
-  if (strcmp(op, node->op->name)) FAIL(ERROR_INVALID_MODEL, "the step's node is %s, not %s", node->op->name, op);
+  if (strcmp(op, step.site.node->op->name))
+    FAIL(ERROR_INVALID_MODEL, "the step's node is %s, not %s", step.site.node->op->name, op);
   TRY(plan_expect_word(p, "by"));
   TRY(plan_identifier(p, &implementation));
   TRY(parse_way(p, &selection->way));
   TRY(parse_origins(p, node));
-  TRY(parse_places(p, node, &step));
+  TRY(parse_places(p, numbers, &step));
   selection->implementation = implementation_named(implementation, &step.site);
   if (!selection->implementation) FAIL(ERROR_UNSUPPORTED, "nothing called '%s' computes %s here", implementation, op);
   TRY(check_offer(&step));

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/fused.h"
 #include "kernels/view/view.h"
 
 typedef struct Binding {
@@ -128,18 +129,23 @@ static bool bind_view(Planner *p, const Node *node) {
 static Status insert_copy(Planner *p, Node *node, int index, bool row_major);
 
 static Status fill_site(Planner *p, Node *node, PlanStep *step) {
-  TensorDesc *inputs = arena_array(p->arena, TensorDesc, node->input_count);
+  int *numbers;
+  step->site = (Site){.device = p->target->info, .tf32 = p->target->tf32};
+  fused_site(node, p->arena, &step->site, &numbers);
+  int count = site_input_count(&step->site);
+  TensorDesc *inputs = arena_array(p->arena, TensorDesc, count);
   TensorDesc *outputs = arena_array(p->arena, TensorDesc, node->output_count);
-  step->inputs = arena_array(p->arena, PlanPlace, node->input_count);
+  step->inputs = arena_array(p->arena, PlanPlace, count);
   step->outputs = arena_array(p->arena, PlanPlace, node->output_count);
-  for (int i = 0; i < node->input_count; i++) {
+  for (int i = 0; i < count; i++) {
     step->inputs[i].buffer = -1;
-    if (!node->inputs[i]) {
+    if (numbers[i] < 0) {
       inputs[i].absent = true;
       continue;
     }
-    Binding *binding = binding_of(p, node->inputs[i]);
-    if (!binding->bound) FAIL(ERROR_INTERNAL, "value '%s' is used before it is made", node->inputs[i]->name);
+    const Value *value = node->inputs[numbers[i]];
+    Binding *binding = binding_of(p, value);
+    if (!binding->bound) FAIL(ERROR_INTERNAL, "value '%s' is used before it is made", value->name);
     inputs[i] = binding->desc;
     inputs[i].offset = binding->offset;
     step->inputs[i] = (PlanPlace){binding->buffer, binding->offset};
@@ -151,7 +157,8 @@ static Status fill_site(Planner *p, Node *node, PlanStep *step) {
     step->outputs[i] = (PlanPlace){binding->buffer, binding->offset};
   }
   step->node = node;
-  step->site = (Site){.node = node, .inputs = inputs, .outputs = outputs, .device = p->target->info, .tf32 = p->target->tf32};
+  step->site.inputs = inputs;
+  step->site.outputs = outputs;
   step->workspace_buffer = -1;
   return OK;
 }
@@ -322,7 +329,7 @@ void plan_find_lifetimes(Plan *plan) {
   for (uint32_t s = 0; s < plan->step_count; s++) {
     const PlanStep *step = &plan->steps[s];
     touch(plan, step->workspace_buffer, (int)s);
-    for (int i = 0; i < step->node->input_count; i++) touch(plan, step->inputs[i].buffer, (int)s);
+    for (int i = 0; i < site_input_count(&step->site); i++) touch(plan, step->inputs[i].buffer, (int)s);
     for (int i = 0; i < step->node->output_count; i++) touch(plan, step->outputs[i].buffer, (int)s);
   }
 }

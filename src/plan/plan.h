@@ -30,10 +30,10 @@ typedef struct PlanPlace {
 
 typedef struct PlanStep {
   Node *node;
-  Site site;  // descs with resolved strides
-  PlanPlace *inputs, *outputs;
-  Selection selection;   // how it is computed, and its launches
-  int workspace_buffer;  // -1: none
+  Site site;                    // descs with resolved strides
+  PlanPlace *inputs, *outputs;  // the site's
+  Selection selection;          // how it is computed, and its launches
+  int workspace_buffer;         // -1: none
 } PlanStep;
 
 typedef struct Plan {

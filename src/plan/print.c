@@ -201,11 +201,11 @@ static void print_place(Printer *p, const PlanPlace *place, const TensorDesc *de
 }
 
 static void print_places(Printer *p, const PlanStep *step) {
-  for (int i = 0; i < step->node->input_count; i++) {
+  for (int i = 0; i < site_input_count(&step->site); i++) {
     text_add(p->text, i ? ", " : "  reads ");
     print_place(p, &step->inputs[i], &step->site.inputs[i]);
   }
-  if (step->node->input_count) text_add(p->text, "\n");
+  if (site_input_count(&step->site)) text_add(p->text, "\n");
   for (int i = 0; i < step->node->output_count; i++) {
     text_add(p->text, i ? ", " : "  writes ");
     print_value(p->text, p->names[step->outputs[i].buffer]);
@@ -226,7 +226,7 @@ static void print_step(Printer *p, uint32_t number) {
     if (i) text_add(p->text, ", ");
     print_value(p->text, step->node->outputs[i]->name);
   }
-  text_add(p->text, " = %s by %s", step->node->op->name, selection->implementation->name);
+  text_add(p->text, " = %s by %s", step->site.node->op->name, selection->implementation->name);
   print_way(p->text, &selection->way);
   text_add(p->text, " from ");
   token_quote(p->text, node_origins_text(step->node, p->scratch));

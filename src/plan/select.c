@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/fused.h"
 
 enum { MAX_WAYS = 24 };
 
@@ -94,10 +95,10 @@ static void make_row_major(TensorDesc *desc) {
 static bool copies_may_help(const Site *site) {
   if (!preference_of(site)->general_by_strides) return true;
   Arena *scratch = arena_scratch();
-  TensorDesc *inputs = arena_array(scratch, TensorDesc, site->node->input_count);
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, site_input_count(site));
   Site copied = *site;
   copied.inputs = inputs;
-  for (int i = 0; i < site->node->input_count; i++) {
+  for (int i = 0; i < site_input_count(site); i++) {
     inputs[i] = site->inputs[i];
     make_row_major(&inputs[i]);
     inputs[i].offset = 0;
@@ -131,7 +132,7 @@ static Status try_implementation(const Site *site, const SelectOptions *options,
   if (!*done && least)
     log_add(options->log, LOG_WARNING,
             "'%s' (%s) is not computed by %s, which wants %zu bytes of workspace, more than the limit of %zu",
-            site->node->outputs[0]->name, site->node->op->name, implementation->name, least, options->workspace_limit);
+            site_step(site)->outputs[0]->name, site->node->op->name, implementation->name, least, options->workspace_limit);
   return OK;
 }
 
@@ -196,19 +197,27 @@ static void describe(const Value *value, TensorDesc *desc) {
   make_row_major(desc);
 }
 
-bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
+static bool is_supported(const Node *node, const DeviceInfo *device, bool tf32, bool general) {
   Arena *scratch = arena_scratch();
-  TensorDesc *inputs = arena_array(scratch, TensorDesc, node->input_count),
-             *outputs = arena_array(scratch, TensorDesc, node->output_count);
-  for (int i = 0; i < node->input_count; i++) describe(node->inputs[i], &inputs[i]);
+  Site site = {.device = device, .tf32 = tf32};
+  int *numbers;
+  fused_site(node, scratch, &site, &numbers);
+  int count = site_input_count(&site);
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, count), *outputs = arena_array(scratch, TensorDesc, node->output_count);
+  for (int i = 0; i < count; i++) describe(numbers[i] < 0 ? NULL : node->inputs[numbers[i]], &inputs[i]);
   for (int i = 0; i < node->output_count; i++) describe(node->outputs[i], &outputs[i]);
-  Site site = {.node = node, .inputs = inputs, .outputs = outputs, .device = device, .tf32 = tf32};
+  site.inputs = inputs;
+  site.outputs = outputs;
   bool supported = false;
   for (int i = 0; implementations[i] && !supported; i++)
-    supported = implementation_serves(implementations[i], &site) && implementations[i]->supports(&site);
+    supported = implementation_serves(implementations[i], &site) && (general || !implementations[i]->general) &&
+                implementations[i]->supports(&site);
   arena_free(scratch);
   return supported;
 }
+
+bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) { return is_supported(node, device, tf32, true); }
+bool select_is_fast(const Node *node, const DeviceInfo *device, bool tf32) { return is_supported(node, device, tf32, false); }
 
 char *selection_text(const Selection *selection, Arena *arena) {
   const char *name = selection->implementation->name, *way = selection->way.name;

@@ -7,6 +7,7 @@
 #include "kernels/control/control.h"
 #include "kernels/control/inline.h"
 #include "kernels/control/region.h"
+#include "kernels/fused.h"
 #include "kernels/reference.h"
 #include "kernels/sequence/sequence.h"
 #include "ir/bindings.h"
@@ -173,20 +174,24 @@ static Status infer(Specialiser *s, Node *node) {
 static bool body_is_static(const Graph *body) {
   FOR_NODES(node, body) {
     if (!attributes_are_known(node)) return false;
+    if (node->op == &op_region && !body_is_static(region_body(node))) return false;
     for (int i = 0; i < node->output_count; i++)
       if (!value_is_static(node->outputs[i])) return false;
   }
   return true;
 }
 
-// Whether the device computes the region as one step; otherwise its body takes its place.
+// Whether the device computes the region as one step; otherwise its body takes its place. An anchor with its epilogue may wait for its sizes as the anchor alone would.
 static Status keeps_region(Specialiser *s, Node *node, bool *keeps) {
   *keeps = false;
-  if (!s->hooks->runs || !inputs_are_static(node) || all_inputs_constant(node)) return OK;
+  if (!s->hooks->runs || all_inputs_constant(node)) return OK;
   Graph *body = region_body(node);
   bindings_apply_everywhere(&s->bindings, body);
-  TRY(infer(s, node));
-  *keeps = body_is_static(body) && s->hooks->runs(s->hooks->context, node);
+  bool known = inputs_are_static(node);
+  if (known) TRY(infer(s, node));
+  known = known && body_is_static(body);
+  *keeps = known ? s->hooks->runs(s->hooks->context, node) : fused_anchor(node) != node;
+  s->open |= *keeps && !known;
   return OK;
 }
 
@@ -222,6 +227,18 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
   return OK;
 }
 
+// Once all sizes are known that will be.
+static void open_regions(Specialiser *s) {
+  for (Node *node = s->graph->first, *next; node; node = next) {
+    Node *before = node->previous;
+    next = node->next;
+    if (node->op != &op_region || !s->hooks->runs || !inputs_are_static(node) || !body_is_static(region_body(node))) continue;
+    if (s->hooks->runs(s->hooks->context, node)) continue;
+    put_in_place(s, node, region_body(node), node->inputs);
+    next = before ? before->next : s->graph->first;
+  }
+}
+
 // A symbol may be learned behind a node that speaks of it: such a node is met again.
 static Status simplify_all(Specialiser *s) {
   for (int before = -1; before != s->bindings.count;) {
@@ -232,18 +249,13 @@ static Status simplify_all(Specialiser *s) {
     if (!s->open) break;
   }
   bindings_apply_everywhere(&s->bindings, s->graph);
+  open_regions(s);
   return OK;
 }
 
 void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena) {
   Specialiser s = {.graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph)};
-  for (Node *node = graph->first, *next; node; node = next) {
-    Node *before = node->previous;
-    next = node->next;
-    if (node->op != &op_region || hooks->runs(hooks->context, node)) continue;
-    put_in_place(&s, node, region_body(node), node->inputs);
-    next = before ? before->next : graph->first;
-  }
+  open_regions(&s);
 }
 
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {

@@ -76,7 +76,7 @@ static Status check_output(const Plan *plan, const PlanPlace *place, const Tenso
 static Status check_argument(const PlanStep *step, const LaunchArg *arg) {
   const Emission *emission = step->selection.emission;
   if (arg->kind != ARG_BUFFER) return OK;
-  int64_t limit = arg->buffer.kind == BUFFER_INPUT    ? step->node->input_count
+  int64_t limit = arg->buffer.kind == BUFFER_INPUT    ? site_input_count(&step->site)
                   : arg->buffer.kind == BUFFER_OUTPUT ? step->node->output_count
                   : arg->buffer.kind == BUFFER_PACKED ? (int64_t)emission->packed_count
                                                       : 1;
@@ -102,7 +102,7 @@ static Status check_launch(const Plan *plan, const PlanStep *step, const Launch 
 
 static Status check_step(const Plan *plan, const PlanStep *step) {
   const Emission *emission = step->selection.emission;
-  for (int i = 0; i < step->node->input_count; i++) TRY(check_input(plan, &step->inputs[i], &step->site.inputs[i], i));
+  for (int i = 0; i < site_input_count(&step->site); i++) TRY(check_input(plan, &step->inputs[i], &step->site.inputs[i], i));
   for (int i = 0; i < step->node->output_count; i++) TRY(check_output(plan, &step->outputs[i], &step->site.outputs[i], i));
   size_t room = step->workspace_buffer < 0 ? 0 : plan->buffers[step->workspace_buffer].bytes;
   if (emission->workspace_bytes > room)
@@ -141,7 +141,7 @@ static Status check_kept(const Follower *f, int number, bool read) {
 }
 
 static Status follow_step(Follower *f, const PlanStep *step) {
-  int inputs = step->node->input_count, outputs = step->node->output_count;
+  int inputs = site_input_count(&step->site), outputs = step->node->output_count;
   for (int i = 0; i < inputs; i++)
     if (step->inputs[i].buffer >= 0) TRY(check_read(f, step->inputs[i].buffer));
   if (step->workspace_buffer >= 0) TRY(take(f, step->workspace_buffer));

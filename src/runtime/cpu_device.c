@@ -55,8 +55,10 @@ static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes)
   return OK;
 }
 static Status cpu_synchronize(Device *device) { return OK; }
-// A region is better taken apart: its nodes have faster ways than references.
-static bool cpu_runs(Device *device, const Node *node) { return node->op->reference && node->op != &op_region; }
+// A region that only references take is better taken apart: its nodes have faster ways.
+static bool cpu_runs(Device *device, const Node *node) {
+  return node->op->reference && (node->op != &op_region || select_is_fast(node, &device->info, false));
+}
 
 // ---- compiling ---------------------------------------------------------------------------------------------------------------
 

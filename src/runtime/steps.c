@@ -20,7 +20,7 @@ void steps_lay_out(Steps *steps, const Plan *plan, Machine machine, Arena *arena
   steps->sets = arena_array(arena, LaunchSet *, plan->step_count);
   steps->room = arena_array(arena, void *, 1 + plan->graph->input_count + plan->graph->output_count);
   for (uint32_t s = 0; s < plan->step_count; s++)
-    steps->sets[s] = launch_set_new(plan->steps[s].selection.emission, plan->steps[s].node, arena);
+    steps->sets[s] = launch_set_new(plan->steps[s].selection.emission, &plan->steps[s].site, arena);
 }
 
 typedef struct Memory {
@@ -64,7 +64,7 @@ void steps_bind(Steps *steps, void *block, void *const *inputs, void *const *out
   for (uint32_t s = 0; s < steps->plan->step_count; s++) {
     const PlanStep *step = &steps->plan->steps[s];
     LaunchSet *set = steps->sets[s];
-    for (int i = 0; i < step->node->input_count; i++)
+    for (int i = 0; i < site_input_count(&step->site); i++)
       set->inputs[i] = address_of(&memory, &step->inputs[i], step->site.inputs[i].dtype);
     for (int i = 0; i < step->node->output_count; i++)
       set->outputs[i] = address_of(&memory, &step->outputs[i], step->site.outputs[i].dtype);
@@ -88,7 +88,7 @@ Status steps_run(const Steps *steps, CudaStream stream) {
 
 StepReport step_report(const PlanStep *step, double milliseconds, Arena *arena) {
   return (StepReport){.name = step->node->outputs[0]->name,
-                      .op = step->node->op->name,
+                      .op = step->site.node->op->name,
                       .tactic = selection_text(&step->selection, arena),
                       .origins = node_origins_text(step->node, arena),
                       .milliseconds = milliseconds};

@@ -36,7 +36,7 @@ static Status time_ready(Rig *r, LaunchSet *set, double best, double *seconds) {
 
 static Status time_loaded(Rig *r, LaunchSet *set, double best, double *seconds) {
   const Node *node = r->site->node;
-  memcpy(set->inputs, r->input_at, (size_t)node->input_count * sizeof(void *));
+  memcpy(set->inputs, r->input_at, (size_t)site_input_count(r->site) * sizeof(void *));
   memcpy(set->outputs, r->output_at, (size_t)node->output_count * sizeof(void *));
   TRY(rig_alloc(r, set->emission->workspace_bytes, &set->workspace));
   for (uint32_t i = 0; i < set->emission->packed_count; i++) TRY(rig_pack(r, set->emission->packed[i], &set->packed[i]));
@@ -54,7 +54,7 @@ static Status load_and_time(Rig *r, LaunchSet *set, const Cubin *cubins, double 
 
 Status measure_emission(Rig *r, const Emission *emission, const Cubin *cubins, double best, double *seconds) {
   Arena *scratch = arena_scratch();
-  LaunchSet *set = launch_set_new(emission, r->site->node, scratch);
+  LaunchSet *set = launch_set_new(emission, r->site, scratch);
   Status status = RECOVER_GUARD(load_and_time(r, set, cubins, best, seconds));
   cuda_settle(r->cuda);
   cuda_free(r->cuda, set->workspace, emission->workspace_bytes);

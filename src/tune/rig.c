@@ -111,13 +111,14 @@ static Status open_input(Rig *r, int i) {
 Status rig_open(Rig *r) {
   const Node *node = r->site->node;
   int64_t count;
-  r->inputs = arena_array(r->arena, void *, node->input_count);
-  r->input_at = arena_array(r->arena, void *, node->input_count);
-  r->input_bytes = arena_array(r->arena, size_t, node->input_count);
+  int inputs = site_input_count(r->site);
+  r->inputs = arena_array(r->arena, void *, inputs);
+  r->input_at = arena_array(r->arena, void *, inputs);
+  r->input_bytes = arena_array(r->arena, size_t, inputs);
   r->outputs = arena_array(r->arena, void *, node->output_count);
   r->output_at = arena_array(r->arena, void *, node->output_count);
   r->output_bytes = arena_array(r->arena, size_t, node->output_count);
-  for (int i = 0; i < node->input_count; i++) TRY(open_input(r, i));
+  for (int i = 0; i < inputs; i++) TRY(open_input(r, i));
   for (int i = 0; i < node->output_count; i++)
     TRY(allocate(r, &r->site->outputs[i], &count, &r->outputs[i], &r->output_bytes[i], &r->output_at[i]));
   return OK;
@@ -154,7 +155,7 @@ void rig_close(Rig *r) {
   rig_unuse(r);
   give_up_forms(r, 0);
   if (!r->output_bytes) return;  // made last
-  for (int i = 0; i < r->site->node->input_count; i++) cuda_free(r->cuda, r->inputs[i], r->input_bytes[i]);
+  for (int i = 0; i < site_input_count(r->site); i++) cuda_free(r->cuda, r->inputs[i], r->input_bytes[i]);
   for (int i = 0; i < r->site->node->output_count; i++) cuda_free(r->cuda, r->outputs[i], r->output_bytes[i]);
 }
 

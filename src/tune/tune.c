@@ -57,7 +57,7 @@ static Status tell_progress(Tuner *t) {
 
 // A candidate that failed is passed over. A limit of the call fails no candidate, nor does a device that is lost.
 static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt, Status failed) {
-  log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", s->site->node->outputs[0]->name,
+  log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site_step(s->site)->outputs[0]->name,
           attempt->selection.implementation->name, attempt->selection.way.name, status_message(failed));
   status_free(failed);
   TRY(budget_poll());
@@ -130,7 +130,7 @@ static void learn(Tuner *t, Subject *s) {
 static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
   Attempts *attempts = s->attempts;
   const Selection *selection = &attempts->list[number].selection;
-  const char *name = s->site->node->outputs[0]->name;
+  const char *name = site_step(s->site)->outputs[0]->name;
   const Cubin *cubins;
   double seconds;
   bool agrees;
@@ -230,7 +230,7 @@ static Status take_turns(Tuner *t) {
 // How long a run may take in the site, roughly.
 static double guess(const Site *site) {
   double bytes = 0, work = 1;
-  for (int i = 0; i < site->node->input_count; i++)
+  for (int i = 0; i < site_input_count(site); i++)
     if (!site->inputs[i].absent) bytes += (double)desc_bytes(&site->inputs[i]);
   for (int i = 0; i < site->node->output_count; i++) bytes += (double)desc_bytes(&site->outputs[i]);
   if (site->node->input_count > 1 && !site->inputs[1].absent && site->node->op->takes_epilogue) {

@@ -171,7 +171,10 @@ class Summary(unittest.TestCase):
 GRAPH = """graph g(%image: f16[2, 3, 8, 8]) -> (%y) {
   const %onnx::Conv_1: f16[4, 3, 3, 3] = [... 108]
   const %b: f16[1, 4, 1, 1] = [... 4]
-  %v1: f16[2, 4, 8, 8] order(0,2,3,1) = conv(%image, %onnx::Conv_1, %b) {strides: [1, 1], group: 1} epilogue from 2 {%0: f16 = input 0; yield %0} origins ["a": "Conv"]
+  %v1: f16[2, 4, 8, 8] order(0,2,3,1) = region(%image, %onnx::Conv_1, %b) {body: graph fused(%x: f16[2, 3, 8, 8], %onnx::Conv_1: f16[4, 3, 3, 3], %b: f16[1, 4, 1, 1]) -> (%v2) {
+      %v1: f16[2, 4, 8, 8] = conv(%x, %onnx::Conv_1) {strides: [1, 1], group: 1} origins ["a": "Conv"]
+      %v2: f16[2, 4, 8, 8] = elementwise(%v1, %b) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; %3: f16 = cast %2; yield %3}} origins ["a": "Conv"]
+    }} origins ["a": "Conv"]
   %v2: f16[2, 4, 8, 8] order(0,2,3,1) = conv(%v1, %open, %b) {strides: [1, 1]} origins ["b": "Conv"]
   %v3: f16[2, 256] = reshape(%v1) {dims: dims[2, 256]}
   const %w: f16[256, 10] = [... 2560]
@@ -188,6 +191,9 @@ class Sites(unittest.TestCase):
         self.assertEqual(nodes["y"]["flops"], 2 * 2 * 10 * 256)
         self.assertEqual(nodes["y"]["bytes"], 2 * (512 + 2560) + 4 * 20)
         self.assertNotIn("v2", nodes)
+        self.assertEqual(nodes["v1"]["op"], "conv")
+        self.assertIn("group: 1", nodes["v1"]["key"])
+        self.assertIn("add %0 %1", nodes["v1"]["key"])
         self.assertNotIn("origins", nodes["v1"]["key"])
 
     def test_a_site_keeps_each_way_and_compares_libraries_with_own_kernels(self):

@@ -17,6 +17,7 @@
 #include "base/recover.h"
 #include "kernels/cases.h"
 #include "kernels/deferred.h"
+#include "kernels/fused.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 #include "kernels/implementation.h"
@@ -224,7 +225,7 @@ static void round_to_tf32(Tensor *tensor) {
 // Whether a product reads what follows from another's results, which are not exact in tf32 whatever the inputs are. Graphs of cases are small.
 static bool follows_product(const Value *value) {
   const Node *node = value ? value->producer : NULL;
-  if (node && node->op->takes_epilogue) return true;
+  if (node && fused_anchor(node)->op->takes_epilogue) return true;
   for (int i = 0; node && i < node->input_count; i++)
     if (follows_product(node->inputs[i])) return true;
   return false;
@@ -232,7 +233,7 @@ static bool follows_product(const Value *value) {
 
 static bool multiplies_results(const Graph *graph) {
   FOR_NODES(node, graph) {
-    for (int i = 0; i < node->input_count && node->op->takes_epilogue; i++)
+    for (int i = 0; i < node->input_count && fused_anchor(node)->op->takes_epilogue; i++)
       if (follows_product(node->inputs[i])) return true;
     for (int i = 0; i < node->attribute_count; i++)
       if (node->attributes[i].kind == ATTR_GRAPH && multiplies_results(node->attributes[i].graph)) return true;

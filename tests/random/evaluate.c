@@ -115,33 +115,7 @@ static Program *widen_program(Arena *arena, const Program *program, Inside *insi
   return wide;
 }
 
-// What an anchor gives its epilogue is rounded to the anchor's type, so it is shaken like what is stored: the epilogue becomes a node.
-static Status open_epilogue(Node *node, IntMap *stored) {
-  Graph *graph = node->graph;
-  int first = node->epilogue_first, count = node->input_count - first;
-  Node *anchor = graph_add(graph, node, node->op, first, node->inputs, 1);
-  node_take_attributes(anchor, node);
-  TRY(node_infer(anchor));
-  int_map_set(stored, (uint64_t)(uintptr_t)anchor, anchor);
-  Node *rest = graph_add(graph, node, &op_elementwise, 1, anchor->outputs, 1);
-  for (int i = 0; i < count; i++) node_add_input(rest, node->inputs[first + i]);
-  node_set_program(rest, "program", node->epilogue);
-  value_set_type(rest->outputs[0], node->outputs[0]->dtype, node->outputs[0]->rank, node->outputs[0]->dims);
-  value_replace(node->outputs[0], rest->outputs[0]);
-  node_remove(node);
-  return OK;
-}
-
-static Status open_epilogues(Graph *graph, IntMap *stored) {
-  for (Node *node = graph->first, *next; node; node = next) {
-    next = node->next;
-    if (node->epilogue) TRY(open_epilogue(node, stored));
-  }
-  return OK;
-}
-
 static Status widen_graph(Graph *graph, IntMap *stored, Inside *inside) {
-  TRY(open_epilogues(graph, stored));
   for (int i = 0; i < graph->input_count; i++) widen_value(graph->inputs[i], stored);
   for (int i = 0; i < graph->output_count; i++) widen_value(graph->outputs[i], stored);
   FOR_NODES(node, graph) {
@@ -225,8 +199,7 @@ static void note_result(Evaluation *e, const Value *value, Tensor *tensor) {
   if (!dtype_is_float(tensor->dtype)) return;
   // What a view gives is moved, not rounded; on request it may be narrow where others read its operand as it was.
   if (e->shakes && (!value->producer->op->view || e->precision < DTYPE_COUNT)) shake(e, value, tensor);
-  bool is_inside = e->stored && int_map_get(e->stored, (uint64_t)(uintptr_t)value->producer);
-  note_numbers(e, tensor, !is_inside && !e->depth);
+  note_numbers(e, tensor, !e->depth);
 }
 
 static Status run_branch(Evaluation *e, const Node *node, const Tensor *const *in, Tensor *out) {

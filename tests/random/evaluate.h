@@ -11,16 +11,15 @@ enum { SHAKEN_BY = 4 };  // half units in the last place
 
 typedef struct Evaluation {
   Arena *arena;
-  Draw *shakes;  // NULL: nothing is shaken
-  bool rounds;   // what is shaken is rounded to its type, too: numbers become equal
-  const IntMap *
-      stored;  // of a graph in double: by value, the dtype it has in the model, plus one; and anchors that gave up their epilogues
-  DType precision;   // what f32 is stored as on request; DTYPE_COUNT: f32
-  DimBinding sizes;  // of what nodes turned out to give
-  int64_t strange;   // elements that are no finite numbers, of all results
-  double largest;    // of all finite ones, inputs and constants too
-  bool opens;        // regions are run node by node, so that the largest may be inside of one; shaken ones are anyway
-  int depth;         // of the region at hand, whose values are no results
+  Draw *shakes;          // NULL: nothing is shaken
+  bool rounds;           // what is shaken is rounded to its type, too: numbers become equal
+  const IntMap *stored;  // of a graph in double: by value, the dtype it has in the model, plus one
+  DType precision;       // what f32 is stored as on request; DTYPE_COUNT: f32
+  DimBinding sizes;      // of what nodes turned out to give
+  int64_t strange;       // elements that are no finite numbers, of all results
+  double largest;        // of all finite ones, inputs and constants too
+  bool opens;            // regions are run node by node, so that the largest may be inside of one; shaken ones are anyway
+  int depth;             // of the region at hand, whose values are no results
 } Evaluation;
 
 // The graph with what is symbolic in it replaced by the sizes that `values` draws for its symbols.

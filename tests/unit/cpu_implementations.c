@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/cases.h"
 #include "kernels/common/onednn_library.h"
+#include "kernels/fused.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 #include "tests/host_test.h"
@@ -98,35 +99,41 @@ static void run_by(const Run *run, const Implementation *implementation, const S
 static int run_layout(const Run *run) {
   const Node *node = run->node;
   Arena *arena = arena_new();
-  TensorDesc *inputs = arena_array(arena, TensorDesc, node->input_count),
+  DeviceInfo device = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(run->pool)};
+  Site site = {.device = &device};
+  int *numbers, input_count;
+  fused_site(node, arena, &site, &numbers);
+  input_count = site_input_count(&site);
+  TensorDesc *inputs = arena_array(arena, TensorDesc, input_count),
              *outputs = arena_array(arena, TensorDesc, node->output_count);
-  void **input_memory = arena_array(arena, void *, node->input_count),
+  void **input_memory = arena_array(arena, void *, input_count),
        **output_memory = arena_array(arena, void *, node->output_count);
-  for (int i = 0; i < node->input_count; i++) {
-    if (!run->inputs[i]) {
+  for (int i = 0; i < input_count; i++) {
+    const Tensor *input = numbers[i] < 0 ? NULL : run->inputs[numbers[i]];
+    if (!input) {
       inputs[i].absent = true;
       continue;
     }
     // What a plan gives constants: packed, in some order.
     bool constant = run->constants && i > 0;
-    inputs[i] = describe(run->inputs[i], constant && run->layout == SPREAD ? ROW_MAJOR : run->layout, constant);
+    inputs[i] = describe(input, constant && run->layout == SPREAD ? ROW_MAJOR : run->layout, constant);
     input_memory[i] = strided_memory(&inputs[i]);
-    tensor_scatter_strided(run->inputs[i], input_memory[i], inputs[i].strides);
+    tensor_scatter_strided(input, input_memory[i], inputs[i].strides);
   }
   // Outputs are always packed.
   for (int i = 0; i < node->output_count; i++) {
     outputs[i] = describe(&run->expected[i], run->layout == SPREAD ? ROW_MAJOR : run->layout, false);
     output_memory[i] = strided_memory(&outputs[i]);
   }
-  DeviceInfo device = {.kind = DEVICE_CPU, .multiprocessors = thread_pool_size(run->pool)};
-  Site site = {.node = node, .inputs = inputs, .outputs = outputs, .device = &device};
+  site.inputs = inputs;
+  site.outputs = outputs;
   int count = 0;
   for (int i = 0; implementations[i]; i++) {
     if (!implementation_serves(implementations[i], &site) || !implementations[i]->supports(&site)) continue;
     run_by(run, implementations[i], &site, input_memory, output_memory);
     count++;
   }
-  for (int i = 0; i < node->input_count; i++) free(input_memory[i]);
+  for (int i = 0; i < input_count; i++) free(input_memory[i]);
   for (int i = 0; i < node->output_count; i++) free(output_memory[i]);
   arena_free(arena);
   return count;
@@ -205,12 +212,22 @@ Test(cpu_implementations, pools) {
 #define NONE ""
 #define BIAS ", %b"
 #define BOTH ", %b, %r"
-#define EPILOGUE(name, operands, program)                                                                                 \
-  {"epilogue/conv_" name, "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 3, 3], %b: f32[16, 1, 1], %r: f32[2, 16, 6, 7]) -> (%y)", \
-   "%y: ?[?] = conv(%x, %w" operands ") {pads: [1, 1, 1, 1]} epilogue from 2 {" ACC program "}", "", 1},                  \
-  {                                                                                                                       \
-    "epilogue/matmul_" name, "(%a: f32[2, 3, 8, 33], %w: f32[33, 17], %b: f32[17], %r: f32[2, 3, 8, 17]) -> (%y)",        \
-        "%y: ?[?] = matmul(%a, %w" operands ") epilogue from 2 {" ACC program "}", "", 1                                  \
+#define NONE_FORMALS ""
+#define BIAS_FORMALS ", %b: ?[?]"
+#define BOTH_FORMALS ", %b: ?[?], %r: ?[?]"
+#define EPILOGUE(name, operands, program)                                                                                   \
+  {"epilogue/conv_" name, "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 3, 3], %b: f32[16, 1, 1], %r: f32[2, 16, 6, 7]) -> (%y)",   \
+   "%y: ?[?] = region(%x, %w" operands ") {body: graph fused(%x: ?[?], %w: ?[?]" operands##_FORMALS                         \
+   ") -> (%fused) { "                                                                                                       \
+   "%sum: ?[?] = conv(%x, %w) {pads: [1, 1, 1, 1]} "                                                                        \
+   "%fused: ?[?] = elementwise(%sum" operands ") {program: program {" ACC program "}} }}",                                  \
+   "", 1},                                                                                                                  \
+  {                                                                                                                         \
+    "epilogue/matmul_" name, "(%a: f32[2, 3, 8, 33], %w: f32[33, 17], %b: f32[17], %r: f32[2, 3, 8, 17]) -> (%y)",          \
+        "%y: ?[?] = region(%a, %w" operands ") {body: graph fused(%a: ?[?], %w: ?[?]" operands##_FORMALS                    \
+        ") -> (%fused) { "                                                                                                  \
+        "%sum: ?[?] = matmul(%a, %w) %fused: ?[?] = elementwise(%sum" operands ") {program: program {" ACC program "}} }}", \
+        "", 1                                                                                                               \
   }
 
 static const OperatorCase epilogue_cases[] = {
@@ -260,34 +277,43 @@ static const OperatorCase epilogue_cases[] = {
     EPILOGUE("unmapped", BIAS, "%1: f32 = input 1; %2 = sin %0; %3 = mul %2 %0; %4 = add %3 %1; yield %4"),
     EPILOGUE("unmapped_twice", BOTH, "%1: f32 = input 2; %2 = add %0 %1; %3 = cos %2; %4 = mul %3 %0; yield %4"),
     {"epilogue/matmul_row_vector", "(%a: f32[2, 8, 9], %w: f32[9, 17], %b: f32[8, 1]) -> (%y)",
-     "%y: ?[?] = matmul(%a, %w, %b) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = add %0 %1; yield %2}", "", 1},
+     "%y: ?[?] = region(%a, %w, %b) {body: graph fused(%a: ?[?], %w: ?[?], %b: ?[?]) -> (%fused) { %sum: ?[?] = matmul(%a, %w) "
+     "%fused: ?[?] = elementwise(%sum, %b) {program: program {" ACC "%1: f32 = input 1; %2 = add %0 %1; yield %2}} }}",
+     "", 1},
     {"epilogue/gelu_of_powers", "(%a: f32[8, 33], %w: f32[33, 17]) -> (%y)",
-     "%y: ?[?] = matmul(%a, %w) epilogue from 2 {" ACC
+     "%y: ?[?] = region(%a, %w) {body: graph fused(%a: ?[?], %w: ?[?]) -> (%fused) { %sum: ?[?] = matmul(%a, %w) %fused: ?[?] "
+     "= elementwise(%sum) {program: program {" ACC
      "%1: f32 = const 3; %2 = pow %0 %1; %3: f32 = const 0.044715; %4 = mul %2 %3; %5 = add %0 %4; "
      "%6: f32 = const 0.797884561; %7 = mul %5 %6; %8 = tanh %7; %9: f32 = const 1; %10 = add %8 %9; %11: f32 = const 0.5; %12 "
      "= mul %0 %11; "
-     "%13 = mul %12 %10; yield %13}",
+     "%13 = mul %12 %10; yield %13}} }}",
      "", 1},
     {"epilogue/power", "(%a: f32[8, 33], %w: f32[33, 17]) -> (%y)",
-     "%y: ?[?] = matmul(%a, %w) epilogue from 2 {" ACC
-     "%1: f32 = const 5; %2 = pow %0 %1; %3: f32 = const 2; %4 = pow %2 %3; yield %4}",
+     "%y: ?[?] = region(%a, %w) {body: graph fused(%a: ?[?], %w: ?[?]) -> (%fused) { %sum: ?[?] = matmul(%a, %w) %fused: ?[?] "
+     "= elementwise(%sum) {program: program {" ACC
+     "%1: f32 = const 5; %2 = pow %0 %1; %3: f32 = const 2; %4 = pow %2 %3; yield %4}} }}",
      "", 1},
     {"epilogue/conv_residual_1x1",
      "(%x: f32[2, 32, 7, 7], %w: f32[64, 32, 1, 1], %b: f32[1, 64, 1, 1], %r: f32[2, 64, 7, 7]) -> (%y)",
-     "%y: ?[?] = conv(%x, %w, %b, %r) epilogue from 2 {" ACC
+     "%y: ?[?] = region(%x, %w, %b, %r) {body: graph fused(%x: ?[?], %w: ?[?], %b: ?[?], %r: ?[?]) -> (%fused) { %sum: ?[?] = "
+     "conv(%x, %w) %fused: ?[?] = elementwise(%sum, %b, %r) {program: program {" ACC
      "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = add %2 %3; %5 = relu %4; "
-     "yield %5}",
+     "yield %5}} }}",
      "", 1},
     {"epilogue/conv_squeeze", "(%x: f32[2, 5, 6, 7], %w: f32[16, 5, 1, 1], %s: f32[2, 16, 1, 1]) -> (%y)",
-     "%y: ?[?] = conv(%x, %w, %s) epilogue from 2 {" ACC "%1: f32 = input 1; %2 = sigmoid %0; %3 = mul %2 %1; yield %3}", "",
-     1},
+     "%y: ?[?] = region(%x, %w, %s) {body: graph fused(%x: ?[?], %w: ?[?], %s: ?[?]) -> (%fused) { %sum: ?[?] = conv(%x, %w) "
+     "%fused: ?[?] = elementwise(%sum, %s) {program: program {" ACC
+     "%1: f32 = input 1; %2 = sigmoid %0; %3 = mul %2 %1; yield %3}} }}",
+     "", 1},
     {"epilogue/resize_nearest_add", "(%x: f32[1, 5, 6, 7], %r: f32[1, 5, 12, 14]) -> (%y)",
-     "%y: ?[?] = resize(%x, %r) {mode: \"nearest\", dims: dims[1, 5, 12, 14]} epilogue from 1 {" ACC
-     "%1: f32 = input 1; %2 = add %0 %1; yield %2}",
+     "%y: ?[?] = region(%x, %r) {body: graph fused(%x: ?[?], %r: ?[?]) -> (%fused) { %sum: ?[?] = resize(%x) {mode: "
+     "\"nearest\", dims: dims[1, 5, 12, 14]} %fused: ?[?] = elementwise(%sum, %r) {program: program {" ACC
+     "%1: f32 = input 1; %2 = add %0 %1; yield %2}} }}",
      "", 1},
     {"epilogue/resize_linear_add", "(%x: f32[1, 5, 6, 7], %r: f32[1, 5, 12, 14]) -> (%y)",
-     "%y: ?[?] = resize(%x, %r) {mode: \"linear\", dims: dims[1, 5, 12, 14]} epilogue from 1 {" ACC
-     "%1: f32 = input 1; %2 = add %0 %1; yield %2}",
+     "%y: ?[?] = region(%x, %r) {body: graph fused(%x: ?[?], %r: ?[?]) -> (%fused) { %sum: ?[?] = resize(%x) {mode: "
+     "\"linear\", dims: dims[1, 5, 12, 14]} %fused: ?[?] = elementwise(%sum, %r) {program: program {" ACC
+     "%1: f32 = input 1; %2 = add %0 %1; yield %2}} }}",
      "", 1},
     {0},
 };
@@ -320,9 +346,11 @@ static const OperatorCase shared_cases[] = {
     SHARED_CONV("mostly_padding", "[1, 16, 2, 40]", "[64, 16, 3, 3]", " {pads: [6, 1, 6, 1]}"),
     {"shared/conv_epilogue",
      "(%x: f32[2, 24, 19, 19], %w: f32[64, 24, 1, 1], %b: f32[64, 1, 1], %r: f32[2, 64, 19, 19]) -> (%y)",
-     "%y: ?[?] = conv(%x, %w, %b, %r) epilogue from 2 {" ACC "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4: f32 = "
+     "%y: ?[?] = region(%x, %w, %b, %r) {body: graph fused(%x: ?[?], %w: ?[?], %b: ?[?], %r: ?[?]) -> (%fused) { %sum: ?[?] = "
+     "conv(%x, %w) %fused: ?[?] = elementwise(%sum, %b, %r) {program: program {" ACC
+     "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4: f32 = "
      "const 0.3; %5 = mul %3 %4; %6 = add %5 %2; %7: f32 = const 7; "
-     "%8 = div %6 %7; yield %8}",
+     "%8 = div %6 %7; yield %8}} }}",
      "", 1},
     SHARED_PRODUCT("rows", "[300, 64]", "[64, 48]"),
     SHARED_PRODUCT("columns", "[1, 300]", "[300, 2000]"),
@@ -330,8 +358,9 @@ static const OperatorCase shared_cases[] = {
     SHARED_PRODUCT("broadcast_batches", "[2, 7, 40, 33]", "[7, 33, 50]"),
     SHARED_PRODUCT("few_batches", "[2, 400, 33]", "[2, 33, 50]"),
     {"shared/matmul_epilogue", "(%a: f32[3, 400], %w: f32[400, 640], %b: f32[640], %r: f32[3, 640]) -> (%y)",
-     "%y: ?[?] = matmul(%a, %w, %b, %r) epilogue from 2 {" ACC
-     "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = sub %3 %2; %5 = relu %4; yield %5}",
+     "%y: ?[?] = region(%a, %w, %b, %r) {body: graph fused(%a: ?[?], %w: ?[?], %b: ?[?], %r: ?[?]) -> (%fused) { %sum: ?[?] = "
+     "matmul(%a, %w) %fused: ?[?] = elementwise(%sum, %b, %r) {program: program {" ACC
+     "%1: f32 = input 1; %2: f32 = input 2; %3 = add %0 %1; %4 = sub %3 %2; %5 = relu %4; yield %5}} }}",
      "", 1},
     {"shared/pool_max", "(%x: f32[1, 70, 41, 43]) -> (%y)",
      "%y: ?[?] = pool(%x) {kind: \"max\", kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1]}", "", 1},

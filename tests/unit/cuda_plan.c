@@ -26,7 +26,7 @@ static void check(const Site *site, const Selection *selection) {
     for (int a = 0; a < launch->arg_count; a++) {
       const LaunchArg *arg = &launch->args[a];
       if (arg->kind != ARG_BUFFER) continue;
-      int limit = arg->buffer.kind == BUFFER_INPUT    ? site->node->input_count
+      int limit = arg->buffer.kind == BUFFER_INPUT    ? site_input_count(site)
                   : arg->buffer.kind == BUFFER_OUTPUT ? site->node->output_count
                   : arg->buffer.kind == BUFFER_PACKED ? (int)selection->emission->packed_count
                                                       : 1;

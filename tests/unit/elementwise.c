@@ -1,6 +1,7 @@
 // Elementwise nodes: every opcode and cast on every class of types, random programs over random shapes and strides, inference,
 // and epilogues.
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/control/region.h"
 #include "kernels/ops.h"
 #include "kernels/reference.h"
 #include "tests/unit/naive.h"
@@ -193,21 +194,27 @@ Test(elementwise, inference) {
   arena_free(arena);
 }
 
-// conv-like anchors end in a program: here a sum over rows, then max(acc + bias, 0) in f16.
+// Conv-like anchors have a program behind them: here a sum over rows, then max(acc + bias, 0) in f16.
 extern const OpDef op_rowwise;
 Test(elementwise, epilogue_of_a_reference) {
   Arena *arena = arena_new();
-  Graph *graph = graph_new(arena, core_ops, "test");
+  Graph *graph = graph_new(arena, core_ops, "test"), *body = graph_new_inside(graph, "fused");
   Program *total = program_new(arena, 1), *epilogue = program_new(arena, 2);
   program_output(total, program_reduce(total, OP_reduce_sum, program_input(total, 0, DTYPE_F32), DTYPE_F32));
   int sum = program_op2(epilogue, OP_add, program_input(epilogue, 0, DTYPE_F32), program_input(epilogue, 1, DTYPE_F32));
   program_output(epilogue, program_cast(epilogue, DTYPE_F16, program_op1(epilogue, OP_relu, sum)));
-  Value *x = graph_add_input(graph, "x", DTYPE_F32, 2, (Dim[]){2, 3}), *bias = graph_add_input(graph, "b", DTYPE_F32, 0, NULL);
-  Node *node = graph_add(graph, NULL, &op_rowwise, 1, &x, 1);
-  node_set_program(node, "program", total);
-  node_set_int(node, "axes", 1);
-  node->epilogue = epilogue;
-  node->epilogue_first = node_add_input(node, bias);
+  Value *outer[2] = {graph_add_input(graph, "x", DTYPE_F32, 2, (Dim[]){2, 3}), graph_add_input(graph, "b", DTYPE_F32, 0, NULL)};
+  Value *x = graph_add_input(body, "x", DTYPE_F32, 2, (Dim[]){2, 3}), *bias = graph_add_input(body, "b", DTYPE_F32, 0, NULL);
+  Node *rows = graph_add(body, NULL, &op_rowwise, 1, &x, 1);
+  node_set_program(rows, "program", total);
+  node_set_int(rows, "axes", 1);
+  cr_assert_null(node_infer(rows));
+  Node *behind = graph_add(body, NULL, &op_elementwise, 2, (Value *[]){rows->outputs[0], bias}, 1);
+  node_set_program(behind, "program", epilogue);
+  cr_assert_null(node_infer(behind));
+  graph_mark_output(body, behind->outputs[0]);
+  Node *node = graph_add(graph, NULL, &op_region, 2, outer, 1);
+  node_set_graph(node, "body", body);
   float values[6] = {1, 2, 3, -4, -5, -6}, one = 0.5f;
   Tensor in = {DTYPE_F32, 2, {2, 3}, values}, b = {DTYPE_F32, 0, {0}, &one}, out = {0};
   Status status = reference_run(node, arena, (const Tensor *[]){&in, &b}, &out);

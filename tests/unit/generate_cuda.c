@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/fused.h"
 #include "kernels/cases.h"
 #include "kernels/program/generate.h"
 #include "kernels/ops.h"
@@ -32,13 +33,17 @@ static bool desc_of(const Value *value, TensorDesc *out) {
 }
 
 static bool site_of(const Node *node, const DeviceInfo *device, Arena *arena, Site *out) {
-  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)node->input_count + 1);
+  int *numbers;
+  *out = (Site){.device = device};
+  fused_site(node, arena, out, &numbers);
+  TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)site_input_count(out) + 1);
   TensorDesc *outputs = arena_array(arena, TensorDesc, (size_t)node->output_count);
-  for (int i = 0; i < node->input_count; i++)
-    if (!desc_of(node->inputs[i], &inputs[i])) return false;
+  for (int i = 0; i < site_input_count(out); i++)
+    if (!desc_of(numbers[i] < 0 ? NULL : node->inputs[numbers[i]], &inputs[i])) return false;
   for (int i = 0; i < node->output_count; i++)
     if (!desc_of(node->outputs[i], &outputs[i])) return false;
-  *out = (Site){.node = node, .inputs = inputs, .outputs = outputs, .device = device};
+  out->inputs = inputs;
+  out->outputs = outputs;
   return true;
 }
 
@@ -62,7 +67,7 @@ static void check_launch(const OperatorCase *row, const Site *site, const Emissi
     if (arg->kind != ARG_BUFFER) continue;
     if (arg->buffer.kind == BUFFER_WORKSPACE)
       cr_expect_lt(arg->buffer.offset, emission->workspace_bytes, "%s: beyond the workspace", row->name);
-    if (arg->buffer.kind == BUFFER_INPUT) cr_expect_lt(arg->buffer.index, site->node->input_count, "%s", row->name);
+    if (arg->buffer.kind == BUFFER_INPUT) cr_expect_lt(arg->buffer.index, site_input_count(site), "%s", row->name);
     if (arg->buffer.kind == BUFFER_OUTPUT) cr_expect_lt(arg->buffer.index, site->node->output_count, "%s", row->name);
   }
 }

@@ -8,7 +8,7 @@
 #include "ir/verify.h"
 #include "ir/op.h"
 
-static const OpDef op_any = {.name = "any", .max_inputs = -1, .max_outputs = -1, .takes_epilogue = true};
+static const OpDef op_any = {.name = "any", .max_inputs = -1, .max_outputs = -1};
 static const OpDef op_odd = {.name = "odd name", .max_inputs = -1, .max_outputs = -1};
 static const OpDef *const ops[] = {&op_any, &op_odd, NULL};
 
@@ -48,7 +48,7 @@ static const char *const canonical[] = {
     "  %a: f32[n] = any(%x) {then: graph then_branch(%x: f32[n]) -> (%c) {\n"
     "      const %c: f32[1] = [1.5]\n"
     "    }, p: program {%0: f32 = input 0; %1 = relu %0; yield %1}}\n"
-    "  %b: f32[n] = any(%a, %x) epilogue from 1 {%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; yield %2} "
+    "  %b: f32[n] = any(%a, %x) "
     "origins [\"conv1\": \"Conv\", \"\": \"Relu\"]\n"
     "  %q: f32[n] = \"odd name\"(%b)\n"
     "}\n",
@@ -188,7 +188,7 @@ static const char *const malformed[][2] = {
     {"graph main() -> () { %a: f32[] = any() {x: } }", "expected a number"},
     {"graph main() -> () { %a: f32[] = any() {x: [1, 2.0]} }", "expected an integer"},
     {"graph main() -> () { %a: f32[] = any() {x: 9223372036854775808} }", "line 1"},
-    {"graph main() -> () { %a: f32[] = any() epilogue from 1 {%0: f32 = input 0; yield %0} }", "epilogue"},
+    {"graph main() -> () { %a: f32[] = any() epilogue from 1 {%0: f32 = input 0; yield %0} }", "line 1"},
 };
 
 Test(ir_text, malformed_text_is_refused) {

@@ -1,0 +1,110 @@
+// See fused.h.
+#include "kernels/fused.h"
+
+#include "kernels/control/region.h"
+#include "kernels/elementwise/elementwise.h"
+
+static int number_in(const Graph *body, const Value *value) {
+  for (int i = 0; i < body->input_count; i++)
+    if (body->inputs[i] == value) return i;
+  return -1;
+}
+
+static bool is_pair(const Graph *body) {
+  const Node *anchor = body->first, *behind = body->last;
+  return body->node_count == 2 && body->output_count == 1 && anchor->op->takes_epilogue && anchor->output_count == 1 &&
+         behind->op == &op_elementwise && behind->output_count == 1 && body->outputs[0] == behind->outputs[0] &&
+         value_same_shape(anchor->outputs[0], behind->outputs[0]);
+}
+
+// The anchor reads inputs of the body alone.
+static bool reads_inputs(const Graph *body) {
+  for (int i = 0; i < body->first->input_count; i++)
+    if (body->first->inputs[i] && number_in(body, body->first->inputs[i]) < 0) return false;
+  return true;
+}
+
+// places[i]: the epilogue's input that input i of the node behind is. False where it reads anything but the result and inputs of the body.
+static bool find_places(const Graph *body, Fused *out, int *places) {
+  const Node *behind = body->last;
+  const Value *result = body->first->outputs[0];
+  bool needs_result = false;
+  int count = 0;
+  if (behind->input_count > FUSED_OPERANDS + 1 || node_program(behind, "program")->input_count != behind->input_count)
+    return false;
+  for (int i = 0; i < behind->input_count; i++) {
+    places[i] = behind->inputs[i] == result ? 0 : ++count;
+    needs_result |= behind->inputs[i] == result;
+    if (behind->inputs[i] == result) continue;
+    if (count > FUSED_OPERANDS || !behind->inputs[i] || number_in(body, behind->inputs[i]) < 0) return false;
+    out->read[count - 1] = behind->inputs[i];
+  }
+  out->operand_count = body->first->input_count + count;
+  return needs_result;
+}
+
+static const Program *in_places(const Program *program, const int *places, int count, Arena *arena) {
+  bool moved = program->input_count != count;
+  for (int i = 0; i < program->input_count; i++) moved |= places[i] != i;
+  if (!moved) return program;
+  Program *made = program_copy(arena, program);
+  made->input_count = count;
+  for (int i = 0; i < made->count; i++)
+    if (made->code[i].op == OP_input) made->code[i].args[0] = places[made->code[i].args[0]];
+  return made;
+}
+
+static bool reads_all(const Graph *body) {
+  for (int i = 0; i < body->input_count; i++)
+    if (!body->inputs[i]->uses) return false;
+  return true;
+}
+
+static bool read_form(const Node *node, Fused *out, int *places) {
+  *out = (Fused){.node = node, .anchor = node, .operand_count = node->input_count, .reads_all = true};
+  const Graph *body = node->op == &op_region ? region_body(node) : NULL;
+  Fused fused = *out;
+  if (!body || !is_pair(body) || !reads_inputs(body) || !find_places(body, &fused, places)) return false;
+  fused.anchor = body->first;
+  fused.reads_all = reads_all(body);
+  *out = fused;
+  return true;
+}
+
+bool fused_read(const Node *node, Arena *arena, Fused *out) {
+  int places[FUSED_OPERANDS + 1];
+  if (!read_form(node, out, places)) return false;
+  const Program *program = node_program(region_body(node)->last, "program");
+  out->program = in_places(program, places, out->operand_count - out->anchor->input_count + 1, arena);
+  return true;
+}
+
+const Node *fused_anchor(const Node *node) {
+  Fused fused;
+  int places[FUSED_OPERANDS + 1];
+  read_form(node, &fused, places);
+  return fused.anchor;
+}
+
+int fused_input(const Fused *fused, int operand) {
+  int own = fused->anchor->input_count;
+  if (fused->anchor == fused->node) return fused->node->inputs[operand] ? operand : -1;
+  const Value *value = operand < own ? fused->anchor->inputs[operand] : fused->read[operand - own];
+  return value ? number_in(region_body(fused->node), value) : -1;
+}
+
+Value *fused_operand(const Fused *fused, int operand) {
+  int input = fused_input(fused, operand);
+  return input < 0 ? NULL : fused->node->inputs[input];
+}
+
+void fused_site(const Node *node, Arena *arena, Site *site, int **numbers) {
+  Fused fused;
+  bool is = fused_read(node, arena, &fused) && fused.reads_all;
+  if (!is) fused = (Fused){.node = node, .anchor = node, .operand_count = node->input_count};
+  site->node = fused.anchor;
+  site->region = is ? node : NULL;
+  site->epilogue = fused.program;
+  *numbers = arena_array(arena, int, (size_t)fused.operand_count + 1);
+  for (int i = 0; i < fused.operand_count; i++) (*numbers)[i] = fused_input(&fused, i);
+}

@@ -166,9 +166,11 @@ typedef struct ingot_allocator {
  *                                              and with seconds
  *   workspace_limit                  -         used              sessions: used
  *   model_limit                      used      -                 loading: bytes of the engine
- *   threads                          -         to compile        sessions: used; on a GPU to compile kernels
+ *   threads                          -         to compile; plan  sessions: used; on a GPU to compile kernels
+ *                                              for on a CPU
  *   cache_directory                  -         used on a GPU     sessions: used on a GPU
- *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine
+ *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine,
+ *                                                                and its plans for a GPU, which launch them, are left with them
  *   plan_cache_limit                 -         -                 sessions: used
  *   check_plans                      -         -                 sessions: used
  *   host_allocator                   used      used              used
@@ -221,7 +223,7 @@ typedef struct ingot_config {
    * lent results (not: small objects, error messages, strings that are free()d, a library's own). The device's: all that Ingot takes there;
    * called with the device's context current. NULL: malloc, the CUDA driver. */
   const ingot_allocator *host_allocator, *device_allocator;
-  /* "ids:1x128,mask:1x128": shapes to tune for, and to compile kernels for, where the model leaves them open; NULL: as the model declares them. */
+  /* "ids:1x128,mask:1x128": shapes to tune for, and to plan and compile kernels for, where the model leaves them open; NULL: as the model declares them. */
   const char *tuning_shapes;
   /* The caller's threads, for a session on the CPU; NULL: the session makes its own, which spin for at most 20 us for more work and then sleep.
    * Calls task(argument, 0) ... task(argument, count - 1), each once, in whichever threads and at the same time or one after the

@@ -78,6 +78,10 @@ struct ingot_session {
   HeldPlans held;
 };
 
+// ingot_session_plan_text, with someone who is told what the text names. Arguments are there.
+ingot_error *api_plan_text(ingot_session *session, const ingot_tensor *inputs, int input_count, const PlanWitness *witness,
+                           char **out);
+
 bool api_is_deferred(const Node *node);
 RunnerHooks api_runner_hooks(StagePasses *passes);  // without held plans
 // RunnerHooks.held, of HeldPlans.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "base/checked.h"
 #include "cli/cli.h"
 
@@ -29,6 +30,10 @@ const Command command_inspect = {
     "                   shared bytes and arguments; library routine with its parameters; or host routine. Constants are hashes "
     "of their\n"
     "                   bytes. No addresses, no times: the same each time\n"
+    "  --kernels DIR    with --plan: also writes the source of each kernel to DIR/HASH.cu; the plan is made anew for it, by "
+    "the model's "
+    "graph,\n"
+    "                   since engines keep kernels compiled\n"
     "Without any of them: passes, sites and memory. Sites, memory and plan need sizes: where the model leaves some open, give "
     "them "
     "with\n"
@@ -43,6 +48,7 @@ typedef struct Inspection {
   ingot_session *session;
   ingot_profile *steps;
   char *plan_text;
+  const char *kernels;  // the folder for their sources
 } Inspection;
 
 // ---- for people --------------------------------------------------------------------------------------------------------------
@@ -215,15 +221,45 @@ static void print_json(const char *path, const Inspection *seen, const ingot_mod
 
 // ---- the command -------------------------------------------------------------------------------------------------------------
 
+typedef struct KernelFolder {
+  const char *path;
+  Status status;  // the first failure
+} KernelFolder;
+
+static void write_kernel(void *context, Hash128 key, const char *source) {
+  KernelFolder *folder = context;
+  char hex[33], path[4096];
+  hash128_hex(key, hex);
+  snprintf(path, sizeof path, "%s/%s.cu", folder->path, hex);
+  if (!folder->status) folder->status = file_write(path, source, strlen(source));
+}
+
+static ingot_error *plan_and_kernels(Inspection *seen, const InputSet *inputs) {
+  KernelFolder folder = {.path = seen->kernels, .status = directory_make(seen->kernels)};
+  ingot_error *error = folder.status
+                           ? NULL
+                           : api_plan_text(seen->session, inputs->tensors, inputs->count,
+                                           &(PlanWitness){.kernel = write_kernel, .context = &folder}, &seen->plan_text);
+  if (error) status_free(folder.status);
+  return error ? error : api_error(folder.status);
+}
+
+static ingot_error *plan(Inspection *seen, const InputSet *inputs) {
+  return seen->kernels ? plan_and_kernels(seen, inputs)
+                       : ingot_session_plan_text(seen->session, inputs->tensors, inputs->count, &seen->plan_text);
+}
+
 // Runs the plan once with a clock around each step, or only makes it.
 static int profile(const Common *common, Inspection *seen) {
   InputSet inputs = {0};
-  ingot_error *error = ingot_session_create(seen->engine, &common->config, &seen->session);
+  ingot_config config = common->config;
+  if (seen->kernels) config.untrusted_engine = true;
+  ingot_error *error = ingot_session_create(seen->engine, &config, &seen->session);
   int code = error ? cli_fail(error) : cli_make_inputs(seen->engine, common, NULL, 1, &inputs);
   if (code) return code;
   error = NULL;
   if (seen->sites || seen->memory) error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
-  if (!error && seen->plan) error = ingot_session_plan_text(seen->session, inputs.tensors, inputs.count, &seen->plan_text);
+  if (!error && seen->plan) error = plan(seen, &inputs);
   code = error ? cli_fail_run(error, &inputs) : 0;
   cli_free_inputs(&inputs);
   return code;
@@ -267,15 +303,13 @@ static int run(int count, char **arguments) {
   Inspection seen = {0};
   int positional_count;
   bool stop;
-  const Option options[] = {{"before", OPTION_FLAG, &seen.before},
-                            {"after", OPTION_FLAG, &seen.after},
-                            {"passes", OPTION_FLAG, &seen.passes},
-                            {"sites", OPTION_FLAG, &seen.sites},
-                            {"memory", OPTION_FLAG, &seen.memory},
-                            {"plan", OPTION_FLAG, &seen.plan},
-                            {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"before", OPTION_FLAG, &seen.before},     {"after", OPTION_FLAG, &seen.after},
+                            {"passes", OPTION_FLAG, &seen.passes},     {"sites", OPTION_FLAG, &seen.sites},
+                            {"memory", OPTION_FLAG, &seen.memory},     {"plan", OPTION_FLAG, &seen.plan},
+                            {"kernels", OPTION_STRING, &seen.kernels}, {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_inspect, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
+  if (seen.kernels && !seen.plan) return cli_fail_text("--kernels is for the kernels of --plan"), 2;
   seen.by_default = !seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory && !seen.plan;
   if (seen.by_default) seen.passes = seen.sites = seen.memory = true;
   return inspect(&common, &seen);

@@ -90,6 +90,11 @@ plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 
   "^  kernel simt_conv_kernel $hash grid [0-9 ]+ block 128 1 1 shared [0-9]+ \(in 0, .*out 0" -- emulated inspect "$digits/digits.onnx" --device cuda
 [ "$(grep -oE "kernel simt_conv_kernel $hash" plan.a | sort -u | wc -l)" -gt 2 ] || fail "kernels have one hash"
 says 0 "probabilities" run digits.ingot $cpu --check-plans
+emulated inspect "$digits/digits.onnx" --device cuda --plan --kernels "$work/sources" >plan.a || fail "inspect --plan --kernels"
+for kernel in $(grep -oE "^  kernel [a-z_]+ $hash" plan.a | grep -oE "$hash" | sort -u); do
+  grep -q "__global__" "sources/$kernel.cu" || fail "no source of kernel $kernel"
+done
+says 2 "--kernels" inspect "$digits/digits.onnx" $cpu --kernels sources
 plan "^  packed 0: [0-9]+ bytes, recipe $hash of &$hash, graph recipe" "^  kernel .*packed 0" -- emulated inspect "$digits/digits.onnx" --device cuda --fp16
 says 1 "is an engine" inspect digits.ingot $cpu --before
 # the plan that an engine holds, where the model leaves nothing open

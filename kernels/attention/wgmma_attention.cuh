@@ -1,9 +1,9 @@
 // Attention on Hopper: as attention.cuh, with the products done by warpgroups. Keys and values are read straight from shared memory; scores stay in registers, where their
 // weights become the second product's operand as they lie.
 //
-// A block has BM rows of queries, a warpgroup 64 of them, and goes over the keys BN at a time. A tile's keys and values come together, one tile ahead. While one warpgroup
-// exponentiates, the tensor cores work for the others of its multiprocessor. Work and memory: see attention.cuh. Limit: exponentials and the tensor cores, about alike for
-// heads of 64. Reached: see mma_attention.c.
+// A block has BM rows of queries, a warpgroup 64 of them, and goes over the keys BN at a time. The products of a tile's weights and of the next tile's keys are given to the
+// tensor cores together, so that a warpgroup waits once for a tile; its keys come one tile before its values. While one warpgroup exponentiates, the tensor cores work for
+// the others of its multiprocessor. Work and memory: see attention.cuh. Limit: exponentials and the tensor cores, about alike for heads of 64. Reached: see mma_attention.c.
 #pragma once
 #include "kernels/attention/softmax.cuh"
 #include "kernels/common/wgmma_tile.cuh"
@@ -18,56 +18,55 @@ template <class P, class Mma> struct WarpgroupAttention {
   typedef MatrixCopy<SharedQ, P::Q_D_FAST, BM, 64, 2, P::Q_COPY, THREADS, P::Q_OUTER, P::M, P::D % 64 == 0> CopyQ;
   typedef MatrixCopy<SharedK, P::K_D_FAST, BN, 64, 2, P::K_COPY, THREADS, P::K_OUTER, P::N, P::D % 64 == 0> CopyK;
   typedef MatrixCopy<SharedV, P::V_N_FAST, P::DV_PADDED, 64, 2, P::V_COPY, THREADS, P::V_OUTER, P::DV, P::N % BN == 0> CopyV;
-  static constexpr int KEYS_BYTES = PARTS * SharedK::BYTES, STAGE_BYTES = KEYS_BYTES + PIECES * SharedV::BYTES;
+  static constexpr int KEYS_BYTES = PARTS * SharedK::BYTES, VALUES_BYTES = PIECES * SharedV::BYTES;
 
-  u32 queries, stages;
+  u32 queries, keys, values;
   float sums[P::DV_PADDED / 2], scores[BN / 2];
   SoftmaxRows<P> softmax;
 
-  __device__ __forceinline__ void copy_tile(const void *k, const void *v, int tile) const {
-    if (tile < TILES) {
-      const u32 to = stages + tile % 2 * STAGE_BYTES;
-      CopyK copy_k(k, tile * BN, 0, P::D);
-      CopyV copy_v(v, 0, tile * BN, P::N);
+  __device__ __forceinline__ void copy_keys(const void *k, int tile) const {
+    if (tile >= TILES) return;
+    CopyK copy(k, tile * BN, 0, P::D);
 #pragma unroll
-      for (int part = 0; part < PARTS; part++) copy_k.copy(to + part * SharedK::BYTES);
+    for (int part = 0; part < PARTS; part++) copy.copy(keys + tile % 2 * KEYS_BYTES + part * SharedK::BYTES);
+  }
+  __device__ __forceinline__ void copy_values(const void *v, int tile) const {
+    if (tile >= TILES) return;
+    CopyV copy(v, 0, tile * BN, P::N);
 #pragma unroll
-      for (int piece = 0; piece < PIECES; piece++) copy_v.copy(to + KEYS_BYTES + piece * SharedV::BYTES);
-    }
-    copy_commit();
+    for (int piece = 0; piece < PIECES; piece++) copy.copy(values + tile % 2 * VALUES_BYTES + piece * SharedV::BYTES);
   }
 
-  __device__ __forceinline__ void multiply_keys(u32 keys) {
-    wgmma_fence();
+  __device__ __forceinline__ void multiply_keys(int tile) {
+    const u32 from = keys + tile % 2 * KEYS_BYTES;
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
-      const u64 a = SharedQ::descriptor(queries + part * SharedQ::BYTES), b = SharedK::descriptor(keys + part * SharedK::BYTES);
+      const u64 a = SharedQ::descriptor(queries + part * SharedQ::BYTES), b = SharedK::descriptor(from + part * SharedK::BYTES);
 #pragma unroll
       for (int step = 0; step < 4; step++)
         wgmma<!P::Q_D_FAST, !P::K_D_FAST>(Mma(), scores, a + (step * SharedQ::STEP >> 4), b + (step * SharedK::STEP >> 4),
                                           part > 0 || step > 0);
     }
+  }
+  __device__ __forceinline__ void multiply_values(int tile, const u32 (&weights)[BN / 16][4]) {
+    const u32 from = values + tile % 2 * VALUES_BYTES;
+#pragma unroll
+    for (int step = 0; step < BN / 16; step++) {
+      const u64 b = SharedV::descriptor(from + step / 4 * SharedV::BYTES);
+      wgmma_registers<!P::V_N_FAST>(Mma(), sums, weights[step], b + (step % 4 * SharedV::STEP >> 4));
+    }
+  }
+  __device__ __forceinline__ void wait_for_products() {
     wgmma_commit();
     wgmma_wait<0>();
     wgmma_settle(scores);
-  }
-
-  __device__ __forceinline__ void multiply_values(u32 values) {
-    u32 weights[BN / 16][4];
-#pragma unroll
-    for (int step = 0; step < BN / 16; step++)
-#pragma unroll
-      for (int c = 0; c < 4; c++)
-        weights[step][c] = PackPair<Mma>::pack(scores[step * 8 + c * 2], scores[step * 8 + c * 2 + 1]);
-    wgmma_fence();
-#pragma unroll
-    for (int step = 0; step < BN / 16; step++) {
-      const u64 b = SharedV::descriptor(values + step / 4 * SharedV::BYTES);
-      wgmma_registers<!P::V_N_FAST>(Mma(), sums, weights[step], b + (step % 4 * SharedV::STEP >> 4));
-    }
-    wgmma_commit();
-    wgmma_wait<0>();
     wgmma_settle(sums);
+  }
+  // What has been asked for is there, for the tensor cores too, and all have done with what the last products read.
+  __device__ __forceinline__ void arrive() const {
+    copy_wait<0>();
+    fence_shared_for_async();
+    __syncthreads();
   }
 
   template <class Score, class Output>
@@ -75,25 +74,40 @@ template <class P, class Mma> struct WarpgroupAttention {
                                       const Output &output) {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, row0 = warp * 16;
     const u32 unaligned = shared_address(dynamic_shared), base = (unaligned + 1023) & ~1023u;
-    queries = base + __shfl_sync(0xffffffffu, warp / 4, 0) * SharedQ::BLOCK, stages = base + PARTS * SharedQ::BYTES;
+    queries = base + __shfl_sync(0xffffffffu, warp / 4, 0) * SharedQ::BLOCK;
+    keys = base + PARTS * SharedQ::BYTES, values = keys + 2 * KEYS_BYTES;
     softmax.begin();
 #pragma unroll
     for (int i = 0; i < P::DV_PADDED / 2; i++) sums[i] = 0;
     CopyQ copy(q, m0, 0, P::D);
 #pragma unroll
     for (int part = 0; part < PARTS; part++) copy.copy(base + part * SharedQ::BYTES);
-    copy_tile(k, v, 0);
+    copy_keys(k, 0);
+    copy_commit();
+    arrive();
+    copy_keys(k, 1);
+    copy_values(v, 0);
+    copy_commit();
+    wgmma_fence();
+    multiply_keys(0);
+    wait_for_products();
 #pragma unroll 1
     for (int tile = 0; tile < TILES; tile++) {
-      // Behind the barrier the tile has arrived, and all have done with the one before, in whose place the next one comes.
-      copy_wait<0>();
-      fence_shared_for_async();
-      __syncthreads();
-      copy_tile(k, v, tile + 1);
-      const u32 keys = stages + tile % 2 * STAGE_BYTES;
-      multiply_keys(keys);
       softmax.weigh(scores, sums, m0 + row0, tile, lane, score);
-      multiply_values(keys + KEYS_BYTES);
+      u32 weights[BN / 16][4];
+#pragma unroll
+      for (int step = 0; step < BN / 16; step++)
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+          weights[step][c] = PackPair<Mma>::pack(scores[step * 8 + c * 2], scores[step * 8 + c * 2 + 1]);
+      arrive();
+      copy_keys(k, tile + 2);
+      copy_values(v, tile + 1);
+      copy_commit();
+      wgmma_fence();
+      multiply_values(tile, weights);
+      if (tile + 1 < TILES) multiply_keys(tile + 1);
+      wait_for_products();
     }
     copy_wait<0>();
     __syncthreads();

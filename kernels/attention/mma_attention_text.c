@@ -114,7 +114,8 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
   for (int i = 0; i < m->a.score->input_count; i++)
     if (m->a.inputs[i].value) text_add(text, "const %s *s%d, ", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   output_parameters(text, &m->product);
-  text_add(text, ") {\n  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n  Score score = {",
+  text_add(text,
+           ") {\n  begin_kernel();\n  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n  Score score = {",
            (long long)ceil_div(m->m, rows), (long long)ceil_div(m->m, rows));
   const char *separator = "";
   for (int i = 0; i < m->a.score->input_count; i++) {

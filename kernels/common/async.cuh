@@ -222,20 +222,4 @@ template <int COUNT> DEVICE void registers_lower() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
 #endif
 }
-// Of a kernel launched to overlap the one before it: until that one has ended and what it wrote can be read.
-DEVICE void grid_wait() {
-#ifdef EMULATED
-  emulated_grid_wait();
-#else
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-// Once all blocks have said so, or ended, the next kernel may begin.
-DEVICE void grid_launch_next() {
-#ifdef EMULATED
-  emulated_grid_launch_next();
-#else
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 #endif

@@ -75,7 +75,7 @@ static void add_coordinates(Text *text, const TensorDesc *domain, int64_t items,
 static void add_opening(Text *text, const Site *site, const char *entry, const char *more, int threads) {
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
   site_parameters(text, site);
-  text_add(text, "%s) {\n", more);
+  text_add(text, "%s) {\n  begin_kernel();\n", more);
 }
 
 void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector) {

@@ -77,8 +77,8 @@ static Status emit_split_reduce(Emission *emission, const Site *site, const Outp
            "split_reduce_kernel(const %s *sums, ",
            THREADS, type);
   output_parameters(&text, site);
-  text_add(&text, ") {\n  split_reduce<%s, %d, %lld, %lld, %lld>(sums, ", type, splits, (long long)batch, (long long)rows,
-           (long long)columns);
+  text_add(&text, ") {\n  begin_kernel();\n  split_reduce<%s, %d, %lld, %lld, %lld>(sums, ", type, splits, (long long)batch,
+           (long long)rows, (long long)columns);
   output_construct(&text, site);
   text_add(&text, ");\n}\n");
   int vector = columns % 4 == 0 ? 4 : columns % 2 == 0 ? 2 : 1;
@@ -108,11 +108,11 @@ Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text
   if (split) text_add(text, "%s *sums", sum);
   else output_parameters(text, site);
   int64_t neighbours = MAX(kernel->neighbours, 1), rest = batch / neighbours;
-  text_add(
-      text,
-      ") {\n  const u32 batch = (blockIdx.y + blockIdx.z * 65535u) * %lldu + blockIdx.x %% %lldu, place = blockIdx.x / %lldu, "
-      "tile = place %% %lldu, split = place / %lldu;\n",
-      (long long)neighbours, (long long)neighbours, (long long)neighbours, (long long)tiles, (long long)tiles);
+  text_add(text,
+           ") {\n  begin_kernel();\n  const u32 batch = (blockIdx.y + blockIdx.z * 65535u) * %lldu + blockIdx.x %% %lldu, "
+           "place = blockIdx.x / %lldu, "
+           "tile = place %% %lldu, split = place / %lldu;\n",
+           (long long)neighbours, (long long)neighbours, (long long)neighbours, (long long)tiles, (long long)tiles);
   text_add(text, "  if (batch >= %lldu) return;\n  Output output = ", (long long)batch);
   if (split) text_add(text, "{sums}");
   else output_construct(text, site);

@@ -277,3 +277,5 @@ template <int N, class T> DEVICE void store_vector(T *to, const Vector<T, N> &va
 template <int N, class T> DEVICE void store_vector_streaming(T *to, const Vector<T, N> &value) {
   __stcs(reinterpret_cast<typename Vector<T, N>::Raw *>(to), value.raw);
 }
+
+#include "kernels/common/launch.cuh"

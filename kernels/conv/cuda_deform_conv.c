@@ -41,7 +41,8 @@ static void add_columns(Text *text, const Deform *d) {
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) deform_columns(", POINT_THREADS);
   site_parameters(text, d->site);
   text_add(text,
-           ", %s *columns) {\n  typedef %s A;\n  const i64 point = (i64)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lldll) "
+           ", %s *columns) {\n  begin_kernel();\n  typedef %s A;\n  const i64 point = (i64)blockIdx.x * %d + threadIdx.x;\n  "
+           "if (point >= %lldll) "
            "return;\n",
            d->sums, d->sums, POINT_THREADS, (long long)total);
   text_add(text, "  const i64 position = point %% %lldll, rest = point / %lldll;\n", (long long)d->positions,

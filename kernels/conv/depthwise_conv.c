@@ -67,7 +67,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) depthwise_conv_kernel(const %s *x, const %s *w, ", BLOCK,
            type, type);
   output_parameters(&text, site);
-  text_add(&text, ") {\n  depthwise_conv<Problem, %s>(x, w, ", type);
+  text_add(&text, ") {\n  begin_kernel();\n  depthwise_conv<Problem, %s>(x, w, ", type);
   output_construct(&text, site);
   text_add(&text, ");\n}\n");
 

@@ -170,6 +170,7 @@ static Status emit_widening(const Site *site, const MmaConv *c, int splits, Emis
   const char *word = dtype_size(c->dtype) == 2 ? "u16" : "u32";
   text_add(&text,
            "};\nextern \"C\" __global__ void __launch_bounds__(%d) widen_channels_kernel(const %s *x, %s *out) {\n  "
+           "begin_kernel();\n  "
            "widen_channels<Image>(x, out);\n}\n",
            THREADS, word, word);
   size_t sums = splits > 1 ? (size_t)splits * (size_t)(c->p.m * c->p.filters) * sizeof(float) : 0;

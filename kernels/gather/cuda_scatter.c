@@ -154,14 +154,14 @@ static Status lower_nd(const Site *site, const Way *way, const Machine *machine,
   text_add(&text, "#include \"kernels/gather/scatter.cuh\"\n");
   add_place_of(&text, site, &r);
   // Nobody is in charge: -1 loses every maximum, INT_MAX every minimum.
-  text_add(
-      &text,
-      "extern \"C\" __global__ void scatter_clear(int *charge) {\n  const i64 place = (i64)blockIdx.x * %d + threadIdx.x;\n"
-      "  if (place < %lldll) charge[place] = %s;\n}\n",
-      POINT_THREADS, (long long)r.places, replace ? "-1" : "0x7fffffff");
+  text_add(&text,
+           "extern \"C\" __global__ void scatter_clear(int *charge) {\n  begin_kernel();\n  const i64 place = (i64)blockIdx.x "
+           "* %d + threadIdx.x;\n"
+           "  if (place < %lldll) charge[place] = %s;\n}\n",
+           POINT_THREADS, (long long)r.places, replace ? "-1" : "0x7fffffff");
   text_add(&text,
            "extern \"C\" __global__ void scatter_charge(const Element_%s::Stored *x1, int *charge" REPORT_PARAMETERS
-           ") {\n  const i64 row = "
+           ") {\n  begin_kernel();\n  const i64 row = "
            "(i64)blockIdx.x * %d + threadIdx.x;\n"
            "  if (row >= %lldll) return;\n  const i64 place = place_of(x1, row, report, step);\n  if (place >= 0) %s(charge + "
            "place, "
@@ -170,7 +170,8 @@ static Status lower_nd(const Site *site, const Way *way, const Machine *machine,
   text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) scatter(", POINT_THREADS);
   site_parameters(&text, site);
   text_add(&text,
-           ", const int *charge) {\n  const i64 point = (i64)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lldll) return;\n",
+           ", const int *charge) {\n  begin_kernel();\n  const i64 point = (i64)blockIdx.x * %d + threadIdx.x;\n  if (point >= "
+           "%lldll) return;\n",
            POINT_THREADS, (long long)(r.rows * r.slice));
   text_add(&text, "  const i64 row = point / %lldll, element = point %% %lldll, place = place_of(x1, row, nullptr, 0);\n",
            (long long)r.slice, (long long)r.slice);

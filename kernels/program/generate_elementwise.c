@@ -325,7 +325,7 @@ static void emit_entry(Text *text, const Generator *parts, int count) {
     add_pointers(text, &parts[p], true, parts[p].prefix);
     shared_bytes = MAX(shared_bytes, parts[p].shared_bytes);
   }
-  text_add(text, ") {\n");
+  text_add(text, ") {\n  begin_kernel();\n");
   if (shared_bytes)
     text_add(text, "  __shared__ uint4 words[%zu];\n  char *const shared = (char *)words;\n", shared_bytes / 16);
   else text_add(text, "  char *const shared = nullptr;\n");

@@ -135,7 +135,7 @@ static void add_struct(Text *text, const Recurrent *r) {
 static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *more, const char *body) {
   text_add(text, "extern \"C\" __global__ void %s(", entry);
   site_parameters(text, r->site);
-  text_add(text, ", %s) {\n  const In in = {", more);
+  text_add(text, ", %s) {\n  begin_kernel();\n  const In in = {", more);
   const char *comma = "";
   for (int i = 0; i < r->site->node->input_count; i++) {
     if (!present(r->site, i)) continue;
@@ -168,7 +168,8 @@ static Status emit_initial(const Recurrent *r, Emission *out, Text *text) {
   text_add(text, "extern \"C\" __global__ void recurrent_initial(");
   site_parameters(text, r->site);
   text_add(text,
-           ") {\n  const int i = blockIdx.x * %d + threadIdx.x, k = i %% %lld, row = i / %lld;\n  if (i >= %lld) return;\n",
+           ") {\n  begin_kernel();\n  const int i = blockIdx.x * %d + threadIdx.x, k = i %% %lld, row = i / %lld;\n  if (i >= "
+           "%lld) return;\n",
            POINT_THREADS, (long long)r->hidden, (long long)r->hidden, (long long)desc_count(yh));
   const char *names[] = {arena_printf(out->arena, "(row / %lld)", (long long)r->batch),
                          arena_printf(out->arena, "(row %% %lld)", (long long)r->batch), "k"};

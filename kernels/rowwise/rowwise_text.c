@@ -297,7 +297,7 @@ void row_text_kernel(const RowPlan *p, Text *text, const char *entry, int first,
   Emitter *e = &emitter;
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", row_plan_threads(p), entry);
   add_parameters(e);
-  text_add(text, ") {\n");
+  text_add(text, ") {\n  begin_kernel();\n");
   add_mapping(e);
   add_row_loads(e);
   add_taken(e);

@@ -116,7 +116,8 @@ static Status emit_global(const TopK *t, Emission *out) {
            (long long)length, SORT_THREADS, (long long)length, (long long)t->n);
   // All sizes up to what fits; or, for one size, all strides that fit.
   text_add(&text,
-           "extern \"C\" __global__ void sort_near(Slot *slots, i64 first_size, i64 last_size) {\n  constexpr int ROOM = %d;\n "
+           "extern \"C\" __global__ void sort_near(Slot *slots, i64 first_size, i64 last_size) {\n  begin_kernel();\n  "
+           "constexpr int ROOM = %d;\n "
            " __shared__ Slot part[ROOM];\n"
            "  Slot *from = slots + (i64)blockIdx.x * ROOM;\n  const i64 base = (i64)blockIdx.x * ROOM %% %lldll;\n"
            "  for (int i = threadIdx.x; i < ROOM; i += %d) part[i] = from[i];\n"
@@ -127,7 +128,8 @@ static Status emit_global(const TopK *t, Emission *out) {
            room, (long long)length, SORT_THREADS, SORT_THREADS, SORT_THREADS);
   text_add(
       &text,
-      "extern \"C\" __global__ void sort_far(Slot *slots, i64 size, i64 stride) {\n  const i64 point = (i64)blockIdx.x * %d + "
+      "extern \"C\" __global__ void sort_far(Slot *slots, i64 size, i64 stride) {\n  begin_kernel();\n  const i64 point = "
+      "(i64)blockIdx.x * %d + "
       "threadIdx.x;\n"
       "  if (point >= %lldll) return;\n  sort_pair(slots + point / %lldll * %lldll, 0, point %% %lldll, size, stride);\n}\n",
       SORT_THREADS, (long long)points, (long long)pairs, (long long)length, (long long)pairs);

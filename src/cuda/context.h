@@ -139,8 +139,10 @@ typedef struct CudaFunctionInfo {
 MUST_CHECK Status cuda_function_info(CudaContext *context, CudaFunction function, int block, unsigned shared_bytes,
                                      CudaFunctionInfo *out);
 // arguments: pointers to the values, in order. cluster all 0: none.
+// overlap: where driver and chip know how, blocks begin while the launch before ends; the kernel waits for what that one writes (kernels/common/launch.cuh).
 MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
-                              const unsigned cluster[3], unsigned shared_bytes, void **arguments, CudaStream stream);
+                              const unsigned cluster[3], unsigned shared_bytes, bool overlap, void **arguments,
+                              CudaStream stream);
 
 // --- Timing.
 typedef struct CudaTiming {

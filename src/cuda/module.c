@@ -152,23 +152,33 @@ Status cuda_function_info(CudaContext *context, CudaFunction function, int block
   return OK;
 }
 
+// Before CUDA 12.3 a launch that overlaps the one before it cannot be captured.
+static bool may_overlap(const CudaContext *context) {
+  enum { CAPTURES_OVERLAP = 12030 };
+  return context->info.sm >= 90 && context->driver_version >= CAPTURES_OVERLAP && context->driver->cuLaunchKernelEx;
+}
+
 Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
-                   const unsigned cluster[3], unsigned shared_bytes, void **arguments, CudaStream stream) {
-  bool clustered = cluster && cluster[0];
-  if (!clustered) {
+                   const unsigned cluster[3], unsigned shared_bytes, bool overlap, void **arguments, CudaStream stream) {
+  bool clustered = cluster && cluster[0], overlaps = overlap && may_overlap(context);
+  if (!clustered && !overlaps) {
     CUDA_TRY(context, cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared_bytes, stream,
                                      arguments, NULL));
     return OK;
   }
   if (!context->driver->cuLaunchKernelEx)
     FAIL(ERROR_UNSUPPORTED, "the CUDA driver is too old for thread block clusters (11.8 or newer is needed)");
-  CudaLaunchAttribute attribute = {.id = CUDA_LAUNCH_CLUSTER, .cluster = {cluster[0], cluster[1], cluster[2]}};
+  CudaLaunchAttribute attributes[2];
+  unsigned count = 0;
+  if (clustered)
+    attributes[count++] = (CudaLaunchAttribute){.id = CUDA_LAUNCH_CLUSTER, .cluster = {cluster[0], cluster[1], cluster[2]}};
+  if (overlaps) attributes[count++] = (CudaLaunchAttribute){.id = CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION, .flag = 1};
   CudaLaunchConfig config = {.grid = {grid[0], grid[1], grid[2]},
                              .block = {block[0], block[1], block[2]},
                              .shared_bytes = shared_bytes,
                              .stream = stream,
-                             .attributes = &attribute,
-                             .attribute_count = 1};
+                             .attributes = attributes,
+                             .attribute_count = count};
   CUDA_TRY(context, cuLaunchKernelEx(&config, function, arguments, NULL));
   return OK;
 }

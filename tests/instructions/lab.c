@@ -53,17 +53,8 @@ Status lab_launch(Lab *lab, const char *file, const char *kernel, Shape shape, v
   TRY(cuda_function(lab->context, &(ModuleImage){cubin.key, cubin.data, cubin.size}, kernel, shape.shared, &module, &function));
   unsigned grid[3] = {shape.grid, 1, 1}, block[3] = {shape.block, 1, 1},
            cluster[3] = {shape.cluster, shape.cluster ? 1 : 0, shape.cluster ? 1 : 0};
-  if (!shape.overlaps)
-    return cuda_launch(lab->context, function, grid, block, cluster, shape.shared, arguments, lab->context->stream);
-  CudaLaunchAttribute attribute = {.id = CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION, .flag = 1};
-  CudaLaunchConfig config = {.grid = {shape.grid, 1, 1},
-                             .block = {shape.block, 1, 1},
-                             .shared_bytes = shape.shared,
-                             .stream = lab->context->stream,
-                             .attributes = &attribute,
-                             .attribute_count = 1};
-  CUDA_TRY(lab->context, cuLaunchKernelEx(&config, function, arguments, NULL));
-  return OK;
+  return cuda_launch(lab->context, function, grid, block, cluster, shape.shared, shape.overlaps, arguments,
+                     lab->context->stream);
 }
 
 Status lab_finish(Lab *lab) { return cuda_synchronize(lab->context, lab->context->stream); }

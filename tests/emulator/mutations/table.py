@@ -134,6 +134,11 @@ groups("attention-groups-keys", "wrong offset", "CopyK copy(k, tile * BN, 0, P::
 groups("attention-groups-values", "wrong offset", "CopyV copy(v, 0, tile * BN, P::N);", "CopyV copy(v, 0, 0, P::N);")
 groups("attention-groups-alignment", "wrong descriptor", "base = (unaligned + 1023) & ~1023u;", "base = (unaligned + 127) & ~127u;")
 
+# --- Launches that overlap: the second product reads what the first one writes.
+overlapped = rows("kernels/common/launch.cuh", "matmul/chain", "", 90)
+overlapped("launch-wait", "missing wait", "  grid_wait();\n  grid_launch_next();", "  grid_launch_next();")
+overlapped("launch-order", "late wait", "  grid_wait();\n  grid_launch_next();", "  grid_launch_next();\n  if (threadIdx.x == 0) grid_wait();")
+
 # --- Convolutions.
 image = rows("kernels/conv/mma_conv.cuh", "conv/channels_last_3x3_f16", "mma_conv", 80)
 image("conv-k", "wrong offset", "    k += P::BK;\n", "")

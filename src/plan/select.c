@@ -197,7 +197,7 @@ static void describe(const Value *value, TensorDesc *desc) {
   make_row_major(desc);
 }
 
-static bool is_supported(const Node *node, const DeviceInfo *device, bool tf32, bool general) {
+bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
   Arena *scratch = arena_scratch();
   Site site = {.device = device, .tf32 = tf32};
   int *numbers;
@@ -210,14 +210,10 @@ static bool is_supported(const Node *node, const DeviceInfo *device, bool tf32, 
   site.outputs = outputs;
   bool supported = false;
   for (int i = 0; implementations[i] && !supported; i++)
-    supported = implementation_serves(implementations[i], &site) && (general || !implementations[i]->general) &&
-                implementations[i]->supports(&site);
+    supported = implementation_serves(implementations[i], &site) && implementations[i]->supports(&site);
   arena_free(scratch);
   return supported;
 }
-
-bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) { return is_supported(node, device, tf32, true); }
-bool select_is_fast(const Node *node, const DeviceInfo *device, bool tf32) { return is_supported(node, device, tf32, false); }
 
 char *selection_text(const Selection *selection, Arena *arena) {
   const char *name = selection->implementation->name, *way = selection->way.name;

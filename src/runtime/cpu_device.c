@@ -11,6 +11,7 @@
 #include "base/recover.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/control/region.h"
+#include "kernels/fused.h"
 #include "kernels/packings.h"
 #include "runtime/device.h"
 #include "runtime/steps.h"
@@ -55,9 +56,9 @@ static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes)
   return OK;
 }
 static Status cpu_synchronize(Device *device) { return OK; }
-// A region that only references take is better taken apart: its nodes have faster ways.
+// A region is better taken apart, its nodes having faster ways than references; but for an anchor with its epilogue, whose implementations take both.
 static bool cpu_runs(Device *device, const Node *node) {
-  return node->op->reference && (node->op != &op_region || select_is_fast(node, &device->info, false));
+  return node->op->reference && (node->op != &op_region || fused_anchor(node) != node);
 }
 
 // ---- compiling ---------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "ir/verify.h"
 #include "kernels/build.h"
 #include "kernels/conv/conv.h"
+#include "kernels/fused.h"
 #include "kernels/ops.h"
 #include "passes/passes.h"
 
@@ -72,9 +73,15 @@ static bool is_plain_float(const Value *value) {
 
 // Weights of convolutions become constants, as they are in models.
 static void fix_weights(Graph *graph, const Tensor *inputs) {
-  FOR_NODES(node, graph)
-  for (int i = 0; node->op == &op_conv && i < graph->input_count; i++)
-    if (node->inputs[1] == graph->inputs[i]) node_set_input(node, 1, graph_add_constant(graph, NULL, &inputs[i]));
+  Arena *scratch = arena_scratch();
+  FOR_NODES(node, graph) {
+    Fused fused;
+    fused_read(node, scratch, &fused);
+    int weights = fused.anchor->op == &op_conv ? fused_input(&fused, 1) : -1;
+    for (int i = 0; weights >= 0 && i < graph->input_count; i++)
+      if (node->inputs[weights] == graph->inputs[i]) node_set_input(node, weights, graph_add_constant(graph, NULL, &inputs[i]));
+  }
+  arena_free(scratch);
 }
 
 static void dress(Graph *graph, const Tensor *inputs, int dress) {

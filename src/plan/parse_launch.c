@@ -168,7 +168,8 @@ static Status parse_library(PlanParser *p, Emission *emission) {
     char digits[3] = {p->cursor[0], p->cursor[0] ? p->cursor[1] : 0};
     const char *at = digits;
     if (!token_parse_hex(&at, &byte) || at != digits + 2)
-      FAIL(ERROR_INVALID_MODEL, "the parameters of %s are %zu bytes, but %zu are there", name, routine->parameter_bytes, i);
+      FAIL(ERROR_INVALID_MODEL, "the parameters of %s are %zu bytes, but %zu bytes are there", name, routine->parameter_bytes,
+           i);
     block[i] = (uint8_t)byte;
     p->cursor += 2;
   }

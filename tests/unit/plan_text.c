@@ -5,6 +5,7 @@
 
 #include "ir/graph_text.h"
 #include "kernels/cases.h"
+#include "kernels/device_sources.h"
 #include "kernels/ops.h"
 #include "plan/plan.h"
 #include "plan/specialise.h"
@@ -102,6 +103,11 @@ Test(plan_text, what_lies_is_refused) {
       {"buffer %c: constant %c", "buffer %c: constant %s", "%s is no constant"},
       {"order 0,1", "order 0,0", "no permutation"},
       {"buffer %y: output 0, 80 bytes", "buffer %y: output 0, 79 bytes", "'y' has 80 bytes"},
+      {" bytes of temporaries", "0 bytes of temporaries", "temporaries take"},
+      {", 16 bytes, steps 1 to 2", ", 32 bytes, steps 1 to 2", "result 0 has 16 bytes, the buffer of 'n' 32"},
+      {"constant %c order 0,1, 16 bytes", "constant %c order 0,1, 20 bytes", "the constant has other bytes"},
+      {"buffer %s: arena at ", "buffer %s: arena at 1", "it is not in the arena"},
+      {"buffer %s: arena at ", "buffer %s: arena at 9", "it is not in the arena"},
       {"reads %a [8,1]", "reads %a [9,1]", "reaches beyond the buffer of 'a'"},
       {"reads %a [8,1]", "reads %a [-8,1]", "reaches beyond the buffer of 'a'"},
       {"reads %a [8,1]", "reads %a+1 [8,1]", "reaches beyond the buffer of 'a'"},
@@ -136,6 +142,157 @@ Test(plan_text, what_lies_is_refused) {
   }
   arena_free(arena);
 }
+
+// The same plan with one thing changed that a text cannot say.
+Test(plan_text, what_a_plan_does_not_do_is_noticed) {
+  Arena *arena = arena_new();
+  const char *text = small_text(arena);
+  enum { Y_IS_NOT_MADE, C_IS_OVERWRITTEN, S_IS_NOWHERE, ARENA_IS_SHORT, CASES };
+  static const char *const why[] = {"does not make its output 'y'", "writes over 'c'", "it is not in the arena",
+                                    "it is not in the arena"};
+  for (int change = 0; change < CASES; change++) {
+    Plan *plan;
+    Status status = plan_parse(text, strlen(text), &cpu, &nothing, arena, &plan);
+    cr_assert(!status, "%s", status_message(status));
+    for (uint32_t b = 0; b < plan->buffer_count; b++) {
+      PlanBuffer *buffer = &plan->buffers[b];
+      if (change == Y_IS_NOT_MADE && !strcmp(buffer->name, "y"))
+        buffer->kind = PLAN_ARENA, plan->arena_bytes += 1 << 20, buffer->offset = 1 << 20;
+      if (change == C_IS_OVERWRITTEN && !strcmp(buffer->name, "c")) plan->steps[1].outputs[0].buffer = (int)b;
+      if (change == S_IS_NOWHERE && !strcmp(buffer->name, "s")) buffer->offset += 4;
+    }
+    size_t end = 0;
+    for (uint32_t b = 0; b < plan->buffer_count; b++) {
+      size_t last = plan->buffers[b].kind == PLAN_ARENA ? plan->buffers[b].offset + plan->buffers[b].bytes : 0;
+      end = last > end ? last : end;
+    }
+    if (change == ARENA_IS_SHORT) plan->arena_bytes = end - 1;
+    status = plan_verify(plan, arena);
+    cr_assert(status, "accepted: %s", why[change]);
+    cr_expect(strstr(status_message(status), why[change]), "%s", status_message(status));
+    status_free(status);
+  }
+  arena_free(arena);
+}
+
+// A constant seen by another shape is known as a whole, a part of it is not.
+Test(plan_text, constants_are_known_as_a_whole) {
+  static const char views[] =
+      "graph g(%x: f32[4], %z: f32[2]) -> (%y, %w) {\n"
+      "  const %c: f32[2, 2] = [1, 2, 3, 4]\n"
+      "  %r: f32[4] = reshape(%c) {dims: dims[4]}\n"
+      "  %p: f32[1, 2] = slice(%c) {starts: dims[1, 0], steps: [1, 1], dims: dims[1, 2]}\n"
+      "  %q: f32[2] = reshape(%p) {dims: dims[2]}\n"
+      "  %y: f32[4] = elementwise(%x, %r) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; yield %2}}\n"
+      "  %w: f32[2] = elementwise(%z, %q) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = add %0 %1; yield "
+      "%2}}\n}\n";
+  Arena *arena = arena_new();
+  Graph *graph;
+  Plan *plan, *again;
+  Text text = text_new(arena);
+  Status status = graph_parse(arena, core_ops, views, strlen(views), NULL, 0, &graph);
+  if (!status) status = plan_on_cpu(graph, arena, &plan);
+  if (!status) status = plan_reread(plan, NULL, arena, &again);
+  cr_assert(!status, "%s", status_message(status));
+  plan_print(&text, plan, NULL, NULL);
+  const char *good = text_get(&text);
+  cr_assert(strstr(good, "%c const [1]") && strstr(good, "%c+2 [1]"), "%s", good);
+  expect_refused(arena, replaced(arena, good, "%c const [1]", "%c+1 const [1]"), "'r' is no constant");
+  expect_refused(arena, replaced(arena, good, "%c+2 [1]", "%c const [1]"), "'q' is no constant");
+  arena_free(arena);
+}
+
+// ---- for a GPU ---------------------------------------------------------------------------------------------------------------
+
+static const DeviceInfo gpu = {.kind = DEVICE_CUDA,
+                               .name = "a GPU",
+                               .sm = 90,
+                               .multiprocessors = 132,
+                               .shared_per_block = 232448,
+                               .shared_per_multiprocessor = 233472,
+                               .l2_bytes = 50 << 20,
+                               .memory_bytes = 1ll << 34};
+static Hash128 weights_name;
+static const Tensor *weights;
+
+static void note_weights(void *context, Hash128 name, const Tensor *tensor) { weights_name = name, weights = tensor; }
+static const void *find_weights(void *context, Hash128 name, size_t bytes) {
+  return !memcmp(&name, &weights_name, sizeof name) && bytes == tensor_bytes(weights) ? weights->data : NULL;
+}
+static const PlanContents with_weights = {.constant = find_weights};
+
+// A convolution whose weights are packed: three channels in channels-last order.
+static const char *gpu_text(Arena *arena, const Compiler *compiler) {
+  Text graph_text = text_new(arena), text = text_new(arena);
+  Graph *graph;
+  Plan *plan;
+  text_add(&graph_text, "graph g(%%x: f16[1, 64, 64, 3]) -> (%%y) {\n  const %%w: f16[16, 3, 3, 3] = [");
+  for (int i = 0; i < 16 * 27; i++) text_add(&graph_text, i ? ", %d.0" : "%d.0", i % 5);
+  text_add(&graph_text,
+           "]\n  %%t: f16[1, 3, 64, 64] = transpose(%%x) {perm: [0, 3, 1, 2]}\n  %%c: f16[1, 16, 64, 64] order(0, 2, 3, 1) = "
+           "conv(%%t, "
+           "%%w) {strides: [1, 1], pads: [1, 1, 1, 1], dilations: [1, 1], group: 1}\n"
+           "  %%y: f16[1, 64, 64, 16] = transpose(%%c) {perm: [0, 2, 3, 1]}\n}\n");
+  Status status = graph_parse(arena, core_ops, text_get(&graph_text), graph_text.length, NULL, 0, &graph);
+  const SelectOptions select = {.workspace_limit = 1 << 20};
+  if (!status) status = plan_make(graph, &(PlanTarget){.info = &gpu, .select = &select}, arena, &plan);
+  cr_assert(!status, "%s", status_message(status));
+  plan_print(&text, plan, compiler, &(PlanWitness){.constant = note_weights});
+  return text_get(&text);
+}
+
+static void expect_refused_gpu(Arena *arena, const char *text, const char *why) {
+  Plan *plan;
+  Status status = plan_parse(text, strlen(text), &gpu, &with_weights, arena, &plan);
+  cr_assert(status, "accepted, though: %s\n%s", why, text);
+  cr_expect(strstr(status_message(status), why), "'%s' is not in '%s'\n%s", why, status_message(status), text);
+  status_free(status);
+}
+
+// A call of cuBLASLt with so many arguments and parameters of zeros, in place of the kernel.
+static const char *with_library(Arena *arena, const char *text, size_t bytes, const char *arguments) {
+  const char *kernel = strstr(text, "  kernel ");
+  char *zeros = arena_alloc(arena, 2 * bytes + 1);
+  memset(zeros, '0', 2 * bytes);
+  zeros[2 * bytes] = 0;
+  return arena_printf(arena, "%.*s  library cublaslt_matmul %s %s\n%s", (int)(kernel - text), text, zeros, arguments,
+                      strchr(kernel, '\n') + 1);
+}
+
+Test(plan_text, launches_that_lie_are_refused) {
+  Arena *arena = arena_new();
+  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  const char *text = gpu_text(arena, compiler);
+  Plan *plan;
+  Text again = text_new(arena);
+  Status status = plan_parse(text, strlen(text), &gpu, &with_weights, arena, &plan);
+  cr_assert(!status, "%s\n%s", status_message(status), text);
+  plan_print(&again, plan, compiler, NULL);
+  cr_expect_str_eq(text_get(&again), text);  // kernels without their sources are called what they were
+  static const char *const rows[][3] = {
+      {"packed 0:", "packed 1:", "counted from 0"},
+      {"packed 0: ", "packed 0: 1", "the recipe makes"},
+      {"(in 0", "(in 9", "number 9"},
+      {"(in 0", "(out 1", "number 1"},
+      {"(in 0", "(packed 1", "number 1"},
+      {"(in 0", "(workspace+1000000", "bytes of workspace"},
+      {"(in 0", "(elsewhere", "expected 'workspace'"},
+      {"block ", "block 0 ", "is not between"},
+      {"  kernel ", "  host ", "does not compute through"},
+      {"plan for sm_90", "plan for sm_80", "it is for sm_80, not for a GPU"},
+      {"recipe ", "recipe x", "expected a hash"},
+      {" of &", " of &0", "line"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    expect_refused_gpu(arena, replaced(arena, text, rows[i][0], rows[i][1]), rows[i][2]);
+  size_t bytes = library_routine_named("cublaslt_matmul")->parameter_bytes;
+  expect_refused_gpu(arena, with_library(arena, text, bytes, "(in 0, in 1, out 0, workspace)"), "takes -1");
+  expect_refused_gpu(arena, with_library(arena, text, bytes - 1, "(in 0)"), "bytes are there");
+  compiler_free(compiler);
+  arena_free(arena);
+}
+
+// ---- cuts --------------------------------------------------------------------------------------------------------------------
 
 // Whatever the text is cut down to: an error, never another plan.
 Test(plan_text, every_cut_is_refused) {

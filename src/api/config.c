@@ -67,14 +67,15 @@ static Status check_targets(const ingot_config *config) {
   if (config->device == INGOT_DEVICE_CPU) FAIL(ERROR_INVALID_ARGUMENT, "targets are GPUs, but the device asked for is the CPU");
   if (config->tuning_seconds > 0)
     FAIL(ERROR_INVALID_ARGUMENT, "tuning measures on the GPU at hand, and targets are GPUs that need not be here");
-  for (const char *at = config->targets; *at;) {
+  const char *at = config->targets;
+  do {
     char name[64];
     DeviceInfo info;
     size_t length = strcspn(at, ",");
     snprintf(name, sizeof name, "%.*s", (int)length, at);
     TRY(chip_find(name, &info));
     at += length + (at[length] == ',');
-  }
+  } while (*at);
   return OK;
 }
 

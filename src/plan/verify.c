@@ -168,6 +168,8 @@ static Status check_outputs(const Follower *f, Arena *scratch) {
 Status plan_verify(const Plan *plan, Arena *scratch) {
   for (uint32_t b = 0; b < plan->buffer_count; b++)
     TRY(status_context(check_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
+  if (plan->arena_bytes > plan->temporary_bytes)
+    FAIL(ERROR_INTERNAL, "the plan's arena has %zu bytes, for temporaries of %zu", plan->arena_bytes, plan->temporary_bytes);
   Follower f = {plan, arena_array(scratch, bool, plan->buffer_count), owners_new(plan, scratch)};
   for (uint32_t s = 0; s < plan->step_count; s++) {
     const PlanStep *step = &plan->steps[s];

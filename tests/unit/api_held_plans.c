@@ -133,6 +133,10 @@ Test(api_held_plans, targets_that_make_no_sense_are_refused) {
   far.device = INGOT_DEVICE_AUTO;
   far.targets = "sm_91";
   expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "sm_90a, H100, H200");
+  far.targets = "";
+  expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "is called ''");
+  far.targets = "H100,,L4";
+  expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "is called ''");
   far.targets = "H100,";
   far.tuning_seconds = 1;
   expect_error(ingot_model_open(MODEL, &far, &model), INGOT_INVALID_ARGUMENT, "tuning measures");

@@ -103,6 +103,7 @@ Test(plan_text, what_lies_is_refused) {
       {"buffer %c: constant %c", "buffer %c: constant %s", "%s is no constant"},
       {"order 0,1", "order 0,0", "no permutation"},
       {"buffer %y: output 0, 80 bytes", "buffer %y: output 0, 79 bytes", "'y' has 80 bytes"},
+      {" temporaries in ", " temporaries in 9", "the plan's arena has"},
       {" bytes of temporaries", "0 bytes of temporaries", "temporaries take"},
       {", 16 bytes, steps 1 to 2", ", 32 bytes, steps 1 to 2", "result 0 has 16 bytes, the buffer of 'n' 32"},
       {"constant %c order 0,1, 16 bytes", "constant %c order 0,1, 20 bytes", "the constant has other bytes"},
@@ -157,7 +158,7 @@ Test(plan_text, what_a_plan_does_not_do_is_noticed) {
     for (uint32_t b = 0; b < plan->buffer_count; b++) {
       PlanBuffer *buffer = &plan->buffers[b];
       if (change == Y_IS_NOT_MADE && !strcmp(buffer->name, "y"))
-        buffer->kind = PLAN_ARENA, plan->arena_bytes += 1 << 20, buffer->offset = 1 << 20;
+        buffer->kind = PLAN_ARENA, plan->arena_bytes += 1 << 20, plan->temporary_bytes += 1 << 20, buffer->offset = 1 << 20;
       if (change == C_IS_OVERWRITTEN && !strcmp(buffer->name, "c")) plan->steps[1].outputs[0].buffer = (int)b;
       if (change == S_IS_NOWHERE && !strcmp(buffer->name, "s")) buffer->offset += 4;
     }

@@ -48,7 +48,14 @@ static Status parse_kind(PlanParser *p, PlanBuffer *buffer) {
   return plan_size(p, &buffer->offset);
 }
 
-// "steps" are what the steps say: they are compared behind the last.
+// What the steps will say of it, which is compared behind the last.
+static Status parse_lifetime(PlanParser *p, PlanBuffer *buffer) {
+  TRY(plan_expect_word(p, "steps"));
+  TRY(plan_int(p, 0, &buffer->first_step));
+  TRY(plan_expect_word(p, "to"));
+  return plan_int(p, buffer->first_step, &buffer->last_step);
+}
+
 static Status parse_buffer(PlanParser *p) {
   char *name;
   Plan *plan = p->plan;
@@ -62,11 +69,8 @@ static Status parse_buffer(PlanParser *p) {
   TRY(plan_expect(p, ","));
   TRY(plan_size(p, &buffer->bytes));
   TRY(plan_expect_word(p, "bytes"));
-  if (!plan_accept(p, ",")) return OK;
-  TRY(plan_expect_word(p, "steps"));
-  TRY(plan_int(p, 0, &buffer->first_step));
-  TRY(plan_expect_word(p, "to"));
-  return plan_int(p, buffer->first_step, &buffer->last_step);
+  if (plan_accept(p, ",")) TRY(parse_lifetime(p, buffer));
+  return plan_verify_buffer(plan, buffer);
 }
 
 // ---- the whole ---------------------------------------------------------------------------------------------------------------
@@ -150,6 +154,14 @@ static int line_of(const char *text, const char *cursor) {
   return line;
 }
 
+// What verifying finds is a defect of the text's here, not Ingot's.
+static Status blame_text(Status status) {
+  if (!status || status_code(status) != ERROR_INTERNAL) return status;
+  Status refused = status_make(ERROR_INVALID_MODEL, "%s", status_message(status));
+  status_free(status);
+  return refused;
+}
+
 Status plan_parse(const char *text, size_t length, const DeviceInfo *device, const PlanContents *contents, Arena *arena,
                   Plan **out) {
   void *copy;
@@ -167,13 +179,8 @@ Status plan_parse(const char *text, size_t length, const DeviceInfo *device, con
                   .buffers = string_map_new(arena)};
   p.plan->device = device;
   Status status = parse_all(&p);
-  TRY(status_context(status, "line %d", line_of(start, p.cursor)));
-  status = plan_verify(p.plan, arena);
-  if (status && status_code(status) == ERROR_INTERNAL) {  // a defect of the text's, not Ingot's
-    Status refused = status_make(ERROR_INVALID_MODEL, "%s", status_message(status));
-    status_free(status);
-    return refused;
-  }
+  status = status_context(status, "line %d", line_of(start, p.cursor));
+  if (!status) status = plan_verify(p.plan, arena);
   *out = p.plan;
-  return status;
+  return blame_text(status);
 }

@@ -160,6 +160,7 @@ Status plan_parse_step(PlanParser *p) {
   uint32_t launches = selection->emission->launch_count;
   if (!launches || (selection->implementation->host && launches > 1))
     FAIL(ERROR_INVALID_MODEL, "a step of %u launches", launches);
+  TRY(plan_verify_step(plan, &step));
   *ARENA_PUSH(p->arena, plan->steps, plan->step_count, plan->step_capacity) = step;
   return OK;
 }

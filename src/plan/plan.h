@@ -93,6 +93,9 @@ MUST_CHECK Status plan_reread(const Plan *plan, const Compiler *compiler, Arena 
 // Whether places lie inside of their buffers, launches name what is there, and, followed step by step, every value is still there when it is
 // read. The error names the step and the buffer. In debug builds plan_make runs it.
 MUST_CHECK Status plan_verify(const Plan *plan, Arena *scratch);
+// Of it, what concerns one buffer, and one step with the buffers before it.
+MUST_CHECK Status plan_verify_buffer(const Plan *plan, const PlanBuffer *buffer);
+MUST_CHECK Status plan_verify_step(const Plan *plan, const PlanStep *step);
 
 // Which steps use each buffer, the first and the last: -1 in both before.
 void plan_find_lifetimes(Plan *plan);

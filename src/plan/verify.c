@@ -28,7 +28,7 @@ static Status check_given(const Plan *plan, const PlanBuffer *buffer) {
   return OK;
 }
 
-static Status check_buffer(const Plan *plan, const PlanBuffer *buffer) {
+Status plan_verify_buffer(const Plan *plan, const PlanBuffer *buffer) {
   if (buffer->kind == PLAN_CONSTANT) {
     if (buffer->bytes != tensor_bytes(buffer->constant)) FAIL(ERROR_INTERNAL, "the constant has other bytes");
     return OK;
@@ -100,7 +100,7 @@ static Status check_launch(const Plan *plan, const PlanStep *step, const Launch 
   return OK;
 }
 
-static Status check_step(const Plan *plan, const PlanStep *step) {
+Status plan_verify_step(const Plan *plan, const PlanStep *step) {
   const Emission *emission = step->selection.emission;
   for (int i = 0; i < site_input_count(&step->site); i++) TRY(check_input(plan, &step->inputs[i], &step->site.inputs[i], i));
   for (int i = 0; i < step->node->output_count; i++) TRY(check_output(plan, &step->outputs[i], &step->site.outputs[i], i));
@@ -167,13 +167,13 @@ static Status check_outputs(const Follower *f, Arena *scratch) {
 
 Status plan_verify(const Plan *plan, Arena *scratch) {
   for (uint32_t b = 0; b < plan->buffer_count; b++)
-    TRY(status_context(check_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
+    TRY(status_context(plan_verify_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
   if (plan->arena_bytes > plan->temporary_bytes)
     FAIL(ERROR_INTERNAL, "the plan's arena has %zu bytes, for temporaries of %zu", plan->arena_bytes, plan->temporary_bytes);
   Follower f = {plan, arena_array(scratch, bool, plan->buffer_count), owners_new(plan, scratch)};
   for (uint32_t s = 0; s < plan->step_count; s++) {
     const PlanStep *step = &plan->steps[s];
-    Status status = check_step(plan, step);
+    Status status = plan_verify_step(plan, step);
     TRY(status_context(status ? status : follow_step(&f, step), "the plan's step %u (%s)", s, step->node->op->name));
   }
   return check_outputs(&f, scratch);

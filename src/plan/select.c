@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/meaning.h"
 #include "kernels/fused.h"
 
 enum { MAX_WAYS = 24 };
@@ -11,7 +12,7 @@ enum { MAX_WAYS = 24 };
 // Where backends differ in what is tried first.
 typedef struct Preference {
   double
-      small_work;  // multiplications and additions: below it own kernels come before libraries, from it behind; 0: the table's order
+      small_work;  // multiplications and additions: below, own kernels come before libraries, from there behind; 0: the table's order
   bool
       general_by_strides;  // general ways read any strides as they are: copies are worth it only where they open the way to another
 } Preference;
@@ -83,14 +84,6 @@ static Status select_forced(const Site *site, const SelectOptions *options, Aren
   return OK;
 }
 
-static void make_row_major(TensorDesc *desc) {
-  int64_t stride = 1;
-  for (int i = desc->rank - 1; i >= 0; i--) {
-    desc->strides[i] = stride;
-    stride *= desc->dims[i];
-  }
-}
-
 // What a library takes is known only once it is open.
 static bool copies_may_help(const Site *site) {
   if (!preference_of(site)->general_by_strides) return true;
@@ -100,7 +93,7 @@ static bool copies_may_help(const Site *site) {
   copied.inputs = inputs;
   for (int i = 0; i < site_input_count(site); i++) {
     inputs[i] = site->inputs[i];
-    make_row_major(&inputs[i]);
+    dims_strides(inputs[i].rank, inputs[i].dims, inputs[i].strides);
     inputs[i].offset = 0;
   }
   bool help = false;
@@ -194,7 +187,7 @@ static void describe(const Value *value, TensorDesc *desc) {
   desc->rank = value->rank;
   desc->constant = value->constant;
   value_get_dims(value, desc->dims);
-  make_row_major(desc);
+  dims_strides(desc->rank, desc->dims, desc->strides);
 }
 
 bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {

@@ -9,6 +9,7 @@
 #include "kernels/control/region.h"
 #include "kernels/ops.h"
 #include "kernels/implementation.h"
+#include "kernels/meaning.h"
 #include "tests/nvrtc_test.h"
 
 extern const Implementation cuda_mma_attention;
@@ -20,11 +21,7 @@ static const struct {
 static void describe(const Value *value, TensorDesc *desc) {
   *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
   cr_assert(value_get_dims(value, desc->dims));
-  int64_t stride = 1;
-  for (int i = value->rank - 1; i >= 0; i--) {
-    desc->strides[i] = stride;
-    stride *= desc->dims[i];
-  }
+  dims_strides(desc->rank, desc->dims, desc->strides);
 }
 
 // The region of a case, all of whose operands lie row-major.

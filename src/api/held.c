@@ -14,17 +14,6 @@ static const void *find_content(void *context, Hash128 name, size_t bytes) {
   return content && content->tensor.dims[0] == (int64_t)bytes ? content->tensor.data : NULL;
 }
 
-static bool takes(const Graph *graph, const Graph *whole, const StageInput *inputs) {
-  if (graph->input_count != whole->input_count || graph->output_count != whole->output_count) return false;
-  for (int i = 0; i < graph->input_count; i++) {
-    const Value *value = graph->inputs[i];
-    int64_t dims[MAX_RANK];
-    if (inputs[i].kind != VALUE_TENSOR || inputs[i].dtype != value->dtype || inputs[i].rank != value->rank) return false;
-    if (!value_get_dims(value, dims) || memcmp(dims, inputs[i].dims, (size_t)value->rank * sizeof *dims)) return false;
-  }
-  return true;
-}
-
 // "plan for sm_90" of a plan for another kind of device is none for this one, and nothing to speak of.
 static bool is_for(const EnginePlan *plan, const DeviceInfo *device) {
   char target[32];
@@ -34,24 +23,56 @@ static bool is_for(const EnginePlan *plan, const DeviceInfo *device) {
   return plan->length > length && !memcmp(plan->text, target, length) && strchr(":,", plan->text[length]);
 }
 
-static const EnginePlan *find_nearest(const Engine *engine, const DeviceInfo *device) {
+// "f32[1,3,224,224] i64[1]"
+static void add_type(Text *text, DType dtype, int rank, const int64_t *dims) {
+  text_add(text, "%s%s[", text->length ? " " : "", dtype_name(dtype));
+  for (int i = 0; i < rank; i++) text_add(text, i ? ",%lld" : "%lld", (long long)dims[i]);
+  text_add(text, "]");
+}
+
+// Of a call; "" where an input is no tensor.
+static const char *types_of_call(const Graph *graph, const StageInput *inputs, Arena *arena) {
+  Text text = text_new(arena);
+  for (int i = 0; i < graph->input_count; i++) {
+    if (inputs[i].kind != VALUE_TENSOR || inputs[i].dtype == DTYPE_COUNT) return "";
+    add_type(&text, inputs[i].dtype, inputs[i].rank, inputs[i].dims);
+  }
+  return text_get(&text);
+}
+
+static const EnginePlan *find_nearest(const Engine *engine, const DeviceInfo *device, const char *inputs) {
   const EnginePlan *nearest = NULL;
   for (uint32_t i = 0; i < engine->plan_count; i++) {
     const EnginePlan *plan = &engine->plans[i];
     int off = abs(plan->multiprocessors - device->multiprocessors);
-    if (is_for(plan, device) && (!nearest || off < abs(nearest->multiprocessors - device->multiprocessors))) nearest = plan;
+    if (is_for(plan, device) && !strcmp(plan->inputs, inputs) &&
+        (!nearest || off < abs(nearest->multiprocessors - device->multiprocessors)))
+      nearest = plan;
   }
   return nearest;
 }
 
-static Status load(const Engine *engine, const EnginePlan *held, const StageInput *inputs, Device *device, Arena *arena,
-                   Plan **plan, Executable **executable) {
+// Of a plan's graph.
+static const char *types_of_graph(const Graph *graph, Arena *arena) {
+  Text text = text_new(arena);
+  for (int i = 0; i < graph->input_count; i++) {
+    int64_t dims[MAX_RANK] = {0};
+    value_get_dims(graph->inputs[i], dims);
+    add_type(&text, graph->inputs[i]->dtype, graph->inputs[i]->rank, dims);
+  }
+  return text_get(&text);
+}
+
+static Status load(const Engine *engine, const EnginePlan *held, Device *device, Arena *arena, Plan **plan,
+                   Executable **executable) {
   const PlanContents contents = {.constant = find_content, .context = (void *)(uintptr_t)engine};
   TRY(plan_parse(held->text, held->length, &device->info, &contents, arena, plan));
   const char *needs = plan_needs(*plan, arena);
   if (strcmp(needs, held->needs)) FAIL(ERROR_UNSUPPORTED, "it was made for '%s', and here is '%s'", held->needs, needs);
   if ((*plan)->tf32 != device->tf32) FAIL(ERROR_UNSUPPORTED, "it was made %s tf32", (*plan)->tf32 ? "with" : "without");
-  if (!takes((*plan)->graph, engine->graph, inputs)) return OK;
+  const Graph *graph = (*plan)->graph;
+  if (graph->output_count != engine->graph->output_count || strcmp(types_of_graph(graph, arena), held->inputs))
+    FAIL(ERROR_UNSUPPORTED, "its graph is for other calls than it says");
   return device->load(device, *plan, arena, executable);
 }
 
@@ -69,9 +90,10 @@ Status api_take_plan(void *context, const StageInput *inputs, Device *device, Ar
   HeldPlans *held = context;
   const Engine *engine = held->engine;
   *executable = NULL;
-  const EnginePlan *nearest = held->refused ? NULL : find_nearest(engine, &device->info);
+  if (!engine->plan_count || held->refused) return OK;
+  const EnginePlan *nearest = find_nearest(engine, &device->info, types_of_call(engine->graph, inputs, arena));
   if (!nearest) return OK;
-  Status status = load(engine, nearest, inputs, device, arena, plan, executable);
+  Status status = load(engine, nearest, device, arena, plan, executable);
   if (status && !refuses_the_plan(status)) return status;
   held->refused = status != OK;
   if (status) log_add(device->log, LOG_INFO, "the engine's plan is not used, and made anew: %s", status_message(status));
@@ -129,7 +151,8 @@ void api_keep_plan(Engine *engine, const Stage *stage, const Plan *plan, const C
     Text text = text_new(engine->arena);
     plan_print(&text, plan, compiler, &(PlanWitness){.constant = keep_content, .context = &keeping});
     *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) =
-        (EnginePlan){plan_needs(plan, engine->arena), plan->device->multiprocessors, text_get(&text), text.length};
+        (EnginePlan){types_of_graph(plan->graph, engine->arena), plan_needs(plan, engine->arena), plan->device->multiprocessors,
+                     text_get(&text), text.length};
   }
   arena_free(scratch);
 }

@@ -37,8 +37,9 @@ typedef struct EngineRewrite {
   const char *before, *after;  // operators: "pad, conv"
 } EngineRewrite;
 
-// A plan for calls of the declared shapes, as plan_print gives it.
+// A plan for calls of one combination of shapes, as plan_print gives it.
 typedef struct EnginePlan {
+  const char *inputs;   // the types of the calls it is for: "f32[1,3,224,224] i64[1]"
   const char *needs;    // plan_needs
   int multiprocessors;  // of the chip that it was made for: of several plans that run on one, the nearest is taken
   const char *text;     // ends in NUL, too

@@ -69,6 +69,8 @@ static void write_plans(const Engine *engine, Weights *weights, Text *text) {
   for (uint32_t i = 0; i < engine->plan_count; i++) {
     const EnginePlan *plan = &engine->plans[i];
     text_add(text, "plan ");
+    token_quote(text, plan->inputs);
+    text_add(text, " ");
     token_quote(text, plan->needs);
     text_add(text, " %d %zu\n", plan->multiprocessors, plan->length);
     text_add_n(text, plan->text, plan->length);
@@ -210,8 +212,10 @@ static Status read_content(Engine *engine, const char **cursor, const char *weig
 }
 
 static Status read_plan(Engine *engine, const char **cursor, const char *end) {
-  char *needs;
+  char *inputs, *needs;
   uint64_t multiprocessors, length;
+  token_skip_space(cursor);
+  TRY(status_context(token_parse_quoted(engine->arena, cursor, &inputs), "the engine's plans"));
   token_skip_space(cursor);
   TRY(status_context(token_parse_quoted(engine->arena, cursor, &needs), "the engine's plans"));
   token_skip_space(cursor);
@@ -219,8 +223,8 @@ static Status read_plan(Engine *engine, const char **cursor, const char *end) {
   token_skip_space(cursor);
   if (!good || !token_parse_u64(cursor, &length) || **cursor != '\n' || length > (size_t)(end - *cursor - 1))
     FAIL(ERROR_CORRUPT, "the engine's plans end in the middle of one");
-  *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) =
-      (EnginePlan){needs, (int)multiprocessors, arena_string_n(engine->arena, *cursor + 1, (size_t)length), (size_t)length};
+  *ARENA_PUSH(engine->arena, engine->plans, engine->plan_count, engine->plan_capacity) = (EnginePlan){
+      inputs, needs, (int)multiprocessors, arena_string_n(engine->arena, *cursor + 1, (size_t)length), (size_t)length};
   *cursor += 1 + length;
   return OK;
 }

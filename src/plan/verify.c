@@ -12,18 +12,32 @@ typedef struct Follower {
 
 // ---- buffers and places ------------------------------------------------------------------------------------------------------
 
-static Status check_given(const Plan *plan, const PlanBuffer *buffer) {
-  const Graph *graph = plan->graph;
-  bool input = buffer->kind == PLAN_INPUT;
+// What callers give and take is tensors of known types.
+static Status check_type(const Value *value, size_t *bytes) {
   int64_t dims[MAX_RANK];
-  if (buffer->index < 0 || buffer->index >= (input ? graph->input_count : graph->output_count))
-    FAIL(ERROR_INTERNAL, "the graph has no %s %d", input ? "input" : "output", buffer->index);
-  const Value *value = (input ? graph->inputs : graph->outputs)[buffer->index];
   if (value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT || !value_get_dims(value, dims))
     FAIL(ERROR_INTERNAL, "the type of '%s' is not known", value->name);
   TRY(value_check_size(value));
-  size_t bytes = dtype_size(value->dtype);
-  for (int i = 0; i < value->rank; i++) bytes *= (size_t)dims[i];
+  *bytes = dtype_size(value->dtype);
+  for (int i = 0; i < value->rank; i++) *bytes *= (size_t)dims[i];
+  return OK;
+}
+
+static Status check_types(const Graph *graph) {
+  size_t bytes;
+  for (int i = 0; i < graph->input_count; i++) TRY(check_type(graph->inputs[i], &bytes));
+  for (int i = 0; i < graph->output_count; i++) TRY(check_type(graph->outputs[i], &bytes));
+  return OK;
+}
+
+static Status check_given(const Plan *plan, const PlanBuffer *buffer) {
+  const Graph *graph = plan->graph;
+  bool input = buffer->kind == PLAN_INPUT;
+  size_t bytes;
+  if (buffer->index < 0 || buffer->index >= (input ? graph->input_count : graph->output_count))
+    FAIL(ERROR_INTERNAL, "the graph has no %s %d", input ? "input" : "output", buffer->index);
+  const Value *value = (input ? graph->inputs : graph->outputs)[buffer->index];
+  TRY(check_type(value, &bytes));
   if (bytes != buffer->bytes) FAIL(ERROR_INTERNAL, "'%s' has %zu bytes, its buffer %zu", value->name, bytes, buffer->bytes);
   return OK;
 }
@@ -166,6 +180,7 @@ static Status check_outputs(const Follower *f, Arena *scratch) {
 }
 
 Status plan_verify(const Plan *plan, Arena *scratch) {
+  TRY(check_types(plan->graph));
   for (uint32_t b = 0; b < plan->buffer_count; b++)
     TRY(status_context(plan_verify_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
   if (plan->arena_bytes > plan->temporary_bytes)

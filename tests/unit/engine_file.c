@@ -219,10 +219,12 @@ Test(engine_file, plans_and_what_they_name_are_kept) {
   Bytes bytes, twice;
   engine->graph = graph_new(arena, core_ops, "g");
   engine_add_content(engine, name, &flat);
-  *ARENA_PUSH(arena, engine->plans, engine->plan_count, engine->plan_capacity) = (EnginePlan){"that", 132, plan, strlen(plan)};
+  *ARENA_PUSH(arena, engine->plans, engine->plan_count, engine->plan_capacity) =
+      (EnginePlan){"f32[2]", "that", 132, plan, strlen(plan)};
   cr_assert(!engine_write_memory(engine, arena, &bytes));
   cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
   cr_assert_eq(again->plan_count, 1);
+  cr_expect_str_eq(again->plans[0].inputs, "f32[2]");
   cr_expect_str_eq(again->plans[0].needs, "that");
   cr_expect_eq(again->plans[0].multiprocessors, 132);
   cr_expect_str_eq(again->plans[0].text, plan);
@@ -256,9 +258,9 @@ Test(engine_file, plans_that_lie_are_refused) {
   expect_plans_refused("content " NAME " 18446744073709551615 2", "lies outside its weights");
   expect_plans_refused("content 1234 0 1", "without a hash");
   expect_plans_refused("content " NAME " -1 1", "lies outside its weights");
-  expect_plans_refused("plan \"n\" 1 30\nshort\n", "in the middle of one");
-  expect_plans_refused("plan \"n\" 1 18446744073709551615\n", "in the middle of one");
-  expect_plans_refused("plan \"n\" 18446744073709551615 2\nab", "in the middle of one");
+  expect_plans_refused("plan \"i\" \"n\" 1 30\nshort\n", "in the middle of one");
+  expect_plans_refused("plan \"i\" \"n\" 1 18446744073709551615\n", "in the middle of one");
+  expect_plans_refused("plan \"i\" \"n\" 18446744073709551615 2\nab", "in the middle of one");
   expect_plans_refused("plan n 3\nabc", "the engine's plans");
   expect_plans_refused("nothing", "begin with 'nothing'");
 }

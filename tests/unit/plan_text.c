@@ -119,6 +119,8 @@ Test(plan_text, what_lies_is_refused) {
       {"reads %a [8,1]", "reads %a const [8,1]", "'a' is no constant"},
       {"reads %a [8,1]", "reads %y [8,1]", "line"},
       {"writes %y", "writes %a", "result 0 has 80 bytes"},
+      {"%b: f32[8, 8])", "%b: f32[8, 8], %z: ?[?])", "the type of 'z' is not known"},
+      {"%b: f32[8, 8])", "%b: f32[8, 8], %z: seq f32[?])", "the type of 'z' is not known"},
       {"256 bytes, steps 0 to 0", "256 bytes, steps 0 to 1", "buffer %a is used by the steps 0 to 0"},
       {"buffer %b: input 1", "buffer %b: input 2", "line 12: the graph has no input 2"},
       {"step 1:", "step 2:", "is number 1"},

@@ -142,6 +142,7 @@ const Implementation cuda_cudnn_conv = {
     .backend = BACKEND_CUDA,
     .op = &op_conv,
     .library = true,
+    .yields = cudnn_yields,
     .supports = supports,
     .ways = ways,
     .lower = lower,

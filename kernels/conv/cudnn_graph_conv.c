@@ -76,6 +76,7 @@ const Implementation cuda_cudnn_graph_conv = {
     .backend = BACKEND_CUDA,
     .op = &op_conv,
     .library = true,
+    .yields = cudnn_yields,
     .supports = supports,
     .ways = ways,
     .lower = lower,

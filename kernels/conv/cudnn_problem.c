@@ -127,6 +127,21 @@ bool cudnn_problem(const Site *site, CudnnProblem *p) {
   return true;
 }
 
+bool cudnn_yields(const Site *site) {
+  const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1];
+  enum { FEW_CHANNELS = 8 };
+  int count;
+  const int64_t *strides = node_ints(site->node, "strides", &count);
+  if (dtype_bits(x->dtype) != 16 || x->rank < 3 || node_int(site->node, "group", 1) != 1) return false;
+  if (x->dims[1] < FEW_CHANNELS) return true;
+  bool skips = false;
+  for (int i = 2; i < w->rank; i++) {
+    if (w->dims[i] != 1) return false;
+    skips = skips || (i - 2 < count && strides[i - 2] > 1);
+  }
+  return skips;
+}
+
 // --- Weights.
 
 Status cudnn_emit_weights(Emission *emission, Launch *launch, const Site *site, const CudnnProblem *p) {

@@ -129,14 +129,19 @@ static Status try_implementation(const Site *site, const SelectOptions *options,
   return OK;
 }
 
-typedef enum Kinds { LIBRARIES = 1, OWN = 2, ALL = LIBRARIES | OWN } Kinds;
+typedef enum Kinds { LIBRARIES = 1, OWN = 2, YIELDING = 4, ALL = LIBRARIES | OWN | YIELDING } Kinds;
+
+static Kinds kind_of(const Implementation *implementation, const Site *site) {
+  if (!implementation->library) return OWN;
+  return implementation->yields && implementation->yields(site) ? YIELDING : LIBRARIES;
+}
 
 // Tries the implementations of these kinds in order.
 static Status select_among(const Site *site, const SelectOptions *options, bool last, Kinds kinds, Arena *arena,
                            Selection *selection, bool *done) {
   for (int i = 0; implementations[i] && !*done; i++) {
     const Implementation *implementation = implementations[i];
-    if (!implementation_serves(implementation, site) || !(kinds & (implementation->library ? LIBRARIES : OWN))) continue;
+    if (!implementation_serves(implementation, site) || !(kinds & kind_of(implementation, site))) continue;
     if (implementation->general ? !last : options->general_only) continue;
     TRY(open_for(implementation, options));
     if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
@@ -151,9 +156,11 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
   if (*done) return OK;
   last = last || !copies_may_help(site);
   if (!small) return select_among(site, options, last, ALL, arena, selection, done);
-  bool own_first = site_work(site) < small;
-  TRY(select_among(site, options, last, own_first ? OWN : LIBRARIES, arena, selection, done));
-  return *done ? OK : select_among(site, options, last, own_first ? LIBRARIES : OWN, arena, selection, done);
+  const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
+  bool is_small = site_work(site) < small;
+  for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
+    TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
+  return OK;
 }
 
 Status select_implementation(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *out) {

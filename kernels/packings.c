@@ -9,8 +9,12 @@ Status packing_take(const Site *site, const Tensor *content, Hash128 form, size_
   return fill(context, *out);
 }
 
-Hash128 tensor_content_hash(const Tensor *tensor) {
+Hash128 tensor_named_hash(const Tensor *tensor, Hash128 bytes) {
   int64_t head[2 + MAX_RANK] = {tensor->dtype, tensor->rank};
   memcpy(head + 2, tensor->dims, (size_t)tensor->rank * sizeof *head);
-  return hash128_combine(hash128_bytes(tensor->data, tensor_bytes(tensor)), hash128_bytes(head, sizeof head));
+  return hash128_combine(bytes, hash128_bytes(head, sizeof head));
+}
+
+Hash128 tensor_content_hash(const Tensor *tensor) {
+  return tensor_named_hash(tensor, hash128_bytes(tensor->data, tensor_bytes(tensor)));
 }

@@ -15,4 +15,5 @@ struct Packings {
 // the arena does.
 MUST_CHECK Status packing_take(const Site *site, const Tensor *content, Hash128 form, size_t bytes,
                                Status (*fill)(void *context, void *out), void *context, Arena *arena, void **out);
-Hash128 tensor_content_hash(const Tensor *tensor);  // type, dims and bytes
+Hash128 tensor_content_hash(const Tensor *tensor);               // type, dims and bytes
+Hash128 tensor_named_hash(const Tensor *tensor, Hash128 bytes);  // the same, where the hash of its bytes is known

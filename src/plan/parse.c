@@ -12,6 +12,14 @@
 
 // ---- buffers -----------------------------------------------------------------------------------------------------------------
 
+static uint64_t name_key(const void *data, size_t bytes) { return hash_mix((uintptr_t)data, bytes); }
+
+static const Hash128 *find_name(const PlanParser *p, const Tensor *tensor) {
+  size_t bytes = tensor_bytes(tensor);
+  const PlanContent *content = int_map_get(p->names, name_key(tensor->data, bytes));
+  return content && content->data == tensor->data && content->bytes == bytes ? &content->name : NULL;
+}
+
 static Status parse_constant(PlanParser *p, PlanBuffer *buffer) {
   char *name;
   unsigned seen = 0;
@@ -21,6 +29,7 @@ static Status parse_constant(PlanParser *p, PlanBuffer *buffer) {
   buffer->kind = PLAN_CONSTANT;
   buffer->index = -1;
   buffer->constant = value->constant;
+  buffer->content = find_name(p, value->constant);
   buffer->name = name;
   if (value->constant->rank) TRY(plan_expect_word(p, "order"));
   for (int i = 0; i < value->constant->rank; i++) {
@@ -148,6 +157,14 @@ static Status parse_all(PlanParser *p) {
   return count_again(p, temporary_bytes);
 }
 
+static const void *find_and_note(void *context, Hash128 name, size_t bytes) {
+  PlanParser *p = context;
+  const void *found = p->contents->constant ? p->contents->constant(p->contents->context, name, bytes) : NULL;
+  PlanContent content = {found, bytes, name};
+  if (found) int_map_set(p->names, name_key(found, bytes), arena_copy(p->arena, &content, sizeof content));
+  return found;
+}
+
 static int line_of(const char *text, const char *cursor) {
   int line = 1;
   for (; text < cursor; text++) line += *text == '\n';
@@ -174,10 +191,12 @@ Status plan_parse(const char *text, size_t length, const DeviceInfo *device, con
                   .end = start + length,
                   .device = device,
                   .contents = contents,
-                  .constants = {.find = contents->constant, .context = contents->context},
+                  .constants = {.find = find_and_note},
                   .plan = arena_new_of(arena, Plan),
-                  .buffers = string_map_new(arena)};
+                  .buffers = string_map_new(arena),
+                  .names = int_map_new(arena)};
   p.plan->device = device;
+  p.constants.context = &p;
   Status status = parse_all(&p);
   status = status_context(status, "line %d", line_of(start, p.cursor));
   if (!status) status = plan_verify(p.plan, arena);

@@ -4,6 +4,13 @@
 #include "ir/token.h"
 #include "plan/plan.h"
 
+// Bytes that the text has named.
+typedef struct PlanContent {
+  const void *data;
+  size_t bytes;
+  Hash128 name;
+} PlanContent;
+
 typedef struct PlanParser {
   Arena *arena;
   const char *cursor, *end;
@@ -12,6 +19,7 @@ typedef struct PlanParser {
   GraphContents constants;
   Plan *plan;
   StringMap *buffers;  // number + 1, by name
+  IntMap *names;       // PlanContent, by where and how long it is
 } PlanParser;
 
 bool plan_accept(PlanParser *p, const char *text);

@@ -17,6 +17,7 @@ typedef struct PlanBuffer {
   int index;
   size_t bytes, offset;
   const Tensor *constant;
+  const Hash128 *content;  // of the constant's bytes, where a text has named them by it; NULL: nobody has computed it
   uint8_t order[MAX_RANK];
   int first_step, last_step;  // lifetime, inclusive
   const char *name;           // of the value that made it

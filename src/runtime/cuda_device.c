@@ -180,8 +180,9 @@ static Status fill_constant(void *context, void *out) {
 static Status fill_packed(void *context, void *out) { return recipe_run(context, out); }
 
 static Hash128 constant_key(const PlanBuffer *buffer) {
-  return hash128_combine(tensor_content_hash(buffer->constant),
-                         hash128_bytes(buffer->order, (size_t)buffer->constant->rank * sizeof *buffer->order));
+  const Tensor *tensor = buffer->constant;
+  Hash128 content = buffer->content ? tensor_named_hash(tensor, *buffer->content) : tensor_content_hash(tensor);
+  return hash128_combine(content, hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order));
 }
 
 static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),

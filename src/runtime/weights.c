@@ -78,6 +78,8 @@ static Status upload(Device *device, size_t bytes, Status (*fill)(void *, void *
 static Status take(WeightStore *store, Device *device, Hash128 key, size_t bytes, Status (*fill)(void *, void *), void *context,
                    void **memory) {
   Weight *weight = find(store, device, key);
+  if (weight && weight->bytes != bytes)  // a plan's text lies about its contents
+    FAIL(ERROR_UNSUPPORTED, "a weight of %zu bytes is called what one of %zu is", bytes, weight->bytes);
   if (!weight) {
     for (size_t i = 0; i < store->count && !weight; i++)
       if (!store->weights[i].references) weight = &store->weights[i];

@@ -89,3 +89,20 @@ Test(weights, that_cannot_be_made_leave_nothing) {
   cr_assert_eq(host.live + gpu.live, 0);
   weight_store_free(store);
 }
+
+// Keys come from texts, too: what is called the same and is longer would be read beyond its end.
+Test(weights, one_name_is_one_size) {
+  Place gpu = place_at(DEVICE_CUDA, 1);
+  WeightStore *store;
+  int filled = 0;
+  void *memory;
+  cr_assert(!weight_store_new(&store));
+  take(store, &gpu, (Hash128){3, 4}, &filled);
+  Status status = weight_store_take(store, &gpu.device, (Hash128){3, 4}, 128, fill, &filled, &memory);
+  cr_assert(status);
+  cr_expect_eq(status_code(status), ERROR_UNSUPPORTED);
+  status_free(status);
+  weight_store_drop(store, &gpu.device, (Hash128){3, 4});
+  cr_assert_eq(gpu.live, 0);
+  weight_store_free(store);
+}

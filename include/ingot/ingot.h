@@ -324,7 +324,7 @@ typedef struct ingot_plan ingot_plan;
 INGOT_API int ingot_engine_plan_count(const ingot_engine *engine);
 INGOT_API const ingot_plan *ingot_engine_plan(const ingot_engine *engine,
                                               int index);       /* NULL where there is none of that number */
-INGOT_API const char *ingot_plan_needs(const ingot_plan *plan); /* what it depends on: "plan version 1, sm_90" */
+INGOT_API const char *ingot_plan_needs(const ingot_plan *plan); /* what it depends on: "plan version 2, sm_90" */
 INGOT_API int ingot_plan_multiprocessors(
     const ingot_plan *plan);                                   /* of the GPU it was made for, or the CPU's threads; 0 of none */
 INGOT_API const char *ingot_plan_text(const ingot_plan *plan); /* as ingot_session_plan_text gives it; the engine's */

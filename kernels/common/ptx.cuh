@@ -71,28 +71,6 @@ template <int N> DEVICE void copy_wait() {
 #endif
 }
 
-// 2 to the power of x, within two units of the last place; what is smaller than a normal number is 0.
-DEVICE float exp2_approximate(float x) {
-#ifdef EMULATED
-  return exp2f(x);
-#else
-  float result;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
-  return result;
-#endif
-}
-
-// 1 / x, within a unit of the last place; of what is not normal, or whose reciprocal is not, as if it were 0.
-DEVICE float reciprocal_approximate(float x) {
-#ifdef EMULATED
-  return 1.0f / x;
-#else
-  float result;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
-  return result;
-#endif
-}
-
 // One, two or four 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8.
 #define LOAD_MATRICES(COUNT, TRANSPOSED, FROM, OUTPUTS, ...)                                             \
   asm volatile("ldmatrix.sync.aligned.m8n8.x" #COUNT TRANSPOSED ".shared.b16 {" OUTPUTS "}, [" FROM "];" \

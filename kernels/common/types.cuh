@@ -31,6 +31,28 @@ struct f4e2m1     { u8 bits; };  // one to a byte, in the low 4 bits
 DEVICE u32 float_bits(float x) { return __float_as_uint(x); }
 DEVICE float float_of_bits(u32 bits) { return __uint_as_float(bits); }
 
+// 2 to the power of x, within two units of the last place; what is smaller than a normal number is 0.
+DEVICE float exp2_approximate(float x) {
+#ifdef EMULATED
+  return exp2f(x);
+#else
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#endif
+}
+
+// 1 / x, within a unit of the last place; of what is not normal, or whose reciprocal is not, as if it were 0.
+DEVICE float reciprocal_approximate(float x) {
+#ifdef EMULATED
+  return 1.0f / x;
+#else
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#endif
+}
+
 template <class T> DEVICE constexpr T min_of(T a, T b) { return b < a ? b : a; }
 template <class T> DEVICE constexpr T max_of(T a, T b) { return a < b ? b : a; }
 template <class T> DEVICE constexpr T ceil_div(T a, T b) { return (a + b - 1) / b; }

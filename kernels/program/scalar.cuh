@@ -2,7 +2,7 @@
 // bool. scalar_math.h is the same for the host and says what each means. Only NVRTC's built-in functions, in their full
 // precision, but for programs whose results are stored in half (narrow_*): there an epilogue's functions cost more than the memory it writes to.
 #pragma once
-#include "kernels/common/ptx.cuh"
+#include "kernels/common/types.cuh"
 
 #define SCALAR_FLOAT(name, function32, function64)     \
   DEVICE float name(float a) { return function32(a); } \

@@ -23,17 +23,11 @@ Dim bindings_resolve(const Bindings *bindings, Dim dim) {
   return a == new_a && b == new_b ? dim : dim_make(table, op, new_a, new_b);
 }
 
-static bool mentions(const DimTable *table, Dim dim, Dim symbol) {
-  if (dim == symbol) return true;
-  if (dim_is_static(dim) || dim_op(table, dim) == DIM_SYMBOL || dim_op(table, dim) == DIM_CONSTANT) return false;
-  return mentions(table, dim_operand(table, dim, 0), symbol) || mentions(table, dim_operand(table, dim, 1), symbol);
-}
-
 void bindings_learn(Bindings *bindings, Dim recorded, Dim found) {
   DimTable *table = bindings->graph->dims;
   recorded = bindings_resolve(bindings, recorded);
   found = bindings_resolve(bindings, found);
-  if (dim_is_static(recorded) || dim_op(table, recorded) != DIM_SYMBOL || mentions(table, found, recorded)) return;
+  if (dim_is_static(recorded) || dim_op(table, recorded) != DIM_SYMBOL || dim_mentions(table, found, recorded)) return;
   string_map_set(bindings->dims, dim_symbol_name(table, recorded), arena_copy(bindings->graph->arena, &found, sizeof found));
   bindings->count++;
 }

@@ -287,6 +287,12 @@ DimOp dim_op(const DimTable *table, Dim dim) { return dim >= 0 ? DIM_CONSTANT : 
 Dim dim_operand(const DimTable *table, Dim dim, int index) {
   return index == 0 ? dim_entry(table, dim)->a : dim_entry(table, dim)->b;
 }
+
+bool dim_mentions(const DimTable *table, Dim dim, Dim symbol) {
+  if (dim == symbol) return true;
+  if (dim_is_static(dim) || dim_op(table, dim) == DIM_SYMBOL || dim_op(table, dim) == DIM_CONSTANT) return false;
+  return dim_mentions(table, dim_operand(table, dim, 0), symbol) || dim_mentions(table, dim_operand(table, dim, 1), symbol);
+}
 const char *dim_symbol_name(const DimTable *table, Dim dim) { return dim_entry(table, dim)->name; }
 
 DimBinding dim_binding_new(Arena *arena) { return (DimBinding){string_map_new(arena)}; }

@@ -40,6 +40,7 @@ Dim dim_import(DimTable *into, const DimTable *from, Dim dim);
 DimOp dim_op(const DimTable *table, Dim dim);
 Dim dim_operand(const DimTable *table, Dim dim, int index);
 const char *dim_symbol_name(const DimTable *table, Dim dim);
+bool dim_mentions(const DimTable *table, Dim dim, Dim symbol);
 
 // Values of symbols for one call. Unbound symbols make dim_evaluate return false.
 typedef struct DimBinding {

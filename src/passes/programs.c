@@ -96,6 +96,37 @@ static bool reads_all_of(const Node *made, const Node *node) {
   return true;
 }
 
+static bool value_mentions(const Value *value, Dim symbol) {
+  for (int i = 0; value && i < value->rank; i++)
+    if (dim_mentions(value->graph->dims, value->dims[i], symbol)) return true;
+  return false;
+}
+
+// Whether a node says itself what size it makes, so that it must be known before it.
+static bool says(const Node *node, Dim symbol) {
+  int count = 0;
+  const Dim *dims = node && node_attribute(node, "dims") ? node_dims(node, "dims", &count) : NULL;
+  for (int i = 0; i < count; i++)
+    if (dim_mentions(node->graph->dims, dims[i], symbol)) return true;
+  return false;
+}
+
+// Whether what a size is made of is known where the new node runs, which reads less than the old one did: from what it reads, from what the graph is given, or because what it read
+// had to know it.
+static bool is_known(const Node *made, const Node *node, Dim dim) {
+  const Graph *graph = made->graph;
+  if (dim_is_static(dim) || dim_op(graph->dims, dim) == DIM_CONSTANT) return true;
+  if (dim_op(graph->dims, dim) != DIM_SYMBOL)
+    return is_known(made, node, dim_operand(graph->dims, dim, 0)) && is_known(made, node, dim_operand(graph->dims, dim, 1));
+  for (int i = 0; i < made->input_count; i++)
+    if (value_mentions(made->inputs[i], dim)) return true;
+  for (int i = 0; i < graph->input_count; i++)
+    if (value_mentions(graph->inputs[i], dim)) return true;
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] && says(node->inputs[i]->producer, dim)) return true;
+  return says(node, dim);
+}
+
 bool set_program_over(Node *made, const Node *node, Program *program, int input_count, Value *const *inputs, int fixed) {
   Dim domain[MAX_RANK];
   int rank = node_domain(node, domain);
@@ -103,7 +134,10 @@ bool set_program_over(Node *made, const Node *node, Program *program, int input_
   set_program_inputs(made, program, input_count - fixed, inputs + fixed, fixed);
   node_set_program(made, "program", program);
   if (rank < 0) return reads_all_of(made, node);
-  if (!has_domain(made, rank, domain)) node_set_dims(made, "dims", domain, rank);
+  if (has_domain(made, rank, domain)) return true;
+  for (int i = 0; i < rank; i++)
+    if (!is_known(made, node, domain[i])) return reads_all_of(made, node);
+  node_set_dims(made, "dims", domain, rank);
   return true;
 }
 

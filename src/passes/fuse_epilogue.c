@@ -2,7 +2,6 @@
 // region. The region stands in the pointwise node's place, where all that it reads exists.
 #include "kernels/control/region.h"
 #include "passes/fused_region.h"
-#include "passes/program_order.h"
 #include "passes/programs.h"
 
 enum { MAX_EPILOGUE_OPERANDS = 6, MAX_EPILOGUE_CODE = 64 };
@@ -87,14 +86,6 @@ static Status fuse(Rewrite *r) {
   return replace_by(r, &fused, user, program, count, reads);
 }
 
-// What was read twice is read once: instructions in order, each there once, as simplify_programs leaves them.
-static Program *in_order(Rewrite *r, Program *program) {
-  int *place = arena_array(rewrite_scratch(r), int, (size_t)program->input_count + 1),
-      *listed = arena_array(rewrite_scratch(r), int, (size_t)program->input_count + 1);
-  for (int i = 0; i < program->input_count; i++) place[i] = i;
-  return program_in_order(rewrite_scratch(r), program, place, program->input_count, listed);
-}
-
 // What is simplified inside may read less.
 static Status drop_unread(Rewrite *r) {
   Node *root = matched(r, "root");
@@ -104,10 +95,7 @@ static Status drop_unread(Rewrite *r) {
   int first = fused.anchor->input_count, count = fused.operand_count - first;
   Value **reads = arena_array(rewrite_scratch(r), Value *, (size_t)count + 1);
   for (int i = 0; i < count; i++) reads[i] = fused_operand(&fused, first + i);
-  Program *program = program_copy(root->graph->arena, fused.program);
-  int kept = keep_reads(program, count, reads);
-  WANT(kept >= 0, "it does not need the result");
-  return replace_by(r, &fused, region_body(root)->last, in_order(r, program), kept, reads);
+  return replace_by(r, &fused, region_body(root)->last, program_copy(root->graph->arena, fused.program), count, reads);
 }
 
 const Rule rule_drop_unread = {.name = "drop_unread",

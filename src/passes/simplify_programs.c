@@ -166,6 +166,25 @@ static void find_places(const Node *node, int fixed, int count, int *place) {
 
 enum { MOST_ORDERED_INPUTS = 64 };  // each is compared with each
 
+static int first_place(const Node *node, int input) {
+  int first = 0;
+  while (node->inputs[first] != node->inputs[input]) first++;
+  return first;
+}
+
+// What is read twice, the result that an epilogue follows too, is read from its first place.
+static const Program *reading_once(const Node *node) {
+  const Program *program = program_in(node);
+  Program *once = NULL;
+  for (int i = 0; i < program->count; i++) {
+    const Instruction *instruction = &program->code[i];
+    if (instruction->op != OP_input || first_place(node, instruction->args[0]) == instruction->args[0]) continue;
+    if (!once) once = program_copy(node->graph->arena, program);
+    once->code[i].args[0] = first_place(node, instruction->args[0]);
+  }
+  return once ? once : program;
+}
+
 static Status apply_order(Rewrite *r) {
   Node *node = matched(r, "root");
   const Program *program = program_in(node);
@@ -173,7 +192,7 @@ static Status apply_order(Rewrite *r) {
   WANT(count <= MOST_ORDERED_INPUTS && count <= node->input_count, "it reads too much");
   int place[MOST_ORDERED_INPUTS], listed[MOST_ORDERED_INPUTS];
   find_places(node, fixed, count, place);
-  Program *made = program_in_order(rewrite_scratch(r), program, place, fixed, listed);
+  Program *made = program_in_order(rewrite_scratch(r), reading_once(node), place, fixed, listed);
   bool moved = false;
   for (int i = 0; i < count; i++) moved |= listed[i] != i;
   WANT(moved || !program_equal(program, made), "it is in order");

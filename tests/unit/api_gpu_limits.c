@@ -48,13 +48,18 @@ static ingot_error *run(ingot_session *session, float *out, size_t *bytes) {
   return NULL;
 }
 
-static void expect_right(ingot_session *session) {
+// Where it runs, the result is right.
+static ingot_error *run_right(ingot_session *session) {
   float out[MOST];
   size_t bytes;
-  expect_ok(run(session, out, &bytes));
+  ingot_error *error = run(session, out, &bytes);
+  if (error) return error;
   cr_expect_eq(bytes, expected_bytes);
   cr_expect_arr_eq(out, expected, expected_bytes);
+  return NULL;
 }
+
+static void expect_right(ingot_session *session) { expect_ok(run_right(session)); }
 
 static void set_up(void) {
   const char *driver = getenv("INGOT_LIBCUDA");
@@ -327,9 +332,9 @@ Test(api_gpu_limits, every_call_has_a_limit_of_host_memory) {
       ingot_session *session = NULL;
       ingot_error *error = ingot_session_create(engine, &tight, &session);
       if (!error) error = uses[i].use(session);
+      if (!error) error = run_right(session);  // which may take more than the use did
       fits = !error;
       if (error) expect_code(error, INGOT_LIMIT, uses[i].name), refused++;
-      else expect_right(session);
       ingot_session_free(session);
     }
     cr_expect(fits && refused > 2, "%s", uses[i].name);

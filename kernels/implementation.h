@@ -81,8 +81,8 @@ typedef struct Implementation {
   bool general;     // slow but does everything: tried only when nothing else supports the site
   bool library;     // computes through cuBLASLt, cuDNN or oneDNN
   bool (*supports)(const Site *site);
-  bool (*yields)(
-      const Site *site);  // of a library: own kernels are known to be faster, however large the site is; NULL: nowhere
+  // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.
+  bool (*yields)(const Site *site);
   // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true.
   int (*ways)(const Site *site, const Machine *machine, Way *out, int limit);
   const HostRoutine *host;  // on the CPU: the routine that computes the whole site; then there is no `lower`

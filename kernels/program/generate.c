@@ -99,8 +99,6 @@ bool program_is_narrow(const Program *program, int output_count, const TensorDes
 // See scalar.cuh; NULL: there is none.
 static const char *narrow_expression(Opcode op) {
   switch (op) {
-    case OP_div: return "narrow_div(a, b)";
-    case OP_recip: return "narrow_div(1.0f, a)";
     case OP_exp: return "narrow_exp(a)";
     case OP_tanh: return "narrow_tanh(a)";
     case OP_erf: return "narrow_erf(a)";

@@ -24,7 +24,7 @@ typedef struct ProgramNames {
   const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
   bool narrow;                 // see program_is_narrow
 } ProgramNames;
-// Whether functions may be computed to within 2^-20 instead of as precisely as f32 holds: all results are stored in half precision, and nothing in the program jumps, as
+// Whether functions may be approximated (narrow_* in scalar.cuh) instead of computed as precisely as f32 holds: all results are stored in half precision, and nothing in the program jumps, as
 // rounding and comparisons of floats do, which would make a last place a whole one.
 bool program_is_narrow(const Program *program, int output_count, const TensorDesc *outputs);
 // Adds `const T v3 = ...;` for one instruction that is no reduction, and sets values[index] (in the text's arena) to what

@@ -195,7 +195,8 @@ static __forceinline__ int __float_as_int(float x) { return emulated_bits<int>(x
 static __forceinline__ float __int_as_float(int x) { return emulated_bits<float>(x); }
 static __forceinline__ long long __double_as_longlong(double x) { return emulated_bits<long long>(x); }
 static __forceinline__ double __longlong_as_double(long long x) { return emulated_bits<double>(x); }
-static __forceinline__ float __fdividef(float a, float b) { return a / b; }
+// As a GPU does it: nothing is left of a quotient whose divisor is beyond 2^126.
+static __forceinline__ float __fdividef(float a, float b) { return __builtin_fabsf(b) > 0x1p126f ? a * 0.0f : a / b; }
 static __forceinline__ float __expf(float a) { return expf(a); }
 static __forceinline__ float __logf(float a) { return logf(a); }
 static __forceinline__ double __dadd_rn(double a, double b) { return a + b; }

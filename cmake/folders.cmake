@@ -80,10 +80,10 @@ set_target_properties(ingot_base ingot_ir ingot_passes PROPERTIES C_VISIBILITY_P
 foreach(folder base ir passes)
   target_compile_options(ingot_${folder} PRIVATE -fno-semantic-interposition)
 endforeach()
-ingot_folder(ingot_plan src/plan ingot_kernels)
-ingot_folder(ingot_tune src/tune ingot_plan)
-ingot_folder(ingot_engine src/engine ingot_plan)
-ingot_folder(ingot_runtime_core src/runtime ingot_engine ingot_tune)
+ingot_folder(ingot_lower src/lower ingot_kernels)
+ingot_folder(ingot_tune src/tune ingot_lower)
+ingot_folder(ingot_engine src/engine ingot_lower)
+ingot_folder(ingot_run src/run ingot_engine ingot_tune)
 
 # The translations know nothing of protobuf and serve the run-time too; reading models stands on them.
 ingot_folder(ingot_onnx_ops onnx/ops ingot_kernels)
@@ -94,7 +94,7 @@ file(GLOB api_run CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/api/*.c)
 # What builds engines, and needs the importer.
 set(api_build ${PROJECT_SOURCE_DIR}/src/api/build.c ${PROJECT_SOURCE_DIR}/src/api/targets.c)
 list(REMOVE_ITEM api_run ${api_build})
-set(run_folders ingot_runtime_core ingot_passes ingot_tune ingot_onnx_ops)
+set(run_folders ingot_run ingot_passes ingot_tune ingot_onnx_ops)
 add_library(ingot SHARED ${api_run} ${api_build})
 target_link_libraries(ingot PRIVATE ${run_folders} ingot_onnx ingot_flags)
 add_library(ingot_runtime SHARED ${api_run})

@@ -7,7 +7,7 @@
 #include "base/recover.h"
 #include "engine/engine.h"
 #include "ingot/ingot.h"
-#include "runtime/runner.h"
+#include "run/runner.h"
 
 struct ingot_model {
   Arena *arena;

@@ -14,8 +14,8 @@
 #include "onnx/ops/translate.h"
 #include "passes/rule_log.h"
 #include "passes/selection.h"
-#include "runtime/tune_graph.h"
-#include "plan/database.h"
+#include "run/tune_graph.h"
+#include "lower/database.h"
 
 // ---- models ------------------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@
 #include "base/recover.h"
 #include "ir/graph_text.h"
 #include "kernels/ops.h"
-#include "plan/database.h"
+#include "lower/database.h"
 
 // ---- what an engine takes and gives ------------------------------------------------------------------------------------------
 

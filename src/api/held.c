@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "plan/plan.h"
+#include "lower/plan.h"
 
 // ---- taking ------------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@
 #include "ir/op.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
-#include "plan/database.h"
+#include "lower/database.h"
 
 bool api_is_deferred(const Node *node) { return node->op == &op_deferred; }
 

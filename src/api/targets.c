@@ -8,7 +8,7 @@
 #include "cuda/chips.h"
 #include "base/recover.h"
 #include "kernels/device_sources.h"
-#include "plan/specialise.h"
+#include "lower/specialise.h"
 
 enum { DEFAULT_WORKSPACE = 256 << 20 };
 

@@ -8,7 +8,7 @@
 #include "api/api.h"
 #include "kernels/deferred.h"
 #include "onnx/ops/translate.h"
-#include "runtime/runner.h"
+#include "run/runner.h"
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 

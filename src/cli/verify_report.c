@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "cli/verify.h"
 #include "ir/origins.h"
-#include "runtime/device.h"
+#include "run/device.h"
 
 static bool same_type(const Tensor *a, const Tensor *b) {
   return a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);

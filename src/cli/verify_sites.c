@@ -10,7 +10,7 @@
 #include "kernels/deferred.h"
 #include "kernels/reference.h"
 #include "onnx/ops/translate.h"
-#include "plan/specialise.h"
+#include "lower/specialise.h"
 
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 

@@ -3,7 +3,7 @@
 // needs (cuDNN takes a tenth of a second for a plan) only when it is to be measured.
 #pragma once
 #include "tune/kernels_ahead.h"
-#include "plan/select.h"
+#include "lower/select.h"
 
 typedef struct AttemptsOptions {
   CudaContext *cuda;

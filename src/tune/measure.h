@@ -1,7 +1,7 @@
 // How long one candidate takes on a rig.
 #pragma once
 #include "tune/rig.h"
-#include "plan/launches.h"
+#include "lower/launches.h"
 
 // cubins: of its kernels, in the order of its launches. best: seconds of the fastest so far; one that takes thrice as long is timed once. On a sketch
 // every candidate is. The outputs hold what it computed; elements that it did not write are of bytes 0xff.

@@ -3,7 +3,7 @@
 // what it learnt so far stays in the database.
 #pragma once
 #include "cuda/compiler.h"
-#include "plan/select.h"
+#include "lower/select.h"
 
 typedef struct TuneOptions {
   CudaContext *cuda;

@@ -23,8 +23,8 @@
 #include "kernels/implementation.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
-#include "runtime/cuda_device.h"
-#include "runtime/runner.h"
+#include "run/cuda_device.h"
+#include "run/runner.h"
 #include "tests/cases/record.h"
 #include "tests/options.h"
 

@@ -2,7 +2,7 @@
 // GPU are only read.
 #include "base/budget.h"
 #include "base/recover.h"
-#include "runtime/device.h"
+#include "run/device.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { MOST_BYTES = 1 << 16 };

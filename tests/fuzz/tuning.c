@@ -1,7 +1,7 @@
 // Tuning databases. What parses must print, and parse again to the same text.
 #include "base/recover.h"
 #include "tests/fuzz/fuzz.h"
-#include "plan/database.h"
+#include "lower/database.h"
 
 static Status check(const uint8_t *bytes, size_t size, Arena *arena) {
   TuningDatabase *database, *again;

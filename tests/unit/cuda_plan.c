@@ -5,9 +5,9 @@
 #include "kernels/cases.h"
 #include "kernels/device_sources.h"
 #include "kernels/ops.h"
-#include "plan/specialise.h"
-#include "plan/plan.h"
-#include "plan/select.h"
+#include "lower/specialise.h"
+#include "lower/plan.h"
+#include "lower/select.h"
 #include "passes/passes.h"
 
 static void check(const Site *site, const Selection *selection) {

@@ -1,6 +1,6 @@
 // Planning: packed buffers that live at the same time never overlap, reshapes of strided tensors address the same elements, and a
 // plan's memory is what its buffers say.
-#include "plan/plan.h"
+#include "lower/plan.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

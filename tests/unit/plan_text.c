@@ -7,8 +7,8 @@
 #include "kernels/cases.h"
 #include "kernels/device_sources.h"
 #include "kernels/ops.h"
-#include "plan/plan.h"
-#include "plan/specialise.h"
+#include "lower/plan.h"
+#include "lower/specialise.h"
 
 static const DeviceInfo cpu = {.kind = DEVICE_CPU, .name = "a CPU", .multiprocessors = 1};
 

@@ -12,7 +12,7 @@
 #include "kernels/reference.h"
 #include "passes/rule_log.h"
 #include "passes/workshop.h"
-#include "plan/specialise.h"
+#include "lower/specialise.h"
 
 #define UNARY(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}}"
 #define ROWS(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}, axes: 1}"

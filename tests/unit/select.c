@@ -1,5 +1,5 @@
 // One selection for both devices: order of the table, limits of workspace and what is said of them, measurements, what is forced.
-#include "plan/select.h"
+#include "lower/select.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "ir/graph_text.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/ops.h"
-#include "plan/plan.h"
+#include "lower/plan.h"
 
 typedef struct Messages {
   int warnings;

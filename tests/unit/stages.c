@@ -11,7 +11,7 @@
 #include "kernels/ops.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
-#include "runtime/runner.h"
+#include "run/runner.h"
 
 enum { MOST = 4 };
 

@@ -1,5 +1,5 @@
 // The tuning database: text that reads back, merges by keeping the faster, and refuses what it does not understand.
-#include "plan/database.h"
+#include "lower/database.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include "base/memory.h"
-#include "runtime/device.h"
+#include "run/device.h"
 
 typedef struct Place {
   Device device;

@@ -8,15 +8,15 @@ shift
 
 declare -A stands_on=(
   [ingot_base]="" [ingot_ir]="base" [ingot_cuda]="base" [ingot_kernels]="base ir cuda"
-  [ingot_passes]="base ir cuda kernels" [ingot_plan]="base ir cuda kernels" [ingot_tune]="base ir cuda kernels plan"
-  [ingot_engine]="base ir cuda kernels plan" [ingot_runtime_core]="base ir cuda kernels tune plan engine"
+  [ingot_passes]="base ir cuda kernels" [ingot_lower]="base ir cuda kernels" [ingot_tune]="base ir cuda kernels lower"
+  [ingot_engine]="base ir cuda kernels lower" [ingot_run]="base ir cuda kernels tune lower engine"
   [ingot_onnx_ops]="base ir cuda kernels" [ingot_onnx]="base ir cuda kernels onnx/ops"
-  [ingot]="base ir cuda kernels passes tune plan engine runtime onnx/ops onnx ingot"
-  [ingot_runtime]="base ir cuda kernels passes tune plan engine runtime onnx/ops ingot"
-  [ingot_api]="base ir cuda kernels passes tune plan engine runtime onnx/ops onnx ingot"
-  [ingot_cli]="base ir cuda kernels passes tune plan engine runtime onnx/ops onnx ingot api"
+  [ingot]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot"
+  [ingot_runtime]="base ir cuda kernels passes tune lower engine run onnx/ops ingot"
+  [ingot_api]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot"
+  [ingot_cli]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot api"
 )
-declare -A own=([ingot_runtime_core]=runtime [ingot_onnx_ops]=onnx/ops [ingot_runtime]=api [ingot]=api)
+declare -A own=([ingot_run]=run [ingot_onnx_ops]=onnx/ops [ingot_runtime]=api [ingot]=api)
 
 # Headers as includes name them; the part of the house that one belongs to is its first folder, or onnx/ops.
 headers=$(git ls-files -co --exclude-standard 'src/*.h' 'kernels/*.h' 'kernels/*.cuh' 'onnx/*.h' 'include/*.h' | sed -E 's#^(src|include)/##' | sort -u)

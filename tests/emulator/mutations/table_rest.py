@@ -146,9 +146,9 @@ def add_rest(rows):
     cuda_pool("pool-edge", "off by one at an edge", "if ((u32)at%d >= %lldu) \"", "if ((u32)at%d > %lldu) \"")
 
     # --- Where buffers lie, and when data moves.
-    plan = rows("src/plan/plan.c", "matmul/chain_f32", "", 80)
+    plan = rows("src/lower/plan.c", "matmul/chain_f32", "", 80)
     plan("plan-liveness", "buffer reused while live", "touch(plan, step->inputs[i].buffer, (int)s);", "touch(plan, step->inputs[i].buffer, (int)s - (s > 0));")
-    pack = rows("src/plan/pack.c", "matmul/chain_f32", "", 80)
+    pack = rows("src/lower/pack.c", "matmul/chain_f32", "", 80)
     pack("pack-overlap", "buffer reused while live", "if (other->last < item->first ||", "if (other->last <= item->first ||")
     pack("pack-end", "wrong offset", "align_up(other->offset + other->bytes, alignment)", "align_up(other->offset + other->bytes / 2, alignment)")
     context = rows("src/cuda/context.c", "view/slice_of_large", "", 80)
@@ -159,8 +159,8 @@ def add_rest(rows):
     context("download-wait", "missing synchronisation", "      TRY(cuda_wait_event(context, context->staging_events[i]));\n      memcpy(to + at", "      memcpy(to + at", filter="matmul/odd_f32")
     context("download-event", "wrong event", "      TRY(cuda_wait_event(context, context->staging_events[i]));\n      memcpy(to + at",
             "      TRY(cuda_wait_event(context, context->staging_events[1 - i]));\n      memcpy(to + at", filter="matmul/odd_f32")
-    device = rows("src/runtime/cuda_device.c", "matmul/odd_f32", "", 80)
+    device = rows("src/run/cuda_device.c", "matmul/odd_f32", "", 80)
     device("graph-outputs", "stale pointer", "same = e->last[graph->input_count + i] == outputs[i];", "same = e->last[i] == inputs[i];")
     device("block-generation", "stale pointer", "  r->generation++;\n", "", known="a case has one shape, so that no session's memory grows under a recorded graph")
-    steps = rows("src/runtime/steps.c", "scatter_nd/of_sums", "", 80)
+    steps = rows("src/run/steps.c", "scatter_nd/of_sums", "", 80)
     steps("workspace-place", "wrong offset", "address_of(&memory, &(PlanPlace){.buffer = step->workspace_buffer}, DTYPE_U8)", "memory.block")

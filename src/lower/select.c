@@ -1,0 +1,221 @@
+// See select.h.
+#include "lower/select.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernels/meaning.h"
+#include "kernels/fused.h"
+
+enum { MAX_WAYS = 24 };
+
+// Where backends differ in what is tried first.
+typedef struct Preference {
+  double
+      small_work;  // multiplications and additions: below, own kernels come before libraries, from there behind; 0: the table's order
+  bool
+      general_by_strides;  // general ways read any strides as they are: copies are worth it only where they open the way to another
+} Preference;
+static const Preference preferences[] = {
+    [BACKEND_CUDA] = {1e9, true},  // where the libraries' larger tiles begin to pay
+    [BACKEND_CPU] = {0, false},    // the reference copies what is strided on one thread, a plan's copies use all
+};
+
+static const Preference *preference_of(const Site *site) {
+  return &preferences[site->device->kind == DEVICE_CPU ? BACKEND_CPU : BACKEND_CUDA];
+}
+
+Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection) {
+  selection->emission = arena_new_of(arena, Emission);
+  selection->emission->arena = arena;
+  return implementation_lower(selection->implementation, site, &selection->way, &options->machine, selection->emission);
+}
+
+static bool fits(const SelectOptions *options, size_t bytes) {
+  return !options->workspace_limit || bytes <= options->workspace_limit;
+}
+
+// Tries one way; one that needs too much workspace, or that a library refuses, is passed over. *least: the smallest workspace that was too much.
+static Status try_way(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, size_t *least,
+                      bool *done) {
+  Status status = selection_lower(site, options, arena, selection);
+  *done = !status && fits(options, selection->emission->workspace_bytes);
+  if (status && status_code(status) != ERROR_UNSUPPORTED) return status;
+  if (status)
+    log_add(options->log, LOG_VERBOSE, "%s passed over: %s", selection_text(selection, arena), status_message(status));
+  else if (!*done) *least = *least ? MIN(*least, selection->emission->workspace_bytes) : selection->emission->workspace_bytes;
+  status_free(status);
+  return OK;
+}
+
+static Status open_for(const Implementation *implementation, const SelectOptions *options) {
+  return implementation->library && options->open_libraries ? options->open_libraries(options->context) : OK;
+}
+
+static Status from_database(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
+  if (!options->tuning || !options->tuning->count) return OK;
+  const TuningEntry *entry = tuning_get(options->tuning, site->device->sm, site_key(site, arena));
+  if (!entry) return OK;
+  const Implementation *implementation = implementation_named(entry->implementation, site);
+  if (!implementation) return OK;
+  TRY(open_for(implementation, options));
+  if (!implementation->supports(site)) return OK;
+  Way ways[MAX_WAYS];
+  int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+  for (int w = 0; w < count; w++) {
+    if (strcmp(ways[w].name, entry->way)) continue;
+    size_t least = 0;
+    *selection = (Selection){.implementation = implementation, .way = ways[w]};
+    return try_way(site, options, arena, selection, &least, done);
+  }
+  return OK;
+}
+
+static Status select_forced(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
+  Way ways[MAX_WAYS];
+  size_t least = 0;
+  TRY(open_for(options->forced, options));
+  if (!options->forced->supports(site)) return OK;
+  int count = options->forced->ways(site, &options->machine, ways, MAX_WAYS);
+  if (options->forced_way >= count) return OK;
+  *selection = (Selection){.implementation = options->forced, .way = ways[options->forced_way]};
+  TRY(try_way(site, options, arena, selection, &least, done));
+  if (*done && options->forced_taken) *options->forced_taken = true;
+  return OK;
+}
+
+// What a library takes is known only once it is open.
+static bool copies_may_help(const Site *site) {
+  if (!preference_of(site)->general_by_strides) return true;
+  Arena *scratch = arena_scratch();
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, site_input_count(site));
+  Site copied = *site;
+  copied.inputs = inputs;
+  for (int i = 0; i < site_input_count(site); i++) {
+    inputs[i] = site->inputs[i];
+    dims_strides(inputs[i].rank, inputs[i].dims, inputs[i].strides);
+    inputs[i].offset = 0;
+  }
+  bool help = false;
+  for (int i = 0; implementations[i] && !help; i++) {
+    const Implementation *implementation = implementations[i];
+    help = implementation_serves(implementation, site) && !implementation->general &&
+           (implementation->library || implementation->supports(&copied));
+  }
+  arena_free(scratch);
+  return help;
+}
+
+// Multiplications and additions, where operators say how many.
+static double site_work(const Site *site) {
+  const Node *node = site->node;
+  return node->op->terms ? 2.0 * (double)desc_count(&site->outputs[0]) * (double)node->op->terms(node) : 0;
+}
+
+// Tries the ways of one implementation that supports the site.
+static Status try_implementation(const Site *site, const SelectOptions *options, const Implementation *implementation,
+                                 Arena *arena, Selection *selection, bool *done) {
+  Way ways[MAX_WAYS];
+  size_t least = 0;
+  int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+  for (int w = 0; w < count && !*done; w++) {
+    *selection = (Selection){.implementation = implementation, .way = ways[w]};
+    TRY(try_way(site, options, arena, selection, &least, done));
+  }
+  if (!*done && least)
+    log_add(options->log, LOG_WARNING,
+            "'%s' (%s) is not computed by %s, which wants %zu bytes of workspace, more than the limit of %zu",
+            site_step(site)->outputs[0]->name, site->node->op->name, implementation->name, least, options->workspace_limit);
+  return OK;
+}
+
+typedef enum Kinds { LIBRARIES = 1, OWN = 2, YIELDING = 4, ALL = LIBRARIES | OWN | YIELDING } Kinds;
+
+static Kinds kind_of(const Implementation *implementation, const Site *site) {
+  if (!implementation->library) return OWN;
+  return implementation->yields && implementation->yields(site) ? YIELDING : LIBRARIES;
+}
+
+// Tries the implementations of these kinds in order.
+static Status select_among(const Site *site, const SelectOptions *options, bool last, Kinds kinds, Arena *arena,
+                           Selection *selection, bool *done) {
+  for (int i = 0; implementations[i] && !*done; i++) {
+    const Implementation *implementation = implementations[i];
+    if (!implementation_serves(implementation, site) || !(kinds & kind_of(implementation, site))) continue;
+    if (implementation->general ? !last : options->general_only) continue;
+    TRY(open_for(implementation, options));
+    if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
+  }
+  return OK;
+}
+
+static Status select_freely(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *selection,
+                            bool *done) {
+  double small = preference_of(site)->small_work;
+  TRY(from_database(site, options, arena, selection, done));
+  if (*done) return OK;
+  last = last || !copies_may_help(site);
+  if (!small) return select_among(site, options, last, ALL, arena, selection, done);
+  const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
+  bool is_small = site_work(site) < small;
+  for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
+    TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
+  return OK;
+}
+
+Status select_implementation(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *out) {
+  Selection selection = {0};
+  bool done = false;
+  if (options->forced && implementation_serves(options->forced, site))
+    TRY(select_forced(site, options, arena, &selection, &done));
+  else TRY(select_freely(site, options, last, arena, &selection, &done));
+  *out = done ? selection : (Selection){0};
+  return OK;
+}
+
+int select_all(const Site *site, const SelectOptions *options, Selection *out, int limit) {
+  int count = 0;
+  for (int i = 0; implementations[i] && count < limit; i++) {
+    const Implementation *implementation = implementations[i];
+    if (!implementation_serves(implementation, site) || !implementation->supports(site)) continue;
+    if (implementation->general && count) continue;
+    Way ways[MAX_WAYS];
+    int found = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+    for (int w = 0; w < found && count < limit; w++)
+      out[count++] = (Selection){.implementation = implementation, .way = ways[w]};
+  }
+  return count;
+}
+
+static void describe(const Value *value, TensorDesc *desc) {
+  *desc = (TensorDesc){.absent = !value};
+  if (!value) return;
+  desc->dtype = value->dtype;
+  desc->rank = value->rank;
+  desc->constant = value->constant;
+  value_get_dims(value, desc->dims);
+  dims_strides(desc->rank, desc->dims, desc->strides);
+}
+
+bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
+  Arena *scratch = arena_scratch();
+  Site site = {.device = device, .tf32 = tf32};
+  int *numbers;
+  fused_site(node, scratch, &site, &numbers);
+  int count = site_input_count(&site);
+  TensorDesc *inputs = arena_array(scratch, TensorDesc, count), *outputs = arena_array(scratch, TensorDesc, node->output_count);
+  for (int i = 0; i < count; i++) describe(numbers[i] < 0 ? NULL : node->inputs[numbers[i]], &inputs[i]);
+  for (int i = 0; i < node->output_count; i++) describe(node->outputs[i], &outputs[i]);
+  site.inputs = inputs;
+  site.outputs = outputs;
+  bool supported = false;
+  for (int i = 0; implementations[i] && !supported; i++)
+    supported = implementation_serves(implementations[i], &site) && implementations[i]->supports(&site);
+  arena_free(scratch);
+  return supported;
+}
+
+char *selection_text(const Selection *selection, Arena *arena) {
+  const char *name = selection->implementation->name, *way = selection->way.name;
+  return *way ? arena_printf(arena, "%s %s", name, way) : arena_string(arena, name);
+}

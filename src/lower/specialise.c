@@ -1,0 +1,272 @@
+// See specialise.h. One walk in topological order: what a node says is resolved, it is folded, inlined, translated or typed anew
+// from its static inputs, and what its recorded types called by a symbol is learned from the types it has now.
+#include "lower/specialise.h"
+
+#include <string.h>
+
+#include "kernels/control/control.h"
+#include "kernels/control/inline.h"
+#include "kernels/control/region.h"
+#include "kernels/fused.h"
+#include "kernels/reference.h"
+#include "kernels/sequence/sequence.h"
+#include "ir/bindings.h"
+#include "lower/cut.h"
+
+enum { MAX_REWRITES = 200000 };  // nested translations and inlined branches: a bound against models that never end
+
+typedef struct Specialiser {
+  Graph *graph;
+  const SpecialiseHooks *hooks;
+  Arena *arena;
+  Bindings bindings;
+  int rewrites;
+  bool open;  // an attribute speaks of a symbol that has no value yet
+} Specialiser;
+
+static bool all_inputs_constant(const Node *node) {
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] && !node->inputs[i]->constant) return false;
+  return true;
+}
+
+// ---- inputs ------------------------------------------------------------------------------------------------------------------
+
+static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual) {
+  if (value->kind == VALUE_SEQUENCE)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is a sequence, but a tensor was given", value->name);
+  value->kind = VALUE_TENSOR;
+  if (value->dtype != DTYPE_COUNT && value->dtype != actual->dtype)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is %s, but %s was given", value->name, dtype_name(value->dtype),
+         dtype_name(actual->dtype));
+  if (value->rank >= 0 && value->rank != actual->rank)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' has rank %d, but rank %d was given", value->name, value->rank, actual->rank);
+  for (int i = 0; i < value->rank; i++) {
+    bindings_learn(&s->bindings, value->dims[i], actual->dims[i]);
+    int64_t expected;
+    if (!dim_get_constant(s->graph->dims, bindings_resolve(&s->bindings, value->dims[i]), &expected) ||
+        expected == actual->dims[i])
+      continue;
+    if (dim_is_static(value->dims[i]))
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s': axis %d is %lld, but the model says %lld", value->name, i,
+           (long long)actual->dims[i], (long long)expected);
+    Text text = text_new(s->arena);
+    dim_print(&text, s->graph->dims, value->dims[i]);
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s': axis %d is %lld, but the model says %s, which is %lld here", value->name, i,
+         (long long)actual->dims[i], text_get(&text), (long long)expected);
+  }
+  value_set_static(value, actual->dtype, actual->rank, actual->dims);
+  if (!actual->known) return OK;
+  Value *constant = graph_add_constant(s->graph, NULL, actual->known);
+  value_replace(value, constant);
+  return OK;
+}
+
+// In place of a sequence stands a node that holds its elements, which are inputs of their own from here on.
+static Status bind_input(Specialiser *s, Value *value, const StageInput *actual, Value **leaves, int *leaf_count) {
+  if (actual->kind == VALUE_TENSOR) {
+    leaves[(*leaf_count)++] = value;
+    return bind_tensor(s, value, actual);
+  }
+  if (value->kind != actual->kind && value->kind != VALUE_OPTIONAL)
+    FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is a %s, but %s was given", value->name,
+         value->kind == VALUE_SEQUENCE ? "sequence" : "tensor", actual->kind == VALUE_SEQUENCE ? "a sequence" : "nothing");
+  Value **items = arena_array(s->arena, Value *, (size_t)actual->count + 1);
+  for (int i = 0; i < actual->count; i++) {
+    const StageInput *item = &actual->items[i];
+    if (value->dtype != DTYPE_COUNT && value->dtype != item->dtype)
+      FAIL(ERROR_INVALID_ARGUMENT, "input '%s' holds %s, but its element %d is %s", value->name, dtype_name(value->dtype), i,
+           dtype_name(item->dtype));
+    items[i] = graph_add_input(s->graph, NULL, item->dtype, item->rank, item->dims);
+    leaves[(*leaf_count)++] = items[i];
+  }
+  const OpDef *op = actual->kind == VALUE_SEQUENCE ? &op_sequence : &op_nothing;
+  Node *node = graph_add(s->graph, s->graph->first, op, actual->count, items, 1);
+  TRY(node_infer(node));
+  if (!actual->count && actual->kind == VALUE_SEQUENCE) node->outputs[0]->dtype = actual->dtype;
+  value_replace(value, node->outputs[0]);
+  return OK;
+}
+
+static int count_leaves(const StageInput *inputs, int count) {
+  int leaves = 0;
+  for (int i = 0; i < count; i++) leaves += inputs[i].kind == VALUE_TENSOR ? 1 : inputs[i].count;
+  return leaves;
+}
+
+// ---- nodes -------------------------------------------------------------------------------------------------------------------
+
+// The types a node was recorded with, where they have symbols; NULL where there is nothing to learn.
+typedef struct Recorded {
+  int rank;
+  Dim dims[MAX_RANK];
+} Recorded;
+
+static Recorded *record(const Specialiser *s, const Node *node) {
+  Recorded *all = NULL;
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *value = node->outputs[i];
+    if (value->rank < 0 || value_is_static(value)) continue;
+    if (!all) all = arena_array(s->arena, Recorded, (size_t)node->output_count);
+    all[i].rank = value->rank;
+    memcpy(all[i].dims, value->dims, sizeof all[i].dims);
+  }
+  return all;
+}
+
+static void learn(Specialiser *s, const Recorded *recorded, int index, const Value *found) {
+  if (recorded && found) bindings_learn_type(&s->bindings, recorded[index].rank, recorded[index].dims, found);
+}
+
+static Status fold(Specialiser *s, Node *node) {
+  const Tensor **inputs = arena_array(s->arena, const Tensor *, node->input_count);
+  for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
+  Tensor *outputs = arena_array(s->arena, Tensor, node->output_count);
+  TRY(reference_run(node, s->arena, inputs, outputs));
+  const Recorded *recorded = record(s, node);
+  for (int i = 0; i < node->output_count; i++) {
+    Value *value = node->outputs[i];
+    Value *constant = graph_add_constant(s->graph, NULL, &outputs[i]);
+    learn(s, recorded, i, constant);
+    value_replace(value, constant);
+  }
+  node_remove(node);
+  return OK;
+}
+
+// Puts a graph that the node holds in its place.
+static void put_in_place(Specialiser *s, Node *node, const Graph *inner, Value *const *arguments) {
+  Value **results = arena_array(s->arena, Value *, (size_t)inner->output_count + 1);
+  inline_graph(s->graph, node, inner, true, arguments, results);
+  const Recorded *recorded = record(s, node);
+  for (int i = 0; i < node->output_count; i++) {
+    learn(s, recorded, i, results[i]);
+    value_replace(node->outputs[i], results[i]);
+  }
+  node_remove(node);
+}
+
+static Status choose_branch(Specialiser *s, Node *node) {
+  const Tensor *condition = node->inputs[0]->constant;
+  if (tensor_count(condition) != 1)
+    FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
+  Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
+  put_in_place(s, node, branch, node->inputs + 1);
+  return OK;
+}
+
+static Status translate(Specialiser *s, Node *node, bool *done) {
+  const Recorded *recorded = record(s, node);
+  Value **results = arena_array(s->arena, Value *, (size_t)node->output_count);
+  int count = node->output_count;
+  TRY(s->hooks->translate(node, results, done));
+  for (int i = 0; *done && i < count; i++) learn(s, recorded, i, results[i]);
+  return OK;
+}
+
+static Status infer(Specialiser *s, Node *node) {
+  const Recorded *recorded = record(s, node);
+  TRY(node_infer(node));
+  for (int i = 0; i < node->output_count; i++) learn(s, recorded, i, node->outputs[i]);
+  return OK;
+}
+
+static bool body_is_static(const Graph *body) {
+  FOR_NODES(node, body) {
+    if (!attributes_are_known(node)) return false;
+    if (node->op == &op_region && !body_is_static(region_body(node))) return false;
+    for (int i = 0; i < node->output_count; i++)
+      if (!value_is_static(node->outputs[i])) return false;
+  }
+  return true;
+}
+
+// Whether the device computes the region as one step; otherwise its body takes its place. An anchor with its epilogue may wait for its sizes as the anchor alone would.
+static Status keeps_region(Specialiser *s, Node *node, bool *keeps) {
+  *keeps = false;
+  if (!s->hooks->runs || all_inputs_constant(node)) return OK;
+  Graph *body = region_body(node);
+  bindings_apply_everywhere(&s->bindings, body);
+  bool known = inputs_are_static(node);
+  if (known) TRY(infer(s, node));
+  known = known && body_is_static(body);
+  *keeps = known ? s->hooks->runs(s->hooks->context, node) : fused_anchor(node) != node;
+  s->open |= *keeps && !known;
+  return OK;
+}
+
+// Simplifies one node. *again: something stands in its place now; walk on from *next.
+static Status simplify(Specialiser *s, Node *node, Node **next) {
+  Node *before = node->previous;
+  *next = node->next;
+  bool known = bindings_apply(&s->bindings, node), rewritten = false;
+  s->open |= !known;
+  if (s->hooks->is_deferred && s->hooks->is_deferred(node)) {
+    if (inputs_are_static(node)) TRY(translate(s, node, &rewritten));
+  } else if (node->op == &op_if) {
+    if (node->inputs[0]->constant) {
+      TRY(choose_branch(s, node));
+      rewritten = true;
+    }
+  } else if (node->op == &op_region) {
+    bool keeps;
+    TRY(keeps_region(s, node, &keeps));
+    if (!keeps) put_in_place(s, node, region_body(node), node->inputs);
+    rewritten = !keeps;
+  } else if (node->op->is_control || node->op->is_list) {
+    return OK;
+  } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node)) {
+    return fold(s, node);
+  } else if (!node->op->data_dependent && inputs_are_static(node)) {
+    TRY(infer(s, node));
+  }
+  if (rewritten) {
+    if (++s->rewrites > MAX_REWRITES) FAIL(ERROR_INVALID_MODEL, "specialising the model does not end");
+    *next = before ? before->next : s->graph->first;
+  }
+  return OK;
+}
+
+// Once all sizes are known that will be.
+static void open_regions(Specialiser *s) {
+  for (Node *node = s->graph->first, *next; node; node = next) {
+    Node *before = node->previous;
+    next = node->next;
+    if (node->op != &op_region || !s->hooks->runs || !inputs_are_static(node) || !body_is_static(region_body(node))) continue;
+    if (s->hooks->runs(s->hooks->context, node)) continue;
+    put_in_place(s, node, region_body(node), node->inputs);
+    next = before ? before->next : s->graph->first;
+  }
+}
+
+// A symbol may be learned behind a node that speaks of it: such a node is met again.
+static Status simplify_all(Specialiser *s) {
+  for (int before = -1; before != s->bindings.count;) {
+    before = s->bindings.count;
+    s->open = false;
+    for (Node *node = s->graph->first, *next; node; node = next)
+      TRY(status_context(simplify(s, node, &next), "in '%s' (%s)", node_place(node), node->op->name));
+    if (!s->open) break;
+  }
+  bindings_apply_everywhere(&s->bindings, s->graph);
+  open_regions(s);
+  return OK;
+}
+
+void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena) {
+  Specialiser s = {.graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph)};
+  open_regions(&s);
+}
+
+Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {
+  Graph *work = graph_copy(arena, graph);
+  Specialiser s = {.graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work)};
+  int leaf_count = 0, input_count = work->input_count;
+  Value **leaves = arena_array(arena, Value *, (size_t)count_leaves(inputs, input_count) + 1);
+  for (int i = 0; i < input_count; i++) TRY(bind_input(&s, work->inputs[i], &inputs[i], leaves, &leaf_count));
+  TRY(simplify_all(&s));
+  graph_remove_unused(work);
+  TRY(cut_graph(work, leaves, leaf_count, hooks, arena, out));
+  (*out)->rewritten = s.rewrites > 0;
+  return OK;
+}

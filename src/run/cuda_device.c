@@ -1,0 +1,584 @@
+// The CUDA executor. Compiling a graph: plan it, let each site's implementation emit its launches, compile all kernels at once, put the
+// weights on the GPU. Running: fill in the addresses of this call; when they are those of the call before, the whole inference
+// is captured into a CUDA graph and replayed from then on.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cpu_level.h"
+#include "base/recover.h"
+#include "cuda/compiler.h"
+#include "cuda/context.h"
+#include "ir/op.h"
+#include "kernels/device_sources.h"
+#include "kernels/packings.h"
+#include "run/cuda_device.h"
+#include "run/device.h"
+#include "run/steps.h"
+
+enum { DEFAULT_WORKSPACE = 256 << 20 };
+
+typedef struct CudaRunner {
+  Device device;
+  Log log;
+  CudaContext *context;
+  Compiler *compiler;
+  WeightStore *weights, *own_weights;
+  const TuningDatabase *tuning;
+  size_t workspace_limit;
+  int threads;
+  bool no_graph, libraries_opened;
+  const Implementation *forced;
+  int forced_way;
+  bool *forced_taken;
+  void *block;  // the session's arena
+  size_t block_bytes;
+  uint64_t generation;  // of the block: graphs captured with an older one are void
+  DeviceKernel *used;   // for an engine to store
+  uint32_t used_count, used_capacity;
+  IntMap *recorded;         // which they are; NULL: nobody asked
+  Arena *arena;             // the device's own
+  IndexReport *report;      // pinned: kernels write to it
+  uint64_t steps_numbered;  // over all executables, so that a report names one step
+  Executable *executables;  // those that may be reported
+} CudaRunner;
+
+struct Executable {
+  Executable *next;
+  uint64_t first_number;  // of its steps, for reports
+  Plan *plan;
+  Arena *arena;
+  Steps steps;
+  Cubin *cubins;  // held, so that a plan of other shapes finds them
+  int cubin_count;
+  bool loading;          // kernels and what libraries made are taken, or some of them
+  Hash128 *weight_keys;  // to give back
+  uint32_t weight_count, weight_capacity;
+  void **last;  // addresses of the last run: inputs then outputs
+  bool has_last;
+  uint64_t generation;
+  CudaGraphExec graph;
+  bool capture_failed;
+};
+
+static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
+
+// ---- indices that are outside ------------------------------------------------------------------------------------------------
+
+static const Node *reported_node(const CudaRunner *r, uint64_t number) {
+  for (const Executable *e = r->executables; e; e = e->next)
+    if (number >= e->first_number && number - e->first_number < e->plan->step_count)
+      return e->plan->steps[number - e->first_number].node;
+  return NULL;
+}
+
+// What a kernel that has run found, once. The host only reads its own memory.
+static Status take_report(CudaRunner *r) {
+  volatile IndexReport *report = r->report;
+  if (!report->step) return OK;
+  const Node *node = reported_node(r, report->step);
+  Status status = status_make(ERROR_INVALID_ARGUMENT, "index %lld is outside an axis of size %lld", (long long)report->index,
+                              (long long)report->size);
+  report->step = 0;
+  if (!node) return status_context(status, "in an earlier run");  // its plan has made room for others
+  return step_context(status, node);
+}
+
+static void number_steps(CudaRunner *r, Executable *e) {
+  e->first_number = r->steps_numbered + 1;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
+    e->steps.sets[s]->report = r->report;
+    e->steps.sets[s]->step = e->first_number + s;
+  }
+  r->steps_numbered += e->plan->step_count;
+  e->next = r->executables;
+  r->executables = e;
+}
+
+static void forget_steps(CudaRunner *r, const Executable *e) {
+  for (Executable **at = &r->executables; *at; at = &(*at)->next)
+    if (*at == e) {
+      *at = e->next;
+      return;
+    }
+}
+
+// ---- memory ------------------------------------------------------------------------------------------------------------------
+
+enum { LEAST_BYTES = 16 };  // a tensor without elements has an address too
+
+static Status device_allocate(Device *device, size_t bytes, void **out) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_alloc(r->context, MAX(bytes, (size_t)LEAST_BYTES), out);
+  cuda_leave(r->context);
+  return status;
+}
+
+static void device_release(Device *device, void *memory, size_t bytes) {
+  CudaRunner *r = of(device);
+  bool entered = cuda_enter_to_release(r->context);
+  // Work that still uses the memory is ahead on the stream; cuMemFree waits for it.
+  cuda_free(r->context, memory, MAX(bytes, (size_t)LEAST_BYTES));
+  if (entered) cuda_leave(r->context);
+}
+
+static Status device_upload(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_upload(r->context, to, from, bytes);
+  cuda_leave(r->context);
+  return status;
+}
+
+static Status device_download(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  // Nothing to copy is to wait for all the same: the run may have something to say.
+  Status status = bytes ? cuda_download(r->context, to, from, bytes) : cuda_synchronize(r->context, r->context->stream);
+  cuda_leave(r->context);
+  return status ? status : take_report(r);
+}
+
+static Status device_copy(Device *device, void *to, const void *from, size_t bytes) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_copy(r->context, to, from, bytes, r->context->stream);
+  cuda_leave(r->context);
+  return status;
+}
+
+static Status device_synchronize(Device *device) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = cuda_synchronize(r->context, r->context->stream);
+  cuda_leave(r->context);
+  return status ? status : take_report(r);
+}
+
+// ---- compiling ---------------------------------------------------------------------------------------------------------------
+
+// cuBLASLt and cuDNN take a tenth of a second to open: only plans that want them pay it.
+static Status open_libraries(void *context) {
+  CudaRunner *r = context;
+  if (r->libraries_opened) return OK;
+  r->libraries_opened = true;
+  TRY(cuda_open_libraries(r->context));
+  r->device.info.cublaslt = r->context->info.cublaslt;
+  r->device.info.cudnn = r->context->info.cudnn;
+  return OK;
+}
+
+static bool device_runs(Device *device, const Node *node) { return select_supports(node, &device->info, device->tf32); }
+
+static Status fill_constant(void *context, void *out) {
+  const PlanBuffer *buffer = context;
+  tensor_reorder(buffer->constant, buffer->order, out);
+  return OK;
+}
+
+static Status fill_packed(void *context, void *out) { return recipe_run(context, out); }
+
+static Hash128 constant_key(const PlanBuffer *buffer) {
+  const Tensor *tensor = buffer->constant;
+  Hash128 content = buffer->content ? tensor_named_hash(tensor, *buffer->content) : tensor_content_hash(tensor);
+  return hash128_combine(content, hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order));
+}
+
+static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
+                          void *context, void **memory) {
+  // Whoever lets go of a weight last gives it back: only sessions with the same allocator share it.
+  const Allocator *allocator = r->context->allocator;
+  if (allocator) key = hash128_combine(key, hash128_bytes(&allocator, sizeof allocator));
+  *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
+  Status status = weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory);
+  if (status) e->weight_count--;
+  return status;
+}
+
+static Status place_weights(CudaRunner *r, Executable *e) {
+  Plan *plan = e->plan;
+  for (uint32_t i = 0; i < plan->buffer_count; i++) {
+    PlanBuffer *buffer = &plan->buffers[i];
+    if (buffer->kind != PLAN_CONSTANT || buffer->first_step < 0) continue;
+    TRY(take_weight(r, e, constant_key(buffer), buffer->bytes, fill_constant, buffer, &e->steps.constants[i]));
+  }
+  for (uint32_t s = 0; s < plan->step_count; s++) {
+    LaunchSet *set = e->steps.sets[s];
+    for (uint32_t k = 0; k < set->emission->packed_count; k++) {
+      const Recipe *recipe = set->emission->packed[k];
+      TRY(take_weight(r, e, recipe->key, recipe->bytes, fill_packed, (void *)recipe, &set->packed[k]));
+    }
+  }
+  return OK;
+}
+
+static void record_kernels(CudaRunner *r, const Cubin *cubins, int count) {
+  for (int i = 0; i < count; i++) {
+    const Cubin *cubin = &cubins[i];
+    if (int_map_get(r->recorded, cubin->key.low)) continue;
+    int_map_set(r->recorded, cubin->key.low, r);
+    *ARENA_PUSH(r->arena, r->used, r->used_count, r->used_capacity) =
+        (DeviceKernel){cubin->key, {arena_copy(r->arena, cubin->data, cubin->size), cubin->size}};
+  }
+}
+
+static Status compile_kernels(CudaRunner *r, Executable *e) {
+  uint32_t count = 0;
+  for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps.sets[s]->emission->launch_count;
+  KernelSource *sources = arena_array(e->arena, KernelSource, count);
+  e->cubins = arena_array(e->arena, Cubin, count);
+  int total = 0;
+  for (uint32_t s = 0; s < e->plan->step_count; s++)
+    total += launch_set_sources(e->steps.sets[s], e->plan->steps[s].node->outputs[0]->name, r->device.info.sm, sources + total);
+  TRY(compiler_compile_all(r->compiler, sources, total, r->threads, e->cubins));
+  e->cubin_count = total;
+  if (r->recorded) record_kernels(r, e->cubins, total);
+  e->loading = true;
+  for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
+    int taken;
+    TRY(launch_set_load(e->steps.sets[s], &e->steps.machine, e->cubins + at, &taken));
+    at += (uint32_t)taken;
+  }
+  return OK;
+}
+
+static bool uses_libraries(const Plan *plan) {
+  for (uint32_t s = 0; s < plan->step_count; s++)
+    if (plan->steps[s].selection.implementation->library) return true;
+  return false;
+}
+
+static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
+  double start = time_now();
+  if (uses_libraries(plan)) TRY(open_libraries(r));
+  e->plan = plan;
+  steps_lay_out(&e->steps, plan, (Machine){.cuda = r->context}, e->arena);
+  number_steps(r, e);
+  TRY(compile_kernels(r, e));
+  double compiled = time_now();
+  TRY(place_weights(r, e));
+  e->last = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
+  log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", (compiled - start) * 1e3,
+          (time_now() - compiled) * 1e3);
+  return OK;
+}
+
+static Status compile_entered(CudaRunner *r, Graph *graph, Executable *e) {
+  SelectOptions select = {.machine = {.cuda = r->context},
+                          .tuning = r->tuning,
+                          .workspace_limit = r->workspace_limit,
+                          .log = &r->log,
+                          .open_libraries = open_libraries,
+                          .context = r,
+                          .forced = r->forced,
+                          .forced_way = r->forced_way,
+                          .forced_taken = r->forced_taken};
+  double start = time_now();
+  Plan *plan;
+  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, e->arena, &plan));
+  if (r->device.check_plans) TRY(plan_reread(plan, r->compiler, e->arena, &plan));
+  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms", (time_now() - start) * 1e3);
+  return load_entered(r, plan, e);
+}
+
+static void device_discard(Device *device, Executable *e);
+
+// Of a graph, or of a plan.
+static Status make_executable(Device *device, Graph *graph, Plan *plan, Arena *arena, Executable **out) {
+  CudaRunner *r = of(device);
+  Executable *e = arena_new_of(arena, Executable);
+  e->arena = arena;
+  TRY(cuda_enter(r->context));
+  Status status = RECOVER_GUARD(plan ? load_entered(r, plan, e) : compile_entered(r, graph, e));
+  cuda_leave(r->context);
+  if (status) device_discard(device, e);
+  else *out = e;
+  return status;
+}
+
+static Status device_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
+  return make_executable(device, graph, NULL, arena, out);
+}
+
+static Status device_load(Device *device, Plan *plan, Arena *arena, Executable **out) {
+  TRY(steps_check_workspace(plan, of(device)->workspace_limit));
+  return make_executable(device, NULL, plan, arena, out);
+}
+
+// The driver does not say what a graph takes: about so much.
+static int64_t graph_bytes(const Executable *e) {
+  enum { NODE_BYTES = 4096 };
+  return (int64_t)e->plan->step_count * NODE_BYTES;
+}
+
+static void drop_graph(CudaRunner *r, Executable *e) {
+  if (!e->graph) return;
+  r->context->driver->cuGraphExecDestroy(e->graph);
+  e->graph = NULL;
+  arena_charge(e->arena, -graph_bytes(e));
+}
+
+static void device_discard(Device *device, Executable *e) {
+  CudaRunner *r = of(device);
+  forget_steps(r, e);
+  if (e->loading) {
+    bool entered = cuda_enter_to_release(r->context);
+    cuda_settle(r->context);
+    drop_graph(r, e);
+    for (uint32_t s = 0; s < e->plan->step_count; s++) launch_set_unload(e->steps.sets[s], &e->steps.machine);
+    if (entered) cuda_leave(r->context);
+  }
+  compiler_release(r->compiler, e->cubins, e->cubin_count);
+  e->cubin_count = 0;
+  for (uint32_t i = 0; i < e->weight_count; i++) weight_store_drop(r->weights, device, e->weight_keys[i]);
+  e->weight_count = 0;
+}
+
+// ---- running -----------------------------------------------------------------------------------------------------------------
+
+static Status ensure_block(CudaRunner *r, size_t bytes) {
+  if (bytes <= r->block_bytes) return OK;
+  cuda_free(r->context, r->block, r->block_bytes);
+  r->block = NULL;
+  r->block_bytes = 0;
+  TRY(cuda_alloc(r->context, bytes, &r->block));
+  r->block_bytes = bytes;
+  r->generation++;
+  return OK;
+}
+
+static Status end_capture(CudaRunner *r, CudaGraph *graph) {
+  CUDA_TRY(r->context, cuStreamEndCapture(r->context->stream, graph));
+  return OK;
+}
+
+static Status record(CudaRunner *r, Executable *e, CudaGraph *graph) {
+  CUDA_TRY(r->context, cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL));
+  Status status = steps_run(&e->steps, r->context->stream), ended = end_capture(r, graph);  // it has to end in any case
+  if (!status) return ended;
+  status_free(ended);
+  return status;
+}
+
+static Status instantiate(CudaRunner *r, Executable *e, CudaGraph graph) {
+  CUDA_TRY(r->context, cuGraphInstantiateWithFlags(&e->graph, graph, 0));
+  arena_charge(e->arena, graph_bytes(e));
+  CUDA_TRY(r->context, cuGraphUpload(e->graph, r->context->stream));
+  return OK;
+}
+
+// Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
+static void capture(CudaRunner *r, Executable *e) {
+  CudaGraph graph = NULL;
+  Status status = record(r, e, &graph);
+  if (!status) status = instantiate(r, e, graph);
+  if (graph) r->context->driver->cuGraphDestroy(graph);
+  if (!status) return;
+  e->capture_failed = true;
+  drop_graph(r, e);
+  log_add(&r->log, LOG_WARNING, "running launch by launch: capturing a CUDA graph: %s", status_message(status));
+  status_free(status);
+}
+
+static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
+  const Graph *graph = e->plan->graph;
+  TRY(cuda_check_alive(r->context));
+  TRY(take_report(r));
+  TRY(ensure_block(r, e->plan->arena_bytes));
+  bool same = e->has_last && e->generation == r->generation;
+  for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
+  for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
+  if (!same) {
+    drop_graph(r, e);
+    steps_bind(&e->steps, r->block, inputs, outputs);
+    for (int i = 0; i < graph->input_count; i++) e->last[i] = inputs[i];
+    for (int i = 0; i < graph->output_count; i++) e->last[graph->input_count + i] = outputs[i];
+    e->has_last = true;
+    e->generation = r->generation;
+    return steps_run(&e->steps, r->context->stream);
+  }
+  if (!e->graph && !r->no_graph && !e->capture_failed && e->plan->step_count) capture(r, e);
+  if (!e->graph) return steps_run(&e->steps, r->context->stream);
+  CUDA_TRY(r->context, cuGraphLaunch(e->graph, r->context->stream));
+  return OK;
+}
+
+static Status device_run(Device *device, Executable *executable, void *const *inputs, void *const *outputs) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = run_entered(r, executable, inputs, outputs);
+  cuda_leave(r->context);
+  return status;
+}
+
+// ---- profiling ---------------------------------------------------------------------------------------------------------------
+
+typedef struct Timed {
+  const Steps *steps;
+  uint32_t step;
+} Timed;
+
+static Status run_timed(void *state, CudaStream stream) {
+  Timed *timed = state;
+  return steps_run_one(timed->steps, timed->step, stream);
+}
+
+static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out,
+                              int limit, int *count) {
+  TRY(ensure_block(r, e->plan->arena_bytes));
+  e->has_last = false;
+  steps_bind(&e->steps, r->block, inputs, outputs);
+  *count = (int)e->plan->step_count;
+  CudaTiming timing = {.warmups = 2, .repeats = 11};
+  for (int i = 0; i < *count && i < limit; i++) {
+    Timed timed = {&e->steps, (uint32_t)i};
+    double seconds;
+    TRY(cuda_time(r->context, &timing, run_timed, &timed, &seconds));
+    out[i] = step_report(&e->plan->steps[i], seconds * 1e3, e->arena);
+  }
+  return OK;
+}
+
+static Status device_profile(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
+                             int limit, int *count) {
+  CudaRunner *r = of(device);
+  TRY(cuda_enter(r->context));
+  Status status = RECOVER_GUARD(profile_entered(r, executable, inputs, outputs, out, limit, count));
+  cuda_leave(r->context);
+  return status;
+}
+
+static const Plan *device_plan(const Executable *executable) { return executable->plan; }
+
+static Status device_preload(Device *device, Hash128 hash, Bytes cubin) {
+  return compiler_preload(of(device)->compiler, hash, cubin.data, cubin.size);
+}
+
+static size_t device_shared_bytes(Device *device) {
+  CudaRunner *r = of(device);
+  return compiler_stats(r->compiler).held_bytes + cuda_module_bytes(r->context);
+}
+
+// Which kernels a plan uses is asked of the plan's executables: the compiler also saw those that tuning only tried.
+Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel **out, int *count) {
+  CudaRunner *r = of(device);
+  *count = (int)r->used_count;
+  *out = arena_array(arena, DeviceKernel, r->used_count);
+  for (uint32_t i = 0; i < r->used_count; i++) {
+    const DeviceKernel *kernel = &r->used[i];
+    (*out)[i] = (DeviceKernel){kernel->hash, {arena_copy(arena, kernel->cubin.data, kernel->cubin.size), kernel->cubin.size}};
+  }
+  return OK;
+}
+
+void cuda_device_record_kernels(Device *device) {
+  CudaRunner *r = of(device);
+  r->used_count = 0;
+  r->recorded = int_map_new(r->arena);
+}
+
+void cuda_device_force(Device *device, const Implementation *implementation, int way, bool *taken) {
+  CudaRunner *r = of(device);
+  r->forced = implementation;
+  r->forced_way = way;
+  r->forced_taken = taken;
+}
+
+Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database,
+                        TuneReport *report) {
+  CudaRunner *r = of(device);
+  options->cuda = r->context;
+  options->compiler = r->compiler;
+  options->workspace_limit = r->workspace_limit;
+  TRY(open_libraries(r));  // every way is to be tried
+  TRY(cuda_enter(r->context));
+  Status status = RECOVER_GUARD(tune_sites(sites, count, options, database, report));
+  cuda_leave(r->context);
+  return status;
+}
+
+// ---- life --------------------------------------------------------------------------------------------------------------------
+
+static void device_free(Device *device) {
+  CudaRunner *r = of(device);
+  if (r->context) {
+    if (r->block) {
+      bool entered = cuda_enter_to_release(r->context);
+      cuda_free(r->context, r->block, r->block_bytes);
+      if (entered) cuda_leave(r->context);
+    }
+    weight_store_free(r->own_weights);
+    if (r->report) {
+      bool entered = cuda_enter_to_release(r->context);
+      cuda_free_host(r->context, r->report);
+      if (entered) cuda_leave(r->context);
+    }
+    cuda_context_close(r->context);
+  }
+  compiler_free(r->compiler);
+  arena_free(r->arena);
+  free(r);
+}
+
+static Status open_context(CudaRunner *r, const DeviceOptions *options) {
+  r->arena = arena_new();
+  CudaContextOptions context = {.device = options->index,
+                                .context = options->cuda_context,
+                                .stream = options->cuda_stream,
+                                .use_stream = options->cuda_stream != NULL,
+                                .libraries = false,
+                                .allocator = options->device_allocator,
+                                .log = r->log};
+  TRY(cuda_context_open(&context, &r->context));
+  TRY(cuda_enter(r->context));
+  Status status = cuda_alloc_host(r->context, sizeof *r->report, (void **)&r->report);
+  cuda_leave(r->context);
+  TRY(status);
+  *r->report = (IndexReport){0};
+  r->device.info = r->context->info;
+  r->device.place = (uintptr_t)r->context->handle;
+  const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;
+  r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
+  r->device.compiler = r->compiler;
+  r->weights = options->weights;
+  if (!r->weights) {
+    TRY(weight_store_new(&r->own_weights));
+    r->weights = r->own_weights;
+  }
+  return OK;
+}
+
+Status cuda_device_new(const DeviceOptions *options, Device **out) {
+  TRY(cpu_level_check());
+  CudaRunner *r = calloc(1, sizeof *r);
+  if (!r) return status_out_of_memory();
+  if (options->log) r->log = *options->log;
+  r->tuning = options->tuning;
+  r->workspace_limit = options->workspace_limit ? options->workspace_limit : DEFAULT_WORKSPACE;
+  r->threads = options->threads;
+  r->no_graph = options->no_graph;
+  r->device = (Device){.log = &r->log,
+                       .tf32 = options->tf32,
+                       .check_plans = options->check_plans,
+                       .allocate = device_allocate,
+                       .release = device_release,
+                       .upload = device_upload,
+                       .download = device_download,
+                       .copy = device_copy,
+                       .synchronize = device_synchronize,
+                       .runs = device_runs,
+                       .compile = device_compile,
+                       .load = device_load,
+                       .run = device_run,
+                       .profile = device_profile,
+                       .plan = device_plan,
+                       .shared_bytes = device_shared_bytes,
+                       .discard = device_discard,
+                       .preload = device_preload,
+                       .free = device_free};
+  Status status = RECOVER_GUARD(open_context(r, options));
+  if (status) device_free(&r->device);
+  else *out = &r->device;
+  return status;
+}

@@ -1,0 +1,14 @@
+// What tuning and engine building ask of a CUDA device beyond the common interface.
+#pragma once
+#include "run/device.h"
+#include "tune/tune.h"
+
+// Fills in the device's own context, compiler and limits.
+MUST_CHECK Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options,
+                                   TuningDatabase *database, TuneReport *report);
+// Kernels used from here on are the ones cuda_device_kernels returns.
+void cuda_device_record_kernels(Device *device);
+
+// For tests: sites of the implementation's operator are computed by it in its way of this number, or not at all. *taken is set
+// when a site was. NULL ends it.
+void cuda_device_force(Device *device, const Implementation *implementation, int way, bool *taken);

@@ -1,0 +1,438 @@
+// See runner.h. Stages come from stage_cache.h; here they are run, one after the other, and what lies between them.
+#include "run/runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/budget.h"
+#include "base/checked.h"
+#include "base/memory.h"
+#include "base/recover.h"
+#include "kernels/reference.h"
+#include "run/loop.h"
+#include "run/stage_cache.h"
+
+enum { MAX_DEPTH = 64 };  // nested loops and rests
+
+struct Runner {
+  Device *device;
+  StageMemory stages;
+  StageCache *top;
+  Arena *strings[2];  // bytes of the strings made in this run and in the one before
+  int turn;
+  RunnerStats stats;
+};
+
+static void drop_all(RunTensor *tensors, int count) {
+  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
+}
+
+// The tensors among the values, the elements of a sequence in its place: what ready's inputs are. *flat is to be freed where it is not
+// `values` itself, which is handed back if it holds nothing else.
+static Status flatten(const RunTensor *values, int count, const RunTensor **flat) {
+  int leaves = 0, other = 0;
+  for (int i = 0; i < count; i++) {
+    other += values[i].kind != VALUE_TENSOR;
+    leaves += values[i].kind == VALUE_TENSOR ? 1 : values[i].list ? values[i].list->count : 0;
+  }
+  *flat = values;
+  if (!other) return OK;
+  RunTensor *out = calloc((size_t)leaves + 1, sizeof *out), *at = out;
+  if (!out) return status_out_of_memory();
+  for (int i = 0; i < count; i++) {
+    if (values[i].kind == VALUE_TENSOR) *at++ = values[i];
+    for (int k = 0; values[i].list && k < values[i].list->count; k++) *at++ = values[i].list->items[k];
+  }
+  *flat = out;
+  return OK;
+}
+
+static void free_flat(const RunTensor *flat, const RunTensor *values) {
+  if (flat != values) free((void *)(uintptr_t)flat);
+}
+
+static Status allocate_output(Device *device, const Value *value, RunTensor *out) {
+  RunTensor shape = {.dtype = value->dtype, .rank = value->rank};
+  value_get_dims(value, shape.dims);
+  void *memory;
+  TRY(device->allocate(device, run_tensor_bytes(&shape), &memory));
+  Status status = run_tensor_borrow_device(device, value->dtype, value->rank, shape.dims, memory, out);
+  if (status) device->release(device, memory, run_tensor_bytes(&shape));
+  else out->storage->owns_device = true;
+  return status;
+}
+
+// Runs the stage's static part. At the top level inputs given on the host and outputs nobody provided use memory that stays
+// the entry's, so that addresses repeat from call to call and a CUDA graph can be replayed.
+static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTensor *inputs, RunTensor *outputs) {
+  Graph *ready = entry->stage->ready;
+  Device *device = runner->device;
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
+  if (!in) return status_out_of_memory();
+  void **out = in + ready->input_count;
+  Status status = OK;
+  for (int i = 0; i < ready->input_count; i++) {
+    if (!value_use_count(ready->inputs[i])) continue;
+    Storage *storage = inputs[i].storage;
+    if (!storage) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "'%s' is used, but absent", ready->inputs[i]->name));
+    if (top && device->info.kind != DEVICE_CPU && !storage->device_memory) {
+      if (!entry->inputs[i].storage) TRY_GOTO(allocate_output(device, ready->inputs[i], &entry->inputs[i]));
+      in[i] = entry->inputs[i].storage->device_memory;
+      TRY_GOTO(device->upload(device, in[i], storage->host_memory, storage->bytes));
+    } else {
+      TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
+    }
+  }
+  for (int i = 0; i < ready->output_count; i++) {
+    if (!outputs[i].storage) {
+      if (top) {
+        if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
+        // The host copy of an earlier run is out of date.
+        Storage *storage = entry->outputs[i].storage;
+        if (storage->owns_host) memory_free(storage->host_memory);
+        storage->host_memory = NULL;
+        storage->owns_host = false;
+        run_tensor_share(&outputs[i], &entry->outputs[i]);
+      } else {
+        TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
+      }
+    } else {
+      outputs[i].dtype = ready->outputs[i]->dtype;
+      outputs[i].rank = ready->outputs[i]->rank;
+      value_get_dims(ready->outputs[i], outputs[i].dims);
+      if (run_tensor_bytes(&outputs[i]) > outputs[i].storage->bytes) {
+        status = status_make(ERROR_INVALID_ARGUMENT, "the buffer for output '%s' has %zu bytes, but %zu are needed",
+                             ready->outputs[i]->name, outputs[i].storage->bytes, run_tensor_bytes(&outputs[i]));
+        goto done;
+      }
+    }
+    TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
+  }
+  budget_stage("running", 0, -1);
+  TRY_GOTO(budget_poll());
+  TRY_GOTO(device->run(device, entry->executable, in, out));
+done:
+  free(in);
+  return status;
+}
+
+// What slots refer to.
+typedef struct Made {
+  const RunTensor *inputs, *ready;
+  RunTensor *const *actions;
+} Made;
+
+static Status slot_tensor(Runner *runner, const Slot *slot, const Made *made, RunTensor *out) {
+  *out = (RunTensor){0};
+  switch (slot->kind) {
+    case SLOT_INPUT: run_tensor_share(out, &made->inputs[slot->index]); return OK;
+    case SLOT_READY: run_tensor_share(out, &made->ready[slot->index]); return OK;
+    case SLOT_ACTION: run_tensor_share(out, &made->actions[slot->index][slot->output]); return OK;
+    case SLOT_NOTHING: out->kind = VALUE_OPTIONAL; return OK;
+    case SLOT_CONSTANT: return slot->constant ? run_tensor_borrow_host(runner->device, slot->constant, out) : OK;
+    case SLOT_SEQUENCE: break;
+  }
+  TRY(run_sequence_new(slot->dtype, slot->count, out));
+  for (int i = 0; i < slot->count; i++) {
+    Status status = slot_tensor(runner, &slot->items[i], made, &out->list->items[i]);
+    if (status) run_tensor_drop(out);
+    TRY(status);
+  }
+  return OK;
+}
+
+// Elements point to bytes of the reference's scratch memory, or of its inputs': they get bytes that outlive both.
+static void keep_strings(Runner *runner, const char **elements, int64_t count) {
+  for (int64_t i = 0; i < count; i++) elements[i] = arena_string(runner->strings[runner->turn], elements[i]);
+}
+
+// Runs a node by its reference, on the host.
+static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inputs, RunTensor *outputs) {
+  Arena *scratch = arena_scratch();
+  Status status = OK;
+  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
+  const Tensor **pointers = arena_array(scratch, const Tensor *, node->input_count);
+  Tensor *results = arena_array(scratch, Tensor, node->output_count);
+  for (int i = 0; i < node->input_count; i++) {
+    if (!inputs[i].storage) continue;
+    tensors[i] = (Tensor){.dtype = inputs[i].dtype, .rank = inputs[i].rank};
+    memcpy(tensors[i].dims, inputs[i].dims, sizeof tensors[i].dims);
+    TRY_GOTO(run_tensor_host(&inputs[i], &tensors[i].data));
+    pointers[i] = &tensors[i];
+  }
+  TRY_GOTO(reference_run(node, scratch, pointers, results));
+  for (int i = 0; i < node->output_count; i++) {
+    TRY_GOTO(run_tensor_borrow_host(runner->device, &results[i], &outputs[i]));
+    size_t bytes = tensor_bytes(&results[i]);
+    void *copy;
+    status = memory_take(bytes, &copy);
+    if (status) {
+      run_tensor_drop(&outputs[i]);
+      goto done;
+    }
+    memcpy(copy, results[i].data, bytes);
+    outputs[i].storage->host_memory = copy;
+    outputs[i].storage->owns_host = true;
+    if (results[i].dtype == DTYPE_STRING) keep_strings(runner, copy, tensor_count(&results[i]));
+  }
+done:
+  arena_free(scratch);
+  return status;
+}
+
+static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs);
+
+typedef struct BodyCall {
+  Runner *runner;
+  StageCache *cache;
+  int depth;
+} BodyCall;
+
+static Status run_body(void *context, const RunTensor *inputs, RunTensor *outputs) {
+  BodyCall *call = context;
+  return cache_run(call->runner, call->cache, false, call->depth + 1, inputs, outputs);
+}
+
+static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  const Node *node = entry->stage->actions[index].node;
+  if (!entry->bodies[index]) {
+    if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
+    return RECOVER_GUARD(run_on_host(runner, node, inputs, outputs));
+  }
+  BodyCall call = {runner, entry->bodies[index], depth};
+  return loop_run(runner->device, node, run_body, &call, inputs, outputs);
+}
+
+static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, const RunTensor *ready,
+                       RunTensor *outputs) {
+  Stage *stage = entry->stage;
+  RunTensor **actions = calloc(stage->action_count + 1, sizeof *actions);
+  RunTensor *rest = calloc((size_t)stage->rest->input_count + 1, sizeof *rest);
+  const Made made = {inputs, ready, actions};
+  Status status = OK;
+  if (!actions || !rest) TRY_GOTO(status_out_of_memory());
+  for (uint32_t a = 0; a < stage->action_count; a++) {
+    const Action *action = &stage->actions[a];
+    actions[a] = calloc((size_t)action->node->output_count + 1, sizeof **actions);
+    RunTensor *operands = calloc((size_t)action->node->input_count + 1, sizeof *operands);
+    if (!actions[a] || !operands) status = status_out_of_memory();
+    for (int i = 0; !status && i < action->node->input_count; i++)
+      status = slot_tensor(runner, &action->inputs[i], &made, &operands[i]);
+    if (!status)
+      status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)",
+                              action->node->outputs[0]->name, action->node->op->name);
+    drop_all(operands, action->node->input_count);
+    free(operands);
+    if (status) goto done;
+  }
+  for (int i = 0; i < stage->rest->input_count; i++) TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], &made, &rest[i]));
+  TRY_GOTO(cache_run(runner, entry->rest, top, depth + 1, rest, outputs));
+done:
+  for (uint32_t a = 0; actions && a < stage->action_count; a++) {
+    drop_all(actions[a], stage->actions[a].node->output_count);
+    free(actions[a]);
+  }
+  if (rest) drop_all(rest, stage->rest->input_count);
+  free(actions);
+  free(rest);
+  return status;
+}
+
+static void note_stats(Runner *runner, const StageEntry *entry) {
+  const Plan *plan = runner->device->plan(entry->executable);
+  RunnerStats *stats = &runner->stats;
+  stats->arena_bytes = MAX(stats->arena_bytes, plan->arena_bytes);
+  stats->temporary_bytes = MAX(stats->temporary_bytes, plan->temporary_bytes);
+  stats->constant_bytes = MAX(stats->constant_bytes, plan->constant_bytes);
+  stats->stages++;
+  if (!entry->stage->complete) stats->data_dependent = true;
+}
+
+// Some results are not the device's: strings and sequences are made of what is at hand once the rest has run.
+static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs,
+                             RunTensor *outputs) {
+  const Stage *stage = entry->stage;
+  int count = stage->ready->output_count;
+  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
+  if (!ready) return status_out_of_memory();
+  Status status = run_ready(runner, entry, top, inputs, ready);
+  for (int i = 0; i < output_count && !status; i++) {
+    run_tensor_drop(&outputs[i]);
+    status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
+  }
+  drop_all(ready, count);
+  free(ready);
+  return status;
+}
+
+static Status run_stages(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  int count = entry->stage->ready->output_count;
+  RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
+  if (!ready) return status_out_of_memory();
+  Status status = run_ready(runner, entry, top, inputs, ready);
+  if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
+  drop_all(ready, count);
+  free(ready);
+  return status;
+}
+
+static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
+  StageEntry *entry;
+  const RunTensor *flat;
+  TRY(stage_enter(&runner->stages, cache, inputs, &entry));
+  note_stats(runner, entry);
+  Status status = flatten(inputs, cache->graph->input_count, &flat);
+  if (status) goto done;
+  status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
+           : entry->stage->direct  ? run_ready(runner, entry, top, flat, outputs)
+                                   : run_and_gather(runner, entry, cache->graph->output_count, top, flat, outputs);
+  free_flat(flat, inputs);
+done:
+  stage_leave(&runner->stages, entry);
+  return status;
+}
+
+static Status runner_fill(Runner *runner, const Graph *graph) {
+  for (int i = 0; i < 2; i++) runner->strings[i] = arena_new();
+  return stage_cache_new(&runner->stages, graph, NULL, &runner->top);
+}
+
+Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, size_t cache_limit, Runner **out) {
+  Runner *runner = calloc(1, sizeof *runner);
+  if (!runner) return status_out_of_memory();
+  runner->device = device;
+  runner->stages =
+      (StageMemory){.device = device, .whole = graph, .hooks = *hooks, .limit = cache_limit ? cache_limit : RUNNER_CACHE_LIMIT};
+  runner->stats.host_operator = "";
+  Status status = RECOVER_GUARD(runner_fill(runner, graph));
+  if (status) runner_free(runner);
+  else *out = runner;
+  return status;
+}
+
+void runner_free(Runner *runner) {
+  if (!runner) return;
+  stage_cache_free(&runner->stages, runner->top);
+  for (int i = 0; i < 2; i++) arena_free(runner->strings[i]);
+  free(runner);
+}
+
+Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
+  runner->stats = (RunnerStats){.host_operator = ""};
+  runner->turn ^= 1;
+  arena_reset(runner->strings[runner->turn]);
+  return cache_run(runner, runner->top, true, 0, inputs, outputs);
+}
+
+Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
+  StageEntry *entry;
+  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
+  runner->stats = (RunnerStats){.host_operator = ""};
+  note_stats(runner, entry);
+  *executable = entry->executable;
+  *stage = entry->stage;
+  stage_leave(&runner->stages, entry);
+  return OK;
+}
+
+// Runs the stage's plan once and finds the addresses it used, so that it can be run again alone.
+static Status place(Runner *runner, StageEntry *entry, const RunTensor *inputs, RunTensor *outputs, void **in, void **out) {
+  Graph *ready = entry->stage->ready;
+  TRY(run_ready(runner, entry, true, inputs, outputs));
+  for (int i = 0; i < ready->input_count; i++) {
+    if (!value_use_count(ready->inputs[i])) continue;
+    if (entry->inputs[i].storage) in[i] = entry->inputs[i].storage->device_memory;
+    else TRY(run_tensor_device(&inputs[i], &in[i]));
+  }
+  for (int i = 0; i < ready->output_count; i++) TRY(run_tensor_device(&outputs[i], &out[i]));
+  return OK;
+}
+
+typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void **out, void *context);
+
+static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
+  StageEntry *entry;
+  const RunTensor *flat = inputs;
+  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
+  runner->stats = (RunnerStats){.host_operator = ""};
+  note_stats(runner, entry);
+  Graph *ready = entry->stage->ready;
+  RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
+  Status status = OK;
+  if (!outputs || !in) TRY_GOTO(status_out_of_memory());
+  TRY_GOTO(flatten(inputs, runner->top->graph->input_count, &flat));
+  TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
+  TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));
+done:
+  if (outputs) drop_all(outputs, ready->output_count);
+  free(outputs);
+  free(in);
+  free_flat(flat, inputs);
+  stage_leave(&runner->stages, entry);
+  return status;
+}
+
+typedef struct ProfileWork {
+  StepReport *out;
+  int limit, *count;
+} ProfileWork;
+
+static Status profile_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
+  ProfileWork *work = context;
+  return runner->device->profile(runner->device, entry->executable, in, out, work->out, work->limit, work->count);
+}
+
+Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count) {
+  return with_placed(runner, inputs, profile_placed, &(ProfileWork){out, limit, count});
+}
+
+enum { TIMED_BATCHES = 25 };
+
+typedef struct TimeWork {
+  double budget, *seconds;
+  const RunTensor *inputs;
+} TimeWork;
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+// A model in several stages is run whole; one stage is replayed alone.
+static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
+  TimeWork *work = context;
+  Device *device = runner->device;
+  double times[TIMED_BATCHES];
+  int batch = 3;
+  for (int round = -2; round < TIMED_BATCHES; round++) {
+    TRY(device->synchronize(device));
+    double start = time_now();
+    for (int i = 0; i < batch; i++) {
+      if (entry->stage->complete) {
+        TRY(device->run(device, entry->executable, in, out));
+        continue;
+      }
+      RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
+      if (!outputs) return status_out_of_memory();
+      Status status = cache_run(runner, runner->top, true, 0, work->inputs, outputs);
+      drop_all(outputs, runner->top->graph->output_count);
+      free(outputs);
+      TRY(status);
+    }
+    TRY(device->synchronize(device));
+    double each = (time_now() - start) / batch;
+    if (round >= 0) times[round] = each;
+    else batch = (int)MIN(MAX(work->budget / TIMED_BATCHES / MAX(each, 1e-7), 1), 10000);
+  }
+  qsort(times, TIMED_BATCHES, sizeof *times, ascending);
+  *work->seconds = times[TIMED_BATCHES / 2];
+  return OK;
+}
+
+Status runner_time(Runner *runner, const RunTensor *inputs, double budget, double *seconds) {
+  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, inputs});
+}
+
+RunnerStats runner_stats(const Runner *runner) { return runner->stats; }

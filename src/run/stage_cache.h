@@ -1,0 +1,48 @@
+// The plans a session remembers. A StageCache stands for one graph (the model's, a stage's rest, a loop's body) and keeps its stages by the
+// shapes and known contents of its inputs. All of a session's stages together are bounded by bytes: those least recently used go first,
+// a stage with all that hangs on it, and never one that is in use or was the last to be.
+#pragma once
+#include "run/runner.h"
+
+typedef struct StageEntry {
+  Hash128 key;
+  Arena *arena;
+  Stage *stage;
+  Executable *executable;
+  StageCache *rest;     // for stage->rest
+  StageCache **bodies;  // one for each action that is a loop or scan
+  RunTensor *inputs;    // pointer-stable staging, top level only; storage NULL until used
+  RunTensor *outputs;
+  StageCache *home;
+  struct StageEntry *older, *newer;  // among all of the session's
+  size_t bytes;                      // as counted last
+  int users;
+} StageEntry;
+
+typedef struct StageSlot {
+  Hash128 key;
+  StageEntry *entry;
+} StageSlot;
+
+struct StageCache {
+  const Graph *graph;
+  bool *known;  // which inputs' contents are part of the key
+  StageSlot *slots;
+  size_t count, capacity;
+};
+
+typedef struct StageMemory {
+  Device *device;
+  RunnerHooks hooks;
+  const Graph *whole;  // what held plans are of
+  StageEntry *oldest, *newest;
+  size_t bytes, limit;
+} StageMemory;
+
+// known NULL: the graph's shape inputs. *out is the caller's to free, whatever happens.
+MUST_CHECK Status stage_cache_new(StageMemory *memory, const Graph *graph, const bool *known, StageCache **out);
+void stage_cache_free(StageMemory *memory, StageCache *cache);
+// The stage for these inputs, made if it is not there. It stays until stage_leave.
+MUST_CHECK Status stage_enter(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out);
+// Counts the stage's memory anew, and lets others go where it is too much. The stage stays at least until the next stage_enter.
+void stage_leave(StageMemory *memory, StageEntry *entry);

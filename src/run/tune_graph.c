@@ -1,0 +1,91 @@
+// See tune_graph.h.
+#include "run/tune_graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/recover.h"
+#include "cuda/context.h"
+#include "run/cuda_device.h"
+#include "tune/tune.h"
+
+bool cuda_device_present(int index) {
+  int count = 0;
+  status_free(cuda_device_count(NULL, &count));
+  return index >= 0 && index < count;
+}
+
+// Inputs of the shapes given or declared, without contents. *usable is false where a rank or type is only known at run time.
+static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Device *device, RunTensor *inputs, bool *usable) {
+  *usable = true;
+  for (int i = 0; i < graph->input_count; i++) {
+    const Value *value = graph->inputs[i];
+    if (value->initial) continue;  // left out
+    if (value->rank < 0 || value->dtype == DTYPE_COUNT || value->dtype == DTYPE_STRING) {
+      *usable = false;
+      return OK;
+    }
+    int64_t dims[MAX_RANK];
+    if (shapes && shapes[i]) {
+      memcpy(dims, shapes[i], (size_t)value->rank * sizeof *dims);
+    } else if (!value_get_dims(value, dims)) {
+      *usable = false;
+      return OK;
+    }
+    TRY(run_tensor_borrow_device(device, value->dtype, value->rank, dims, NULL, &inputs[i]));
+  }
+  return OK;
+}
+
+static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
+  const Site **sites = calloc((size_t)plan->step_count + 1, sizeof *sites);
+  if (!sites) return status_out_of_memory();
+  for (uint32_t i = 0; i < plan->step_count; i++) sites[i] = &plan->steps[i].site;
+  TuneOptions tune = {.seconds = options->seconds, .log = options->log};
+  TuneReport report;
+  Status status = cuda_device_tune(device, sites, (int)plan->step_count, &tune, database, &report);
+  free(sites);
+  if (!status)
+    log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
+            report.sites, report.seconds, report.candidates, report.rejected);
+  return status;
+}
+
+// A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.
+static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, Device *device, const Executable *executable) {
+  if (!options->keep) return OK;
+  return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
+}
+
+Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
+                  TuningDatabase *database) {
+  RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
+  Runner *runner = NULL;
+  Status status = OK;
+  bool usable, on_gpu = device->info.kind == DEVICE_CUDA;
+  if (!inputs) return status_out_of_memory();
+  TRY_GOTO(make_inputs(graph, options->shapes, device, inputs, &usable));
+  if (!usable) {
+    if (on_gpu) log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
+    goto done;
+  }
+  for (int round = 0; round < 2; round++) {  // the second time with what tuning found, so that the kernels in use are compiled
+    Executable *executable;
+    Stage *stage;
+    runner_free(runner);
+    runner = NULL;
+    TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
+    bool last = round || options->seconds <= 0;
+    if (last && on_gpu) cuda_device_record_kernels(device);
+    TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
+    if (last) TRY_GOTO(keep_guarded(options, stage, device, executable));
+    if (last) break;
+    TRY_GOTO(tune_plan(device->plan(executable), device, options, database));
+  }
+done:
+  runner_free(runner);
+  for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
+  free(inputs);
+  return status;
+}

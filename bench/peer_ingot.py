@@ -1,6 +1,6 @@
 """Ingot, any version from 0.1 on: an engine is built, saved and loaded, and `ingot bench` measures it.
 
-A binary that knows `facts` among its `--on-request` opens the engine once, with an empty kernel cache, as a user meets a saved one; tells how that went, and stays to be measured. An older one
+A binary that knows `facts` among its `--on-request` opens the engine once, with an empty kernel cache, as a user meets a saved one; tells how that went, and stays to be measured: with what a call costs the host, and where opening went, as far as the binary says it. An older one
 is started for every answer, and gives what its JSON has: `device_ms` and `host_ms`. Ways: untuned, tuned, own (tuned, without cuBLASLt and cuDNN).
 """
 import json
@@ -14,7 +14,8 @@ from bench import nodes, peer
 
 NO_LIBRARIES = {"INGOT_CUBLASLT": "/none", "INGOT_CUDNN": "/none"}
 OLD_BATCHES = 25  # whose median a version that does not say so gives as device_ms
-OPENED = {"load_ms": "open_ms", "first_run_ms": "first_run_ms", "weights_bytes": "weights_bytes", "arena_bytes": "arena_bytes", "device_bytes": "device_bytes", "host_bytes": "host_bytes"}
+OPENED = {"load_ms": "open_ms", "first_run_ms": "first_run_ms", "weights_bytes": "weights_bytes", "arena_bytes": "arena_bytes", "device_bytes": "device_bytes", "host_bytes": "host_bytes",
+          "enqueue_ms": "enqueue_ms", "enqueue_fresh_ms": "enqueue_fresh_ms", "opening": "opening"}
 
 
 def parse(text):

@@ -11,7 +11,7 @@ import re
 from bench import stats, store, timing, work, zoo
 
 FACTS = ("build_s", "build_warm_s", "busy", "compile_s", "load_ms", "first_run_ms", "weights_bytes", "arena_bytes", "device_bytes", "host_bytes", "engine_bytes", "kernels", "steps",
-         "error", "agrees", "version")
+         "enqueue_ms", "enqueue_fresh_ms", "opening", "error", "agrees", "version")
 
 
 def choose_subject(peers, wanted=None):

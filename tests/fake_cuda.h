@@ -280,6 +280,12 @@ static CudaResult fake_cuStreamIsCapturing(CudaStream stream, int *status) {
   *status = 0;
   return CUDA_OK;
 }
+static CudaResult fake_cuStreamGetCaptureInfo(CudaStream stream, int *status, uint64_t *id, CudaGraph *graph,
+                                              const CudaGraphNode **last, const void **edges, size_t *count) {
+  *status = 0;
+  *count = 0;
+  return CUDA_OK;
+}
 static CudaResult fake_cuThreadExchangeStreamCaptureMode(int *mode) { return CUDA_OK; }
 static CudaResult fake_cuGraphInstantiateWithFlags(CudaGraphExec *exec, CudaGraph graph, unsigned long long flags) {
   FAKE_MAY_FAIL();
@@ -299,6 +305,11 @@ static CudaResult fake_cuGraphGetNodes(CudaGraph graph, CudaGraphNode *nodes, si
   return CUDA_OK;
 }
 static CudaResult fake_cuGraphExecUpdate(CudaGraphExec exec, CudaGraph graph, CudaGraphUpdateResult *result) {
+  FAKE_MAY_FAIL();
+  return CUDA_OK;
+}
+static CudaResult fake_cuGraphExecKernelNodeSetParams(CudaGraphExec exec, CudaGraphNode node,
+                                                      const CudaKernelNodeParameters *parameters) {
   FAKE_MAY_FAIL();
   return CUDA_OK;
 }

@@ -166,8 +166,8 @@ typedef struct ingot_allocator {
  *                                              and with seconds
  *   workspace_limit                  -         used              sessions: used
  *   model_limit                      used      -                 loading: bytes of the engine
- *   threads                          -         to compile; plan  sessions: used; on a GPU to compile kernels
- *                                              for on a CPU
+ *   threads                          -         to compile; plan  loading: used; sessions: used; on a GPU to compile kernels and to
+ *                                              for on a CPU      bring weights into their form
  *   cache_directory                  -         used on a GPU     sessions: used on a GPU
  *   untrusted_engine                 -         -                 used on a GPU: kernels are all that is code in an engine,
  *                                                                and its plans for a GPU, which launch them, are left with them

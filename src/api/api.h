@@ -82,6 +82,8 @@ struct ingot_session {
 ingot_error *api_plan_text(ingot_session *session, const ingot_tensor *inputs, int input_count, const PlanWitness *witness,
                            char **out);
 
+Opening api_opening(const ingot_session *session);  // of its engine's file, and its own so far
+
 bool api_is_deferred(const Node *node);
 RunnerHooks api_runner_hooks(StagePasses *passes);  // without held plans
 // RunnerHooks.held, of HeldPlans.

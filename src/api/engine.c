@@ -145,7 +145,7 @@ static Status load(const char *path, const ingot_config *given, ingot_engine **o
   ingot_config config;
   Engine *engine;
   TRY(api_config(given, &config));
-  TRY(engine_read(path, api_size_limit(&config), core_ops, &engine));
+  TRY(engine_read(path, api_size_limit(&config), config.threads, core_ops, &engine));
   Status status = RECOVER_GUARD(finish_load(engine, &config, out));
   if (status) engine_free(engine);
   return status;
@@ -165,7 +165,7 @@ static Status load_bytes(const void *bytes, size_t size, const ingot_config *giv
     FAIL(ERROR_LIMIT, "the engine has %zu bytes, more than the limit of %zu", size, api_size_limit(&config));
   TRY(arena_try_alloc(arena, MAX(size, 1), 4096, &copy));
   if (size) memcpy(copy, bytes, size);
-  TRY(engine_read_memory(copy, size, core_ops, arena, &engine));
+  TRY(engine_read_memory(copy, size, config.threads, core_ops, arena, &engine));
   return finish_load(engine, &config, out);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/thread.h"
 #include "lower/plan.h"
 
 // ---- taking ------------------------------------------------------------------------------------------------------------------
@@ -65,6 +66,7 @@ static const char *types_of_graph(const Graph *graph, Arena *arena) {
 
 static Status load(const Engine *engine, const EnginePlan *held, Device *device, Arena *arena, Plan **plan,
                    Executable **executable) {
+  double start = time_now();
   const PlanContents contents = {.constant = find_content, .context = (void *)(uintptr_t)engine};
   TRY(plan_parse(held->text, held->length, &device->info, &contents, arena, plan));
   const char *needs = plan_needs(*plan, arena);
@@ -73,6 +75,7 @@ static Status load(const Engine *engine, const EnginePlan *held, Device *device,
   const Graph *graph = (*plan)->graph;
   if (graph->output_count != engine->graph->output_count || strcmp(types_of_graph(graph, arena), held->inputs))
     FAIL(ERROR_UNSUPPORTED, "its graph is for other calls than it says");
+  device->opening.seconds[OPENING_PLAN] += time_now() - start;
   return device->load(device, *plan, arena, executable);
 }
 

@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/recover.h"
+#include "base/thread.h"
 #include "ir/op.h"
 #include "onnx/ops/translate.h"
 #include "passes/passes.h"
@@ -47,7 +48,9 @@ static Status open_session(ingot_session *session, const ingot_config *given) {
   const Graph *graph = session->engine->engine->graph;
   session->log = api_log(&config);
   const ingot_engine *engine = session->engine;
+  double start = time_now();
   TRY(api_open_device(&config, &session->log, engine->engine->built.tf32, engine->weights, engine->tuning, &session->device));
+  session->device->opening.seconds[OPENING_DEVICE] = time_now() - start;
   if (!config.untrusted_engine) TRY(preload_kernels(session));
   const DeviceInfo *info = &session->device->info;
   if (info->kind == DEVICE_CUDA)
@@ -104,6 +107,12 @@ void ingot_session_free(ingot_session *session) {
   free(session->expected);
   for (int i = 0; i < 2; i++) arena_free(session->strings[i]);
   free(session);
+}
+
+Opening api_opening(const ingot_session *session) {
+  Opening opening = session->engine->engine->opening;
+  for (int i = 0; i < OPENING_PARTS; i++) opening.seconds[i] += session->device->opening.seconds[i];
+  return opening;
 }
 
 const char *ingot_session_device(const ingot_session *session) { return session ? session->device_name : ""; }

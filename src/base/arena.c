@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
@@ -51,12 +52,20 @@ struct Arena {
   RecoverCleanup cleanup;  // of a scratch
 };
 
+// Where a model's weights go, the first touch of each page of 4 KiB costs more than what is written to it.
+static void want_large_pages(void *memory, size_t size) {
+  enum { WORTH = 8 << 20, PAGE = 2 << 20 };
+  char *begin = (char *)align_up((uintptr_t)memory, PAGE), *end = (char *)memory + size;
+  if (size >= WORTH) madvise(begin, (size_t)(end - begin) / PAGE * PAGE, MADV_HUGEPAGE);
+}
+
 static Block *block_new(size_t size) {
   size_t total;
   if (!checked_add(size, sizeof(Block), &total)) return NULL;
   if (!budget_charge(total)) return NULL;
   const Allocator *allocator = budget_allocator();
   Block *block = allocator ? allocator_allocate(allocator, total, _Alignof(Block)) : calloc(1, total);
+  if (block && !allocator) want_large_pages(block, total);
   if (!block) {
     budget_correct(-(int64_t)total);
     return NULL;

@@ -12,17 +12,61 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/checked.h"
+#include "base/recover.h"
 #include "base/stream.h"
+#include "base/thread.h"
 
 enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one in memory
 
+enum { PART_BYTES = 1 << 20, WORTH_THREADS = 8 << 20 };
+
+typedef struct Parts {
+  int fd;
+  uint8_t *bytes;
+  size_t size;
+  _Atomic bool failed;
+} Parts;
+
+static void read_parts(void *context, int64_t begin, int64_t end) {
+  Parts *parts = context;
+  size_t at = (size_t)begin * PART_BYTES, last = MIN((size_t)end * PART_BYTES, parts->size);
+  while (at < last) {
+    ssize_t got = pread(parts->fd, parts->bytes + at, last - at, (off_t)at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      parts->failed = true;
+      return;
+    }
+    at += (size_t)got;
+  }
+}
+
+static Status read_parallel(ThreadPool *pool, Parts *parts) {
+  parallel_for(pool, (int64_t)((parts->size + PART_BYTES - 1) / PART_BYTES), 1, read_parts, parts);
+  return OK;
+}
+
+// What the system claims to be there, by several threads. *size: how much of it came; nothing where any of it did not, and whoever reads on finds
+// out why.
+static Status read_claimed(int fd, uint8_t *bytes, size_t claimed, int threads, size_t *size) {
+  Parts parts = {.fd = fd, .bytes = bytes, .size = claimed};
+  *size = 0;
+  if (threads == 1 || claimed < WORTH_THREADS) return OK;
+  ThreadPool *pool = thread_pool_new(threads);
+  Status status = RECOVER_GUARD(read_parallel(pool, &parts));
+  thread_pool_free(pool);
+  if (!status && !parts.failed && lseek(fd, (off_t)claimed, SEEK_SET) == (off_t)claimed) *size = claimed;
+  return status;
+}
+
 // Reads until the end into memory that starts at the size the system claims and grows, since pipes and /proc claim 0.
-static Status read_all(int fd, const char *path, size_t claimed, size_t limit, Arena *arena, Bytes *out) {
-  size_t capacity, size = 0;
+static Status read_all(int fd, const char *path, size_t claimed, size_t limit, int threads, Arena *arena, Bytes *out) {
+  size_t capacity, size;
   void *bytes;
   if (limit && claimed > limit) FAIL(ERROR_LIMIT, "'%s' has %zu bytes, more than the limit of %zu", path, claimed, limit);
   if (!checked_add(claimed, 1, &capacity)) FAIL(ERROR_IO, "'%s' claims to be larger than memory", path);
   TRY(arena_try_alloc(arena, capacity, FILE_ALIGNMENT, &bytes));
+  TRY(read_claimed(fd, bytes, claimed, threads, &size));
   for (;;) {
     if (size == capacity) {
       void *wider;
@@ -50,12 +94,12 @@ Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
   struct stat info;
   Status status = OK;
   if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
-  else status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, arena, out);
+  else status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 0, size_limit, 1, arena, out);
   close(fd);
   return status;
 }
 
-Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out) {
+Status file_load(const char *path, size_t size_limit, int threads, Arena *arena, Bytes *out) {
   *out = (Bytes){0};
   int fd = stream_open(path);
   if (fd < 0) FAIL(ERROR_IO, "cannot open '%s': %m", path);
@@ -64,7 +108,7 @@ Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out) 
   if (fstat(fd, &info) != 0) status = status_make(ERROR_IO, "cannot inspect '%s': %m", path);
   else if (stream_is_one(fd)) status = stream_read(fd, path, size_limit, arena, out);
   else if (!S_ISREG(info.st_mode)) status = status_make(ERROR_IO, "'%s' is neither a regular file nor a pipe", path);
-  else status = read_all(fd, path, (size_t)info.st_size, size_limit, arena, out);
+  else status = read_all(fd, path, (size_t)info.st_size, size_limit, threads, arena, out);
   close(fd);
   return status;
 }

@@ -11,8 +11,9 @@ typedef struct Bytes {
 // The bytes are followed by a NUL that size does not count.
 MUST_CHECK Status file_read(const char *path, size_t size_limit, Arena *arena, Bytes *out);  // 0: no limit
 // The same of a regular file, page-aligned: what happens to the file afterwards does not matter. Of a pipe or a socket, what comes through it
-// until its end, within the budget of the call and size_limit bytes (0: FILE_STREAM_LIMIT). Anything else is refused.
-MUST_CHECK Status file_load(const char *path, size_t size_limit, Arena *arena, Bytes *out);
+// until its end, within the budget of the call and size_limit bytes (0: FILE_STREAM_LIMIT). Anything else is refused. Large files are read by
+// several threads (0: one a core), since most of the time goes into the pages that the bytes are put into.
+MUST_CHECK Status file_load(const char *path, size_t size_limit, int threads, Arena *arena, Bytes *out);
 #define FILE_STREAM_LIMIT ((size_t)4 << 30)
 // Read-only map that lives as long as the arena. An empty file gives size 0. Pipes and sockets are read as by file_load. Whoever shortens a
 // file meanwhile makes reading the map raise SIGBUS.

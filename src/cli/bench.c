@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/thread.h"
+#include "cli/bench_opening.h"
 #include "cli/bench_requests.h"
 #include "cli/bench_sessions.h"
 
@@ -23,11 +24,14 @@ const Command command_bench = {
     "  --data DIR       inputs from a folder with input_K.pb\n"
     "  --warmup N       runs before the clock starts; default: 10\n"
     "  --profile        the time of each step, slowest first\n"
-    "  --kinds          also with flushed caches, with tensors on the GPU, and with inputs at fresh addresses\n"
+    "  --kinds          also with flushed caches, with tensors on the GPU, and with inputs at fresh addresses;\n"
+    "                   what a call costs the host alone, at the same and at fresh addresses\n"
     "  --on-request     measures when it is told: one line of JSON for each line of the standard input, which is\n"
     "                     KIND SECONDS             of " BENCH_KINDS
     "\n"
-    "                     facts                    opening, first run, memory, and the time of each step\n"
+    "                     facts                    opening and where it went, first run, memory, the host's part of a call, "
+    "and the time of\n"
+    "                                              each step\n"
     "                     outputs FILE.npz         keeps the results of one run\n"
     "                     shapes IN:1x3x8x8,.. S   random inputs of these: the first answer, and the median of later ones\n"
     "  --sessions N     N sessions of the engine, each calling in a thread of its own: calls a second, p50 and p99\n",
@@ -41,7 +45,7 @@ typedef struct Settings {
 } Settings;
 
 typedef struct Result {
-  BenchTime call, device, flushed, call_device, fresh;
+  BenchTime call, device, flushed, call_device, fresh, enqueue, enqueue_fresh;
   ingot_profile *steps;
 } Result;
 
@@ -98,8 +102,11 @@ static void print_text(const Bench *bench, const Settings *settings, const Resul
     print_kind("flushed", &r->flushed);
     print_kind("call_device", &r->call_device);
     print_kind("fresh", &r->fresh);
+    print_kind("enqueue", &r->enqueue);
+    print_kind("  fresh", &r->enqueue_fresh);
   }
   printf("opening     %.1f ms, first run %.1f ms\n", bench->open_ms, bench->first_ms);
+  bench_print_opening(bench);
   cli_print_memory(bench->session, 12);
   if (r->steps) print_profile(bench->session, r->steps);
 }
@@ -123,8 +130,11 @@ static void print_json(const Bench *bench, const char *model, const Settings *se
     json_kind(&json, "flushed_ms", &r->flushed);
     json_kind(&json, "call_device_ms", &r->call_device);
     json_kind(&json, "fresh_ms", &r->fresh);
+    json_kind(&json, "enqueue_ms", &r->enqueue);
+    json_kind(&json, "enqueue_fresh_ms", &r->enqueue_fresh);
   }
   bench_json_opened(bench, &json);
+  bench_json_opening(bench, &json);
   if (r->steps) cli_json_steps(&json, r->steps);
   json_end_object(&json);
   puts(text_get(&text));
@@ -136,7 +146,9 @@ static Status measure(Bench *bench, const Settings *settings, Result *r) {
   if (!settings->kinds) return OK;
   TRY(bench_time(bench, "flushed", settings->seconds, settings->warmup, &r->flushed));
   TRY(bench_time(bench, "call_device", settings->seconds, settings->warmup, &r->call_device));
-  return bench_time(bench, "fresh", settings->seconds, settings->warmup, &r->fresh);
+  TRY(bench_time(bench, "fresh", settings->seconds, settings->warmup, &r->fresh));
+  TRY(bench_time(bench, "enqueue", settings->seconds, settings->warmup, &r->enqueue));
+  return bench_time(bench, "enqueue_fresh", settings->seconds, settings->warmup, &r->enqueue_fresh);
 }
 
 static int bench_inputs(Bench *bench, Common *common, const Settings *settings, Result *result) {
@@ -208,6 +220,7 @@ static int bench(Common *common, const Settings *settings) {
   double start = time_now();  // a session of its own would open the GPU too
   Status status = bench_open_gpu(&common->config, &bench.gpu);
   size_t total;
+  bench.context_ms = (time_now() - start) * 1e3;
   if (!status && bench.gpu) bench.gpu->driver->cuMemGetInfo(&bench.free_bytes, &total);
   if (!status) return bench_engine(&bench, common, settings, start, &result);
   arena_free(bench.arena);

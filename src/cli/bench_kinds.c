@@ -88,10 +88,30 @@ static Status make_sets(Bench *bench, int wanted) {
   return OK;
 }
 
+static Status make_place(Bench *bench, const ingot_tensor *result, ingot_output *place) {
+  size_t size = bytes_of(result);
+  *place = (ingot_output){.size = sizeof(ingot_output), .owner = INGOT_OWNED_BY_CALLER, .capacity = MAX(size, (size_t)1)};
+  place->tensor.device = (ingot_place){INGOT_CUDA, bench->gpu->device};
+  return cuda_alloc(bench->gpu, place->capacity, &place->tensor.data);
+}
+
+// On the GPU, for as many sets.
+static Status make_places(Bench *bench, int wanted) {
+  for (; bench->place_count < wanted; bench->place_count++) {
+    ingot_output *places = arena_array(bench->arena, ingot_output, (size_t)bench->output_count + 1);
+    bench->places[bench->place_count] = places;
+    for (int i = 0; i < bench->output_count; i++) TRY(make_place(bench, &bench->outputs[i], &places[i]));
+  }
+  return OK;
+}
+
 void bench_close(Bench *bench) {
   for (int set = 0; set < bench->set_count && bench->gpu; set++)
     for (int i = 0; i < bench->inputs->count; i++)
       cuda_free(bench->gpu, bench->sets[set][i].data, MAX(bytes_of(&bench->sets[set][i]), (size_t)1));
+  for (int set = 0; set < bench->place_count; set++)
+    for (int i = 0; i < bench->output_count; i++)
+      cuda_free(bench->gpu, bench->places[set][i].tensor.data, bench->places[set][i].capacity);
   if (bench->gpu) cuda_leave(bench->gpu);
   cuda_context_close(bench->gpu);
   arena_free(bench->arena);
@@ -143,6 +163,36 @@ static Status time_by_clock(Bench *bench, Status (*once)(Run *run), unsigned cha
   out->median = cli_median(times, out->samples);
   out->p90 = cli_percentile(times, out->samples, 0.9);
   out->p99 = cli_percentile(times, out->samples, 0.99);
+  free(times);
+  return status;
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+// What the host does until it may go on, each time with a GPU that has nothing to do: a queue that is full would make it wait. sets: whose addresses are
+// used, one after the other.
+static Status time_enqueue(Bench *bench, int sets, double seconds, int warmup, BenchTime *out) {
+  int count = bench->inputs->count;
+  double *times = malloc(MAX_SAMPLES * sizeof *times), end = time_now() + seconds;
+  if (!times) return status_out_of_memory();
+  Status status = OK;
+  for (int i = 0; i < MAX_SAMPLES && (i < warmup + 2 * sets + LEAST_SAMPLES || time_now() < end); i++) {
+    int set = i % sets;
+    double begin = time_now();
+    TRY_GOTO(
+        forwarded(ingot_session_run_into(bench->session, bench->sets[set], count, bench->places[set], bench->output_count)));
+    double enqueued = time_now();
+    TRY_GOTO(forwarded(ingot_session_synchronize(bench->session)));
+    if (i >= warmup + 2 * sets) times[out->samples++] = (enqueued - begin) * 1e3;
+  }
+  qsort(times, (size_t)out->samples, sizeof *times, ascending);
+  out->median = times[out->samples / 2];
+  out->p90 = times[out->samples * 9 / 10];
+  out->p99 = times[out->samples * 99 / 100];
+done:
   free(times);
   return status;
 }
@@ -232,13 +282,19 @@ Status bench_time(Bench *bench, const char *kind, double seconds, int warmup, Be
   *out = (BenchTime){0};
   if (!strcmp(kind, "call")) return time_by_clock(bench, run_call, NULL, seconds, warmup, out);
   if (!strcmp(kind, "device")) return time_device(bench, seconds, warmup, out);
-  bool flushed = !strcmp(kind, "flushed"), fresh = !strcmp(kind, "fresh"), placed = !strcmp(kind, "call_device");
-  if (!flushed && !fresh && !placed)
+  bool flushed = !strcmp(kind, "flushed"), fresh = !strcmp(kind, "fresh"), placed = !strcmp(kind, "call_device"),
+       enqueued = !strcmp(kind, "enqueue"), fresh_enqueued = !strcmp(kind, "enqueue_fresh");
+  if (!flushed && !fresh && !placed && !enqueued && !fresh_enqueued)
     FAIL(ERROR_INVALID_ARGUMENT, "there is no time of the kind '%s': there are %s", kind, BENCH_KINDS);
-  if (placed && !bench->gpu) out->absent = "there is no device beside the host";
+  if ((placed || enqueued || fresh_enqueued) && !bench->gpu) out->absent = "there is no device beside the host";
   else if (!all_plain(bench)) out->absent = "an input or a result is no tensor of numbers";
   if (out->absent) return OK;
-  TRY(make_sets(bench, fresh ? BENCH_SETS : 1));
+  int sets = fresh || fresh_enqueued ? BENCH_SETS : 1;
+  TRY(make_sets(bench, sets));
+  if (enqueued || fresh_enqueued) {
+    TRY(make_places(bench, sets));
+    return time_enqueue(bench, sets, seconds, warmup, out);
+  }
   if (flushed) return time_flushed(bench, seconds, warmup, out);
   return time_by_clock(bench, fresh ? run_fresh : run_call_device, NULL, seconds, fresh ? BENCH_SETS : warmup, out);
 }

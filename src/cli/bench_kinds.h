@@ -5,8 +5,9 @@
 
 // device: enqueued back to back, tensors staying where they are; batches of at least 5 ms between two events (on a CPU: each run by the clock). flushed: after a
 // write larger than the cache. call: from tensors on the host to results on the host. call_device: from tensors on the GPU to results there, complete. fresh: as
-// that (on a CPU: as call), with inputs at other addresses than the call before had.
-#define BENCH_KINDS "device, flushed, call, call_device, fresh"
+// that (on a CPU: as call), with inputs at other addresses than the call before had. enqueue: the host's part of a call whose tensors stay on the GPU, which has
+// nothing else to do, until it may go on. enqueue_fresh: the same with inputs and results at other addresses than the call before had.
+#define BENCH_KINDS "device, flushed, call, call_device, fresh, enqueue, enqueue_fresh"
 
 enum { BENCH_SETS = 8 };
 
@@ -20,10 +21,12 @@ typedef struct Bench {
   Arena *arena;
   ingot_tensor *sets[BENCH_SETS];  // inputs at addresses of their own, on the session's device: as many as were needed
   int set_count;
-  ingot_output *results;  // left on the GPU
-  double open_ms, first_ms;
-  size_t free_bytes;                // on the GPU before the engine was opened
-  size_t device_bytes, host_bytes;  // taken since, the context apart; the most that was resident: after the first run
+  ingot_output *results;             // left on the GPU
+  ingot_output *places[BENCH_SETS];  // where results go, at addresses of their own: as many as were needed
+  int place_count;
+  double context_ms, open_ms, first_ms;  // opening holds the context
+  size_t free_bytes;                     // on the GPU before the engine was opened
+  size_t device_bytes, host_bytes;       // taken since, the context apart; the most that was resident: after the first run
 } Bench;
 
 typedef struct BenchTime {

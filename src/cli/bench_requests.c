@@ -1,5 +1,6 @@
 // What `ingot bench --on-request` answers. The session stays open, its recorded graph and its memory with it, and waits for the next line.
 #include "cli/bench_requests.h"
+#include "cli/bench_opening.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,18 @@ static int answer_shapes(Bench *bench, Common *common, const char *shapes, doubl
   return 0;
 }
 
+// What calls cost the host, where a GPU computes.
+static Status json_enqueue(Bench *bench, Json *json) {
+  static const char *const kinds[] = {"enqueue", "enqueue_fresh"}, *const keys[] = {"enqueue_ms", "enqueue_fresh_ms"};
+  static const double SECONDS = 0.1;
+  for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+    BenchTime time;
+    TRY(bench_time(bench, kinds[i], SECONDS, 3, &time));
+    if (!time.absent) json_double(json, keys[i], time.median);
+  }
+  return OK;
+}
+
 static int answer_facts(Bench *bench) {
   ingot_profile *steps = NULL;
   ingot_error *error = ingot_session_profile(bench->session, bench->inputs->tensors, bench->inputs->count, &steps);
@@ -53,6 +66,12 @@ static int answer_facts(Bench *bench) {
   json_object(&json, NULL);
   json_string(&json, "device", ingot_session_device(bench->session));
   bench_json_opened(bench, &json);
+  Status status = json_enqueue(bench, &json);
+  if (status) {
+    ingot_profile_free(steps);
+    return cli_fail_run(api_error(status), bench->inputs);
+  }
+  bench_json_opening(bench, &json);
   cli_json_steps(&json, steps);
   json_end_object(&json);
   puts(text_get(&text));

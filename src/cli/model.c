@@ -14,7 +14,7 @@ static struct {
 
 static Status keep(const char *path, const ingot_config *config) {
   piped.arena = arena_new();
-  return file_load(path, config->model_limit, piped.arena, &piped.bytes);
+  return file_load(path, config->model_limit, 1, piped.arena, &piped.bytes);
 }
 
 int cli_keep_piped(const char *path, const ingot_config *config) {

@@ -12,6 +12,7 @@
 #include "base/device.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cuda/driver.h"
 
 typedef struct CudaContext CudaContext;
@@ -32,7 +33,7 @@ typedef struct CudaContextOptions {
   const Allocator *allocator;  // where device memory comes from; NULL: the driver
 } CudaContextOptions;
 
-enum { CUDA_STAGING_BYTES = 8 << 20, CUDA_STAGING_BUFFERS = 2 };
+enum { CUDA_STAGING_BYTES = 8 << 20, CUDA_STAGING_BUFFERS = 2, CUDA_STAGING_PARTS = 64 };
 
 struct CudaContext {
   const CudaDriver *driver;
@@ -98,7 +99,7 @@ void cuda_note(CudaContext *context, const char *doing, Status status);
     if (cuda_result_) TRY_GOTO(cuda_error((context), cuda_result_, #call)); \
   } while (0)
 
-// --- Memory.
+// --- Memory (copies through staging: staging.c).
 static inline CudaAddress cuda_address(const void *device) { return (CudaAddress)(uintptr_t)device; }
 MUST_CHECK Status cuda_alloc(CudaContext *context, size_t size, void **out);       // 256-byte aligned; size 0 gives NULL
 void cuda_free(CudaContext *context, void *memory, size_t size);                   // NULL is fine; size as allocated
@@ -107,6 +108,15 @@ void cuda_free_host(CudaContext *context, void *memory);                        
 // Synchronous copies between ordinary memory and the device, through pinned staging; done when they return.
 MUST_CHECK Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size);
 MUST_CHECK Status cuda_download(CudaContext *context, void *to, const void *from, size_t size);
+// Bytes for the device that `make` writes to host memory first: 256-byte aligned, each once, on any thread of the pool (NULL: on this one).
+typedef struct CudaMade {
+  void *to;
+  size_t size;
+  Status (*make)(void *context, void *out);
+  void *context;
+} CudaMade;
+// There when it returns. *seconds: what making took of the time. Where it fails what `to` holds is anything.
+MUST_CHECK Status cuda_upload_made(CudaContext *context, ThreadPool *pool, const CudaMade *parts, int count, double *seconds);
 // Asynchronous ones; host memory must be pinned for them to overlap.
 MUST_CHECK Status cuda_copy_in(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
 MUST_CHECK Status cuda_copy_out(CudaContext *context, void *to, const void *from, size_t size, CudaStream stream);
@@ -143,6 +153,15 @@ MUST_CHECK Status cuda_function_info(CudaContext *context, CudaFunction function
 MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
                               const unsigned cluster[3], unsigned shared_bytes, bool overlap, void **arguments,
                               CudaStream stream);
+
+// --- Recorded graphs. Whether the driver knows how to find and to change a kernel in one (from 12.3 on).
+bool cuda_graph_can_change(const CudaContext *context);
+// The node of what was captured last on the context's stream.
+MUST_CHECK Status cuda_captured_node(CudaContext *context, CudaGraphNode *out);
+// Other arguments for a kernel that was launched with the same of all else. The graph that the node is of is there; what was enqueued before keeps
+// its arguments.
+MUST_CHECK Status cuda_graph_change(CudaContext *context, CudaGraphExec exec, CudaGraphNode node, CudaFunction function,
+                                    const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, void **arguments);
 
 // --- Timing.
 typedef struct CudaTiming {

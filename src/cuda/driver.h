@@ -98,6 +98,16 @@ typedef enum CudaTensorMapSwizzle {
 } CudaTensorMapSwizzle;
 typedef enum CudaTensorMapPromotion { CUDA_L2_NONE, CUDA_L2_64, CUDA_L2_128, CUDA_L2_256 } CudaTensorMapPromotion;
 
+typedef struct CudaKernelNodeParameters {
+  CudaFunction function;
+  unsigned grid[3], block[3];
+  unsigned shared_bytes;
+  void **arguments, **extra;
+  void *kernel;
+  CudaContextHandle context;  // NULL: the current one
+} CudaKernelNodeParameters;
+_Static_assert(sizeof(CudaKernelNodeParameters) == 72, "as CUDA_KERNEL_NODE_PARAMS_v2");
+
 typedef struct CudaGraphUpdateResult {
   int result;
   CudaGraphNode error_node, error_from_node;
@@ -175,6 +185,9 @@ typedef struct CudaGraphUpdateResult {
   CALL(cuStreamBeginCapture, "cuStreamBeginCapture_v2", 0, (CudaStream stream, int mode))                                    \
   CALL(cuStreamEndCapture, "cuStreamEndCapture", 0, (CudaStream stream, CudaGraph *graph))                                   \
   CALL(cuStreamIsCapturing, "cuStreamIsCapturing", 0, (CudaStream stream, int *status))                                      \
+  CALL(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v3", 12030,                                                           \
+       (CudaStream stream, int *status, uint64_t *id, CudaGraph *graph, const CudaGraphNode **last, const void **edges,      \
+        size_t *count))                                                                                                      \
   CALL(cuThreadExchangeStreamCaptureMode, "cuThreadExchangeStreamCaptureMode", 0, (int *mode))                               \
   CALL(cuGraphInstantiateWithFlags, "cuGraphInstantiateWithFlags", 0,                                                        \
        (CudaGraphExec *exec, CudaGraph graph, unsigned long long flags))                                                     \
@@ -183,6 +196,8 @@ typedef struct CudaGraphUpdateResult {
   CALL(cuGraphGetNodes, "cuGraphGetNodes", 0, (CudaGraph graph, CudaGraphNode *nodes, size_t *count))                        \
   CALL(cuGraphExecUpdate, "cuGraphExecUpdate_v2", 12000,                                                                     \
        (CudaGraphExec exec, CudaGraph graph, CudaGraphUpdateResult *result))                                                 \
+  CALL(cuGraphExecKernelNodeSetParams, "cuGraphExecKernelNodeSetParams_v2", 12000,                                           \
+       (CudaGraphExec exec, CudaGraphNode node, const CudaKernelNodeParameters *parameters))                                 \
   CALL(cuGraphDestroy, "cuGraphDestroy", 0, (CudaGraph graph))                                                               \
   CALL(cuGraphExecDestroy, "cuGraphExecDestroy", 0, (CudaGraphExec exec))                                                    \
   CALL(cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled", 12000,                                                              \

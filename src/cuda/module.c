@@ -182,3 +182,29 @@ Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned g
   CUDA_TRY(context, cuLaunchKernelEx(&config, function, arguments, NULL));
   return OK;
 }
+
+bool cuda_graph_can_change(const CudaContext *context) {
+  return context->driver->cuStreamGetCaptureInfo && context->driver->cuGraphExecKernelNodeSetParams;
+}
+
+Status cuda_captured_node(CudaContext *context, CudaGraphNode *out) {
+  int capturing;
+  const CudaGraphNode *last;
+  const void *edges;
+  size_t count;
+  CUDA_TRY(context, cuStreamGetCaptureInfo(context->stream, &capturing, NULL, NULL, &last, &edges, &count));
+  if (!capturing || count != 1) FAIL(ERROR_INTERNAL, "%zu nodes were captured last, where one launch was enqueued", count);
+  *out = last[0];
+  return OK;
+}
+
+Status cuda_graph_change(CudaContext *context, CudaGraphExec exec, CudaGraphNode node, CudaFunction function,
+                         const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, void **arguments) {
+  CudaKernelNodeParameters parameters = {.function = function,
+                                         .grid = {grid[0], grid[1], grid[2]},
+                                         .block = {block[0], block[1], block[2]},
+                                         .shared_bytes = shared_bytes,
+                                         .arguments = arguments};
+  CUDA_TRY(context, cuGraphExecKernelNodeSetParams(exec, node, &parameters));
+  return OK;
+}

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "base/opening.h"
 #include "ir/graph.h"
 
 typedef struct EngineKernel {
@@ -64,6 +65,7 @@ typedef struct Engine {
   Arena *arena;  // owns everything below
   Graph *graph;
   EngineOptions built;
+  Opening opening;  // of its file
   EngineKernel *kernels;
   uint32_t kernel_count, kernel_capacity;
   const char *tuning;
@@ -93,6 +95,8 @@ Engine *engine_new(Arena *arena);
 // Replaces the file atomically.
 MUST_CHECK Status engine_write(const Engine *engine, const char *path);
 MUST_CHECK Status engine_write_memory(const Engine *engine, Arena *arena, Bytes *out);  // the bytes of such a file
-MUST_CHECK Status engine_read(const char *path, size_t size_limit, const OpDef *const *ops, Engine **out);
-MUST_CHECK Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out);
+// threads: to read and check large files; 0: one a core.
+MUST_CHECK Status engine_read(const char *path, size_t size_limit, int threads, const OpDef *const *ops, Engine **out);
+MUST_CHECK Status engine_read_memory(const void *bytes, size_t size, int threads, const OpDef *const *ops, Arena *arena,
+                                     Engine **out);
 void engine_free(Engine *engine);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/recover.h"
+#include "base/thread.h"
 #include "engine/engine.h"
 #include "engine/layout.h"
 #include "engine/weights.h"
@@ -40,13 +42,39 @@ static uint32_t flags_of(const EngineOptions *built) {
          (built->precision == DTYPE_BF16 ? FLAG_BF16 : 0) | (built->measured ? FLAG_MEASURED : 0);
 }
 
+enum { WORTH_THREADS = 8 << 20 };
+
+typedef struct Parts {
+  const char *bytes;
+  size_t size;
+  Hash128 *hashes;
+} Parts;
+
+static void hash_parts(void *context, int64_t begin, int64_t end) {
+  Parts *parts = context;
+  for (int64_t i = begin; i < end; i++) {
+    size_t at = (size_t)i * ENGINE_PART;
+    parts->hashes[i] = hash128_bytes(parts->bytes + at, MIN(parts->size - at, (size_t)ENGINE_PART));
+  }
+}
+
+static uint64_t checksum(const void *bytes, size_t size, ThreadPool *pool, Arena *scratch) {
+  size_t count = (size + ENGINE_PART - 1) / ENGINE_PART;
+  Parts parts = {bytes, size, arena_array(scratch, Hash128, count)};
+  parallel_for(pool, (int64_t)count, 1, hash_parts, &parts);
+  return hash128_bytes(parts.hashes, count * sizeof *parts.hashes).low;
+}
+
 void engine_seal(void *bytes) {
+  Arena *scratch = arena_scratch();
   Header header;
   memcpy(&header, bytes, sizeof header);
   for (int i = 0; i < SECTION_COUNT; i++)
-    header.sections[i].checksum = hash128_bytes((const char *)bytes + header.sections[i].offset, header.sections[i].size).low;
+    header.sections[i].checksum =
+        checksum((const char *)bytes + header.sections[i].offset, header.sections[i].size, NULL, scratch);
   header.checksum = hash_bytes(&header, offsetof(Header, checksum), 0);
   memcpy(bytes, &header, sizeof header);
+  arena_free(scratch);
 }
 
 static void write_rewrite(const EngineRewrite *rewrite, Text *text) {
@@ -148,10 +176,27 @@ static Status check_header(const void *bytes, size_t size, Header *header) {
     const SectionEntry *s = &header->sections[i];
     if (s->offset % ENGINE_PAGE || s->offset > size || s->size > size - s->offset)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' lies outside the file", section_names[i]);
-    if (hash128_bytes((const char *)bytes + s->offset, s->size).low != s->checksum)
+  }
+  return OK;
+}
+
+static Status check_sections(const void *bytes, const Header *header, ThreadPool *pool, Arena *scratch) {
+  for (int i = 0; i < SECTION_COUNT; i++) {
+    const SectionEntry *s = &header->sections[i];
+    if (checksum((const char *)bytes + s->offset, s->size, pool, scratch) != s->checksum)
       FAIL(ERROR_CORRUPT, "the engine's section '%s' fails its checksum", section_names[i]);
   }
   return OK;
+}
+
+// Guarded, for the threads.
+static Status check_sums(const void *bytes, const Header *header, int threads) {
+  ThreadPool *pool = header->file_size >= WORTH_THREADS && threads != 1 ? thread_pool_new(threads) : NULL;
+  Arena *scratch = arena_scratch();
+  Status status = RECOVER_GUARD(check_sections(bytes, header, pool, scratch));
+  arena_free(scratch);
+  thread_pool_free(pool);
+  return status;
 }
 
 static Status read_kernels(Engine *engine, const char *bytes, size_t size) {
@@ -261,9 +306,12 @@ Engine *engine_new(Arena *arena) {
   return engine;
 }
 
-Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *ops, Arena *arena, Engine **out) {
+Status engine_read_memory(const void *bytes, size_t size, int threads, const OpDef *const *ops, Arena *arena, Engine **out) {
   Header header;
+  double start = time_now();
   TRY(check_header(bytes, size, &header));
+  TRY(check_sums(bytes, &header, threads));
+  double checked = time_now();
   Engine *engine = engine_new(arena);
   uint32_t flags = header.flags;
   if (flags & ~(uint32_t)FLAGS_KNOWN) FAIL(ERROR_CORRUPT, "the engine has unknown flags 0x%x", flags);
@@ -283,15 +331,20 @@ Status engine_read_memory(const void *bytes, size_t size, const OpDef *const *op
                   s[SECTION_WEIGHTS].size, &engine->graph));
   TRY(status_context(graph_verify(engine->graph), "the engine's graph"));
   TRY(read_plans(engine, base, &s[SECTION_PLANS], &s[SECTION_WEIGHTS]));
+  engine->opening.seconds[OPENING_FILE] = checked - start;
+  engine->opening.seconds[OPENING_GRAPH] = time_now() - checked;
   *out = engine;
   return OK;
 }
 
-Status engine_read(const char *path, size_t size_limit, const OpDef *const *ops, Engine **out) {
+Status engine_read(const char *path, size_t size_limit, int threads, const OpDef *const *ops, Engine **out) {
   Arena *arena = arena_scratch();
   Bytes bytes;
-  Status status = file_load(path, size_limit, arena, &bytes);
-  if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, ops, arena, out), "%s", path);
+  double start = time_now();
+  Status status = file_load(path, size_limit, threads, arena, &bytes);
+  double loaded = time_now();
+  if (!status) status = status_context(engine_read_memory(bytes.data, bytes.size, threads, ops, arena, out), "%s", path);
+  if (!status) (*out)->opening.seconds[OPENING_FILE] += loaded - start;
   if (status) arena_free(arena);
   else arena_keep(arena);
   return status;

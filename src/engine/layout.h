@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-enum { ENGINE_VERSION = 6, ENGINE_PAGE = 4096 };
+enum { ENGINE_VERSION = 7, ENGINE_PAGE = 4096 };
 #define ENGINE_MAGIC "INGOT\r\n\x1a"
 
 typedef enum Section {
@@ -17,6 +17,8 @@ typedef enum Section {
   SECTION_COUNT
 } Section;
 
+// The checksum is of the hashes of the section's parts of ENGINE_PART bytes, so that several threads can check it.
+enum { ENGINE_PART = 1 << 20 };
 typedef struct SectionEntry {
   uint64_t offset, size, checksum;
 } SectionEntry;

@@ -118,7 +118,11 @@ static Status run(const ReadyLaunch *ready, const Machine *machine, CudaStream s
                      may_begin_early(launch), ready->arguments, stream);
 }
 
+Status launch_set_run_one(const LaunchSet *set, uint32_t launch, const Machine *machine, CudaStream stream) {
+  return run(&set->launches[launch], machine, stream);
+}
+
 Status launch_set_run(const LaunchSet *set, const Machine *machine, CudaStream stream) {
-  for (uint32_t i = 0; i < set->emission->launch_count; i++) TRY(run(&set->launches[i], machine, stream));
+  for (uint32_t i = 0; i < set->emission->launch_count; i++) TRY(launch_set_run_one(set, i, machine, stream));
   return OK;
 }

@@ -35,4 +35,5 @@ MUST_CHECK Status launch_set_load(LaunchSet *set, const Machine *machine, const 
 void launch_set_unload(LaunchSet *set, const Machine *machine);
 void launch_set_patch(LaunchSet *set);
 // What the host computes is there when it returns, the rest is enqueued.
+MUST_CHECK Status launch_set_run_one(const LaunchSet *set, uint32_t launch, const Machine *machine, CudaStream stream);
 MUST_CHECK Status launch_set_run(const LaunchSet *set, const Machine *machine, CudaStream stream);

@@ -105,8 +105,10 @@ static Status take_packing(Packings *packings, const Tensor *content, Hash128 fo
   const Allocator *allocator = budget_allocator();
   if (allocator) held->key = hash128_combine(held->key, hash128_bytes(&allocator, sizeof allocator));
   arena_on_free(arena, drop_weight, held);
-  TRY(weight_store_take(keeper->cpu->weights, &keeper->cpu->device, held->key, bytes, fill, context, out));
+  WeightRequest request = {.key = held->key, .bytes = bytes, .fill = fill, .context = context};
+  TRY(weight_store_take(keeper->cpu->weights, &keeper->cpu->device, &request, 1));
   held->taken = true;
+  *out = request.memory;
   return OK;
 }
 

@@ -1,6 +1,6 @@
 // The CUDA executor. Compiling a graph: plan it, let each site's implementation emit its launches, compile all kernels at once, put the
-// weights on the GPU. Running: fill in the addresses of this call; when they are those of the call before, the whole inference
-// is captured into a CUDA graph and replayed from then on.
+// weights on the GPU. Running: fill in the addresses of this call; from the second on the whole inference is one CUDA graph, whose kernels
+// are given other addresses where a call brings them (recording.h).
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@
 #include "kernels/packings.h"
 #include "run/cuda_device.h"
 #include "run/device.h"
+#include "run/recording.h"
 #include "run/steps.h"
 
 enum { DEFAULT_WORKSPACE = 256 << 20 };
@@ -53,12 +54,12 @@ struct Executable {
   int cubin_count;
   bool loading;          // kernels and what libraries made are taken, or some of them
   Hash128 *weight_keys;  // to give back
-  uint32_t weight_count, weight_capacity;
+  uint32_t weight_count;
   void **last;  // addresses of the last run: inputs then outputs
   bool has_last;
   uint64_t generation;
-  CudaGraphExec graph;
-  bool capture_failed;
+  Recording recording;
+  bool record_failed;
 };
 
 static CudaRunner *of(Device *device) { return (CudaRunner *)device; }
@@ -185,32 +186,87 @@ static Hash128 constant_key(const PlanBuffer *buffer) {
   return hash128_combine(content, hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order));
 }
 
-static Status take_weight(CudaRunner *r, Executable *e, Hash128 key, size_t bytes, Status (*fill)(void *, void *),
-                          void *context, void **memory) {
-  // Whoever lets go of a weight last gives it back: only sessions with the same allocator share it.
-  const Allocator *allocator = r->context->allocator;
-  if (allocator) key = hash128_combine(key, hash128_bytes(&allocator, sizeof allocator));
-  *ARENA_PUSH(e->arena, e->weight_keys, e->weight_count, e->weight_capacity) = key;
-  Status status = weight_store_take(r->weights, &r->device, key, bytes, fill, context, memory);
-  if (status) e->weight_count--;
+enum { WORTH_THREADS = 1 << 20 };  // bytes, which one thread makes faster than others start
+
+static Status device_make(Device *device, WeightRequest *const *requests, int count) {
+  CudaRunner *r = of(device);
+  Arena *scratch = arena_scratch();
+  CudaMade *parts = arena_array(scratch, CudaMade, (size_t)count);
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++) {
+    const WeightRequest *request = requests[i];
+    parts[i] = (CudaMade){request->memory, request->bytes, request->fill, request->context};
+    bytes += request->bytes;
+  }
+  ThreadPool *pool = bytes >= WORTH_THREADS ? thread_pool_new(r->threads) : NULL;
+  double seconds;
+  Status status = cuda_upload_made(r->context, pool, parts, count, &seconds);
+  thread_pool_free(pool);
+  arena_free(scratch);
+  device->opening.seconds[OPENING_CONSTANTS] += seconds;
   return status;
 }
 
-static Status place_weights(CudaRunner *r, Executable *e) {
-  Plan *plan = e->plan;
-  for (uint32_t i = 0; i < plan->buffer_count; i++) {
-    PlanBuffer *buffer = &plan->buffers[i];
+typedef struct Wanted {
+  WeightRequest *requests;
+  void ***places;  // where an executable notes the memory
+  uint32_t count, capacity;
+  uint32_t place_count, place_capacity;
+} Wanted;
+
+static void want(CudaRunner *r, Wanted *wanted, Arena *scratch, const WeightRequest *request, void **place) {
+  WeightRequest *kept = ARENA_PUSH(scratch, wanted->requests, wanted->count, wanted->capacity);
+  *kept = *request;
+  *ARENA_PUSH(scratch, wanted->places, wanted->place_count, wanted->place_capacity) = place;
+  // Whoever lets go of a weight last gives it back: only sessions with the same allocator share it.
+  const Allocator *allocator = r->context->allocator;
+  if (allocator) kept->key = hash128_combine(kept->key, hash128_bytes(&allocator, sizeof allocator));
+}
+
+static void want_constants(CudaRunner *r, Executable *e, Wanted *wanted, Arena *scratch) {
+  for (uint32_t i = 0; i < e->plan->buffer_count; i++) {
+    PlanBuffer *buffer = &e->plan->buffers[i];
     if (buffer->kind != PLAN_CONSTANT || buffer->first_step < 0) continue;
-    TRY(take_weight(r, e, constant_key(buffer), buffer->bytes, fill_constant, buffer, &e->steps.constants[i]));
+    want(r, wanted, scratch,
+         &(WeightRequest){.key = constant_key(buffer), .bytes = buffer->bytes, .fill = fill_constant, .context = buffer},
+         &e->steps.constants[i]);
   }
-  for (uint32_t s = 0; s < plan->step_count; s++) {
+}
+
+static void want_packed(CudaRunner *r, Executable *e, Wanted *wanted, Arena *scratch) {
+  for (uint32_t s = 0; s < e->plan->step_count; s++) {
     LaunchSet *set = e->steps.sets[s];
     for (uint32_t k = 0; k < set->emission->packed_count; k++) {
       const Recipe *recipe = set->emission->packed[k];
-      TRY(take_weight(r, e, recipe->key, recipe->bytes, fill_packed, (void *)recipe, &set->packed[k]));
+      want(r, wanted, scratch,
+           &(WeightRequest){.key = recipe->key, .bytes = recipe->bytes, .fill = fill_packed, .context = (void *)recipe},
+           &set->packed[k]);
     }
   }
+}
+
+static Status take_weights(CudaRunner *r, Executable *e, Arena *scratch) {
+  Wanted wanted = {0};
+  want_constants(r, e, &wanted, scratch);
+  want_packed(r, e, &wanted, scratch);
+  e->weight_keys = arena_array(e->arena, Hash128, wanted.count);
+  TRY(weight_store_take(r->weights, &r->device, wanted.requests, (int)wanted.count));
+  for (uint32_t i = 0; i < wanted.count; i++) {
+    e->weight_keys[i] = wanted.requests[i].key;
+    *wanted.places[i] = wanted.requests[i].memory;
+  }
+  e->weight_count = wanted.count;
   return OK;
+}
+
+static Status place_weights(CudaRunner *r, Executable *e) {
+  double start = time_now(), made = r->device.opening.seconds[OPENING_CONSTANTS];
+  Arena *scratch = arena_scratch();
+  Status status = take_weights(r, e, scratch);
+  arena_free(scratch);
+  made = r->device.opening.seconds[OPENING_CONSTANTS] - made;
+  r->device.opening.seconds[OPENING_UPLOAD] += time_now() - start - made;
+  return status;
 }
 
 static void record_kernels(CudaRunner *r, const Cubin *cubins, int count) {
@@ -257,7 +313,9 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   number_steps(r, e);
   TRY(compile_kernels(r, e));
   double compiled = time_now();
+  r->device.opening.seconds[OPENING_KERNELS] += compiled - start;
   TRY(place_weights(r, e));
+  recording_lay_out(&e->recording, &e->steps, r->context, e->arena);
   e->last = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
   log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", (compiled - start) * 1e3,
           (time_now() - compiled) * 1e3);
@@ -278,7 +336,9 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Executable *e) {
   Plan *plan;
   TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, e->arena, &plan));
   if (r->device.check_plans) TRY(plan_reread(plan, r->compiler, e->arena, &plan));
-  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms", (time_now() - start) * 1e3);
+  double seconds = time_now() - start;
+  r->device.opening.seconds[OPENING_PLAN] += seconds;
+  log_add(&r->log, LOG_VERBOSE, "planned in %.1f ms", seconds * 1e3);
   return load_entered(r, plan, e);
 }
 
@@ -313,9 +373,8 @@ static int64_t graph_bytes(const Executable *e) {
 }
 
 static void drop_graph(CudaRunner *r, Executable *e) {
-  if (!e->graph) return;
-  r->context->driver->cuGraphExecDestroy(e->graph);
-  e->graph = NULL;
+  if (!e->recording.exec) return;
+  recording_drop(&e->recording, r->context);
   arena_charge(e->arena, -graph_bytes(e));
 }
 
@@ -348,59 +407,59 @@ static Status ensure_block(CudaRunner *r, size_t bytes) {
   return OK;
 }
 
-static Status end_capture(CudaRunner *r, CudaGraph *graph) {
-  CUDA_TRY(r->context, cuStreamEndCapture(r->context->stream, graph));
-  return OK;
-}
-
-static Status record(CudaRunner *r, Executable *e, CudaGraph *graph) {
-  CUDA_TRY(r->context, cuStreamBeginCapture(r->context->stream, CUDA_CAPTURE_THREAD_LOCAL));
-  Status status = steps_run(&e->steps, r->context->stream), ended = end_capture(r, graph);  // it has to end in any case
-  if (!status) return ended;
-  status_free(ended);
-  return status;
-}
-
-static Status instantiate(CudaRunner *r, Executable *e, CudaGraph graph) {
-  CUDA_TRY(r->context, cuGraphInstantiateWithFlags(&e->graph, graph, 0));
-  arena_charge(e->arena, graph_bytes(e));
-  CUDA_TRY(r->context, cuGraphUpload(e->graph, r->context->stream));
-  return OK;
-}
-
 // Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
-static void capture(CudaRunner *r, Executable *e) {
-  CudaGraph graph = NULL;
-  Status status = record(r, e, &graph);
-  if (!status) status = instantiate(r, e, graph);
-  if (graph) r->context->driver->cuGraphDestroy(graph);
-  if (!status) return;
-  e->capture_failed = true;
-  drop_graph(r, e);
-  log_add(&r->log, LOG_WARNING, "running launch by launch: capturing a CUDA graph: %s", status_message(status));
+static void record(CudaRunner *r, Executable *e) {
+  double start = time_now();
+  Status status = recording_make(&e->recording, &e->steps, r->context);
+  r->device.opening.seconds[OPENING_RECORD] += time_now() - start;
+  e->record_failed = status != OK;
+  if (status) log_add(&r->log, LOG_WARNING, "running launch by launch: recording a CUDA graph: %s", status_message(status));
+  else arena_charge(e->arena, graph_bytes(e));
   status_free(status);
 }
 
-static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
+// The same as above for one that cannot be changed.
+static void patch(CudaRunner *r, Executable *e) {
+  Status status = recording_patch(&e->recording, &e->steps, r->context);
+  if (!status) return;
+  drop_graph(r, e);
+  e->record_failed = true;
+  log_add(&r->log, LOG_WARNING, "running launch by launch: changing a CUDA graph: %s", status_message(status));
+  status_free(status);
+}
+
+static void bind(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
+  bool first = !e->has_last;
+  double start = first ? time_now() : 0;
+  steps_bind(&e->steps, r->block, inputs, outputs);
+  for (int i = 0; i < e->plan->graph->input_count; i++) e->last[i] = inputs[i];
+  for (int i = 0; i < e->plan->graph->output_count; i++) e->last[e->plan->graph->input_count + i] = outputs[i];
+  e->has_last = true;
+  e->generation = r->generation;
+  if (first) r->device.opening.seconds[OPENING_BIND] += time_now() - start;
+}
+
+static bool is_last(const Executable *e, void *const *inputs, void *const *outputs) {
   const Graph *graph = e->plan->graph;
+  bool same = true;
+  for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
+  for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
+  return same;
+}
+
+// A graph is recorded in the second run: of what runs once none is made. Where it cannot follow other addresses it is made for those that come again.
+static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
   TRY(cuda_check_alive(r->context));
   TRY(take_report(r));
   TRY(ensure_block(r, e->plan->arena_bytes));
-  bool same = e->has_last && e->generation == r->generation;
-  for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
-  for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
-  if (!same) {
-    drop_graph(r, e);
-    steps_bind(&e->steps, r->block, inputs, outputs);
-    for (int i = 0; i < graph->input_count; i++) e->last[i] = inputs[i];
-    for (int i = 0; i < graph->output_count; i++) e->last[graph->input_count + i] = outputs[i];
-    e->has_last = true;
-    e->generation = r->generation;
-    return steps_run(&e->steps, r->context->stream);
-  }
-  if (!e->graph && !r->no_graph && !e->capture_failed && e->plan->step_count) capture(r, e);
-  if (!e->graph) return steps_run(&e->steps, r->context->stream);
-  CUDA_TRY(r->context, cuGraphLaunch(e->graph, r->context->stream));
+  bool again = e->has_last && e->generation == r->generation, same = again && is_last(e, inputs, outputs);
+  if (!again || (!same && !e->recording.follows)) drop_graph(r, e);
+  if (!same) bind(r, e, inputs, outputs);
+  if (!same && e->recording.exec) patch(r, e);
+  bool worth = same || (again && e->recording.follows);
+  if (worth && !e->recording.exec && !r->no_graph && !e->record_failed && e->plan->step_count) record(r, e);
+  if (!e->recording.exec) return steps_run(&e->steps, r->context->stream);
+  CUDA_TRY(r->context, cuGraphLaunch(e->recording.exec, r->context->stream));
   return OK;
 }
 
@@ -567,6 +626,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .download = device_download,
                        .copy = device_copy,
                        .synchronize = device_synchronize,
+                       .make = device_make,
                        .runs = device_runs,
                        .compile = device_compile,
                        .load = device_load,

@@ -5,12 +5,14 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/opening.h"
 #include "base/thread.h"
 #include "cuda/compiler.h"
 #include "lower/plan.h"
 
 typedef struct Executable Executable;
 typedef struct Device Device;
+typedef struct WeightRequest WeightRequest;
 
 // What one executable is made of, for reports.
 typedef struct StepReport {
@@ -23,6 +25,7 @@ struct Device {
   uintptr_t place;  // the same for devices that share memory: of the host 0, of a GPU its context
   const Log *log;
   bool tf32, check_plans;
+  Opening opening;                                               // all that was opened for it so far
   const Compiler *compiler;                                      // of kernels; NULL on the CPU
   Status (*allocate)(Device *device, size_t bytes, void **out);  // zero bytes give a valid pointer
   void (*release)(Device *device, void *memory, size_t bytes);   // as many as were allocated
@@ -30,6 +33,8 @@ struct Device {
   Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
   Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
   Status (*synchronize)(Device *device);
+  // Fills the memory that the requests were given; NULL where the host can write to it itself.
+  Status (*make)(Device *device, WeightRequest *const *requests, int count);
   // Whether some implementation computes the static node itself; otherwise its reference runs on the host.
   bool (*runs)(Device *device, const Node *node);
   // The graph's and the plan's memory is the arena's; it outlives the executable's last run.
@@ -83,7 +88,14 @@ MUST_CHECK Status cuda_device_kernels(Device *device, Arena *arena, DeviceKernel
 // The weights of one engine on its devices, found by content, form and place. A plan holds what it uses; the last one to let go frees it.
 MUST_CHECK Status weight_store_new(WeightStore **out);
 void weight_store_free(WeightStore *store);
-// fill makes the bytes on the host when nobody has them on the device yet; it does not come back here.
-MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, Hash128 key, size_t bytes,
-                                    Status (*fill)(void *context, void *out), void *context, void **memory);
+// What a plan wants of it. fill makes the bytes on the host when nobody has them on the device yet, on any thread; it does not come back here.
+struct WeightRequest {
+  Hash128 key;
+  size_t bytes;
+  Status (*fill)(void *context, void *out);
+  void *context;
+  void *memory;  // given: where they are
+};
+// All of them, or none.
+MUST_CHECK Status weight_store_take(WeightStore *store, Device *device, WeightRequest *requests, int count);
 void weight_store_drop(WeightStore *store, Device *device, Hash128 key);

@@ -68,7 +68,7 @@ INGOT = """
 import json, os, sys
 command, arguments = sys.argv[1], sys.argv[2:]
 asks = {asks}
-FACTS = {{"open_ms": 3.0, "first_run_ms": 4.0, "weights_bytes": 5, "arena_bytes": 6, "device_bytes": 7,
+FACTS = {{"open_ms": 3.0, "first_run_ms": 4.0, "weights_bytes": 5, "arena_bytes": 6, "device_bytes": 7, **({{"enqueue_fresh_ms": 0.008, "opening": {{"context_ms": 2.0}}}} if asks else {{}}),
          "steps": [{{"op": "conv", "tactic": "mma_conv 64x64", "ms": 0.1}}, {{"op": "conv", "tactic": "mma_conv 32x32", "ms": 0.2}}, {{"op": "copy", "tactic": "", "ms": 0.1}}]}}
 if command == "--version": print("ingot {version}")
 elif "--help" in arguments: print("  --on-request\\n facts  \\n" if asks else "  --profile")
@@ -108,6 +108,7 @@ class Ingot(Folder):
         adapter = self.adapter(True)
         facts = adapter.prepare(self.request)
         self.assertEqual((facts["error"], facts["load_ms"], facts["device_bytes"], facts["steps"], facts["version"], facts["busy"]), (0.0, 3.0, 7, 3, "ingot 0.2.0", False))
+        self.assertEqual((facts["enqueue_fresh_ms"], facts["opening"]), (0.008, {"context_ms": 2.0}))
         self.assertTrue({"build_s", "build_warm_s"} <= set(facts))
         self.assertEqual(adapter.measure("device", 0.1), {"ms": 2.0, "samples": 7})
         self.assertEqual(adapter.measure("flushed", 0.1)["ms"], 3.0)

@@ -271,6 +271,9 @@ for kind in device flushed call fresh; do
   "$ingot" bench digits.ingot $cpu --on-request < <(echo $kind 0.001) | python3 -c "import json; assert json.loads(input())['samples'] >= 5" || fail "$kind: fewer than five samples"
 done
 says 0 '"steps":' bench digits.ingot $cpu --on-request < <(echo facts)
+says 0 '"opening":{"file_ms":' bench digits.ingot $cpu --on-request < <(echo facts)
+says 0 ", its graph " bench digits.ingot $cpu --seconds 0.05
+says 0 "there is no device beside the host" bench digits.ingot $cpu --on-request < <(echo enqueue_fresh 0.05)
 says 0 "{}" bench digits.ingot $cpu --on-request --data golden < <(echo outputs "$PWD/asked.npz")
 says 1 "outputs are written as .npz" bench digits.ingot $cpu --on-request < <(echo outputs asked.npy)
 says 1 "a request is KIND SECONDS, facts, outputs FILE or shapes SHAPES SECONDS, not 'device'" bench digits.ingot $cpu --on-request < <(echo device)

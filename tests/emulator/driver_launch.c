@@ -174,6 +174,7 @@ EMULATED_API CudaResult cuStreamEndCapture(CudaStream stream, CudaGraph *out) {
     return fault ? fault : INVALID_CONTEXT;
   }
   live_objects++;
+  graph_captured(graph);
   *out = (CudaGraph)graph;
   return CUDA_OK;
 }
@@ -181,6 +182,18 @@ EMULATED_API CudaResult cuStreamIsCapturing(CudaStream stream, int *status) {
   MAY_FAIL();
   LOCKED();
   *status = stream_of(stream)->capturing != NULL;
+  return CUDA_OK;
+}
+EMULATED_API CudaResult cuStreamGetCaptureInfo(CudaStream stream, int *status, uint64_t *id, CudaGraph *graph,
+                                               const CudaGraphNode **last, const void **edges, size_t *count) {
+  ON_STREAM(stream);
+  Stream *s = stream_of(stream);
+  *status = s->capturing != NULL;
+  if (!s->capturing) return CUDA_OK;
+  if (graph) *graph = (CudaGraph)s->capturing;
+  if (last) *last = (const CudaGraphNode *)&s->capture_last;
+  if (edges) *edges = NULL;
+  if (count) *count = s->capture_last != NULL;
   return CUDA_OK;
 }
 EMULATED_API CudaResult cuThreadExchangeStreamCaptureMode(int *mode) {
@@ -212,6 +225,19 @@ EMULATED_API CudaResult cuGraphGetNodes(CudaGraph graph, CudaGraphNode *nodes, s
 EMULATED_API CudaResult cuGraphExecUpdate(CudaGraphExec exec, CudaGraph graph, CudaGraphUpdateResult *result) {
   IN_CONTEXT();
   return NOT_SUPPORTED;  // as for a graph of another shape: it is instantiated again
+}
+EMULATED_API CudaResult cuGraphExecKernelNodeSetParams(CudaGraphExec exec, CudaGraphNode node,
+                                                       const CudaKernelNodeParameters *parameters) {
+  IN_CONTEXT();
+  if (!graph_is_there((const Graph *)exec)) {
+    finding_host(FOUND_ADDRESS, "a node of a graph that was destroyed is to be changed");
+    return outcome();
+  }
+  Launch launch = {.function = (Function *)parameters->function, .shared_bytes = parameters->shared_bytes};
+  memcpy(launch.grid, parameters->grid, sizeof launch.grid);
+  memcpy(launch.block, parameters->block, sizeof launch.block);
+  CudaResult result = launch_check(&launch);
+  return result ? result : graph_change((Graph *)exec, (const Operation *)node, &launch, parameters->arguments);
 }
 EMULATED_API CudaResult cuGraphDestroy(CudaGraph graph) {
   GIVES_BACK();

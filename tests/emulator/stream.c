@@ -365,8 +365,30 @@ void capture_end(Graph *graph) {
 
 // --- Graphs: the operations as they were enqueued, copied at each launch.
 
+static Graph *captured_graphs;
+
+void graph_captured(Graph *graph) {
+  static uint64_t numbers;
+  graph->number = ++numbers;
+  graph->next = captured_graphs;
+  captured_graphs = graph;
+}
+
+bool graph_is_there(const Graph *exec) {
+  const Graph *graph = captured_graphs;
+  while (graph && graph->number != exec->origin) graph = graph->next;
+  return graph != NULL;
+}
+
 void graph_free(Graph *graph) {
+  for (Graph **at = &captured_graphs; *at; at = &(*at)->next)
+    if (*at == graph) {
+      *at = graph->next;
+      break;
+    }
   for (int i = 0; i < graph->count; i++) operation_drop(graph->nodes[i]);
+  for (int i = 0; graph->changed && i < graph->count; i++) operation_drop(graph->changed[i]);
+  free(graph->changed);
   for (int i = 1; i < STREAM_LIMIT; i++)
     if (graph->streams[i]) stream_free(graph->streams[i]);
   free(graph->nodes);
@@ -376,11 +398,29 @@ void graph_free(Graph *graph) {
 Graph *graph_copy(const Graph *graph) {
   Graph *copy = calloc(1, sizeof *copy);
   if (!copy) return NULL;
-  *copy = (Graph){.count = graph->count, .lanes = graph->lanes};
+  *copy = (Graph){.count = graph->count, .lanes = graph->lanes, .origin = graph->number};
   copy->nodes = calloc((size_t)graph->count + 1, sizeof *copy->nodes);
-  if (!copy->nodes) abort();
+  copy->changed = calloc((size_t)graph->count + 1, sizeof *copy->changed);
+  if (!copy->nodes || !copy->changed) abort();
   for (int i = 0; i < graph->count; i++) copy->nodes[i] = operation_keep(graph->nodes[i]);
   return copy;
+}
+
+// Everything but the values of its arguments stays.
+CudaResult graph_change(Graph *exec, const Operation *node, const Launch *launch, void **values) {
+  int i = 0;
+  while (i < exec->count && exec->nodes[i] != node) i++;
+  if (i == exec->count || node->kind != OPERATION_LAUNCH || node->launch.function != launch->function)
+    return 1;  // an invalid value
+  Operation *op = operation_new(OPERATION_LAUNCH);
+  op->launch = node->launch;
+  memcpy(op->launch.grid, launch->grid, sizeof op->launch.grid);
+  memcpy(op->launch.block, launch->block, sizeof op->launch.block);
+  op->launch.shared_bytes = launch->shared_bytes;
+  launch_arguments(op, values);
+  operation_drop(exec->changed[i]);
+  exec->changed[i] = op;
+  return CUDA_OK;
 }
 
 static Operation *node_again(const Operation *node) {
@@ -408,7 +448,7 @@ CudaResult graph_launch(Graph *graph, Stream *s) {
     if (i >= STREAM_LIMIT || (!lanes[i] && !(lanes[i] = stream_new(s->device)))) result = CUDA_OUT_OF_MEMORY;
   for (int i = 0; i < graph->count && !result; i++) {
     const Operation *node = graph->nodes[i];
-    made[i] = operation_keep(node_again(node));
+    made[i] = operation_keep(node_again(graph->changed[i] ? graph->changed[i] : node));
     for (int w = 0; w < node->wait_count; w++)
       for (int j = 0; j < i; j++)
         if (graph->nodes[j] == node->waits[w]) operation_wait_on(made[i], made[j]);

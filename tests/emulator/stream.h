@@ -33,8 +33,11 @@ typedef struct Operation {
 
 typedef struct Graph {
   Operation **nodes;
+  Operation **changed;                   // of one that was instantiated: what is launched in a node's place; NULL: the node
   int count, lanes;                      // lanes: streams that took part in the capture
   struct Stream *streams[STREAM_LIMIT];  // that stand for them when it is launched
+  struct Graph *next;                    // of those that were captured and are there
+  uint64_t number, origin;               // of a captured one; of that which it was instantiated from
 } Graph;
 
 typedef struct Stream {
@@ -71,5 +74,8 @@ void event_free(Event *event);
 void capture_end(Graph *graph);
 void graph_free(Graph *graph);
 Graph *graph_copy(const Graph *graph);
+void graph_captured(Graph *graph);
+bool graph_is_there(const Graph *exec);  // the one that it was instantiated from
+CudaResult graph_change(Graph *exec, const Operation *node, const Launch *launch, void **values);
 CudaResult graph_launch(Graph *graph, Stream *stream);
 void launch_arguments(Operation *op, void **values);

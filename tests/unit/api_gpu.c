@@ -71,7 +71,7 @@ TestSuite(api_gpu, .init = set_up, .fini = tear_down);
 static Bytes exchange_kernels(Arena *arena) {
   Engine *engine;
   Bytes bytes;
-  cr_assert_null(engine_read_memory(good, good_size, core_ops, arena, &engine));
+  cr_assert_null(engine_read_memory(good, good_size, 1, core_ops, arena, &engine));
   cr_assert_gt(engine->kernel_count, 0);
   for (uint32_t i = 0; i < engine->kernel_count; i++) {
     uint8_t *other = arena_copy(arena, engine->kernels[i].cubin.data, engine->kernels[i].cubin.size);
@@ -130,7 +130,7 @@ static ingot_error *build_for(const char *shapes, double seconds, uint32_t *kern
   Engine *read;
   Arena *arena = arena_new();
   expect_ok(ingot_engine_save_memory(engine, &bytes, &size));
-  cr_assert_null(engine_read_memory(bytes, size, core_ops, arena, &read));
+  cr_assert_null(engine_read_memory(bytes, size, 1, core_ops, arena, &read));
   *kernels = read->kernel_count;
   arena_free(arena);
   free(bytes);

@@ -321,6 +321,15 @@ Test(file, written_read_and_mapped) {
   expect_ok(file_write(path, NULL, 0));
   expect_ok(file_map(path, 0, arena, &bytes));
   cr_assert_eq(bytes.size, 0);
+  enum { LARGE = (9 << 20) + 5 };  // worth several threads
+  uint8_t *large = arena_alloc(arena, LARGE);
+  for (int i = 0; i < LARGE; i++) large[i] = (uint8_t)(i * 7 + (i >> 20));
+  expect_ok(file_write(path, large, LARGE));
+  expect_ok(file_load(path, LARGE, 3, arena, &bytes));
+  cr_assert_eq(bytes.size, LARGE);
+  cr_expect(!memcmp(bytes.data, large, LARGE) && !bytes.data[LARGE]);
+  expect_code(file_load(path, LARGE - 1, 3, arena, &bytes), ERROR_LIMIT);
+  expect_ok(file_write(path, NULL, 0));
   // No temporary is left, whether writing worked or not.
   expect_code(file_write(deep, "x", 1), ERROR_IO);
   expect_code(file_write(path_join(arena, folder, "none/f"), "x", 1), ERROR_IO);
@@ -349,7 +358,7 @@ Test(file, pipes_are_read) {
       for (int at = 0, got; at < SIZE && (got = (int)write(fd, sent + at, (size_t)(SIZE - at))) > 0;) at += got;
       _exit(0);
     }
-    if (round == 0) expect_ok(file_load(path, 0, arena, &bytes));
+    if (round == 0) expect_ok(file_load(path, 0, 1, arena, &bytes));
     else if (round == 1) expect_ok(file_map(path, SIZE, arena, &bytes));
     else expect_code(file_map(path, SIZE - 1, arena, &bytes), ERROR_LIMIT);
     waitpid(child, NULL, 0);
@@ -360,7 +369,7 @@ Test(file, pipes_are_read) {
   Budget budget = {0};
   Bytes none;
   budget_enter(&budget, &(BudgetLimits){.seconds = 0.05});
-  Status status = file_load(path, 0, arena, &none);
+  Status status = file_load(path, 0, 1, arena, &none);
   budget_leave(&budget);
   expect_code(status, ERROR_LIMIT);
   int ends[2];
@@ -370,10 +379,10 @@ Test(file, pipes_are_read) {
   cr_expect_eq(path_open_number(path), -1);
   cr_assert_eq(write(ends[1], "socket", 6), 6);
   close(ends[1]);
-  expect_ok(file_load(number, 0, arena, &none));
+  expect_ok(file_load(number, 0, 1, arena, &none));
   cr_expect_str_eq((const char *)none.data, "socket");
   close(ends[0]);
-  expect_code(file_load("/dev/zero", 0, arena, &none), ERROR_IO);
+  expect_code(file_load("/dev/zero", 0, 1, arena, &none), ERROR_IO);
   discard(arena, folder);
 }
 

@@ -51,7 +51,7 @@ static bool try_read(const void *bytes, size_t count, const char *what, size_t w
   if (count) memcpy(exact, bytes, count);
   Arena *scratch = arena_new();
   Engine *engine = NULL;
-  Status status = RECOVER_GUARD(engine_read_memory(exact, count, core_ops, scratch, &engine));
+  Status status = RECOVER_GUARD(engine_read_memory(exact, count, 1, core_ops, scratch, &engine));
   bool opened = !status;
   if (status) cr_assert_gt(strlen(status_message(status)), 10, "%s at %zu: refused without a reason", what, where);
   if (status) cr_assert_neq(status_code(status), ERROR_INTERNAL, "%s at %zu: %s", what, where, status_message(status));
@@ -100,7 +100,9 @@ static void make_checksums_right(uint8_t *bytes) {
   for (int i = 0; i < SECTIONS; i++) {
     size_t entry = SECTION_AT + (size_t)i * 24;
     uint64_t offset = get(bytes, entry), length = get(bytes, entry + 8);
-    if (offset <= size && length <= size - offset) put(bytes, entry + 16, hash128_bytes(bytes + offset, length).low);
+    if (offset > size || length > size - offset) continue;
+    Hash128 part = hash128_bytes(bytes + offset, length);  // all of it: there is less than a mebibyte
+    put(bytes, entry + 16, hash128_bytes(&part, length ? sizeof part : 0).low);
   }
   put(bytes, HEADER_BYTES - 8, hash_bytes(bytes, HEADER_BYTES - 8, 0));
 }
@@ -201,7 +203,7 @@ Test(engine_file, what_is_shared_is_written_once) {
   Bytes bytes, twice;
   cr_assert(!engine_write_memory(engine, arena, &bytes));
   cr_expect_lt(section_size(bytes.data, WEIGHTS), (COUNT - 103) * sizeof(float) + 1000);
-  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, 1, core_ops, arena, &again));
   cr_assert_eq(again->graph->output_count, engine->graph->output_count);
   for (int i = 0; i < again->graph->output_count; i++)
     cr_expect(tensor_equal(again->graph->outputs[i]->constant, engine->graph->outputs[i]->constant), "constant %d", i);
@@ -222,7 +224,7 @@ Test(engine_file, plans_and_what_they_name_are_kept) {
   *ARENA_PUSH(arena, engine->plans, engine->plan_count, engine->plan_capacity) =
       (EnginePlan){"f32[2]", "that", 132, plan, strlen(plan)};
   cr_assert(!engine_write_memory(engine, arena, &bytes));
-  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, 1, core_ops, arena, &again));
   cr_assert_eq(again->plan_count, 1);
   cr_expect_str_eq(again->plans[0].inputs, "f32[2]");
   cr_expect_str_eq(again->plans[0].needs, "that");
@@ -236,6 +238,32 @@ Test(engine_file, plans_and_what_they_name_are_kept) {
   cr_expect(twice.size == bytes.size && !memcmp(twice.data, bytes.data, bytes.size), "written again it is another");
 }
 
+// Files that are worth several threads: every part of the weights is checked.
+Test(engine_file, large_sections_are_checked_by_threads) {
+  enum { BYTES = 9 << 20, PART = 1 << 20 };
+  uint8_t *numbers = arena_alloc(arena, BYTES);
+  for (int i = 0; i < BYTES; i++) numbers[i] = (uint8_t)(i * 7 + i / PART);
+  Engine *engine, *again;
+  Bytes bytes;
+  cr_assert(!engine_read_memory(good, size, 1, core_ops, arena, &engine));
+  Tensor tensor = {.dtype = DTYPE_U8, .rank = 1, .dims = {BYTES}, .data = numbers};
+  engine_add_content(engine, (Hash128){5, 6}, &tensor);
+  cr_assert(!engine_write_memory(engine, arena, &bytes));
+  uint8_t *copy = arena_copy(arena, bytes.data, bytes.size);
+  uint64_t weights = get(copy, SECTION_AT + 24), end = weights + get(copy, SECTION_AT + 32);
+  for (int threads = 1; threads <= 3; threads += 2) {
+    cr_assert(!engine_read_memory(copy, bytes.size, threads, core_ops, arena, &again));
+    for (uint64_t at = weights; at < end; at += PART) {
+      copy[MIN(at + PART, end) - 1] ^= 1;
+      Status status = engine_read_memory(copy, bytes.size, threads, core_ops, arena, &again);
+      cr_assert(status, "byte %llu is another, and nobody says so", (unsigned long long)at);
+      cr_expect(strstr(status_message(status), "'weights' fails its checksum"), "%s", status_message(status));
+      status_free(status);
+      copy[MIN(at + PART, end) - 1] ^= 1;
+    }
+  }
+}
+
 // The section is put where weights were.
 static void expect_plans_refused(const char *section, const char *why) {
   uint8_t *bytes = arena_copy(arena, good, size);
@@ -245,7 +273,7 @@ static void expect_plans_refused(const char *section, const char *why) {
   memcpy(bytes + offset, section, strlen(section));
   put(bytes, entry + 8, strlen(section));
   make_checksums_right(bytes);
-  Status status = engine_read_memory(bytes, size, core_ops, arena, &engine);
+  Status status = engine_read_memory(bytes, size, 1, core_ops, arena, &engine);
   cr_assert(status, "accepted: %s", section);
   cr_expect(strstr(status_message(status), why), "'%s' is not in '%s'", why, status_message(status));
   status_free(status);
@@ -280,7 +308,7 @@ Test(engine_file, a_region_is_kept_as_it_is) {
   Bytes bytes;
   cr_assert(!graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &engine->graph));
   cr_assert(!engine_write_memory(engine, arena, &bytes));
-  cr_assert(!engine_read_memory(bytes.data, bytes.size, core_ops, arena, &again));
+  cr_assert(!engine_read_memory(bytes.data, bytes.size, 1, core_ops, arena, &again));
   Text printed = text_new(arena);
   graph_print(&printed, again->graph, &(GraphTextOptions){.origins = true});
   cr_expect_str_eq(text_get(&printed), text);

@@ -47,7 +47,7 @@ typedef struct Run {
   int problems;
   bool good;                  // it succeeded, at last
   bool seen;                  // the fault has come, and what it led to was judged
-  unsigned long long device;  // memory: the input, then the output
+  unsigned long long device;  // memory: places of an input and then an output each
   pthread_mutex_t mutex;      // guards the log: any thread may write to it
   char log[1 << 16];
   size_t log_used;

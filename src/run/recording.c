@@ -1,0 +1,111 @@
+// See recording.h.
+#include "run/recording.h"
+
+#include <string.h>
+
+// ---- which nodes --------------------------------------------------------------------------------------------------------------
+
+static bool reaches_caller(const Plan *plan, const PlanStep *step, const Launch *launch) {
+  for (int a = 0; a < launch->arg_count; a++) {
+    const BufferRef *buffer = &launch->args[a].buffer;
+    if (launch->args[a].kind != ARG_BUFFER) continue;
+    if (buffer->kind == BUFFER_INPUT && place_is_callers(plan, &step->inputs[buffer->index])) return true;
+    if (buffer->kind == BUFFER_OUTPUT && place_is_callers(plan, &step->outputs[buffer->index])) return true;
+  }
+  return false;
+}
+
+static void add_node(Recording *recording, uint32_t step, uint32_t number, const Launch *launch, Arena *arena) {
+  recording->nodes[recording->node_count++] =
+      (RecordedNode){.step = step, .launch = number, .pointers = arena_array(arena, void *, launch->arg_count)};
+  if (launch->kind != LAUNCH_KERNEL) recording->follows = false;
+}
+
+void recording_lay_out(Recording *recording, const Steps *steps, const CudaContext *context, Arena *arena) {
+  const Plan *plan = steps->plan;
+  uint32_t most = 0;
+  for (uint32_t c = 0; c < steps->caller_count; c++) most += steps->sets[steps->callers[c]]->emission->launch_count;
+  *recording = (Recording){.nodes = arena_array(arena, RecordedNode, most), .follows = cuda_graph_can_change(context)};
+  for (uint32_t c = 0; c < steps->caller_count; c++) {
+    uint32_t step = steps->callers[c];
+    const Emission *emission = steps->sets[step]->emission;
+    for (uint32_t i = 0; i < emission->launch_count; i++)
+      if (reaches_caller(plan, &plan->steps[step], &emission->launches[i]))
+        add_node(recording, step, i, &emission->launches[i], arena);
+  }
+}
+
+static ReadyLaunch *launch_of(const Steps *steps, const RecordedNode *node) {
+  return &steps->sets[node->step]->launches[node->launch];
+}
+
+// ---- recording ----------------------------------------------------------------------------------------------------------------
+
+static void note_pointers(RecordedNode *node, const ReadyLaunch *ready) {
+  if (ready->launch->arg_count) memcpy(node->pointers, ready->pointers, (size_t)ready->launch->arg_count * sizeof(void *));
+}
+
+static Status capture(Recording *recording, const Steps *steps, CudaContext *context) {
+  uint32_t next = 0;
+  for (uint32_t s = 0; s < steps->plan->step_count; s++)
+    for (uint32_t i = 0; i < steps->sets[s]->emission->launch_count; i++) {
+      RecordedNode *node = next < recording->node_count ? &recording->nodes[next] : NULL;
+      TRY(steps_run_launch(steps, s, i, context->stream));
+      if (!node || node->step != s || node->launch != i) continue;
+      next++;
+      if (!recording->follows) continue;
+      TRY(cuda_captured_node(context, &node->node));
+      note_pointers(node, launch_of(steps, node));
+    }
+  return OK;
+}
+
+static Status end_capture(CudaContext *context, CudaGraph *graph) {
+  CUDA_TRY(context, cuStreamEndCapture(context->stream, graph));
+  return OK;
+}
+
+static Status record(Recording *recording, const Steps *steps, CudaContext *context) {
+  CUDA_TRY(context, cuStreamBeginCapture(context->stream, CUDA_CAPTURE_THREAD_LOCAL));
+  Status status = capture(recording, steps, context),
+         ended = end_capture(context, &recording->graph);  // it has to end in any case
+  if (!status) return ended;
+  status_free(ended);
+  return status;
+}
+
+static Status instantiate(Recording *recording, CudaContext *context) {
+  CUDA_TRY(context, cuGraphInstantiateWithFlags(&recording->exec, recording->graph, 0));
+  CUDA_TRY(context, cuGraphUpload(recording->exec, context->stream));
+  return OK;
+}
+
+Status recording_make(Recording *recording, const Steps *steps, CudaContext *context) {
+  Status status = record(recording, steps, context);
+  if (!status) status = instantiate(recording, context);
+  if (status) recording_drop(recording, context);
+  return status;
+}
+
+// ---- other addresses ----------------------------------------------------------------------------------------------------------
+
+// What was enqueued of the graph before keeps the arguments that it had.
+Status recording_patch(Recording *recording, const Steps *steps, CudaContext *context) {
+  for (uint32_t i = 0; i < recording->node_count; i++) {
+    RecordedNode *node = &recording->nodes[i];
+    const ReadyLaunch *ready = launch_of(steps, node);
+    const Launch *launch = ready->launch;
+    if (!launch->arg_count || !memcmp(node->pointers, ready->pointers, (size_t)launch->arg_count * sizeof(void *))) continue;
+    TRY(cuda_graph_change(context, recording->exec, node->node, ready->function, launch->grid, launch->block,
+                          launch->shared_bytes, ready->arguments));
+    note_pointers(node, ready);
+  }
+  return OK;
+}
+
+void recording_drop(Recording *recording, CudaContext *context) {
+  if (recording->exec) context->driver->cuGraphExecDestroy(recording->exec);
+  if (recording->graph) context->driver->cuGraphDestroy(recording->graph);
+  recording->exec = NULL;
+  recording->graph = NULL;
+}

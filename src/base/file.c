@@ -18,7 +18,7 @@
 
 enum { FILE_ALIGNMENT = 4096 };  // what lies at a page of the file lies at one in memory
 
-enum { PART_BYTES = 1 << 20, WORTH_THREADS = 8 << 20 };
+enum { PART_BYTES = 1 << 20 };
 
 typedef struct Parts {
   int fd;
@@ -51,8 +51,8 @@ static Status read_parallel(ThreadPool *pool, Parts *parts) {
 static Status read_claimed(int fd, uint8_t *bytes, size_t claimed, int threads, size_t *size) {
   Parts parts = {.fd = fd, .bytes = bytes, .size = claimed};
   *size = 0;
-  if (threads == 1 || claimed < WORTH_THREADS) return OK;
-  ThreadPool *pool = thread_pool_new(threads);
+  ThreadPool *pool = thread_pool_for_bytes(threads, claimed);
+  if (!pool) return OK;
   Status status = RECOVER_GUARD(read_parallel(pool, &parts));
   thread_pool_free(pool);
   if (!status && !parts.failed && lseek(fd, (off_t)claimed, SEEK_SET) == (off_t)claimed) *size = claimed;

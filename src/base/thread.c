@@ -199,6 +199,12 @@ ThreadPool *thread_pool_new(int threads) {
   return pool;
 }
 
+ThreadPool *thread_pool_for_bytes(int threads, size_t bytes) {
+  enum { WORTH = 8 << 20, SHARE = 4 << 20 };
+  if (bytes < WORTH || threads == 1) return NULL;
+  return thread_pool_new((int)MIN((size_t)wanted_threads(threads), bytes / SHARE));
+}
+
 ThreadPool *thread_pool_borrow(int threads, ThreadLender lender) {
   threads = wanted_threads(threads);
   ThreadPool *pool = pool_make(threads);

@@ -2,6 +2,7 @@
 // time; sessions in different threads own different pools.
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
 
@@ -9,6 +10,8 @@ typedef struct ThreadPool ThreadPool;
 // threads counts the caller of parallel_for; threads <= 0: one for each core this process may use. Where the system
 // refuses threads the pool is smaller, and NULL at worst, which is a pool of one.
 ThreadPool *thread_pool_new(int threads);
+// For work that touches each byte about once: one thread for each 4 MiB at most. NULL, which is a pool of one, where fewer than 8 MiB do not pay for it.
+ThreadPool *thread_pool_for_bytes(int threads, size_t bytes);
 // A pool without threads of its own, for hosts that keep threads already.
 typedef struct ThreadLender {
   // Calls body(argument) about that many times, in as many threads, of which the caller may be one; returns when all have.

@@ -1,5 +1,6 @@
 // Opening a GPU, its memory, copies and timing. Modules and launches are in module.c.
 #include "cuda/context.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,11 +233,10 @@ void cuda_context_close(CudaContext *context) {
 
 enum { CUDA_ALIGNMENT = 256 };
 
+// Without the mutex: another thread may be loading a module meanwhile.
 static void count_allocated(CudaContext *context, size_t more, size_t less) {
-  pthread_mutex_lock(&context->mutex);
-  context->allocated += more - less;
-  context->allocated_peak = MAX(context->allocated_peak, context->allocated);
-  pthread_mutex_unlock(&context->mutex);
+  size_t now = atomic_fetch_add(&context->allocated, more - less) + more - less, peak = context->allocated_peak;
+  while (peak < now && !atomic_compare_exchange_weak(&context->allocated_peak, &peak, now)) {}
 }
 
 static Status alloc_from_driver(CudaContext *context, size_t size, void **out) {

@@ -60,7 +60,7 @@ struct CudaContext {
   CudaShared *shared;  // all dropped by those who took them before the context closes
   void *flush;         // for timing: what pushes everything else out of the L2 cache
   size_t flush_bytes;
-  size_t allocated, allocated_peak;
+  _Atomic size_t allocated, allocated_peak;
   pthread_mutex_t staging_mutex;  // guards what follows
   bool staging_in_use;            // by a transfer that ended half way
   void *staging[CUDA_STAGING_BUFFERS];

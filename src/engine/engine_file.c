@@ -42,8 +42,6 @@ static uint32_t flags_of(const EngineOptions *built) {
          (built->precision == DTYPE_BF16 ? FLAG_BF16 : 0) | (built->measured ? FLAG_MEASURED : 0);
 }
 
-enum { WORTH_THREADS = 8 << 20 };
-
 typedef struct Parts {
   const char *bytes;
   size_t size;
@@ -191,7 +189,7 @@ static Status check_sections(const void *bytes, const Header *header, ThreadPool
 
 // Guarded, for the threads.
 static Status check_sums(const void *bytes, const Header *header, int threads) {
-  ThreadPool *pool = header->file_size >= WORTH_THREADS && threads != 1 ? thread_pool_new(threads) : NULL;
+  ThreadPool *pool = thread_pool_for_bytes(threads, header->file_size);
   Arena *scratch = arena_scratch();
   Status status = RECOVER_GUARD(check_sections(bytes, header, pool, scratch));
   arena_free(scratch);

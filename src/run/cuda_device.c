@@ -186,8 +186,6 @@ static Hash128 constant_key(const PlanBuffer *buffer) {
   return hash128_combine(content, hash128_bytes(buffer->order, (size_t)tensor->rank * sizeof *buffer->order));
 }
 
-enum { WORTH_THREADS = 1 << 20 };  // bytes, which one thread makes faster than others start
-
 static Status device_make(Device *device, WeightRequest *const *requests, int count) {
   CudaRunner *r = of(device);
   Arena *scratch = arena_scratch();
@@ -198,7 +196,7 @@ static Status device_make(Device *device, WeightRequest *const *requests, int co
     parts[i] = (CudaMade){request->memory, request->bytes, request->fill, request->context};
     bytes += request->bytes;
   }
-  ThreadPool *pool = bytes >= WORTH_THREADS ? thread_pool_new(r->threads) : NULL;
+  ThreadPool *pool = thread_pool_for_bytes(r->threads, bytes);
   double seconds;
   Status status = cuda_upload_made(r->context, pool, parts, count, &seconds);
   thread_pool_free(pool);
@@ -259,6 +257,10 @@ static Status take_weights(CudaRunner *r, Executable *e, Arena *scratch) {
   return OK;
 }
 
+static double weight_seconds(const CudaRunner *r) {
+  return r->device.opening.seconds[OPENING_CONSTANTS] + r->device.opening.seconds[OPENING_UPLOAD];
+}
+
 static Status place_weights(CudaRunner *r, Executable *e) {
   double start = time_now(), made = r->device.opening.seconds[OPENING_CONSTANTS];
   Arena *scratch = arena_scratch();
@@ -279,6 +281,7 @@ static void record_kernels(CudaRunner *r, const Cubin *cubins, int count) {
   }
 }
 
+// Finds their cubins, or makes them.
 static Status compile_kernels(CudaRunner *r, Executable *e) {
   uint32_t count = 0;
   for (uint32_t s = 0; s < e->plan->step_count; s++) count += e->steps.sets[s]->emission->launch_count;
@@ -290,7 +293,10 @@ static Status compile_kernels(CudaRunner *r, Executable *e) {
   TRY(compiler_compile_all(r->compiler, sources, total, r->threads, e->cubins));
   e->cubin_count = total;
   if (r->recorded) record_kernels(r, e->cubins, total);
-  e->loading = true;
+  return OK;
+}
+
+static Status load_kernels(Executable *e) {
   for (uint32_t s = 0, at = 0; s < e->plan->step_count; s++) {
     int taken;
     TRY(launch_set_load(e->steps.sets[s], &e->steps.machine, e->cubins + at, &taken));
@@ -305,6 +311,48 @@ static bool uses_libraries(const Plan *plan) {
   return false;
 }
 
+// The driver takes a while for each kernel, and the host for constants: neither waits for the other.
+typedef struct Loading {
+  CudaRunner *r;
+  Executable *e;
+  Status statuses[2];
+} Loading;
+
+static Status load_half(const Loading *loading, int64_t half) {
+  TRY(cuda_enter(loading->r->context));
+  Status status = RECOVER_GUARD(half ? place_weights(loading->r, loading->e) : load_kernels(loading->e));
+  cuda_leave(loading->r->context);
+  return status;
+}
+
+static void load_halves(void *context, int64_t begin, int64_t end) {
+  Loading *loading = context;
+  for (int64_t half = begin; half < end; half++) loading->statuses[half] = load_half(loading, half);
+}
+
+static Status load_beside(ThreadPool *pool, Loading *loading) {
+  parallel_for(pool, 2, 1, load_halves, loading);
+  return OK;
+}
+
+static Status load_both(CudaRunner *r, Executable *e) {
+  enum { WORTH = 1 << 20 };  // bytes of constants that take as long as a thread to start
+  bool beside = e->plan->constant_bytes >= WORTH && !uses_libraries(e->plan) && r->threads != 1;
+  if (!beside) {
+    TRY(load_kernels(e));
+    return place_weights(r, e);
+  }
+  Loading loading = {.r = r, .e = e};
+  ThreadPool *pool = thread_pool_new(2);
+  Status status = RECOVER_GUARD(load_beside(pool, &loading));
+  thread_pool_free(pool);
+  for (int i = 0; i < 2; i++) {
+    if (!status) status = loading.statuses[i];
+    else status_free(loading.statuses[i]);
+  }
+  return status;
+}
+
 static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   double start = time_now();
   if (uses_libraries(plan)) TRY(open_libraries(r));
@@ -312,13 +360,15 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   steps_lay_out(&e->steps, plan, (Machine){.cuda = r->context}, e->arena);
   number_steps(r, e);
   TRY(compile_kernels(r, e));
-  double compiled = time_now();
-  r->device.opening.seconds[OPENING_KERNELS] += compiled - start;
-  TRY(place_weights(r, e));
+  e->loading = true;
+  double weights = weight_seconds(r);
+  TRY(load_both(r, e));
+  weights = weight_seconds(r) - weights;
+  double kernels = time_now() - start - weights;
+  r->device.opening.seconds[OPENING_KERNELS] += kernels;
   recording_lay_out(&e->recording, &e->steps, r->context, e->arena);
   e->last = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
-  log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", (compiled - start) * 1e3,
-          (time_now() - compiled) * 1e3);
+  log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", kernels * 1e3, weights * 1e3);
   return OK;
 }
 

@@ -149,9 +149,9 @@ def add_rest(rows):
     plan = rows("src/lower/plan.c", "matmul/chain_f32", "", 80)
     plan("plan-liveness", "buffer reused while live", "touch(plan, step->inputs[i].buffer, (int)s);", "touch(plan, step->inputs[i].buffer, (int)s - (s > 0));")
     pack = rows("src/lower/pack.c", "matmul/chain_f32", "", 80)
-    pack("pack-overlap", "buffer reused while live", "if (other->last < item->first ||", "if (other->last <= item->first ||")
+    pack("pack-overlap", "buffer reused while live", "(int64_t)p->items[item].last + 1) + p->leaves;", "p->items[item].last) + p->leaves;")
     pack("pack-end", "wrong offset", "align_up(other->offset + other->bytes, alignment)", "align_up(other->offset + other->bytes / 2, alignment)")
-    context = rows("src/cuda/context.c", "view/slice_of_large", "", 80)
+    context = rows("src/cuda/staging.c", "view/slice_of_large", "", 80)
     copy, record = "    TRY(cuda_copy_in(context, to + done, context->staging[i], part, context->stream));\n", "    CUDA_TRY(context, cuEventRecord(context->staging_events[i], context->stream));\n"
     context("upload-event", "wrong event", copy + record, record + copy)
     context("upload-wait", "missing synchronisation", "if (chunk >= CUDA_STAGING_BUFFERS) TRY", "if (chunk > CUDA_STAGING_BUFFERS) TRY")
@@ -163,4 +163,4 @@ def add_rest(rows):
     device("graph-outputs", "stale pointer", "same = e->last[graph->input_count + i] == outputs[i];", "same = e->last[i] == inputs[i];")
     device("block-generation", "stale pointer", "  r->generation++;\n", "", known="a case has one shape, so that no session's memory grows under a recorded graph")
     steps = rows("src/run/steps.c", "scatter_nd/of_sums", "", 80)
-    steps("workspace-place", "wrong offset", "address_of(&memory, &(PlanPlace){.buffer = step->workspace_buffer}, DTYPE_U8)", "memory.block")
+    steps("workspace-place", "wrong offset", "address_of(memory, &(PlanPlace){.buffer = step->workspace_buffer}, DTYPE_U8)", "memory->block")

@@ -162,7 +162,6 @@ static Status upload_made(CudaContext *context, ThreadPool *pool, const CudaMade
     gather(&batch, parts + done, count - done);
     if (batch.count) TRY(send_batch(context, pool, &batch, turn++, seconds));
     else TRY(send_large(context, &parts[done], seconds));
-    if (!batch.count) turn = 0;
     done += MAX(batch.count, 1);
   }
   return cuda_synchronize(context, context->stream);

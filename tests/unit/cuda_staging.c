@@ -1,0 +1,202 @@
+// What is made on the host on its way to the device: everything arrives, whatever its size and whoever makes it, over a driver that copies as late as
+// it may. A part that cannot be made, and a driver's call that fails, give an error, and the next upload is as good as the first.
+#include <criterion/criterion.h>
+#include "base/checked.h"
+#include "base/thread.h"
+#include "cuda/context.h"
+#include "tests/fake_cuda.h"
+
+// ---- a driver that copies late -----------------------------------------------------------------------------------------------
+
+typedef struct Copy {
+  void *to;
+  const void *from;
+  size_t size;
+} Copy;
+
+enum { MOST_COPIES = 4096, MOST_EVENTS = 8 };
+static Copy copies[MOST_COPIES];
+static int copy_count, copied;
+static struct {
+  CudaEvent event;
+  int copies;  // enqueued before it
+} events[MOST_EVENTS];
+
+static CudaResult late_copy_in(CudaAddress to, const void *from, size_t size, CudaStream stream) {
+  CudaResult result = fake_cuMemcpyHtoDAsync(to, from, 0, stream);
+  if (!result) copies[copy_count++] = (Copy){(void *)(uintptr_t)to, from, size};
+  return result;
+}
+
+static void copy_up_to(int count) {
+  for (; copied < count; copied++) memcpy(copies[copied].to, copies[copied].from, copies[copied].size);
+}
+
+static CudaResult late_record(CudaEvent event, CudaStream stream) {
+  int i = 0;
+  while (i < MOST_EVENTS - 1 && events[i].event && events[i].event != event) i++;
+  events[i].event = event;
+  events[i].copies = copy_count;
+  return fake_cuEventRecord(event, stream);
+}
+
+static CudaResult late_wait_event(CudaEvent event) {
+  for (int i = 0; i < MOST_EVENTS; i++)
+    if (events[i].event == event) copy_up_to(events[i].copies);
+  return fake_cuEventSynchronize(event);
+}
+
+static CudaResult late_wait(CudaStream stream) {
+  copy_up_to(copy_count);
+  return fake_cuStreamSynchronize(stream);
+}
+
+static CudaContext *open_late(CudaDriver *driver, Arena *arena) {
+  const CudaDriver *fake;
+  CudaContext *context;
+  copy_count = copied = 0;
+  memset(events, 0, sizeof events);
+  cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &fake));
+  *driver = *fake;
+  driver->cuMemcpyHtoDAsync = late_copy_in;
+  driver->cuEventRecord = late_record;
+  driver->cuEventSynchronize = late_wait_event;
+  driver->cuStreamSynchronize = late_wait;
+  cr_assert_null(cuda_context_open(&(CudaContextOptions){.driver = driver}, &context));
+  cr_assert_null(cuda_enter(context));
+  return context;
+}
+
+static void close_late(CudaContext *context) {
+  cuda_leave(context);
+  cuda_context_close(context);
+}
+
+// ---- parts -------------------------------------------------------------------------------------------------------------------
+
+// More small ones than go into a buffer at once, some that share one, some as large as one and larger, and none at all.
+enum { SMALL = 150, PARTS = SMALL + 9, STAGE = CUDA_STAGING_BYTES };
+static const size_t large[PARTS - SMALL] = {STAGE,     3 << 20,        5 << 20, (3 << 20) + 1, STAGE - 300, 0,
+                                            STAGE + 1, 2 * STAGE + 77, 19};
+
+typedef struct Part {
+  int number;
+  size_t size;
+  unsigned char *memory;
+} Part;
+
+static unsigned char byte_of(int number, size_t at) { return (unsigned char)(at * 31 + (at >> 8) + (size_t)number * 7 + 1); }
+
+static Status make_part(void *context, void *out) {
+  const Part *part = context;
+  for (size_t i = 0; i < part->size; i++) ((unsigned char *)out)[i] = byte_of(part->number, i);
+  return OK;
+}
+
+static Status refuse(void *context, void *out) { FAIL(ERROR_UNSUPPORTED, "part %d", ((const Part *)context)->number); }
+
+static void take_parts(CudaContext *context, Part *parts, CudaMade *made) {
+  for (int i = 0; i < PARTS; i++) {
+    parts[i] = (Part){.number = i, .size = i < SMALL ? 1 + (size_t)i * 97 % 5000 : large[i - SMALL]};
+    void *memory;
+    cr_assert_null(cuda_alloc(context, parts[i].size + 1, &memory));
+    parts[i].memory = memory;
+    memset(parts[i].memory, 0, parts[i].size + 1);
+    made[i] = (CudaMade){parts[i].memory, parts[i].size, make_part, &parts[i]};
+  }
+}
+
+static void give_parts(CudaContext *context, const Part *parts) {
+  for (int i = 0; i < PARTS; i++) cuda_free(context, parts[i].memory, parts[i].size + 1);
+}
+
+static void expect_parts(const Part *parts) {
+  for (int i = 0; i < PARTS; i++) {
+    for (size_t at = 0; at < parts[i].size; at++)
+      if (parts[i].memory[at] != byte_of(i, at)) cr_assert_fail("byte %zu of part %d, of %zu bytes", at, i, parts[i].size);
+    cr_assert_eq(parts[i].memory[parts[i].size], 0, "part %d is longer than it is", i);
+  }
+}
+
+Test(cuda_staging, parts_of_every_size_arrive) {
+  for (int threads = 1; threads <= 3; threads += 2) {
+    Arena *arena = arena_new();
+    CudaDriver driver;
+    Part parts[PARTS];
+    CudaMade made[PARTS];
+    double seconds;
+    fake_cuda_reset(0, 0);
+    CudaContext *context = open_late(&driver, arena);
+    take_parts(context, parts, made);
+    ThreadPool *pool = threads == 1 ? NULL : thread_pool_new(threads);
+    Status status = cuda_upload_made(context, pool, made, PARTS, &seconds);
+    thread_pool_free(pool);
+    cr_assert_null(status, "%s", status_message(status));
+    expect_parts(parts);
+    cr_expect(seconds > 0);
+    give_parts(context, parts);
+    close_late(context);
+    cr_assert_eq(fake_cuda.live, 0);
+    arena_free(arena);
+  }
+}
+
+Test(cuda_staging, a_part_that_cannot_be_made_is_an_error) {
+  static const int refused[] = {0, 70, SMALL, SMALL + 7};  // among small ones, a whole buffer, larger than one
+  Arena *arena = arena_new();
+  CudaDriver driver;
+  Part parts[PARTS];
+  CudaMade made[PARTS];
+  double seconds;
+  fake_cuda_reset(0, 0);
+  CudaContext *context = open_late(&driver, arena);
+  take_parts(context, parts, made);
+  for (size_t i = 0; i < COUNT_OF(refused); i++) {
+    made[refused[i]].make = refuse;
+    Status status = cuda_upload_made(context, NULL, made, PARTS, &seconds);
+    cr_assert_eq(status_code(status), ERROR_UNSUPPORTED);
+    status_free(status);
+    made[refused[i]].make = make_part;
+    for (int k = 0; k < PARTS; k++) memset(parts[k].memory, 0, parts[k].size);
+    cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
+    expect_parts(parts);
+    copy_count = copied = 0;
+  }
+  give_parts(context, parts);
+  close_late(context);
+  cr_assert_eq(fake_cuda.live, 0);
+  arena_free(arena);
+}
+
+Test(cuda_staging, a_call_that_fails_is_an_error) {
+  Arena *arena = arena_new();
+  CudaDriver driver;
+  Part parts[PARTS];
+  CudaMade made[PARTS];
+  double seconds;
+  fake_cuda_reset(0, 0);
+  CudaContext *context = open_late(&driver, arena);
+  take_parts(context, parts, made);
+  int before = fake_cuda.calls;
+  cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
+  int calls = fake_cuda.calls - before;
+  cr_assert_gt(calls, PARTS);
+  for (int n = 1; n <= calls; n += n < 8 || n > calls - 8 ? 1 : 13) {
+    copy_count = copied = 0;
+    fake_cuda.calls = 0;
+    fake_cuda.fail_at = n;
+    fake_cuda.fail_with = CUDA_OUT_OF_MEMORY;
+    Status status = cuda_upload_made(context, NULL, made, PARTS, &seconds);
+    if (fake_cuda.calls < n) cr_assert_null(status);  // the second time needs fewer: its buffers are there
+    else cr_assert_not_null(status, "call %d failed unnoticed", n);
+    status_free(status);
+    fake_cuda.fail_at = 0;
+    for (int k = 0; k < PARTS; k++) memset(parts[k].memory, 0, parts[k].size);
+    cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
+    expect_parts(parts);
+  }
+  give_parts(context, parts);
+  close_late(context);
+  cr_assert_eq(fake_cuda.live, 0);
+  arena_free(arena);
+}

@@ -21,8 +21,8 @@ static void remove_use(Value *value, Use *use) {
 }
 
 // --- Order. A node's place is a number between its neighbours', so that which of two comes first is a comparison. Mostly nodes are added
-// one after the other in front of the same one: the new one is put close behind its predecessor, which leaves room for the next. Where
-// there is none left, all are numbered anew.
+// one after the other in front of the same one: the new one is put close behind its predecessor, which leaves room for the next; at either end it is a
+// step further out. Where there is no room left, all are numbered anew.
 
 #define FIRST_PLACE ((int64_t)1 << 62)
 enum { STEP = 1 << 20, CLOSE = 64 };
@@ -38,6 +38,11 @@ static void place_node(Node *node) {
   if (!node->next) {
     node->place = before + STEP;
     if (node->place > FIRST_PLACE) graph_number_nodes(node->graph);
+    return;
+  }
+  if (!node->previous) {
+    node->place = node->next->place - STEP;
+    if (node->place < -FIRST_PLACE) graph_number_nodes(node->graph);
     return;
   }
   int64_t gap = node->next->place - before;

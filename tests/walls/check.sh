@@ -11,12 +11,13 @@ declare -A stands_on=(
   [ingot_passes]="base ir cuda kernels" [ingot_lower]="base ir cuda kernels" [ingot_tune]="base ir cuda kernels lower"
   [ingot_engine]="base ir cuda kernels lower" [ingot_run]="base ir cuda kernels tune lower engine"
   [ingot_onnx_ops]="base ir cuda kernels" [ingot_onnx]="base ir cuda kernels onnx/ops"
-  [ingot]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot"
-  [ingot_runtime]="base ir cuda kernels passes tune lower engine run onnx/ops ingot"
+  [ingot_api_build]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot"
+  [ingot_api_run]="base ir cuda kernels passes tune lower engine run onnx/ops ingot"
   [ingot_api]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot"
   [ingot_cli]="base ir cuda kernels passes tune lower engine run onnx/ops onnx ingot api"
+  [ingot_picture]="base ir"
 )
-declare -A own=([ingot_run]=run [ingot_onnx_ops]=onnx/ops [ingot_runtime]=api [ingot]=api)
+declare -A own=([ingot_run]=run [ingot_onnx_ops]=onnx/ops [ingot_api_run]=api [ingot_api_build]=api [ingot_picture]=cli)
 
 # Headers as includes name them; the part of the house that one belongs to is its first folder, or onnx/ops.
 headers=$(git ls-files -co --exclude-standard 'src/*.h' 'kernels/*.h' 'kernels/*.cuh' 'onnx/*.h' 'include/*.h' | sed -E 's#^(src|include)/##' | sort -u)

@@ -21,6 +21,14 @@ static void add_node(Recording *recording, uint32_t step, uint32_t number, const
   if (launch->kind != LAUNCH_KERNEL) recording->follows = false;
 }
 
+// What the host is spared. Changing a node costs it about half a launch, and launching a graph about three: a plan of few kernels is launched faster
+// one by one than its graph is told where its values lie now.
+static bool pays(const Recording *recording, const Steps *steps) {
+  uint32_t launches = 0;
+  for (uint32_t s = 0; s < steps->plan->step_count; s++) launches += steps->sets[s]->emission->launch_count;
+  return launches > recording->node_count / 2 + 3;
+}
+
 void recording_lay_out(Recording *recording, const Steps *steps, const CudaContext *context, Arena *arena) {
   const Plan *plan = steps->plan;
   uint32_t most = 0;
@@ -33,6 +41,7 @@ void recording_lay_out(Recording *recording, const Steps *steps, const CudaConte
       if (reaches_caller(plan, &plan->steps[step], &emission->launches[i]))
         add_node(recording, step, i, &emission->launches[i], arena);
   }
+  if (!pays(recording, steps)) recording->follows = false;
 }
 
 static ReadyLaunch *launch_of(const Steps *steps, const RecordedNode *node) {

@@ -14,7 +14,7 @@ typedef struct Recording {
   CudaGraphExec exec;
   RecordedNode *nodes;  // that reach the caller's memory, in the order of the launches
   uint32_t node_count;
-  bool follows;  // other addresses can be put into it
+  bool follows;  // other addresses can be put into it, and that pays
 } Recording;
 
 // Finds the nodes; the arena's memory is all it takes.

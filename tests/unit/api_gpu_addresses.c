@@ -7,7 +7,7 @@
 
 #include "tests/unit/api_test.h"
 
-#define MODEL "tests/emulator/faults/small.onnx"
+#define MODEL "tests/emulator/faults/chain.onnx"
 enum { PLACES = 3, CALLS = 9, MOST = 4096, APART = 1 << 15 };
 
 static ingot_config config;
@@ -18,7 +18,7 @@ static const char *(*call_name)(long call);
 static int (*findings)(void);
 static ingot_engine *engine;
 static int64_t shape[8];
-static size_t elements = 1, results;
+static size_t elements, results;
 static float expected[PLACES][MOST];
 static char *memory;  // of the device, which is memory of this process
 static void *context;
@@ -74,6 +74,14 @@ static void expect_at(int place) {
   ingot_session_free(session);
 }
 
+static void describe_input(void) {
+  const ingot_binding *binding = ingot_engine_input(engine, 0);
+  cr_assert_eq(ingot_binding_dtype(binding).code, INGOT_FLOAT);
+  elements = 1;
+  for (int k = 0; k < ingot_binding_rank(binding); k++) elements *= (size_t)(shape[k] = ingot_binding_dims(binding)[k]);
+  cr_assert(elements <= MOST && elements * sizeof(float) <= APART);
+}
+
 static void set_up(void) {
   const char *driver = getenv("INGOT_LIBCUDA");
   if (!driver || !strstr(driver, "emulator")) cr_skip_test("this is about the emulated device");
@@ -90,10 +98,7 @@ static void set_up(void) {
   expect_ok(ingot_model_open(MODEL, &config, &model));
   expect_ok(ingot_engine_build(model, &config, &engine));
   ingot_model_free(model);
-  const ingot_binding *binding = ingot_engine_input(engine, 0);
-  cr_assert_eq(ingot_binding_dtype(binding).code, INGOT_FLOAT);
-  for (int k = 0; k < ingot_binding_rank(binding); k++) elements *= (size_t)(shape[k] = ingot_binding_dims(binding)[k]);
-  cr_assert(elements <= MOST && elements * sizeof(float) <= APART);
+  describe_input();
   take_memory(library);
   for (int place = 0; place < PLACES; place++) expect_at(place);
 }
@@ -140,6 +145,30 @@ Test(api_gpu_addresses, are_told_to_the_recorded_graph) {
   forget_calls(0, 0, false, "");
   run_at(session, (CALLS - 1) % PLACES, CALLS % PLACES);  // a result goes elsewhere: only its kernels are
   cr_expect_eq(times_called("cuGraphExecKernelNodeSetParams"), 1);
+  ingot_session_free(session);
+}
+
+// Of few kernels, each is launched: a graph that is told costs more.
+Test(api_gpu_addresses, are_given_to_few_kernels) {
+  ingot_model *model;
+  ingot_session *session;
+  ingot_engine_free(engine);
+  expect_ok(ingot_model_open("tests/emulator/faults/product.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  describe_input();
+  for (int place = 0; place < PLACES; place++) expect_at(place);
+  expect_ok(ingot_session_create(engine, &config, &session));
+  for (int i = 0; i < CALLS; i++) {
+    forget_calls(0, 0, false, "");
+    run_at(session, i % PLACES, i * 2 % PLACES);
+    cr_expect_eq(times_called("cuGraph"), 0, "call %d", i);
+  }
+  for (int i = 0; i < 2; i++) {
+    forget_calls(0, 0, false, "");
+    run_at(session, 0, 0);
+  }
+  cr_expect_eq(times_called("cuGraphLaunch"), 1, "addresses that come again are recorded");
   ingot_session_free(session);
 }
 

@@ -1,5 +1,6 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
-# product.onnx, one site that is quick to tune, and open.onnx, whose one half is of an open shape. Needs the onnx package.
+# product.onnx, one site that is quick to tune, open.onnx, whose one half is of an open shape, and chain.onnx, of enough kernels for a recorded graph to pay
+# whose calls bring other addresses. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
@@ -42,3 +43,5 @@ make(
     [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Softmax", ["z"], ["v"])],
     {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {},
 )
+turns = [node for i in range(6) for node in (helper.make_node("Softmax", [f"v{i}"], [f"s{i}"]), helper.make_node("Transpose", [f"s{i}"], [f"v{i + 1}"]))]
+make("chain", turns, {"v0": [4, 8]}, {"v6": [4, 8]}, {})

@@ -1,6 +1,7 @@
 // Copies between row-major tensors and strided memory: for constants stored in another stride order, and for the references.
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/tensor.h"
 
 // Calls for each innermost row: row-major linear start, strided start.
@@ -40,15 +41,23 @@ static bool same_in_memory(const Tensor *tensor, const uint8_t *order) {
   return true;
 }
 
-// [outer][rows][columns] -> [outer][columns][rows], in blocks that stay in the cache.
-#define TRANSPOSE(Type)                                                                                    \
-  static void transpose_##Type(const Type *from, Type *to, int64_t outer, int64_t rows, int64_t columns) { \
-    enum { BLOCK = 32 };                                                                                   \
-    for (int64_t o = 0; o < outer; o++, from += rows * columns, to += rows * columns)                      \
-      for (int64_t r = 0; r < rows; r += BLOCK)                                                            \
-        for (int64_t c = 0; c < columns; c += BLOCK)                                                       \
-          for (int64_t j = c; j < c + BLOCK && j < columns; j++)                                           \
-            for (int64_t i = r; i < r + BLOCK && i < rows; i++) to[j * rows + i] = from[i * columns + j];  \
+// [outer][rows][columns] -> [outer][columns][rows], in blocks that stay in the cache, and in each a column as pieces of four: stored one by one,
+// the elements of a 3x3 filter took 2.7 times as long.
+#define TRANSPOSE(Type)                                                                                       \
+  typedef Type Four_##Type __attribute__((vector_size(4 * sizeof(Type)), aligned(sizeof(Type)), may_alias));  \
+  static void column_##Type(const Type *from, Type *to, int64_t count, int64_t stride) {                      \
+    int64_t i = 0;                                                                                            \
+    for (; i + 4 <= count; i += 4, from += 4 * stride)                                                        \
+      *(Four_##Type *)(to + i) = (Four_##Type){from[0], from[stride], from[2 * stride], from[3 * stride]};    \
+    for (; i < count; i++, from += stride) to[i] = *from;                                                     \
+  }                                                                                                           \
+  static void transpose_##Type(const Type *from, Type *to, int64_t outer, int64_t rows, int64_t columns) {    \
+    enum { BLOCK = 32 };                                                                                      \
+    for (int64_t o = 0; o < outer; o++, from += rows * columns, to += rows * columns)                         \
+      for (int64_t r = 0; r < rows; r += BLOCK)                                                               \
+        for (int64_t c = 0; c < columns; c += BLOCK)                                                          \
+          for (int64_t j = c; j < MIN(c + BLOCK, columns); j++)                                               \
+            column_##Type(from + r * columns + j, to + j * rows + r, MIN(rows - r, (int64_t)BLOCK), columns); \
   }
 TRANSPOSE(uint16_t)
 TRANSPOSE(uint32_t)

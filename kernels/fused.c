@@ -98,13 +98,79 @@ Value *fused_operand(const Fused *fused, int operand) {
   return input < 0 ? NULL : fused->node->inputs[input];
 }
 
-void fused_site(const Node *node, Arena *arena, Site *site, int **numbers) {
+// A region of a prologue: `front` works on input 0 of `rest`, which is an anchor or the region of one.
+typedef struct Fronted {
+  const Node *front, *rest;
+  int main;  // the front's input that is as large as its result, and becomes the anchor's operand
+} Fronted;
+
+static bool reads_inputs_but(const Graph *body, const Node *node, int from) {
+  for (int i = from; i < node->input_count; i++)
+    if (node->inputs[i] && number_in(body, node->inputs[i]) < 0) return false;
+  return true;
+}
+
+static bool read_fronted(const Node *node, Fronted *out) {
+  const Graph *body = node->op == &op_region ? region_body(node) : NULL;
+  if (!body || body->node_count != 2 || body->output_count != 1) return false;
+  const Node *front = body->first, *rest = body->last;
+  if (front->op != &op_elementwise || front->output_count != 1 || !fused_anchor(rest)->op->takes_epilogue) return false;
+  const Value *made = front->outputs[0];
+  if (rest->output_count != 1 || body->outputs[0] != rest->outputs[0] || rest->input_count < 1 || rest->inputs[0] != made)
+    return false;
+  if (front->input_count > FUSED_OPERANDS + 1 || !reads_inputs_but(body, front, 0) || !reads_inputs_but(body, rest, 1))
+    return false;
+  // What the front makes is the anchor's first operand, and nothing else.
+  Fused fused;
+  int places[FUSED_OPERANDS + 1];
+  read_form(rest, &fused, places);
+  if (!fused.reads_all || fused_input(&fused, 0) != 0) return false;
+  for (int i = 1; i < fused.operand_count; i++)
+    if (fused_input(&fused, i) == 0) return false;
+  *out = (Fronted){front, rest, -1};
+  for (int i = front->input_count - 1; i >= 0; i--)
+    if (value_same_shape(front->inputs[i], made) && front->inputs[i]->dtype == made->dtype) out->main = i;
+  return out->main >= 0;
+}
+
+const Node *fused_core(const Node *node) {
+  Fronted fronted;
+  return fused_anchor(read_fronted(node, &fronted) ? fronted.rest : node);
+}
+
+// The prologue with its main input as number 0; its others' numbers in the body are added to `numbers`.
+static const Program *prologue_of(const Fronted *fronted, const Graph *body, Arena *arena, int *numbers) {
+  int places[FUSED_OPERANDS + 1], count = 0;
+  for (int i = 0; i < fronted->front->input_count; i++) {
+    places[i] = i == fronted->main ? 0 : ++count;
+    if (i != fronted->main) numbers[count - 1] = number_in(body, fronted->front->inputs[i]);
+  }
+  return in_places(node_program(fronted->front, "program"), places, count + 1, arena);
+}
+
+static void site_of(const Node *node, Arena *arena, Site *site, int **numbers) {
   Fused fused;
   bool is = fused_read(node, arena, &fused) && fused.reads_all;
   if (!is) fused = (Fused){.node = node, .anchor = node, .operand_count = node->input_count};
   site->node = fused.anchor;
   site->region = is ? node : NULL;
   site->epilogue = fused.program;
-  *numbers = arena_array(arena, int, (size_t)fused.operand_count + 1);
+  *numbers = arena_array(arena, int, (size_t)fused.operand_count + FUSED_OPERANDS + 1);
   for (int i = 0; i < fused.operand_count; i++) (*numbers)[i] = fused_input(&fused, i);
+}
+
+void fused_site(const Node *node, Arena *arena, Site *site, int **numbers) {
+  Fronted fronted;
+  bool is = read_fronted(node, &fronted);
+  site->prologue = NULL;
+  site_of(is ? fronted.rest : node, arena, site, numbers);
+  if (!is) return;
+  const Graph *body = region_body(node);
+  int count = site_input_count(site);
+  for (int i = 0; i < count; i++)
+    if ((*numbers)[i] >= 0)
+      (*numbers)[i] =
+          number_in(body, (*numbers)[i] ? fronted.rest->inputs[(*numbers)[i]] : fronted.front->inputs[fronted.main]);
+  site->prologue = prologue_of(&fronted, body, arena, *numbers + count);
+  site->region = node;
 }

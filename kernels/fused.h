@@ -8,7 +8,10 @@
 // filled from what is read here. Operands have one order, whatever the region's inputs are: first the anchor's, in the anchor's order, absent ones too, then what the
 // epilogue reads beside the result. A node that is no such region is its own anchor.
 //
-// A program in front of an operand would be one more node of the body, and its operands stand behind these; nothing makes or takes such a body yet.
+// A program in front of the first operand, its prologue, is a region around that: of a pointwise node and the anchor, or the region of it and its epilogue. Opened, it is those
+// two again. It is made last and read by fused_site alone: to rules it is a region like any other. Its operands stand behind all others.
+//
+//   %y = region(%x, %s, %w, %b) {body: graph fused(...) -> (%y) { %p = elementwise(%x, %s) {program: ...} %y = region(%p, %w, %b) {body: as above} }}
 #pragma once
 #include "kernels/site.h"
 
@@ -31,5 +34,7 @@ const Node *fused_anchor(const Node *node);  // the node itself where it is no s
 int fused_input(const Fused *fused, int operand);
 Value *fused_operand(const Fused *fused, int operand);  // NULL where it is absent
 
+// The node that does the work, within a prologue's region too.
+const Node *fused_core(const Node *node);
 // The site of a node, but for its tensors and device. numbers: which input of the node each of the site's is, -1 where it is absent.
 void fused_site(const Node *node, Arena *arena, Site *site, int **numbers);

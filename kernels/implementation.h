@@ -77,9 +77,10 @@ typedef enum Backend { BACKEND_CUDA, BACKEND_CPU } Backend;
 typedef struct Implementation {
   const char *name;  // "mma_matmul", "cudnn_conv"
   Backend backend;
-  const OpDef *op;  // the operator it serves; NULL: any
-  bool general;     // slow but does everything: tried only when nothing else supports the site
-  bool library;     // computes through cuBLASLt, cuDNN or oneDNN
+  const OpDef *op;      // the operator it serves; NULL: any
+  bool general;         // slow but does everything: tried only when nothing else supports the site
+  bool library;         // computes through cuBLASLt, cuDNN or oneDNN
+  bool takes_prologue;  // is asked about sites with a program in front of their first operand, too
   bool (*supports)(const Site *site);
   // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.
   bool (*yields)(const Site *site);
@@ -97,9 +98,10 @@ const Implementation *implementation_named(const char *name, const Site *site);
 
 extern const Implementation *const implementations[];  // NULL-terminated, preferred first among those of one operator
 
-// Whether it is one for the site's operator and device.
+// Whether it is one for the site's operator, prologue and device.
 static inline bool implementation_serves(const Implementation *implementation, const Site *site) {
-  return (implementation->backend == BACKEND_CPU) == (site->device->kind == DEVICE_CPU) &&
+  return (!site->prologue || implementation->takes_prologue) &&
+         (implementation->backend == BACKEND_CPU) == (site->device->kind == DEVICE_CPU) &&
          (!implementation->op || implementation->op == site->node->op);
 }
 

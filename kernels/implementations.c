@@ -18,6 +18,7 @@
   ROW(cuda_elementwise)         \
   ROW(cuda_rowwise)             \
   ROW(cuda_concat)              \
+  ROW(cuda_concat_programs)     \
   ROW(cuda_pad)                 \
   ROW(cuda_pool)                \
   ROW(cuda_resize)              \

@@ -144,6 +144,10 @@ char *site_key(const Site *site, Arena *arena) {
     text_add(&text, " epilogue %d ", node->input_count);
     program_print(&text, site->epilogue);
   }
+  if (site->prologue) {
+    text_add(&text, " prologue %d ", site_prologue_input(site, 1));
+    program_print(&text, site->prologue);
+  }
   if (site->tf32) text_add(&text, " tf32");
   return arena_string(arena, text_get(&text));
 }

@@ -22,7 +22,9 @@ typedef struct Site {
   const Node *node;  // whose operator and attributes count: with an epilogue the anchor
   const Program
       *epilogue;  // behind it, NULL: none; input 0 is the anchor's result, input k the site's number node->input_count + k - 1
-  const Node *region;         // that holds both, in the graph; NULL: `node` stands there itself
+  const Program *
+      prologue;  // in front of the node's input 0, NULL: none; its input 0 is the site's, input k the site's number site_prologue_input(site, k)
+  const Node *region;         // that holds them, in the graph; NULL: `node` stands there itself
   const TensorDesc *inputs;   // site_input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
@@ -32,9 +34,12 @@ typedef struct Site {
 
 // A product or convolution whose integers are less zero points (inputs 2 and 3).
 static inline bool site_has_zero_points(const Site *site) { return site->node->input_count > 2; }
-// Operands of the node, then of the epilogue.
+static inline int site_prologue_input(const Site *site, int k) {
+  return site->node->input_count + (site->epilogue ? site->epilogue->input_count - 1 : 0) + k - 1;
+}
+// Operands of the node, then of the epilogue, then of the prologue.
 static inline int site_input_count(const Site *site) {
-  return site->node->input_count + (site->epilogue ? site->epilogue->input_count - 1 : 0);
+  return site_prologue_input(site, site->prologue ? site->prologue->input_count : 1);
 }
 static inline const Node *site_step(const Site *site) { return site->region ? site->region : site->node; }  // of the graph
 Value *site_operand(const Site *site, int index);  // of the node, as the graph has it

@@ -4,7 +4,7 @@
 // the fragments of the next step of k are loaded while the tensor cores work on this one. Operands lie as global memory has them,
 // k or rows fastest; either way their 16-byte chunks are permuted within a line so that eight lanes reading eight lines touch all banks
 // once, with no padding. What differs between matmul and convolution is only where a chunk comes from: that is the
-// operand's copy type, whose copy(to) brings its next piece.
+// operand's copy type, whose copy(to) brings its next piece; what is done with the first operand before it is multiplied, prologue.cuh says.
 #pragma once
 #include "kernels/common/output.cuh"
 #include "kernels/common/ptx.cuh"
@@ -175,6 +175,8 @@ template <class T, class Mma> struct MmaTile {
   template <class CopyA, class CopyB, class Output>
   static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
                                              const Output &output) {
+    constexpr bool AHEAD = CopyA::PREPARES && STAGES >= 3;  // finishes a piece while the one before it is multiplied
+    constexpr int UNDER_WAY = STAGES - 2 - AHEAD;
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
     const int warp_m = warp / WARPS_N * WM, warp_n = warp % WARPS_N * WN;
     const u32 base = shared_address(shared);
@@ -204,7 +206,9 @@ template <class T, class Mma> struct MmaTile {
       for (int j = 0; j < FRAGMENTS_N / 2; j++)
         SharedB::load_b(b[buffer][j], stage_base + SharedA::BYTES, warp_n + j * 16, step, lane);
     };
-    copy_wait<STAGES - 2>();
+    copy_a.begin();
+    copy_wait<UNDER_WAY>();
+    copy_a.finish(base);
     __syncthreads();
     u32 reading = base, writing = base + (STAGES - 1) * STAGE_BYTES;
     const u32 last = base + (STAGES - 1) * STAGE_BYTES;
@@ -214,9 +218,10 @@ template <class T, class Mma> struct MmaTile {
 #pragma unroll
       for (int step = 0; step < STEPS; step++) {
         if (step == STEPS - 1) {
-          copy_wait<STAGES - 2>();
-          __syncthreads();
+          copy_wait<UNDER_WAY>();
           reading = reading == last ? base : reading + STAGE_BYTES;
+          if constexpr (!AHEAD) copy_a.finish(reading);
+          __syncthreads();
         }
         if (step < STEPS - 1 || piece + 1 < pieces) load_fragments((step + 1) % 2, reading, (step + 1) % STEPS);
         if (step == 0) {
@@ -227,6 +232,7 @@ template <class T, class Mma> struct MmaTile {
           }
           copy_commit();
           writing = writing == last ? base : writing + STAGE_BYTES;
+          if constexpr (AHEAD) copy_a.finish(reading == last ? base : reading + STAGE_BYTES);
         }
         if constexpr (Mma::SIZE == 4) {
 #pragma unroll

@@ -26,6 +26,18 @@ DEVICE u32 load_shared(u32 from) {
 #endif
   return value;
 }
+DEVICE uint4 load_shared_chunk(u32 from) {
+  uint4 value;
+#ifdef EMULATED
+  emulated_load_shared(from, &value, 16);
+#else
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(from)
+               : "memory");
+#endif
+  return value;
+}
 
 // Starts copying BYTES (4, 8 or 16) from global to shared memory; both addresses are aligned to BYTES. Of the source only the first
 // `valid` bytes are read, the rest arrives as zeros; with valid 0 the source may be any address. Before sm_80 the copy is done

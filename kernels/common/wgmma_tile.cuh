@@ -29,6 +29,7 @@ template <class T, class Mma> struct WgmmaTile {
   template <class CopyA, class CopyB, class Output>
   static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
                                              const Output &output) {
+    constexpr bool AHEAD = CopyA::PREPARES && STAGES >= 4;  // finishes a piece while the one before it is multiplied
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, group = __shfl_sync(0xffffffffu, warp / 4, 0);
     const u32 unaligned = shared_address(shared), base = (unaligned + 1023) & ~1023u;
     float sums[PARTS][BN / 2];  // set by the first products: nothing but products may write them while some are under way
@@ -43,11 +44,13 @@ template <class T, class Mma> struct WgmmaTile {
       }
       copy_commit();
     }
+    copy_a.begin();
     u32 reading = base, writing = base + (STAGES - 2) * STAGE_BYTES;
     const u32 last = base + (STAGES - 1) * STAGE_BYTES;
 #pragma unroll 1
     for (int piece = 0; piece < pieces; piece++) {
-      copy_wait<STAGES - 3>();
+      copy_wait<STAGES - 3 - AHEAD>();
+      if (!AHEAD || piece == 0) copy_a.finish(reading);
       fence_shared_for_async();
       __syncthreads();
       const u64 a = SharedA::descriptor(reading + group * (PARTS * SharedA::BLOCK)),
@@ -66,6 +69,7 @@ template <class T, class Mma> struct WgmmaTile {
         fetched++;
       }
       copy_commit();
+      if constexpr (AHEAD) copy_a.finish(reading == last ? base : reading + STAGE_BYTES);
       wgmma_wait<1>();
       reading = reading == last ? base : reading + STAGE_BYTES;
       writing = writing == last ? base : writing + STAGE_BYTES;

@@ -168,11 +168,11 @@ TiledProduct conv_product(const ConvProblem *p, DType dtype) {
   return product;
 }
 
-const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, int64_t w_group, bool by_phase) {
+const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, int64_t w_group, bool by_phase, const char *more) {
   return arena_printf(
       arena,
       "  const Phase<Problem> phase(batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
-      "  %s(x + (i64)group * %lldll, w + (i64)group * %lldll%s, phase, tile, k_begin, phase.limit(k_end), output);\n",
+      "  %s(x + (i64)group * %lldll, w + (i64)group * %lldll%s, phase, tile, k_begin, phase.limit(k_end), output%s);\n",
       (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)(p->channels * p->x_channel),
-      (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "");
+      (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "", more);
 }

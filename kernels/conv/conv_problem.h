@@ -32,9 +32,10 @@ void conv_emit_geometry(Text *text, const ConvProblem *problem);
 
 // What the cost model sees.
 TiledProduct conv_product(const ConvProblem *problem, DType dtype);
-// The kernel's statement (TiledKernel.body): `call` with the group's operands and the phase. by_phase: filters are packed, those of a phase
-// side by side.
-const char *conv_body(Arena *arena, const char *call, const ConvProblem *problem, int64_t w_group, bool by_phase);
+// The kernel's statement (TiledKernel.body): `call` with the group's operands, the phase and `more` arguments. by_phase: filters are packed, those of a
+// phase side by side.
+const char *conv_body(Arena *arena, const char *call, const ConvProblem *problem, int64_t w_group, bool by_phase,
+                      const char *more);
 
 // Filters as [group][filter][tap][channel], each filter padded with zeros to a multiple of `pad` elements; from constant weights in any
 // layout. Gives the packed constant's number, and the elements of one filter in *pitch. Phased: the taps of each phase side by side.

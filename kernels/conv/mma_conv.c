@@ -7,6 +7,7 @@
 // An image of few channels, as the first of a network, is also offered widened: a kernel before writes channels side by side with zeros behind
 // them (widen_channels.cuh), so that a tap is one copy instead of single elements.
 #include "kernels/common/mma_config.h"
+#include "kernels/common/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 
@@ -57,6 +58,12 @@ static bool filters_ready(const Site *site, const ConvProblem *p) {
   return w->offset % chunk == 0 && p->w_filter % chunk == 0 && p->w_group % chunk == 0;
 }
 
+static bool prologue_fits(const Site *site, const ConvProblem *p) {
+  for (int i = 0; i < 3 && site->prologue; i++)
+    if (p->kernel[i] != 1 || p->pad[i] != 0 || p->stride[i] * (p->out[i] - 1) >= p->in[i]) return false;
+  return !site->prologue || (!p->axis[0].phases && p->groups == 1 && prologue_supported(site, 1, p->m, p->filters));
+}
+
 // What follows from the problem; false where the kernel cannot take it.
 static bool complete(const Site *site, MmaConv *out) {
   const ConvProblem *p = &out->p;
@@ -77,7 +84,8 @@ static bool complete(const Site *site, MmaConv *out) {
 static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
   const TensorDesc *x = &site->inputs[0];
   int64_t channels = as_it_is->p.channels, wide = (channels + WIDE_STEP - 1) / WIDE_STEP * WIDE_STEP, stride = wide;
-  if (as_it_is->p.phased || as_it_is->p.groups > 1 || channels > MOST_NARROW || as_it_is->copy_a >= 8) return false;
+  if (as_it_is->p.phased || as_it_is->p.groups > 1 || channels > MOST_NARROW || as_it_is->copy_a >= 8 || site->prologue)
+    return false;
   if (!site->inputs[1].constant) return false;
   TensorDesc inputs[2] = {*x, site->inputs[1]};
   TensorDesc *image = &inputs[0];
@@ -98,6 +106,7 @@ static int describe(const Site *site, MmaConv *ways) {
   ConvProblem p;
   DType dtype = site->inputs[0].dtype;
   if (!conv_problem(site, &p) || site->inputs[1].dtype != dtype || !mma_dtype_supported(site, dtype)) return 0;
+  if (!prologue_fits(site, &p)) return 0;
   if (p.accumulator != DTYPE_F32 || (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP))) return 0;
   bool pack = p.phased || !filters_ready(site, &p);
   if (pack && !site->inputs[1].constant) return 0;
@@ -143,6 +152,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
 }
 
 typedef struct Operands {
+  const Site *site;
   bool wide;
   size_t image;  // where the widened image lies in the workspace
   int packed;    // number of the packed filters, or -1
@@ -154,6 +164,7 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   else emit_buffer(emission, launch, BUFFER_INPUT, 0);
   if (operands->packed >= 0) emit_buffer(emission, launch, BUFFER_PACKED, operands->packed);
   else emit_buffer(emission, launch, BUFFER_INPUT, 1);
+  prologue_arguments(emission, launch, operands->site);
 }
 
 // Behind the partial sums of a split.
@@ -214,17 +225,27 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   MmaConv *c = &ways[config[MMA_PRODUCT]];
   const ConvProblem *p = &c->p;
   if (p->m * p->filters == 0) return OK;
-  Operands operands = {.wide = c->wide};
+  Operands operands = {.site = site, .wide = c->wide};
   TRY(pack_filters(site, c, out, &operands.packed));
   if (c->wide) TRY(emit_widening(site, c, config[MMA_SPLITS], out, &operands));
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, way);
+  size_t table;
+  TRY(prologue_emit(&text, site, 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), &table));
+  if (table &&
+      (table > PROLOGUE_BYTES || table + (size_t)mma_shared_bytes(way, c->dtype) > (size_t)site->device->shared_per_block))
+    FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
+  Text parameters = text_new(out->arena), prologue = text_new(out->arena);
+  text_add(&parameters, "const %s *x, const %s *w", type, type);
+  prologue_parameters(&parameters, site);
+  text_add(&prologue, ", ");
+  prologue_construct(&prologue, site);
   int64_t w_group = c->pack ? p->filters * c->b_outer : p->w_group;
   const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, way, c->dtype));
   TiledKernel kernel = {.name = "mma_conv",
-                        .operands = arena_printf(out->arena, "const %s *x, const %s *w", type, type),
-                        .body = conv_body(out->arena, call, p, w_group, p->phased),
+                        .operands = text_get(&parameters),
+                        .body = conv_body(out->arena, call, p, w_group, p->phased, text_get(&prologue)),
                         .output = &p->output,
                         .accumulator = DTYPE_F32,
                         .threads = mma_threads(way),
@@ -242,6 +263,7 @@ const Implementation cuda_mma_conv = {
     .name = "mma_conv",
     .backend = BACKEND_CUDA,
     .op = &op_conv,
+    .takes_prologue = true,
     .supports = supports,
     .ways = ways,
     .lower = lower,

@@ -9,6 +9,7 @@
 // 3x3 of 64 channels 280 TFLOP/s (0.94), of 128 366 (0.96), of 256 370 (0.94), of 512 317 (0.80), 1x1 from 1024 channels to 256 1.1.
 #pragma once
 #include "kernels/common/mma_tile.cuh"
+#include "kernels/common/prologue.cuh"
 #include "kernels/conv/window.cuh"
 
 extern __shared__ uint4 dynamic_shared[];
@@ -76,10 +77,10 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
 };
 
 // x points at the group's first channel, w at its first filter's taps of this phase. P adds to the tile and the geometry: COPY_A, COPY_B, B_OUTER (elements
-// between filters), WHOLE_K, PLAIN (the image matrix lies in memory as it is, A_OUTER elements between rows).
-template <class P, class Tile, class Output>
+// between filters), WHOLE_K, PLAIN (the image matrix lies in memory as it is, A_OUTER elements between rows). A prologue works on the image of a single tap without padding.
+template <class P, class Tile, class Output, class Prologue>
 DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsigned tile, int k_begin, int k_end,
-                     const Output &output) {
+                     const Output &output, const Prologue &prologue) {
   typedef MatrixCopy<typename Tile::SharedB, true, P::BN, P::BK, P::SIZE, P::COPY_B, Tile::THREADS, P::B_OUTER, P::N,
                      P::WHOLE_K>
       CopyB;
@@ -91,10 +92,13 @@ DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsign
     typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
                        P::WHOLE_K>
         CopyA;
-    CopyA copy_a(x, tile_m * P::BM, k_begin, k_end);
+    PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(CopyA(x, tile_m * P::BM, k_begin, k_end),
+                                                                                       prologue, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   } else {
-    ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> copy_a(x, phase, tile_m * P::BM, k_begin, k_end);
+    typedef ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> CopyA;
+    PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(
+        CopyA(x, phase, tile_m * P::BM, k_begin, k_end), prologue, k_begin, k_end);
     Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
   }
 }

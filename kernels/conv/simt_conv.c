@@ -89,7 +89,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   int64_t w_group = layout.pack ? p.filters * layout.pitch : p.w_group;
   const char *body =
       conv_body(out->arena, arena_printf(out->arena, "simt_conv<Problem, %s, %s, %s>", x, w, device_type(p.accumulator)), &p,
-                w_group, layout.flat);
+                w_group, layout.flat, "");
   TiledKernel kernel = {.name = "simt_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", x, w),
                         .body = body,

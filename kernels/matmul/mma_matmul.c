@@ -1,6 +1,8 @@
 // How a GPU computes matrix products on tensor cores (mma_matmul.cuh): f16, bf16, and f32 where tf32 is allowed. Each operand is contiguous
-// along k or along its rows; an unlucky alignment costs narrower copies, not the implementation.
+// along k or along its rows; an unlucky alignment costs narrower copies, not the implementation. A program in front of the first operand is done as
+// that arrives (kernels/common/prologue.cuh), where k runs fastest.
 #include "kernels/common/mma_config.h"
+#include "kernels/common/prologue_source.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/matmul_problem.h"
 
@@ -11,6 +13,10 @@ typedef struct MmaMatmul {
   int copy_a, copy_b;  // bytes
 } MmaMatmul;
 
+static bool prologue_fits(const Site *site, const MmaMatmul *m) {
+  return !site->prologue || (m->a_k_fast && prologue_supported(site, site->inputs[0].rank - 1, m->p.m * m->p.batch, m->p.n));
+}
+
 static bool describe(const Site *site, MmaMatmul *out) {
   if (!matmul_problem(site, &out->p)) return false;
   out->dtype = site->inputs[0].dtype;
@@ -19,7 +25,7 @@ static bool describe(const Site *site, MmaMatmul *out) {
   int size = (int)dtype_size(out->dtype);
   out->copy_a = matmul_a_vector(site, &out->p, &out->a_k_fast) * size;
   out->copy_b = matmul_b_vector(site, &out->p, &out->b_k_fast) * size;
-  return out->copy_a && out->copy_b && out->p.k > 0;
+  return out->copy_a && out->copy_b && out->p.k > 0 && prologue_fits(site, out);
 }
 
 static bool supports(const Site *site) {
@@ -35,9 +41,9 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {
-  (void)context;
   emit_buffer(emission, launch, BUFFER_INPUT, 0);
   emit_buffer(emission, launch, BUFFER_INPUT, 1);
+  prologue_arguments(emission, launch, context);
 }
 
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
@@ -57,30 +63,40 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
            p->k % config[MMA_BK] == 0);
   text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)(m.a_k_fast ? p->a_m : p->a_k),
            (long long)(m.b_k_fast ? p->b_n : p->b_k));
+  size_t table;
+  TRY(prologue_emit(&text, site, site->inputs[0].rank - 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), &table));
+  if (table &&
+      (table > PROLOGUE_BYTES || table + (size_t)mma_shared_bytes(way, m.dtype) > (size_t)site->device->shared_per_block))
+    FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
   walk_emit(&text, "a_batch", &p->output.batch, p->a_batch);
   walk_emit(&text, "b_batch", &p->output.batch, p->b_batch);
-  TiledKernel kernel = {
-      .name = "mma_matmul",
-      .operands = arena_printf(out->arena, "const %s *a, const %s *b", type, type),
-      .body = arena_printf(out->arena,
-                           "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output);\n",
-                           mma_tile_type(out->arena, way, m.dtype)),
-      .output = &p->output,
-      .accumulator = DTYPE_F32,
-      .threads = mma_threads(way),
-      .bm = config[MMA_BM],
-      .bn = config[MMA_BN],
-      .bk = config[MMA_BK],
-      .splits = config[MMA_SPLITS],
-      .k = p->k,
-      .shared_bytes = (unsigned)mma_shared_bytes(way, m.dtype)};
-  return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, NULL, out);
+  Text operands = text_new(out->arena), body = text_new(out->arena);
+  text_add(&operands, "const %s *a, const %s *b", type, type);
+  prologue_parameters(&operands, site);
+  text_add(&body, "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output, ",
+           mma_tile_type(out->arena, way, m.dtype));
+  prologue_construct(&body, site);
+  text_add(&body, ");\n");
+  TiledKernel kernel = {.name = "mma_matmul",
+                        .operands = text_get(&operands),
+                        .body = text_get(&body),
+                        .output = &p->output,
+                        .accumulator = DTYPE_F32,
+                        .threads = mma_threads(way),
+                        .bm = config[MMA_BM],
+                        .bn = config[MMA_BN],
+                        .bk = config[MMA_BK],
+                        .splits = config[MMA_SPLITS],
+                        .k = p->k,
+                        .shared_bytes = (unsigned)mma_shared_bytes(way, m.dtype)};
+  return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, site, out);
 }
 
 const Implementation cuda_mma_matmul = {
     .name = "mma_matmul",
     .backend = BACKEND_CUDA,
     .op = &op_matmul,
+    .takes_prologue = true,
     .supports = supports,
     .ways = ways,
     .lower = lower,

@@ -7,12 +7,14 @@
 // (0.86), 128 x 768 x 768 4.5 us (more than 1.05), 128 x 3072 x 768 8.1 us (more than 1.05).
 #pragma once
 #include "kernels/common/mma_tile.cuh"
+#include "kernels/common/prologue.cuh"
 
 extern __shared__ uint4 dynamic_shared[];
 
 // P adds to the tile: COPY_A, COPY_B (bytes a copy moves), A_OUTER, B_OUTER (elements between lines), WHOLE_K.
-template <class P, class Tile, class Output>
-DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin, int k_end, const Output &output) {
+template <class P, class Tile, class Output, class Prologue>
+DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin, int k_end, const Output &output,
+                       const Prologue &prologue) {
   typedef MatrixCopy<typename Tile::SharedA, P::A_K_FAST, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
                      P::WHOLE_K>
       CopyA;
@@ -21,7 +23,8 @@ DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin,
       CopyB;
   int tile_m, tile_n;
   tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
-  CopyA copy_a(a, tile_m * P::BM, k_begin, k_end);
+  PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(CopyA(a, tile_m * P::BM, k_begin, k_end),
+                                                                                     prologue, k_begin, k_end);
   CopyB copy_b(b, tile_n * P::BN, k_begin, k_end);
   Tile::run((u8 *)dynamic_shared, copy_a, copy_b, (k_end - k_begin + P::BK - 1) / P::BK, tile_m * P::BM, tile_n * P::BN,
             output);

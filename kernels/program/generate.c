@@ -213,37 +213,49 @@ void program_emit_cuda(Text *text, const Program *program, const ProgramNames *n
   for (int i = 0; i < program->output_count; i++) results[i] = values[program->outputs[i]];
 }
 
-Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
+// What a program does with one element as a function of its inputs: of `first`, an expression whose parameter the text already declares, and of operands as stored, numbered in the site from
+// `operand` on.
+static Status function_emit(Text *text, const Site *site, const Program *program, const TensorDesc *result, const char *first,
+                            DType first_dtype, int operand) {
   Arena *arena = text->arena;
-  const Node *node = site->node;
-  const TensorDesc *y = &site->outputs[0];
-  const Program *program = site->epilogue;
-  text_add(text, "DEVICE Element_%s::Stored epilogue(%s acc", dtype_name(y->dtype), value_type(accumulator));
-  if (!program) {
-    const char *value = dtype_is_float(y->dtype) ? "acc" : arena_printf(arena, "(%s)acc", value_type(y->dtype));
-    text_add(text, ") { return %s; }\n", stored_expression(arena, y->dtype, accumulator, value));
-    return OK;
-  }
-  if (program_has_reduction(program)) FAIL(ERROR_INTERNAL, "the epilogue of a %s has a reduction", node->op->name);
+  if (program_has_reduction(program))
+    FAIL(ERROR_INTERNAL, "a program that is fused with a %s has a reduction", site->node->op->name);
   const char **inputs = arena_array(arena, const char *, (size_t)program->input_count);
   DType *dtypes = arena_array(arena, DType, (size_t)program->input_count);
   const char *indices[MAX_RANK];
-  inputs[0] = "acc";
-  dtypes[0] = accumulator;
+  inputs[0] = first;
+  dtypes[0] = first_dtype;
   for (int i = 1; i < program->input_count; i++) {
-    dtypes[i] = site->inputs[node->input_count + i - 1].dtype;
+    dtypes[i] = site->inputs[operand + i - 1].dtype;
     text_add(text, ", Element_%s::Stored e%d", dtype_name(dtypes[i]), i);
     inputs[i] = arena_printf(arena, "Element_%s::get(e%d)", dtype_name(dtypes[i]), i);
   }
-  for (int i = 0; i < y->rank; i++) {
+  for (int i = 0; i < result->rank; i++) {
     if (program_uses_index(program)) text_add(text, ", i64 i%d", i);
     indices[i] = arena_printf(arena, "i%d", i);
   }
   text_add(text, ") {\n");
-  const char *result;
-  ProgramNames names = {inputs, dtypes, indices, y->dims, 1, "v", program_is_narrow(program, 1, y)};
-  program_emit_cuda(text, program, &names, &result);
+  const char *value;
+  ProgramNames names = {inputs, dtypes, indices, result->dims, 1, "v", program_is_narrow(program, 1, result)};
+  program_emit_cuda(text, program, &names, &value);
   DType from = program->code[program->outputs[0]].dtype;
-  text_add(text, "  return %s;\n}\n", stored_expression(arena, y->dtype, from, result));
+  text_add(text, "  return %s;\n}\n", stored_expression(arena, result->dtype, from, value));
   return OK;
+}
+
+Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
+  const TensorDesc *y = &site->outputs[0];
+  text_add(text, "DEVICE Element_%s::Stored epilogue(%s acc", dtype_name(y->dtype), value_type(accumulator));
+  if (site->epilogue) return function_emit(text, site, site->epilogue, y, "acc", accumulator, site->node->input_count);
+  const char *value = dtype_is_float(y->dtype) ? "acc" : arena_printf(text->arena, "(%s)acc", value_type(y->dtype));
+  text_add(text, ") { return %s; }\n", stored_expression(text->arena, y->dtype, accumulator, value));
+  return OK;
+}
+
+Status prologue_program_emit(Text *text, const Site *site) {
+  const TensorDesc *x = &site->inputs[0];
+  const char *name = dtype_name(x->dtype);
+  text_add(text, "DEVICE Element_%s::Stored prologue(Element_%s::Stored e0", name, name);
+  return function_emit(text, site, site->prologue, x, arena_printf(text->arena, "Element_%s::get(e0)", name), x->dtype,
+                       site_prologue_input(site, 1));
 }

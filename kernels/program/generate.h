@@ -44,6 +44,9 @@ bool program_uses_index(const Program *program);
 // Addresses, broadcasting and vector loads are the caller's business.
 MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator);
 
+// Adds the prologue of an anchor's first operand likewise, of one element as stored: DEVICE <x stored> prologue(<x stored> e0, <e1 stored> e1, ...).
+MUST_CHECK Status prologue_program_emit(Text *text, const Site *site);
+
 // A kernel for an elementwise program over the shape of the outputs, which all have the same dims. Inputs broadcast to it as
 // numpy does. The kernel's parameters are the inputs' pointers, then the outputs', each to element 0 of its desc; inputs that are
 // absent have none. A program over nothing (a dim is 0) gives grid 0: launch nothing.

@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "kernels/attention/attention.h"
+#include "kernels/conv/conv.h"
+#include "kernels/gather/gather.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
@@ -55,6 +58,73 @@ static const Rule rule_attention = {
     .tells_misses = true,
     .apply = outline_attention};
 
+// What a concatenation brings is worked on as it passes; where others want it as it is, it is written too.
+static Status outline_concat(Rewrite *r) {
+  Node *joined = matched(r, "joined"), *root = matched(r, "root");
+  const Value *whole = joined->outputs[0];
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
+  WANT(root->output_count == 1 && value_same_shape(root->outputs[0], whole), "its result has another shape");
+  WANT(!memcmp(root->outputs[0]->order, whole->order, sizeof whole->order), "its result lies in another order");
+  WANT(!reads_coordinates(node_program(root, "program")), "it depends on places");
+  Node *nodes[] = {joined, root};
+  return rewrite_outline(r, nodes, 2, "joined");
+}
+
+static const Rule rule_concat = {.name = "outline_concat",
+                                 .help = "a concatenation does a pointwise node behind it",
+                                 .pattern = "elementwise(..., joined: concat(...), ...)",
+                                 .exactness = EXACT,
+                                 .device = CUDA_ONLY,
+                                 .root = reads_little,
+                                 .tells_misses = true,
+                                 .apply = outline_concat};
+
+// A program that its one user, a product or a convolution of single points, could do as the operand comes in.
+static bool takes_prologue(const Node *node, Arena *arena) {
+  Fused fused;
+  fused_read(node, arena, &fused);
+  const Node *anchor = fused.anchor;
+  if (anchor->op == &op_matmul) return anchor->input_count == 2;
+  if (anchor->op != &op_conv || anchor->input_count != 2 || node_int(anchor, "group", 1) != 1) return false;
+  const Tensor *filters = fused_operand(&fused, 1)->constant;
+  int count = 0;
+  const int64_t *pads = node_ints(anchor, "pads", &count);
+  for (int i = 0; i < count; i++)
+    if (pads[i]) return false;
+  for (int i = 2; filters && i < filters->rank; i++)
+    if (filters->dims[i] != 1) return false;
+  return filters;
+}
+
+static Status outline_prologue(Rewrite *r) {
+  enum { MOST_CODE = 16 };
+  Node *front = matched(r, "front"), *root = matched(r, "root");
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
+  WANT(takes_prologue(root, rewrite_scratch(r)), "it is no product, and no convolution of single points");
+  Value *made = front->outputs[0];
+  bool like_it = false;
+  for (int i = 0; i < front->input_count; i++)
+    like_it |= front->inputs[i]->dtype == made->dtype && value_same_shape(front->inputs[i], made);
+  WANT(dtype_is_float(made->dtype) && dtype_size(made->dtype) == 2, "it is done in one step in half precision only");
+  WANT(like_it, "what it reads has another shape or type");
+  const Program *program = node_program(front, "program");
+  WANT(program->count <= MOST_CODE && !reads_coordinates(program), "it computes too much, or depends on places");
+  Node *nodes[] = {front, root};
+  return rewrite_outline(r, nodes, 2, "prologue");
+}
+
+static const Rule rule_prologue = {.name = "outline_prologue",
+                                   .help = "a product, or a convolution of single points, does the pointwise node before it",
+                                   .pattern = "conv|matmul|region(front: elementwise(...)!, ...)",
+                                   .exactness = UNSTORED,
+                                   .bound = "the operand is rounded to its type once",
+                                   .device = CUDA_ONLY,
+                                   .tells_misses = true,
+                                   .apply = outline_prologue};
+
+const Pass pass_outline_prologues = {.name = "outline_prologues",
+                                     .help = "gives anchors the pointwise nodes before them",
+                                     .rules = (const Rule *const[]){&rule_prologue, NULL}};
 const Pass pass_outline_regions = {.name = "outline_regions",
                                    .help = "makes a region of what one step computes",
-                                   .rules = (const Rule *const[]){&rule_attention, NULL}};
+                                   .rules = (const Rule *const[]){&rule_attention, &rule_concat, NULL}};

@@ -193,7 +193,7 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
     bool used = false;
     if (implementations[t]->backend != BACKEND_CUDA) continue;
     if (options->tactic && strcmp(options->tactic, implementations[t]->name)) continue;
-    FOR_NODES(node, graph) used |= fused_anchor(node)->op == implementations[t]->op;
+    FOR_NODES(node, graph) used |= fused_core(node)->op == implementations[t]->op;
     if (!used) continue;
     for (int c = 0; c < options->candidates; c++) {
       bool taken = false;

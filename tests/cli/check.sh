@@ -312,7 +312,7 @@ says 0 "" run "$defaults/model.onnx" $cpu -o golden_defaults
 says 0 "ok      y" verify "$defaults/model.onnx" $cpu --data golden_defaults
 
 # what is judged by the norm, and within limits
-says 0 "ok      y" verify "$defaults/model.onnx" $cpu --norm 0
+says 0 "ok      y" verify "$defaults/model.onnx" $cpu --data golden_defaults --norm 0
 says 0 "ok      y" verify "$sequence/../given_sequence_concat/model.onnx" $cpu --data "$sequence/../given_sequence_concat/test_data_set_0" --norm 0
 says 2 "is no tolerance" verify digits.ingot $cpu --norm -1
 says 2 "is no tolerance" verify digits.ingot $cpu --rtol nan

@@ -24,12 +24,8 @@ static bool full(const Block *block, const BlockBarrier *b, bool all) {
 }
 
 static void same_line(const Block *block, const BlockBarrier *b, uintptr_t line) {
-  if (b->line == line) return;
-  char first[300], second[300];
-  const Module *module = block->group->launch->function->module;
-  module_describe(module, b->line, first, sizeof first);
-  module_describe(module, line, second, sizeof second);
-  if (strcmp(first, second))
+  char first[300];
+  if (!module_same_line(block->group->launch->function->module, b->line, line, first, sizeof first))
     finding(FOUND_INSTRUCTION, line, "waits here while thread (%u,%u,%u) waits at %s: not all threads reach the same barrier",
             b->first->index.x, b->first->index.y, b->first->index.z, first);
 }

@@ -46,11 +46,8 @@ static void release(Group *group) {
 
 // The compiler may have made several calls of one line.
 static void same_line(const Meeting *m, uintptr_t line) {
-  if (line == m->line) return;
-  char first[400], second[400];
-  module_describe(emulator.group->launch->function->module, m->line, first, sizeof first);
-  module_describe(emulator.group->launch->function->module, line, second, sizeof second);
-  if (strcmp(first, second))
+  char first[400];
+  if (!module_same_line(emulator.group->launch->function->module, m->line, line, first, sizeof first))
     finding(FOUND_INSTRUCTION, line, "arrives at the cluster's barrier here while others of its warp do at %s", first);
 }
 

@@ -62,9 +62,10 @@ static CudaResult launch_check(const Launch *launch) {
   bool grid = launch->grid[0] && launch->grid[1] && launch->grid[2] && launch->grid[0] <= INT32_MAX &&
               launch->grid[1] <= 65535 && launch->grid[2] <= 65535;
   if (!grid || !threads || threads > limit || launch->block[2] > 64) return INVALID_VALUE;
+  unsigned statics = function->module->copies[0]->statics_bytes, all = launch->shared_bytes + statics;
   if (launch->shared_bytes > (unsigned)function->dynamic_limit) return INVALID_VALUE;
-  if (launch->shared_bytes + function->module->copies[0]->statics_bytes > (unsigned)shared_per_block(emulator.sm) << 10)
-    return INVALID_VALUE;
+  if (function->dynamic_limit == WITHOUT_OPT_IN && all > WITHOUT_OPT_IN) return INVALID_VALUE;
+  if (all > (unsigned)shared_per_block(emulator.sm) << 10) return INVALID_VALUE;
   if (!launch->cluster[0]) return CUDA_OK;
   uint64_t blocks = (uint64_t)launch->cluster[0] * launch->cluster[1] * launch->cluster[2];
   if (emulator.sm < 90 || !blocks || blocks > 8) return 912;  // cluster misconfiguration

@@ -239,6 +239,7 @@ typedef struct ModuleCopy {
   uint32_t statics_bytes, dynamic_gap;
   const char *begin, *end;  // of its mapping
 } ModuleCopy;
+enum { WITHOUT_OPT_IN = 48 << 10 };  // bytes of shared memory, static and dynamic, of a function that was not allowed more
 typedef struct Function {
   struct Function *next;
   struct Module *module;
@@ -252,6 +253,8 @@ typedef struct Module {
   int device;
   ModuleCopy *copies[CLUSTER_BLOCKS];
   Function *functions;
+  uintptr_t alike[8][2];  // program counters found to be of one line, in turn: a compiler may write a barrier twice
+  unsigned alike_turn;
 } Module;
 CudaResult module_load(const void *image, int device, Module **out);
 void module_free(Module *module);
@@ -260,6 +263,8 @@ CudaResult module_kernel(const ModuleCopy *copy, const char *name, const Kernel 
 CudaResult module_copy(Module *module, unsigned rank, ModuleCopy **out);
 // "kernels/common/mma_tile.cuh:180, inlined at ..." of a program counter.
 void module_describe(const Module *module, uintptr_t pc, char *out, size_t room);
+// Whether both are of one line; if not, `first` is told. Asking for a line takes milliseconds: what was alike is remembered.
+bool module_same_line(Module *module, uintptr_t a, uintptr_t b, char *first, size_t room);
 
 // --- memory.c
 typedef struct Allocation {

@@ -159,7 +159,7 @@ CudaResult module_function(Module *module, const char *name, Function **out) {
   if (result) return result;
   Function *function = calloc(1, sizeof *function);
   if (!function) return CUDA_OUT_OF_MEMORY;
-  *function = (Function){.next = module->functions, .module = module, .name = strdup(name), .dynamic_limit = 48 << 10};
+  *function = (Function){.next = module->functions, .module = module, .name = strdup(name), .dynamic_limit = WITHOUT_OPT_IN};
   function->kernels[0] = kernel;
   module->functions = function;
   *out = function;
@@ -201,4 +201,18 @@ void module_describe(const Module *module, uintptr_t pc, char *out, size_t room)
       used += (size_t)snprintf(out + used, room - used, "%s%s", used ? " < " : "", line);
   if (pipe) pclose(pipe);
   unlink(path);
+}
+
+bool module_same_line(Module *module, uintptr_t a, uintptr_t b, char *first, size_t room) {
+  char second[300];
+  if (a == b) return true;
+  for (size_t i = 0; i < sizeof module->alike / sizeof *module->alike; i++)
+    if ((module->alike[i][0] == a && module->alike[i][1] == b) || (module->alike[i][0] == b && module->alike[i][1] == a))
+      return true;
+  module_describe(module, a, first, room);
+  module_describe(module, b, second, sizeof second);
+  if (strcmp(first, second)) return false;
+  uintptr_t *pair = module->alike[module->alike_turn++ % (sizeof module->alike / sizeof *module->alike)];
+  pair[0] = a, pair[1] = b;
+  return true;
 }

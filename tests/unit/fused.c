@@ -114,6 +114,53 @@ Test(fused, an_operand_that_nothing_reads_is_told_and_makes_no_site) {
   cr_expect(site.node == node && !site.epilogue);
 }
 
+#define FRONTED(front, rest)                                                                                               \
+  "graph g(%b: f16[5], %w: f16[3, 5], %k: f16[3], %x: f16[4, 3]) -> (%y) { %y: f16[4, 5] = region(%b, %w, %k, %x) {body: " \
+  "graph prologue(%b: f16[5], %w: f16[3, 5], %k: f16[3], %x: f16[4, 3]) -> (%y) { " front rest " }} }"
+#define FRONT(inputs, op)                                                                                     \
+  "%p: f16[4, 3] = elementwise(" inputs ") {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = " op \
+  " %0 %1; %3: f16 = cast %2; yield %3}} "
+#define REST                                                                                                          \
+  "%y: f16[4, 5] = region(%p, %w, %b) {body: graph fused(%p: f16[4, 3], %w: f16[3, 5], %b: f16[5]) -> (%z) { "        \
+  "%s: f16[4, 5] = matmul(%p, %w) %z: f16[4, 5] = elementwise(%s, %b) {program: program {%0: f32 = input 0; %1: f32 " \
+  "= input 1; %2 = add %0 %1; %3: f16 = cast %2; yield %3}} }}"
+
+Test(fused, a_prologue_stands_around_what_it_is_in_front_of) {
+  Node *node = node_of(FRONTED(FRONT("%k, %x", "sub"), REST));
+  Site site = {0};
+  int *numbers;
+  fused_site(node, arena, &site, &numbers);
+  cr_assert_eq(site.node->op, &op_matmul);
+  cr_expect(site.region == node && site.epilogue && site.prologue);
+  cr_expect_eq(fused_core(node), site.node);
+  cr_expect_eq(fused_anchor(node), node, "to rules it is a region like any other");
+  cr_assert_eq(site_input_count(&site), 4);
+  cr_expect_eq(site_prologue_input(&site, 1), 3);
+  static const int expected[] = {3, 1, 0, 2};  // x, w, b, k
+  for (int i = 0; i < 4; i++) cr_expect_eq(numbers[i], expected[i], "operand %d", i);
+  cr_expect_eq(value_of(site.prologue), 5, "7 - 2: what was read second is the operand");
+  cr_expect_str_neq(
+      site_key(&(Site){.node = site.node, .epilogue = NULL, .inputs = (TensorDesc[4]){{0}}, .outputs = (TensorDesc[1]){{0}}},
+               arena),
+      site_key(
+          &(Site){
+              .node = site.node, .prologue = site.prologue, .inputs = (TensorDesc[4]){{0}}, .outputs = (TensorDesc[1]){{0}}},
+          arena));
+}
+
+Test(fused, what_the_rest_reads_elsewhere_too_is_no_prologue) {
+  Node *node = node_of(
+      "graph g(%x: f16[4, 4], %k: f16[4]) -> (%y) { %y: f16[4, 4] = region(%x, %k) {body: graph prologue(%x: f16[4, 4], %k: "
+      "f16[4]) -> (%y) { "
+      "%p: f16[4, 4] = elementwise(%x, %k) {program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = mul %0 %1; %3: f16 = "
+      "cast %2; yield %3}} "
+      "%y: f16[4, 4] = matmul(%p, %p) }} }");
+  Site site = {0};
+  int *numbers;
+  fused_site(node, arena, &site, &numbers);
+  cr_expect(site.node == node && !site.prologue);
+}
+
 Test(fused, other_regions_are_their_own_anchors) {
   static const char *const texts[] = {
       // more nodes

@@ -146,6 +146,18 @@ def add_rest(rows):
     cuda_pool("pool-edge", "off by one at an edge", "if ((u32)at%d >= %lldu) \"", "if ((u32)at%d > %lldu) \"")
 
     # --- Where buffers lie, and when data moves.
+    prologue = rows("kernels/common/prologue.cuh", "conv/prologue_deep_f16", "mma_conv*", 90)
+    prologue("prologue-table", "missing barrier", "*table, k_begin, k_end);\n    __syncthreads();", "*table, k_begin, k_end);")
+    prologue("prologue-next", "wrong offset", "    k += BK;\n", "")
+    prologue("prologue-operands", "wrong offset", "(*table, k - k_begin)", "(*table, 0)")
+    prologue("prologue-chunk", "wrong offset", "k = begin + chunk * Shared::PER_CHUNK", "k = begin")
+    ahead = rows("kernels/common/mma_tile.cuh", "conv/prologue_deep_f16", "mma_conv*", 90)
+    ahead("prologue-under-way", "wrong wait", "UNDER_WAY = STAGES - 2 - AHEAD", "UNDER_WAY = STAGES - 2")
+    ahead("prologue-stage", "wrong buffer", "copy_a.finish(reading == last ? base : reading + STAGE_BYTES);", "copy_a.finish(reading);")
+    ahead("prologue-first", "missing step", "    copy_a.finish(base);\n", "")
+    joined = rows("kernels/gather/cuda_concat_programs.c", "concat/programs_bn_f16", "concat_programs", 80)
+    joined("joined-cut", "wrong offset", "return at * desc->strides[own];", "return 0;")
+    joined("joined-extent", "wrong size", "out->dims[own] = extent;", "out->dims[own] = extent - 1;")
     plan = rows("src/lower/plan.c", "matmul/chain_f32", "", 80)
     plan("plan-liveness", "buffer reused while live", "touch(plan, step->inputs[i].buffer, (int)s);", "touch(plan, step->inputs[i].buffer, (int)s - (s > 0));")
     pack = rows("src/lower/pack.c", "matmul/chain_f32", "", 80)

@@ -71,6 +71,13 @@ done:
   return status;
 }
 
+// One thread, element by element: some ten clocks each.
+static double cost(const Site *site) {
+  const double clocks = 10;
+  SiteWork work = work_of(site);
+  return site->device->rates.launch + clocks * (work.products + work.arithmetic) / cost_clocks(site->device);
+}
+
 static const HostRoutine routine = {"reference", open_state, run};
 
 const Implementation cpu_reference = {
@@ -79,5 +86,6 @@ const Implementation cpu_reference = {
     .general = true,
     .supports = supports,
     .ways = one_way,
+    .cost = cost,
     .host = &routine,
 };

@@ -82,6 +82,31 @@ static Status lower_to_host(const HostRoutine *routine, const Site *site, const 
   return OK;
 }
 
+static double cost_of(const Implementation *implementation, const Site *site) {
+  if (implementation->cost) return implementation->cost(site);
+  return implementation->share ? cost_of_products(site, implementation->share) : cost_of_site(site, 1);
+}
+
+int implementation_ways(const Implementation *implementation, const Site *site, const Machine *machine, Way *out, int limit) {
+  int count = implementation->ways(site, machine, out, limit);
+  double cost = 0;  // the same for all that have none of their own
+  for (int i = 0; i < count; i++) {
+    if (out[i].cost > 0) continue;
+    if (!cost) cost = cost_of(implementation, site);
+    out[i].cost = cost;
+  }
+  return count;
+}
+
+// A library that is not here lists no ways.
+double implementation_cost(const Implementation *implementation, const Site *site, const Way *way) {
+  Way ways[WAYS_ASKED];
+  int count = implementation_ways(implementation, site, &(Machine){0}, ways, WAYS_ASKED);
+  for (int i = 0; i < count; i++)
+    if (!memcmp(ways[i].config, way->config, sizeof way->config)) return ways[i].cost;
+  return cost_of(implementation, site);
+}
+
 Status implementation_lower(const Implementation *implementation, const Site *site, const Way *way, const Machine *machine,
                             Emission *out) {
   return implementation->host ? lower_to_host(implementation->host, site, way, machine, out)

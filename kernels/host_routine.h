@@ -9,6 +9,7 @@
 typedef struct Way {
   int config[12];  // the implementation's own numbers: tile sizes, stages, splits, an algorithm's index
   char name[64];   // what `inspect` prints: "128x128x32 s4 splitk2"; may be empty
+  double cost;     // microseconds, as predicted (kernels/cost.h)
 } Way;
 
 typedef struct HostCall {

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/hash.h"
 #include "kernels/common/library_routine.h"
+#include "kernels/cost.h"
 #include "kernels/host_routine.h"
 #include "kernels/recipe.h"
 #include "kernels/site.h"
@@ -84,18 +85,27 @@ typedef struct Implementation {
   bool (*supports)(const Site *site);
   // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.
   bool (*yields)(const Site *site);
-  // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true.
+  // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true. To be asked through implementation_ways.
   int (*ways)(const Site *site, const Machine *machine, Way *out, int limit);
+  // Microseconds of the ways that `ways` leaves without (kernels/cost.h). NULL: those of the site's work in one launch.
+  double (*cost)(const Site *site);
+  double
+      share;  // of the peak rate of products, that it reaches with large ones; 0: it computes with general instructions. Where there is no `cost`
   const HostRoutine *host;  // on the CPU: the routine that computes the whole site; then there is no `lower`
   // ERROR_UNSUPPORTED: the library does not do it, or is not here.
   Status (*lower)(const Site *site, const Way *way, const Machine *machine, Emission *out);
 } Implementation;
 
+// The ways, each with its cost.
+int implementation_ways(const Implementation *implementation, const Site *site, const Machine *machine, Way *out, int limit);
+// The cost of a way that was read from a plan's text, and knows its numbers only.
+double implementation_cost(const Implementation *implementation, const Site *site, const Way *way);
 MUST_CHECK Status implementation_lower(const Implementation *implementation, const Site *site, const Way *way,
                                        const Machine *machine, Emission *out);
 // The one of that name for the site's operator and device; NULL: none.
 const Implementation *implementation_named(const char *name, const Site *site);
 
+enum { WAYS_ASKED = 24 };                              // that anybody asks an implementation for, but for tests
 extern const Implementation *const implementations[];  // NULL-terminated, preferred first among those of one operator
 
 // Whether it is one for the site's operator, prologue and device.

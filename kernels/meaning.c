@@ -1,6 +1,7 @@
 // The shared tools of inference and reference functions; see meaning.h.
 #include "base/budget.h"
 #include "kernels/meaning.h"
+#include "base/checked.h"
 #include <math.h>
 #include <string.h>
 
@@ -194,6 +195,13 @@ void reference_store_doubles(Tensor *out, int64_t first, int64_t count, const do
 
 void reference_store_ints(Tensor *out, int64_t first, int64_t count, const int64_t *values) {
   for (int64_t i = 0; i < count; i++) tensor_set_i(out, first + i, values[i]);
+}
+
+int64_t meaning_count(const Value *value, int first) {
+  int64_t count = 1;
+  for (int i = first; i < value->rank; i++)
+    if (!dim_is_static(value->dims[i]) || !checked_mul_i64(count, value->dims[i], &count)) return 0;
+  return count;
 }
 
 int64_t dims_count(int rank, const int64_t *dims) {

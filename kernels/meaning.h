@@ -59,6 +59,8 @@ static inline bool dtype_computes_in_int(DType dtype) {
 // ---- Blocks of elements
 
 int64_t dims_count(int rank, const int64_t *dims);
+// Elements of a value along its axes from `first` on; 0 where that is open, or too much to say. For OpDef.terms.
+int64_t meaning_count(const Value *value, int first);
 void dims_strides(int rank, const int64_t *dims, int64_t *strides);  // row-major, in elements
 // Steps a row-major odometer; false when it wraps around to zero. Rank 0 has one position.
 bool index_next(int rank, const int64_t *dims, int64_t *index);  // a step of the call's budget, too

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/chips.h"
 #include "cuda/context.h"
 #include "kernels/ops.h"
 #include "kernels/implementation.h"
@@ -32,6 +33,7 @@ static inline SiteTest *site_test_new(void) {
   test->arena = arena;
   test->graph = graph_new(arena, core_ops, "test");
   test->device = (DeviceInfo){.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .cublaslt = true, .cudnn = true};
+  chip_take_rates(&test->device, 0, 0);
   return test;
 }
 

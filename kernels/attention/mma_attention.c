@@ -30,7 +30,7 @@ int mma_attention_blocks(const MmaAttention *m, const int *config) {
   return few ? 16 / config[WARPS] : 1;
 }
 
-// rate: multiply-adds in a clock on each multiprocessor, measured on an H200 with heads of 64 and hundreds of them.
+// rate: multiply-adds in a clock on each multiprocessor, measured on an H200 with heads of 64 and hundreds of them; other chips have as large a part of their peak.
 static const struct {
   int config[4];
   double rate;
@@ -41,15 +41,18 @@ static const struct {
     {{8, 1, 64}, 195},      {{8, 2, 64}, 180},
 };
 
-// In clocks: multiply-adds at their rate where eight warps share a multiprocessor or more, and what blocks and tiles take to start.
-static double cost(const Site *site, const MmaAttention *m, const int *config, double rate) {
+// Multiply-adds at their rate where eight warps share a multiprocessor or more, and what blocks and tiles take to start.
+static double microseconds(const Site *site, const MmaAttention *m, const int *config, double rate) {
   const double start = 3000, turn = 150, full_warps = 8;
+  const DeviceRates *rates = &site->device->rates;
+  rate *= config[WARPGROUPS] ? rates->tensor / 2048 : rates->warp_tensor / 1620;
   double height = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(m->n, config[KEYS]);
   double work = height * tiles * config[KEYS] * (mma_attention_padded(m->d) + mma_attention_padded(m->dv));
   double blocks = (double)ceil_div(m->m, (int64_t)height) * (double)m->batch, each = blocks / site->device->multiprocessors;
   double alone = full_warps / config[WARPS], times = MAX(each < 1 ? 1 : each, alone);
-  return (work / rate + turn * tiles * config[WARPS] / full_warps) * times +
-         start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
+  double clocks = (work / rate + turn * tiles * config[WARPS] / full_warps) * times +
+                  start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
+  return clocks / cost_clocks(site->device);
 }
 
 // What a compiler adds to shared memory counts as well: less than all of it.
@@ -68,10 +71,10 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   for (size_t i = 0; i < COUNT_OF(rows) && described; i++) {
     const int *c = rows[i].config;
     if (!fits(site, &m, c)) continue;
-    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]}};
+    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]}, .cost = microseconds(site, &m, c, rows[i].rate)};
     if (c[WARPGROUPS]) snprintf(way.name, sizeof way.name, "%dx%d wg%d", c[WARPS] * 16, c[KEYS], c[WARPS] / 4);
     else snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
-    way_offer(&list, cost(site, &m, c, rows[i].rate), &way);
+    way_offer(&list, &way);
   }
   arena_free(scratch);
   return list.count;

@@ -62,19 +62,20 @@ int mma_shared_bytes(const Way *c, DType dtype) {
 
 // Multiply-adds per clock and multiprocessor with 16-bit operands: what the chip does, and what its shared memory can feed (a warp reads
 // wm + wn lines of 32 bytes for wm * wn * 16 products, at 128 bytes per clock).
-static double mma_rate(int sm, const MmaConfig *c) {
-  double chip = sm >= 100 ? 1024 : sm == 90 ? 1620 : sm == 80 ? 1000 : 512;
+static double mma_rate(const DeviceRates *rates, const MmaConfig *c) {
   double feed = 64.0 * c->wm * c->wn / (c->wm + c->wn);
-  return 1 / (1 / chip + 0.53 / feed);
+  return 1 / (1 / rates->warp_tensor + 0.53 / feed);
 }
 
 // Warpgroup products read both operands from shared memory: the fewer columns, the more of it for each of them.
-static double wgmma_rate(const MmaConfig *c) { return c->bn >= 256 ? 2048 : c->bn >= 128 ? 1640 : 1220; }
+static double wgmma_rate(const DeviceRates *rates, const MmaConfig *c) {
+  return rates->tensor * (c->bn >= 256 ? 2048 : c->bn >= 128 ? 1640 : 1220) / 2048;
+}
 
 static const TileOverhead warp_overhead = {
-    .start = 2885, .step = 123, .latency = 1090, .store = 181, .full_warps = 5, .l2_bytes = 67, .split_us = 3.3};
+    .start = 2885, .step = 123, .latency = 1090, .store = 181, .full_warps = 5, .l2_share = 67 / 64.0, .split_us = 3.3};
 static const TileOverhead warpgroup_overhead = {
-    .start = 2610, .step = 87, .latency = 1090, .store = 181, .full_warps = 5.7, .l2_bytes = 67, .split_us = 3.3};
+    .start = 2610, .step = 87, .latency = 1090, .store = 181, .full_warps = 5.7, .l2_share = 67 / 64.0, .split_us = 3.3};
 
 static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
                        bool warpgroups) {
@@ -84,7 +85,8 @@ static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, i
   int shared = tile_shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads, warpgroups);
   if (shared > most) return;
   int registers = warpgroups ? c->wm / 64 * c->bn / 2 + 50 : c->wm * c->wn / 32 + c->wm + c->wn + 48;
-  double rate = warpgroups ? wgmma_rate(c) : mma_rate(site->device->sm, c) * 2 / size;
+  const DeviceRates *rates = &site->device->rates;
+  double rate = warpgroups ? wgmma_rate(rates, c) : mma_rate(rates, c) * 2 / size;
   TileCost cost = {.bm = c->bm,
                    .bn = c->bn,
                    .bk = c->bk_bytes / size,
@@ -96,10 +98,11 @@ static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, i
                    .overhead = warpgroups ? &warpgroup_overhead : &warp_overhead};
   int splits[10], count = split_choices(site->device, &cost, p, splits, 10);
   for (int s = 0; s < count; s++) {
-    Way way = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number}};
+    Way way = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number},
+               .cost = cost_of_tiles(site->device, &cost, p, splits[s])};
     snprintf(way.name, sizeof way.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
              warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
-    way_offer(list, tile_microseconds(site->device, &cost, p, splits[s]), &way);
+    way_offer(list, &way);
   }
 }
 

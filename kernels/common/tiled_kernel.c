@@ -3,43 +3,6 @@
 
 #include <math.h>
 
-int64_t split_depth(int64_t k, int bk, int splits) { return ceil_div(ceil_div(k, bk), splits) * bk; }
-
-static int resident_blocks(const DeviceInfo *device, const TileCost *tile) {
-  int sm = device->sm, threads = sm == 75 ? 1024 : sm == 86 || sm == 89 || sm == 120 ? 1536 : 2048;
-  int by_shared = device->shared_per_multiprocessor / MAX(tile->shared_bytes + 1024, 1);
-  int by_registers = 65536 / (tile->registers * tile->threads);
-  return MAX(1, MIN(MIN(by_shared, by_registers), threads / tile->threads));
-}
-
-// A multiprocessor takes its share of the blocks in turns. Blocks that run together hide each other's latency: with few warps resident
-// the arithmetic units wait, and where too few steps are under way it waits for operands. Memory is a bound of its own, and a split pays for
-// writing and reading its partial sums. The overheads and rates of the tensor cores' tiles are fitted to 333 measurements of 14 products and
-// convolutions on an H200, where the tile this picks is within 3% of the best one on average, those of the others to 1,500; what
-// matters is the order, so other chips share them but for their memory.
-double tile_microseconds(const DeviceInfo *device, const TileCost *tile, const TiledProduct *p, int splits) {
-  const double clocks_per_us = 1740, memory_bytes_per_us = device->sm >= 90 ? 3.4e6 : device->sm == 80 ? 1.6e6 : 7e5;
-  const TileOverhead *overhead = tile->overhead;
-  const double m = (double)p->m, n = (double)p->n, k = (double)p->k, batch = (double)p->batch,
-               size = (double)dtype_size(p->dtype);
-  double filled = p->filled > 0 ? p->filled : 1;
-  double blocks = ceil(m / tile->bm) * ceil(n / tile->bn) * batch * splits;
-  double steps = filled * (double)split_depth(p->k, tile->bk, splits) / tile->bk;
-  double share = ceil(blocks / MAX(device->multiprocessors, 1));
-  double together = fmin(share, resident_blocks(device, tile));
-  double warps = together * tile->threads / 32;
-  double step_math = (double)tile->bm * tile->bn * tile->bk / (tile->rate * fmin(1, warps / overhead->full_warps));
-  double step_bytes = (double)(tile->bm + tile->bn) * tile->bk * size / overhead->l2_bytes;
-  double step = fmax(fmax(step_math, step_bytes) * together + overhead->step, overhead->latency / tile->ahead);
-  double turn = overhead->start + overhead->store * tile->bm * tile->bn * together / 1024 + steps * step;
-  double compute = share / together * turn / clocks_per_us;
-  double elements = p->elements > 0 ? p->elements : batch * (m * k + k * n + m * n);
-  double traffic = elements * size / memory_bytes_per_us;
-  double cost = fmax(compute, traffic);
-  if (splits > 1) cost += overhead->split_us + splits * batch * m * n * 4 / memory_bytes_per_us;
-  return cost + p->before;
-}
-
 int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledProduct *p, int *out, int limit) {
   static const int splits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32};
   double blocks = ceil((double)p->m / tile->bm) * ceil((double)p->n / tile->bn) * (double)p->batch;
@@ -54,13 +17,12 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   return count;
 }
 
-void way_offer(WayList *list, double cost, const Way *way) {
-  int limit = MIN(list->limit, (int)COUNT_OF(list->cost)), at = list->count;
-  while (at > 0 && list->cost[at - 1] > cost) at--;
-  if (at >= limit) return;
-  if (list->count < limit) list->count++;
-  for (int i = list->count - 1; i > at; i--) list->cost[i] = list->cost[i - 1], list->items[i] = list->items[i - 1];
-  list->cost[at] = cost;
+void way_offer(WayList *list, const Way *way) {
+  int at = list->count;
+  while (at > 0 && list->items[at - 1].cost > way->cost) at--;
+  if (at >= list->limit) return;
+  if (list->count < list->limit) list->count++;
+  for (int i = list->count - 1; i > at; i--) list->items[i] = list->items[i - 1];
   list->items[at] = *way;
 }
 

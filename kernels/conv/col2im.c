@@ -1,6 +1,7 @@
 // col2im: x[N, C * block, L] holds a column of block elements for each window position; each is added to the place in the
 // image it was taken from.
 #include <string.h>
+#include "base/checked.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/taps.h"
 
@@ -81,6 +82,11 @@ static Status reference_col2im(Reference *r) {
   return OK;
 }
 
+static int64_t terms_of_col2im(const Node *node) {
+  int64_t results = meaning_count(node->outputs[0], 0);
+  return results ? ceil_div(meaning_count(node->inputs[0], 0), results) : 0;
+}
+
 const OpDef op_col2im = {
     .name = "col2im",
     .help = "adds columns of window elements into an image",
@@ -96,4 +102,5 @@ const OpDef op_col2im = {
                                           {0}},
     .infer = infer_col2im,
     .reference = reference_col2im,
+    .terms = terms_of_col2im,
 };

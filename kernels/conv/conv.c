@@ -3,6 +3,7 @@
 // have zero points; what lies outside of the image is 0 once they are subtracted.
 #include "kernels/conv/conv.h"
 #include <string.h>
+#include "base/checked.h"
 #include "kernels/conv/taps.h"
 
 static DType result_dtype(DType x) { return dtype_is_integer(x) && dtype_bits(x) <= 8 ? DTYPE_I32 : x; }
@@ -103,13 +104,7 @@ static void channels_of_conv(const Node *node, Channels *out) {
   *out = (Channels){.result_axis = 1, .weight_axis = 0, .groups = 1};
 }
 
-static int64_t terms_of_conv(const Node *node) {
-  const Value *w = node->inputs[1];
-  int64_t terms = 1;
-  for (int i = 1; i < w->rank; i++)
-    if (!dim_is_static(w->dims[i]) || !checked_mul_i64(terms, w->dims[i], &terms)) return 0;
-  return terms;
-}
+int64_t terms_of_conv(const Node *node) { return meaning_count(node->inputs[1], 1); }
 
 #define WINDOW_ATTRIBUTES \
   {"strides", ATTR_INTS, false}, {"pads", ATTR_INTS, false}, { "dilations", ATTR_INTS, false }
@@ -222,6 +217,13 @@ static void channels_of_conv_transpose(const Node *node, Channels *out) {
   *out = (Channels){.result_axis = 1, .weight_axis = 1, .groups = node_int(node, "group", 1), .scattered = true};
 }
 
+// Every element of the image goes into as many results as it has weights.
+static int64_t terms_of_conv_transpose(const Node *node) {
+  int64_t images = meaning_count(node->inputs[0], 0), weights = meaning_count(node->inputs[1], 1), total;
+  int64_t results = meaning_count(node->outputs[0], 0);
+  return results && checked_mul_i64(images, weights, &total) ? ceil_div(total, results) : 0;
+}
+
 const OpDef op_conv_transpose = {
     .name = "conv_transpose",
     .help = "transposed convolution over the spatial axes",
@@ -235,5 +237,6 @@ const OpDef op_conv_transpose = {
     .reference = reference_conv_transpose,
     .takes_epilogue = true,
     .channels = channels_of_conv_transpose,
+    .terms = terms_of_conv_transpose,
     .image = IMAGE_GAINS,
 };

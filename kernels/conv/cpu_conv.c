@@ -138,6 +138,7 @@ const Implementation cpu_conv = {
     .library = true,
     .supports = supports,
     .ways = one_way,
+    .share = 0.6,
     .host = &routine,
 };
 const Implementation cpu_conv_transpose = {
@@ -147,5 +148,6 @@ const Implementation cpu_conv_transpose = {
     .library = true,
     .supports = supports,
     .ways = one_way,
+    .share = 0.6,
     .host = &routine,
 };

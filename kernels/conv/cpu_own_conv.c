@@ -389,6 +389,7 @@ const Implementation cpu_own_conv = {
     .op = &op_conv,
     .supports = supports,
     .ways = one_way,
+    .share = 0.4,
     .host = &routine,
 };
 const Implementation cpu_own_conv_transpose = {
@@ -397,5 +398,6 @@ const Implementation cpu_own_conv_transpose = {
     .op = &op_conv_transpose,
     .supports = supports,
     .ways = one_way,
+    .share = 0.4,
     .host = &routine,
 };

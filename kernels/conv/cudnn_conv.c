@@ -8,6 +8,9 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/cudnn_call.h"
 
+// Of the peak of tensor cores, which large convolutions get by the classic interface.
+#define PEAK_SHARE 0.5
+
 static bool supports(const Site *site) {
   CudnnProblem problem;
   return site->device->cudnn && cudnn_problem(site, &problem);
@@ -57,7 +60,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   for (int i = 0; i < found; i++) {
     for (int fused = can_fuse(site, &call.problem, results[i].algo); fused >= 0; fused--) {
       if (count == limit) break;
-      out[count] = (Way){.config = {results[i].algo, fused}};
+      out[count] = (Way){.config = {results[i].algo, fused}, .cost = cost_of_library(site, PEAK_SHARE, fused)};
       snprintf(out[count++].name, sizeof out->name, "%s%s", algo_names[results[i].algo], fused ? " fused" : "");
     }
   }
@@ -65,6 +68,8 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   arena_free(scratch);
   return count;
 }
+
+static double cost(const Site *site) { return cost_of_library(site, PEAK_SHARE, false); }
 
 // --- Emitting.
 
@@ -145,5 +150,6 @@ const Implementation cuda_cudnn_conv = {
     .yields = cudnn_yields,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

@@ -79,5 +79,6 @@ const Implementation cuda_cudnn_graph_conv = {
     .yields = cudnn_yields,
     .supports = supports,
     .ways = ways,
+    .share = 0.6,  // measured with 3x3 windows and hundreds of channels on an H200
     .lower = lower,
 };

@@ -155,4 +155,5 @@ const OpDef op_deform_conv = {
                                           {0}},
     .infer = infer_deform_conv,
     .reference = reference_deform_conv,
+    .terms = terms_of_conv,
 };

@@ -130,13 +130,12 @@ static bool supports(const Site *site) {
 }
 
 // What memory sees is the image itself, once before and once in the product, not its repeats.
-static void tell_widened(const MmaConv *c, TiledProduct *product) {
-  const double launch = 2.5, bytes_per_us = 3e6;
+static void tell_widened(const Site *site, const MmaConv *c, TiledProduct *product) {
   const ConvProblem *p = &c->p;
   product->name = " wide";
   product->elements = (double)wide_bytes(c) / (double)dtype_size(c->dtype) + (double)p->k * (double)p->filters +
                       (double)p->m * (double)p->filters;
-  product->before = launch + 2 * (double)wide_bytes(c) / bytes_per_us;
+  product->before = cost_of_moving(site->device, 2 * (double)wide_bytes(c));
 }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
@@ -146,7 +145,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   for (int i = 0; i < count; i++) {
     products[i] = conv_product(&ways[i].p, ways[i].dtype);
     if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
-    if (ways[i].wide) tell_widened(&ways[i], &products[i]);
+    if (ways[i].wide) tell_widened(site, &ways[i], &products[i]);
   }
   return mma_ways(site, products, count, out, limit);
 }

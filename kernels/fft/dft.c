@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/budget.h"
+#include "base/checked.h"
 #include "kernels/fft/fft.h"
 #include "kernels/meaning.h"
 
@@ -134,6 +135,12 @@ static Status reference_dft(Reference *r) {
   return OK;
 }
 
+// By definition: a complex product for each element of the line.
+static int64_t terms_of_dft(const Node *node) {
+  Dim n = node->inputs[0]->dims[node_int(node, "axis", 0)];
+  return dim_is_static(n) ? 2 * MIN(n, INT32_MAX) : 0;
+}
+
 const OpDef op_dft = {
     .name = "dft",
     .help = "discrete Fourier transform along an axis",
@@ -148,4 +155,5 @@ const OpDef op_dft = {
                                           {0}},
     .infer = infer_dft,
     .reference = reference_dft,
+    .terms = terms_of_dft,
 };

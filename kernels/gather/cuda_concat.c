@@ -1,6 +1,7 @@
 // concat: each input is copied into its part of the output, which is a view of it. The copies are generated elementwise kernels: they
 // merge axes, move 16 bytes at a time and transpose through shared memory where layouts differ. One launch serves up to MOST_PARTS
 // inputs, consecutive blocks taking consecutive inputs.
+#include "base/checked.h"
 #include "kernels/common/points.h"
 #include "kernels/gather/gather.h"
 
@@ -12,6 +13,8 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   out[0] = (Way){.name = "copies"};
   return 1;
 }
+
+static double cost(const Site *site) { return cost_of_site(site, (int)ceil_div(site->node->input_count, MOST_PARTS)); }
 
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   const TensorDesc *y = &site->outputs[0];
@@ -53,5 +56,6 @@ const Implementation cuda_concat = {
     .general = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

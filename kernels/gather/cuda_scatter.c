@@ -21,6 +21,9 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   return 1;
 }
 
+// A copy, and the updates.
+static double cost(const Site *site) { return cost_of_site(site, 2); }
+
 static const char *combiner(const Site *site) {
   const char *reduction = node_string(site->node, "reduction", "none");
   if (strcmp(reduction, "add") == 0) return "ScatterAdd";
@@ -212,6 +215,7 @@ const Implementation cuda_scatter_elements = {
     .general = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower_elements,
 };
 const Implementation cuda_scatter_nd = {
@@ -221,5 +225,6 @@ const Implementation cuda_scatter_nd = {
     .general = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower_nd,
 };

@@ -55,6 +55,12 @@ static Status reference_det(Reference *r) {
   return OK;
 }
 
+static int64_t terms_of_det(const Node *node) {
+  const Value *x = node->inputs[0];
+  Dim n = x->dims[x->rank - 1];
+  return dim_is_static(n) && n < 1 << 20 ? n * n * n / 3 : 0;
+}
+
 const OpDef op_det = {
     .name = "det",
     .help = "determinants of square matrices",
@@ -65,4 +71,5 @@ const OpDef op_det = {
     .attributes = (const AttributeSpec[]){{0}},
     .infer = infer_det,
     .reference = reference_det,
+    .terms = terms_of_det,
 };

@@ -173,5 +173,6 @@ const Implementation cpu_matmul = {
     .library = true,
     .supports = supports,
     .ways = one_way,
+    .share = 0.6,
     .host = &routine,
 };

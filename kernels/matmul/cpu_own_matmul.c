@@ -187,5 +187,6 @@ const Implementation cpu_own_matmul = {
     .op = &op_matmul,
     .supports = supports,
     .ways = one_way,
+    .share = 0.4,
     .host = &routine,
 };

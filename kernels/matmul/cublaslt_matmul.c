@@ -9,6 +9,8 @@
 #include "kernels/matmul/cublaslt_problem.h"
 #include "kernels/matmul/matmul.h"
 
+// Of the peak of tensor cores, which large products get: the chip's power is the limit.
+#define PEAK_SHARE 0.7
 enum { WORKSPACE_LIMIT = 32 << 20, HEURISTIC_LIMIT = 8, POINTER_ALIGNMENT = 256 };
 
 static bool supports(const Site *site) {
@@ -131,6 +133,11 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   return MIN(count, limit);
 }
 
+static double cost(const Site *site) {
+  LtProblem p;
+  return cost_of_library(site, PEAK_SHARE, cublaslt_problem(site, &p) && p.fused);
+}
+
 // The way's algorithm in the list; the list's first where a new version of the library no longer offers it.
 static int choose(const CublasLt *lt, const Way *way, const CublasLtHeuristic *results, int count) {
   for (int offset = 0; offset < count; offset++) {
@@ -188,5 +195,6 @@ const Implementation cuda_cublaslt_matmul = {
     .library = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

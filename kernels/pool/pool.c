@@ -4,6 +4,7 @@
 #include "kernels/pool/pool.h"
 #include <math.h>
 #include <string.h>
+#include "base/checked.h"
 #include "kernels/meaning.h"
 
 typedef enum PoolKind { POOL_MAX, POOL_AVERAGE, POOL_LP, POOL_KINDS } PoolKind;
@@ -187,6 +188,15 @@ static Status reference_pool(Reference *r) {
   return OK;
 }
 
+static int64_t terms_of_pool(const Node *node) {
+  int count;
+  int64_t terms = 1;
+  const int64_t *kernel = node_ints(node, "kernel", &count);
+  for (int i = 0; i < count; i++)
+    if (!checked_mul_i64(terms, kernel[i], &terms)) return 0;
+  return terms;
+}
+
 const OpDef op_pool = {
     .name = "pool",
     .help = "maximum, mean or p-norm of sliding windows",
@@ -206,6 +216,7 @@ const OpDef op_pool = {
                                           {0}},
     .infer = infer_pool,
     .reference = reference_pool,
+    .terms = terms_of_pool,
     .takes_epilogue = true,
     .image = IMAGE_FOLLOWS,
 };

@@ -40,6 +40,24 @@ static Status read_recurrent(const Site *site, Recurrent *r) {
   return OK;
 }
 
+static size_t step_weights(const Recurrent *r) {
+  return (size_t)(r->spec.gates * r->hidden * r->hidden) * dtype_size(r->site->inputs[2].dtype);
+}
+static bool is_persistent(const Recurrent *r) { return r->steps > 1 && step_weights(r) <= PERSISTENT_BYTES; }
+static bool has_two_phases(const Recurrent *r) { return r->spec.kind == RECURRENT_GRU && !r->spec.linear_before_reset; }
+
+// The projection, then a launch for each phase of a step; or one in which a single multiprocessor reads the weights in every step.
+static double cost(const Site *site) {
+  Recurrent r;
+  Status status = read_recurrent(site, &r);
+  bool known = !status;
+  status_free(status);
+  if (!known || !is_persistent(&r))
+    return cost_of_site(site, known ? 1 + (int)MIN(r.steps, 1 << 20) * (1 + has_two_phases(&r)) : 1);
+  double a_step = (double)step_weights(&r) / (site->device->rates.l2_bytes * cost_clocks(site->device));
+  return cost_of_site(site, 2) + (double)r.steps * a_step;
+}
+
 // --- Text
 
 // `A name(int a, int b ...) const`, which reads an input at these coordinates; 0 where the input is absent.
@@ -212,15 +230,13 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   site_arguments(out, launch, site);
   emit_workspace(out, launch, 0);
 
-  bool two = r->spec.kind == RECURRENT_GRU && !r->spec.linear_before_reset;
-  size_t weights = (size_t)(units * r->hidden) * dtype_size(site->inputs[2].dtype);
-  if (r->steps > 1 && weights <= PERSISTENT_BYTES) {
+  if (is_persistent(r)) {
     emit_steps(r, out, source, 1, ALONE_THREADS, projected, 0, (int)r->steps, 3);
     return OK;
   }
   unsigned blocks = (unsigned)ceil_div(r->hidden, STEP_THREADS / 32);
   for (int step = 0; step < r->steps; step++)
-    for (int phase = 1; phase <= 1 + two; phase++)
+    for (int phase = 1; phase <= 1 + has_two_phases(r); phase++)
       emit_steps(r, out, source, blocks, STEP_THREADS, projected, step, step + 1, phase);
   return OK;
 }
@@ -232,5 +248,6 @@ const Implementation cuda_recurrent = {
     .general = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

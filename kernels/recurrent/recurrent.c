@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
+#include "base/checked.h"
 #include "kernels/recurrent/recurrent_reference.h"
 
 static const struct {
@@ -137,6 +138,15 @@ static Status infer_recurrent(Node *node) {
   return OK;
 }
 
+// Of each step and unit: its gates' weights of what comes in and of the state.
+static int64_t terms_of_recurrent(const Node *node) {
+  const Value *w = node->inputs[1], *r = node->inputs[2];
+  for (int i = 1; i < 3; i++)
+    if (!dim_is_static(w->dims[i]) || !dim_is_static(r->dims[i])) return 0;
+  int64_t gates = r->dims[2] ? w->dims[1] / r->dims[2] : 0, terms;
+  return checked_mul_i64(gates, w->dims[2] + r->dims[2], &terms) ? terms : 0;
+}
+
 const OpDef op_recurrent = {
     .name = "recurrent",
     .help = "a recurrent layer: lstm, gru or rnn",
@@ -156,4 +166,5 @@ const OpDef op_recurrent = {
                                           {0}},
     .infer = infer_recurrent,
     .reference = reference_recurrent,
+    .terms = terms_of_recurrent,
 };

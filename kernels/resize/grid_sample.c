@@ -128,6 +128,13 @@ static Status reference_grid_sample(Reference *r) {
   return OK;
 }
 
+static int64_t terms_of_grid_sample(const Node *node) {
+  const char *mode = node_string(node, "mode", "linear");
+  int64_t taps = 1, each = !strcmp(mode, "cubic") ? 4 : !strcmp(mode, "nearest") ? 1 : 2;
+  for (int i = 2; i < node->inputs[0]->rank; i++) taps *= each;
+  return taps;
+}
+
 const OpDef op_grid_sample = {
     .name = "grid_sample",
     .help = "x read at the places of a grid",
@@ -140,4 +147,5 @@ const OpDef op_grid_sample = {
             {"mode", ATTR_STRING, false}, {"padding", ATTR_STRING, false}, {"align_corners", ATTR_INTS, false}, {0}},
     .infer = infer_grid_sample,
     .reference = reference_grid_sample,
+    .terms = terms_of_grid_sample,
 };

@@ -268,6 +268,15 @@ static Status reference_resize(Reference *r) {
   return OK;
 }
 
+static int64_t terms_of_resize(const Node *node) {
+  const char *mode = node_string(node, "mode", "nearest");
+  const Value *x = node->inputs[0], *y = node->outputs[0];
+  int64_t taps = 1, each = !strcmp(mode, "cubic") ? 4 : !strcmp(mode, "linear") ? 2 : 1;
+  for (int i = 0; i < y->rank; i++)
+    if (x->dims[i] != y->dims[i]) taps *= each;
+  return taps;
+}
+
 const OpDef op_resize = {
     .name = "resize",
     .help = "resampling along every axis, as ONNX's Resize",
@@ -287,6 +296,7 @@ const OpDef op_resize = {
                                           {0}},
     .infer = infer_resize,
     .reference = reference_resize,
+    .terms = terms_of_resize,
     .takes_epilogue = true,
     .image = IMAGE_FOLLOWS,
 };

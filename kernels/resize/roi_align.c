@@ -143,6 +143,12 @@ static int image_axis(const Node *node, int *axes) {
   return 1;
 }
 
+// Each sample of a bin is between four pixels.
+static int64_t terms_of_roi_align(const Node *node) {
+  int64_t sampling = node_int(node, "sampling", 0);
+  return 4 * sampling * sampling;
+}
+
 const OpDef op_roi_align = {
     .name = "roi_align",
     .help = "regions of an image sampled into bins",
@@ -161,4 +167,5 @@ const OpDef op_roi_align = {
                                           {0}},
     .infer = infer_roi_align,
     .reference = reference_roi_align,
+    .terms = terms_of_roi_align,
 };

@@ -26,16 +26,37 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   return 1;
 }
 
+static RowPlan row_plan(const Site *site, Arena *arena) {
+  RowPlan p = {.site = site,
+               .program = node_program(site->node, "program"),
+               .narrow = program_is_narrow(node_program(site->node, "program"), site->node->output_count, site->outputs),
+               .arena = arena,
+               .input_count = site->node->input_count,
+               .output_count = site->node->output_count};
+  row_plan_analyse(&p);
+  return p;
+}
+
+static bool is_nothing(const RowPlan *p) { return p->rows == 0 || (p->row == 0 && p->passes == 0); }
+
+// Rows that stay in registers are read once, others in every pass.
+static double cost(const Site *site) {
+  Arena *scratch = arena_scratch();
+  RowPlan p = row_plan(site, scratch);
+  int passes = p.passes + p.stores_elements, launches = 1;
+  SiteWork work = work_of(site);
+  if (!is_nothing(&p)) {
+    row_plan_choose_shape(&p);
+    if (p.splits > 1) launches = p.passes + 1;
+    if (!p.cached && passes > 1) work.bytes *= passes;
+  }
+  arena_free(scratch);
+  return cost_of_work(site->device, DTYPE_F32, &work, launches);
+}
+
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
-  RowPlan plan = {.site = site,
-                  .program = node_program(site->node, "program"),
-                  .narrow = program_is_narrow(node_program(site->node, "program"), site->node->output_count, site->outputs),
-                  .arena = out->arena,
-                  .input_count = site->node->input_count,
-                  .output_count = site->node->output_count};
-  RowPlan *p = &plan;
-  row_plan_analyse(p);
-  if (p->rows == 0 || (p->row == 0 && p->passes == 0)) return OK;
+  RowPlan plan = row_plan(site, out->arena), *p = &plan;
+  if (is_nothing(p)) return OK;
   row_plan_choose_shape(p);
   Text text = text_new(p->arena);
   text_add(&text, GENERATED_INCLUDES "#include \"kernels/rowwise/reduce.cuh\"\n");
@@ -59,5 +80,6 @@ const Implementation cuda_rowwise = {
     .op = &op_rowwise,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

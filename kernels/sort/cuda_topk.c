@@ -159,10 +159,21 @@ static Status emit_global(const TopK *t, Emission *out) {
   return OK;
 }
 
+static bool is_shared(const TopK *t) { return t->n <= t->room || t->k <= t->room / 2; }
+
+// A launch for each pass of emit_global: those over distances that a block's shared memory does not hold, and one for each size.
+static double cost(const Site *site) {
+  TopK t = read_topk(site);
+  int launches = 2;
+  if (is_shared(&t)) return cost_of_site(site, 1);
+  for (int64_t size = t.room, far_passes = 0; size / 2 < t.n; size *= 2, far_passes++) launches += 1 + (int)far_passes;
+  return cost_of_site(site, launches);
+}
+
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   TopK t = read_topk(site);
   if (desc_count(t.y) == 0) return OK;
-  return t.n <= t.room || t.k <= t.room / 2 ? emit_shared(&t, out) : emit_global(&t, out);
+  return is_shared(&t) ? emit_shared(&t, out) : emit_global(&t, out);
 }
 
 const Implementation cuda_topk = {
@@ -172,5 +183,6 @@ const Implementation cuda_topk = {
     .general = true,
     .supports = supports,
     .ways = ways,
+    .cost = cost,
     .lower = lower,
 };

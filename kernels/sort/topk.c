@@ -1,7 +1,9 @@
 // topk: the k largest or smallest elements of each row along an axis, and where they were. Equal elements come in the
 // order of their places; NaN counts as larger than every number. The result is sorted whether asked or not.
+#include <math.h>
 #include <stdlib.h>
 #include "base/budget.h"
+#include "base/checked.h"
 #include "kernels/meaning.h"
 #include "kernels/sort/sort.h"
 
@@ -73,6 +75,15 @@ static Status reference_topk(Reference *r) {
   return OK;
 }
 
+// Of each of the k: its part of a sorting network over the row.
+static int64_t terms_of_topk(const Node *node) {
+  int axis = (int)node_int(node, "axis", 0);
+  Dim n = node->inputs[0]->dims[axis], k = node->outputs[0]->dims[axis];
+  if (!dim_is_static(n) || !dim_is_static(k) || k == 0) return 0;
+  double depth = log2((double)MAX(n, 2)), terms = (double)n * depth * (depth + 1) / 4 / (double)k;
+  return MAX((int64_t)fmin(terms, 1e15), 1);
+}
+
 const OpDef op_topk = {
     .name = "topk",
     .help = "the k largest or smallest elements along an axis, with their places",
@@ -87,4 +98,5 @@ const OpDef op_topk = {
                                           {0}},
     .infer = infer_topk,
     .reference = reference_topk,
+    .terms = terms_of_topk,
 };

@@ -5,7 +5,7 @@
 
 #include "api/api.h"
 #include "base/checked.h"
-#include "cuda/chips.h"
+#include "base/chips.h"
 #include "passes/selection.h"
 
 // The shortest a caller may bring: what the first version of the struct began with.

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "cuda/chips.h"
+#include "base/chips.h"
 #include "base/recover.h"
 #include "kernels/device_sources.h"
 #include "lower/specialise.h"

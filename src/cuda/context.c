@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/chips.h"
 #include "base/recover.h"
 #include "base/thread.h"
 #include "cuda/cublaslt.h"
@@ -21,7 +22,7 @@ static Status device_attribute(const CudaDriver *driver, CudaDevice device, int 
 
 static Status device_info(const CudaDriver *driver, CudaDevice device, DeviceInfo *out) {
   *out = (DeviceInfo){.kind = DEVICE_CUDA};
-  int major, minor, l2;
+  int major, minor, l2, clock, memory_clock, bus_bits;
   size_t memory;
   DRIVER_TRY(driver, cuDeviceGetName(out->name, sizeof out->name, device));
   DRIVER_TRY(driver, cuDeviceTotalMem(&memory, device));
@@ -34,6 +35,10 @@ static Status device_info(const CudaDriver *driver, CudaDevice device, DeviceInf
   out->sm = major * 10 + minor;
   out->l2_bytes = l2;
   out->memory_bytes = (int64_t)memory;
+  TRY(device_attribute(driver, device, CUDA_DEVICE_CLOCK_KHZ, &clock));
+  TRY(device_attribute(driver, device, CUDA_DEVICE_MEMORY_CLOCK_KHZ, &memory_clock));
+  TRY(device_attribute(driver, device, CUDA_DEVICE_MEMORY_BUS_BITS, &bus_bits));
+  chip_take_rates(out, clock / 1e3, 2.0 * memory_clock * bus_bits / 8 / 1e6);  // two transfers a clock
   return OK;
 }
 
@@ -129,13 +134,9 @@ static Status pick_device(CudaContext *context, const CudaContextOptions *option
 }
 
 static Status describe_device(CudaContext *context) {
-  int clock = 0, bits = 0;
   TRY(device_info(context->driver, context->device, &context->info));
   CUDA_TRY(context, cuDriverGetVersion(&context->driver_version));
   CUDA_TRY(context, cuDeviceGetUuid(&context->uuid, context->device));
-  TRY(device_attribute(context->driver, context->device, CUDA_DEVICE_MEMORY_CLOCK_KHZ, &clock));
-  TRY(device_attribute(context->driver, context->device, CUDA_DEVICE_MEMORY_BUS_BITS, &bits));
-  context->peak_bandwidth = 2.0 * clock * 1e3 * bits / 8;  // two transfers a clock
   if (context->info.sm < 75)
     FAIL(ERROR_UNSUPPORTED, "%s is sm_%d; Ingot needs sm_75 (Turing) or newer", context->info.name, context->info.sm);
   return OK;

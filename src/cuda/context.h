@@ -45,8 +45,7 @@ struct CudaContext {
   const Allocator *allocator;
   DeviceInfo info;
   CudaUuid uuid;
-  int driver_version;     // 13000 for 13.0
-  double peak_bandwidth;  // of device memory, bytes per second; 0: unknown
+  int driver_version;  // 13000 for 13.0
 
   // Private to src/cuda.
   bool retained, owns_stream;

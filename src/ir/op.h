@@ -80,7 +80,7 @@ struct OpDef {
   // is NULL. False where the node is bound to its order; NULL: always so.
   bool (*permute)(const Node *node, const int64_t *perm, Node *out);
   void (*channels)(const Node *node, Channels *out);  // NULL: it is no such operator
-  // Of how many products each element of the result is the sum; 0: that is open. NULL: not all of one number.
+  // How many multiply-adds, or steps that take as long, an element of the first result costs, on average; 0: that is open. NULL: one, or what a program says.
   int64_t (*terms)(const Node *node);
   // Of integers, the form of the result by those of the inputs; false: it has none. NULL where a view or a program tells it, or nothing does.
   bool (*index_form)(const Node *node, const IndexForm *inputs, IndexForm *out);

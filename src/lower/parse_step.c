@@ -113,16 +113,18 @@ static Status parse_origins(PlanParser *p, const Node *node) {
 }
 
 // On the host only what the implementation offers for the site may run.
-static Status check_offer(const PlanStep *step) {
-  const Selection *selection = &step->selection;
+static Status check_offer(PlanStep *step) {
+  Selection *selection = &step->selection;
   const Implementation *implementation = selection->implementation;
-  enum { MOST_WAYS = 24 };
-  Way ways[MOST_WAYS];
+  Way ways[WAYS_ASKED];
   if (implementation->backend != BACKEND_CPU) return OK;
-  int count = implementation->supports(&step->site) ? implementation->ways(&step->site, &(Machine){0}, ways, MOST_WAYS) : 0;
+  bool supports = implementation->supports(&step->site);
+  int count = supports ? implementation_ways(implementation, &step->site, &(Machine){0}, ways, WAYS_ASKED) : 0;
   for (int w = 0; w < count; w++)
-    if (!strcmp(ways[w].name, selection->way.name) && !memcmp(ways[w].config, selection->way.config, sizeof ways[w].config))
+    if (!strcmp(ways[w].name, selection->way.name) && !memcmp(ways[w].config, selection->way.config, sizeof ways[w].config)) {
+      selection->way.cost = ways[w].cost;
       return OK;
+    }
   FAIL(ERROR_UNSUPPORTED, "%s does not compute '%s' (%s) like this here", implementation->name, step->node->outputs[0]->name,
        step->node->op->name);
 }

@@ -7,18 +7,17 @@
 #include "kernels/meaning.h"
 #include "kernels/fused.h"
 
-enum { MAX_WAYS = 24 };
-
 // Where backends differ in what is tried first.
 typedef struct Preference {
-  double
-      small_work;  // multiplications and additions: below, own kernels come before libraries, from there behind; 0: the table's order
+  // Multiply-adds: below, own kernels come before libraries, from there behind; 0: the table's order. A count and no time: the two are predicted with unlike care, and
+  // what it stands for, measured on an H200, is where a library's larger tiles fill the chip.
+  double small_products;
   bool
       general_by_strides;  // general ways read any strides as they are: copies are worth it only where they open the way to another
 } Preference;
 static const Preference preferences[] = {
-    [BACKEND_CUDA] = {1e9, true},  // where the libraries' larger tiles begin to pay
-    [BACKEND_CPU] = {0, false},    // the reference copies what is strided on one thread, a plan's copies use all
+    [BACKEND_CUDA] = {5e8, true},
+    [BACKEND_CPU] = {0, false},  // the reference copies what is strided on one thread, a plan's copies use all
 };
 
 static const Preference *preference_of(const Site *site) {
@@ -60,8 +59,8 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
   if (!implementation) return OK;
   TRY(open_for(implementation, options));
   if (!implementation->supports(site)) return OK;
-  Way ways[MAX_WAYS];
-  int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+  Way ways[WAYS_ASKED];
+  int count = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED);
   for (int w = 0; w < count; w++) {
     if (strcmp(ways[w].name, entry->way)) continue;
     size_t least = 0;
@@ -72,11 +71,11 @@ static Status from_database(const Site *site, const SelectOptions *options, Aren
 }
 
 static Status select_forced(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
-  Way ways[MAX_WAYS];
+  Way ways[WAYS_ASKED];
   size_t least = 0;
   TRY(open_for(options->forced, options));
   if (!options->forced->supports(site)) return OK;
-  int count = options->forced->ways(site, &options->machine, ways, MAX_WAYS);
+  int count = implementation_ways(options->forced, site, &options->machine, ways, WAYS_ASKED);
   if (options->forced_way >= count) return OK;
   *selection = (Selection){.implementation = options->forced, .way = ways[options->forced_way]};
   TRY(try_way(site, options, arena, selection, &least, done));
@@ -106,18 +105,12 @@ static bool copies_may_help(const Site *site) {
   return help;
 }
 
-// Multiplications and additions, where operators say how many.
-static double site_work(const Site *site) {
-  const Node *node = site->node;
-  return node->op->terms ? 2.0 * (double)desc_count(&site->outputs[0]) * (double)node->op->terms(node) : 0;
-}
-
 // Tries the ways of one implementation that supports the site.
 static Status try_implementation(const Site *site, const SelectOptions *options, const Implementation *implementation,
                                  Arena *arena, Selection *selection, bool *done) {
-  Way ways[MAX_WAYS];
+  Way ways[WAYS_ASKED];
   size_t least = 0;
-  int count = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+  int count = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED);
   for (int w = 0; w < count && !*done; w++) {
     *selection = (Selection){.implementation = implementation, .way = ways[w]};
     TRY(try_way(site, options, arena, selection, &least, done));
@@ -151,13 +144,13 @@ static Status select_among(const Site *site, const SelectOptions *options, bool 
 
 static Status select_freely(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *selection,
                             bool *done) {
-  double small = preference_of(site)->small_work;
+  double small = preference_of(site)->small_products;
   TRY(from_database(site, options, arena, selection, done));
   if (*done) return OK;
   last = last || !copies_may_help(site);
   if (!small) return select_among(site, options, last, ALL, arena, selection, done);
   const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
-  bool is_small = site_work(site) < small;
+  bool is_small = work_of(site).products < small;
   for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
     TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
   return OK;
@@ -179,8 +172,8 @@ int select_all(const Site *site, const SelectOptions *options, Selection *out, i
     const Implementation *implementation = implementations[i];
     if (!implementation_serves(implementation, site) || !implementation->supports(site)) continue;
     if (implementation->general && count) continue;
-    Way ways[MAX_WAYS];
-    int found = implementation->ways(site, &options->machine, ways, MAX_WAYS);
+    Way ways[WAYS_ASKED];
+    int found = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED);
     for (int w = 0; w < found && count < limit; w++)
       out[count++] = (Selection){.implementation = implementation, .way = ways[w]};
   }
@@ -213,6 +206,12 @@ bool select_supports(const Node *node, const DeviceInfo *device, bool tf32) {
     supported = implementation_serves(implementations[i], &site) && implementations[i]->supports(&site);
   arena_free(scratch);
   return supported;
+}
+
+// A way that was read from a plan's text may have none yet.
+double selection_cost(const Selection *selection, const Site *site) {
+  double cost = selection->way.cost;
+  return cost > 0 ? cost : implementation_cost(selection->implementation, site, &selection->way);
 }
 
 char *selection_text(const Selection *selection, Arena *arena) {

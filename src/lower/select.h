@@ -35,5 +35,7 @@ int select_all(const Site *site, const SelectOptions *options, Selection *out, i
 MUST_CHECK Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection);
 // Whether some implementation computes the static node when its operands are row-major.
 bool select_supports(const Node *node, const DeviceInfo *device, bool tf32);
+// Microseconds, as predicted.
+double selection_cost(const Selection *selection, const Site *site);
 // "mma_matmul 128x128x32 s4", or the implementation's name where its way has none.
 char *selection_text(const Selection *selection, Arena *arena);

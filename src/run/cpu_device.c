@@ -6,6 +6,7 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/chips.h"
 #include "base/cpu_level.h"
 #include "base/memory.h"
 #include "base/recover.h"
@@ -266,6 +267,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .discard = cpu_discard,
                          .free = cpu_free};
   cpu->workspace_limit = options->workspace_limit;
+  cpu_take_rates(&cpu->device.info);
   cpu_name(cpu->device.info.name, sizeof cpu->device.info.name);
   log_add(options->log, LOG_INFO, "on the CPU: %s", onednn_library_text());
   Status status = cpu->weights ? OK : weight_store_new(&cpu->own_weights);

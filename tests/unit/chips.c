@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "cuda/chips.h"
+#include "base/chips.h"
 
 static void expect(const char *name, const char *chip, int sm) {
   DeviceInfo info;

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/chips.h"
 #include "ir/graph_text.h"
 #include "kernels/attention/attention.h"
 #include "kernels/cases.h"
@@ -47,6 +48,7 @@ static void compiles(const char *name, int expected_targets) {
   for (size_t i = 0; i < COUNT_OF(targets); i++) {
     DeviceInfo device = {
         .kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+    chip_take_rates(&device, 0, 0);
     Site site = site_of(arena, name, &device);
     if (!cuda_mma_attention.supports(&site)) continue;
     Way way;
@@ -68,6 +70,7 @@ static void compiles_every_way(const char *name) {
   Compiler *compiler = nvrtc_compiler((Log){0});
   Arena *arena = arena_new();
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
+  chip_take_rates(&device, 0, 0);
   Site site = site_of(arena, name, &device);
   Way list[MOST];
   KernelSource sources[MOST];
@@ -99,6 +102,7 @@ Test(cuda_attention, asks_for_no_more_than_there_is) {
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
       DeviceInfo device = {
           .kind = DEVICE_CUDA, .sm = targets[i].sm, .multiprocessors = 132, .shared_per_block = targets[i].shared};
+      chip_take_rates(&device, 0, 0);
       Site site = site_of(arena, row->name, &device);
       if (!cuda_mma_attention.supports(&site)) continue;
       Way list[16];
@@ -120,6 +124,7 @@ Test(cuda_attention, asks_for_no_more_than_there_is) {
 Test(cuda_attention, leaves_the_rest) {
   Arena *arena = arena_new();
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 232448};
+  chip_take_rates(&device, 0, 0);
   Site site = site_of(arena, "region/attention_f32", &device);
   cr_expect(!cuda_mma_attention.supports(&site));
   site = site_of(arena, "region/product_f16", &device);

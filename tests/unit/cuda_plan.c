@@ -2,6 +2,7 @@
 // itself, and what they emit is sound: launches fit the chip, buffers exist.
 #include <criterion/criterion.h>
 #include <string.h>
+#include "base/chips.h"
 #include "kernels/cases.h"
 #include "kernels/device_sources.h"
 #include "kernels/ops.h"
@@ -65,6 +66,7 @@ static Status plan_case(const OperatorCase *row, int sm, bool optimise, Arena *a
                        .shared_per_multiprocessor = 102400,
                        .l2_bytes = 50 << 20,
                        .memory_bytes = 1ll << 34};
+  chip_take_rates(&device, 0, 0);
   Graph *graph;
   TRY(operator_case_build(row, arena, core_ops, &graph));
   if (optimise) TRY(passes_run(graph, &(PassOptions){.device = DEVICE_CUDA, .sm = sm, .precision = DTYPE_F16}, NULL, 0, NULL));

@@ -48,6 +48,7 @@ static void become(SiteTest *test, int sm) {
   test->device.sm = sm;
   test->device.shared_per_block = shared;
   test->device.shared_per_multiprocessor = shared + 1024;
+  chip_take_rates(&test->device, 0, 0);
 }
 
 // The first ways of the implementation on every target that supports the site: one of each way.

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/chips.h"
 #include "kernels/ops.h"
 #include "kernels/implementation.h"
 #include "tests/nvrtc_test.h"
@@ -38,6 +39,7 @@ static Emission emitted(Arena *arena, const char *text, DType dtype, const int64
   cr_assert_null(node_infer(node));
   TensorDesc input = packed(x), output = packed(node->outputs[0]);
   DeviceInfo device = {.kind = DEVICE_CUDA, .sm = sm, .multiprocessors = 132};
+  chip_take_rates(&device, 0, 0);
   Site site = {.node = node, .inputs = &input, .outputs = &output, .device = &device};
   Emission emission = {.arena = arena};
   Way way;

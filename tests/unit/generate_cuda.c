@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/chips.h"
 #include "kernels/fused.h"
 #include "kernels/cases.h"
 #include "kernels/program/generate.h"
@@ -13,7 +14,9 @@ static const int targets[] = {75, 80, 86, 89, 90, 100, 120};
 enum { ROWS = 128, EVERYWHERE = 1, ON_ONE = 3 };  // sources an implementation compiles for all targets, and for one
 
 static DeviceInfo device_of(int sm) {
-  return (DeviceInfo){.kind = DEVICE_CUDA, .sm = sm, .multiprocessors = 132, .shared_per_block = 65536};
+  DeviceInfo device = {.kind = DEVICE_CUDA, .sm = sm, .multiprocessors = 132, .shared_per_block = 65536};
+  chip_take_rates(&device, 0, 0);
+  return device;
 }
 
 // A row-major desc of a value; false where its dims are not known.

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/checked.h"
-#include "cuda/chips.h"
+#include "base/chips.h"
 #include "ir/graph_text.h"
 #include "kernels/device_sources.h"
 #include "kernels/ops.h"

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/chips.h"
 #include "ir/graph_text.h"
 #include "kernels/cases.h"
 #include "kernels/device_sources.h"
@@ -209,14 +210,14 @@ Test(plan_text, constants_are_known_as_a_whole) {
 
 // ---- for a GPU ---------------------------------------------------------------------------------------------------------------
 
-static const DeviceInfo gpu = {.kind = DEVICE_CUDA,
-                               .name = "a GPU",
-                               .sm = 90,
-                               .multiprocessors = 132,
-                               .shared_per_block = 232448,
-                               .shared_per_multiprocessor = 233472,
-                               .l2_bytes = 50 << 20,
-                               .memory_bytes = 1ll << 34};
+static DeviceInfo gpu = {.kind = DEVICE_CUDA,
+                         .name = "a GPU",
+                         .sm = 90,
+                         .multiprocessors = 132,
+                         .shared_per_block = 232448,
+                         .shared_per_multiprocessor = 233472,
+                         .l2_bytes = 50 << 20,
+                         .memory_bytes = 1ll << 34};
 static Hash128 weights_name;
 static const Tensor *weights;
 
@@ -240,6 +241,7 @@ static const char *gpu_text(Arena *arena, const Compiler *compiler) {
            "  %%y: f16[1, 64, 64, 16] = transpose(%%c) {perm: [0, 2, 3, 1]}\n}\n");
   Status status = graph_parse(arena, core_ops, text_get(&graph_text), graph_text.length, NULL, 0, &graph);
   const SelectOptions select = {.workspace_limit = 1 << 20};
+  chip_take_rates(&gpu, 0, 0);
   if (!status) status = plan_make(graph, &(PlanTarget){.info = &gpu, .select = &select}, arena, &plan);
   cr_assert(!status, "%s", status_message(status));
   plan_print(&text, plan, compiler, &(PlanWitness){.constant = note_weights});

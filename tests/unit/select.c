@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/chips.h"
 #include "ir/graph_text.h"
 #include "kernels/common/onednn_library.h"
 #include "kernels/ops.h"
@@ -27,7 +28,7 @@ static void take_message(void *context, LogSeverity severity, const char *messag
 #define MATMUL "graph g(%a: f32[64, 96], %b: f32[96, 80]) -> (%y) { %y: ?[?] = matmul(%a, %b) }"
 
 static const DeviceInfo cpu = {.kind = DEVICE_CPU, .multiprocessors = 1};
-static const DeviceInfo gpu = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 101376};
+static DeviceInfo gpu = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 101376};
 
 // The plan of a graph of one node has one step.
 static Selection select_for(Arena *arena, const char *text, const DeviceInfo *device, SelectOptions *options) {
@@ -36,6 +37,7 @@ static Selection select_for(Arena *arena, const char *text, const DeviceInfo *de
   Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
   cr_assert_null(status, "%s", status_message(status));
   FOR_NODES(node, graph) cr_assert_null(node_infer(node));
+  chip_take_rates(&gpu, 0, 0);
   if (device == &cpu) options->machine.host = host_states_new(arena, NULL, NULL);
   status = plan_make(graph, &(PlanTarget){.info = device, .select = options}, arena, &plan);
   cr_assert_null(status, "%s", status_message(status));

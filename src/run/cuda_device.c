@@ -594,7 +594,7 @@ void cuda_device_force(Device *device, const Implementation *implementation, int
   r->forced_taken = taken;
 }
 
-Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options, TuningDatabase *database,
+Status cuda_device_tune(Device *device, const PlanStep *steps, int count, TuneOptions *options, TuningDatabase *database,
                         TuneReport *report) {
   CudaRunner *r = of(device);
   options->cuda = r->context;
@@ -602,7 +602,7 @@ Status cuda_device_tune(Device *device, const Site *const *sites, int count, Tun
   options->workspace_limit = r->workspace_limit;
   TRY(open_libraries(r));  // every way is to be tried
   TRY(cuda_enter(r->context));
-  Status status = RECOVER_GUARD(tune_sites(sites, count, options, database, report));
+  Status status = RECOVER_GUARD(tune_steps(steps, count, options, database, report));
   cuda_leave(r->context);
   return status;
 }

@@ -4,7 +4,7 @@
 #include "tune/tune.h"
 
 // Fills in the device's own context, compiler and limits.
-MUST_CHECK Status cuda_device_tune(Device *device, const Site *const *sites, int count, TuneOptions *options,
+MUST_CHECK Status cuda_device_tune(Device *device, const PlanStep *steps, int count, TuneOptions *options,
                                    TuningDatabase *database, TuneReport *report);
 // Kernels used from here on are the ones cuda_device_kernels returns.
 void cuda_device_record_kernels(Device *device);

@@ -39,17 +39,12 @@ static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Devi
 }
 
 static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
-  const Site **sites = calloc((size_t)plan->step_count + 1, sizeof *sites);
-  if (!sites) return status_out_of_memory();
-  for (uint32_t i = 0; i < plan->step_count; i++) sites[i] = &plan->steps[i].site;
   TuneOptions tune = {.seconds = options->seconds, .log = options->log};
   TuneReport report;
-  Status status = cuda_device_tune(device, sites, (int)plan->step_count, &tune, database, &report);
-  free(sites);
-  if (!status)
-    log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
-            report.sites, report.seconds, report.candidates, report.rejected);
-  return status;
+  TRY(cuda_device_tune(device, plan->steps, (int)plan->step_count, &tune, database, &report));
+  log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
+          report.sites, report.seconds, report.candidates, report.rejected);
+  return OK;
 }
 
 // A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.

@@ -1,5 +1,5 @@
 // See tune.h. First what every site takes as it is chosen without measuring, one launch each. Then sites take turns, so that whenever time is over
-// each has had a share of the candidates in proportion to the time that a run spends in it. While one is measured the kernels of the next are compiled.
+// each has had a share of the candidates in proportion to the time that a run spends in it beyond what the chip needs (cost_at_least). While one is measured the kernels of the next are compiled.
 #include "tune/tune.h"
 
 #include <math.h>
@@ -22,7 +22,8 @@ typedef struct Subject {
   const char *key;
   int number, steps;  // in the order of the plan; how many steps are this site
   bool surveyed, learnt;
-  double seconds;  // of a run: as measured, else guessed
+  double seconds;  // of a run: as measured, else as predicted
+  double least;    // of them, by the chip's peaks
   Attempts *attempts;
   int planned;  // attempts of the turns that were begun
 } Subject;
@@ -102,7 +103,7 @@ static int dearest_first(const void *a, const void *b) {
   return (x->number > y->number) - (x->number < y->number);
 }
 
-// Those first that are guessed to be dear; what is not reached in time keeps its guess.
+// Those first that are predicted to be dear; what is not reached in time keeps its prediction.
 static Status survey(Tuner *t) {
   int surveyed = 0;
   if (t->count) qsort(t->subjects, (size_t)t->count, sizeof *t->subjects, dearest_first);
@@ -180,8 +181,10 @@ static Status take_turn(Tuner *t, Subject *s) {
   return status;
 }
 
+// What a run may gain of the site. The model's floor is no proof: a tenth of its time always counts.
+static double gain(const Subject *s) { return fmax(s->seconds - s->least, s->seconds / 10); }
 // What another candidate of the site is worth: proportional shares come of always taking the highest.
-static double worth(const Subject *s, int planned) { return s->seconds / (planned + FEW_CANDIDATES); }
+static double worth(const Subject *s, int planned) { return gain(s) / (planned + FEW_CANDIDATES); }
 static bool is_left(const Subject *s) { return !s->attempts || s->planned < s->attempts->count; }
 
 static Subject *worthiest(Tuner *t, const Subject *but) {
@@ -227,41 +230,29 @@ static Status take_turns(Tuner *t) {
 
 // --- All of it.
 
-// How long a run may take in the site, roughly.
-static double guess(const Site *site) {
-  double bytes = 0, work = 1;
-  for (int i = 0; i < site_input_count(site); i++)
-    if (!site->inputs[i].absent) bytes += (double)desc_bytes(&site->inputs[i]);
-  for (int i = 0; i < site->node->output_count; i++) bytes += (double)desc_bytes(&site->outputs[i]);
-  if (site->node->input_count > 1 && !site->inputs[1].absent && site->node->op->takes_epilogue) {
-    const TensorDesc *w = &site->inputs[1];
-    work = (double)desc_count(&site->outputs[0]) * (double)desc_count(w) /
-           (double)MAX(w->rank > 2 && site->inputs[0].rank == w->rank ? w->dims[0] : w->dims[w->rank - 1], 1);
-  }
-  return bytes / 4e12 + work / 4e14;
-}
-
 // Every distinct site once; those that the database knows are left out.
-static void collect(Tuner *t, const Site *const *sites, int count) {
+static void collect(Tuner *t, const PlanStep *steps, int count) {
   StringMap *seen = string_map_new(t->arena);
   t->subjects = arena_array(t->arena, Subject, count);
   for (int i = 0; i < count; i++) {
-    const char *key = site_key(sites[i], t->arena);
+    const Site *site = &steps[i].site;
+    const char *key = site_key(site, t->arena);
     Subject *s = string_map_get(seen, key);
     if (!s) {
       s = &t->subjects[t->report->sites++];
-      *s = (Subject){.site = sites[i], .key = key, .number = i};
+      *s = (Subject){.site = site, .key = key, .number = i};
       string_map_set(seen, key, s);
     }
     s->steps++;
-    s->seconds = guess(s->site) * s->steps;
+    s->seconds += selection_cost(&steps[i].selection, site) * 1e-6;
+    s->least += cost_at_least(site) * 1e-6;
   }
   for (int i = 0; i < t->report->sites; i++)
     if (!tuning_get(t->database, t->subjects[i].site->device->sm, t->subjects[i].key)) t->subjects[t->count++] = t->subjects[i];
 }
 
-static Status tune_all(Tuner *t, const Site *const *sites, int count) {
-  collect(t, sites, count);
+static Status tune_all(Tuner *t, const PlanStep *steps, int count) {
+  collect(t, steps, count);
   TRY(survey(t));
   return take_turns(t);
 }
@@ -282,13 +273,12 @@ static void say_what_was_left(const Tuner *t) {
             t->report->measured, t->count);
 }
 
-Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
-                  TuneReport *report) {
+Status tune_steps(const PlanStep *steps, int count, const TuneOptions *options, TuningDatabase *database, TuneReport *report) {
   *report = (TuneReport){0};
   Tuner t = {.options = options, .database = database, .report = report, .arena = arena_scratch(), .start = time_now()};
   t.random.cuda = options->cuda;
   t.attempts = (AttemptsOptions){options->cuda, options->compiler, background_new(), options->workspace_limit, options->log};
-  Status status = RECOVER_GUARD(tune_all(&t, sites, count));
+  Status status = RECOVER_GUARD(tune_all(&t, steps, count));
   background_free(t.attempts.background);
   for (int i = 0; i < t.count; i++) attempts_end(t.subjects[i].attempts);
   random_blocks_free(&t.random);

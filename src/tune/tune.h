@@ -1,9 +1,9 @@
-// The tuner: measures the candidates of sites on the GPU at hand, those first that a run spends most time in, and keeps the fastest that agrees
+// The tuner: measures the candidates of sites on the GPU at hand, those first that a run may gain most of, and keeps the fastest that agrees
 // with what is chosen without measuring, which is always measured too. It may stop after any measurement, also because the call's budget is exceeded;
 // what it learnt so far stays in the database.
 #pragma once
 #include "cuda/compiler.h"
-#include "lower/select.h"
+#include "lower/plan.h"
 
 typedef struct TuneOptions {
   CudaContext *cuda;
@@ -19,6 +19,6 @@ typedef struct TuneReport {
   double seconds;
 } TuneReport;
 
-// sites: what a plan consists of. Sites the database knows already are left alone.
-MUST_CHECK Status tune_sites(const Site *const *sites, int count, const TuneOptions *options, TuningDatabase *database,
+// The steps of a plan. Sites the database knows already are left alone.
+MUST_CHECK Status tune_steps(const PlanStep *steps, int count, const TuneOptions *options, TuningDatabase *database,
                              TuneReport *report);

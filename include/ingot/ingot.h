@@ -399,6 +399,9 @@ INGOT_API const char *ingot_profile_op(const ingot_profile *profile, int step);
 INGOT_API const char *ingot_profile_tactic(const ingot_profile *profile, int step);
 INGOT_API const char *ingot_profile_origins(const ingot_profile *profile, int step); /* "conv1 (Conv), relu1 (Relu)" */
 INGOT_API double ingot_profile_milliseconds(const ingot_profile *profile, int step);
+/* What the cost model says of the step in milliseconds, from its work and the device's rates alone: nothing of it was measured here. 0 for a
+ * step that there is not. */
+INGOT_API double ingot_profile_predicted(const ingot_profile *profile, int step);
 
 /* How long one inference takes when runs are enqueued back to back, inputs and outputs staying where they are: the median over
  * batches of runs, in milliseconds, measured for about `seconds`. */

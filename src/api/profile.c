@@ -20,7 +20,8 @@ static Status copy_steps(ingot_profile *profile, const StepReport *reports) {
                                      .op = arena_string(profile->arena, reports[i].op),
                                      .tactic = arena_string(profile->arena, reports[i].tactic),
                                      .origins = arena_string(profile->arena, reports[i].origins),
-                                     .milliseconds = reports[i].milliseconds};
+                                     .milliseconds = reports[i].milliseconds,
+                                     .predicted = reports[i].predicted};
   return OK;
 }
 
@@ -57,7 +58,7 @@ void ingot_profile_free(ingot_profile *profile) {
 }
 
 static const StepReport *step_of(const ingot_profile *profile, int step) {
-  static const StepReport none = {"", "", "", "", 0};
+  static const StepReport none = {.name = "", .op = "", .tactic = "", .origins = ""};
   return profile && step >= 0 && step < profile->count ? &profile->steps[step] : &none;
 }
 
@@ -67,6 +68,7 @@ const char *ingot_profile_op(const ingot_profile *profile, int step) { return st
 const char *ingot_profile_tactic(const ingot_profile *profile, int step) { return step_of(profile, step)->tactic; }
 const char *ingot_profile_origins(const ingot_profile *profile, int step) { return step_of(profile, step)->origins; }
 double ingot_profile_milliseconds(const ingot_profile *profile, int step) { return step_of(profile, step)->milliseconds; }
+double ingot_profile_predicted(const ingot_profile *profile, int step) { return step_of(profile, step)->predicted; }
 
 static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
                         double *milliseconds) {

@@ -18,7 +18,8 @@ const Command command_inspect = {
     "  --before         the graph as imported, before the passes (models only)\n"
     "  --after          the optimised graph\n"
     "  --passes         what each pass changed, and the plans that the engine holds\n"
-    "  --sites          each step of the plan: operator, tactic, time, and the ONNX nodes it came from\n"
+    "  --sites          each step of the plan: time, what the cost model predicts, operator, tactic, and the ONNX nodes it "
+    "came from\n"
     "  --memory         weights, arena, and what the arena would be without reuse\n"
     "  --plan           the plan as text, from which it can be read back: its graph, its buffers (kind, offset, bytes, first "
     "to "
@@ -105,14 +106,15 @@ static void print_plans(const ingot_engine *engine) {
 static void print_sites(const Inspection *seen) {
   const ingot_profile *steps = seen->steps;
   int count = ingot_profile_step_count(steps);
-  double total = 0;
-  printf("\n%9s  %-14s %-36s %s\n", "ms", "operator", "tactic", "from");
+  double total = 0, predicted = 0;
+  printf("\n%9s %9s  %-14s %-36s %s\n", "ms", "predicted", "operator", "tactic", "from");
   for (int i = 0; i < count; i++) {
-    printf("%9.4f  %-14s %-36.36s %s\n", ingot_profile_milliseconds(steps, i), ingot_profile_op(steps, i),
-           ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
+    printf("%9.4f %9.4f  %-14s %-36.36s %s\n", ingot_profile_milliseconds(steps, i), ingot_profile_predicted(steps, i),
+           ingot_profile_op(steps, i), ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
+    predicted += ingot_profile_predicted(steps, i);
     total += ingot_profile_milliseconds(steps, i);
   }
-  printf("%9.4f  %d steps, each timed alone, on %s%s\n", total, count, ingot_session_device(seen->session),
+  printf("%9.4f %9.4f  %d steps, each timed alone, on %s%s\n", total, predicted, count, ingot_session_device(seen->session),
          cli_profile_rest(seen->session));
 }
 

@@ -339,6 +339,7 @@ void cli_json_steps(Json *json, const ingot_profile *profile) {
     json_string(json, "tactic", ingot_profile_tactic(profile, i));
     json_string(json, "origins", ingot_profile_origins(profile, i));
     json_double(json, "ms", ingot_profile_milliseconds(profile, i));
+    json_double(json, "predicted_ms", ingot_profile_predicted(profile, i));
     json_end_object(json);
   }
   json_end_array(json);

@@ -18,6 +18,7 @@ typedef struct WeightRequest WeightRequest;
 typedef struct StepReport {
   const char *name, *op, *tactic, *origins;  // origins: ONNX nodes it came from, "conv1 (Conv), relu1 (Relu)"
   double milliseconds;                       // measured; negative if not
+  double predicted;                          // milliseconds
 } StepReport;
 
 struct Device {

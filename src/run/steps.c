@@ -115,5 +115,6 @@ StepReport step_report(const PlanStep *step, double milliseconds, Arena *arena) 
                       .op = step->site.node->op->name,
                       .tactic = selection_text(&step->selection, arena),
                       .origins = node_origins_text(step->node, arena),
-                      .milliseconds = milliseconds};
+                      .milliseconds = milliseconds,
+                      .predicted = selection_cost(&step->selection, &step->site) / 1e3};
 }

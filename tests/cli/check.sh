@@ -76,6 +76,7 @@ says 1 "/nowhere" build "$digits/digits.onnx" $cpu -o /nowhere/x.ingot
 json build "$digits/digits.onnx" $cpu -o again.ingot
 says 0 "conv" inspect digits.ingot $cpu
 says 0 "memory" inspect digits.ingot $cpu --memory
+says 0 "predicted" inspect digits.ingot $cpu --sites
 says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
 says 0 "--plan" inspect --help
 hash="[0-9a-f]{32}"

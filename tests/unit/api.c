@@ -204,6 +204,7 @@ Test(api, profiles_and_times) {
   for (int i = 0; i < ingot_profile_step_count(profile); i++) {
     const char *origins = ingot_profile_origins(profile, i);
     cr_expect_geq(ingot_profile_milliseconds(profile, i), 0);
+    cr_expect(ingot_profile_predicted(profile, i) > 0 && ingot_profile_predicted(profile, i) < 1e3);
     cr_expect_gt(strlen(ingot_profile_tactic(profile, i)), 0);
     cr_expect_gt(strlen(ingot_profile_name(profile, i)), 0);
     conv |= !strcmp(ingot_profile_op(profile, i), "conv") && strstr(origins, "stem.conv") && strstr(origins, "stem.norm");

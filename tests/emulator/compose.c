@@ -2,7 +2,9 @@
 // place, where line markers keep the names of its files; then a line for each kernel and for the dynamic shared memory, by which
 // module.c finds them.
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
+#include "base/checked.h"
 #include "base/text.h"
 #include "tests/emulator/nvrtc.h"
 
@@ -65,20 +67,26 @@ static void define_dynamic(const char *text, Text *out) {
   text_add(out, "EMULATED_DYNAMIC(\"%.*s\")\n", (int)(end - begin), begin);
 }
 
-// Whether the text differs with the architecture; where it does only for a GPU, the emulated one is not told, so that architectures share objects.
-static bool asks_architecture(const char *text) {
-  for (const char *at = text; (at = strstr(at, "__CUDA_ARCH__")); at++) {
-    const char *gpu_only = strstr(at, "!defined(EMULATED)");
-    if (!gpu_only || gpu_only > strchrnul(at, '\n')) return true;
+// The architecture as the text hears of it: the largest that it asks for and that this one reaches, 1 where it reaches none, so that architectures which
+// are alike to it share an object; 0 where it does not ask, or only on lines that the emulated one answers by itself.
+static int architecture_told(const char *text, int architecture) {
+  static const char name[] = "__CUDA_ARCH__";
+  int told = 0, asked;
+  for (const char *at = text; (at = strstr(at, name)); at += sizeof name - 1) {
+    const char *own = strstr(at, "defined(EMULATED)");
+    if (own && own < strchrnul(at, '\n')) continue;
+    if (sscanf(at, "__CUDA_ARCH__ >= %d", &asked) != 1) return architecture;
+    told = MAX(told, asked <= architecture ? asked : 1);
   }
-  return false;
+  return told;
 }
 
 const char *program_compose(Program *p, int sm) {
   Text body = text_new(p->arena), whole = text_new(p->arena);
   memset(p->included, 0, (size_t)p->header_count * sizeof *p->included);
   expand(p, "kernel.cu", p->source, &body);
-  if (asks_architecture(text_get(&body))) text_add(&whole, "#define __CUDA_ARCH__ %d\n", sm * 10);
+  int told = architecture_told(text_get(&body), sm * 10);
+  if (told) text_add(&whole, "#define __CUDA_ARCH__ %d\n", told);
   text_add(&whole, "%s\n", text_get(&body));
   register_kernels(text_get(&body), &whole);
   define_dynamic(text_get(&body), &whole);

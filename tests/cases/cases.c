@@ -1,15 +1,19 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--tf32] [--seed N]
-//               [--jobs N] [--record FILE | --against FILE] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--repeat-first]
+//               [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
-// candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying (for
-// slow checkers). --tf32 lets products of f32 use it. --jobs divides the cases among processes. --record keeps what each tactic computed,
-// --against compares it with what was kept (see record.h). Prints the cases that differ and a summary; exits with 1 if any did.
+// candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying, and what
+// is preferred not again beside the tactics (for slow checkers); --repeat-first replays the first candidate of each tactic only. --tf32 lets products
+// of f32 use it. --every takes each N-th of the cases that match, and says how many were left out. --jobs divides the cases among processes.
+// --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that differ and a
+// summary; exits with 1 if any did.
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,12 +35,13 @@
 typedef struct Options {
   DeviceKind device;
   const char *filter, *tactic;
-  bool tactics, quick, tf32, verbose;
-  int jobs, candidates;
+  bool tactics, quick, repeat_first, tf32, verbose;
+  int jobs, candidates, every;
   uint64_t seed;
   const char *record_path;
   bool against;
   Record *record;
+  const OperatorCase **rows;
 } Options;
 
 typedef struct Tally {
@@ -188,7 +193,7 @@ static Status renew(Device **device, const Options *options) {
 
 // Runs the case once for each tactic of its operators, that tactic being the only one of its operator.
 static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **devices, const Tensor *inputs,
-                          const Tensor *expected, const Options *options, Tally *tally) {
+                          const Tensor *expected, const Options *options, Tally *tally, bool *any) {
   for (int t = 0; implementations[t]; t++) {
     bool used = false;
     if (implementations[t]->backend != BACKEND_CUDA) continue;
@@ -201,12 +206,14 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
       cuda_device_force(device, implementations[t], c, &taken);
       const char *host = "";
       Recording recording = {options->record, implementations[t]->name, c, &taken};
-      Status status = run_once(row, graph, device, inputs, expected, options->quick ? 1 : 3, &recording, &host);
+      int times = options->quick || (options->repeat_first && c) ? 1 : 3;
+      Status status = run_once(row, graph, device, inputs, expected, times, &recording, &host);
       cuda_device_force(device, NULL, 0, NULL);
       if (!taken) {  // it does not support the site, or has no further candidate
         status_free(status);
         break;
       }
+      *any = true;
       char how[96];
       snprintf(how, sizeof how, "%s %d", implementations[t]->name, c);
       note(row, how, status, "", options, tally);
@@ -257,27 +264,41 @@ static Status run_case(const OperatorCase *row, Device **device, const Options *
     for (int i = 0; i < graph->input_count && !status && options->tf32; i++) round_to_tf32(&inputs[i]);
     if (!status) status = expect(graph, arena, inputs, expected);
     if (!status) {
-      if (!options->tactic) {
+      bool any = false;  // then what is preferred was among them
+      if (options->tactics && options->device == DEVICE_CUDA)
+        status = run_tactics(row, graph, device, inputs, expected, options, tally, &any);
+      if (!status && !options->tactic && !(any && options->quick)) {
         const char *host = "";
-        Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, options->quick ? 1 : 3, NULL, &host));
+        int times = options->quick || (any && options->repeat_first) ? 1 : 3;
+        Status result = RECOVER_GUARD(run_once(row, graph, *device, inputs, expected, times, NULL, &host));
         note(row, "", result, host, options, tally);
         status = renew(device, options);
       }
-      if (!status && options->tactics && options->device == DEVICE_CUDA)
-        status = run_tactics(row, graph, device, inputs, expected, options, tally);
     }
   }
   arena_free(arena);
   return status;
 }
 
-// Every jobs-th case from the first on.
-static bool run_cases(const Options *options, int first, Tally *tally, char name[128]) {
+// The cases that are asked for, then a NULL for each process.
+static const OperatorCase **choose(const Options *options) {
+  size_t count = 0, chosen = 0, matching = 0;
+  while (operator_cases[count].name) count++;
+  const OperatorCase **rows = calloc(count + (size_t)options->jobs, sizeof *rows);
+  for (size_t i = 0; rows && i < count; i++) {
+    if (options->filter && !strstr(operator_cases[i].name, options->filter)) continue;
+    if (matching++ % (size_t)options->every == 0) rows[chosen++] = &operator_cases[i];
+  }
+  if (matching > chosen) printf("SKIPPED %zu of %zu cases: one of %d is taken\n", matching - chosen, matching, options->every);
+  fflush(stdout);  // before there are other processes
+  return rows;
+}
+
+// Each case that no other process has taken: `next` is the first of those.
+static bool run_cases(const Options *options, atomic_int *next, Tally *tally, char name[128]) {
   Device *device;
   Status status = open_device(options, &device);
-  for (int i = 0; !status && operator_cases[i].name; i++) {
-    const OperatorCase *row = &operator_cases[i];
-    if (i % options->jobs != first || (options->filter && !strstr(row->name, options->filter))) continue;
+  for (const OperatorCase *row; !status && (row = options->rows[atomic_fetch_add(next, 1)]);) {
     snprintf(name, 128, "%s", device->info.name);
     Status failed = run_case(row, &device, options, tally);
     if (!device) status = failed;
@@ -300,6 +321,8 @@ typedef struct Report {
 // Each job in a process of its own, which tells its tally through a pipe.
 static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
   bool good = true;
+  atomic_int *next = mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (next == MAP_FAILED) return false;
   int(*pipes)[2] = calloc((size_t)options->jobs, sizeof *pipes);
   for (int job = 0; pipes && job < options->jobs; job++) {
     if (pipe(pipes[job])) return false;
@@ -310,7 +333,7 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
       continue;
     }
     Report report = {.name = "no device"};
-    report.good = run_cases(options, job, &report.tally, report.name);
+    report.good = run_cases(options, next, &report.tally, report.name);
     _exit(write(pipes[job][1], &report, sizeof report) != sizeof report);
   }
   for (int job = 0; pipes && job < options->jobs; job++) {
@@ -326,16 +349,16 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
   }
   while (wait(NULL) > 0) {}
   free(pipes);
+  munmap(next, sizeof *next);
   return good;
 }
 
 static const char usage[] =
-    "ingot-cases [--device cpu|cuda] [--filter TEXT] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--tf32] [--seed "
-    "N] "
-    "[--jobs N] [--record FILE | --against FILE] [--verbose]";
+    "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--quick] "
+    "[--repeat-first] [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]";
 
 int main(int count, char **arguments) {
-  Options options = {.jobs = 1};
+  Options options = {.jobs = 1, .every = 1};
   bool cuda = false;
   long seed = 1;
   const char *record = NULL, *against = NULL;
@@ -344,11 +367,13 @@ int main(int count, char **arguments) {
                               {"--seed", TEST_LONG, &seed},
                               {"--jobs", TEST_INT, &options.jobs, 1},
                               {"--candidates", TEST_INT, &options.candidates, 1},
+                              {"--every", TEST_INT, &options.every, 1},
                               {"--record", TEST_TEXT, &record},
                               {"--against", TEST_TEXT, &against},
                               {"--tactics", TEST_FLAG, &options.tactics},
                               {"--tactic", TEST_TEXT, &options.tactic},
                               {"--quick", TEST_FLAG, &options.quick},
+                              {"--repeat-first", TEST_FLAG, &options.repeat_first},
                               {"--tf32", TEST_FLAG, &options.tf32},
                               {"--verbose", TEST_FLAG, &options.verbose},
                               {NULL}};
@@ -359,6 +384,8 @@ int main(int count, char **arguments) {
   options.against = against != NULL;
   if (options.tactic) options.tactics = true;
   if (!options.candidates) options.candidates = options.quick ? 1 : 4;
+  options.rows = choose(&options);
+  if (!options.rows) return fprintf(stderr, "ingot-cases: no memory\n"), 2;
   Tally tally = {0};
   char name[128] = "no device";
   if (options.record_path) {
@@ -369,9 +396,11 @@ int main(int count, char **arguments) {
     }
     if (options.against) options.jobs = 1;  // one process sees all differences
   }
-  bool good = options.jobs > 1 ? run_jobs(&options, &tally, name) : run_cases(&options, 0, &tally, name);
+  atomic_int next = 0;
+  bool good = options.jobs > 1 ? run_jobs(&options, &tally, name) : run_cases(&options, &next, &tally, name);
   if (options.record) record_report(options.record);
   record_close(options.record);
+  free(options.rows);
   printf("%d runs of operator cases on %s: %d agree with the reference, %d differ, %d left to the host\n", tally.runs, name,
          tally.passed, tally.failed, tally.host);
   return !good || tally.failed || !tally.runs;

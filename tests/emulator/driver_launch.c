@@ -52,6 +52,7 @@ EMULATED_API CudaResult cuFuncSetAttribute(CudaFunction handle, int attribute, i
   if (attribute != CUDA_FUNCTION_MAX_DYNAMIC_SHARED_BYTES) return CUDA_OK;
   if (value < 0 || value > shared_per_block(emulator.sm) << 10) return INVALID_VALUE;
   function->dynamic_limit = value;
+  function->opted_in = true;
   return CUDA_OK;
 }
 
@@ -64,7 +65,7 @@ static CudaResult launch_check(const Launch *launch) {
   if (!grid || !threads || threads > limit || launch->block[2] > 64) return INVALID_VALUE;
   unsigned statics = function->module->copies[0]->statics_bytes, all = launch->shared_bytes + statics;
   if (launch->shared_bytes > (unsigned)function->dynamic_limit) return INVALID_VALUE;
-  if (function->dynamic_limit == WITHOUT_OPT_IN && all > WITHOUT_OPT_IN) return INVALID_VALUE;
+  if (!function->opted_in && all > WITHOUT_OPT_IN && module_has_one_kernel(function->module)) return INVALID_VALUE;
   if (all > (unsigned)shared_per_block(emulator.sm) << 10) return INVALID_VALUE;
   if (!launch->cluster[0]) return CUDA_OK;
   uint64_t blocks = (uint64_t)launch->cluster[0] * launch->cluster[1] * launch->cluster[2];

@@ -246,6 +246,7 @@ typedef struct Function {
   char *name;
   const Kernel *kernels[CLUSTER_BLOCKS];  // in each copy
   int dynamic_limit;
+  bool opted_in;  // to more than WITHOUT_OPT_IN
 } Function;
 typedef struct Module {
   struct Module *next;
@@ -256,6 +257,7 @@ typedef struct Module {
   uintptr_t alike[8][2];  // program counters found to be of one line, in turn: a compiler may write a barrier twice
   unsigned alike_turn;
 } Module;
+bool module_has_one_kernel(const Module *module);  // whose static variables are then those of the module
 CudaResult module_load(const void *image, int device, Module **out);
 void module_free(Module *module);
 CudaResult module_function(Module *module, const char *name, Function **out);

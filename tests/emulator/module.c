@@ -84,6 +84,13 @@ done:
   return result;
 }
 
+bool module_has_one_kernel(const Module *module) {
+  static const char mark[] = "__global__";
+  const char *text = module->image->data + module->image->size, *end = text + module->image->source_size;
+  const char *first = memmem(text, (size_t)(end - text), mark, sizeof mark - 1);
+  return first && !memmem(first + 1, (size_t)(end - first - 1), mark, sizeof mark - 1);
+}
+
 CudaResult module_load(const void *bytes, int device, Module **out) {
   const Image *image = bytes;
   if (memcmp(image->magic, image_magic, sizeof image_magic)) return 200;

@@ -4,12 +4,6 @@
 #include "kernels/control/region.h"
 #include "kernels/elementwise/elementwise.h"
 
-static int number_in(const Graph *body, const Value *value) {
-  for (int i = 0; i < body->input_count; i++)
-    if (body->inputs[i] == value) return i;
-  return -1;
-}
-
 static bool is_pair(const Graph *body) {
   const Node *anchor = body->first, *behind = body->last;
   return body->node_count == 2 && body->output_count == 1 && anchor->op->takes_epilogue && anchor->output_count == 1 &&
@@ -20,7 +14,7 @@ static bool is_pair(const Graph *body) {
 // The anchor reads inputs of the body alone.
 static bool reads_inputs(const Graph *body) {
   for (int i = 0; i < body->first->input_count; i++)
-    if (body->first->inputs[i] && number_in(body, body->first->inputs[i]) < 0) return false;
+    if (body->first->inputs[i] && region_input(body, body->first->inputs[i]) < 0) return false;
   return true;
 }
 
@@ -36,7 +30,7 @@ static bool find_places(const Graph *body, Fused *out, int *places) {
     places[i] = behind->inputs[i] == result ? 0 : ++count;
     needs_result |= behind->inputs[i] == result;
     if (behind->inputs[i] == result) continue;
-    if (count > FUSED_OPERANDS || !behind->inputs[i] || number_in(body, behind->inputs[i]) < 0) return false;
+    if (count > FUSED_OPERANDS || !behind->inputs[i] || region_input(body, behind->inputs[i]) < 0) return false;
     out->read[count - 1] = behind->inputs[i];
   }
   out->operand_count = body->first->input_count + count;
@@ -90,7 +84,7 @@ int fused_input(const Fused *fused, int operand) {
   int own = fused->anchor->input_count;
   if (fused->anchor == fused->node) return fused->node->inputs[operand] ? operand : -1;
   const Value *value = operand < own ? fused->anchor->inputs[operand] : fused->read[operand - own];
-  return value ? number_in(region_body(fused->node), value) : -1;
+  return value ? region_input(region_body(fused->node), value) : -1;
 }
 
 Value *fused_operand(const Fused *fused, int operand) {
@@ -106,7 +100,7 @@ typedef struct Fronted {
 
 static bool reads_inputs_but(const Graph *body, const Node *node, int from) {
   for (int i = from; i < node->input_count; i++)
-    if (node->inputs[i] && number_in(body, node->inputs[i]) < 0) return false;
+    if (node->inputs[i] && region_input(body, node->inputs[i]) < 0) return false;
   return true;
 }
 
@@ -143,7 +137,7 @@ static const Program *prologue_of(const Fronted *fronted, const Graph *body, Are
   int places[FUSED_OPERANDS + 1], count = 0;
   for (int i = 0; i < fronted->front->input_count; i++) {
     places[i] = i == fronted->main ? 0 : ++count;
-    if (i != fronted->main) numbers[count - 1] = number_in(body, fronted->front->inputs[i]);
+    if (i != fronted->main) numbers[count - 1] = region_input(body, fronted->front->inputs[i]);
   }
   return in_places(node_program(fronted->front, "program"), places, count + 1, arena);
 }
@@ -170,7 +164,7 @@ void fused_site(const Node *node, Arena *arena, Site *site, int **numbers) {
   for (int i = 0; i < count; i++)
     if ((*numbers)[i] >= 0)
       (*numbers)[i] =
-          number_in(body, (*numbers)[i] ? fronted.rest->inputs[(*numbers)[i]] : fronted.front->inputs[fronted.main]);
+          region_input(body, (*numbers)[i] ? fronted.rest->inputs[(*numbers)[i]] : fronted.front->inputs[fronted.main]);
   site->prologue = prologue_of(&fronted, body, arena, *numbers + count);
   site->region = node;
 }

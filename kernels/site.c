@@ -12,6 +12,12 @@ int64_t desc_count(const TensorDesc *desc) {
   return count;
 }
 
+bool desc_same_dims(const TensorDesc *a, const TensorDesc *b) {
+  bool same = a->rank == b->rank;
+  for (int i = 0; i < a->rank && same; i++) same = a->dims[i] == b->dims[i];
+  return same;
+}
+
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order) {
   int64_t stride = 1;
   for (int i = desc->rank - 1; i >= 0; i--) {

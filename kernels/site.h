@@ -44,6 +44,7 @@ static inline int site_input_count(const Site *site) {
 static inline const Node *site_step(const Site *site) { return site->region ? site->region : site->node; }  // of the graph
 Value *site_operand(const Site *site, int index);  // of the node, as the graph has it
 int64_t desc_count(const TensorDesc *desc);
+bool desc_same_dims(const TensorDesc *a, const TensorDesc *b);
 bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)
 bool desc_is_channels_last(const TensorDesc *desc);                 // dense, order 0, 2, 3, ..., 1

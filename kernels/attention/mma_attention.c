@@ -108,7 +108,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
     if (m.a.inputs[i].value) emit_buffer(out, launch, BUFFER_INPUT, m.score_inputs[i]);
   emit_buffer(out, launch, BUFFER_OUTPUT, 0);
   for (int i = m.a.last.anchor->input_count; i < m.a.last.operand_count; i++)
-    emit_buffer(out, launch, BUFFER_INPUT, mma_attention_input(region_body(site->node), fused_operand(&m.a.last, i)));
+    emit_buffer(out, launch, BUFFER_INPUT, region_input(region_body(site->node), fused_operand(&m.a.last, i)));
   return OK;
 }
 

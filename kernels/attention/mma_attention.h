@@ -27,8 +27,7 @@ typedef struct MmaAttention {
 
 // False where the region is no attention that the kernel can be written for. What is read is in the arena, or the site's.
 bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out);
-int mma_attention_input(const Graph *body, const Value *value);  // the number of a body's input; -1: it is none
-int mma_attention_padded(int64_t size);                          // a head's size in shared memory
+int mma_attention_padded(int64_t size);  // a head's size in shared memory
 // The batch axes of a value that operands broadcast to, which ends in rows and columns; false where it is not static.
 bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims);
 int mma_attention_blocks(const MmaAttention *m, const int *config);  // that a multiprocessor is to run at a time, at least

@@ -8,12 +8,6 @@
 
 enum { LARGEST_HEAD = 256 };
 
-int mma_attention_input(const Graph *body, const Value *value) {
-  for (int i = 0; i < body->input_count; i++)
-    if (body->inputs[i] == value) return i;
-  return -1;
-}
-
 bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims) {
   if (!value_get_dims(value, dims)) return false;
   for (int i = 0; i < value->rank - 2; i++) walk_add(walk, i, dims[i], 1);
@@ -27,7 +21,7 @@ static bool read_product(const Site *site, const Graph *body, const Fused *fused
   Operand *operands[2] = {a, b};
   for (int i = 0; i < 2; i++) {
     if (!operands[i]) continue;
-    operands[i]->input = mma_attention_input(body, fused_operand(fused, i));
+    operands[i]->input = region_input(body, fused_operand(fused, i));
     if (operands[i]->input < 0) return false;
     inputs[i] = site->inputs[operands[i]->input];
     broadcast_strides(&inputs[i], result->rank, operands[i]->batch);
@@ -52,7 +46,7 @@ static bool read_epilogue(const Site *site, const Graph *body, Arena *arena, Mma
   const Fused *last = &out->a.last;
   TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)last->operand_count);
   for (int i = last->anchor->input_count; i < last->operand_count; i++) {
-    int input = mma_attention_input(body, fused_operand(last, i));
+    int input = region_input(body, fused_operand(last, i));
     if (input < 0) return false;
     inputs[i] = site->inputs[input];
   }
@@ -101,7 +95,7 @@ bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
     return false;
   for (int i = 0; i < out->a.score->input_count; i++) {
     if (!out->a.inputs[i].value) continue;
-    out->score_inputs[i] = mma_attention_input(body, out->a.inputs[i].value);
+    out->score_inputs[i] = region_input(body, out->a.inputs[i].value);
     if (out->score_inputs[i] < 0) return false;
   }
   return read_product(site, body, &out->a.first, out->d, &scores, &out->q, &out->k) &&

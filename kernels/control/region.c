@@ -30,6 +30,12 @@ const char *region_refuses(const Node *node) {
   return why;
 }
 
+int region_input(const Graph *body, const Value *value) {
+  for (int i = 0; i < body->input_count; i++)
+    if (body->inputs[i] == value) return i;
+  return -1;
+}
+
 // ---- Inference
 
 static Status read_body(const Node *node, Graph **body) {

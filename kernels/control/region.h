@@ -11,5 +11,6 @@
 extern const OpDef op_region;
 
 static inline Graph *region_body(const Node *region) { return node_graph(region, "body"); }
+int region_input(const Graph *body, const Value *value);  // which of the region's inputs the value is in the body; -1: none
 // Why the node may not stand in a body; NULL: it may.
 const char *region_refuses(const Node *node);

@@ -15,12 +15,6 @@ typedef struct Joined {
   const Program *program;  // of one element: inputs are the part, then what is beside; outputs are the region's
 } Joined;
 
-static int number_in(const Graph *body, const Value *value) {
-  for (int i = 0; i < body->input_count; i++)
-    if (body->inputs[i] == value) return i;
-  return -1;
-}
-
 // Which result of the region the value is.
 static int result_of(const Graph *body, const Value *value) {
   for (int i = 0; i < body->output_count; i++)
@@ -34,7 +28,7 @@ static int append(Program *program, const Joined *joined, const Graph *body, con
   int *inputs = arena_array(arena, int, (size_t)node->input_count + 1),
       *results = arena_array(arena, int, (size_t)own->count + 1);
   for (int i = 0; i < node->input_count; i++) {
-    int number = node->inputs[i] == joined->concat->outputs[0] ? joined->parts - 1 : number_in(body, node->inputs[i]);
+    int number = node->inputs[i] == joined->concat->outputs[0] ? joined->parts - 1 : region_input(body, node->inputs[i]);
     if (number < joined->parts - 1 || (number == joined->parts - 1 && node->inputs[i] != joined->concat->outputs[0])) return -1;
     inputs[i] = number - (joined->parts - 1);
   }
@@ -48,7 +42,7 @@ static bool read_body(const Site *site, Arena *arena, Joined *out) {
   if (!concat || concat->op != &op_concat || body->node_count < 2) return false;
   *out = (Joined){.concat = concat, .axis = (int)node_int(concat, "axis", 0), .parts = concat->input_count};
   for (int i = 0; i < concat->input_count; i++)
-    if (number_in(body, concat->inputs[i]) != i) return false;
+    if (region_input(body, concat->inputs[i]) != i) return false;
   out->beside = body->input_count - out->parts;
   if (out->beside > MOST_BESIDE) return false;
   Program *program = program_new(arena, 1 + out->beside);
@@ -66,17 +60,11 @@ static bool read_body(const Site *site, Arena *arena, Joined *out) {
   return !program_uses_index(program) && !program_has_reduction(program);
 }
 
-static bool same_dims(const TensorDesc *a, const TensorDesc *b) {
-  bool same = a->rank == b->rank;
-  for (int i = 0; i < a->rank && same; i++) same = a->dims[i] == b->dims[i];
-  return same;
-}
-
 static bool describe(const Site *site, Arena *arena, Joined *out) {
   if (!read_body(site, arena, out) || 2 * (out->parts + out->beside) > MOST_POINTERS) return false;
   const TensorDesc *y = &site->outputs[0];
   for (int i = 0; i < site->node->output_count; i++)
-    if (!same_dims(&site->outputs[i], y) || dtype_kind(site->outputs[i].dtype) == KIND_STRING) return false;
+    if (!desc_same_dims(&site->outputs[i], y) || dtype_kind(site->outputs[i].dtype) == KIND_STRING) return false;
   int64_t extent = 0;
   for (int i = 0; i < out->parts; i++) extent += site->inputs[i].dims[out->axis];
   return y->dims[out->axis] == extent;

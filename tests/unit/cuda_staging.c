@@ -51,9 +51,17 @@ static CudaResult late_wait(CudaStream stream) {
   return fake_cuStreamSynchronize(stream);
 }
 
+// What has been copied need not be remembered.
+static void forget_copies(void) {
+  if (copied < copy_count) return;
+  copy_count = copied = 0;
+  for (int i = 0; i < MOST_EVENTS; i++) events[i].copies = 0;
+}
+
 static CudaContext *open_late(CudaDriver *driver, Arena *arena) {
   const CudaDriver *fake;
   CudaContext *context;
+  fake_cuda_reset(0, 0);
   copy_count = copied = 0;
   memset(events, 0, sizeof events);
   cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &fake));
@@ -70,6 +78,7 @@ static CudaContext *open_late(CudaDriver *driver, Arena *arena) {
 static void close_late(CudaContext *context) {
   cuda_leave(context);
   cuda_context_close(context);
+  cr_assert_eq(fake_cuda.live, 0);
 }
 
 // ---- parts -------------------------------------------------------------------------------------------------------------------
@@ -95,108 +104,98 @@ static Status make_part(void *context, void *out) {
 
 static Status refuse(void *context, void *out) { FAIL(ERROR_UNSUPPORTED, "part %d", ((const Part *)context)->number); }
 
-static void take_parts(CudaContext *context, Part *parts, CudaMade *made) {
+typedef struct Upload {
+  Arena *arena;
+  CudaDriver driver;
+  CudaContext *context;
+  Part parts[PARTS];
+  CudaMade made[PARTS];
+} Upload;
+
+static void open_upload(Upload *u) {
+  u->arena = arena_new();
+  u->context = open_late(&u->driver, u->arena);
   for (int i = 0; i < PARTS; i++) {
-    parts[i] = (Part){.number = i, .size = i < SMALL ? 1 + (size_t)i * 97 % 5000 : large[i - SMALL]};
+    Part *part = &u->parts[i];
+    *part = (Part){.number = i, .size = i < SMALL ? 1 + (size_t)i * 97 % 5000 : large[i - SMALL]};
     void *memory;
-    cr_assert_null(cuda_alloc(context, parts[i].size + 1, &memory));
-    parts[i].memory = memory;
-    memset(parts[i].memory, 0, parts[i].size + 1);
-    made[i] = (CudaMade){parts[i].memory, parts[i].size, make_part, &parts[i]};
+    cr_assert_null(cuda_alloc(u->context, part->size + 1, &memory));
+    part->memory = memory;
+    memset(part->memory, 0, part->size + 1);
+    u->made[i] = (CudaMade){part->memory, part->size, make_part, part};
   }
 }
 
-static void give_parts(CudaContext *context, const Part *parts) {
-  for (int i = 0; i < PARTS; i++) cuda_free(context, parts[i].memory, parts[i].size + 1);
+static void close_upload(Upload *u) {
+  for (int i = 0; i < PARTS; i++) cuda_free(u->context, u->parts[i].memory, u->parts[i].size + 1);
+  close_late(u->context);
+  arena_free(u->arena);
 }
 
-static void expect_parts(const Part *parts) {
+static Status upload(Upload *u, ThreadPool *pool) {
+  double seconds = 0;
+  forget_copies();
+  Status status = cuda_upload_made(u->context, pool, u->made, PARTS, &seconds);
+  if (!status) cr_expect(seconds > 0);
+  return status;
+}
+
+// Whatever was there before.
+static void expect_upload(Upload *u, ThreadPool *pool) {
+  for (int i = 0; i < PARTS; i++) memset(u->parts[i].memory, 0, u->parts[i].size);
+  Status status = upload(u, pool);
+  cr_assert_null(status, "%s", status_message(status));
   for (int i = 0; i < PARTS; i++) {
-    for (size_t at = 0; at < parts[i].size; at++)
-      if (parts[i].memory[at] != byte_of(i, at)) cr_assert_fail("byte %zu of part %d, of %zu bytes", at, i, parts[i].size);
-    cr_assert_eq(parts[i].memory[parts[i].size], 0, "part %d is longer than it is", i);
+    const Part *part = &u->parts[i];
+    for (size_t at = 0; at < part->size; at++)
+      if (part->memory[at] != byte_of(i, at)) cr_assert_fail("byte %zu of part %d, of %zu bytes", at, i, part->size);
+    cr_assert_eq(part->memory[part->size], 0, "part %d is longer than it is", i);
   }
 }
 
 Test(cuda_staging, parts_of_every_size_arrive) {
   for (int threads = 1; threads <= 3; threads += 2) {
-    Arena *arena = arena_new();
-    CudaDriver driver;
-    Part parts[PARTS];
-    CudaMade made[PARTS];
-    double seconds;
-    fake_cuda_reset(0, 0);
-    CudaContext *context = open_late(&driver, arena);
-    take_parts(context, parts, made);
+    Upload u;
+    open_upload(&u);
     ThreadPool *pool = threads == 1 ? NULL : thread_pool_new(threads);
-    Status status = cuda_upload_made(context, pool, made, PARTS, &seconds);
+    expect_upload(&u, pool);
     thread_pool_free(pool);
-    cr_assert_null(status, "%s", status_message(status));
-    expect_parts(parts);
-    cr_expect(seconds > 0);
-    give_parts(context, parts);
-    close_late(context);
-    cr_assert_eq(fake_cuda.live, 0);
-    arena_free(arena);
+    close_upload(&u);
   }
 }
 
 Test(cuda_staging, a_part_that_cannot_be_made_is_an_error) {
   static const int refused[] = {0, 70, SMALL, SMALL + 7};  // among small ones, a whole buffer, larger than one
-  Arena *arena = arena_new();
-  CudaDriver driver;
-  Part parts[PARTS];
-  CudaMade made[PARTS];
-  double seconds;
-  fake_cuda_reset(0, 0);
-  CudaContext *context = open_late(&driver, arena);
-  take_parts(context, parts, made);
+  Upload u;
+  open_upload(&u);
   for (size_t i = 0; i < COUNT_OF(refused); i++) {
-    made[refused[i]].make = refuse;
-    Status status = cuda_upload_made(context, NULL, made, PARTS, &seconds);
+    u.made[refused[i]].make = refuse;
+    Status status = upload(&u, NULL);
     cr_assert_eq(status_code(status), ERROR_UNSUPPORTED);
     status_free(status);
-    made[refused[i]].make = make_part;
-    for (int k = 0; k < PARTS; k++) memset(parts[k].memory, 0, parts[k].size);
-    cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
-    expect_parts(parts);
-    copy_count = copied = 0;
+    u.made[refused[i]].make = make_part;
+    expect_upload(&u, NULL);
   }
-  give_parts(context, parts);
-  close_late(context);
-  cr_assert_eq(fake_cuda.live, 0);
-  arena_free(arena);
+  close_upload(&u);
 }
 
 Test(cuda_staging, a_call_that_fails_is_an_error) {
-  Arena *arena = arena_new();
-  CudaDriver driver;
-  Part parts[PARTS];
-  CudaMade made[PARTS];
-  double seconds;
-  fake_cuda_reset(0, 0);
-  CudaContext *context = open_late(&driver, arena);
-  take_parts(context, parts, made);
+  Upload u;
+  open_upload(&u);
   int before = fake_cuda.calls;
-  cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
+  expect_upload(&u, NULL);
   int calls = fake_cuda.calls - before;
   cr_assert_gt(calls, PARTS);
   for (int n = 1; n <= calls; n += n < 8 || n > calls - 8 ? 1 : 13) {
-    copy_count = copied = 0;
     fake_cuda.calls = 0;
     fake_cuda.fail_at = n;
     fake_cuda.fail_with = CUDA_OUT_OF_MEMORY;
-    Status status = cuda_upload_made(context, NULL, made, PARTS, &seconds);
+    Status status = upload(&u, NULL);
     if (fake_cuda.calls < n) cr_assert_null(status);  // the second time needs fewer: its buffers are there
     else cr_assert_not_null(status, "call %d failed unnoticed", n);
     status_free(status);
     fake_cuda.fail_at = 0;
-    for (int k = 0; k < PARTS; k++) memset(parts[k].memory, 0, parts[k].size);
-    cr_assert_null(cuda_upload_made(context, NULL, made, PARTS, &seconds));
-    expect_parts(parts);
+    expect_upload(&u, NULL);
   }
-  give_parts(context, parts);
-  close_late(context);
-  cr_assert_eq(fake_cuda.live, 0);
-  arena_free(arena);
+  close_upload(&u);
 }

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "cli/bisect.h"
 #include "ir/graph_text.h"
+#include "ir/token.h"
 #include "onnx/absent.h"
 #include "onnx/write_graph.h"
 #include "passes/rule_log.h"
@@ -198,6 +199,42 @@ static void print_nodes(const char *heading, const Graph *graph, const char *nam
   if (!print_nodes_from(graph, name, arena)) printf("    nothing of its own\n");
 }
 
+// The origins of a step, as a line of a plan's text ends: `from "conv1 (Conv), relu1 (Relu)"`. NULL: it is no step's line.
+static const char *origins_of_step(const char *line) {
+  const char *origins = NULL;
+  if (strncmp(line, "step ", 5)) return NULL;
+  for (const char *at = line; (at = strstr(at, " from \"")); at++) origins = at;
+  return origins;
+}
+
+static bool has_origin(const char *origins, const char *name, Arena *arena) {
+  Text text = text_new(arena);
+  token_quote(&text, arena_printf(arena, "%s (", name));
+  const char *wanted = arena_string_n(arena, text_get(&text) + 1, text.length - 2);
+  for (const char *at = origins; (at = strstr(at, wanted)); at++)
+    if (at[-1] == '"' || !strncmp(at - 2, ", ", 2)) return true;
+  return false;
+}
+
+static void print_steps_of(const EnginePlan *plan, const char *name, Arena *arena) {
+  int printed = 0;
+  printf("\n  is computed, by the plan for '%s', in\n", plan->needs);
+  for (const char *at = plan->text; *at;) {
+    size_t length = strcspn(at, "\n");
+    const char *line = arena_string_n(arena, at, length), *origins = origins_of_step(line);
+    if (origins && has_origin(origins, name, arena)) printf("    %.*s\n", (int)(origins - line), line), printed++;
+    at += length + (at[length] == '\n');
+  }
+  if (!printed) printf("    no step of its own\n");
+}
+
+// A region is one step where something takes it for its sizes, which plans find out.
+static void print_steps(const Passes *p) {
+  const Engine *engine = p->engine->engine;
+  for (uint32_t i = 0; i < engine->plan_count; i++) print_steps_of(&engine->plans[i], p->explain, p->arena);
+  if (!engine->plan_count) printf("\n  steps are chosen when a run tells what decides: ingot inspect --plan shows them\n");
+}
+
 // A node that the import left nothing of.
 static int explain_absent(const Passes *p) {
   const char *op_type, *why = onnx_why_absent(p->model->source, p->explain, &op_type);
@@ -226,6 +263,7 @@ static int explain(const Passes *p) {
   }
   if (!told) printf("\n  no rule touched it\n");
   print_nodes("ends in", p->engine->engine->graph, p->explain, p->arena);
+  print_steps(p);
   return 0;
 }
 

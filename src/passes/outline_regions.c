@@ -49,7 +49,7 @@ static Status outline_attention(Rewrite *r) {
 
 static const Rule rule_attention = {
     .name = "outline_attention",
-    .help = "a softmax between two products, in half precision, is one step",
+    .help = "a softmax between two products, in half precision, becomes a region",
     .pattern = "matmul|region(...)",
     .exactness = UNSTORED | FINITE,
     .bound = "scores and weights are not rounded to half precision in between; rows without a weight are 0 times their values",
@@ -71,7 +71,7 @@ static Status outline_concat(Rewrite *r) {
 }
 
 static const Rule rule_concat = {.name = "outline_concat",
-                                 .help = "a concatenation does a pointwise node behind it",
+                                 .help = "a concatenation becomes a region with a pointwise node behind it",
                                  .pattern = "elementwise(..., joined: concat(...), ...)",
                                  .exactness = EXACT,
                                  .device = CUDA_ONLY,
@@ -113,14 +113,15 @@ static Status outline_prologue(Rewrite *r) {
   return rewrite_outline(r, nodes, 2, "prologue");
 }
 
-static const Rule rule_prologue = {.name = "outline_prologue",
-                                   .help = "a product, or a convolution of single points, does the pointwise node before it",
-                                   .pattern = "conv|matmul|region(front: elementwise(...)!, ...)",
-                                   .exactness = UNSTORED,
-                                   .bound = "the operand is rounded to its type once",
-                                   .device = CUDA_ONLY,
-                                   .tells_misses = true,
-                                   .apply = outline_prologue};
+static const Rule rule_prologue = {
+    .name = "outline_prologue",
+    .help = "a product, or a convolution of single points, becomes a region with the pointwise node before it",
+    .pattern = "conv|matmul|region(front: elementwise(...)!, ...)",
+    .exactness = UNSTORED,
+    .bound = "the operand is rounded to its type once",
+    .device = CUDA_ONLY,
+    .tells_misses = true,
+    .apply = outline_prologue};
 
 const Pass pass_outline_prologues = {.name = "outline_prologues",
                                      .help = "gives anchors the pointwise nodes before them",

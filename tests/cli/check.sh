@@ -367,6 +367,7 @@ json passes "$digits/digits.onnx" $cpu
 json passes logged.ingot $cpu
 node=$(awk '$2 == "fuse_epilogue" {print $3; exit}' of_model)
 says 0 "ends in" passes "$digits/digits.onnx" $cpu --explain "$node"
+says 0 "steps are chosen when a run tells" passes "$digits/digits.onnx" $cpu --explain "$node"
 says 1 "the model has no node 'nobody'" passes "$digits/digits.onnx" $cpu --explain nobody
 says 0 "follows from sizes and constants" passes "$digits/../../tests/regress/shape_counted_from_the_end_4_9/model.onnx" $cpu --explain v19
 says 1 "--explain needs the model" passes logged.ingot $cpu --explain "$node"
@@ -381,8 +382,8 @@ from onnx import TensorProto as T, helper as h
 nodes = [h.make_node("Shape", ["x"], ["s"], name="shape"), h.make_node("Identity", ["x"], ["i"], name="same"),
          h.make_node("Constant", [], ["c"], name="two", value=h.make_tensor("c", T.FLOAT, [], [2.0])),
          h.make_node("Exp", ["x"], ["e"], name="unread"), h.make_node("Reshape", ["i", "s"], ["r"], name="shaped"),
-         h.make_node("Mul", ["r", "c"], ["y"], name="scaled")]
-graph = h.make_graph(nodes, "absent", [h.make_tensor_value_info("x", T.FLOAT, [2, 3])], [h.make_tensor_value_info("y", T.FLOAT, [2, 3])])
+         h.make_node("Transpose", ["r"], ["t"], name="turned"), h.make_node("Mul", ["t", "c"], ["y"], name="scaled")]
+graph = h.make_graph(nodes, "absent", [h.make_tensor_value_info("x", T.FLOAT, [2, 3])], [h.make_tensor_value_info("y", T.FLOAT, [3, 2])])
 onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), "absent.onnx")
 PY
 for row in "shape:what it gives follows from sizes and constants" "same:what it gives is what it reads" "two:it is a constant" "unread:nothing that the model gives needs it"; do
@@ -390,6 +391,8 @@ for row in "shape:what it gives follows from sizes and constants" "same:what it 
   says 1 "${row#*:}" passes absent.onnx $cpu --only "all@${row%%:*}"
   says 0 "${row#*:}" passes absent.onnx $cpu --explain "${row%%:*}"
 done
+says 0 "step 0: %y = elementwise by strips" passes absent.onnx $cpu --explain scaled
+says 0 "no step of its own" passes absent.onnx $cpu --explain turned
 # Every node knows what it comes from, casts and copies that no rule made too; a region says it behind its body.
 { "$ingot" inspect "$digits/digits.onnx" $cpu --after && "$ingot" inspect "$digits/digits.onnx" $cpu --fp16 --after; } >after
 ! grep -E '^ +(%.* = |\}\})' after | grep -v '{body: graph' | grep -v 'origins' || fail "a node comes from nowhere"

@@ -116,6 +116,17 @@ bool conv_merge_phases(const Site *site, const ConvProblem *phased, MergedPhases
   return p->k <= INT32_MAX && p->filters <= INT32_MAX && p->taps * phased->phases <= MOST_ZEROS * phased->taps;
 }
 
+bool conv_join_groups(const ConvProblem *apart, int64_t count, ConvProblem *p) {
+  if (apart->phased || count < 1 || apart->groups % count) return false;
+  *p = *apart;
+  p->groups /= count;
+  p->channels *= count, p->filters *= count, p->k *= count;
+  p->output.batch = p->output.column = (Walk){0};
+  walk_add(&p->output.batch, 1, p->groups, p->filters);
+  walk_add(&p->output.column, 1, p->filters, 1);
+  return p->k <= INT32_MAX && p->filters <= INT32_MAX;
+}
+
 int conv_x_copy(const Site *site, const ConvProblem *p) {
   const TensorDesc *x = &site->inputs[0];
   int size = (int)dtype_size(x->dtype);
@@ -158,6 +169,12 @@ void conv_emit_geometry(Text *text, const ConvProblem *p) {
   }
 }
 
+// How much of memory's sectors a group reads for what it needs of them.
+static double line_share(int64_t run, DType dtype) {
+  const double SECTOR = 32;
+  return fmax(1, SECTOR / ((double)run * (double)dtype_size(dtype)));
+}
+
 TiledProduct conv_product(const ConvProblem *p, DType dtype) {
   TiledProduct product = {.m = p->m, .n = p->filters, .k = p->k, .batch = p->groups * p->phases, .dtype = dtype};
   if (p->phased && p->k) product.filled = (double)(p->taps * p->channels) / (double)(p->phases * p->k);
@@ -165,6 +182,9 @@ TiledProduct conv_product(const ConvProblem *p, DType dtype) {
   double image = (double)(p->images * p->channels) * (double)product_of(p->in);
   double filters = (double)(p->taps * p->channels) * (double)p->filters, out = (double)(p->m * p->phases) * (double)p->filters;
   if (p->axis[0].phases) product.elements = (double)p->groups * (image + filters + out);
+  if (p->groups > 1 && !p->phased)
+    product.elements =
+        (double)p->groups * (line_share(p->channels, dtype) * image + filters + line_share(p->filters, dtype) * out);
   return product;
 }
 

@@ -23,6 +23,9 @@ typedef struct ConvProblem {
 bool conv_problem(const Site *site, ConvProblem *out);
 // A phased problem as one convolution that makes all phases, each by filters of its own (phases_merge); their columns are phase and filter.
 bool conv_merge_phases(const Site *site, const ConvProblem *phased, MergedPhases *merged, ConvProblem *out);
+// Neighbouring groups of a convolution as one, whose filters have zeros for the channels of the others (an infinity there is no number in all of them):
+// tiles are full and reads run longer. False where the groups are no multiple of `count`.
+bool conv_join_groups(const ConvProblem *apart, int64_t count, ConvProblem *joined);
 // The bytes that can be copied at once along the channels of x; the element's size where they are not contiguous.
 int conv_x_copy(const Site *site, const ConvProblem *problem);
 // Every offset into x, taps in the padding included, fits 32 bits.
@@ -43,5 +46,7 @@ MUST_CHECK Status conv_pack_filters(Emission *emission, const Site *site, const 
                                     int *packed);
 MUST_CHECK Status conv_pack_merged(Emission *emission, const Site *site, const ConvProblem *phased, const MergedPhases *merged,
                                    const ConvProblem *problem, int pad, int64_t *pitch, int *packed);
+MUST_CHECK Status conv_pack_joined(Emission *emission, const Site *site, const ConvProblem *apart, const ConvProblem *joined,
+                                   int pad, int64_t *pitch, int *packed);
 // Filters as [tap][channel], for depthwise convolutions with one filter a group.
 MUST_CHECK Status conv_pack_depthwise(Emission *emission, const Site *site, const ConvProblem *problem, int *packed);

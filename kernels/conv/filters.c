@@ -58,6 +58,25 @@ Status conv_pack_merged(Emission *emission, const Site *site, const ConvProblem 
   return add_places(emission, site, phased, places, count, phased->phases, p->taps, *pitch, packed);
 }
 
+// [joined][group][filter][tap][channel] with the channels of each group behind those of the groups before it: a line of count + 1 groups' channels
+// for each, of which the first, cut off the end, shifts every line by a group.
+Status conv_pack_joined(Emission *emission, const Site *site, const ConvProblem *apart, const ConvProblem *p, int pad,
+                        int64_t *pitch, int *packed) {
+  const int64_t count = apart->groups / p->groups, channels = p->channels, lines = apart->filters * p->taps;
+  Recipe *recipe = recipe_new(emission->arena);
+  Builder *b = &recipe->b;
+  *pitch = padded_line(p, pad);
+  Value *x = taps_first(recipe, site, apart, false);
+  x = build_reshape(b, x, 4, (const Dim[]){p->groups, count, lines, apart->channels});
+  x = recipe_pad(recipe, build_transpose(b, x, (const int[]){0, 2, 1, 3}), 3, channels + apart->channels);
+  x = build_reshape(b, x, 3, (const Dim[]){p->groups, lines, count * (channels + apart->channels)});
+  x = build_slice(b, x, (const Dim[]){0, 0, 0}, (const int64_t[]){1, 1, 1}, (const Dim[]){p->groups, lines, count * channels});
+  x = build_reshape(b, x, 4, (const Dim[]){p->groups, lines, count, channels});
+  x = build_transpose(b, x, (const int[]){0, 2, 1, 3});
+  x = build_reshape(b, x, 3, (const Dim[]){p->groups, p->filters, p->taps * channels});
+  return add_lines(emission, recipe, x, *pitch, packed);
+}
+
 Status conv_pack_depthwise(Emission *emission, const Site *site, const ConvProblem *p, int *packed) {
   Recipe *recipe = recipe_new(emission->arena);
   Value *x = build_reshape(&recipe->b, recipe_source(recipe, site->inputs[1].constant), 2, (const Dim[]){p->groups, p->taps});

@@ -6,12 +6,15 @@
 //
 // An image of few channels, as the first of a network, is also offered widened: a kernel before writes channels side by side with zeros behind
 // them (widen_channels.cuh), so that a tap is one copy instead of single elements.
+//
+// Narrow groups are also offered joined: several as one, whose filters have zeros for each other's channels, fill a tile's columns and read whole lines.
 #include "kernels/common/mma_config.h"
 #include "kernels/common/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 
 enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 3, WIDE_STEP = 4, MOST_NARROW = 7 };
+enum { LEAST_JOINED = 4, JOINED_FROM = 32, JOINED_TO = 64 };  // channels and filters: of a group, and of those that are one
 
 // One way to make the site.
 typedef struct MmaConv {
@@ -19,6 +22,8 @@ typedef struct MmaConv {
   bool merged;  // p makes all phases of `phased`
   ConvProblem phased;
   MergedPhases window;
+  bool joined;  // p makes several groups of `apart` as one
+  ConvProblem apart;
   DType dtype;
   bool plain, pack;
   int64_t a_outer, b_outer;
@@ -101,13 +106,27 @@ static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
   return desc_count(image) <= INT32_MAX && conv_problem(&read, &out->p) && complete(&read, out) && !out->plain;
 }
 
+// Groups joined by twos, fours and so on; at most MOST_WAYS - 1 ways.
+static int join(const Site *site, const ConvProblem *apart, DType dtype, MmaConv *ways) {
+  int count = 0;
+  if (apart->groups == 1 || MIN(apart->channels, apart->filters) < LEAST_JOINED || !site->inputs[1].constant) return 0;
+  for (int64_t groups = 2; groups * MAX(apart->channels, apart->filters) <= JOINED_TO; groups *= 2) {
+    MmaConv *way = &ways[count];
+    *way = (MmaConv){.joined = true, .apart = *apart, .dtype = dtype, .pack = true};
+    if (!conv_join_groups(apart, groups, &way->p) || MIN(way->p.channels, way->p.filters) < JOINED_FROM) continue;
+    if (way->p.channels % MIN_GROUP == 0 && complete(site, way)) count++;
+  }
+  return count;
+}
+
 // The ways to make the site, at most MOST_WAYS, of equal ones the better first.
 static int describe(const Site *site, MmaConv *ways) {
   ConvProblem p;
   DType dtype = site->inputs[0].dtype;
   if (!conv_problem(site, &p) || site->inputs[1].dtype != dtype || !mma_dtype_supported(site, dtype)) return 0;
   if (!prologue_fits(site, &p)) return 0;
-  if (p.accumulator != DTYPE_F32 || (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP))) return 0;
+  if (p.accumulator != DTYPE_F32) return 0;
+  if (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP)) return join(site, &p, dtype, ways);
   bool pack = p.phased || !filters_ready(site, &p);
   if (pack && !site->inputs[1].constant) return 0;
   int count = 0;
@@ -117,7 +136,8 @@ static int describe(const Site *site, MmaConv *ways) {
   if (count && p.phases == 1) return count;  // the same
   ways[count] = (MmaConv){.p = p, .dtype = dtype, .pack = pack};
   if (!complete(site, &ways[count])) return count;
-  return count + 1 + widen(site, &ways[count], &ways[count + 1]);
+  count++;
+  return count + (p.groups > 1 ? join(site, &p, dtype, &ways[count]) : widen(site, &ways[count - 1], &ways[count]));
 }
 
 static size_t wide_bytes(const MmaConv *c) {
@@ -138,6 +158,13 @@ static void tell_widened(const Site *site, const MmaConv *c, TiledProduct *produ
   product->before = cost_of_moving(site->device, 2 * (double)wide_bytes(c));
 }
 
+static const char *joined_name(const MmaConv *c) {
+  static const char *const names[] = {"", " joined2", " joined4", " joined8", " joined16"};
+  int doublings = 0;
+  while (c->p.groups << doublings < c->apart.groups) doublings++;
+  return names[doublings];
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaConv ways[MOST_WAYS];
   TiledProduct products[MOST_WAYS];
@@ -145,6 +172,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   for (int i = 0; i < count; i++) {
     products[i] = conv_product(&ways[i].p, ways[i].dtype);
     if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
+    if (ways[i].joined) products[i].name = joined_name(&ways[i]);
     if (ways[i].wide) tell_widened(site, &ways[i], &products[i]);
   }
   return mma_ways(site, products, count, out, limit);
@@ -198,6 +226,7 @@ static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *pac
   int chunk = 16 / (int)dtype_size(c->dtype);
   *packed = -1;
   if (!c->pack) return OK;
+  if (c->joined) return conv_pack_joined(out, site, &c->apart, &c->p, chunk, &c->b_outer, packed);
   if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer, packed);
   return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
 }

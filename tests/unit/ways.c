@@ -87,7 +87,8 @@ static void expect_ways(const char *chip) {
   for (size_t i = 0; i < COUNT_OF(rows); i++) {
     Arena *arena = arena_new();
     Site site = site_of(arena, &rows[i], &device);
-    cr_expect_str_eq(firsts(arena, &site), rows[i].expected, "%s: %s", chip, rows[i].text);
+    const char *first = firsts(arena, &site);
+    cr_expect_str_eq(first, rows[i].expected, "%s: %s: the first ways are «%s»", chip, rows[i].text, first);
     arena_free(arena);
   }
 }

@@ -140,6 +140,26 @@ static CudaResult fake_cuMemAllocAsync(CudaAddress *address, size_t size, CudaSt
   return fake_cuMemAlloc(address, size);
 }
 static CudaResult fake_cuMemFreeAsync(CudaAddress address, CudaStream stream) { return fake_cuMemFree(address); }
+static CudaResult fake_cuMemGetAllocationGranularity(size_t *bytes, const CudaMemoryProperties *properties, int option) {
+  return CUDA_NOT_READY;  // the device says that it has none of this
+}
+static CudaResult fake_cuMemAddressReserve(CudaAddress *address, size_t size, size_t alignment, CudaAddress wanted,
+                                           uint64_t flags) {
+  return CUDA_NOT_READY;
+}
+static CudaResult fake_cuMemAddressFree(CudaAddress address, size_t size) { return CUDA_NOT_READY; }
+static CudaResult fake_cuMemCreate(CudaMemoryHandle *handle, size_t size, const CudaMemoryProperties *properties,
+                                   uint64_t flags) {
+  return CUDA_NOT_READY;
+}
+static CudaResult fake_cuMemRelease(CudaMemoryHandle handle) { return CUDA_NOT_READY; }
+static CudaResult fake_cuMemMap(CudaAddress address, size_t size, size_t offset, CudaMemoryHandle handle, uint64_t flags) {
+  return CUDA_NOT_READY;
+}
+static CudaResult fake_cuMemUnmap(CudaAddress address, size_t size) { return CUDA_NOT_READY; }
+static CudaResult fake_cuMemSetAccess(CudaAddress address, size_t size, const CudaMemoryAccess *access, size_t count) {
+  return CUDA_NOT_READY;
+}
 static CudaResult fake_cuMemHostAlloc(void **memory, size_t size, unsigned flags) {
   FAKE_MAY_FAIL();
   fake_cuda.live++;

@@ -235,21 +235,23 @@ void cuda_context_close(CudaContext *context) {
 enum { CUDA_ALIGNMENT = 256 };
 
 // Without the mutex: another thread may be loading a module meanwhile.
-static void count_allocated(CudaContext *context, size_t more, size_t less) {
+void cuda_count_allocated(CudaContext *context, size_t more, size_t less) {
   size_t now = atomic_fetch_add(&context->allocated, more - less) + more - less, peak = context->allocated_peak;
   while (peak < now && !atomic_compare_exchange_weak(&context->allocated_peak, &peak, now)) {}
+}
+
+Status cuda_refused(CudaContext *context, size_t size) {
+  size_t available = 0, total = 0;
+  if (context->driver->cuMemGetInfo(&available, &total))
+    FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for and refused", (double)size / 1e6);
+  FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for; %.1f of %.1f MB are free", (double)size / 1e6,
+       (double)available / 1e6, (double)total / 1e6);
 }
 
 static Status alloc_from_driver(CudaContext *context, size_t size, void **out) {
   CudaAddress address = 0;
   CudaResult result = context->driver->cuMemAlloc(&address, size);
-  if (result == CUDA_OUT_OF_MEMORY) {
-    size_t available = 0, total = 0;
-    if (context->driver->cuMemGetInfo(&available, &total))
-      FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for and refused", (double)size / 1e6);
-    FAIL(ERROR_OUT_OF_MEMORY, "%.1f MB of GPU memory were asked for; %.1f of %.1f MB are free", (double)size / 1e6,
-         (double)available / 1e6, (double)total / 1e6);
-  }
+  if (result == CUDA_OUT_OF_MEMORY) return cuda_refused(context, size);
   if (result) return cuda_error(context, result, "cuMemAlloc");
   *out = (void *)(uintptr_t)address;
   return OK;
@@ -271,13 +273,13 @@ Status cuda_alloc(CudaContext *context, size_t size, void **out) {
   *out = NULL;
   if (size == 0) return OK;
   TRY(context->allocator ? alloc_from_caller(context, size, out) : alloc_from_driver(context, size, out));
-  count_allocated(context, size, 0);
+  cuda_count_allocated(context, size, 0);
   return OK;
 }
 
 void cuda_free(CudaContext *context, void *memory, size_t size) {
   if (!memory) return;
-  count_allocated(context, 0, size);
+  cuda_count_allocated(context, 0, size);
   if (context->allocator || budget_is_watched()) cuda_settle(context);  // the driver waits by itself, but tells nobody
   if (context->allocator) allocator_release(context->allocator, memory, size);
   else context->driver->cuMemFree(cuda_address(memory));

@@ -102,6 +102,8 @@ void cuda_note(CudaContext *context, const char *doing, Status status);
 static inline CudaAddress cuda_address(const void *device) { return (CudaAddress)(uintptr_t)device; }
 MUST_CHECK Status cuda_alloc(CudaContext *context, size_t size, void **out);       // 256-byte aligned; size 0 gives NULL
 void cuda_free(CudaContext *context, void *memory, size_t size);                   // NULL is fine; size as allocated
+MUST_CHECK Status cuda_refused(CudaContext *context, size_t size);                 // that much memory: says what is free
+void cuda_count_allocated(CudaContext *context, size_t more, size_t less);         // by others than cuda_alloc
 MUST_CHECK Status cuda_alloc_host(CudaContext *context, size_t size, void **out);  // pinned
 void cuda_free_host(CudaContext *context, void *memory);                           // NULL is fine
 // Synchronous copies between ordinary memory and the device, through pinned staging; done when they return.

@@ -39,6 +39,7 @@ typedef enum CudaDeviceAttribute {
   CUDA_DEVICE_CAPABILITY_MINOR = 76,
   CUDA_DEVICE_SHARED_PER_MULTIPROCESSOR = 81,
   CUDA_DEVICE_SHARED_PER_BLOCK_OPTIN = 97,
+  CUDA_DEVICE_VIRTUAL_MEMORY = 102,
   CUDA_DEVICE_MEMORY_POOLS = 115,
 } CudaDeviceAttribute;
 
@@ -108,6 +109,23 @@ typedef struct CudaKernelNodeParameters {
 } CudaKernelNodeParameters;
 _Static_assert(sizeof(CudaKernelNodeParameters) == 72, "as CUDA_KERNEL_NODE_PARAMS_v2");
 
+typedef struct CudaMemoryPlace {
+  int type, device;  // 1: a device's
+} CudaMemoryPlace;
+typedef struct CudaMemoryProperties {
+  int type, handle_types;  // 1: stays where it is
+  CudaMemoryPlace place;
+  void *windows_security;
+  unsigned char flags[8];
+} CudaMemoryProperties;
+_Static_assert(sizeof(CudaMemoryProperties) == 32, "as CUmemAllocationProp");
+typedef struct CudaMemoryAccess {
+  CudaMemoryPlace place;
+  int flags;  // 3: reading and writing
+} CudaMemoryAccess;
+_Static_assert(sizeof(CudaMemoryAccess) == 12, "as CUmemAccessDesc");
+typedef uint64_t CudaMemoryHandle;
+
 typedef struct CudaGraphUpdateResult {
   int result;
   CudaGraphNode error_node, error_from_node;
@@ -141,6 +159,18 @@ typedef struct CudaGraphUpdateResult {
   CALL(cuMemFree, "cuMemFree_v2", 0, (CudaAddress address))                                                                  \
   CALL(cuMemAllocAsync, "cuMemAllocAsync", 0, (CudaAddress *address, size_t size, CudaStream stream))                        \
   CALL(cuMemFreeAsync, "cuMemFreeAsync", 0, (CudaAddress address, CudaStream stream))                                        \
+  CALL(cuMemGetAllocationGranularity, "cuMemGetAllocationGranularity", 0,                                                    \
+       (size_t *bytes, const CudaMemoryProperties *properties, int option))                                                  \
+  CALL(cuMemAddressReserve, "cuMemAddressReserve", 0,                                                                        \
+       (CudaAddress *address, size_t size, size_t alignment, CudaAddress wanted, uint64_t flags))                            \
+  CALL(cuMemAddressFree, "cuMemAddressFree", 0, (CudaAddress address, size_t size))                                          \
+  CALL(cuMemCreate, "cuMemCreate", 0,                                                                                        \
+       (CudaMemoryHandle *handle, size_t size, const CudaMemoryProperties *properties, uint64_t flags))                      \
+  CALL(cuMemRelease, "cuMemRelease", 0, (CudaMemoryHandle handle))                                                           \
+  CALL(cuMemMap, "cuMemMap", 0, (CudaAddress address, size_t size, size_t offset, CudaMemoryHandle handle, uint64_t flags))  \
+  CALL(cuMemUnmap, "cuMemUnmap", 0, (CudaAddress address, size_t size))                                                      \
+  CALL(cuMemSetAccess, "cuMemSetAccess", 0,                                                                                  \
+       (CudaAddress address, size_t size, const CudaMemoryAccess *access, size_t count))                                     \
   CALL(cuMemHostAlloc, "cuMemHostAlloc", 0, (void **memory, size_t size, unsigned flags))                                    \
   CALL(cuMemFreeHost, "cuMemFreeHost", 0, (void *memory))                                                                    \
   CALL(cuMemHostRegister, "cuMemHostRegister_v2", 0, (void *memory, size_t size, unsigned flags))                            \

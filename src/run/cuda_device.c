@@ -9,6 +9,7 @@
 #include "base/recover.h"
 #include "cuda/compiler.h"
 #include "cuda/context.h"
+#include "cuda/range.h"
 #include "ir/op.h"
 #include "kernels/device_sources.h"
 #include "kernels/packings.h"
@@ -32,8 +33,9 @@ typedef struct CudaRunner {
   const Implementation *forced;
   int forced_way;
   bool *forced_taken;
-  void *block;  // the session's arena
+  void *block;  // the session's arena: as large as the first plan wants
   size_t block_bytes;
+  CudaRange range;      // where it is once another plan has wanted more
   uint64_t generation;  // of the block: graphs captured with an older one are void
   DeviceKernel *used;   // for an engine to store
   uint32_t used_count, used_capacity;
@@ -446,11 +448,30 @@ static void device_discard(Device *device, Executable *e) {
 
 // ---- running -----------------------------------------------------------------------------------------------------------------
 
-static Status ensure_block(CudaRunner *r, size_t bytes) {
-  if (bytes <= r->block_bytes) return OK;
-  cuda_free(r->context, r->block, r->block_bytes);
+static void release_block(CudaRunner *r) {
+  if (r->range.addresses) cuda_range_close(r->context, &r->range);
+  else cuda_free(r->context, r->block, r->block_bytes);
   r->block = NULL;
   r->block_bytes = 0;
+}
+
+static Status grow_block(CudaRunner *r, size_t bytes) {
+  bool moved;
+  if (!r->range.addresses) release_block(r);
+  Status status = cuda_range_grow(r->context, &r->range, bytes, &moved);
+  r->block = (void *)(uintptr_t)r->range.base;
+  r->block_bytes = r->range.bytes;
+  r->generation += moved;
+  return status;
+}
+
+// Shapes that vary find their graphs valid after one has wanted more memory than those before it; where they never do, there is no more than needed.
+static Status ensure_block(CudaRunner *r, size_t bytes) {
+  bool grows = false;
+  if (bytes <= r->block_bytes) return OK;
+  if (r->block) TRY(cuda_range_offered(r->context, &grows));
+  if (grows) return grow_block(r, bytes);
+  release_block(r);
   TRY(cuda_alloc(r->context, bytes, &r->block));
   r->block_bytes = bytes;
   r->generation++;
@@ -614,7 +635,7 @@ static void device_free(Device *device) {
   if (r->context) {
     if (r->block) {
       bool entered = cuda_enter_to_release(r->context);
-      cuda_free(r->context, r->block, r->block_bytes);
+      release_block(r);
       if (entered) cuda_leave(r->context);
     }
     weight_store_free(r->own_weights);

@@ -133,6 +133,7 @@ EMULATED_API CudaResult cuDeviceGetAttribute(int *value, int attribute, CudaDevi
     case CUDA_DEVICE_SHARED_PER_BLOCK_OPTIN: *value = shared_per_block(emulator.sm) << 10; break;
     case CUDA_DEVICE_SHARED_PER_MULTIPROCESSOR: *value = (shared_per_block(emulator.sm) + 1) << 10; break;
     case CUDA_DEVICE_L2_BYTES: *value = 256 << 10; break;
+    case CUDA_DEVICE_VIRTUAL_MEMORY: *value = 1; break;
     case CUDA_DEVICE_MEMORY_POOLS: *value = 1; break;
     default: *value = 0;  // clocks too: ways are ranked as on the chip that it poses as
   }

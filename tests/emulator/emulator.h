@@ -272,10 +272,18 @@ bool module_same_line(Module *module, uintptr_t a, uintptr_t b, char *first, siz
 typedef struct Allocation {
   uintptr_t begin, end;  // end: of the bytes asked for
   int device;
+  uintptr_t limit;  // of reserved addresses; `end` is where the memory behind them ends. 0: no such
 } Allocation;
 bool memory_open(void);
 CudaResult memory_alloc(size_t size, int device, CudaAddress *out);
 CudaResult memory_free(CudaAddress address);
+// Addresses, and memory behind them in one piece from the first on. Addresses alone may be had again; 1: they are not as the call says.
+CudaResult memory_reserve(size_t size, int device, CudaAddress *out);
+CudaResult memory_unreserve(CudaAddress address, size_t size);
+CudaResult memory_map(CudaAddress address, size_t size);
+CudaResult memory_unmap(CudaAddress address, size_t size);
+CudaResult memory_take(size_t size);  // bytes of the device, wherever they lie
+void memory_give_back(size_t size);
 const Allocation *memory_find(uintptr_t address);
 Cell *memory_cells(uintptr_t address);
 bool memory_is_device(uintptr_t address);

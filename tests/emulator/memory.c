@@ -35,21 +35,41 @@ int memory_live(void) { return (int)live; }
 bool memory_is_device(uintptr_t address) { return address - (uintptr_t)device_base < RESERVED; }
 Cell *memory_cells(uintptr_t address) { return device_cells + (address - (uintptr_t)device_base); }
 
-CudaResult memory_alloc(size_t size, int device, CudaAddress *out) {
+static CudaResult add(size_t size, int device, uintptr_t *at) {
   size_t room = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-  if (size > memory_total() - live_bytes || room > RESERVED - device_next) return CUDA_OUT_OF_MEMORY;
+  if (room > RESERVED - device_next) return CUDA_OUT_OF_MEMORY;
   if (allocation_count == allocation_room) {
     allocation_room = allocation_room ? 2 * allocation_room : 256;
     Allocation *more = realloc(allocations, allocation_room * sizeof *more);
     if (!more) return CUDA_OUT_OF_MEMORY;
     allocations = more;
   }
-  uintptr_t at = (uintptr_t)device_base + device_next;
+  *at = (uintptr_t)device_base + device_next;
   device_next += room;
-  allocations[allocation_count++] = (Allocation){at, at + size, device};
-  memset((void *)at, 0xa5, size < 4096 ? size : 4096);
+  allocations[allocation_count++] = (Allocation){*at, *at + size, device};
   live++;
+  return CUDA_OK;
+}
+
+CudaResult memory_take(size_t size) {
+  if (size > memory_total() - live_bytes) return CUDA_OUT_OF_MEMORY;
   live_bytes += size;
+  return CUDA_OK;
+}
+void memory_give_back(size_t size) { live_bytes -= size; }
+
+static void spoil(uintptr_t at, size_t size) { memset((void *)at, 0xa5, size < 4096 ? size : 4096); }
+
+CudaResult memory_alloc(size_t size, int device, CudaAddress *out) {
+  uintptr_t at;
+  CudaResult result = memory_take(size);
+  if (result) return result;
+  result = add(size, device, &at);
+  if (result) {
+    memory_give_back(size);
+    return result;
+  }
+  spoil(at, size);
   *out = at;
   return CUDA_OK;
 }
@@ -80,15 +100,87 @@ static void forget(void *from, size_t size) {
   if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+static void forget_bytes(uintptr_t begin, size_t size) {
+  forget((void *)begin, size);
+  forget(memory_cells(begin), size * sizeof(Cell));
+}
+
 CudaResult memory_free(CudaAddress address) {
   Allocation *a = at_or_before(address);
-  if (!a || a->begin != address || !a->end) return 1;
+  if (!a || a->begin != address || !a->end || a->limit) return 1;
   size_t size = a->end - a->begin;
-  forget((void *)a->begin, size);
-  forget(memory_cells(a->begin), size * sizeof(Cell));
+  forget_bytes(a->begin, size);
   a->end = 0;
   live--;
-  live_bytes -= size;
+  memory_give_back(size);
+  return CUDA_OK;
+}
+
+// --- Reserved addresses. Those that were given back are had again, since they are many; none has a size that is no whole page.
+
+typedef struct Reserved {
+  struct Reserved *next;
+  CudaAddress address;
+  size_t size;
+} Reserved;
+static Reserved *given_back;
+
+static Reserved **reserved_before(size_t size) {
+  Reserved **at = &given_back;
+  while (*at && (*at)->size < size) at = &(*at)->next;
+  return at;
+}
+
+CudaResult memory_reserve(size_t size, int device, CudaAddress *out) {
+  Reserved **before = reserved_before(size), *again = *before;
+  uintptr_t at;
+  if (again) {
+    *before = again->next;
+    at = again->address;
+    free(again);
+    live++;
+  } else {
+    CudaResult result = add(size, device, &at);
+    if (result) return result;
+  }
+  Allocation *a = at_or_before(at);
+  a->end = at, a->limit = at + size, a->device = device;
+  *out = at;
+  return CUDA_OK;
+}
+
+static Allocation *reservation(CudaAddress address) {
+  Allocation *a = at_or_before(address);
+  return a && a->limit > address ? a : NULL;
+}
+
+CudaResult memory_unreserve(CudaAddress address, size_t size) {
+  Allocation *a = reservation(address);
+  Reserved *again = malloc(sizeof *again);
+  if (!again || !a || a->begin != address || a->limit != address + size || a->end != address) {
+    free(again);
+    return 1;
+  }
+  *again = (Reserved){given_back, address, size};
+  given_back = again;
+  a->end = a->limit = 0;
+  live--;
+  return CUDA_OK;
+}
+
+CudaResult memory_map(CudaAddress address, size_t size) {
+  Allocation *a = reservation(address);
+  if (!a || a->end != address || size > a->limit - address) return 1;
+  a->end += size;
+  spoil(address, size);
+  return CUDA_OK;
+}
+
+CudaResult memory_unmap(CudaAddress address, size_t size) {
+  Allocation *a = reservation(address);
+  if (!a || address + size != a->end || !size) return 1;
+  forget_bytes(address, size);
+  a->end = address;
   return CUDA_OK;
 }
 

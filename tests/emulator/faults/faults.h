@@ -58,7 +58,7 @@ typedef struct Scenario {
   bool (*prepare)(Run *run), (*run)(Run *run);  // faults come while `run` runs, and only there. false: it could not go on
   void (*clean)(Run *run);                      // in any case
   bool repeats;                                 // it measures: the same few calls come hundreds of times
-  bool static_only;                             // not for subjects that leave a size open
+  enum { ANY, FIXED, OPEN } sizes;              // which subjects it is for
 } Scenario;
 extern const Scenario scenarios[];  // ends with a NULL name
 

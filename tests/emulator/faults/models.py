@@ -1,6 +1,6 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
 # product.onnx, one site that is quick to tune, open.onnx, whose one half is of an open shape, and chain.onnx, of enough kernels for a recorded graph to pay
-# whose calls bring other addresses. Needs the onnx package.
+# whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
@@ -45,3 +45,12 @@ make(
 )
 turns = [node for i in range(6) for node in (helper.make_node("Softmax", [f"v{i}"], [f"s{i}"]), helper.make_node("Transpose", [f"s{i}"], [f"v{i + 1}"]))]
 make("chain", turns, {"v0": [4, 8]}, {"v6": [4, 8]}, {})
+make(
+    "grow",
+    [
+        helper.make_node("Softmax", ["x"], ["s"]), helper.make_node("Transpose", ["s"], ["t"]), helper.make_node("Softmax", ["t"], ["u"], axis=0),
+        helper.make_node("Transpose", ["u"], ["v"]), helper.make_node("LpNormalization", ["v"], ["w"]),
+        helper.make_node("ReduceMax", ["w"], ["y"], axes=[0], keepdims=1),
+    ],
+    {"x": ["n", 8]}, {"y": [1, 8]}, {},
+)

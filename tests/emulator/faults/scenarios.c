@@ -185,6 +185,33 @@ static bool infer_fresh(Run *run) {
   return good;
 }
 
+// The subject's rows again and again, which do not change its results: memory for the first shape, for the second, more behind that, and the second again.
+static ingot_error *run_rows(Run *run, ingot_session *session, int64_t rows) {
+  const Subject *s = run->subject;
+  char *data = malloc((size_t)rows * s->input_bytes);
+  int64_t shape[SHAPE_LIMIT];
+  ingot_tensor input = input_of(run, false, 0);
+  ingot_output output = {.size = sizeof output};
+  for (int64_t i = 0; i < rows; i++) memcpy(data + (size_t)i * s->input_bytes, s->input, s->input_bytes);
+  memcpy(shape, s->input_shape, sizeof shape);
+  shape[0] = rows;
+  input.data = data, input.shape = shape;
+  ingot_error *error = ingot_session_run_into(session, &input, 1, &output, 1);
+  if (!error) check_output(run, "rows", output.tensor.data);
+  free(data);
+  return error;
+}
+
+static bool infer_growing(Run *run) {
+  static const int64_t rows[] = {1, 200, 600, 200, 200};
+  ingot_engine *engine = NULL;
+  ingot_session *session = NULL;
+  bool good = open_session(run, &engine, &session);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows && good; i++) good = TWICE(run, "running", run_rows(run, session, rows[i]));
+  close_session(run, engine, session);
+  return good;
+}
+
 static bool take_device_memory(Run *run) {
   const Emulated *e = run->emulated;
   const Subject *s = run->subject;
@@ -220,8 +247,9 @@ const Scenario scenarios[] = {
     {"inference on the host", forget_kernels, infer_host, NULL},
     {"inference on the device", take_device_memory, infer_device, give_device_memory},
     {"inference at fresh addresses", take_device_memory, infer_fresh, give_device_memory},
+    {"growing shapes", infer_growing, infer_growing, NULL, .sizes = OPEN},  // its kernels are compiled before
     {"profile", NULL, profile, NULL, .repeats = true},
-    {"tuning", forget_kernels, tune, use_engine, .repeats = true, .static_only = true},
+    {"tuning", forget_kernels, tune, use_engine, .repeats = true, .sizes = FIXED},
     {NULL},
 };
 

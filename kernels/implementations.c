@@ -21,6 +21,7 @@
   ROW(cuda_concat_programs)     \
   ROW(cuda_pad)                 \
   ROW(cuda_pool)                \
+  ROW(cuda_pool_programs)       \
   ROW(cuda_resize)              \
   ROW(cuda_cumulative)          \
   ROW(cuda_topk)                \

@@ -10,20 +10,23 @@ static const TensorDesc *operand_desc(const Site *site, int operand) {
   return &site->inputs[site_prologue_input(site, operand)];
 }
 
-bool prologue_supported(const Site *site, int k_axis, int64_t rows, int64_t columns) {
+bool prologue_takes_sizes(int64_t k, double rows, int64_t columns) {
   const int64_t most_columns = 512;   // two to four tiles
   const int64_t few = 128;            // of k: two pieces
   const double least_elements = 4e6;  // that are read and written in some 5 us
+  return k % CHUNK == 0 && columns <= most_columns && (k <= few || rows * (double)k >= least_elements);
+}
+
+bool prologue_supported(const Site *site, int k_axis, int64_t rows, int64_t columns) {
   const TensorDesc *x = &site->inputs[0];
   if (!site->prologue) return true;
-  if (dtype_size(x->dtype) != 2 || !dtype_is_float(x->dtype) || x->dims[k_axis] % CHUNK) return false;
+  if (dtype_size(x->dtype) != 2 || !dtype_is_float(x->dtype)) return false;
   for (int operand = 1; operand <= operand_count(site); operand++) {
     const TensorDesc *desc = operand_desc(site, operand);
     for (int i = 0; i < desc->rank; i++)
       if (desc->dims[i] != 1 && i + x->rank - desc->rank != k_axis) return false;
   }
-  int64_t k = x->dims[k_axis];
-  return columns <= most_columns && (k <= few || (double)rows * (double)k >= least_elements);
+  return prologue_takes_sizes(x->dims[k_axis], (double)rows, columns);
 }
 
 static int64_t k_stride(const Site *site, int operand, int k_axis) {

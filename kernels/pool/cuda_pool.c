@@ -1,13 +1,14 @@
 // pool: a thread for each output element walks its window; where channels are innermost in memory, a thread takes up to 16 bytes of
 // channels, so that loads are full vectors whatever the window. Loops are unrolled by the compiler, the window being constant.
+// A region of a pool and pointwise programs behind it (kernels/behind.h) stores each of its results from the registers that hold the pool's.
 // Traffic: the input about once (neighbouring windows meet in the cache), the output once. Limit on the chip: memory bandwidth.
 #include "kernels/pool/pool.h"
 #include <string.h>
 #include "base/checked.h"
+#include "kernels/behind.h"
 #include "kernels/common/points.h"
+#include "kernels/control/region.h"
 #include "kernels/meaning.h"
-
-static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   out[0] = (Way){.name = "points"};
@@ -16,7 +17,9 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
 
 typedef struct Pool {
   const Site *site;
-  const TensorDesc *x, *y;
+  const Node *node;
+  const Behind *behind;     // NULL: the site is the pool itself
+  const TensorDesc *x, *y;  // y: the first result, and where all lie alike but for their types
   Window window;
   bool is_max, is_lp, indices, count_pad;
   double p;
@@ -24,10 +27,10 @@ typedef struct Pool {
   int vector;
 } Pool;
 
-static Status read_pool(const Site *site, Pool *pool) {
-  const Node *node = site->node;
+static Status read_pool(const Site *site, const Behind *behind, Pool *pool) {
+  const Node *node = behind ? behind->anchor : site->node;
   const char *kind = node_string(node, "kind", "");
-  *pool = (Pool){.site = site, .x = &site->inputs[0], .y = &site->outputs[0]};
+  *pool = (Pool){.site = site, .node = node, .behind = behind, .x = &site->inputs[0], .y = &site->outputs[0]};
   TRY(pool_read_window(node, pool->x->rank - 2, &pool->window));
   pool->is_max = strcmp(kind, "max") == 0;
   pool->is_lp = strcmp(kind, "lp") == 0;
@@ -38,7 +41,7 @@ static Status read_pool(const Site *site, Pool *pool) {
   pool->vector = 1;
   if (pool->indices || points_inner_axis(pool->y) != 1) return OK;
   int vector = desc_vector_width(pool->x, 1, (int)MAX(16 / dtype_size(pool->x->dtype), 1));
-  vector = desc_vector_width(pool->y, 1, vector);
+  for (int i = 0; i < site->node->output_count; i++) vector = desc_vector_width(&site->outputs[i], 1, vector);
   while (vector > 1 && desc_count(pool->y) / vector < 8192) vector /= 2;
   pool->vector = vector;
   return OK;
@@ -46,7 +49,7 @@ static Status read_pool(const Site *site, Pool *pool) {
 
 // The place of the tap in all of x, as indices count: planes, then the plane's axes row-major or column-major.
 static char *place_of(Arena *arena, const Pool *pool) {
-  bool columns = node_int(pool->site->node, "storage_order", 0) != 0;
+  bool columns = node_int(pool->node, "storage_order", 0) != 0;
   int64_t stride = 1, plane = 1;
   Text text = text_new(arena);
   for (int n = 0; n < pool->window.axes; n++) {
@@ -106,33 +109,114 @@ static void add_result(Text *text, const Pool *pool) {
   }
 }
 
-static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+// What programs behind read beside the result, for the thread's channels: e1[V], e2[V] ...
+static void add_beside(Text *text, const Pool *pool) {
+  for (int k = 1; k <= pool->behind->beside; k++) {
+    int input = pool->behind->operands + k - 1;
+    const TensorDesc *desc = &pool->site->inputs[input];
+    int channel = 1 - (pool->y->rank - desc->rank);
+    const char *dtype = dtype_name(desc->dtype), *offset = desc_offset_broadcast(text->arena, desc, pool->y->rank);
+    bool neighbours = channel >= 0 && desc->dims[channel] > 1 && desc->strides[channel] == 1;
+    text_add(text, "  Element_%s::Value e%d[V];\n", dtype, k);
+    if (neighbours)
+      text_add(text, "  element_load<Element_%s, V, %d>(x%d + (%s), e%d);\n", dtype,
+               desc_vector_width(desc, channel, pool->vector), input, offset, k);
+    else
+      text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) e%d[i] = Element_%s::get(x%d[%s]);\n", k, dtype, input,
+               offset);
+  }
+}
+
+// stored0[i], stored1[i] ...: the results made of `acc`, which is in the type of the sums.
+static void add_programs(Text *text, const Pool *pool) {
+  const Program *program = pool->behind->program;
+  const Site *site = pool->site;
+  Arena *arena = text->arena;
+  const char **inputs = arena_array(arena, const char *, (size_t)program->input_count),
+             **results = arena_array(arena, const char *, (size_t)program->output_count);
+  DType *dtypes = arena_array(arena, DType, (size_t)program->input_count);
+  inputs[0] = "acc";
+  dtypes[0] = pool->sums;
+  for (int k = 1; k < program->input_count; k++) {
+    inputs[k] = arena_printf(arena, "e%d[i]", k);
+    dtypes[k] = site->inputs[pool->behind->operands + k - 1].dtype;
+  }
+  ProgramNames names = {
+      inputs, dtypes, NULL, pool->y->dims, 1, "v", program_is_narrow(program, program->output_count, site->outputs)};
+  program_emit_cuda(text, program, &names, results);
+  for (int i = 0; i < program->output_count; i++)
+    text_add(text, "    stored%d[i] = %s;\n", i,
+             stored_expression(arena, site->outputs[i].dtype, program->code[program->outputs[i]].dtype, results[i]));
+}
+
+// Of the window's elements the site's results, in memory.
+static void add_stores(Text *text, const Pool *pool, DType natural) {
+  const Site *site = pool->site;
+  int count = pool->indices ? 1 : site->node->output_count;
+  for (int i = 0; i < count; i++) text_add(text, "  Element_%s::Stored stored%d[V];\n", dtype_name(site->outputs[i].dtype), i);
+  if (pool->behind) add_beside(text, pool);
+  text_add(text,
+           "  const int channel = i1;\n#pragma unroll\n  for (int i = 0; i < V; i++) {\n    const int i1 = channel + i;\n");
+  add_result(text, pool);
+  if (pool->behind) add_programs(text, pool);
+  else
+    text_add(text, "    stored0[i] = %s;\n",
+             site_epilogue(text->arena, site, natural, arena_printf(text->arena, "(%s)acc", value_type(natural))));
+  text_add(text, "  }\n");
+  for (int i = 0; i < count; i++)
+    text_add(text, "  element_store<Element_%s, V, V>(y%d + (%s), stored%d);\n", dtype_name(site->outputs[i].dtype), i,
+             desc_offset(text->arena, &site->outputs[i], NULL), i);
+  if (pool->indices) text_add(text, "  y1[%s] = window.at[0];\n", desc_offset(text->arena, &site->outputs[1], NULL));
+}
+
+static Status emit(const Site *site, const Behind *behind, Emission *out) {
   Pool pool;
-  TRY(read_pool(site, &pool));
-  const TensorDesc *y = pool.y;
-  if (desc_count(y) == 0) return OK;
+  TRY(read_pool(site, behind, &pool));
+  if (desc_count(pool.y) == 0) return OK;
   bool narrow = !dtype_is_float(pool.x->dtype);  // integers pass through the epilogue as their own type
   DType natural = narrow ? pool.x->dtype : pool.sums;
   Text text = text_new(out->arena);
   text_add(&text, GENERATED_INCLUDES "#include \"kernels/pool/pool.cuh\"\n");
-  TRY(epilogue_program_emit(&text, site, natural));
-  points_open(&text, site, "pool", "", y, pool.vector);
+  if (!behind) TRY(epilogue_program_emit(&text, site, natural));
+  points_open(&text, site, "pool", "", pool.y, pool.vector);
   text_add(&text, "  constexpr int V = %d;\n  typedef %s A;\n  %s<A, V> window;\n  int inside = 0;\n", pool.vector,
            value_type(pool.sums), pool.is_max ? "PoolMax" : "PoolSum");
   add_window(&text, &pool);
-  text_add(&text,
-           "  Element_%s::Stored stored[V];\n  const int channel = i1;\n#pragma unroll\n  for (int i = 0; i < V; i++) {\n    "
-           "const int i1 = channel + i;\n",
-           dtype_name(y->dtype));
-  add_result(&text, &pool);
-  text_add(&text, "    stored[i] = %s;\n  }\n",
-           site_epilogue(out->arena, site, natural, arena_printf(out->arena, "(%s)acc", value_type(natural))));
-  text_add(&text, "  element_store<Element_%s, V, V>(y0 + (%s), stored);\n", dtype_name(y->dtype),
-           desc_offset(out->arena, y, NULL));
-  if (pool.indices) text_add(&text, "  y1[%s] = window.at[0];\n", desc_offset(out->arena, &site->outputs[1], NULL));
+  add_stores(&text, &pool, natural);
   text_add(&text, "}\n");
-  points_launch(out, site, text_get(&text), "pool", y, pool.vector);
+  points_launch(out, site, text_get(&text), "pool", pool.y, pool.vector);
   return OK;
+}
+
+static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }
+
+static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) { return emit(site, NULL, out); }
+
+// What programs read beside the result lies as the result does along its innermost axis, or is the same there: otherwise a step of its own, which turns it tile by tile, is faster.
+static bool reads_neighbours(const Site *site, const Behind *behind) {
+  const TensorDesc *y = &site->outputs[0];
+  int inner = points_inner_axis(y);
+  for (int i = behind->operands; i < behind->operands + behind->beside; i++) {
+    const TensorDesc *desc = &site->inputs[i];
+    int own = inner - (y->rank - desc->rank);
+    if (inner >= 0 && own >= 0 && desc->dims[own] > 1 && desc->strides[own] != 1) return false;
+  }
+  return true;
+}
+
+static bool supports_programs(const Site *site) {
+  Arena *scratch = arena_scratch();
+  Behind behind;
+  bool takes = behind_read(site, &op_pool, scratch, &behind) && dtype_is_float(site->inputs[0].dtype) &&
+               !pool_exceeds_input(behind.anchor, site->inputs[0].dims) && reads_neighbours(site, &behind);
+  arena_free(scratch);
+  return takes;
+}
+
+static Status lower_programs(const Site *site, const Way *way, const Machine *machine, Emission *out) {
+  Behind behind;
+  if (!behind_read(site, &op_pool, out->arena, &behind)) FAIL(ERROR_UNSUPPORTED, "it is no pool with programs behind");
+  return emit(site, &behind, out);
 }
 
 const Implementation cuda_pool = {
@@ -143,4 +227,12 @@ const Implementation cuda_pool = {
     .supports = supports,
     .ways = ways,
     .lower = lower,
+};
+const Implementation cuda_pool_programs = {
+    .name = "pool_programs",
+    .backend = BACKEND_CUDA,
+    .op = &op_region,
+    .supports = supports_programs,
+    .ways = ways,
+    .lower = lower_programs,
 };

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "kernels/attention/attention.h"
+#include "kernels/common/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/meaning.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
@@ -58,27 +60,6 @@ static const Rule rule_attention = {
     .tells_misses = true,
     .apply = outline_attention};
 
-// What a concatenation brings is worked on as it passes; where others want it as it is, it is written too.
-static Status outline_concat(Rewrite *r) {
-  Node *joined = matched(r, "joined"), *root = matched(r, "root");
-  const Value *whole = joined->outputs[0];
-  WANT(!rewrite_options(r)->in_region, "it is part of a region");
-  WANT(root->output_count == 1 && value_same_shape(root->outputs[0], whole), "its result has another shape");
-  WANT(!memcmp(root->outputs[0]->order, whole->order, sizeof whole->order), "its result lies in another order");
-  WANT(!reads_coordinates(node_program(root, "program")), "it depends on places");
-  Node *nodes[] = {joined, root};
-  return rewrite_outline(r, nodes, 2, "joined");
-}
-
-static const Rule rule_concat = {.name = "outline_concat",
-                                 .help = "a concatenation becomes a region with a pointwise node behind it",
-                                 .pattern = "elementwise(..., joined: concat(...), ...)",
-                                 .exactness = EXACT,
-                                 .device = CUDA_ONLY,
-                                 .root = reads_little,
-                                 .tells_misses = true,
-                                 .apply = outline_concat};
-
 // A program that its one user, a product or a convolution of single points, could do as the operand comes in.
 static bool takes_prologue(const Node *node, Arena *arena) {
   Fused fused;
@@ -96,20 +77,24 @@ static bool takes_prologue(const Node *node, Arena *arena) {
   return filters;
 }
 
-static Status outline_prologue(Rewrite *r) {
+static const char *refuses_prologue(const Node *front, const Node *root, Arena *arena) {
   enum { MOST_CODE = 16 };
-  Node *front = matched(r, "front"), *root = matched(r, "root");
-  WANT(!rewrite_options(r)->in_region, "it is part of a region");
-  WANT(takes_prologue(root, rewrite_scratch(r)), "it is no product, and no convolution of single points");
-  Value *made = front->outputs[0];
+  const Value *made = front->outputs[0];
   bool like_it = false;
+  if (!takes_prologue(root, arena)) return "it is no product, and no convolution of single points";
   for (int i = 0; i < front->input_count; i++)
     like_it |= front->inputs[i]->dtype == made->dtype && value_same_shape(front->inputs[i], made);
-  WANT(dtype_is_float(made->dtype) && dtype_size(made->dtype) == 2, "it is done in one step in half precision only");
-  WANT(like_it, "what it reads has another shape or type");
+  if (!dtype_is_float(made->dtype) || dtype_size(made->dtype) != 2) return "it is done in one step in half precision only";
+  if (!like_it) return "what it reads has another shape or type";
   const Program *program = node_program(front, "program");
-  WANT(program->count <= MOST_CODE && !reads_coordinates(program), "it computes too much, or depends on places");
-  Node *nodes[] = {front, root};
+  return program->count > MOST_CODE || reads_coordinates(program) ? "it computes too much, or depends on places" : NULL;
+}
+
+static Status outline_prologue(Rewrite *r) {
+  Node *nodes[] = {matched(r, "front"), matched(r, "root")};
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
+  const char *why = refuses_prologue(nodes[0], nodes[1], rewrite_scratch(r));
+  WANT(!why, why);
   return rewrite_outline(r, nodes, 2, "prologue");
 }
 
@@ -123,9 +108,64 @@ static const Rule rule_prologue = {
     .tells_misses = true,
     .apply = outline_prologue};
 
+// What an anchor makes is worked on while it is at hand, by the pointwise root; where others want it as it is, it is written too.
+static Status outline_behind(Rewrite *r, const char *name) {
+  Node *anchor = matched(r, "anchor"), *root = matched(r, "root");
+  const Value *whole = anchor->outputs[0];
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
+  WANT(root->output_count == 1 && value_same_shape(root->outputs[0], whole), "its result has another shape");
+  WANT(!memcmp(root->outputs[0]->order, whole->order, sizeof whole->order), "its result lies in another order");
+  WANT(!reads_coordinates(node_program(root, "program")), "it depends on places");
+  Node *nodes[] = {anchor, root};
+  return rewrite_outline(r, nodes, 2, name);
+}
+
+static Status outline_concat(Rewrite *r) { return outline_behind(r, "joined"); }
+
+static const Rule rule_concat = {.name = "outline_concat",
+                                 .help = "a concatenation becomes a region with a pointwise node behind it",
+                                 .pattern = "elementwise(..., anchor: concat(...), ...)",
+                                 .exactness = EXACT,
+                                 .device = CUDA_ONLY,
+                                 .root = reads_little,
+                                 .tells_misses = true,
+                                 .apply = outline_concat};
+
+// Whether the one product behind would do the program as its operand comes in, which writes nothing more: by the sizes that are known.
+static bool product_does_it(const Node *front, Arena *arena) {
+  const Value *made = front->outputs[0];
+  const Node *user = only_user(made);
+  if (!user || value_use_count(made) != 1 || user->inputs[0] != made || refuses_prologue(front, user, arena)) return false;
+  const Value *y = user->outputs[0];
+  bool is_conv = fused_anchor(user)->op == &op_conv;
+  int64_t k, columns, dims[MAX_RANK];
+  if (!dim_get_constant(made->graph->dims, made->dims[is_conv ? 1 : made->rank - 1], &k) ||
+      !dim_get_constant(y->graph->dims, y->dims[is_conv ? 1 : y->rank - 1], &columns) || columns == 0)
+    return false;
+  double rows = value_get_dims(y, dims) ? (double)dims_count(y->rank, dims) / (double)columns : 0;
+  return prologue_takes_sizes(k, rows, columns);
+}
+
+static Status outline_pool(Rewrite *r) {
+  const Node *pool = matched(r, "anchor"), *root = matched(r, "root");
+  WANT(pool->output_count == 1 && dtype_is_float(pool->outputs[0]->dtype), "it pools integers, or gives out places");
+  WANT(!product_does_it(root, rewrite_scratch(r)), "the product behind it does it");
+  return outline_behind(r, "pooled");
+}
+
+static const Rule rule_pool = {.name = "outline_pool",
+                               .help = "a pool becomes a region with a pointwise node behind it",
+                               .pattern = "elementwise(..., anchor: pool(...), ...)",
+                               .exactness = UNSTORED,
+                               .bound = "the pool's result is not rounded to half precision before the program",
+                               .device = CUDA_ONLY,
+                               .root = reads_little,
+                               .tells_misses = true,
+                               .apply = outline_pool};
+
 const Pass pass_outline_prologues = {.name = "outline_prologues",
                                      .help = "gives anchors the pointwise nodes before them",
                                      .rules = (const Rule *const[]){&rule_prologue, NULL}};
 const Pass pass_outline_regions = {.name = "outline_regions",
                                    .help = "makes a region of what one step computes",
-                                   .rules = (const Rule *const[]){&rule_attention, &rule_concat, NULL}};
+                                   .rules = (const Rule *const[]){&rule_attention, &rule_concat, &rule_pool, NULL}};

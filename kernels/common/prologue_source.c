@@ -3,7 +3,10 @@
 
 #include "kernels/program/generate.h"
 
-enum { CHUNK = 8 };  // elements that are worked on at once
+enum {
+  CHUNK = 8,               // elements that are worked on at once
+  TABLE_BYTES = 16 << 10,  // of static shared memory: what kernels may have besides dynamic one (src/cuda/module.c)
+};
 
 static int operand_count(const Site *site) { return site->prologue ? site->prologue->input_count - 1 : 0; }
 static const TensorDesc *operand_desc(const Site *site, int operand) {
@@ -35,7 +38,7 @@ static int64_t k_stride(const Site *site, int operand, int k_axis) {
   return strides[k_axis];
 }
 
-// What is one number for all is read where it lies; the rest is a column of the table.
+// Each operand is a column of the table; what is one number for all is there once for each k, so that all columns are read alike.
 static void emit_table(Text *text, const Site *site, int k_axis, int64_t depth) {
   text_add(text, "  struct alignas(16) Table {\n");
   for (int k = 1; k <= operand_count(site); k++)
@@ -71,8 +74,17 @@ static void emit_apply(Text *text, const Site *site) {
   text_add(text, ");\n    return elements.raw;\n  }\n};\n");
 }
 
-Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, size_t *bytes) {
-  *bytes = 0;
+static size_t table_bytes(const Site *site, int64_t depth) {
+  size_t bytes = 0;
+  for (int k = 1; k <= operand_count(site); k++)
+    bytes += align_up((size_t)depth * dtype_size(operand_desc(site, k)->dtype), 16);
+  return bytes;
+}
+
+Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, size_t tile_bytes) {
+  size_t table = table_bytes(site, depth);
+  if (table > TABLE_BYTES || (table && table + tile_bytes > (size_t)site->device->shared_per_block))
+    FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
   if (!site->prologue) {
     text_add(text, "#include \"kernels/common/prologue.cuh\"\ntypedef NoPrologue Prologue;\n");
     return OK;
@@ -80,11 +92,8 @@ Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, si
   text_add(text, "#include \"kernels/common/vector.cuh\"\n" GENERATED_INCLUDES);
   TRY(prologue_program_emit(text, site));
   text_add(text, "struct Prologue {\n");
-  for (int k = 1; k <= operand_count(site); k++) {
-    const TensorDesc *desc = operand_desc(site, k);
-    text_add(text, "  const %s *__restrict__ p%d;\n", device_type(desc->dtype), k);
-    *bytes += align_up((size_t)depth * dtype_size(desc->dtype), 16);
-  }
+  for (int k = 1; k <= operand_count(site); k++)
+    text_add(text, "  const %s *__restrict__ p%d;\n", device_type(operand_desc(site, k)->dtype), k);
   emit_table(text, site, k_axis, depth);
   emit_operands(text, site);
   emit_apply(text, site);

@@ -3,16 +3,14 @@
 #pragma once
 #include "kernels/common/anchor_source.h"
 
-enum { PROLOGUE_BYTES = 16 << 10 };  // of static shared memory: what kernels may have besides dynamic one (src/cuda/module.c)
-
 // Whether kernels take a prologue before a product of these sizes: whole chunks along k, and where it pays. Every tile of columns works on the operand anew, between its arrival and its use; a step
 // of its own reads and writes it once. On an H200 the latter costs 0.5 us where little is read, since it begins while the step before it ends, and the former as much for each four pieces of 64 k;
 // where the operand is large, memory decides.
 bool prologue_takes_sizes(int64_t k, double rows, int64_t columns);
 // Whether kernels take the site's prologue, which is also where it has none: 16-bit elements, and such sizes, k being this axis of input 0.
 bool prologue_supported(const Site *site, int k_axis, int64_t rows, int64_t columns);
-// Adds `struct Prologue` for blocks that multiply `depth` of k, or names NoPrologue that. *bytes: the shared memory that it takes.
-MUST_CHECK Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, size_t *bytes);
+// Adds `struct Prologue` for blocks that multiply `depth` of k, or names NoPrologue that. Refuses where its table finds no room in shared memory beside the tile's bytes.
+MUST_CHECK Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, size_t tile_bytes);
 // The kernel's parameters for it (", const f16 *p1"), the expression that makes it, and the launch's arguments.
 void prologue_parameters(Text *text, const Site *site);
 void prologue_construct(Text *text, const Site *site);

@@ -259,11 +259,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, way);
-  size_t table;
-  TRY(prologue_emit(&text, site, 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), &table));
-  if (table &&
-      (table > PROLOGUE_BYTES || table + (size_t)mma_shared_bytes(way, c->dtype) > (size_t)site->device->shared_per_block))
-    FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
+  size_t tile_bytes = (size_t)mma_shared_bytes(way, c->dtype);
+  TRY(prologue_emit(&text, site, 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), tile_bytes));
   Text parameters = text_new(out->arena), prologue = text_new(out->arena);
   text_add(&parameters, "const %s *x, const %s *w", type, type);
   prologue_parameters(&parameters, site);
@@ -283,7 +280,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .splits = config[MMA_SPLITS],
                         .neighbours = p->phases,
                         .k = p->k,
-                        .shared_bytes = (unsigned)mma_shared_bytes(way, c->dtype)};
+                        .shared_bytes = (unsigned)tile_bytes};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &operands, out);
 }
 

@@ -63,11 +63,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
            p->k % config[MMA_BK] == 0);
   text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)(m.a_k_fast ? p->a_m : p->a_k),
            (long long)(m.b_k_fast ? p->b_n : p->b_k));
-  size_t table;
-  TRY(prologue_emit(&text, site, site->inputs[0].rank - 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), &table));
-  if (table &&
-      (table > PROLOGUE_BYTES || table + (size_t)mma_shared_bytes(way, m.dtype) > (size_t)site->device->shared_per_block))
-    FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
+  size_t tile_bytes = (size_t)mma_shared_bytes(way, m.dtype);
+  TRY(prologue_emit(&text, site, site->inputs[0].rank - 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), tile_bytes));
   walk_emit(&text, "a_batch", &p->output.batch, p->a_batch);
   walk_emit(&text, "b_batch", &p->output.batch, p->b_batch);
   Text operands = text_new(out->arena), body = text_new(out->arena);
@@ -88,7 +85,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
                         .k = p->k,
-                        .shared_bytes = (unsigned)mma_shared_bytes(way, m.dtype)};
+                        .shared_bytes = (unsigned)tile_bytes};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, site, out);
 }
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "kernels/attention/mma_attention.h"
-#include "kernels/common/tiled_kernel.h"
+#include "kernels/tile/tiled_kernel.h"
 #include "kernels/control/region.h"
 
 int mma_attention_padded(int64_t size) {

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "kernels/attention/mma_attention.h"
-#include "kernels/common/mma_config.h"
+#include "kernels/tile/mma_config.h"
 #include "kernels/control/region.h"
 #include "kernels/matmul/matmul_problem.h"
 

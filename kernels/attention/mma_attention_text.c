@@ -133,7 +133,7 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
 }
 
 Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config) {
-  text_add(text, "#include \"kernels/common/mma_tile.cuh\"\n" GENERATED_INCLUDES);
+  text_add(text, "#include \"kernels/tile/mma_tile.cuh\"\n" GENERATED_INCLUDES);
   emit_problem(text, m, config);
   emit_score(text, site, m, config);
   TRY(output_emit(text, &m->product, &m->output, DTYPE_F32));

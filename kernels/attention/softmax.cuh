@@ -2,7 +2,7 @@
 // what is summed so far is rescaled whenever a row's maximum grows (online softmax). Sixteen rows of a warp, in the layout of its products' fragments: of each eight
 // columns a thread has [0] and [1], neighbours of row lane / 4, and [2] and [3] of the row eight below.
 #pragma once
-#include "kernels/common/mma_tile.cuh"
+#include "kernels/tile/mma_tile.cuh"
 
 extern __shared__ uint4 dynamic_shared[];
 

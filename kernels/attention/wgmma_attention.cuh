@@ -6,7 +6,7 @@
 // the others of its multiprocessor. Work and memory: see attention.cuh. Limit: exponentials and the tensor cores, about alike for heads of 64. Reached: see mma_attention.c.
 #pragma once
 #include "kernels/attention/softmax.cuh"
-#include "kernels/common/wgmma_tile.cuh"
+#include "kernels/tile/wgmma_tile.cuh"
 
 // P: as in attention.cuh but for FRAGMENTS, which is 1. Heads are padded to a multiple of 64.
 template <class P, class Mma> struct WarpgroupAttention {

@@ -2,7 +2,7 @@
 // filters, one for each group. Spatial axes are padded to three with ones in front. A transposed convolution is one such product for each
 // phase of its outputs (phases.h).
 #pragma once
-#include "kernels/common/tiled_kernel.h"
+#include "kernels/tile/tiled_kernel.h"
 #include "kernels/conv/phases.h"
 
 typedef struct ConvProblem {

@@ -8,8 +8,8 @@
 // them (widen_channels.cuh), so that a tap is one copy instead of single elements.
 //
 // Narrow groups are also offered joined: several as one, whose filters have zeros for each other's channels, fill a tile's columns and read whole lines.
-#include "kernels/common/mma_config.h"
-#include "kernels/common/prologue_source.h"
+#include "kernels/tile/mma_config.h"
+#include "kernels/tile/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 

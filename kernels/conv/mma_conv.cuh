@@ -1,6 +1,6 @@
 // Convolution and transposed convolution on tensor cores as an implicit product: f16, bf16 and (where asked for) tf32, accumulated in fp32.
 //
-// Tiling: the engine of kernels/common/mma_tile.cuh over the image matrix (rows are output positions, K runs over taps and channels), which
+// Tiling: the engine of kernels/tile/mma_tile.cuh over the image matrix (rows are output positions, K runs over taps and channels), which
 // exists only in shared memory: a 16-byte chunk is copied from where its tap lies in the image, or zeroed where that is padding. Filters
 // come as [filter][tap][channel]. A block makes one phase of a transposed convolution; those of the same rows run one after the other, so
 // that the image comes from L2 for all but the first, and lines that phases share are whole before they leave it. Memory traffic per output: K * (1/BM + 1/BN) elements, of which the image's repeats hit L1 and L2;
@@ -8,8 +8,8 @@
 // Reached on an H200, f16, against cuDNN's best: ResNet-50's layers at batch 1 2.8 to 7.5 us (1.0 to 2.1 times its speed), at batch 32
 // 3x3 of 64 channels 280 TFLOP/s (0.94), of 128 366 (0.96), of 256 370 (0.94), of 512 317 (0.80), 1x1 from 1024 channels to 256 1.1.
 #pragma once
-#include "kernels/common/mma_tile.cuh"
-#include "kernels/common/prologue.cuh"
+#include "kernels/tile/mma_tile.cuh"
+#include "kernels/tile/prologue.cuh"
 #include "kernels/conv/window.cuh"
 
 extern __shared__ uint4 dynamic_shared[];

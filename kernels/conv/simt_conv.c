@@ -1,6 +1,6 @@
 // The general implementation for convolutions and transposed convolutions (simt_conv.cuh): every element type and layout. K runs in the order in
 // which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise, phased ones always, are repacked.
-#include "kernels/common/simt_config.h"
+#include "kernels/tile/simt_config.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/conv_problem.h"
 

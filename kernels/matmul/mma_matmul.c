@@ -1,8 +1,8 @@
 // How a GPU computes matrix products on tensor cores (mma_matmul.cuh): f16, bf16, and f32 where tf32 is allowed. Each operand is contiguous
 // along k or along its rows; an unlucky alignment costs narrower copies, not the implementation. A program in front of the first operand is done as
-// that arrives (kernels/common/prologue.cuh), where k runs fastest.
-#include "kernels/common/mma_config.h"
-#include "kernels/common/prologue_source.h"
+// that arrives (kernels/tile/prologue.cuh), where k runs fastest.
+#include "kernels/tile/mma_config.h"
+#include "kernels/tile/prologue_source.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/matmul_problem.h"
 

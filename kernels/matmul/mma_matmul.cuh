@@ -1,13 +1,13 @@
 // Matrix product on tensor cores: f16, bf16 and (where asked for) tf32, accumulated in fp32.
 //
-// Tiling: see kernels/common/mma_tile.cuh; the implementation offers tiles from 16x64 to 256x128 and cuts K where that fills the chip.
+// Tiling: see kernels/tile/mma_tile.cuh; the implementation offers tiles from 16x64 to 256x128 and cuts K where that fills the chip.
 // Memory traffic per output: K * (1/BM + 1/BN) elements read (from L2 mostly), one written. Limit: the tensor cores for large tiles (on
 // Hopper mma.sync feeds them to about two thirds, wgmma fully), L2 and memory bandwidth for the others.
 // Reached on an H200, f16, against cuBLASLt: 4096 x 4096 x 4096 720 TFLOP/s (0.96 of it; mma.sync alone 503), 4096 x 768 x 3072 550
 // (0.86), 128 x 768 x 768 4.5 us (more than 1.05), 128 x 3072 x 768 8.1 us (more than 1.05).
 #pragma once
-#include "kernels/common/mma_tile.cuh"
-#include "kernels/common/prologue.cuh"
+#include "kernels/tile/mma_tile.cuh"
+#include "kernels/tile/prologue.cuh"
 
 extern __shared__ uint4 dynamic_shared[];
 

@@ -1,6 +1,6 @@
 // How a GPU computes matrix products without tensor cores (simt_matmul.cuh): every element type and every stride, so it is the
 // general way; and the only exact one for f32.
-#include "kernels/common/simt_config.h"
+#include "kernels/tile/simt_config.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/matmul_problem.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/attention/attention.h"
-#include "kernels/common/prologue_source.h"
+#include "kernels/tile/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"

@@ -263,7 +263,7 @@ void module_free(Module *module);
 CudaResult module_function(Module *module, const char *name, Function **out);
 CudaResult module_kernel(const ModuleCopy *copy, const char *name, const Kernel **out);
 CudaResult module_copy(Module *module, unsigned rank, ModuleCopy **out);
-// "kernels/common/mma_tile.cuh:180, inlined at ..." of a program counter.
+// "kernels/tile/mma_tile.cuh:180, inlined at ..." of a program counter.
 void module_describe(const Module *module, uintptr_t pc, char *out, size_t room);
 // Whether both are of one line; if not, `first` is told. Asking for a line takes milliseconds: what was alike is remembered.
 bool module_same_line(Module *module, uintptr_t a, uintptr_t b, char *first, size_t room);

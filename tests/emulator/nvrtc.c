@@ -1,6 +1,6 @@
 // NVRTC's interface over the host's C++ compiler: see compose.c and compile.c.
 //
-// Environment: INGOT_EMULATOR_SOURCE a folder whose files stand in for the headers of the same name (FOLDER/kernels/common/mma_tile.cuh): a kernel
+// Environment: INGOT_EMULATOR_SOURCE a folder whose files stand in for the headers of the same name (FOLDER/kernels/tile/mma_tile.cuh): a kernel
 // is edited and tried without building Ingot again. Ingot, which knows nothing of that, keeps compiled kernels under keys of its own texts,
 // so that such a run needs a kernel cache of its own ($XDG_CACHE_HOME); the folder of objects may be shared, as its keys are of what
 // was compiled.

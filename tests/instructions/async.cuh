@@ -1,5 +1,5 @@
 // Barriers in shared memory without bytes: from sm_80 on.
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 // All threads exchange words three times; a barrier of all, asked in each way.
 extern "C" __global__ void __launch_bounds__(128) arrivals(const u32 *in, u32 *out) {

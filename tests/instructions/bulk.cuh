@@ -1,5 +1,5 @@
 // Bulk copies and the barriers that count their bytes; overlapping launches.
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 // One producer warp, three stages, two consumer warps that each sum what they see: 256 words a tile.
 extern "C" __global__ void __launch_bounds__(96) pipeline(const u32 *in, u32 *out, int tiles) {

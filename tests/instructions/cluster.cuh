@@ -1,5 +1,5 @@
 // Blocks of a cluster: each other's memory, barriers, and copies to several at once. 128 threads a block.
-#include "kernels/common/tensor_copy.cuh"
+#include "kernels/tile/tensor_copy.cuh"
 
 extern "C" __global__ void __launch_bounds__(128) ranks(u32 *out) {
   if (threadIdx.x == 0) out[blockIdx.x] = cluster_rank() * 100 + cluster_size();

@@ -1,7 +1,7 @@
 // Kernels with one mistake each. All have the same parameters: in and out are 4,096 words, the map is of in as 64 columns of 64 rows with boxes
 // of 32 x 8 and a swizzle of 128 bytes.
-#include "kernels/common/tensor_copy.cuh"
-#include "kernels/common/wgmma.cuh"
+#include "kernels/tile/tensor_copy.cuh"
+#include "kernels/tile/wgmma.cuh"
 
 #define PARAMETERS const __grid_constant__ TensorMap map, const u32 *in, u32 *out, int zero
 #define BYTES 1024

@@ -1,5 +1,5 @@
 // Fragments and products of a warp.
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 // COUNT 8x8 matrices of 16 bits, 32 words each, into shared memory, fragments out, and from Hopper on the fragments back.
 template <int COUNT, bool TRANSPOSED> DEVICE void fragments(const u32 *in, u32 *out) {

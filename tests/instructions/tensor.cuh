@@ -1,5 +1,5 @@
 // Boxes of tensors into shared memory, whose words are then written out as they lie; and back.
-#include "kernels/common/tensor_copy.cuh"
+#include "kernels/tile/tensor_copy.cuh"
 
 struct Place {
   int at[5];

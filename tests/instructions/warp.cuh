@@ -1,5 +1,5 @@
 // What the lanes of a warp, and the warps of a block, do together.
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 // Each thread: 8 words.
 extern "C" __global__ void __launch_bounds__(64) shuffles(const u32 *in, u32 *out) {

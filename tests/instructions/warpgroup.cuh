@@ -1,7 +1,7 @@
 // Products of a warpgroup whose operands tensor copies bring: 64 x 64 outputs, `pieces` times 64 deep. One warpgroup copies and needs few registers;
 // the other multiplies.
-#include "kernels/common/tensor_copy.cuh"
-#include "kernels/common/wgmma.cuh"
+#include "kernels/tile/tensor_copy.cuh"
+#include "kernels/tile/wgmma.cuh"
 
 template <bool ROWS_FAST_A, bool ROWS_FAST_B>
 DEVICE void product(const TensorMap *a, const TensorMap *b, float *out, int pieces) {

@@ -1,6 +1,6 @@
 // The tiles of the product without tensor cores (simt_matmul.cuh): shared by matmul and convolution.
 #pragma once
-#include "kernels/common/tiled_kernel.h"
+#include "kernels/tile/tiled_kernel.h"
 
 typedef struct SimtTile {
   int bm, bn, bk, tm, tn;

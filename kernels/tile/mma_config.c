@@ -1,5 +1,5 @@
 // See mma_config.h.
-#include "kernels/common/mma_config.h"
+#include "kernels/tile/mma_config.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +31,7 @@ char *mma_tile_type(Arena *arena, const Way *c, DType dtype) {
 }
 
 void mma_emit_includes(Text *text, const Way *c) {
-  text_add(text, "#include \"kernels/common/%s.cuh\"\n", c->config[MMA_WARPGROUPS] ? "wgmma_tile" : "mma_tile");
+  text_add(text, "#include \"kernels/tile/%s.cuh\"\n", c->config[MMA_WARPGROUPS] ? "wgmma_tile" : "mma_tile");
 }
 
 void mma_emit_tile(Text *text, const Way *c, DType dtype) {

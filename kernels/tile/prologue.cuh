@@ -2,10 +2,10 @@
 // thread works on the chunks that it brought itself, in place, so that nobody need wait for anybody; where there are stages enough, while the piece before is
 // multiplied. What the program reads beside the element depends on k alone, and is brought into a table in shared memory while the first pieces come.
 //
-// The generated `Prologue` (kernels/common/prologue_source.h) has Table, for the DEPTH of k that a block multiplies, fill(table, k_begin, k_end), and apply(word, table, at) for 8 neighbouring
+// The generated `Prologue` (kernels/tile/prologue_source.h) has Table, for the DEPTH of k that a block multiplies, fill(table, k_begin, k_end), and apply(word, table, at) for 8 neighbouring
 // k of 16-bit elements. Cost per chunk: 16 bytes of shared memory read and written, what is read of the table, and the program.
 #pragma once
-#include "kernels/common/ptx.cuh"
+#include "kernels/tile/ptx.cuh"
 
 struct NoPrologue {};
 

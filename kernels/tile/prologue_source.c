@@ -1,5 +1,5 @@
 // See prologue_source.h.
-#include "kernels/common/prologue_source.h"
+#include "kernels/tile/prologue_source.h"
 
 #include "kernels/program/generate.h"
 
@@ -86,7 +86,7 @@ Status prologue_emit(Text *text, const Site *site, int k_axis, int64_t depth, si
   if (table > TABLE_BYTES || (table && table + tile_bytes > (size_t)site->device->shared_per_block))
     FAIL(ERROR_UNSUPPORTED, "the tile leaves no shared memory for what its prologue reads");
   if (!site->prologue) {
-    text_add(text, "#include \"kernels/common/prologue.cuh\"\ntypedef NoPrologue Prologue;\n");
+    text_add(text, "#include \"kernels/tile/prologue.cuh\"\ntypedef NoPrologue Prologue;\n");
     return OK;
   }
   text_add(text, "#include \"kernels/common/vector.cuh\"\n" GENERATED_INCLUDES);

@@ -1,6 +1,6 @@
 // The tiles of the tensor-core engine (mma_tile.cuh) and what they cost: shared by matmul and convolution.
 #pragma once
-#include "kernels/common/tiled_kernel.h"
+#include "kernels/tile/tiled_kernel.h"
 
 typedef struct MmaConfig {
   int bm, bn, bk_bytes, wm, wn, stages;

@@ -2,7 +2,7 @@
 // registers. Operands are described by 64-bit descriptors of a layout whose 16-byte chunks are permuted in lines of 128 bytes
 // (chunk ^ line % 8, counted from a 1024-byte boundary). sm_90a only.
 #pragma once
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 #ifdef EMULATED
 DEVICE void wgmma_fence() { emulated_wgmma_fence(); }

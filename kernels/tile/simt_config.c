@@ -1,5 +1,5 @@
 // See simt_config.h.
-#include "kernels/common/simt_config.h"
+#include "kernels/tile/simt_config.h"
 
 #include <stdio.h>
 

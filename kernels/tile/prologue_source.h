@@ -1,4 +1,4 @@
-// The generated part of a kernel's source that works on an operand before it is multiplied: `struct Prologue` of kernels/common/prologue.cuh, of a site's prologue. The operand is rows x k;
+// The generated part of a kernel's source that works on an operand before it is multiplied: `struct Prologue` of kernels/tile/prologue.cuh, of a site's prologue. The operand is rows x k;
 // what the program reads beside it may differ along k alone. (What differed by rows, a gate of each image, was tried: 2% slower than a step of its own on an H200.)
 #pragma once
 #include "kernels/common/anchor_source.h"

@@ -2,7 +2,7 @@
 // place in another block. No block may touch another's memory before it knows that the other has begun, nor may a block end while
 // others still use its own: cluster_barrier at both ends. sm_90 and up.
 #pragma once
-#include "kernels/common/async.cuh"
+#include "kernels/tile/async.cuh"
 
 #if __CUDA_ARCH__ >= 900
 DEVICE u32 cluster_rank() {

@@ -1,5 +1,5 @@
 // See tiled_kernel.h.
-#include "kernels/common/tiled_kernel.h"
+#include "kernels/tile/tiled_kernel.h"
 
 #include <math.h>
 
@@ -35,7 +35,7 @@ static Status emit_split_reduce(Emission *emission, const Site *site, const Outp
   text_add(&text, "#include \"kernels/common/output.cuh\"\n");
   TRY(output_emit(&text, site, walk, accumulator));
   text_add(&text,
-           "#include \"kernels/common/split_reduce.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) "
+           "#include \"kernels/tile/split_reduce.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) "
            "split_reduce_kernel(const %s *sums, ",
            THREADS, type);
   output_parameters(&text, site);

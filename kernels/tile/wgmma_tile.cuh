@@ -1,9 +1,11 @@
-// The tile engine for Hopper: as mma_tile.cuh, with the products done by warpgroups straight from shared memory. A warpgroup makes WM x BN
+// The tile of products by warpgroups, for Hopper: as mma_tile.cuh, with the products done by warpgroups straight from shared memory. A warpgroup makes WM x BN
 // outputs. While the tensor cores work on a piece, the threads start the copies of the piece STAGES - 2 ahead, into the memory of
 // the piece before the last, which every warpgroup has finished by then. f16 and bf16, pieces of 64 k. Reached: see mma_matmul.cuh.
 #pragma once
-#include "kernels/common/mma_tile.cuh"
-#include "kernels/common/wgmma.cuh"
+#include "kernels/tile/copy.cuh"
+#include "kernels/tile/order.cuh"
+#include "kernels/tile/store.cuh"
+#include "kernels/tile/wgmma.cuh"
 
 // One operand's piece, ROWS x BK elements of two bytes in the layout that wgmma reads; a block is what 64 rows take.
 template <bool K_FAST, int ROWS, int BK> struct WgmmaOperand {

@@ -3,7 +3,7 @@
 // address; it goes through phases, and a wait is told the parity of the phase that is to be over: 0 first, then 1, 0, ... One function
 // an instruction. Barriers that count bytes, and bulk copies, are Hopper's; plain ones work from sm_80 on.
 #pragma once
-#include "kernels/common/ptx.cuh"
+#include "kernels/tile/ptx.cuh"
 
 #if __CUDA_ARCH__ >= 800
 // --- Barriers in shared memory.

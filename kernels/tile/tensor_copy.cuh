@@ -5,7 +5,7 @@
 // its barrier; a store belongs to the thread's bulk group. Shared addresses are multiples of 128. A map is a __grid_constant__ parameter
 // of the kernel, or lies in global memory.
 #pragma once
-#include "kernels/common/cluster.cuh"
+#include "kernels/tile/cluster.cuh"
 
 #if __CUDA_ARCH__ >= 900
 struct alignas(64) TensorMap {

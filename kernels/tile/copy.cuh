@@ -1,0 +1,56 @@
+// Who brings an operand: all threads, by asynchronous copies, a piece at a time. A tile asks of a copy type that copy(to) brings its next piece to shared memory;
+// MatrixCopy does for a matrix in memory, kernels/conv/mma_conv.cuh has one for images, and prologue.cuh what is done to a piece before it is multiplied.
+#pragma once
+#include "kernels/tile/ptx.cuh"
+
+// Brings one 16-byte chunk, of which `valid` bytes exist, with accesses of COPY bytes; at narrow alignments through registers.
+template <int COPY> DEVICE void copy_chunk(u32 to, const char *from, int valid) {
+  if constexpr (COPY == 16) {
+    copy_async<16>(to, from, valid);
+  } else if constexpr (COPY >= 4) {
+#pragma unroll
+    for (int i = 0; i < 16; i += COPY) copy_async<COPY>(to + i, from + i, min(max(valid - i, 0), COPY));
+  } else {
+    union {
+      uint4 raw;
+      u16 halves[8];
+    } word;
+#pragma unroll
+    for (int i = 0; i < 8; i++) word.halves[i] = 2 * i < valid ? ((const u16 *)from)[i] : (u16)0;
+    store_shared<16>(to, word.raw);
+  }
+}
+
+// A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist.
+template <class Shared, bool K_FAST, int ROWS, int BK, int SIZE, int COPY, int THREADS, i64 OUTER, int ROW_COUNT, bool WHOLE_K>
+struct MatrixCopy {
+  static_assert(THREADS % Shared::CHUNKS == 0, "a thread keeps its chunk");
+  static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP;
+  const char *from;
+  int line, chunk, row, k, k_end;
+
+  __device__ __forceinline__ MatrixCopy(const void *matrix, int row0, int k_begin, int end) {
+    line = (int)threadIdx.x / Shared::CHUNKS, chunk = (int)threadIdx.x % Shared::CHUNKS;
+    row = row0 + (K_FAST ? line : chunk * Shared::PER_CHUNK);
+    k = k_begin + (K_FAST ? chunk * Shared::PER_CHUNK : line);
+    k_end = end;
+    from = (const char *)matrix + (K_FAST ? row * OUTER + k : k * OUTER + row) * SIZE;
+  }
+  __device__ __forceinline__ void copy(u32 to) {
+#pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+      if (Shared::LINES % STEP && line + pass * STEP >= Shared::LINES) break;
+      int valid = 16;
+      if constexpr (K_FAST) {
+        if (!WHOLE_K) valid = min(max((k_end - k) * SIZE, 0), 16);
+        if (ROW_COUNT % ROWS && row + pass * STEP >= ROW_COUNT) valid = 0;
+      } else {
+        if (ROW_COUNT % ROWS) valid = min(max((ROW_COUNT - row) * SIZE, 0), 16);
+        if (!WHOLE_K && k + pass * STEP >= k_end) valid = 0;
+      }
+      copy_chunk<COPY>(to + Shared::offset(line + pass * STEP, chunk), from + pass * (STEP * OUTER * SIZE), valid);
+    }
+    from += (K_FAST ? (i64)BK : BK * OUTER) * SIZE;
+    k += BK;
+  }
+};

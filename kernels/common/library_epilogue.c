@@ -61,11 +61,25 @@ static int skip_casts(const Program *program, int at) {
   return at;
 }
 
+// The anchor's result times a number.
+static bool take_scaled(Match *match, const Instruction *product) {
+  const Instruction *code = match->program->code;
+  for (int side = 0; side < 2; side++) {
+    const Instruction *scale = &code[skip_casts(match->program, product->args[side])];
+    const Instruction *result = &code[skip_casts(match->program, product->args[1 - side])];
+    if (scale->op != OP_const || result->op != OP_input || result->args[0] != 0) continue;
+    match->out->scale = (float)scale->number;
+    return isfinite(match->out->scale) && match->out->scale != 0 && take_operand(match, 0);
+  }
+  return false;
+}
+
 static bool take_sum(Match *match, int at, int depth) {
   at = skip_casts(match->program, at);
   const Instruction *instruction = &match->program->code[at];
   if (depth > 4 || !dtype_is_float(instruction->dtype)) return false;
   if (instruction->op == OP_input) return take_operand(match, instruction->args[0]);
+  if (instruction->op == OP_mul) return take_scaled(match, instruction);
   if (instruction->op != OP_add) return false;
   return take_sum(match, instruction->args[0], depth + 1) && take_sum(match, instruction->args[1], depth + 1);
 }
@@ -121,7 +135,7 @@ static bool match_gelu(const Site *site, int channel_axis, DType natural, Librar
   bool matched = false;
   Arena *scratch = arena_scratch();
   for (int sum = program->outputs[0] - 1; sum >= 0 && !matched; sum--) {
-    *out = (LibraryEpilogue){LIBRARY_GELU_TANH, -1, -1};
+    *out = (LibraryEpilogue){1, LIBRARY_GELU_TANH, -1, -1};
     Match match = {site, program, channel_axis, natural, 0, out};
     bool *needed = arena_array(scratch, bool, (size_t)program->count);
     matched = needs_only(program, program->outputs[0], sum, needed) && take_sum(&match, sum, 0) && match.results == 1 &&
@@ -132,7 +146,7 @@ static bool match_gelu(const Site *site, int channel_axis, DType natural, Librar
 }
 
 bool library_epilogue(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out) {
-  *out = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  *out = LIBRARY_NOTHING;
   if (site->outputs[0].dtype != natural) return false;
   const Program *program = site->epilogue;
   if (!program) return true;

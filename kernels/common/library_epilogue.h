@@ -1,14 +1,16 @@
-// Epilogues that NVIDIA's libraries can do by themselves: activation(result + bias + residual). Anything else is computed by a generated
+// Epilogues that NVIDIA's libraries can do by themselves: activation(scale * result + bias + residual). Anything else is computed by a generated
 // kernel after the library's, which is why no site is refused for its epilogue.
 #pragma once
 #include "kernels/implementation.h"
 
 typedef enum LibraryActivation { LIBRARY_IDENTITY, LIBRARY_RELU, LIBRARY_GELU_TANH } LibraryActivation;
 typedef struct LibraryEpilogue {
+  float scale;
   LibraryActivation activation;
   int bias;      // input number of a vector along the channel axis, or -1
   int residual;  // input number of a tensor laid out as the output, or -1
 } LibraryEpilogue;
+#define LIBRARY_NOTHING ((LibraryEpilogue){1, LIBRARY_IDENTITY, -1, -1})
 
 // Whether the site's epilogue (or none) is of that form. Operands and output have one type, `natural`, that of the anchor's own result.
 bool library_epilogue(const Site *site, int channel_axis, DType natural, LibraryEpilogue *out);

@@ -119,11 +119,11 @@ bool cudnn_problem(const Site *site, CudnnProblem *p) {
   int alignment = dtype_bits(p->natural) == 16 ? 16 : (int)dtype_size(p->natural);
   if (p->x.alignment < alignment || p->w.alignment < alignment || p->y.alignment < alignment) return false;
   p->fused = p->natural != DTYPE_F64 && library_epilogue(site, 1, p->natural, &p->epilogue) &&
-             p->epilogue.activation != LIBRARY_GELU_TANH;
+             p->epilogue.activation != LIBRARY_GELU_TANH && p->epilogue.scale == 1;
   if (!site->epilogue) p->fused = true;
   for (int i = site->node->input_count; p->fused && i < site_input_count(site); i++)
     p->fused = site->inputs[i].offset * (int64_t)dtype_size(site->inputs[i].dtype) % alignment == 0;
-  if (!p->fused || !site->epilogue) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  if (!p->fused || !site->epilogue) p->epilogue = LIBRARY_NOTHING;
   return true;
 }
 

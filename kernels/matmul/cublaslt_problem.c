@@ -137,11 +137,13 @@ bool cublaslt_problem(const Site *site, LtProblem *p) {
   bool swapped = p->first_input == 0;
   p->fused = library_epilogue(site, y->rank - 1, p->natural, &p->epilogue) && !(swapped && p->epilogue.bias >= 0) &&
              p->epilogue.activation != LIBRARY_RELU;
-  if (!p->fused) p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+  if (!p->fused) p->epilogue = LIBRARY_NOTHING;
   // A bias alone may have another form than the output's floats: only f32 and the two halves have kernels with epilogues.
-  if (p->fused && p->natural == DTYPE_F64 && (p->epilogue.bias >= 0 || p->epilogue.activation != LIBRARY_IDENTITY)) {
+  // Nor is its scale told as a double.
+  bool plain = p->epilogue.bias < 0 && p->epilogue.activation == LIBRARY_IDENTITY && p->epilogue.scale == 1;
+  if (p->fused && p->natural == DTYPE_F64 && !plain) {
     p->fused = false;
-    p->epilogue = (LibraryEpilogue){LIBRARY_IDENTITY, -1, -1};
+    p->epilogue = LIBRARY_NOTHING;
   }
   if (p->input != DTYPE_I8) return true;
   // Integer tensor cores: first operand transposed, second not, all extents and leading dimensions multiples of 4.

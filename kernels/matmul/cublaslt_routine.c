@@ -1,4 +1,6 @@
 // Calls of cuBLASLt from their parameters: descriptors once, then any number of products.
+#include <math.h>
+
 #include "base/checked.h"
 #include "cuda/context.h"
 #include "kernels/matmul/cublaslt_problem.h"
@@ -62,7 +64,7 @@ typedef struct LtState {
 
 static int arguments(const void *parameters) {
   const LtProblem *p = &((const LtCall *)parameters)->problem;
-  bool sound = (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && p->loop_count >= 0 && p->loop_count <= MAX_RANK &&
+  bool sound = isfinite(p->epilogue.scale) && (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && p->loop_count >= 0 && p->loop_count <= MAX_RANK &&
                p->batch > 0 && p->batch <= INT32_MAX && (unsigned)p->input < DTYPE_COUNT && (unsigned)p->natural < DTYPE_COUNT;
   for (int i = 0; sound && i < p->loop_count; i++) sound = p->loops[i].extent > 0;
   return sound ? 4 + (p->epilogue.bias >= 0) + (p->epilogue.residual >= 0) : -1;  // operands, result, workspace
@@ -96,12 +98,12 @@ static Status run(const void *opened, void *const *arguments, CudaStream stream)
   void *workspace = *arguments;
   size_t input_size = dtype_size(p->input), result_size = dtype_size(p->natural);
   // In the type of the computation.
-  const float one_f32 = 1, beta_f32 = adds;
+  const float scale_f32 = p->epilogue.scale, beta_f32 = adds;
   const double one_f64 = 1, beta_f64 = adds;
   const int32_t one_i32 = 1, beta_i32 = adds;
   const void *alpha = p->scale_type == CUBLAS_F64   ? (const void *)&one_f64
                       : p->scale_type == CUBLAS_I32 ? &one_i32
-                                                    : (const void *)&one_f32;
+                                                    : (const void *)&scale_f32;
   const void *beta = p->scale_type == CUBLAS_F64   ? (const void *)&beta_f64
                      : p->scale_type == CUBLAS_I32 ? &beta_i32
                                                    : (const void *)&beta_f32;

@@ -102,7 +102,9 @@ static int with_epilogue(const char *epilogue, bool fused, const uint8_t *y_orde
 
 Test(cuda_cublaslt, epilogues_the_library_knows_are_one_launch) {
   const char *texts[] = {HEAD "%3 = add %0 %1; yield %3}", HEAD "%3 = add %0 %2; yield %3}",
-                         HEAD "%3 = add %0 %1; %4 = add %2 %3; yield %4}"};
+                         HEAD "%3 = add %0 %1; %4 = add %2 %3; yield %4}",
+                         HEAD "%3: f32 = const 0.5; %4 = mul %0 %3; yield %4}",
+                         HEAD "%3: f32 = const -3; %4 = mul %3 %0; %5 = add %1 %4; %6 = add %5 %2; yield %6}"};
   for (size_t i = 0; i < COUNT_OF(texts); i++)
     cr_assert_eq(with_epilogue(texts[i], true, NULL, SITE_DIMS(2, 5, 7)), 1, "%s", texts[i]);
 }
@@ -125,6 +127,8 @@ Test(cuda_cublaslt, gelu_is_fused_in_its_tanh_form_only) {
 
 Test(cuda_cublaslt, other_epilogues_are_a_kernel_of_their_own) {
   cr_assert_eq(with_epilogue(HEAD "%3 = mul %0 %1; yield %3}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 2; %4 = mul %3 %2; %5 = add %0 %4; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 2; %4 = add %0 %1; %5 = mul %4 %3; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
   // The library's relu makes a zero of NaN.
   cr_assert_eq(with_epilogue(HEAD "%3 = add %1 %0; %4 = relu %3; yield %4}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
   cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 0; %4 = max %3 %0; yield %4}", false, NULL, SITE_DIMS(2, 5, 7)), 2);

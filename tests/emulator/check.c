@@ -8,22 +8,27 @@
 #include "tests/emulator/emulator.h"
 
 // Several threads that read one byte: a chain of epochs. The same threads read the same bytes in the same order as a rule, so
-// that a chain is made once and found again through a table of its continuations.
+// that a chain is made once and found again: by its last continuation, or through a table of all.
 enum { MEMBER_WORDS = BLOCK_THREADS / 64 };
 typedef struct ReadSet {
   uint64_t before;  // number of the set it continues; 0: the epoch alone
   Epoch epoch;
+  Epoch next_epoch;                // who continued it last; 0: nobody
+  uint64_t next;                   // and to which set
   uint64_t members[MEMBER_WORDS];  // a bit for each thread in the chain, by its number in a block: who has none is not in it
 } ReadSet;
-enum { SET_LIMIT = 1 << 19, SET_TABLE = 1 << 16 };
-static ReadSet sets[SET_LIMIT];               // by number modulo the limit: the oldest are forgotten
-static uint64_t set_next = 1, set_floor = 1;  // those below the floor were read before a barrier of all, or are forgotten
-static struct {
+enum { SET_LIMIT = 1 << 19, SET_TABLE = 1 << 16, PAIR_TABLE = 1 << 12 };
+static ReadSet sets[SET_LIMIT];  // by number from the base on, modulo the limit: the oldest are forgotten
+// Those below the floor were read before a barrier of all, or are forgotten. Behind such a barrier sets lie where the first ones did, which caches have.
+static uint64_t set_next = 1, set_floor = 1, set_base = 1;
+typedef struct Continuation {
   Epoch before, add;
   uint64_t number;
-} set_table[SET_TABLE];
+} Continuation;
+static Continuation set_table[SET_TABLE], pair_table[PAIR_TABLE];
 
-void reads_reset(void) { set_floor = set_next; }
+void reads_reset(void) { set_floor = set_base = set_next; }
+static ReadSet *set_at(uint64_t number) { return &sets[(number - set_base) % SET_LIMIT]; }
 
 static Epoch set_epoch(uint32_t serial, uint64_t number) { return epoch_make(serial, 0, 0) | EPOCH_SET | number; }
 static uint64_t set_number(Epoch e) { return e & (EPOCH_PENDING - 1); }
@@ -39,11 +44,12 @@ static struct {
 } member_table[MEMBER_TABLE];
 
 static bool set_has(uint64_t number, Epoch epoch) {
-  if (!(*member_word(&sets[number % SET_LIMIT], epoch) & member_bit(epoch))) return false;
+  if (!(*member_word(set_at(number), epoch) & member_bit(epoch))) return false;
+  if (set_at(number)->epoch == epoch) return true;
   uint32_t slot = (uint32_t)((number * 0x9e3779b97f4a7c15u ^ epoch) * 0xff51afd7ed558ccdu >> 48) % MEMBER_TABLE;
   if (member_table[slot].number == number && member_table[slot].epoch == epoch) return true;
-  for (uint64_t at = number; at >= set_floor; at = sets[at % SET_LIMIT].before) {
-    if (sets[at % SET_LIMIT].epoch != epoch) continue;
+  for (uint64_t at = number; at >= set_floor; at = set_at(at)->before) {
+    if (set_at(at)->epoch != epoch) continue;
     member_table[slot].number = number;
     member_table[slot].epoch = epoch;
     return true;
@@ -52,34 +58,40 @@ static bool set_has(uint64_t number, Epoch epoch) {
 }
 
 static uint64_t set_new(uint64_t before, Epoch epoch) {
-  ReadSet *set = &sets[set_next % SET_LIMIT];
+  ReadSet *set = set_at(set_next);
   *set = (ReadSet){.before = before, .epoch = epoch};
-  if (before) memcpy(set->members, sets[before % SET_LIMIT].members, sizeof set->members);
+  if (before) memcpy(set->members, set_at(before)->members, sizeof set->members);
   *member_word(set, epoch) |= member_bit(epoch);
   if (set_next - set_floor >= SET_LIMIT - 2) set_floor = set_next - SET_LIMIT / 2;
   return set_next++;
 }
 
-static uint32_t set_slot(Epoch before, Epoch add) {
+// Of two threads, wherever they are in time, one: what they read together before a barrier does not matter behind it.
+static Continuation *continuation(Epoch before, Epoch add) {
+  if (!(before & EPOCH_SET)) return &pair_table[(epoch_thread(before) * 61 + epoch_thread(add)) % PAIR_TABLE];
   uint64_t hash = (before * 0x9e3779b97f4a7c15u ^ add) * 0xff51afd7ed558ccdu;
-  return (uint32_t)(hash >> 48) % SET_TABLE;
+  return &set_table[(uint32_t)(hash >> 48) % SET_TABLE];
 }
 
-// Whether it was added before, so that it was not in it.
-static bool set_knows(Epoch before, Epoch add) {
-  uint32_t slot = set_slot(before, add);
-  return set_table[slot].before == before && set_table[slot].add == add && set_table[slot].number >= set_floor;
+// The set that it was added to before, so that it was not in it; 0: it never was.
+static uint64_t set_known(Epoch before, Epoch add) {
+  if (before & EPOCH_SET && set_number(before) >= set_floor && set_at(set_number(before))->next_epoch == add)
+    return set_at(set_number(before))->next;
+  const Continuation *known = continuation(before, add);
+  return known->before == before && known->add == add && known->number >= set_floor ? known->number : 0;
 }
 
 static Epoch set_add(uint32_t serial, Epoch before, Epoch add) {
-  uint32_t slot = set_slot(before, add);
-  if (!set_knows(before, add)) {
-    uint64_t first = before & EPOCH_SET ? set_number(before) : set_new(0, before);
-    set_table[slot].before = before;
-    set_table[slot].add = add;
-    set_table[slot].number = set_new(first, add);
+  uint64_t number = set_known(before, add);
+  if (number) return set_epoch(serial, number);
+  uint64_t first = before & EPOCH_SET ? set_number(before) : set_new(0, before);
+  number = set_new(first, add);
+  *continuation(before, add) = (Continuation){before, add, number};
+  if (first >= set_floor) {
+    set_at(first)->next_epoch = add;
+    set_at(first)->next = number;
   }
-  return set_epoch(serial, set_table[slot].number);
+  return set_epoch(serial, number);
 }
 
 // --- Orders.
@@ -116,8 +128,8 @@ static bool write_ordered(const Thread *t, Epoch e) {
 static Epoch unordered_reader(const Thread *t, Epoch e) {
   if (e & EPOCH_MANY || epoch_serial(e) != t->group->serial) return ordered_elsewhere(t, e) ? 0 : e;
   if (!(e & EPOCH_SET)) return !(e & EPOCH_PENDING) && clock_knows(t, epoch_thread(e), epoch_clock(e)) ? 0 : e;
-  for (uint64_t number = set_number(e); number >= set_floor; number = sets[number % SET_LIMIT].before) {
-    Epoch reader = sets[number % SET_LIMIT].epoch;
+  for (uint64_t number = set_number(e); number >= set_floor; number = set_at(number)->before) {
+    Epoch reader = set_at(number)->epoch;
     if (!clock_knows(t, epoch_thread(reader), epoch_clock(reader))) return reader;
   }
   return 0;
@@ -135,8 +147,7 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
     return clock_knows(t, epoch_thread(readers), epoch_clock(readers)) ? t->epoch
                                                                        : set_add(t->group->serial, readers, t->epoch);
   if (set_number(readers) < set_floor) return t->epoch;
-  bool there = !set_knows(readers, t->epoch) && set_has(set_number(readers), t->epoch);
-  return there ? readers : set_add(t->group->serial, readers, t->epoch);
+  return set_has(set_number(readers), t->epoch) ? readers : set_add(t->group->serial, readers, t->epoch);
 }
 
 // --- What is wrong.
@@ -183,7 +194,8 @@ static void check_fenced(Thread *t, Epoch w, AccessKind kind, uintptr_t pc, uint
   if (!clock_knows_fenced(t, epoch_thread(w), epoch_clock(w))) unfenced(w, kind, pc, where);
 }
 
-static void judge_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
+static inline void __attribute__((always_inline))
+judge(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
   Epoch good_write = 0, good_read = 0, read_from = 0, read_to = 0, mine = t->epoch;
   for (unsigned i = 0; i < size; i++) {
     Cell *cell = &cells[i];
@@ -217,20 +229,29 @@ static void judge_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, 
   }
 }
 
+static void __attribute__((noinline))
+judge_each(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
+  judge(t, cells, size, kind, pc, where);
+}
+
+typedef uint64_t CellWords __attribute__((vector_size(16), aligned(8)));
+
 // As a rule the bytes of an access have one past, and it is judged once; and what a thread has read, or has written and nobody has read, it may
 // read, or write, again until its time goes on: any access between would show in the cell.
 void access_cells(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uintptr_t where) {
   if (emulator.checks == CHECKS_OFF || !size) return;
-  Epoch w = cells[0].write, r = cells[0].read, other = 0;
-  for (unsigned i = 1; i < size; i++) other |= (cells[i].write ^ w) | (cells[i].read ^ r);
-  if (other) {
-    judge_cells(t, cells, size, kind, pc, where);
+  Epoch w = cells[0].write, r = cells[0].read;
+  CellWords first = *(CellWords *)cells, other = {0};
+  for (unsigned i = 1; i < size; i++) other |= *(CellWords *)&cells[i] ^ first;
+  if (other[0] | other[1]) {
+    judge_each(t, cells, size, kind, pc, where);
     return;
   }
   if (kind == ACCESS_READ && r == t->epoch) return;
   if (kind == ACCESS_WRITE && w == t->epoch && !r) return;
-  judge_cells(t, cells, 1, kind, pc, where);
-  for (unsigned i = 1; i < size; i++) cells[i] = cells[0];
+  judge(t, cells, 1, kind, pc, where);
+  first = *(CellWords *)cells;
+  for (unsigned i = 1; i < size; i++) *(CellWords *)&cells[i] = first;
 }
 
 static uintptr_t shared_place(const Block *block, uint32_t offset) { return (uintptr_t)offset | (uintptr_t)block->rank << 24; }

@@ -63,6 +63,8 @@ void clock_begin(Group *group) {
 void clock_end(Group *group) {
   for (unsigned i = 0; i < group->thread_count; i++) knowledge_drop(group, group->threads[i]->knowledge);
   knowledge_drop(group, group->exited_knowledge);
+  knowledge_drop(group, group->learned_from);
+  knowledge_drop(group, group->learned);
   for (Knowledge *k = group->free_knowledge, *next; k; k = next) {
     next = k->next_free;
     free(k);
@@ -74,13 +76,6 @@ void clock_advance(Thread *t) {
   if (++t->clock >> EPOCH_CLOCK_BITS)
     finding(FOUND_TIMEOUT, 0, "more than %d synchronisations of one thread", 1 << EPOCH_CLOCK_BITS);
   set_epoch(t);
-}
-
-bool clock_knows(const Thread *t, uint32_t other, uint32_t clock) {
-  if (other == t->id) return true;
-  uint32_t lane = other - (t->id - t->lane);
-  if (lane < WARP && t->known[lane] >= clock) return true;
-  return t->knowledge->clock[other] >= clock;
 }
 
 bool clock_knows_fenced(const Thread *t, uint32_t other, uint32_t clock) {
@@ -181,6 +176,25 @@ void clock_acquire(Thread *t, const Knowledge *from) {
   knowledge_drop(group, t->knowledge);
   t->knowledge = k;
   own_warp_raise(t);
+}
+
+// Threads that knew the same know the same behind it.
+void clock_learn_begun(Thread *t) {
+  Group *group = t->group;
+  uint32_t agent = clock_agent(group, AGENTS);
+  Knowledge *from = t->knowledge;
+  if (from->clock[agent]) return;
+  if (group->learned_from != from) {
+    knowledge_drop(group, group->learned_from);
+    knowledge_drop(group, group->learned);
+    group->learned = clock_add(group, from, NULL);
+    group->learned->clock[agent] = 1;
+    group->learned_from = from;
+    from->references++;
+  }
+  group->learned->references++;
+  t->knowledge = group->learned;
+  knowledge_drop(group, from);
 }
 
 Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into) {

@@ -115,9 +115,6 @@ void cluster_forget(Group *group) {
 EMULATED_API void emulated_grid_wait(void) {
   Thread *t = emulator.thread;
   emulator.ticks++;
-  Knowledge *k = clock_add(t->group, NULL, NULL);
-  k->clock[clock_agent(t->group, AGENTS)] = 1;
-  clock_acquire(t, k);
-  knowledge_drop(t->group, k);
+  if (t->group->launch->overlaps) clock_learn_begun(t);
 }
 EMULATED_API void emulated_grid_launch_next(void) { emulator.ticks++; }

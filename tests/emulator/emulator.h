@@ -169,7 +169,8 @@ struct Group {
   Thread **ready;  // a ring of thread_count + 1
   unsigned ready_head, ready_tail;
   Knowledge *free_knowledge;
-  Knowledge *exited_knowledge;  // what threads knew that are gone
+  Knowledge *exited_knowledge;        // what threads knew that are gone
+  Knowledge *learned_from, *learned;  // what threads knew that waited for the launch before, and what they know since
   struct ClusterBarrier {
     unsigned arrived;
     uint32_t phase;
@@ -285,8 +286,11 @@ CudaResult memory_unmap(CudaAddress address, size_t size);
 CudaResult memory_take(size_t size);  // bytes of the device, wherever they lie
 void memory_give_back(size_t size);
 const Allocation *memory_find(uintptr_t address);
-Cell *memory_cells(uintptr_t address);
-bool memory_is_device(uintptr_t address);
+#define DEVICE_ADDRESSES ((size_t)1 << 36)
+extern char *memory_base;
+extern Cell *memory_base_cells;
+static inline bool memory_is_device(uintptr_t address) { return address - (uintptr_t)memory_base < DEVICE_ADDRESSES; }
+static inline Cell *memory_cells(uintptr_t address) { return memory_base_cells + (address - (uintptr_t)memory_base); }
 size_t memory_live_bytes(void), memory_total(void);
 int memory_live(void);
 CudaResult memory_alloc_host(size_t size, void **out);
@@ -311,13 +315,19 @@ void thread_wake(Thread *thread);
 void clock_begin(Group *group);
 void clock_end(Group *group);
 void clock_advance(Thread *thread);
-bool clock_knows(const Thread *thread, uint32_t other, uint32_t clock);
+static inline bool clock_knows(const Thread *t, uint32_t other, uint32_t clock) {
+  if (other == t->id) return true;
+  uint32_t lane = other - (t->id - t->lane);
+  if (lane < WARP && t->known[lane] >= clock) return true;
+  return t->knowledge->clock[other] >= clock;
+}
 bool clock_knows_fenced(const Thread *thread, uint32_t other, uint32_t clock);
 void clock_fence_proxy(Thread *thread);
 void clock_join(Thread *const *threads, unsigned count);    // all learn what any of them knows, then go on
 Knowledge *clock_release(Thread *thread, Knowledge *into);  // adds what the thread knows; into NULL: a new one
 void clock_acquire(Thread *thread, const Knowledge *from);
 void clock_exit(Thread *thread);
+void clock_learn_begun(Thread *thread);    // that the launch before this one is over
 size_t clock_numbers(const Group *group);  // of a Knowledge: clock, then fenced, in one array
 void knowledge_drop(Group *group, Knowledge *knowledge);
 Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into);  // into NULL: a new one

@@ -6,10 +6,9 @@
 #include <sys/mman.h>
 #include "tests/emulator/emulator.h"
 
-#define RESERVED ((size_t)1 << 36)  // addresses
 enum { ALIGNMENT = 512, GAP = 512 };
-static char *device_base;
-static Cell *device_cells;
+char *memory_base;
+Cell *memory_base_cells;
 static size_t device_next;
 static Allocation *allocations;  // in the order of addresses; freed ones have end 0
 static size_t allocation_count, allocation_room, live, live_bytes;
@@ -20,31 +19,29 @@ static void *reserve(size_t size) {
 }
 
 bool memory_open(void) {
-  if (device_base) return true;
-  device_base = reserve(RESERVED);
-  device_cells = reserve(RESERVED * sizeof(Cell));
-  if (!device_base || !device_cells)
+  if (memory_base) return true;
+  memory_base = reserve(DEVICE_ADDRESSES);
+  memory_base_cells = reserve(DEVICE_ADDRESSES * sizeof(Cell));
+  if (!memory_base || !memory_base_cells)
     fprintf(stderr, "emulated device: it needs %zu GiB of addresses (not of memory); is there a limit on this process?\n",
-            (RESERVED * (sizeof(Cell) + 1)) >> 30);
-  return device_base && device_cells;
+            (DEVICE_ADDRESSES * (sizeof(Cell) + 1)) >> 30);
+  return memory_base && memory_base_cells;
 }
 
 size_t memory_total(void) { return (size_t)16 << 30; }
 size_t memory_live_bytes(void) { return live_bytes; }
 int memory_live(void) { return (int)live; }
-bool memory_is_device(uintptr_t address) { return address - (uintptr_t)device_base < RESERVED; }
-Cell *memory_cells(uintptr_t address) { return device_cells + (address - (uintptr_t)device_base); }
 
 static CudaResult add(size_t size, int device, uintptr_t *at) {
   size_t room = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-  if (room > RESERVED - device_next) return CUDA_OUT_OF_MEMORY;
+  if (room > DEVICE_ADDRESSES - device_next) return CUDA_OUT_OF_MEMORY;
   if (allocation_count == allocation_room) {
     allocation_room = allocation_room ? 2 * allocation_room : 256;
     Allocation *more = realloc(allocations, allocation_room * sizeof *more);
     if (!more) return CUDA_OUT_OF_MEMORY;
     allocations = more;
   }
-  *at = (uintptr_t)device_base + device_next;
+  *at = (uintptr_t)memory_base + device_next;
   device_next += room;
   allocations[allocation_count++] = (Allocation){*at, *at + size, device};
   live++;

@@ -71,6 +71,9 @@ static void check_outputs(const Run *run, const Implementation *implementation, 
   }
 }
 
+// The last of all: what is expected comes from it. It keeps nothing for the next run, and constants are to it what inputs are.
+static bool is_reference(const Implementation *implementation) { return !strcmp(implementation->name, "reference"); }
+
 static void run_by(const Run *run, const Implementation *implementation, const Site *site, void **inputs, void **outputs) {
   Arena *arena = arena_new();
   HostTest host;
@@ -83,7 +86,7 @@ static void run_by(const Run *run, const Implementation *implementation, const S
   char *workspace = aligned_alloc(64, align_up(bytes, 64) + 64);
   memset(workspace, 0xC5, align_up(bytes, 64) + 64);
   HostCall call = {.inputs = inputs, .outputs = outputs, .workspace = workspace, .pool = run->pool};
-  for (int again = 0; again < 2; again++) {
+  for (int again = is_reference(implementation); again < 2; again++) {
     status = host.routine->run(host.state, &call);
     cr_assert_null(status, "%s by %s: %s", run->row->name, implementation->name, status_message(status));
   }
@@ -130,8 +133,9 @@ static int run_layout(const Run *run) {
   int count = 0;
   for (int i = 0; implementations[i]; i++) {
     if (!implementation_serves(implementations[i], &site) || !implementations[i]->supports(&site)) continue;
-    run_by(run, implementations[i], &site, input_memory, output_memory);
     count++;
+    if (run->constants && is_reference(implementations[i])) continue;
+    run_by(run, implementations[i], &site, input_memory, output_memory);
   }
   for (int i = 0; i < input_count; i++) free(input_memory[i]);
   for (int i = 0; i < node->output_count; i++) free(output_memory[i]);

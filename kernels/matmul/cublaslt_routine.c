@@ -64,8 +64,9 @@ typedef struct LtState {
 
 static int arguments(const void *parameters) {
   const LtProblem *p = &((const LtCall *)parameters)->problem;
-  bool sound = isfinite(p->epilogue.scale) && (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && p->loop_count >= 0 && p->loop_count <= MAX_RANK &&
-               p->batch > 0 && p->batch <= INT32_MAX && (unsigned)p->input < DTYPE_COUNT && (unsigned)p->natural < DTYPE_COUNT;
+  bool sound = isfinite(p->epilogue.scale) && (unsigned)p->epilogue.activation <= LIBRARY_GELU_TANH && p->loop_count >= 0 &&
+               p->loop_count <= MAX_RANK && p->batch > 0 && p->batch <= INT32_MAX && (unsigned)p->input < DTYPE_COUNT &&
+               (unsigned)p->natural < DTYPE_COUNT;
   for (int i = 0; sound && i < p->loop_count; i++) sound = p->loops[i].extent > 0;
   return sound ? 4 + (p->epilogue.bias >= 0) + (p->epilogue.residual >= 0) : -1;  // operands, result, workspace
 }

@@ -127,8 +127,10 @@ Test(cuda_cublaslt, gelu_is_fused_in_its_tanh_form_only) {
 
 Test(cuda_cublaslt, other_epilogues_are_a_kernel_of_their_own) {
   cr_assert_eq(with_epilogue(HEAD "%3 = mul %0 %1; yield %3}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
-  cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 2; %4 = mul %3 %2; %5 = add %0 %4; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
-  cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 2; %4 = add %0 %1; %5 = mul %4 %3; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(
+      with_epilogue(HEAD "%3: f32 = const 2; %4 = mul %3 %2; %5 = add %0 %4; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
+  cr_assert_eq(
+      with_epilogue(HEAD "%3: f32 = const 2; %4 = add %0 %1; %5 = mul %4 %3; yield %5}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
   // The library's relu makes a zero of NaN.
   cr_assert_eq(with_epilogue(HEAD "%3 = add %1 %0; %4 = relu %3; yield %4}", false, NULL, SITE_DIMS(2, 5, 7)), 2);
   cr_assert_eq(with_epilogue(HEAD "%3: f32 = const 0; %4 = max %3 %0; yield %4}", false, NULL, SITE_DIMS(2, 5, 7)), 2);

@@ -7,6 +7,7 @@
 #include "kernels/fused.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
+#include "passes/views.h"
 
 static void channels_last(int rank, uint8_t *order) {
   order[0] = 0;
@@ -48,7 +49,7 @@ static bool takes_any_order(const PassOptions *options, DType dtype) {
   return options->device == DEVICE_CPU && (dtype == DTYPE_U8 || dtype == DTYPE_I8);
 }
 
-static bool wants_channels_last(const PassOptions *options, DType dtype) {
+bool layout_wants_channels_last(const PassOptions *options, DType dtype) {
   if (options->device == DEVICE_CPU) return dtype == DTYPE_F32 || takes_any_order(options, dtype);
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16 || (dtype == DTYPE_F32 && options->tf32);
 }
@@ -102,7 +103,7 @@ static Status run(Graph *graph, const PassOptions *options, int *changes) {
     Seen seen = see(node);
     if (!out || out->rank < 3 || seen.image < 0) continue;
     const Value *x = node->inputs[seen.image];
-    if (seen.anchor->op->image == IMAGE_GAINS && wants_channels_last(options, x->dtype)) {
+    if (seen.anchor->op->image == IMAGE_GAINS && layout_wants_channels_last(options, x->dtype)) {
       if (!lies_channels_last(x) && !x->constant && !takes_any_order(options, x->dtype)) {
         TRY(enter(graph, node, seen.image));
         ++*changes;

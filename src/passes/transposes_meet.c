@@ -32,15 +32,31 @@ static bool has_unpermuted(const Value *value, int rank, const int64_t *perm) {
   return !value || is_transposed(value, rank, perm) || value_is_scalar(value) || only_axis(value, rank) >= 0;
 }
 
-static Value *unpermuted(Graph *graph, Value *value, int rank, const int64_t *perm) {
-  if (!value) return NULL;
-  if (is_transposed(value, rank, perm)) return value->producer->inputs[0];
-  if (value_is_scalar(value)) return value;
+static Node *add_transpose(Rewrite *r, Value *x, const int64_t *perm) {
+  Node *node = rewrite_add(r, &op_transpose, 1, &x, 1);
+  node_set_ints(node, "perm", perm, x->rank);
+  return node;
+}
+
+// Of one that has_unpermuted does not know, by another transpose.
+static Status turned_back(Rewrite *r, Value *value, const int64_t *perm, Value **out) {
+  int64_t inverse[MAX_RANK];
+  for (int i = 0; i < value->rank; i++) inverse[perm[i]] = i;
+  Node *node = add_transpose(r, value, inverse);
+  *out = node->outputs[0];
+  return node_infer(node);
+}
+
+static Status unpermuted(Rewrite *r, Value *value, int rank, const int64_t *perm, Value **out) {
+  *out = value && is_transposed(value, rank, perm) ? value->producer->inputs[0] : value;
+  if (*out != value || !value || value_is_scalar(value)) return OK;
   int axis = only_axis(value, rank);
+  if (axis < 0) return turned_back(r, value, perm, out);
   Tensor tensor = *value->constant;
   tensor.rank = rank;
   for (int k = 0; k < rank; k++) tensor.dims[perm[k]] = k == axis ? tensor_count(value->constant) : 1;
-  return graph_add_constant(graph, NULL, &tensor);
+  *out = graph_add_constant(rewrite_graph(r), NULL, &tensor);
+  return OK;
 }
 
 static bool bound_to_axes(const Node *node, const int64_t *perm) {
@@ -129,21 +145,16 @@ static bool meets_its_inverse(const Node *node, int rank, const int64_t *perm) {
 // The node as it works on what its operands were before.
 static Status work_before(Rewrite *r, const Node *node, const int64_t *perm, Value **out) {
   int rank = node->outputs[0]->rank;
-  Node *moved = rewrite_like(r, node);
+  Value *operands[READS_LITTLE];
   for (int i = 0; i < node->input_count; i++) {
-    Value *operand = unpermuted(rewrite_graph(r), node->inputs[i], rank, perm);
-    if (operand != node->inputs[i] && node->inputs[i]->producer) rewrite_cover(r, node->inputs[i]->producer);
-    node_set_input(moved, i, operand);
+    TRY(unpermuted(r, node->inputs[i], rank, perm, &operands[i]));
+    if (node->inputs[i] && is_transposed(node->inputs[i], rank, perm)) rewrite_cover(r, node->inputs[i]->producer);
   }
+  Node *moved = rewrite_like(r, node);
+  for (int i = 0; i < node->input_count; i++) node_set_input(moved, i, operands[i]);
   node->op->permute(node, perm, moved);
   *out = moved->outputs[0];
   return node_infer(moved);
-}
-
-static Node *add_transpose(Rewrite *r, Value *x, const int64_t *perm) {
-  Node *node = rewrite_add(r, &op_transpose, 1, &x, 1);
-  node_set_ints(node, "perm", perm, x->rank);
-  return node;
 }
 
 static Status transposes_meet(Rewrite *r) {
@@ -174,6 +185,66 @@ static Status transpose_behind(Rewrite *r) {
   return rewrite_root_by(r, add_transpose(r, moved, perm));
 }
 
+// --- Behind products
+
+static bool brings_channels_first(const int64_t *perm, int rank) {
+  bool brings = rank >= 3 && perm[0] == 0 && perm[1] == rank - 1;
+  for (int i = 2; i < rank; i++) brings = brings && perm[i] == i - 1;
+  return brings;
+}
+
+// Whether a product made the value, or pointwise nodes that alone use its result and may yet become its epilogue.
+static bool made_by_product(const Value *value) {
+  for (int steps = 0; value && value->producer && steps < NEAR; steps++) {
+    const Node *node = value->producer;
+    if (node->op->takes_epilogue) return node->op->image != IMAGE_GAINS;
+    if (!node->op->has_program || node_attribute(node, "axes")) return false;
+    const Value *before = NULL;
+    for (int i = 0; i < node->input_count && !before; i++)
+      if (node->inputs[i] && only_user(node->inputs[i]) == node && !node->inputs[i]->constant) before = node->inputs[i];
+    value = before;
+  }
+  return false;
+}
+
+// Operands that it would take another transpose to have as they were; -1: it cannot be done.
+static int turned_operands(const Node *node, const int64_t *perm) {
+  const Value *out = node->outputs[0];
+  int count = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    const Value *value = node->inputs[i];
+    if (has_unpermuted(value, out->rank, perm)) continue;
+    if (value->constant || value->rank != out->rank || !value_same_shape(value, out)) return -1;
+    count++;
+  }
+  return count;
+}
+
+static Status transpose_behind_product(Rewrite *r) {
+  const Node *root = matched(r, "root"), *turn = matched(r, "turn");
+  const PassOptions *options = rewrite_options(r);
+  const Value *result = turn->inputs[0], *out = root->outputs[0];
+  const int64_t *perm = perm_of(turn);
+  DType dtype = options->precision != DTYPE_COUNT && out->dtype == DTYPE_F32 ? options->precision : out->dtype;
+  Value *moved;
+  WANT(brings_channels_first(perm, out->rank) && layout_wants_channels_last(options, dtype),
+       "it does not turn an image that lies with its channels innermost");
+  WANT(made_by_product(result), "no product made what is turned");
+  WANT(!bound_to_axes(root, perm), "it is bound to its axes");
+  int turned = turned_operands(root, perm);
+  WANT(turned >= 0 && turned <= 1, "its other operands would all have to be turned");
+  WANT(!turned || read_near_image(out, NEAR), "no convolution is near that would read it");
+  TRY(work_before(r, root, perm, &moved));
+  return rewrite_root_by(r, add_transpose(r, moved, perm));
+}
+
+const Rule rule_transpose_behind_product = {
+    .name = "transpose_behind_product",
+    .help = "an image that a product makes channels-last is turned behind the pointwise node that reads it, which then is the product's",
+    .pattern = "elementwise(..., turn: transpose(x)!, ...)",
+    .exactness = EXACT,
+    .root = reads_little,
+    .apply = transpose_behind_product};
 const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .help = "transposes before and behind a node become one behind it",
                                    .pattern = "transpose(between: @permutable(...)!)",

@@ -77,6 +77,14 @@ def linear_maps(m):
     return m("MatMul", m("Mul", y, m.draw(24)), m.draw(24, 3))
 
 
+# A block as ConvNeXt's: products over channels that lie last, whose result is scaled and added to an image.
+def channels_last_block(m, x="x"):
+    y = m("Transpose", m("Conv", x, m.draw(8, 1, 3, 3), m.draw(8), pads=[1] * 4, group=8), perm=[0, 2, 3, 1])
+    y = m("Add", m("MatMul", y, m.draw(8, 24)), m.draw(24))
+    y = m("Add", m("MatMul", m("Mul", y, m("Sigmoid", y)), m.draw(24, 8)), m.draw(8))
+    return m("Add", m("Mul", m("Transpose", y, perm=[0, 3, 1, 2]), m.draw(8, 1, 1)), x)
+
+
 CASES = {
     "repvgg": repvgg,
     "repvgg_strided": lambda m: repvgg(m, stride=2, identity=False),
@@ -93,6 +101,7 @@ CASES = {
     "normalised_image": normalised,
     "normalised_padded_image": lambda m: normalised(m, pads=[1, 0, 1, 1]),
     "linear_maps": linear_maps,
+    "channels_last_blocks": lambda m: m("Conv", channels_last_block(m, channels_last_block(m)), m.draw(4, 8, 1, 1)),
 }
 
 

@@ -85,7 +85,7 @@ typedef struct PlanContents {
 MUST_CHECK Status plan_parse(const char *text, size_t length, const DeviceInfo *device, const PlanContents *contents,
                              Arena *arena, Plan **out);
 
-// What it depends on beyond its text: where this is another text, the plan is to be made anew. "plan version 2, sm_90".
+// What it depends on beyond its text: where this is another text, the plan is to be made anew. "plan version 3, sm_90".
 const char *plan_needs(const Plan *plan, Arena *arena);
 
 // Prints the plan, reads it back from its text, and checks that this prints alike. *out is what was read.

@@ -127,11 +127,22 @@ bool conv_join_groups(const ConvProblem *apart, int64_t count, ConvProblem *p) {
   return p->k <= INT32_MAX && p->filters <= INT32_MAX;
 }
 
+bool conv_merge_columns(const ConvProblem *windows, ConvProblem *p) {
+  int64_t width = windows->kernel[2];
+  *p = *windows;
+  if (p->phased || p->groups > 1 || width == 1 || p->stride[2] != width || p->dilation[2] != 1 || p->pad[2]) return false;
+  if (p->x_channel != 1 || p->x_space[2] != p->channels || p->out[2] * width > p->in[2]) return false;
+  p->channels *= width, p->x_space[2] *= width, p->taps /= width;
+  p->in[2] = p->out[2];
+  p->kernel[2] = p->stride[2] = 1;
+  return true;
+}
+
 int conv_x_copy(const Site *site, const ConvProblem *p) {
-  const TensorDesc *x = &site->inputs[0];
-  int size = (int)dtype_size(x->dtype);
-  int vector = p->x_channel == 1 ? desc_vector(x, x->rank, 1, 16) : 1;
-  while (p->channels % vector) vector /= 2;
+  int size = (int)dtype_size(site->inputs[0].dtype), vector = p->x_channel == 1 ? 16 / size : 1;
+  int64_t steps = p->channels | site->inputs[0].offset | (p->images > 1 ? p->x_image : 0);
+  for (int i = 0; i < 3; i++) steps |= p->in[i] > 1 ? p->x_space[i] : 0;
+  while (steps % vector) vector /= 2;
   return vector * size;
 }
 

@@ -26,6 +26,9 @@ bool conv_merge_phases(const Site *site, const ConvProblem *phased, MergedPhases
 // Neighbouring groups of a convolution as one, whose filters have zeros for the channels of the others (an infinity there is no number in all of them):
 // tiles are full and reads run longer. False where the groups are no multiple of `count`.
 bool conv_join_groups(const ConvProblem *apart, int64_t count, ConvProblem *joined);
+// Windows as wide as their steps over an image with channels innermost: what one of them covers of a line lies together, as channels of a single tap. The filters' order
+// stays. False where it is not so.
+bool conv_merge_columns(const ConvProblem *windows, ConvProblem *merged);
 // The bytes that can be copied at once along the channels of x; the element's size where they are not contiguous.
 int conv_x_copy(const Site *site, const ConvProblem *problem);
 // Every offset into x, taps in the padding included, fits 32 bits.

@@ -7,6 +7,8 @@
 // An image of few channels, as the first of a network, is also offered widened: a kernel before writes channels side by side with zeros behind
 // them (widen_channels.cuh), so that a tap is one copy instead of single elements.
 //
+// Windows that lie side by side, as those that cut an image into patches, are windows of a single column over more channels.
+//
 // Narrow groups are also offered joined: several as one, whose filters have zeros for each other's channels, fill a tile's columns and read whole lines.
 #include "kernels/tile/mma_config.h"
 #include "kernels/tile/prologue_source.h"
@@ -22,7 +24,8 @@ typedef struct MmaConv {
   bool merged;  // p makes all phases of `phased`
   ConvProblem phased;
   MergedPhases window;
-  bool joined;  // p makes several groups of `apart` as one
+  bool joined;   // p makes several groups of `apart` as one
+  bool columns;  // p has the columns of the windows of `apart` as channels
   ConvProblem apart;
   DType dtype;
   bool plain, pack;
@@ -134,7 +137,8 @@ static int describe(const Site *site, MmaConv *ways) {
   *merged = (MmaConv){.merged = true, .phased = p, .dtype = dtype, .pack = true};
   if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, merged)) count++;
   if (count && p.phases == 1) return count;  // the same
-  ways[count] = (MmaConv){.p = p, .dtype = dtype, .pack = pack};
+  ways[count] = (MmaConv){.p = p, .apart = p, .dtype = dtype, .pack = pack};
+  ways[count].columns = conv_merge_columns(&p, &ways[count].p);
   if (!complete(site, &ways[count])) return count;
   count++;
   return count + (p.groups > 1 ? join(site, &p, dtype, &ways[count]) : widen(site, &ways[count - 1], &ways[count]));
@@ -228,7 +232,7 @@ static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *pac
   if (!c->pack) return OK;
   if (c->joined) return conv_pack_joined(out, site, &c->apart, &c->p, chunk, &c->b_outer, packed);
   if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer, packed);
-  return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
+  return conv_pack_filters(out, site, c->columns ? &c->apart : &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
 }
 
 static void emit_problem(Text *text, const MmaConv *c, const Way *way) {

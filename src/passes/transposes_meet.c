@@ -238,13 +238,14 @@ static Status transpose_behind_product(Rewrite *r) {
   return rewrite_root_by(r, add_transpose(r, moved, perm));
 }
 
-const Rule rule_transpose_behind_product = {
-    .name = "transpose_behind_product",
-    .help = "an image that a product makes channels-last is turned behind the pointwise node that reads it, which then is the product's",
-    .pattern = "elementwise(..., turn: transpose(x)!, ...)",
-    .exactness = EXACT,
-    .root = reads_little,
-    .apply = transpose_behind_product};
+const Rule rule_transpose_behind_product = {.name = "transpose_behind_product",
+                                            .help =
+                                                "an image that a product makes channels-last is turned behind the pointwise "
+                                                "node that reads it, which then is the product's",
+                                            .pattern = "elementwise(..., turn: transpose(x)!, ...)",
+                                            .exactness = EXACT,
+                                            .root = reads_little,
+                                            .apply = transpose_behind_product};
 const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .help = "transposes before and behind a node become one behind it",
                                    .pattern = "transpose(between: @permutable(...)!)",

@@ -146,6 +146,11 @@ def add_rest(rows):
     cuda_pool("pool-edge", "off by one at an edge", "if ((u32)at%d >= %lldu) \"", "if ((u32)at%d > %lldu) \"")
 
     # --- Where buffers lie, and when data moves.
+    windows = rows("kernels/conv/conv_problem.c", "conv/patches_16x16_f16", "mma_conv", 80)
+    windows("columns-stride", "wrong stride", "p->channels *= width, p->x_space[2] *= width, p->taps", "p->channels *= width, p->taps")
+    windows("columns-left-over", "missing predicate (columns)", "p->out[2] * width > p->in[2]", "false", filter="conv/patches_padded_behind_f16")
+    windows("joined-depth", "wrong size", "p->filters *= count, p->k *= count;", "p->filters *= count;", filter="conv/joined_all_f16")
+    windows("joined-walk", "wrong offset", "walk_add(&p->output.batch, 1, p->groups, p->filters);", "walk_add(&p->output.batch, 1, p->groups, 1);", filter="conv/joined_some_bf16", nth=2)
     prologue = rows("kernels/tile/prologue.cuh", "conv/prologue_bn_relu_last_f16", "mma_conv*", 90)
     prologue("prologue-table", "missing barrier", "*table, k_begin, k_end);\n    __syncthreads();", "*table, k_begin, k_end);")
     prologue("prologue-next", "wrong offset", "    k += BK;\n", "")

@@ -1,13 +1,14 @@
 // What depends on constants alone is computed now, by the reference. Results larger than their inputs (an expanded scalar) stay
-// computed at run time: views cost nothing there.
+// computed at run time: views cost nothing there, and a program may be part of what reads it. Those that at the end are still steps of their own are computed
+// after all, unless they are large.
 #include "kernels/reference.h"
 #include "kernels/view/view.h"
 #include "passes/places.h"
 #include "passes/programs.h"
 
-enum { MAX_GROWN_BYTES = 1 << 16 };
+enum { MAX_GROWN_BYTES = 1 << 16, MAX_STEP_BYTES = 1 << 20 };
 
-static bool foldable(const Node *node, Arena *scratch) {
+static bool foldable(const Node *node, Arena *scratch, size_t most) {
   if (!node->op->reference || node->op->random || node->op->data_dependent || !node->output_count) return false;
   size_t in = 0, out = 0;
   for (int i = 0; i < node->input_count; i++) {
@@ -26,7 +27,7 @@ static bool foldable(const Node *node, Arena *scratch) {
   StringMap *symbols = string_map_new(scratch);
   node_note_symbols(node, symbols);
   if (string_map_count(symbols)) return false;
-  return out <= in || out <= MAX_GROWN_BYTES;
+  return out <= in || out <= most;
 }
 
 static bool would_round(const Rewrite *r, const Node *node) {
@@ -35,10 +36,10 @@ static bool would_round(const Rewrite *r, const Node *node) {
   return false;
 }
 
-static Status apply(Rewrite *r) {
+static Status compute(Rewrite *r, size_t most) {
   Node *node = matched(r, "root");
   Graph *graph = rewrite_graph(r);
-  WANT(foldable(node, rewrite_scratch(r)), "not all of it is constant");
+  WANT(foldable(node, rewrite_scratch(r), most), "not all of it is constant");
   WANT(!would_round(r, node), "a region keeps more digits of it than a constant has");
   const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
@@ -47,6 +48,13 @@ static Status apply(Rewrite *r) {
   for (int i = 0; i < node->output_count; i++)
     TRY(rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i])));
   return OK;
+}
+
+static Status fold_constant(Rewrite *r) { return compute(r, MAX_GROWN_BYTES); }
+
+static Status fold_step(Rewrite *r) {
+  WANT(!matched(r, "root")->op->view, "a view is no step");
+  return compute(r, MAX_STEP_BYTES);
 }
 
 // Bits of zeros: -0 is something else.
@@ -79,8 +87,16 @@ static const Rule fold_constants = {.name = "fold_constants",
                                     .help = "computes a node whose operands are constants",
                                     .pattern = "*(...)",
                                     .exactness = EXACT,
-                                    .apply = apply};
+                                    .apply = fold_constant};
+static const Rule fold_steps = {
+    .name = "fold_steps",
+    .help = "computes a step whose operands are constants, where its result is no larger than a mebibyte",
+    .pattern = "*(...)",
+    .exactness = EXACT,
+    .apply = fold_step};
 
+const Pass pass_fold_steps = {"fold_steps", "computes the steps that would give the same in every run",
+                              (const Rule *const[]){&fold_steps, NULL}};
 const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone",
                                   (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements,
                                                         &rule_view_of_number, &rule_positions_inside, &rule_slices_by_places,

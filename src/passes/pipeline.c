@@ -4,7 +4,7 @@
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
     pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions, pass_merge_products,
-    pass_outline_regions, pass_outline_prologues;
+    pass_outline_regions, pass_outline_prologues, pass_fold_steps;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,
@@ -31,6 +31,7 @@ const Pass *const pass_pipeline[] = {
     &pass_merge_products,     // with what is behind them: alike or not shows only now
     &pass_inline_regions,     // those of loaded passes that ran behind the first time
     &pass_outline_regions,    // nodes are what they will be ...
+    &pass_fold_steps,         // ... but for those that give the same in every run ...
     &pass_outline_prologues,  // ... and what is left in front of products is theirs
     NULL,
 };

@@ -1,12 +1,13 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
-//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--quick] [--repeat-first]
-//               [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
+//   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] [--quick]
+//               [--repeat-first] [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
 // candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying, and what
 // is preferred not again beside the tactics (for slow checkers); --repeat-first replays the first candidate of each tactic only. --tf32 lets products
-// of f32 use it. --every takes each N-th of the cases that match, and says how many were left out. --jobs divides the cases among processes.
+// of f32 use it. --every takes each N-th of the cases that match, and says how many were left out; --further N takes all, and candidates behind a
+// tactic's first in each N-th. --jobs divides the cases among processes.
 // --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that differ and a
 // summary; exits with 1 if any did.
 #include <stdatomic.h>
@@ -36,7 +37,7 @@ typedef struct Options {
   DeviceKind device;
   const char *filter, *tactic;
   bool tactics, quick, repeat_first, tf32, verbose;
-  int jobs, candidates, every;
+  int jobs, candidates, every, further;
   uint64_t seed;
   const char *record_path;
   bool against;
@@ -200,7 +201,8 @@ static Status run_tactics(const OperatorCase *row, const Graph *graph, Device **
     if (options->tactic && strcmp(options->tactic, implementations[t]->name)) continue;
     FOR_NODES(node, graph) used |= fused_core(node)->op == implementations[t]->op;
     if (!used) continue;
-    for (int c = 0; c < options->candidates; c++) {
+    int candidates = (row - operator_cases) % options->further ? 1 : options->candidates;
+    for (int c = 0; c < candidates; c++) {
       bool taken = false;
       Device *device = *devices;
       cuda_device_force(device, implementations[t], c, &taken);
@@ -289,6 +291,7 @@ static const OperatorCase **choose(const Options *options) {
     if (options->filter && !strstr(operator_cases[i].name, options->filter)) continue;
     if (matching++ % (size_t)options->every == 0) rows[chosen++] = &operator_cases[i];
   }
+  if (options->further > 1) printf("SKIPPED further candidates of tactics in all but one of %d cases\n", options->further);
   if (matching > chosen) printf("SKIPPED %zu of %zu cases: one of %d is taken\n", matching - chosen, matching, options->every);
   fflush(stdout);  // before there are other processes
   return rows;
@@ -354,11 +357,12 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
 }
 
 static const char usage[] =
-    "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--quick] "
+    "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] "
+    "[--quick] "
     "[--repeat-first] [--tf32] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]";
 
 int main(int count, char **arguments) {
-  Options options = {.jobs = 1, .every = 1};
+  Options options = {.jobs = 1, .every = 1, .further = 1};
   bool cuda = false;
   long seed = 1;
   const char *record = NULL, *against = NULL;
@@ -368,6 +372,7 @@ int main(int count, char **arguments) {
                               {"--jobs", TEST_INT, &options.jobs, 1},
                               {"--candidates", TEST_INT, &options.candidates, 1},
                               {"--every", TEST_INT, &options.every, 1},
+                              {"--further", TEST_INT, &options.further, 1},
                               {"--record", TEST_TEXT, &record},
                               {"--against", TEST_TEXT, &against},
                               {"--tactics", TEST_FLAG, &options.tactics},

@@ -249,6 +249,9 @@ int main(int argument_count, char **arguments) {
   start = now();
   memcpy(probabilities, classify(session, images, count), label_count * CLASSES * sizeof *probabilities);
   double first = (now() - start) * 1e3;
+  double weights = (double)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS),
+         arena = (double)ingot_session_memory(session, INGOT_MEMORY_ARENA),
+         unpacked = (double)ingot_session_memory(session, INGOT_MEMORY_UNPACKED);
   for (int i = 0; i < count; i++) right += best_of(probabilities + i * CLASSES) == labels[i];
   int drawn = choose(labels, probabilities, count, chosen, 10);
   for (int i = 0; i < drawn; i += 5) draw_digits(images, labels, probabilities, chosen + i, drawn - i < 5 ? drawn - i : 5);
@@ -259,9 +262,6 @@ int main(int argument_count, char **arguments) {
   float worst = 0;
   for (int i = 0; i < count * CLASSES; i++) worst = plain[i] - probabilities[i] > worst ? plain[i] - probabilities[i] : worst;
   double one = measure(session, images, 1, 0), all = measure(session, images, count, first);
-  double weights = (double)ingot_session_memory(session, INGOT_MEMORY_WEIGHTS),
-         arena = (double)ingot_session_memory(session, INGOT_MEMORY_ARENA),
-         unpacked = (double)ingot_session_memory(session, INGOT_MEMORY_UNPACKED);
   double bare_one = measure(bare_session, images, 1, 0), bare_all = measure(bare_session, images, count, bare_first);
   print_line("accuracy", "%d of %d, none of them seen in training (%.1f%%)", right, count, 100.0 * right / count);
   print_line("latency", "%.3f ms for one image, %.3f ms for all %d (%.0f images a second)", one, all, count, count / all * 1e3);

@@ -18,4 +18,4 @@ extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_across_c
 extern const Rule rule_transpose_before_merge, rule_product_before_merge, rule_split_before_product,
     rule_split_before_biased_product;
 extern const Rule rule_chain_as_reshape, rule_expand_by_reader, rule_transposes_meet, rule_transpose_behind,
-    rule_transpose_behind_product;
+    rule_transpose_behind_product, rule_rows_by_window;

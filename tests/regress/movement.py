@@ -85,6 +85,16 @@ def channels_last_block(m, x="x"):
     return m("Add", m("Mul", m("Transpose", y, perm=[0, 3, 1, 2]), m.draw(8, 1, 1)), x)
 
 
+# Norms of an image's positions in windows of 4 x 4, projected, and put back.
+def windows(m):
+    last = m("Transpose", "x", perm=[0, 2, 3, 1])
+    y = m("LayerNormalization", last, m.draw(8), m.draw(8))
+    y = m("Transpose", m("Reshape", y, m.ints(-1, 2, 4, 2, 4, 8)), perm=[0, 1, 3, 2, 4, 5])
+    y = m("MatMul", m("Reshape", y, m.ints(-1, 16, 8)), m.draw(8, 8))
+    y = m("Transpose", m("Reshape", y, m.ints(-1, 2, 2, 4, 4, 8)), perm=[0, 1, 3, 2, 4, 5])
+    return m("Add", last, m("Reshape", y, m.ints(-1, 8, 8, 8)))
+
+
 CASES = {
     "repvgg": repvgg,
     "repvgg_strided": lambda m: repvgg(m, stride=2, identity=False),
@@ -102,6 +112,7 @@ CASES = {
     "normalised_padded_image": lambda m: normalised(m, pads=[1, 0, 1, 1]),
     "linear_maps": linear_maps,
     "channels_last_blocks": lambda m: m("Conv", channels_last_block(m, channels_last_block(m)), m.draw(4, 8, 1, 1)),
+    "windows": windows,
 }
 
 

@@ -473,9 +473,10 @@ static const char everywhere[] =
 Test(regions, are_opened_before_those_of_the_device) {
   int count = 0;
   while (pass_pipeline[count]) count++;
-  cr_expect_str_eq(pass_pipeline[count - 3]->name, "inline_regions");
-  cr_expect(pass_pipeline[count - 3]->needed);
-  cr_expect_str_eq(pass_pipeline[count - 2]->name, "outline_regions");
+  cr_expect_str_eq(pass_pipeline[count - 4]->name, "inline_regions");
+  cr_expect(pass_pipeline[count - 4]->needed);
+  cr_expect_str_eq(pass_pipeline[count - 3]->name, "outline_regions");
+  cr_expect_str_eq(pass_pipeline[count - 2]->name, "fold_steps");
   cr_expect_str_eq(pass_pipeline[count - 1]->name, "outline_prologues");
 }
 

@@ -145,6 +145,51 @@ static Status split_before_biased_product(Rewrite *r) {
   return rewrite_root_by(r, behind);
 }
 
+// How many axes at the end are the same before and after the merging.
+static int axes_kept(const int *begin, int rank, int whole) {
+  int kept = 0;
+  while (kept < rank && begin[rank - kept] - begin[rank - kept - 1] == 1 && begin[rank - kept] == whole - kept) kept++;
+  return kept;
+}
+
+// An operand for axes that are not merged: the same where it is broadcast over those that would be, else split.
+static Status split_operand(Rewrite *r, Value *value, const Value *whole, const Value *merged, int kept, Value **out) {
+  *out = value;
+  if (!value || value_is_scalar(value) || value->rank <= kept) return OK;
+  WANT(value_same_shape(value, merged), "an operand is broadcast over some of the axes that are merged");
+  Node *reshape = reshape_to(r, value, whole);
+  *out = reshape->outputs[0];
+  return node_infer(reshape);
+}
+
+static Status pointwise_before_merge(Rewrite *r) {
+  const Node *root = matched(r, "root");
+  Value *whole = matched(r, "turn")->outputs[0];
+  const Value *merged = matched(r, "merge")->outputs[0], *out = root->outputs[0];
+  int begin[MAX_RANK + 1];
+  Value *inputs[READS_LITTLE];
+  WANT(root->output_count == 1 && !node_attribute(root, "dims"), "it has more than one result, or elements of its own");
+  WANT(!reads_coordinates(node_program(root, "program")), "it depends on where elements are");
+  WANT(merged->rank < whole->rank && find_groups(whole, merged, begin) && value_same_shape(merged, out),
+       "the reshape does more than to merge axes, or its result is broadcast");
+  int kept = axes_kept(begin, merged->rank, whole->rank);
+  for (int i = 0; i < root->input_count; i++) {
+    if (root->inputs[i] == merged) inputs[i] = whole;
+    else TRY(split_operand(r, root->inputs[i], whole, merged, kept, &inputs[i]));
+  }
+  Node *before = rewrite_like(r, root);
+  for (int i = 0; i < root->input_count; i++) node_set_input(before, i, inputs[i]);
+  TRY(node_infer(before));
+  return rewrite_root_by(r, reshape_to(r, before->outputs[0], out));
+}
+
+const Rule rule_pointwise_before_merge = {
+    .name = "pointwise_before_merge",
+    .help = "a pointwise node behind axes that a transpose takes apart and a reshape merges works on them unmerged: no copy",
+    .pattern = "elementwise(..., merge: reshape(turn: transpose(x)!)!, ...)",
+    .exactness = EXACT,
+    .root = reads_little,
+    .apply = pointwise_before_merge};
 const Rule rule_split_before_product = {.name = "split_before_product",
                                         .help = "a product of rows that are split afterwards is one of rows that are",
                                         .pattern = "reshape(product: matmul(...)!)",

@@ -260,7 +260,7 @@ int main(int count, char **arguments) {
     Subject subject;
     if (!subject_open(&emulated, arguments[i], folder, &subject)) walk.problems++;
     for (const Scenario *s = scenarios; s->name && subject.expected; s++) {
-      bool wanted = !only || !strcmp(only, s->name);
+      bool wanted = only ? !strcmp(only, s->name) : !s->asked_for;
       if (wanted && s->sizes != ANY && (s->sizes == OPEN) != subject.open)
         printf("SKIPPED %s of %s: it leaves %s size open\n", s->name, subject.path, subject.open ? "a" : "no");
       else if (wanted) walk_scenario(&walk, &subject, s);

@@ -59,6 +59,7 @@ typedef struct Scenario {
   void (*clean)(Run *run);                      // in any case
   bool repeats;                                 // it measures: the same few calls come hundreds of times
   enum { ANY, FIXED, OPEN } sizes;              // which subjects it is for
+  bool asked_for;                               // only by name: with many rows it takes long for all but a small subject
 } Scenario;
 extern const Scenario scenarios[];  // ends with a NULL name
 

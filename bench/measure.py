@@ -25,7 +25,7 @@ def parse(arguments):
     parser.add_argument("--run", default=os.path.join(ROOT, "build/bench/zoo.jsonl"), help="the file of the run; gone on with where it exists")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda where nvidia-smi finds a GPU")
     parser.add_argument("--ingot", action="append", metavar="NAME=PATH", help="a binary of Ingot; repeat for several. Default: build/release/ingot")
-    parser.add_argument("--ways", help="of untuned,tuned,own; default: all three on a GPU, quick: the first two; untuned on a CPU")
+    parser.add_argument("--ways", help="of untuned,tuned,own, or NAME:WAY for one binary alone; default: all three on a GPU, quick: the first two; untuned on a CPU")
     parser.add_argument("--again", action="append", metavar="PEER", help="measured twice, for the noise; default: the first binary's first way")
     parser.add_argument("--peers", help="only those with these names or, where none has it, names that begin so; none: Ingot alone")
     parser.add_argument("--trtexec", help="TensorRT's program; default: looked for")
@@ -62,8 +62,8 @@ def parse(arguments):
     options.prepare_jobs = options.prepare_jobs or max(1, min(len(os.sched_getaffinity(0)) // 2, room or 1))
     options.networks = options.networks or max(2 if options.limit and not options.quick else 6, len(options.gpus))
     options.threads = options.threads or (0 if on_gpu else len(os.sched_getaffinity(0)))
-    if any(way not in peers.WAYS for way in options.ways):
-        parser.error(f"--ways takes of {','.join(peers.WAYS)}")
+    if any(word.rpartition(":")[2] not in peers.WAYS for word in options.ways):
+        parser.error(f"--ways takes of {','.join(peers.WAYS)}, or of NAME:WAY")
     default = os.path.join(ROOT, "build/release/ingot")
     options.ingot = options.ingot or ([default] if os.path.exists(default) else [])
     return options

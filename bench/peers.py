@@ -24,7 +24,7 @@ def worker(adapter, form, options):
 
 def ingot(options):
     """Every binary in every way; `again` is the first one's last way once more, the same engine: its ratio to itself is the noise."""
-    specs = []
+    specs, labels = [], []
     for index, text in enumerate(options.ingot or []):
         label, equals, binary = text.partition("=")
         if not equals:
@@ -32,10 +32,14 @@ def ingot(options):
         binary = os.path.abspath(binary)
         if not os.access(binary, os.X_OK):
             raise SystemExit(f"{binary} is no program: build first, or name one with --ingot NAME=PATH")
-        for way in options.ways:
+        labels.append(label)
+        for way in ways_of(options, label):
             name = f"{label} {way}"
             quiet = ("build",) if options.quick else ("build", "prepare")
             specs.append(Spec(name, worker("ingot", json.dumps(settings(binary, name, way, options)), options), quiet, "ingot", False, False))
+    for word in options.ways:
+        if ":" in word and word.rpartition(":")[0] not in labels:
+            raise SystemExit(f"--ways {word}: there is no such binary among {', '.join(labels)}")
     again = options.again if options.again is not None else [spec.name for spec in specs[:1]]
     for name in again:
         base = next((spec for spec in specs if spec.name == name), None)
@@ -43,6 +47,11 @@ def ingot(options):
             raise SystemExit(f"--again {name}: there is no such peer among {', '.join(spec.name for spec in specs)}")
         specs.append(base._replace(name=name + " again"))
     return specs
+
+
+def ways_of(options, label):
+    """Of --ways those that are every binary's or this one's."""
+    return [way for owner, _, way in (word.rpartition(":") for word in options.ways) if owner in ("", label)]
 
 
 def settings(binary, name, way, options):

@@ -128,8 +128,11 @@ class Runs(Folder):
 
 
 class JobsOf(Folder):
+    def options(self, quick, ways=("untuned", "own")):
+        return argparse.Namespace(ingot=[self.program("ingot", "")], ways=list(ways), again=None, tune=1, quick=quick, device="cuda", precision="fp16", threads=0, work=self.folder, peers=None, trtexec=None)
+
     def jobs(self, quick):
-        options = argparse.Namespace(ingot=[self.program("ingot", "")], ways=["untuned", "own"], again=None, tune=1, quick=quick, device="cuda", precision="fp16", threads=0, work=self.folder, peers=None, trtexec=None)
+        options = self.options(quick)
         specs = peers.ingot(options) + peers.torch(options)
         run = types.SimpleNamespace(options=options, of_row=lambda row: peers.of_row(specs, row, zoo.ZOO[row.network].masked))
         return prepare.jobs_of(run, zoo.rows(["bert-base-128", "resnet50"], [1, 32]))
@@ -146,6 +149,15 @@ class JobsOf(Folder):
         self.assertEqual([(job.network, job.command[job.command.index("--batches") + 1], job.needs.name) for job in engines],
                          [(network, batch, f"export-{network}") for network in ("bert-base-128", "resnet50") for batch in ("1", "32")])
         self.assertEqual({json.loads(job.command[job.command.index("--settings") + 1])["way"] for job in engines}, {"untuned"})
+
+
+    def test_a_way_may_be_one_binarys_alone(self):
+        options = self.options(False, ["untuned", "new:tuned"])
+        options.ingot = ["old=" + options.ingot[0], "new=" + options.ingot[0]]
+        self.assertEqual([spec.name for spec in peers.ingot(options)], ["old untuned", "new untuned", "new tuned", "old untuned again"])
+        options.ways.append("nwe:own")
+        with self.assertRaisesRegex(SystemExit, "nwe:own: there is no such binary among old, new"):
+            peers.ingot(options)
 
 
 class Limits(unittest.TestCase):

@@ -10,7 +10,7 @@ work=$build/fuzz
 names=("$@")
 [ $# -gt 0 ] || names=(model engine text plan tuning arrays picture)
 # Runs where a run is cheap, and where each is a model built.
-declare -A runs=([model]=600 [engine]=600 [text]=4000 [plan]=4000 [tuning]=20000 [arrays]=8000 [picture]=4000)
+declare -A runs=([model]=400 [engine]=300 [text]=3000 [plan]=4000 [tuning]=20000 [arrays]=8000 [picture]=4000)
 declare -A longest=([model]=8192 [engine]=65536 [text]=8192 [plan]=8192 [tuning]=1024 [arrays]=4096 [picture]=4096)
 # No search for leaks when a harness ends: libFuzzer searches after each input that frees less than it takes, and says which it was. A search at
 # the end also judges libFuzzer itself, and where it cannot stop the threads it kills the process, which looks like a crash on an empty input.

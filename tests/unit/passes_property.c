@@ -219,7 +219,7 @@ static void check_case(const OperatorCase *row, int dress_number) {
   arena_free(arena);
 }
 
-// Under sanitizers, which take ten times as long, each dress is tried on every fifth case, others each time (tests/CMakeLists.txt).
+// Each dress is tried on every so-manieth case, others each time (tests/CMakeLists.txt; each without).
 #ifndef CASES_STEP
 #define CASES_STEP 1
 #endif

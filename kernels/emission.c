@@ -48,6 +48,14 @@ void emit_i32(Emission *emission, Launch *launch, int32_t value) { add_argument(
 void emit_i64(Emission *emission, Launch *launch, int64_t value) { add_argument(emission, launch, ARG_I64)->i64 = value; }
 void emit_f32(Emission *emission, Launch *launch, float value) { add_argument(emission, launch, ARG_F32)->f32 = value; }
 
+void emit_arguments(Emission *emission, Launch *launch, const KernelArguments *arguments) {
+  for (uint32_t i = 0; i < arguments->count; i++) {
+    int64_t value = kernel_argument_value(&arguments->list[i]);
+    if (arguments->list[i].form == ARGUMENT_INT) emit_i32(emission, launch, (int32_t)value);
+    else emit_i64(emission, launch, value);
+  }
+}
+
 Status emit_packed(Emission *emission, Recipe *recipe, Value *constant, int *index) {
   TRY(recipe_finish(recipe, constant));
   *ARENA_PUSH(emission->arena, emission->packed, emission->packed_count, emission->packed_capacity) = recipe;

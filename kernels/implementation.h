@@ -124,6 +124,7 @@ void emit_workspace(Emission *emission, Launch *launch, size_t offset);
 void emit_report(Emission *emission, Launch *launch);  // arguments for REPORT_PARAMETERS
 void emit_i32(Emission *emission, Launch *launch, int32_t value);
 void emit_i64(Emission *emission, Launch *launch, int64_t value);
+void emit_arguments(Emission *emission, Launch *launch, const KernelArguments *arguments);
 void emit_f32(Emission *emission, Launch *launch, float value);
 // The parameters are copied.
 Launch *emit_library(Emission *emission, const LibraryRoutine *routine, const void *parameters, const char *label);

@@ -12,6 +12,16 @@ int64_t desc_count(const TensorDesc *desc) {
   return count;
 }
 
+Extent desc_extent(const TensorDesc *desc, int axis) {
+  bool known = desc->open && desc->open->dims[axis].now == desc->dims[axis];
+  return known ? desc->open->dims[axis] : extent_static(desc->dims[axis]);
+}
+
+Extent desc_stride(const TensorDesc *desc, int axis) {
+  bool known = desc->open && desc->open->strides[axis].now == desc->strides[axis];
+  return known ? desc->open->strides[axis] : extent_static(desc->strides[axis]);
+}
+
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b) {
   bool same = a->rank == b->rank;
   for (int i = 0; i < a->rank && same; i++) same = a->dims[i] == b->dims[i];

@@ -4,6 +4,12 @@
 #pragma once
 #include "base/device.h"
 #include "ir/op.h"
+#include "kernels/extent.h"
+
+// How dims and strides follow from the model's symbols, in the site's table.
+typedef struct OpenDims {
+  Extent dims[MAX_RANK], strides[MAX_RANK];
+} OpenDims;
 
 typedef struct TensorDesc {
   DType dtype;
@@ -14,6 +20,7 @@ typedef struct TensorDesc {
   bool absent;                // an optional input that is not there
   int64_t
       offset;  // elements from the 256-byte aligned start of its buffer to element 0: decides which vector accesses are safe
+  const OpenDims *open;  // NULL: dims and strides are the same in every call, or nobody knows
 } TensorDesc;
 
 typedef struct Packings Packings;  // packings.h
@@ -28,6 +35,7 @@ typedef struct Site {
   const TensorDesc *inputs;   // site_input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
+  DimTable *dims;      // of the descs' open dims; NULL: there are none
   bool tf32;           // f32 matrix products may use TF32 tensor cores
   Packings *packings;  // keeps packed constants for all who want them; NULL: each has its own
 } Site;
@@ -44,6 +52,9 @@ static inline int site_input_count(const Site *site) {
 static inline const Node *site_step(const Site *site) { return site->region ? site->region : site->node; }  // of the graph
 Value *site_operand(const Site *site, int index);  // of the node, as the graph has it
 int64_t desc_count(const TensorDesc *desc);
+// Static where the desc was changed since: of what is now nobody knows how it came to be.
+Extent desc_extent(const TensorDesc *desc, int axis);
+Extent desc_stride(const TensorDesc *desc, int axis);
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b);
 bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)

@@ -64,7 +64,7 @@ static void emit_function(Text *text, const Site *site, const MmaAttention *m) {
     inputs[i] = arena_printf(arena, "Element_%s::get(x%d)", dtype_name(dtypes[i]), i);
   }
   text_add(text, ") {\n");
-  ProgramNames names = {inputs, dtypes, indices, extents, m->n, "v"};
+  ProgramNames names = {inputs, dtypes, indices, extent_texts(arena, taken->rank, extents), m->n, "v"};
   program_emit_cuda(text, score, &names, &result);
   text_add(text, "    return %s;\n  }\n", result);
 }

@@ -193,7 +193,7 @@ Status library_emit_epilogue(Emission *emission, const Site *site, const Library
   inputs[0] = result->desc;
   for (int i = 1; i < count; i++) inputs[i] = site->inputs[node->input_count + i - 1];
   GeneratedKernel kernel;
-  TRY(generate_elementwise(site->epilogue, count, inputs, 1, site->outputs, emission->arena, &kernel));
+  TRY(generate_elementwise(site->epilogue, count, inputs, 1, site->outputs, site->dims, emission->arena, &kernel));
   if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(emission, kernel.source, kernel.entry, kernel.grid, kernel.block);
   launch->label = "epilogue";
@@ -201,5 +201,6 @@ Status library_emit_epilogue(Emission *emission, const Site *site, const Library
   else emit_workspace(emission, launch, result->offset);
   for (int i = 1; i < count; i++) emit_buffer(emission, launch, BUFFER_INPUT, node->input_count + i - 1);
   emit_buffer(emission, launch, BUFFER_OUTPUT, 0);
+  emit_arguments(emission, launch, &kernel.arguments);
   return OK;
 }

@@ -169,10 +169,11 @@ Status emit_copy(Emission *emission, const Site *site, int input, int output) {
   Program *program = program_new(emission->arena, 1);
   program_output(program, program_input(program, 0, site->inputs[input].dtype));
   GeneratedKernel kernel;
-  TRY(generate_elementwise(program, 1, &site->inputs[input], 1, &site->outputs[output], emission->arena, &kernel));
+  TRY(generate_elementwise(program, 1, &site->inputs[input], 1, &site->outputs[output], site->dims, emission->arena, &kernel));
   if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(emission, kernel.source, kernel.entry, kernel.grid, kernel.block);
   emit_buffer(emission, launch, BUFFER_INPUT, input);
   emit_buffer(emission, launch, BUFFER_OUTPUT, output);
+  emit_arguments(emission, launch, &kernel.arguments);
   return OK;
 }

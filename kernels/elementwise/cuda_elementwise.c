@@ -18,11 +18,12 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   const Node *node = site->node;
   GeneratedKernel kernel;
   TRY(generate_elementwise(node_program(node, "program"), node->input_count, site->inputs, node->output_count, site->outputs,
-                           out->arena, &kernel));
+                           site->dims, out->arena, &kernel));
   if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(out, kernel.source, kernel.entry, kernel.grid, kernel.block);
   for (int i = 0; i < node->input_count; i++) emit_buffer(out, launch, BUFFER_INPUT, i);
   for (int i = 0; i < node->output_count; i++) emit_buffer(out, launch, BUFFER_OUTPUT, i);
+  emit_arguments(out, launch, &kernel.arguments);
   return OK;
 }
 

@@ -141,8 +141,13 @@ static void add_programs(Text *text, const Pool *pool) {
     inputs[k] = arena_printf(arena, "e%d[i]", k);
     dtypes[k] = site->inputs[pool->behind->operands + k - 1].dtype;
   }
-  ProgramNames names = {
-      inputs, dtypes, NULL, pool->y->dims, 1, "v", program_is_narrow(program, program->output_count, site->outputs)};
+  ProgramNames names = {inputs,
+                        dtypes,
+                        NULL,
+                        extent_texts(arena, pool->y->rank, pool->y->dims),
+                        1,
+                        "v",
+                        program_is_narrow(program, program->output_count, site->outputs)};
   program_emit_cuda(text, program, &names, results);
   for (int i = 0; i < program->output_count; i++)
     text_add(text, "    stored%d[i] = %s;\n", i,

@@ -158,6 +158,12 @@ static void add_input(Text *text, const ProgramNames *names, const Instruction *
   text_add(text, "%s", names->inputs[input]);
 }
 
+const char *const *extent_texts(Arena *arena, int rank, const int64_t *dims) {
+  const char **texts = arena_array(arena, const char *, (size_t)rank + 1);
+  for (int i = 0; i < rank; i++) texts[i] = arena_printf(arena, "%lldll", (long long)dims[i]);
+  return texts;
+}
+
 static void add_number(Text *text, DType dtype, const char *expression) {
   if (dtype_is_integer(dtype)) text_add(text, "Element_%s::wrap((i64)%s)", dtype_name(dtype), expression);
   else text_add(text, "(%s)%s", value_type(dtype), expression);
@@ -176,9 +182,7 @@ void instruction_emit_cuda(Text *text, const Program *program, int index, const 
   switch (instruction->op) {
     case OP_input: add_input(text, names, instruction); break;
     case OP_index: add_number(text, dtype, names->indices[instruction->args[0]]); break;
-    case OP_extent:
-      add_number(text, dtype, arena_printf(text->arena, "%lldll", (long long)names->extents[instruction->args[0]]));
-      break;
+    case OP_extent: add_number(text, dtype, names->extents[instruction->args[0]]); break;
     case OP_row_extent: add_number(text, dtype, arena_printf(text->arena, "%lldll", (long long)names->row_extent)); break;
     case OP_cast:
       add_cast(text, dtype, program->code[instruction->args[0]].dtype, values[instruction->args[0]], instruction->integer);
@@ -236,7 +240,8 @@ static Status function_emit(Text *text, const Site *site, const Program *program
   }
   text_add(text, ") {\n");
   const char *value;
-  ProgramNames names = {inputs, dtypes, indices, result->dims, 1, "v", program_is_narrow(program, 1, result)};
+  ProgramNames names = {
+      inputs, dtypes, indices, extent_texts(arena, result->rank, result->dims), 1, "v", program_is_narrow(program, 1, result)};
   program_emit_cuda(text, program, &names, &value);
   DType from = program->code[program->outputs[0]].dtype;
   text_add(text, "  return %s;\n}\n", stored_expression(arena, result->dtype, from, value));

@@ -19,11 +19,12 @@ typedef struct ProgramNames {
   const char *const *inputs;   // of each input an expression of its value in value_type(input_dtypes[i]); NULL where unused
   const DType *input_dtypes;   // as stored
   const char *const *indices;  // of each domain axis an integer expression; only those that the program reads
-  const int64_t *extents;      // of each domain axis
+  const char *const *extents;  // of each domain axis an i64 expression; only those that the program reads
   int64_t row_extent;          // elements that a reduction runs over
   const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
   bool narrow;                 // see program_is_narrow
 } ProgramNames;
+const char *const *extent_texts(Arena *arena, int rank, const int64_t *dims);  // of static ones
 // Whether functions may be approximated (narrow_* in scalar.cuh) instead of computed as precisely as f32 holds: all results are stored in half precision, and nothing in the program jumps, as
 // rounding and comparisons of floats do, which would make a last place a whole one.
 bool program_is_narrow(const Program *program, int output_count, const TensorDesc *outputs);
@@ -49,13 +50,14 @@ MUST_CHECK Status prologue_program_emit(Text *text, const Site *site);
 
 // A kernel for an elementwise program over the shape of the outputs, which all have the same dims. Inputs broadcast to it as
 // numpy does. The kernel's parameters are the inputs' pointers, then the outputs', each to element 0 of its desc; inputs that are
-// absent have none. A program over nothing (a dim is 0) gives grid 0: launch nothing.
+// absent have none. dims: of the descs' open dims, which the kernel takes as arguments; NULL: all are written into it. A program over nothing (a dim is 0) gives grid 0: launch nothing.
 typedef struct GeneratedKernel {
   const char *source, *entry;
   unsigned grid[3], block[3];
+  KernelArguments arguments;  // behind the pointers
 } GeneratedKernel;
 MUST_CHECK Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
-                                       const TensorDesc *outputs, Arena *arena, GeneratedKernel *out);
+                                       const TensorDesc *outputs, DimTable *dims, Arena *arena, GeneratedKernel *out);
 // Several such programs as one kernel, one after another in its grid: the parts of a concatenation. Its parameters are those of the
 // parts in order; no part is over nothing. bases: where element 0 of a tensor lies that many elements behind the
 // pointer the kernel is given (inputs, then outputs); NULL: it is there.
@@ -64,5 +66,6 @@ typedef struct ElementwisePart {
   int input_count, output_count;
   const TensorDesc *inputs, *outputs;
   const int64_t *bases;
+  DimTable *dims;
 } ElementwisePart;
 MUST_CHECK Status generate_elementwise_parts(int count, const ElementwisePart *parts, Arena *arena, GeneratedKernel *out);

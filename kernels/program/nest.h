@@ -1,6 +1,6 @@
 // A loop nest over several tensors: the axes of a common domain, and how far each tensor moves along each. Sorting the axes by
 // the output's memory order and merging those that every tensor walks as one turns most sites into one or two loops; what is
-// left becomes text in which all extents and strides are constants, so that the compiler divides by multiplying.
+// left becomes text in which static extents and strides are constants, so that the compiler divides by multiplying, and open ones arguments.
 #pragma once
 #include "kernels/implementation.h"
 
@@ -8,20 +8,22 @@ enum { NEST_AXES = MAX_RANK + 2 };
 
 typedef struct Nest {
   Arena *arena;
+  DimTable *table;             // of open extents; NULL: all are taken for static
+  KernelArguments *arguments;  // what text asks for
   int rank;
-  int64_t extents[NEST_AXES];
+  Extent extents[NEST_AXES];
   int count;  // tensors
   uint32_t capacity;
-  int64_t (*strides)[NEST_AXES];  // [tensor][axis], in elements
+  Extent (*strides)[NEST_AXES];  // [tensor][axis], in elements
 } Nest;
 
-Nest nest_new(Arena *arena, int rank, const int64_t *extents);
+Nest nest_new(DimTable *table, KernelArguments *arguments, int rank, const Extent *extents);
 // Adds a tensor that broadcasts to the domain as numpy does; returns its number.
 int nest_add(Nest *nest, const TensorDesc *desc);
-int nest_add_strides(Nest *nest, const int64_t *strides);
+int nest_add_strides(Nest *nest, const Extent *strides);
 // A tensor that is not there: its offset is the coordinate along an axis, which survives merging that way.
 int nest_add_index(Nest *nest, int axis);
-int64_t nest_count(const Nest *nest);  // of the domain's points
+bool nest_is_open(const Nest *nest);  // an extent or a stride is
 // Drops axes of extent 1, sorts the first `outer` axes by the tensor's strides (largest outermost), and the rest likewise, and
 // merges axes within each part. *outer becomes the number of axes left of the first part. At least one axis stays.
 void nest_collapse(Nest *nest, int tensor, int *outer);

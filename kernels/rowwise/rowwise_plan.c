@@ -13,7 +13,7 @@ bool row_plan_feeds(const RowPlan *p, int instruction, int pass) {
 
 bool row_plan_still(const RowPlan *p, int tensor) {
   for (int i = p->outer; i < p->nest.rank; i++)
-    if (p->nest.strides[tensor][i]) return false;
+    if (p->nest.strides[tensor][i].now) return false;
   return true;
 }
 
@@ -138,15 +138,19 @@ static int find_main(const RowPlan *p) {
 static void make_nest(RowPlan *p) {
   const Program *program = p->program;
   int place[MAX_RANK];
-  int64_t extents[MAX_RANK];
-  place_axes(p, place, extents);
-  p->nest = nest_new(p->arena, p->rank, extents);
+  int64_t sizes[MAX_RANK];
+  Extent extents[MAX_RANK];
+  place_axes(p, place, sizes);
+  for (int i = 0; i < p->rank; i++) extents[i] = extent_static(sizes[i]);
+  KernelArguments *none = arena_new_of(p->arena, KernelArguments);
+  none->arena = p->arena;
+  p->nest = nest_new(NULL, none, p->rank, extents);
   for (int t = 0; t < p->input_count + p->output_count; t++) {
     const TensorDesc *desc = row_plan_operand(p, t);
-    int64_t strides[MAX_RANK] = {0};
+    Extent strides[MAX_RANK] = {0};
     int lead = p->rank - desc->rank;
     for (int i = 0; i < desc->rank; i++)
-      if (desc->dims[i] != 1 && i + lead >= 0) strides[place[i + lead]] = desc->strides[i];
+      if (desc->dims[i] != 1 && i + lead >= 0) strides[place[i + lead]] = extent_static(desc->strides[i]);
     nest_add_strides(&p->nest, strides);
   }
   bool args = false;
@@ -159,10 +163,11 @@ static void make_nest(RowPlan *p) {
   }
   p->row_tensor = -1;
   if (args) {
-    int64_t strides[MAX_RANK] = {0}, stride = 1;
+    Extent strides[MAX_RANK] = {0};
+    int64_t stride = 1;
     for (int i = p->rank - 1; i >= p->outer; i--) {
-      strides[i] = stride;
-      stride *= extents[i];
+      strides[i] = extent_static(stride);
+      stride *= sizes[i];
     }
     p->row_tensor = nest_add_strides(&p->nest, strides);
   }

@@ -86,7 +86,7 @@ void add_feed(Emitter *e, int i) {
   else if (row_plan_is_arg(opcode(p, i)))
     text_add(e->text, "    acc%d[%s] = %s::combine(acc%d[%s], %s{%s, (i64)(%s) + i * %lld});\n", i, row, reducer(p, i), i, row,
              accumulator_type(p, i), value, nest_offset(&p->nest, p->row_tensor, p->outer, p->nest.rank - p->outer),
-             (long long)p->nest.strides[p->row_tensor][p->axis]);
+             (long long)p->nest.strides[p->row_tensor][p->axis].now);
   else
     text_add(e->text, "    acc%d[%s] = %s::combine<%s>(acc%d[%s], (%s)%s);\n", i, row, reducer(p, i), type, i, row, type,
              value);

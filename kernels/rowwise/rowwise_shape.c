@@ -44,7 +44,7 @@ static int64_t step_bytes(const RowPlan *p, bool held) {
   for (int t = 0; t < p->input_count; t++) {
     DType dtype = p->site->inputs[t].dtype;
     int64_t size = held && dtype != DTYPE_F16 ? MAX((int64_t)dtype_size(dtype), 4) : (int64_t)dtype_size(dtype);
-    if (p->used[t] && !row_plan_still(p, t)) bytes += size * (p->nest.strides[t][p->axis] ? p->vector : 1);
+    if (p->used[t] && !row_plan_still(p, t)) bytes += size * (p->nest.strides[t][p->axis].now ? p->vector : 1);
   }
   return MAX(bytes, 1);
 }
@@ -83,8 +83,8 @@ static void choose_rows(RowPlan *p) {
   p->axis = nest->rank - 1;
   p->block_groups = p->owned = 1;
   p->groups = p->rows;
-  if (nest->strides[p->main][p->axis] == 1) p->vector = (int)MIN(16 / MIN(size, 16), 8);
-  while (p->vector > 1 && (nest->extents[p->axis] % p->vector || p->row / p->vector < 8)) p->vector /= 2;
+  if (nest->strides[p->main][p->axis].now == 1) p->vector = (int)MIN(16 / MIN(size, 16), 8);
+  while (p->vector > 1 && (nest->extents[p->axis].now % p->vector || p->row / p->vector < 8)) p->vector /= 2;
   p->steps = p->row / p->vector;
   bool few = p->rows < 8 * multiprocessors(p);
   if (p->steps <= 256 && !(few && p->steps > 128)) {
@@ -109,7 +109,7 @@ static void choose_owned(RowPlan *p) {
   size_t size = dtype_size(main_dtype(p));
   p->axis = p->outer - 1;
   p->vector = (int)MIN(16 / MIN(size, 16), 8);
-  while (p->vector > 1 && (p->nest.extents[p->axis] % p->vector || p->vector * partial_bytes(p) > PARTIAL_BYTES))
+  while (p->vector > 1 && (p->nest.extents[p->axis].now % p->vector || p->vector * partial_bytes(p) > PARTIAL_BYTES))
     p->vector /= 2;
   p->owned = p->vector;
   p->groups = p->rows / p->owned;
@@ -219,9 +219,9 @@ static void choose_splits(RowPlan *p) {
 
 void row_plan_choose_shape(RowPlan *p) {
   const Nest *nest = &p->nest;
-  int64_t along_row = nest->strides[p->main][nest->rank - 1], along_rows = nest->strides[p->main][p->outer - 1];
+  int64_t along_row = nest->strides[p->main][nest->rank - 1].now, along_rows = nest->strides[p->main][p->outer - 1].now;
   p->splits = p->vector = 1;
-  if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1] >= 4) choose_columns(p);
+  if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1].now >= 4) choose_columns(p);
   else choose_rows(p);
   if (p->cached) return;
   p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p, false), p->vector > 1 ? 4 : 8), 1);

@@ -30,7 +30,7 @@ static int alignment_of(const RowPlan *p, int tensor) {
 // Fills `to` (an array of `count` stored elements) from input t at the current coordinates.
 static void add_load(Emitter *e, int t, const char *to, int count) {
   const RowPlan *p = e->p;
-  int64_t stride = p->nest.strides[t][p->axis];
+  int64_t stride = p->nest.strides[t][p->axis].now;
   char *offset = offset_of(p, t);
   if (stride == 1 && count > 1) {
     int alignment = MIN(alignment_of(p, t), 16 / (int)dtype_size(row_plan_operand(p, t)->dtype));
@@ -94,9 +94,9 @@ static ProgramNames leaf_names(Emitter *e) {
   for (int axis = 0; axis < MAX_RANK; axis++) {
     int t = p->index_tensor[axis];
     if (t >= 0)
-      indices[axis] = arena_printf(p->arena, "(%s + i * %lld)", offset_of(p, t), (long long)p->nest.strides[t][p->axis]);
+      indices[axis] = arena_printf(p->arena, "(%s + i * %lld)", offset_of(p, t), (long long)p->nest.strides[t][p->axis].now);
   }
-  return (ProgramNames){inputs, dtypes, indices, p->extents, p->row, "v", p->narrow};
+  return (ProgramNames){inputs, dtypes, indices, extent_texts(p->arena, p->rank, p->extents), p->row, "v", p->narrow};
 }
 
 // Marks the element-level instructions that `root` is computed from.
@@ -199,14 +199,14 @@ static void add_row_stores(Emitter *e) {
     if (p->level[from]) continue;
     char *stored = stored_output(e, o);
     char *offset = nest_offset(&p->nest, t, 0, p->outer);
-    if (p->owned > 1 && p->nest.strides[t][p->axis] == 1)
+    if (p->owned > 1 && p->nest.strides[t][p->axis].now == 1)
       text_add(e->text,
                "  Element_%s::Stored r%d[R];\n#pragma unroll\n  for (int i = 0; i < R; i++) r%d[i] = %s;\n"
                "  element_store<Element_%s, R, %d>(y%d + (%s), r%d);\n",
                stored_name(p, t), o, o, stored, stored_name(p, t), alignment_of(p, t), o, offset, o);
     else
       text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) y%d[%s + i * (%lldll)] = %s;\n", o, offset,
-               (long long)(p->owned > 1 ? p->nest.strides[t][p->axis] : 0), stored);
+               (long long)(p->owned > 1 ? p->nest.strides[t][p->axis].now : 0), stored);
   }
   text_add(e->text, "  }\n");
 }
@@ -229,7 +229,7 @@ static void add_element_stores(Emitter *e) {
   for (int o = 0; o < p->output_count; o++) {
     if (!p->level[p->program->outputs[o]]) continue;
     int t = p->input_count + o;
-    int64_t stride = p->nest.strides[t][p->axis];
+    int64_t stride = p->nest.strides[t][p->axis].now;
     if (stride == 1)
       text_add(e->text, "  element_store<Element_%s, V, %d>(y%d + (%s), r%d);\n", stored_name(p, t), alignment_of(p, t), o,
                offset_of(p, t), o);

@@ -274,6 +274,36 @@ Dim dim_ceil_div(DimTable *table, Dim a, Dim b) {
   return dim_mul(table, minus_one, dim_div(table, dim_mul(table, minus_one, a), b));
 }
 
+static int64_t factor_of(int64_t value) {
+  enum { MOST = 4096 };
+  int64_t factor = 1;
+  while (factor < MOST && value % (factor * 2) == 0) factor *= 2;
+  return factor;
+}
+
+int64_t dim_factor(const DimTable *table, Dim dim) {
+  int64_t value;
+  if (dim_get_constant(table, dim, &value)) return factor_of(value);
+  const DimEntry *entry = dim_entry(table, dim);
+  switch (entry->op) {
+    case DIM_MUL: return factor_of(dim_factor(table, entry->a) * dim_factor(table, entry->b));
+    case DIM_ADD:
+    case DIM_MAX:
+    case DIM_MIN:
+    case DIM_BROADCAST: return MIN(dim_factor(table, entry->a), dim_factor(table, entry->b));
+    default: return 1;
+  }
+}
+
+int64_t dim_typical(const DimTable *table, Dim dim, int64_t symbol) {
+  int64_t value;
+  if (dim_get_constant(table, dim, &value)) return value;
+  const DimEntry *entry = dim_entry(table, dim);
+  if (entry->op == DIM_SYMBOL) return symbol;
+  bool fits = dim_fold(entry->op, dim_typical(table, entry->a, symbol), dim_typical(table, entry->b, symbol), &value);
+  return fits ? value : symbol;
+}
+
 Dim dim_import(DimTable *into, const DimTable *from, Dim dim) {
   if (dim >= 0 || into == from) return dim;
   DimEntry entry = *dim_entry(from, dim);

@@ -33,6 +33,8 @@ bool dim_unite(DimTable *table, Dim a, Dim b);
 void dim_for_united(const DimTable *table, void (*found)(void *context, Dim namesake, Dim symbol), void *context);
 bool dim_at_least(const DimTable *table, Dim a, Dim b);  // provably a >= b, whatever the symbols are
 Dim dim_ceil_div(DimTable *table, Dim a, Dim b);
+int64_t dim_factor(const DimTable *table, Dim dim);  // a power of two, up to 4096, that divides it whatever the symbols are
+int64_t dim_typical(const DimTable *table, Dim dim, int64_t symbol);  // what it is where every symbol is that
 // Copies an expression from one table into another.
 Dim dim_import(DimTable *into, const DimTable *from, Dim dim);
 

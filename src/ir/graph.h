@@ -30,6 +30,8 @@ struct Value {
   DType dtype;  // of the elements; DTYPE_COUNT: unknown until run time (only behind `deferred` nodes)
   int rank;     // -1: unknown until run time (only behind `deferred`, `if` and `loop` nodes)
   Dim dims[MAX_RANK];
+  const Dim *
+      open;  // of a value of a specialised graph: the dims that it has in every call, where they differ; NULL: nothing is known
   uint8_t order[MAX_RANK];  // stride order: order[0] is the logical axis that is outermost in memory; identity is row-major
   Tensor *constant;         // row-major content, or NULL; never of a graph input
   Tensor *initial;          // of a graph input that callers may leave out: what it is then; else NULL
@@ -102,9 +104,10 @@ Value *graph_find_value(const Graph *graph, const char *name);
 void value_set_type(Value *value, DType dtype, int rank, const Dim *dims);
 void value_set_static(Value *value, DType dtype, int rank, const int64_t *dims);
 void value_rename(Graph *graph, Value *value, const char *name);  // takes the name over from whoever has it
-bool value_is_static(const Value *value);                         // rank known and all dims constant
-bool value_get_dims(const Value *value, int64_t *out);            // false if not static
-Dim value_count_dim(Graph *graph, const Value *value);            // product of dims
+void value_copy_open(Value *to, const Value *from);
+bool value_is_static(const Value *value);               // rank known and all dims constant
+bool value_get_dims(const Value *value, int64_t *out);  // false if not static
+Dim value_count_dim(Graph *graph, const Value *value);  // product of dims
 // dims_fit, open dims taken for the least that they can be; and the error where a value's do not.
 bool dims_may_fit(const DimTable *table, DType dtype, int rank, const Dim *dims);
 MUST_CHECK Status value_check_size(const Value *value);

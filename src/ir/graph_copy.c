@@ -12,12 +12,17 @@ static Tensor *copy_tensor(Arena *arena, const Tensor *tensor) {
   return tensor ? arena_copy(arena, tensor, sizeof *tensor) : NULL;
 }
 
+void value_copy_open(Value *to, const Value *from) {
+  to->open = from->open ? import_dims(to->graph, from->graph, from->open, from->rank) : NULL;
+}
+
 // Type, order and what is known of the content; not name, producer, uses or marks.
 static void copy_type(Graph *into, Value *to, const Value *from) {
   to->kind = from->kind;
   to->dtype = from->dtype;
   to->rank = from->rank;
   for (int i = 0; i < from->rank; i++) to->dims[i] = dim_import(into->dims, from->graph->dims, from->dims[i]);
+  value_copy_open(to, from);
   memcpy(to->order, from->order, sizeof to->order);
   to->constant = copy_tensor(into->arena, from->constant);
   to->contents = from->contents ? import_dims(into, from->graph, from->contents, from->contents_count) : NULL;

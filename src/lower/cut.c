@@ -281,6 +281,7 @@ Status cut_graph(Graph *work, Value *const *leaves, int leaf_count, const Specia
   for (int i = 0; i < leaf_count; i++) {
     const Value *value = leaves[i];
     cut.ready_map[value->id] = graph_add_input(stage->ready, value->name, value->dtype, value->rank, value->dims);
+    value_copy_open(cut.ready_map[value->id], value);
     cut.state[value->id] = MADE_READY;
     cut.slots[value->id] = (Slot){.kind = SLOT_INPUT, .index = i};
   }

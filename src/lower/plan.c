@@ -43,6 +43,25 @@ void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t 
   }
 }
 
+// What the value's dims and strides are in every call; NULL where nobody knows, or nothing differs.
+static OpenDims *open_dims(Planner *p, const Value *value, const TensorDesc *desc) {
+  if (!value->open) return NULL;
+  OpenDims *open = arena_new_of(p->arena, OpenDims);
+  for (int i = 0; i < desc->rank; i++) {
+    open->dims[i] = extent_of(desc->dims[i], value->open[i]);
+    if (!open->dims[i].open && value->open[i] != desc->dims[i]) return NULL;
+  }
+  return open;
+}
+
+static void open_strides(Planner *p, int rank, const uint8_t *order, OpenDims *open) {
+  Extent stride = extent_static(1);
+  for (int i = rank - 1; i >= 0; i--) {
+    open->strides[order[i]] = stride;
+    stride = extent_mul(p->plan->graph->dims, stride, open->dims[order[i]]);
+  }
+}
+
 static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const Value *value, const int64_t *dims) {
   PlanBuffer *buffer = ARENA_PUSH(p->arena, p->plan->buffers, p->plan->buffer_count, p->plan->buffer_capacity);
   int64_t count = 1;
@@ -70,6 +89,9 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   const uint8_t *order = kind == PLAN_INPUT ? row_major : value->order;
   order_strides(desc->rank, desc->dims, order, desc->strides);
   desc->constant = value->constant;
+  OpenDims *open = open_dims(p, value, desc);
+  if (open) open_strides(p, desc->rank, order, open);
+  desc->open = open;
   PlanBuffer *buffer = add_buffer(p, kind, index, value, desc->dims);
   buffer->constant = value->constant;
   memcpy(buffer->order, order, MAX_RANK);
@@ -94,6 +116,21 @@ static const Tensor *reshaped(Planner *p, const TensorDesc *source, const Tensor
   return same;
 }
 
+static OpenDims *view_dims(Planner *p, const Value *value, const TensorDesc *desc) {
+  OpenDims *open = open_dims(p, value, desc);
+  if (open || value->open) return open;
+  open = arena_new_of(p->arena, OpenDims);
+  for (int i = 0; i < desc->rank; i++) open->dims[i] = extent_static(desc->dims[i]);
+  return open;
+}
+
+static bool regroup(Planner *p, const TensorDesc *from, const TensorDesc *to, const OpenDims *open, Extent *strides) {
+  Extent dims[MAX_RANK], old_strides[MAX_RANK], new_dims[MAX_RANK];
+  for (int i = 0; i < from->rank; i++) dims[i] = desc_extent(from, i), old_strides[i] = desc_stride(from, i);
+  for (int i = 0; i < to->rank; i++) new_dims[i] = open ? open->dims[i] : extent_static(to->dims[i]);
+  return strides_reshape(p->plan->graph->dims, from->rank, dims, old_strides, to->rank, new_dims, strides);
+}
+
 // The output of a view node as strides over the place of its input; false where that takes a copy.
 static bool view_of(Planner *p, const Node *node, const Binding source, Binding *out) {
   Binding result = source;
@@ -104,16 +141,21 @@ static bool view_of(Planner *p, const Node *node, const Binding source, Binding 
   to->rank = node->outputs[0]->rank;
   to->constant = NULL;
   value_get_dims(node->outputs[0], to->dims);
+  OpenDims *open = node->outputs[0]->open || from->open ? view_dims(p, node->outputs[0], to) : NULL;
+  Extent strides[MAX_RANK];
   if (map.regroups) {
-    if (!strides_reshape(from->rank, from->dims, from->strides, to->rank, to->dims, to->strides)) return false;
+    if (!regroup(p, from, to, open, strides)) return false;
     to->constant = reshaped(p, from, to);
   }
   for (int i = 0; i < to->rank && !map.regroups; i++) {
     const ViewAxis *axis = &map.axes[i];
-    int64_t stride = axis->source < 0 ? 0 : from->strides[axis->source];
-    to->strides[i] = stride * axis->step;
-    result.offset += to->dims[i] ? stride * axis->start : 0;
+    Extent stride = axis->source < 0 ? extent_static(0) : desc_stride(from, axis->source);
+    strides[i] = extent_mul(p->plan->graph->dims, stride, extent_static(axis->step));
+    result.offset += to->dims[i] ? stride.now * axis->start : 0;
   }
+  for (int i = 0; i < to->rank; i++) to->strides[i] = strides[i].now;
+  if (open) memcpy(open->strides, strides, (size_t)to->rank * sizeof *strides);
+  to->open = open;
   *out = result;
   return true;
 }
@@ -130,7 +172,7 @@ static Status insert_copy(Planner *p, Node *node, int index, bool row_major);
 
 static Status fill_site(Planner *p, Node *node, PlanStep *step) {
   int *numbers;
-  step->site = (Site){.device = p->target->info, .tf32 = p->target->tf32};
+  step->site = (Site){.device = p->target->info, .tf32 = p->target->tf32, .dims = p->plan->graph->dims};
   fused_site(node, p->arena, &step->site, &numbers);
   int count = site_input_count(&step->site);
   TensorDesc *inputs = arena_array(p->arena, TensorDesc, count);
@@ -279,6 +321,7 @@ static Status plan_copy(Planner *p, Node *at, Value *source, Value **out, bool r
   Graph *graph = p->plan->graph;
   Node *copy = add_copy(graph, at, source);
   TRY(node_infer(copy));
+  value_copy_open(copy->outputs[0], source);
   if (!row_major) memcpy(copy->outputs[0]->order, source->order, sizeof source->order);
   p->plan->copies_inserted++;
   TRY(plan_node(p, copy));
@@ -306,6 +349,7 @@ static Status plan_outputs(Planner *p) {
       continue;
     Node *copy = add_copy(graph, NULL, value);
     TRY(node_infer(copy));
+    value_copy_open(copy->outputs[0], value);
     TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
     if (does_nothing(copy)) continue;
     PlanStep step = {0};

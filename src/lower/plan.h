@@ -113,5 +113,5 @@ typedef struct PackItem {
 size_t pack_intervals(PackItem *items, int count, size_t alignment, Arena *scratch);  // returns the block's size
 
 // How a reshape of a strided tensor looks without moving data; false where it takes a copy.
-bool strides_reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims,
-                     int64_t *new_strides);
+bool strides_reshape(DimTable *table, int rank, const Extent *dims, const Extent *strides, int new_rank, const Extent *new_dims,
+                     Extent *new_strides);

@@ -258,10 +258,23 @@ void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena
   open_regions(&s);
 }
 
+static void keep_open(Value *value) {
+  if (value->rank > 0 && !value_is_static(value))
+    value->open = arena_copy(value->graph->arena, value->dims, (size_t)value->rank * sizeof *value->dims);
+}
+
+// What the graph says of every call's sizes is kept beside what they are in this one.
+static void keep_all_open(const Graph *graph) {
+  for (int i = 0; i < graph->input_count; i++) keep_open(graph->inputs[i]);
+  FOR_NODES(node, graph)
+  for (int i = 0; i < node->output_count; i++) keep_open(node->outputs[i]);
+}
+
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {
   Graph *work = graph_copy(arena, graph);
   Specialiser s = {.graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work)};
   int leaf_count = 0, input_count = work->input_count;
+  keep_all_open(work);
   Value **leaves = arena_array(arena, Value *, (size_t)count_leaves(inputs, input_count) + 1);
   for (int i = 0; i < input_count; i++) TRY(bind_input(&s, work->inputs[i], &inputs[i], leaves, &leaf_count));
   TRY(simplify_all(&s));

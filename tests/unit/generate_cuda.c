@@ -144,7 +144,7 @@ static const char *relu_source(Arena *arena, const TensorDesc *x, const TensorDe
   Program *program = program_new(arena, 1);
   program_output(program, program_op1(program, OP_relu, program_input(program, 0, x->dtype)));
   GeneratedKernel kernel;
-  Status status = generate_elementwise(program, 1, x, 1, y, arena, &kernel);
+  Status status = generate_elementwise(program, 1, x, 1, y, NULL, arena, &kernel);
   cr_assert_null(status, "%s", status_message(status));
   return kernel.source;
 }

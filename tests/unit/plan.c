@@ -207,6 +207,16 @@ static int random_shape(int64_t count, int64_t *dims) {
   return rank;
 }
 
+static bool reshape(int rank, const int64_t *dims, const int64_t *strides, int new_rank, const int64_t *new_dims,
+                    int64_t *new_strides) {
+  Extent extents[4][MAX_RANK];
+  for (int i = 0; i < rank; i++) extents[0][i] = extent_static(dims[i]), extents[1][i] = extent_static(strides[i]);
+  for (int i = 0; i < new_rank; i++) extents[2][i] = extent_static(new_dims[i]);
+  if (!strides_reshape(NULL, rank, extents[0], extents[1], new_rank, extents[2], extents[3])) return false;
+  for (int i = 0; i < new_rank; i++) new_strides[i] = extents[3][i].now;
+  return true;
+}
+
 Test(plan, reshapes_address_the_same_elements) {
   int found = 0, refused = 0;
   for (int round = 0; round < 20000; round++) {
@@ -231,7 +241,7 @@ Test(plan, reshapes_address_the_same_elements) {
       if (!next_random(10)) strides[i] = 0;
       if (!next_random(10)) strides[i] = -strides[i];
     }
-    bool given = strides_reshape(rank, dims, strides, new_rank, new_dims, new_strides);
+    bool given = reshape(rank, dims, strides, new_rank, new_dims, new_strides);
     cr_assert_eq(given, possible(rank, dims, strides, new_rank, new_dims), "round %d: found %d", round, given);
     for (int64_t i = 0; given && i < count; i++)
       cr_assert_eq(address(new_rank, new_dims, new_strides, i), address(rank, dims, strides, i), "round %d element %lld", round,
@@ -245,7 +255,26 @@ Test(plan, reshapes_address_the_same_elements) {
 
 Test(plan, reshapes_of_nothing_and_of_one) {
   int64_t strides[MAX_RANK];
-  cr_expect(strides_reshape(2, (int64_t[]){0, 5}, (int64_t[]){7, 3}, 3, (int64_t[]){5, 0, 2}, strides));
-  cr_expect(strides_reshape(0, NULL, NULL, 2, (int64_t[]){1, 1}, strides));
-  cr_expect(strides_reshape(2, (int64_t[]){1, 1}, (int64_t[]){99, -4}, 0, NULL, strides));
+  cr_expect(reshape(2, (int64_t[]){0, 5}, (int64_t[]){7, 3}, 3, (int64_t[]){5, 0, 2}, strides));
+  cr_expect(reshape(0, NULL, NULL, 2, (int64_t[]){1, 1}, strides));
+  cr_expect(reshape(2, (int64_t[]){1, 1}, (int64_t[]){99, -4}, 0, NULL, strides));
+}
+
+// [batch, seq, 768] as [batch, seq, 12, 64], also where this call's batch and seq are 1: the strides follow from the symbols.
+Test(plan, reshapes_of_open_axes) {
+  Arena *arena = arena_new();
+  DimTable *table = dim_table_new(arena);
+  Dim batch = dim_symbol(table, "batch"), seq = dim_symbol(table, "seq");
+  for (int64_t now = 1; now <= 7; now += 3) {
+    Extent b = extent_of(2 - now % 2, batch), s = extent_of(now, seq), width = extent_static(768);
+    Extent dims[] = {b, s, width}, split[] = {b, s, extent_static(12), extent_static(64)},
+           flat[] = {extent_mul(table, b, s), width}, strides[MAX_RANK], one = extent_static(1);
+    Extent given[] = {extent_mul(table, s, width), width, one};
+    cr_assert(strides_reshape(table, 3, dims, given, 4, split, strides));
+    const Extent expected[] = {given[0], width, extent_static(64), one};
+    for (int i = 0; i < 4; i++) cr_expect(extent_equal(strides[i], expected[i]), "seq %d: stride %d", (int)now, i);
+    cr_assert(strides_reshape(table, 3, dims, given, 2, flat, strides));
+    cr_expect(extent_equal(strides[0], width) && extent_equal(strides[1], one));
+  }
+  arena_free(arena);
 }

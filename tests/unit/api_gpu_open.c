@@ -1,0 +1,151 @@
+// Models whose sizes are open, on the emulated GPU: at whatever sizes they are run after the first, the CPU gives the same, and no kernel is compiled.
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/api_test.h"
+
+enum { INPUTS = 4, RANK = 8, SYMBOLS = 8, CALLS = 12, LARGEST = 41 };
+
+static void (*forget_calls)(long at, int code, bool sticky, const char *name);
+static long (*calls)(void);
+static const char *(*call_name)(long call);
+static int (*findings)(void);
+
+static void *find(void *library, const char *name) {
+  void *symbol = dlsym(library, name);
+  cr_assert(symbol, "%s", name);
+  return symbol;
+}
+
+static int compiled(void) {
+  int count = 0;
+  for (long i = 1; i <= calls(); i++) count += call_name(i) && !strcmp(call_name(i), "nvrtcCompileProgram");
+  return count;
+}
+
+static unsigned random_state = 7;
+static int next_random(int most) {
+  random_state = random_state * 1664525 + 1013904223;
+  return (int)((random_state >> 8) % (unsigned)most);
+}
+
+// Sizes of a call by the symbols' names.
+typedef struct Sizes {
+  const char *names[SYMBOLS];
+  int64_t values[SYMBOLS];
+  int count;
+} Sizes;
+
+static int64_t size_called(Sizes *sizes, const char *name) {
+  for (int i = 0; i < sizes->count; i++)
+    if (!strcmp(sizes->names[i], name)) return sizes->values[i];
+  cr_assert_lt(sizes->count, SYMBOLS);
+  sizes->names[sizes->count] = name;
+  return sizes->values[sizes->count++] = next_random(4) ? 1 + next_random(LARGEST) : 1;
+}
+
+typedef struct Run {
+  ingot_engine *engine;
+  ingot_session *session;
+} Run;
+
+static void open_run(const char *path, bool gpu, Run *run) {
+  ingot_config config;
+  ingot_model *model;
+  expect_ok(ingot_config_init(&config));
+  config.device = gpu ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
+  expect_ok(ingot_model_open(path, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &run->engine));
+  expect_ok(ingot_session_create(run->engine, &config, &run->session));
+  ingot_model_free(model);
+}
+
+static void close_run(Run *run) {
+  ingot_session_free(run->session);
+  ingot_engine_free(run->engine);
+}
+
+static int64_t count_of(const ingot_tensor *tensor) {
+  int64_t count = 1;
+  for (int i = 0; i < tensor->ndim; i++) count *= tensor->shape[i];
+  return count;
+}
+
+// alike: the inputs behind the first are as large as it, or 1, axis by axis.
+static int draw_inputs(const ingot_engine *engine, bool alike, int64_t (*shapes)[RANK], ingot_tensor *inputs) {
+  Sizes sizes = {0};
+  int count = ingot_engine_input_count(engine);
+  for (int i = 0; i < count; i++) {
+    const ingot_binding *binding = ingot_engine_input(engine, i);
+    int rank = ingot_binding_rank(binding);
+    for (int k = 0; k < rank; k++) {
+      int64_t fixed = ingot_binding_dims(binding)[k];
+      if (fixed >= 0) shapes[i][k] = fixed;
+      else if (alike && i) shapes[i][k] = next_random(2) ? shapes[0][k] : 1;
+      else shapes[i][k] = size_called(&sizes, ingot_binding_dim_name(binding, k));
+    }
+    inputs[i] = (ingot_tensor){.device = {INGOT_CPU, 0}, .ndim = rank, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shapes[i]};
+    int64_t elements = count_of(&inputs[i]);
+    float *data = inputs[i].data = malloc((size_t)elements * sizeof *data + 1);
+    for (int64_t e = 0; e < elements; e++) data[e] = (float)(next_random(2001) - 1000) / 500;
+  }
+  return count;
+}
+
+static void expect_alike(const char *name, const ingot_tensor *a, const ingot_tensor *b) {
+  cr_assert_eq(a->ndim, b->ndim);
+  for (int i = 0; i < a->ndim; i++) cr_assert_eq(a->shape[i], b->shape[i], "%s: axis %d", name, i);
+  const float *x = a->data, *y = b->data;
+  for (int64_t i = 0; i < count_of(a); i++)
+    cr_assert_float_eq(x[i], y[i], 2e-5 * (1 + (y[i] < 0 ? -y[i] : y[i])), "%s: element %lld is %g, of the CPU %g", name, (long long)i, (double)x[i], (double)y[i]);
+}
+
+// variants: kernels that calls behind the first may compile: where it is sizes that say what is done.
+static void try_model(const char *name, bool alike, int variants) {
+  char path[256];
+  snprintf(path, sizeof path, "tests/open/%s.onnx", name);
+  Run gpu, cpu;
+  open_run(path, true, &gpu);
+  open_run(path, false, &cpu);
+  int more = 0;
+  for (int call = 0; call < CALLS; call++) {
+    int64_t shapes[INPUTS][RANK];
+    ingot_tensor inputs[INPUTS], of_gpu, of_cpu;
+    int count = draw_inputs(gpu.engine, alike, shapes, inputs);
+    forget_calls(0, 0, false, "");
+    expect_ok(ingot_session_run(gpu.session, inputs, count, &of_gpu, 1));
+    if (call) more += compiled();
+    else cr_assert_geq(compiled(), 1, "%s: the first call compiles", name);
+    expect_ok(ingot_session_run(cpu.session, inputs, count, &of_cpu, 1));
+    expect_alike(name, &of_gpu, &of_cpu);
+    for (int i = 0; i < count; i++) free(inputs[i].data);
+  }
+  cr_expect_leq(more, variants, "%s: %d kernels were compiled for other sizes", name, more);
+  close_run(&gpu);
+  close_run(&cpu);
+}
+
+Test(api_gpu_open, compiles_nothing_for_other_sizes, .timeout = 240) {
+  const char *driver = getenv("INGOT_LIBCUDA");
+  if (!driver || !strstr(driver, "emulator")) cr_skip_test("this is about the emulated device");
+  void *library = dlopen(driver, RTLD_NOW | RTLD_LOCAL);
+  *(void **)&forget_calls = find(library, "emulator_fail");
+  *(void **)&calls = find(library, "emulator_calls");
+  *(void **)&call_name = find(library, "emulator_call_name");
+  *(void **)&findings = find(library, "emulator_findings");
+  char cache[] = "/tmp/ingot-open-XXXXXX";
+  cr_assert(mkdtemp(cache));
+  setenv("INGOT_CACHE_DIR", cache, 1);  // where nothing is compiled yet
+  try_model("merged", false, 0);
+  try_model("flat", false, 0);
+  try_model("heads", false, 0);
+  try_model("turned", false, 0);
+  try_model("turned_rows", false, 0);
+  try_model("mask", false, 0);
+  try_model("slices", false, 0);
+  try_model("sizes", false, 0);
+  try_model("broadcast", true, 3);
+  cr_expect_eq(findings(), 0);
+}

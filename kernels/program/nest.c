@@ -19,7 +19,7 @@ int nest_add_strides(Nest *nest, const Extent *strides) {
 }
 
 // An open axis of size 1 is no broadcast where the domain's is one too: other calls have more of both.
-static bool broadcasts(const Nest *nest, const TensorDesc *desc, int axis, int to) {
+bool nest_broadcasts(const Nest *nest, const TensorDesc *desc, int axis, int to) {
   return desc->dims[axis] == 1 && !(desc_extent(desc, axis).open && nest->extents[to].open && nest->extents[to].now == 1);
 }
 
@@ -27,7 +27,7 @@ int nest_add(Nest *nest, const TensorDesc *desc) {
   Extent strides[NEST_AXES] = {0};
   int lead = nest->rank - desc->rank;
   for (int i = 0; i < desc->rank; i++)
-    if (i + lead >= 0 && !broadcasts(nest, desc, i, i + lead))
+    if (i + lead >= 0 && !nest_broadcasts(nest, desc, i, i + lead))
       strides[i + lead] = nest->table ? desc_stride(desc, i) : extent_static(desc->strides[i]);
   return nest_add_strides(nest, strides);
 }

@@ -23,7 +23,8 @@ int nest_add(Nest *nest, const TensorDesc *desc);
 int nest_add_strides(Nest *nest, const Extent *strides);
 // A tensor that is not there: its offset is the coordinate along an axis, which survives merging that way.
 int nest_add_index(Nest *nest, int axis);
-bool nest_is_open(const Nest *nest);  // an extent or a stride is
+bool nest_broadcasts(const Nest *nest, const TensorDesc *desc, int axis, int to);  // along the nest's axis `to`
+bool nest_is_open(const Nest *nest);                                               // an extent or a stride is
 // Drops axes of extent 1, sorts the first `outer` axes by the tensor's strides (largest outermost), and the rest likewise, and
 // merges axes within each part. *outer becomes the number of axes left of the first part. At least one axis stays.
 void nest_collapse(Nest *nest, int tensor, int *outer);

@@ -8,11 +8,12 @@
 extern const OpDef op_rowwise;
 
 static void launch(const RowPlan *p, Emission *out, const char *source, const char *entry) {
-  unsigned grid[3] = {(unsigned)(ceil_div(p->groups, p->block_groups) * p->splits), 1, 1};
+  unsigned grid[3] = {(unsigned)(ceil_div(p->all_groups.now, p->block_groups) * p->splits), 1, 1};
   Launch *kernel = emit_kernel(out, source, entry, grid, (unsigned[]){(unsigned)row_plan_threads(p), 1, 1});
   for (int t = 0; t < p->input_count; t++) emit_buffer(out, kernel, BUFFER_INPUT, t);
   for (int o = 0; o < p->output_count; o++) emit_buffer(out, kernel, BUFFER_OUTPUT, o);
   if (p->splits > 1) emit_workspace(out, kernel, 0);
+  emit_arguments(out, kernel, p->arguments);
 }
 
 static bool supports(const Site *site) {
@@ -31,13 +32,16 @@ static RowPlan row_plan(const Site *site, Arena *arena) {
                .program = node_program(site->node, "program"),
                .narrow = program_is_narrow(node_program(site->node, "program"), site->node->output_count, site->outputs),
                .arena = arena,
+               .dims = site->dims,
+               .arguments = arena_new_of(arena, KernelArguments),
                .input_count = site->node->input_count,
                .output_count = site->node->output_count};
+  p.arguments->arena = arena;
   row_plan_analyse(&p);
   return p;
 }
 
-static bool is_nothing(const RowPlan *p) { return p->rows == 0 || (p->row == 0 && p->passes == 0); }
+static bool is_nothing(const RowPlan *p) { return p->all_rows.now == 0 || (p->row == 0 && p->passes == 0); }
 
 // Rows that stay in registers are read once, others in every pass.
 static double cost(const Site *site) {

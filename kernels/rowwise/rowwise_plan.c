@@ -13,7 +13,7 @@ bool row_plan_feeds(const RowPlan *p, int instruction, int pass) {
 
 bool row_plan_still(const RowPlan *p, int tensor) {
   for (int i = p->outer; i < p->nest.rank; i++)
-    if (p->nest.strides[tensor][i].now) return false;
+    if (!extent_is(p->nest.strides[tensor][i], 0)) return false;
   return true;
 }
 
@@ -29,25 +29,40 @@ size_t row_plan_largest_partial(const RowPlan *p) {
   return largest;
 }
 
+// What an axis of the domain is in every call, some input says that is as long.
+static void find_open(RowPlan *p) {
+  for (int t = 0; t < p->input_count; t++) {
+    const TensorDesc *x = &p->site->inputs[t];
+    for (int i = 0; i < x->rank; i++) {
+      Extent *extent = &p->extents[i + p->rank - x->rank], own = desc_extent(x, i);
+      if (own.open && own.now == extent->now && !extent->open) *extent = own;
+    }
+  }
+  for (int i = 0; i < p->rank; i++)
+    if (p->reduced[i] && p->extents[i].open) p->dims = NULL;
+  for (int i = 0; i < p->rank && !p->dims; i++) p->extents[i] = extent_static(p->extents[i].now);
+}
+
 static void read_domain(RowPlan *p) {
   const Node *node = p->site->node;
   int count = 0;
   const Dim *dims = node_dims(node, "dims", &count);
   if (dims) {
     p->rank = count;
-    for (int i = 0; i < count; i++) p->extents[i] = dims[i];
+    for (int i = 0; i < count; i++) p->extents[i] = extent_static(dims[i]);
   } else {
     for (int t = 0; t < p->input_count; t++) p->rank = MAX(p->rank, p->site->inputs[t].rank);
-    for (int i = 0; i < p->rank; i++) p->extents[i] = 1;
+    for (int i = 0; i < p->rank; i++) p->extents[i] = extent_static(1);
     for (int t = 0; t < p->input_count; t++) {
       const TensorDesc *x = &p->site->inputs[t];
       for (int i = 0; i < x->rank; i++)
-        if (x->dims[i] != 1) p->extents[i + p->rank - x->rank] = x->dims[i];
+        if (x->dims[i] != 1) p->extents[i + p->rank - x->rank] = extent_static(x->dims[i]);
     }
   }
   const int64_t *axes = node_ints(node, "axes", &count);
   for (int i = 0; i < count; i++)
     if (axes[i] >= 0 && axes[i] < p->rank) p->reduced[axes[i]] = true;
+  if (p->dims) find_open(p);
 }
 
 static void find_passes(RowPlan *p) {
@@ -107,19 +122,29 @@ void row_plan_use_moments(RowPlan *p) {
 }
 
 // Kept axes first; reduced axes of extent 1 are as good as kept.
-static void place_axes(RowPlan *p, int place[MAX_RANK], int64_t extents[MAX_RANK]) {
+static void place_axes(RowPlan *p, int place[MAX_RANK], Extent extents[MAX_RANK]) {
   int order[MAX_RANK], count = 0;
   for (int part = 0; part < 2; part++) {
     for (int i = 0; i < p->rank; i++)
       if (p->reduced[i] == part) order[count++] = i;
     if (part == 0) p->outer = count;
   }
-  p->rows = p->row = 1;
+  p->all_rows = extent_static(1);
+  p->row = 1;
   for (int i = 0; i < p->rank; i++) {
     place[order[i]] = i;
     extents[i] = p->extents[order[i]];
-    *(i < p->outer ? &p->rows : &p->row) *= extents[i];
+    if (i < p->outer) p->all_rows = extent_mul(p->dims, p->all_rows, extents[i]);
+    else p->row *= extents[i].now;
   }
+  p->rows = extent_typical(p->dims, p->all_rows);
+}
+
+static double typical_count(const RowPlan *p, const TensorDesc *desc) {
+  double count = 1;
+  for (int i = 0; i < desc->rank; i++)
+    count *= p->dims ? (double)extent_typical(p->dims, desc_extent(desc, i)) : (double)desc->dims[i];
+  return count;
 }
 
 // The input that costs the most decides.
@@ -127,7 +152,7 @@ static int find_main(const RowPlan *p) {
   double most = -1;
   int main = p->input_count;
   for (int t = 0; t < p->input_count; t++) {
-    double bytes = (double)desc_count(&p->site->inputs[t]) * (double)dtype_size(p->site->inputs[t].dtype);
+    double bytes = typical_count(p, &p->site->inputs[t]) * (double)dtype_size(p->site->inputs[t].dtype);
     if (!p->used[t] || bytes <= most) continue;
     most = bytes;
     main = t;
@@ -138,19 +163,16 @@ static int find_main(const RowPlan *p) {
 static void make_nest(RowPlan *p) {
   const Program *program = p->program;
   int place[MAX_RANK];
-  int64_t sizes[MAX_RANK];
   Extent extents[MAX_RANK];
-  place_axes(p, place, sizes);
-  for (int i = 0; i < p->rank; i++) extents[i] = extent_static(sizes[i]);
-  KernelArguments *none = arena_new_of(p->arena, KernelArguments);
-  none->arena = p->arena;
-  p->nest = nest_new(NULL, none, p->rank, extents);
+  place_axes(p, place, extents);
+  p->nest = nest_new(p->dims, p->arguments, p->rank, extents);
   for (int t = 0; t < p->input_count + p->output_count; t++) {
     const TensorDesc *desc = row_plan_operand(p, t);
     Extent strides[MAX_RANK] = {0};
     int lead = p->rank - desc->rank;
     for (int i = 0; i < desc->rank; i++)
-      if (desc->dims[i] != 1 && i + lead >= 0) strides[place[i + lead]] = extent_static(desc->strides[i]);
+      if (i + lead >= 0 && !nest_broadcasts(&p->nest, desc, i, place[i + lead]))
+        strides[place[i + lead]] = p->dims ? desc_stride(desc, i) : extent_static(desc->strides[i]);
     nest_add_strides(&p->nest, strides);
   }
   bool args = false;
@@ -167,12 +189,13 @@ static void make_nest(RowPlan *p) {
     int64_t stride = 1;
     for (int i = p->rank - 1; i >= p->outer; i--) {
       strides[i] = extent_static(stride);
-      stride *= sizes[i];
+      stride *= extents[i].now;
     }
     p->row_tensor = nest_add_strides(&p->nest, strides);
   }
   p->main = find_main(p);
   nest_collapse(&p->nest, p->main, &p->outer);
+  p->open = nest_is_open(&p->nest);
   // Both parts keep at least one axis, so that the text need not ask.
   if (p->outer == 0) nest_insert(&p->nest, p->outer++);
   if (p->outer == p->nest.rank) nest_insert(&p->nest, p->outer);

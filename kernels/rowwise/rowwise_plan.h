@@ -6,6 +6,9 @@
 // p - 1, and a last pass writes element-level outputs. Element-level instructions are computed anew in each pass, from
 // inputs that stay in registers when a row is short enough, so that memory is read once.
 //
+// Open sizes. The number of rows may be an argument; a row's length is written into the kernel, whose registers and lanes follow from it. Where that is open, so
+// is nothing: the kernel is one for these sizes alone.
+//
 // Moments. A sum of squared distances from a value that a sum over the same elements gives (a variance) would take a second
 // pass. Where rows do not stay in registers, one pass collects sum and squares of distances from some value near the mean
 // (Moments in reduce.cuh), and the squared distances from any other value follow: sum (e - m)^2 = sum (e - mean)^2 +
@@ -27,11 +30,16 @@ typedef struct RowPlan {
   Arena *arena;
   int input_count, output_count;
   int rank;
-  int64_t extents[MAX_RANK];
+  DimTable *dims;  // of open extents; NULL: all are taken for static
+  KernelArguments *arguments;
+  Extent extents[MAX_RANK];
   bool reduced[MAX_RANK];
-  Nest nest;          // inputs, outputs, index tensors, row index; kept axes first
-  int outer;          // how many axes are kept
-  int64_t rows, row;  // rows, and elements of a row
+  Nest nest;  // inputs, outputs, index tensors, row index; kept axes first
+  int outer;  // how many axes are kept
+  bool open;  // the kernel takes sizes as arguments
+  int64_t rows,
+      row;  // rows, where open a typical number of them, by which is decided what the kernel is; and elements of a row
+  Extent all_rows;
   int index_tensor[MAX_RANK];
   int row_tensor;  // the linear index within the row, or -1
   bool *used;
@@ -45,9 +53,10 @@ typedef struct RowPlan {
   int main;     // the tensor whose layout decides the shape
 
   RowShape shape;
-  int axis, vector;   // the axis of the nest along which a thread takes several elements at once, and how many
-  int owned;          // rows a thread computes: in columns `vector`, otherwise 1
-  int64_t groups;     // of `owned` rows
+  int axis, vector;  // the axis of the nest along which a thread takes several elements at once, and how many
+  int owned;         // rows a thread computes: in columns `vector`, otherwise 1
+  int64_t groups;    // of `owned` rows; typical ones likewise
+  Extent all_groups;
   int block_groups;   // groups a block computes
   int lanes, splits;  // threads of a block that share a group, blocks that share it
   int64_t steps;      // of a thread that were alone with its group

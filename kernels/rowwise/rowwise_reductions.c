@@ -84,9 +84,9 @@ void add_feed(Emitter *e, int i) {
     text_add(e->text, "    acc%d[%s].add((%s)%s, k == 0%s%s);\n", i, row, type, value, p->owned > 1 ? "" : " && i == 0",
              p->cached ? "" : arena_printf(p->arena, " && first == %s", row_begin(p)));
   else if (row_plan_is_arg(opcode(p, i)))
-    text_add(e->text, "    acc%d[%s] = %s::combine(acc%d[%s], %s{%s, (i64)(%s) + i * %lld});\n", i, row, reducer(p, i), i, row,
+    text_add(e->text, "    acc%d[%s] = %s::combine(acc%d[%s], %s{%s, (i64)(%s) + i * %s});\n", i, row, reducer(p, i), i, row,
              accumulator_type(p, i), value, nest_offset(&p->nest, p->row_tensor, p->outer, p->nest.rank - p->outer),
-             (long long)p->nest.strides[p->row_tensor][p->axis].now);
+             extent_text(p->arguments, p->nest.strides[p->row_tensor][p->axis], false));
   else
     text_add(e->text, "    acc%d[%s] = %s::combine<%s>(acc%d[%s], (%s)%s);\n", i, row, reducer(p, i), type, i, row, type,
              value);

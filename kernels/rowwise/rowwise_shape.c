@@ -44,7 +44,7 @@ static int64_t step_bytes(const RowPlan *p, bool held) {
   for (int t = 0; t < p->input_count; t++) {
     DType dtype = p->site->inputs[t].dtype;
     int64_t size = held && dtype != DTYPE_F16 ? MAX((int64_t)dtype_size(dtype), 4) : (int64_t)dtype_size(dtype);
-    if (p->used[t] && !row_plan_still(p, t)) bytes += size * (p->nest.strides[t][p->axis].now ? p->vector : 1);
+    if (p->used[t] && !row_plan_still(p, t)) bytes += size * (extent_is(p->nest.strides[t][p->axis], 0) ? 1 : p->vector);
   }
   return MAX(bytes, 1);
 }
@@ -83,7 +83,8 @@ static void choose_rows(RowPlan *p) {
   p->axis = nest->rank - 1;
   p->block_groups = p->owned = 1;
   p->groups = p->rows;
-  if (nest->strides[p->main][p->axis].now == 1) p->vector = (int)MIN(16 / MIN(size, 16), 8);
+  p->all_groups = p->all_rows;
+  if (extent_is(nest->strides[p->main][p->axis], 1)) p->vector = (int)MIN(16 / MIN(size, 16), 8);
   while (p->vector > 1 && (nest->extents[p->axis].now % p->vector || p->row / p->vector < 8)) p->vector /= 2;
   p->steps = p->row / p->vector;
   bool few = p->rows < 8 * multiprocessors(p);
@@ -109,10 +110,12 @@ static void choose_owned(RowPlan *p) {
   size_t size = dtype_size(main_dtype(p));
   p->axis = p->outer - 1;
   p->vector = (int)MIN(16 / MIN(size, 16), 8);
-  while (p->vector > 1 && (p->nest.extents[p->axis].now % p->vector || p->vector * partial_bytes(p) > PARTIAL_BYTES))
+  while (p->vector > 1 && (extent_factor(p->dims, p->nest.extents[p->axis], p->vector) < p->vector ||
+                           p->vector * partial_bytes(p) > PARTIAL_BYTES))
     p->vector /= 2;
   p->owned = p->vector;
   p->groups = p->rows / p->owned;
+  p->all_groups = extent_ceil_div(p->dims, p->all_rows, p->owned);
   p->steps = p->row;
 }
 
@@ -219,14 +222,15 @@ static void choose_splits(RowPlan *p) {
 
 void row_plan_choose_shape(RowPlan *p) {
   const Nest *nest = &p->nest;
-  int64_t along_row = nest->strides[p->main][nest->rank - 1].now, along_rows = nest->strides[p->main][p->outer - 1].now;
+  Extent along_row = nest->strides[p->main][nest->rank - 1], along_rows = nest->strides[p->main][p->outer - 1];
+  Extent beside = nest->extents[p->outer - 1];
   p->splits = p->vector = 1;
-  if (along_row != 1 && along_rows == 1 && nest->extents[p->outer - 1].now >= 4) choose_columns(p);
+  if (!extent_is(along_row, 1) && extent_is(along_rows, 1) && extent_typical(p->dims, beside) >= 4) choose_columns(p);
   else choose_rows(p);
   if (p->cached) return;
   p->unroll = (int)MAX(MIN(FLIGHT_BYTES / step_bytes(p, false), p->vector > 1 ? 4 : 8), 1);
   if (p->shape == SHAPE_BLOCK && p->lanes == MOST_THREADS) p->unroll = MAX(p->unroll / 2, 1);  // no more registers
   row_plan_use_moments(p);
-  if (p->shape != SHAPE_LANES && p->passes > 0) choose_splits(p);
+  if (p->shape != SHAPE_LANES && p->passes > 0 && !p->open) choose_splits(p);
   p->unroll = (int)MAX(MIN(p->unroll, ceil_div(p->splits > 1 ? p->part : p->steps, p->lanes)), 1);
 }

@@ -12,14 +12,14 @@ static const char *stored_name(const RowPlan *p, int tensor) { return dtype_name
 
 // --- Loads
 
-static void add_parameters(Emitter *e) {
-  const RowPlan *p = e->p;
+static void add_parameters(const RowPlan *p, Text *text) {
   for (int t = 0; t < p->input_count + p->output_count; t++) {
     bool input = t < p->input_count;
-    text_add(e->text, "%s%sElement_%s::Stored *%s%d", t ? ", " : "", input ? "const " : "", stored_name(p, t),
-             input ? "x" : "y", input ? t : t - p->input_count);
+    text_add(text, "%s%sElement_%s::Stored *%s%d", t ? ", " : "", input ? "const " : "", stored_name(p, t), input ? "x" : "y",
+             input ? t : t - p->input_count);
   }
-  if (p->splits > 1) text_add(e->text, ", char *workspace");
+  if (p->splits > 1) text_add(text, ", char *workspace");
+  kernel_arguments_parameters(text, p->arguments);
 }
 
 static char *offset_of(const RowPlan *p, int tensor) { return nest_offset(&p->nest, tensor, 0, p->nest.rank); }
@@ -30,17 +30,17 @@ static int alignment_of(const RowPlan *p, int tensor) {
 // Fills `to` (an array of `count` stored elements) from input t at the current coordinates.
 static void add_load(Emitter *e, int t, const char *to, int count) {
   const RowPlan *p = e->p;
-  int64_t stride = p->nest.strides[t][p->axis].now;
+  Extent stride = p->nest.strides[t][p->axis];
   char *offset = offset_of(p, t);
-  if (stride == 1 && count > 1) {
+  if (extent_is(stride, 1) && count > 1) {
     int alignment = MIN(alignment_of(p, t), 16 / (int)dtype_size(row_plan_operand(p, t)->dtype));
     text_add(e->text, "#pragma unroll\n  for (int i = 0; i < %d; i += %d) {\n", count, alignment);
     text_add(e->text, "    const Vector<Element_%s::Stored, %d> part = load_vector<%d>(x%d + (%s) + i);\n", stored_name(p, t),
              alignment, alignment, t, offset);
     text_add(e->text, "#pragma unroll\n    for (int j = 0; j < %d; j++) %s[i + j] = part[j];\n  }\n", alignment, to);
   } else {
-    text_add(e->text, "#pragma unroll\n  for (int i = 0; i < %d; i++) %s[i] = x%d[%s + i * (%lldll)];\n", count, to, t, offset,
-             (long long)stride);
+    text_add(e->text, "#pragma unroll\n  for (int i = 0; i < %d; i++) %s[i] = x%d[%s + i * (%s)];\n", count, to, t, offset,
+             extent_text(p->arguments, stride, true));
   }
 }
 
@@ -80,6 +80,17 @@ static void add_row_loads(Emitter *e) {
 
 // --- Instructions
 
+// Of each axis of the domain that the program reads.
+static const char *const *domain_extents(const RowPlan *p) {
+  const char **texts = arena_array(p->arena, const char *, MAX_RANK);
+  for (int i = 0; i < p->program->count; i++) {
+    const Instruction *instruction = &p->program->code[i];
+    if (instruction->op == OP_extent)
+      texts[instruction->args[0]] = extent_text(p->arguments, p->extents[instruction->args[0]], true);
+  }
+  return texts;
+}
+
 static ProgramNames leaf_names(Emitter *e) {
   const RowPlan *p = e->p;
   const char **inputs = arena_array(p->arena, const char *, (size_t)MAX(p->input_count, 1));
@@ -94,9 +105,10 @@ static ProgramNames leaf_names(Emitter *e) {
   for (int axis = 0; axis < MAX_RANK; axis++) {
     int t = p->index_tensor[axis];
     if (t >= 0)
-      indices[axis] = arena_printf(p->arena, "(%s + i * %lld)", offset_of(p, t), (long long)p->nest.strides[t][p->axis].now);
+      indices[axis] = arena_printf(p->arena, "(%s + i * %s)", offset_of(p, t),
+                                   extent_text(p->arguments, p->nest.strides[t][p->axis], false));
   }
-  return (ProgramNames){inputs, dtypes, indices, extent_texts(p->arena, p->rank, p->extents), p->row, "v", p->narrow};
+  return (ProgramNames){inputs, dtypes, indices, domain_extents(p), p->row, "v", p->narrow};
 }
 
 // Marks the element-level instructions that `root` is computed from.
@@ -199,14 +211,14 @@ static void add_row_stores(Emitter *e) {
     if (p->level[from]) continue;
     char *stored = stored_output(e, o);
     char *offset = nest_offset(&p->nest, t, 0, p->outer);
-    if (p->owned > 1 && p->nest.strides[t][p->axis].now == 1)
+    if (p->owned > 1 && extent_is(p->nest.strides[t][p->axis], 1))
       text_add(e->text,
                "  Element_%s::Stored r%d[R];\n#pragma unroll\n  for (int i = 0; i < R; i++) r%d[i] = %s;\n"
                "  element_store<Element_%s, R, %d>(y%d + (%s), r%d);\n",
                stored_name(p, t), o, o, stored, stored_name(p, t), alignment_of(p, t), o, offset, o);
     else
-      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) y%d[%s + i * (%lldll)] = %s;\n", o, offset,
-               (long long)(p->owned > 1 ? p->nest.strides[t][p->axis].now : 0), stored);
+      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < R; i++) y%d[%s + i * (%s)] = %s;\n", o, offset,
+               extent_text(p->arguments, p->owned > 1 ? p->nest.strides[t][p->axis] : extent_static(0), true), stored);
   }
   text_add(e->text, "  }\n");
 }
@@ -229,13 +241,13 @@ static void add_element_stores(Emitter *e) {
   for (int o = 0; o < p->output_count; o++) {
     if (!p->level[p->program->outputs[o]]) continue;
     int t = p->input_count + o;
-    int64_t stride = p->nest.strides[t][p->axis].now;
-    if (stride == 1)
+    Extent stride = p->nest.strides[t][p->axis];
+    if (extent_is(stride, 1))
       text_add(e->text, "  element_store<Element_%s, V, %d>(y%d + (%s), r%d);\n", stored_name(p, t), alignment_of(p, t), o,
                offset_of(p, t), o);
     else
-      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < V; i++) y%d[%s + i * (%lldll)] = r%d[i];\n", o, offset_of(p, t),
-               (long long)stride, o);
+      text_add(e->text, "#pragma unroll\n  for (int i = 0; i < V; i++) y%d[%s + i * (%s)] = r%d[i];\n", o, offset_of(p, t),
+               extent_text(p->arguments, stride, true), o);
   }
   text_add(e->text, "  } } }\n");
   close_loop(e);
@@ -278,8 +290,8 @@ static void add_mapping(Emitter *e) {
       break;
   }
   // Threads past the last row compute it again, so that all meet at barriers and shuffles; they store nothing.
-  text_add(e->text, "  const bool valid = row < %lld;\n  if (!valid) row = %lld;\n", (long long)p->groups,
-           (long long)p->groups - 1);
+  const char *groups = extent_text(p->arguments, p->all_groups, false);
+  text_add(e->text, "  const bool valid = row < %s;\n  if (!valid) row = %s - 1;\n", groups, groups);
   nest_emit_coordinates(e->text, &p->nest, 0, p->outer, "row", p->owned);
 }
 
@@ -292,12 +304,10 @@ static void add_taken(Emitter *e) {
 }
 
 void row_text_kernel(const RowPlan *p, Text *text, const char *entry, int first, int last, bool store) {
-  Emitter emitter = {p, text, arena_array(p->arena, const char *, (size_t)p->program->count),
+  Text body = text_new(p->arena);
+  Emitter emitter = {p, &body, arena_array(p->arena, const char *, (size_t)p->program->count),
                      nest_is_small(&p->nest) ? "u32" : "u64", p->owned > 1 ? "i" : "0"};
   Emitter *e = &emitter;
-  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", row_plan_threads(p), entry);
-  add_parameters(e);
-  text_add(text, ") {\n  begin_kernel();\n");
   add_mapping(e);
   add_row_loads(e);
   add_taken(e);
@@ -314,5 +324,10 @@ void row_text_kernel(const RowPlan *p, Text *text, const char *entry, int first,
   } else {
     add_partial_stores(e, last - 1);
   }
-  text_add(text, "}\n");
+  if (p->open) kernel_arguments_struct(text, p->arguments);
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", row_plan_threads(p), entry);
+  add_parameters(p, text);
+  text_add(text, ") {\n  begin_kernel();\n");
+  if (p->open) kernel_arguments_gather(text, p->arguments);
+  text_add(text, "%s}\n", text_get(&body));
 }

@@ -42,3 +42,10 @@ make("slices", [node("Slice", ["x", "starts", "ends", "axes", "steps"], ["a"]), 
      {"starts": ints(-1), "ends": ints(-(2**31)), "axes": ints(1), "steps": ints(-2)})
 # What a program reads of sizes.
 make("sizes", [node("Shape", ["x"], ["n"], start=1, end=2), node("Cast", ["n"], ["f"], to=TensorProto.FLOAT), node("Div", ["x", "f"], ["y"])], {"x": ["b", "s", 8]}, {"y": ["b", "s", 8]})
+# Rows: of a length that every call has, as many as a call brings; contiguous, across memory in columns, turned, and more than one result.
+make("softmax", [node("Softmax", ["x"], ["a"]), node("Add", ["a", "x"], ["y"])], {"x": ["b", "s", 40]}, {"y": ["b", "s", 40]})
+make("norm", [node("LayerNormalization", ["x", "w", "v"], ["y"])], {"x": ["b", "s", 72]}, {"y": ["b", "s", 72]}, {"w": random.normal(size=72), "v": random.normal(size=72)})
+make("long_rows", [node("Softmax", ["x"], ["y"])], {"x": ["n", 3000]}, {"y": ["n", 3000]})
+make("columns", [node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s"]}, {"y": ["b", "s"]})
+make("wide_columns", [node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s", 8]}, {"y": ["b", "s", 8]})
+make("turned_softmax", [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("Softmax", ["t"], ["y"])], {"x": ["b", 20, "s"]}, {"y": ["b", "s", 20]})

@@ -99,7 +99,8 @@ static void expect_alike(const char *name, const ingot_tensor *a, const ingot_te
   for (int i = 0; i < a->ndim; i++) cr_assert_eq(a->shape[i], b->shape[i], "%s: axis %d", name, i);
   const float *x = a->data, *y = b->data;
   for (int64_t i = 0; i < count_of(a); i++)
-    cr_assert_float_eq(x[i], y[i], 2e-5 * (1 + (y[i] < 0 ? -y[i] : y[i])), "%s: element %lld is %g, of the CPU %g", name, (long long)i, (double)x[i], (double)y[i]);
+    cr_assert_float_eq(x[i], y[i], 2e-5 * (1 + (y[i] < 0 ? -y[i] : y[i])), "%s: element %lld is %g, of the CPU %g", name,
+                       (long long)i, (double)x[i], (double)y[i]);
 }
 
 // variants: kernels that calls behind the first may compile: where it is sizes that say what is done.
@@ -147,5 +148,11 @@ Test(api_gpu_open, compiles_nothing_for_other_sizes, .timeout = 240) {
   try_model("slices", false, 0);
   try_model("sizes", false, 0);
   try_model("broadcast", true, 3);
+  try_model("softmax", false, 0);
+  try_model("norm", false, 0);
+  try_model("long_rows", false, 0);
+  try_model("columns", false, 0);
+  try_model("wide_columns", false, 0);
+  try_model("turned_softmax", false, 0);
   cr_expect_eq(findings(), 0);
 }

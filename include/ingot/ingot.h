@@ -372,12 +372,27 @@ INGOT_API ingot_error *ingot_session_run_into(ingot_session *session, const ingo
                                               ingot_output *outputs, int output_count);
 INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
 
+/* Order between a session on a GPU and a stream of the caller's, a CUstream of the same context (1 and NULL: the legacy default stream). Nobody
+ * waits on the host. follow: what the session is given from now on begins when what the stream holds now is done, like the making of an input.
+ * precede: what the stream is given from now on begins when what the session was given is done, like the reading of a result, or memory that was
+ * an input being written to again. A session on the CPU refuses both. */
+INGOT_API ingot_error *ingot_session_follow(ingot_session *session, void *cuda_stream);
+INGOT_API ingot_error *ingot_session_precede(ingot_session *session, void *cuda_stream);
+
 /* What the last run made of an output: not INGOT_OPTIONAL, since an optional with an element is that element. One that is no tensor has
  * data NULL and bits 0 where ingot_session_run describes it, is always lent, and is read here. */
 INGOT_API ingot_kind ingot_session_output_kind(const ingot_session *session, int index);
 INGOT_API int ingot_session_output_length(const ingot_session *session, int index); /* of a sequence; else 0 */
 /* On the host, lent until the next run. */
 INGOT_API ingot_error *ingot_session_output_element(ingot_session *session, int index, int element, ingot_tensor *out);
+
+/* Takes a result that the last run lent: its memory is no longer the session's, which runs on without it. It stays where the run described it
+ * (tensor.data, on the host or the GPU), until ingot_result_free, which comes before the session's end. A result that is no tensor, strings and
+ * memory of the caller's are refused. Freeing one on the host is done by any thread at any time; freeing one on a GPU is a call of the session like
+ * any other, and what the session's stream was given before may still use the memory. */
+typedef struct ingot_result ingot_result;
+INGOT_API ingot_error *ingot_session_take_output(ingot_session *session, int index, ingot_result **out);
+INGOT_API void ingot_result_free(ingot_result *result);
 
 /* Bytes of memory, for the shapes set or run last. */
 typedef enum ingot_memory {

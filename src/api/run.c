@@ -134,25 +134,26 @@ static Status place_output(ingot_session *session, int index) {
 
 // ---- handing it over ---------------------------------------------------------------------------------------------------------
 
-// What is lent is the session's own: not an input handed through, not a constant of the engine.
+// What is lent is the session's own, and may be taken: not an input handed through, not a constant of the engine, not another output too.
 static Status own_on_host(ingot_session *session, RunTensor *result, void **out) {
   TRY(run_tensor_host(result, out));
   Storage *storage = result->storage;
-  if (*out == storage->host_memory ? storage->owns_host : storage->owns_device) return OK;
+  bool owned = *out == storage->host_memory ? storage->owns_host : storage->owns_device;
+  if (owned && storage->references == 1) return OK;
   void *copy;
   TRY(memory_take(storage->bytes, &copy));
   if (storage->bytes) memcpy(copy, *out, storage->bytes);
   Tensor tensor = {.dtype = result->dtype, .rank = result->rank, .data = copy};
   memcpy(tensor.dims, result->dims, sizeof tensor.dims);
-  RunTensor owned;
-  Status status = run_tensor_borrow_host(session->device, &tensor, &owned);
+  RunTensor own;
+  Status status = run_tensor_borrow_host(session->device, &tensor, &own);
   if (status) {
     memory_free(copy);
     return status;
   }
-  owned.storage->owns_host = true;
+  own.storage->owns_host = true;
   run_tensor_drop(result);
-  *result = owned;
+  *result = own;
   *out = copy;
   return OK;
 }
@@ -160,7 +161,7 @@ static Status own_on_host(ingot_session *session, RunTensor *result, void **out)
 static Status own_on_device(ingot_session *session, RunTensor *result, void **out) {
   Device *device = session->device;
   TRY(run_tensor_device(result, out));
-  if (result->storage->owns_device) return OK;
+  if (result->storage->owns_device && result->storage->references == 1) return OK;
   void *copy;
   RunTensor owned;
   size_t bytes = run_tensor_bytes(result);

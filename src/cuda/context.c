@@ -213,6 +213,7 @@ static void release_resources(CudaContext *context) {
     if (context->staging[i]) driver->cuMemFreeHost(context->staging[i]);
     if (context->staging_events[i]) driver->cuEventDestroy(context->staging_events[i]);
   }
+  if (context->order) driver->cuEventDestroy(context->order);
   cuda_free(context, context->flush, context->flush_bytes);
   if (context->owns_stream) driver->cuStreamDestroy(context->stream);
 }

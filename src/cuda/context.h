@@ -57,6 +57,7 @@ struct CudaContext {
   CublasLt *cublaslt;
   Cudnn *cudnn;
   CudaShared *shared;  // all dropped by those who took them before the context closes
+  CudaEvent order;     // of cuda_order; one context serves one thread at a time
   void *flush;         // for timing: what pushes everything else out of the L2 cache
   size_t flush_bytes;
   _Atomic size_t allocated, allocated_peak;
@@ -128,6 +129,8 @@ MUST_CHECK Status cuda_fill(CudaContext *context, void *to, unsigned char value,
 // end with the budget's error: the GPU then goes on, and what it uses stays until cuda_settle or cuda_synchronize have returned.
 MUST_CHECK Status cuda_synchronize(CudaContext *context, CudaStream stream);
 MUST_CHECK Status cuda_wait_event(CudaContext *context, CudaEvent event);
+// What `second` is given from now on begins when what `first` holds now is done. Nobody waits here.
+MUST_CHECK Status cuda_order(CudaContext *context, CudaStream first, CudaStream second);
 // To the end, whatever the budget says: before something goes that the context's stream may still use. A failure is logged, and it is tried twice.
 void cuda_settle(CudaContext *context);
 

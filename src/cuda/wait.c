@@ -39,6 +39,14 @@ Status cuda_wait_event(CudaContext *context, CudaEvent event) {
   return OK;
 }
 
+Status cuda_order(CudaContext *context, CudaStream first, CudaStream second) {
+  if (first == second) return OK;
+  if (!context->order) CUDA_TRY(context, cuEventCreate(&context->order, CUDA_EVENT_DISABLE_TIMING));
+  CUDA_TRY(context, cuEventRecord(context->order, first));
+  CUDA_TRY(context, cuStreamWaitEvent(second, context->order, 0));
+  return OK;
+}
+
 void cuda_settle(CudaContext *context) {
   if (budget_is_watched()) status_free(wait_watched(context, context->stream, NULL));
   CudaResult result = context->driver->cuStreamSynchronize(context->stream);

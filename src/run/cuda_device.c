@@ -159,6 +159,14 @@ static Status device_synchronize(Device *device) {
   return status ? status : take_report(r);
 }
 
+static Status device_order(Device *device, void *stream, bool behind) {
+  CudaContext *context = of(device)->context;
+  TRY(cuda_enter(context));
+  Status status = behind ? cuda_order(context, stream, context->stream) : cuda_order(context, context->stream, stream);
+  cuda_leave(context);
+  return status;
+}
+
 // ---- compiling ---------------------------------------------------------------------------------------------------------------
 
 // cuBLASLt and cuDNN take a tenth of a second to open: only plans that want them pay it.
@@ -697,6 +705,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .download = device_download,
                        .copy = device_copy,
                        .synchronize = device_synchronize,
+                       .order = device_order,
                        .make = device_make,
                        .runs = device_runs,
                        .compile = device_compile,

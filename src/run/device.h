@@ -34,6 +34,8 @@ struct Device {
   Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
   Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
   Status (*synchronize)(Device *device);
+  // Its stream goes behind what the caller's holds now, or the other way round; NULL on the CPU.
+  Status (*order)(Device *device, void *stream, bool behind);
   // Fills the memory that the requests were given; NULL where the host can write to it itself.
   Status (*make)(Device *device, WeightRequest *const *requests, int count);
   // Whether some implementation computes the static node itself; otherwise its reference runs on the host.

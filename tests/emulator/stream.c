@@ -284,7 +284,7 @@ Stream *stream_of(CudaStream handle) {
     default_stream.next = streams;
     streams = &default_stream;
   }
-  return handle ? (Stream *)handle : &default_stream;
+  return (uintptr_t)handle > 2 ? (Stream *)handle : &default_stream;  // 1: CU_STREAM_LEGACY, 2: CU_STREAM_PER_THREAD
 }
 
 Stream *stream_new(int device) {

@@ -275,6 +275,81 @@ Test(api_gpu, results_are_lent_and_written_on_the_device) {
   ingot_engine_free(engine);
 }
 
+// ---- order with the caller's stream, and results that stay -----------------------------------------------------------------------
+
+typedef struct Driver {
+  int (*retain)(void **context, int device), (*push)(void *context), (*pop)(void **context);
+  int (*create)(void **stream, unsigned flags, int priority), (*destroy)(void *stream);
+  int (*upload)(unsigned long long to, const void *from, size_t size, void *stream);
+  int (*download)(void *to, unsigned long long from, size_t size, void *stream), (*wait)(void *stream);
+} Driver;
+
+static Driver open_driver(void) {
+  void *library = dlopen(getenv("INGOT_LIBCUDA"), RTLD_NOW), *context;
+  Driver d;
+  *(void **)&d.retain = dlsym(library, "cuDevicePrimaryCtxRetain");
+  *(void **)&d.push = dlsym(library, "cuCtxPushCurrent_v2");
+  *(void **)&d.pop = dlsym(library, "cuCtxPopCurrent_v2");
+  *(void **)&d.create = dlsym(library, "cuStreamCreateWithPriority");
+  *(void **)&d.destroy = dlsym(library, "cuStreamDestroy_v2");
+  *(void **)&d.upload = dlsym(library, "cuMemcpyHtoDAsync_v2");
+  *(void **)&d.download = dlsym(library, "cuMemcpyDtoHAsync_v2");
+  *(void **)&d.wait = dlsym(library, "cuStreamSynchronize");
+  cr_assert(d.create && d.upload && d.download && d.wait && d.destroy);
+  cr_assert(!d.retain(&context, 0) && !d.push(context));
+  return d;
+}
+
+Test(api_gpu, a_session_is_ordered_with_the_callers_stream) {
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  ingot_tensor y;
+  int64_t shape[] = {4, 8};
+  float once[32], read[32];
+  void *stream;
+  ingot_result *taken, *second;
+  ingot_tensor x = {.data = input, .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
+  expect_ok(ingot_model_open("tests/regress/square_product/model.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  expect_ok(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_session_run(session, &x, 1, &y, 1));
+  memcpy(once, y.data, sizeof once);
+
+  // The input is made on a stream, the result is read on it, and nobody waits in between: the emulated device reports what is not ordered.
+  uint64_t memory = take_device_memory(sizeof once);
+  Driver driver = open_driver();
+  cr_assert(!driver.create(&stream, 1, 0) && !driver.upload(memory, input, sizeof once, stream));
+  ingot_tensor there = x;
+  there.data = (void *)(uintptr_t)memory;
+  there.device = (ingot_place){INGOT_CUDA, 0};
+  ingot_output lent = {.size = sizeof lent, .tensor.device = {INGOT_CUDA, 0}};
+  expect_ok(ingot_session_follow(session, stream));
+  expect_ok(ingot_session_run_into(session, &there, 1, &lent, 1));
+  expect_ok(ingot_session_take_output(session, 0, &taken));
+  expect_ok(ingot_session_precede(session, stream));
+  cr_assert(!driver.download(read, (unsigned long long)(uintptr_t)lent.tensor.data, sizeof read, stream));
+  cr_assert(!driver.wait(stream));
+  cr_expect_arr_eq(read, once, sizeof once);
+
+  // What was taken is not written to by the next run, and may be its input.
+  ingot_output other = lent;
+  there.data = lent.tensor.data;
+  expect_ok(ingot_session_run_into(session, &there, 1, &other, 1));
+  expect_ok(ingot_session_take_output(session, 0, &second));
+  cr_expect_neq(other.tensor.data, lent.tensor.data);
+  expect_ok(ingot_session_precede(session, stream));
+  cr_assert(!driver.download(read, (unsigned long long)(uintptr_t)lent.tensor.data, sizeof read, stream) &&
+            !driver.wait(stream));
+  cr_expect_arr_eq(read, once, sizeof once);
+  ingot_result_free(taken);
+  ingot_result_free(second);
+  cr_expect(!driver.destroy(stream));
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+}
+
 // ---- sequences whose elements lie on the GPU -----------------------------------------------------------------------------------
 
 static ingot_tensor sequence_of(ingot_tensor *elements, int64_t *count) {

@@ -153,6 +153,10 @@ static void sessions(void) {
   REFUSED(ingot_session_set_shapes(session, NULL, 0));
   REFUSED(ingot_session_set_shapes(session, others, 1));
   REFUSED(ingot_session_synchronize(NULL));
+  REFUSED(ingot_session_follow(NULL, NULL));
+  REFUSED(ingot_session_follow(session, NULL));  // on the CPU
+  REFUSED(ingot_session_precede(NULL, NULL));
+  REFUSED(ingot_session_precede(session, NULL));
   EQUALS(ingot_session_memory(NULL, INGOT_MEMORY_ARENA), 0);
   EQUALS(ingot_session_memory(session, (ingot_memory)999), 0);
   EQUALS(ingot_session_memory(session, (ingot_memory)-1), 0);
@@ -170,6 +174,13 @@ static void runs(void) {
   REFUSED(ingot_session_output_element(session, 0, -1, &out));
   REFUSED(ingot_session_output_element(session, 0, 0, &out));
   REFUSED(ingot_session_output_element(session, INT_MIN, 0, &out));
+  ingot_result *taken = NULL;
+  REFUSED(ingot_session_take_output(NULL, 0, &taken));
+  REFUSED(ingot_session_take_output(session, 0, NULL));
+  REFUSED(ingot_session_take_output(session, -1, &taken));
+  REFUSED(ingot_session_take_output(session, INT_MAX, &taken));
+  REFUSED(ingot_session_take_output(session, 0, &taken));  // before the first run
+  HARMLESS(ingot_result_free(NULL));
   ingot_output into = {.size = sizeof into};
   double milliseconds;
   char *plan;

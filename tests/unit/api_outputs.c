@@ -248,3 +248,26 @@ Test(api_outputs, what_was_lent_may_be_the_next_input) {
   ingot_session_free(fresh);
   ingot_engine_free(square);
 }
+
+// What was taken stays as it is while the session runs on, once, and may be an input like any other.
+Test(api_outputs, a_result_may_be_taken) {
+  ingot_tensor first, second;
+  ingot_result *taken = NULL, *again = NULL;
+  expect_ok(ingot_session_run(session, &input, 1, &first, 1));
+  expect_ok(ingot_session_take_output(session, 0, &taken));
+  expect_invalid(ingot_session_take_output(session, 0, &again), "is no tensor that the last run lent");
+  memset(images, 0, sizeof images);
+  expect_ok(ingot_session_run(session, &input, 1, &second, 1));
+  cr_expect_neq(first.data, second.data);
+  cr_expect(!memcmp(first.data, expected, sizeof expected), "what was taken has changed");
+  cr_expect(memcmp(second.data, expected, sizeof expected), "the second run is of other images");
+  ingot_result_free(taken);
+}
+
+Test(api_outputs, the_callers_memory_is_not_taken) {
+  Room room;
+  ingot_output out = bytes_of(&room, sizeof room.data);
+  ingot_result *taken = NULL;
+  expect_ok(ingot_session_run_into(session, &input, 1, &out, 1));
+  expect_invalid(ingot_session_take_output(session, 0, &taken), "is no tensor that the last run lent");
+}

@@ -1,0 +1,98 @@
+"""DLPack, both ways: capsules that others give are read in place; tensors of ours are given as capsules that keep them alive.
+
+ingot_tensor is DLPack's DLTensor under another name, so what a capsule holds goes to the library as it is."""
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+
+from ingot._abi import INGOT_CPU, INGOT_CUDA, INGOT_CUDA_HOST, ingot_dtype, ingot_place, ingot_tensor
+
+if TYPE_CHECKING:
+    from ingot.tensors import Tensor
+
+Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class DLManagedTensor(ctypes.Structure):
+    """The form of DLPack before 1.0."""
+
+    _fields_ = [("tensor", ingot_tensor), ("context", ctypes.c_void_p), ("deleter", Deleter)]
+
+
+class DLManagedTensorVersioned(ctypes.Structure):
+    """The form since 1.0."""
+
+    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p), ("deleter", Deleter), ("flags", ctypes.c_uint64),
+                ("tensor", ingot_tensor)]
+
+
+PLAIN, VERSIONED = b"dltensor", b"dltensor_versioned"
+_python = ctypes.pythonapi
+_new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(("PyCapsule_New", _python))
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_IsValid", _python))
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", _python))
+# The same for a capsule that is being freed: its address, since nobody may hold it any more.
+_dying_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_IsValid", _python))
+_dying_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", _python))
+
+# What stands behind capsules that are out, by the address that the taker gives back.
+_given: Dict[int, Tuple[Any, Any, "Tensor"]] = {}
+
+
+def _delete(address: int) -> None:
+    _given.pop(address, None)
+
+
+def _destroy(capsule: int) -> None:
+    """Of a capsule that nobody took."""
+    for name in (PLAIN, VERSIONED):
+        if _dying_is_valid(capsule, name):
+            _given.pop(_dying_pointer(capsule, name), None)
+
+
+_delete_in_c = Deleter(_delete)
+_destroy_in_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_destroy)
+
+
+def capsule(tensor: "Tensor", versioned: bool) -> Any:
+    """A capsule over the tensor's memory, which keeps the tensor until the taker lets go."""
+    managed: Any = DLManagedTensorVersioned() if versioned else DLManagedTensor()
+    rank = len(tensor.shape)
+    sizes = (ctypes.c_int64 * (2 * rank or 1))(*tensor.shape)
+    stride = 1
+    for axis in range(rank - 1, -1, -1):
+        sizes[rank + axis] = stride
+        stride *= max(tensor.shape[axis], 1)
+    if versioned:
+        managed.major, managed.minor = 1, 0
+    managed.deleter = _delete_in_c
+    shape = ctypes.cast(sizes, ctypes.POINTER(ctypes.c_int64))
+    strides = ctypes.cast(ctypes.addressof(sizes) + 8 * rank, ctypes.POINTER(ctypes.c_int64))
+    managed.tensor = ingot_tensor(tensor.pointer, ingot_place(*tensor.device), rank, ingot_dtype(tensor.dtype.code, tensor.dtype.bits, 1), shape, strides, 0)
+    address = ctypes.addressof(managed)
+    _given[address] = (managed, sizes, tensor)
+    return _new(address, VERSIONED if versioned else PLAIN, ctypes.cast(_destroy_in_c, ctypes.c_void_p))
+
+
+def tensor_in(given: Any) -> ingot_tensor:
+    """The tensor of a capsule that nobody took yet. It is valid as long as the capsule, whose end gives it back."""
+    if _is_valid(given, VERSIONED):
+        managed: Any = DLManagedTensorVersioned.from_address(_pointer(given, VERSIONED))
+        if managed.major > 1:
+            raise BufferError("DLPack %d.%d is not known here" % (managed.major, managed.minor))
+    elif _is_valid(given, PLAIN):
+        managed = DLManagedTensor.from_address(_pointer(given, PLAIN))
+    else:
+        raise BufferError("no DLPack capsule, or one that was taken already: %r" % (given,))
+    out: ingot_tensor = managed.tensor
+    return out
+
+
+def export(given: Any, stream: Optional[int]) -> Tuple[Any, ingot_tensor]:
+    """Asks an object for its capsule. stream: on which it is going to be read, of one on a GPU."""
+    device_type = given.__dlpack_device__()[0]
+    if device_type not in (INGOT_CPU, INGOT_CUDA, INGOT_CUDA_HOST):
+        raise BufferError("DLPack's device type %d is neither the host nor a CUDA device" % device_type)
+    out = given.__dlpack__(stream=stream) if device_type == INGOT_CUDA else given.__dlpack__()
+    return out, tensor_in(out)

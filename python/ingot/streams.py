@@ -1,0 +1,69 @@
+"""On which CUDA stream a caller works, so that a session's work goes behind what made its inputs and in front of what comes after the call.
+
+A session has a stream of its own, on which a CUDA graph can be recorded; events order it with the caller's stream. That is PyTorch's and CuPy's
+current one, which they are asked for. Others (JAX) are asked to have their data ready for the legacy default stream, and since nobody knows on
+which stream they go on to use the memory, the call then returns when its work is done."""
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, List, Optional
+
+if TYPE_CHECKING:
+    from ingot.tensors import Tensor
+
+LEGACY = 1  # CU_STREAM_LEGACY, and DLPack's number for it
+
+
+def current(kind: str, device: int) -> Optional[int]:
+    """The current stream of a library, as DLPack and the driver number streams; None where it has no such thing."""
+    if kind == "torch":
+        stream = sys.modules["torch"].cuda.current_stream(device).cuda_stream
+        return int(stream) or LEGACY
+    if kind == "cupy":
+        pointer = sys.modules["cupy"].cuda.get_current_stream().ptr
+        return int(pointer) or LEGACY
+    return None
+
+
+class Order:
+    """The streams that one call's inputs come from."""
+
+    def __init__(self) -> None:
+        self.streams: List[int] = []
+        self.tensors: List["Tensor"] = []
+        self.unknown = False
+
+    def clear(self) -> None:
+        """Before a call."""
+        if self.streams or self.tensors or self.unknown:
+            self.streams, self.tensors, self.unknown = [], [], False
+
+    def add(self, kind: str, device: int) -> int:
+        """An input on a GPU; gives the stream that its owner is to have it ready for."""
+        stream = current(kind, device)
+        if stream is None:
+            self.unknown = True
+            stream = LEGACY
+        if stream not in self.streams:
+            self.streams.append(stream)
+        return stream
+
+    def add_tensor(self, tensor: "Tensor") -> None:
+        """A result of a session of ours."""
+        self.tensors.append(tensor)
+
+    def before(self, session: Any) -> None:
+        """The session's work goes behind theirs."""
+        for stream in self.streams:
+            session._follow(stream)
+        for tensor in self.tensors:
+            if tensor._session is not None and tensor._session is not session:
+                tensor._session.synchronize()
+
+    def after(self, session: Any) -> None:
+        """Their work goes behind the session's, which may still read the inputs."""
+        if self.unknown or any(tensor._session is not session for tensor in self.tensors):
+            session._synchronize()
+            return
+        for stream in self.streams:
+            session._precede(stream)

@@ -15,6 +15,12 @@ def path() -> str:
     return named if named else os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib", "libingot.so")
 
 
+def program() -> str:
+    """The command line's file: beside the library that $INGOT_LIBRARY names, else the one inside of this package."""
+    named = os.environ.get("INGOT_LIBRARY")
+    return os.path.join(os.path.dirname(named), "ingot") if named else os.path.join(os.path.dirname(os.path.abspath(__file__)), "bin", "ingot")
+
+
 def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(path())
     for name, (result, parameters) in _abi.FUNCTIONS.items():

@@ -153,9 +153,9 @@ class Arguments:
         except TypeError:
             pass
         else:
-            kind = binding.dtype if view.format == "B" and binding.dtype is not None else None
-            shape = _sizes_of(binding, view) if kind is not None and kind.name != "u8" else None
-            tensor = Tensor(value, kind if shape is not None else None, shape)
+            raw = view.format == "B" and view.ndim == 1
+            shape = _sizes_of(binding, view) if raw else None
+            tensor = Tensor(value, binding.dtype if shape is not None else None, shape)
             return [tensor, _describe(slot, tensor.pointer, tensor.device, tensor.dtype, tensor.shape)]
         flat, sizes = _flatten(value)
         kind = binding.dtype if binding.dtype is not None else _STRING if flat and isinstance(flat[0], str) else BY_NAME["f32"]

@@ -1,0 +1,125 @@
+"""A GPU's memory and streams, on the emulated device, which reports every access that nothing orders. Run by itself: the driver is opened once."""
+import ctypes
+import gc
+import os
+
+import numpy
+import pytest
+from conftest import build, model, tensor
+from onnx import TensorProto, helper
+
+import ingot
+
+LIBRARY = os.environ.get("INGOT_LIBCUDA", "")
+if "emulator" not in LIBRARY:
+    pytest.skip("only under ./dev emulate, which ./dev python calls for this file", allow_module_level=True)
+
+DRIVER = ctypes.CDLL(LIBRARY)
+pointer = ctypes.c_void_p
+
+
+def call(name, *arguments):
+    function = getattr(DRIVER, name)
+    function.argtypes = None
+    assert function(*arguments) == 0, name
+
+
+class Memory:
+    """A tensor of another library's on the GPU, written by work that its stream still holds."""
+
+    def __init__(self, array, stream):
+        self.array, self.asked = array, []
+        self.address = pointer()
+        call("cuMemAlloc_v2", ctypes.byref(self.address), ctypes.c_size_t(max(array.nbytes, 16)))
+        call("cuMemcpyHtoDAsync_v2", self.address, pointer(array.ctypes.data), ctypes.c_size_t(array.nbytes), stream)
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self, stream=None):
+        self.asked.append(stream)
+        tensor = ingot.Tensor._of(self.address.value, ingot.dtype(self.array.dtype), self.array.shape, (2, 0), self)
+        return ingot.dlpack.capsule(tensor, False)
+
+
+@pytest.fixture(scope="module")
+def stream():
+    context, made = pointer(), pointer()
+    call("cuInit", 0)
+    call("cuDevicePrimaryCtxRetain", ctypes.byref(context), 0)
+    call("cuCtxPushCurrent_v2", context)
+    call("cuStreamCreateWithPriority", ctypes.byref(made), 1, 0)
+    return made
+
+
+@pytest.fixture(scope="module")
+def engine():
+    w = helper.make_tensor("w", TensorProto.FLOAT, [16, 16], numpy.eye(16, dtype=numpy.float32).ravel() * 2)
+    return ingot.build(model([helper.make_node("MatMul", ["x", "w"], ["y"])], [tensor("x", shape=("n", 16))], [tensor("y", shape=("n", 16))], [w]), device="cuda")
+
+
+def ask_like_torch(monkeypatch, stream):
+    monkeypatch.setattr(ingot.streams, "current", lambda kind, device: stream.value)
+
+
+def read(result, stream):
+    out = numpy.empty(result.shape, numpy.float32)
+    call("cuMemcpyDtoHAsync_v2", pointer(out.ctypes.data), pointer(result.pointer), ctypes.c_size_t(out.nbytes), stream)
+    call("cuStreamSynchronize", stream)
+    return out
+
+
+def test_host_arrays_come_and_go(engine):
+    x = numpy.arange(32, dtype=numpy.float32).reshape(2, 16)
+    assert numpy.array_equal(engine(x), 2 * x)
+
+
+def test_on_the_callers_stream_nobody_waits(engine, stream, monkeypatch):
+    ask_like_torch(monkeypatch, stream)
+    x = numpy.arange(32, dtype=numpy.float32).reshape(2, 16)
+    there = Memory(x, stream)
+    session = engine.session()
+    y = session.run([there])[0]
+    assert there.asked == [stream.value]
+    assert isinstance(y, ingot.Tensor) and y.__dlpack_device__() == (2, 0) and y.shape == (2, 16)
+    assert numpy.array_equal(read(y, stream), 2 * x)
+    again = session.run([y], on="host")[0].numpy()
+    assert numpy.array_equal(again, 4 * x)
+
+
+def test_results_go_to_the_callers_memory_on_the_gpu(engine, stream, monkeypatch):
+    ask_like_torch(monkeypatch, stream)
+    x = numpy.ones((2, 16), numpy.float32)
+    there, room = Memory(x, stream), Memory(numpy.zeros((2, 16), numpy.float32), stream)
+    given = engine.run([there], outputs=[room])[0]
+    assert given is room
+    out = ingot.Tensor._of(room.address.value, ingot.dtype("f32"), (2, 16), (2, 0), room)
+    assert numpy.array_equal(read(out, stream), 2 * x)
+
+
+def test_a_taker_on_another_stream_is_ordered_and_memory_goes_behind_it(engine, stream):
+    session = engine.session()
+    x = numpy.ones((2, 16), numpy.float32)
+    y = session.run([x], on="device")[0]
+    y = y if isinstance(y, ingot.Tensor) else pytest.fail("a numpy array of memory on a GPU")
+    capsule = y.__dlpack__(stream=stream.value)
+    assert numpy.array_equal(read(y, stream), 2 * x)
+    assert y._owner.stream == stream.value
+    del capsule, y
+    gc.collect()
+    assert not session._garbage
+    session.run([x])
+
+
+def test_a_race_is_found(engine, stream):
+    """The same without order, for the test to have teeth: the emulated device reports it."""
+    session = engine.session()
+    x = numpy.ones((2, 16), numpy.float32)
+    there = Memory(x, stream)
+    handle = session._arguments
+    handle.take([ingot.Tensor._of(there.address.value, ingot.dtype("f32"), (2, 16), (2, 0), there)])
+    session._place(None, 2, 0)
+    error = ingot._library.lib.ingot_session_run_into(session._handle, handle.array, 1, session._outputs, 1)
+    with pytest.raises(ingot.DeviceError):
+        ingot._library.check(error)
+        session.synchronize()

@@ -129,6 +129,8 @@ class Arguments:
             return _fill_strings(slot, array.ravel().tolist(), array.shape)
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
+        if kind.name in ("i4", "i2"):  # ml_dtypes leaves the other bits of a byte as they come
+            array, index = array.astype(numpy.int8), None
         if not array.flags.c_contiguous:
             array = numpy.ascontiguousarray(array).reshape(array.shape)
         shape = _describe(slot, array.__array_interface__["data"][0], (INGOT_CPU, 0), kind, array.shape)

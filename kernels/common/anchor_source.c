@@ -29,7 +29,7 @@ typedef struct Run {
 } Run;
 
 // Joins neighbouring axes that advance as one.
-static int walk_runs(const Walk *walk, const int64_t *strides, Run *runs) {
+static int find_runs(const Walk *walk, const int64_t *strides, Run *runs) {
   int count = 0;
   for (int i = 0; i < walk->count; i++) {
     Run run = {walk->axes[i].extent, strides[walk->axes[i].axis] * walk->axes[i].scale};
@@ -40,9 +40,14 @@ static int walk_runs(const Walk *walk, const int64_t *strides, Run *runs) {
   return count;
 }
 
+int walk_runs(const Walk *walk, const int64_t *strides) {
+  Run runs[MAX_RANK + 1];
+  return find_runs(walk, strides, runs);
+}
+
 void walk_emit(Text *text, const char *name, const Walk *walk, const int64_t *strides) {
   Run runs[MAX_RANK + 1];
-  int count = walk_runs(walk, strides, runs);
+  int count = find_runs(walk, strides, runs);
   text_add(text, "DEVICE i64 %s(u32 index) { return 0", name);
   int64_t inner = walk_count(walk);
   for (int i = 0; i < count; i++) {
@@ -167,6 +172,17 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
              operand, operand, operand, operand);
   }
   text_add(text, "    }\n");
+}
+
+bool output_rows_are_plain(const Site *site, const OutputWalk *walk) {
+  const TensorDesc *y = &site->outputs[0];
+  if (site->epilogue && program_uses_index(site->epilogue)) return false;
+  for (int k = 0; k <= operand_count(site); k++) {
+    int64_t strides[MAX_RANK];
+    broadcast_strides(k ? operand_desc(site, k) : y, y->rank, strides);
+    if (walk_runs(&walk->row, strides) > 1) return false;
+  }
+  return true;
 }
 
 Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType accumulator) {

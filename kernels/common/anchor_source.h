@@ -23,6 +23,8 @@ typedef struct OutputWalk {
 } OutputWalk;
 
 const char *device_type(DType dtype);  // "f16"; as kernels/common/types.cuh names them
+// How many axes are left where neighbours that advance as one are joined.
+int walk_runs(const Walk *walk, const int64_t *strides);
 // Adds `DEVICE i64 name(unsigned index)`: the offset in elements of the index-th place of a walk, strides by logical axis.
 void walk_emit(Text *text, const char *name, const Walk *walk, const int64_t *strides);
 // The strides with which a tensor is read as if broadcast to `rank` axes.
@@ -33,6 +35,9 @@ int desc_vector(const TensorDesc *desc, int rank, int axis, int bytes);
 
 // Adds `struct Output` (see kernels/common/output.cuh) for output 0 of the site; accumulators are of dtype `accumulator`.
 MUST_CHECK Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType accumulator);
+// Whether a row's number times a static stride is its place in the output and in each of the epilogue's operands, and no row's coordinates are asked for: then the text
+// that output_emit adds does not say how many rows there are.
+bool output_rows_are_plain(const Site *site, const OutputWalk *walk);
 // The kernel's parameters for it (", f16 *y, const f32 *e1"), the expression that makes it, and the launch's arguments.
 void output_parameters(Text *text, const Site *site);
 void output_construct(Text *text, const Site *site);

@@ -24,12 +24,13 @@ DEVICE void store_columns(const Output &output, unsigned row, unsigned column, u
     if (column + i < columns) store_one<V>(output, row, column + i, values + i);
 }
 
-// One split's sums: [split][batch][row][column], column count COLUMNS.
+// One split's sums: [split][batch][row][column], column count COLUMNS. ROWS below 0: `rows` says how many.
 template <class Acc, int ROWS, int COLUMNS, int BATCH> struct Partial {
   static constexpr int VECTOR = COLUMNS % 4 == 0 ? 4 : COLUMNS % 2 == 0 ? 2 : 1;
   Acc *sums;
+  int rows;
   __device__ __forceinline__ void begin(unsigned split, unsigned batch) {
-    sums += ((long long)split * BATCH + batch) * ROWS * COLUMNS;
+    sums += ((long long)split * BATCH + batch) * (ROWS < 0 ? rows : ROWS) * COLUMNS;
   }
   template <int V> struct Operands {};
   __device__ __forceinline__ bool inside(unsigned, unsigned) const { return true; }

@@ -50,6 +50,19 @@ bool matmul_problem(const Site *site, MatmulProblem *p) {
   return p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX && p->batch <= (int64_t)65535 * 65535;
 }
 
+static bool is_open(const TensorDesc *desc, int axis) { return desc_extent(desc, axis).open; }
+
+Extent matmul_rows(const Site *site, const MatmulProblem *p) {
+  const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
+  Extent rows = extent_static(1), fixed = extent_static(p->m);
+  if (!site->dims || p->output.batch.count || !output_rows_are_plain(site, &p->output)) return fixed;
+  if (is_open(a, a->rank - 1) || is_open(y, y->rank - 1)) return fixed;
+  for (int i = 0; i < b->rank; i++)
+    if (is_open(b, i)) return fixed;
+  for (int i = 0; i < y->rank - 1; i++) rows = extent_mul(site->dims, rows, desc_extent(y, i));
+  return rows;
+}
+
 // The stride of the axis that is not contiguous and those of the batch axes decide the alignment. A line that is no whole number of
 // vectors gets narrower ones, so that the last access of the last line stays inside the tensor.
 static int operand_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t inner_extent,

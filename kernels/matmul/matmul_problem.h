@@ -14,6 +14,8 @@ typedef struct MatmulProblem {
 // False where the kernels cannot take it: types without arithmetic, or more than 2^31 - 1 rows, columns or depth.
 bool matmul_problem(const Site *site, MatmulProblem *out);
 
+// The rows, where they are open and all that is: one matrix of so many rows as a call brings by one that is the same in every call. Else static.
+Extent matmul_rows(const Site *site, const MatmulProblem *problem);
 // Elements of a and b that may be copied at once along the contiguous axis, of at most 16 bytes; 0 where neither axis is. *k_fast says
 // whether that axis is k.
 int matmul_a_vector(const Site *site, const MatmulProblem *problem, bool *k_fast);

@@ -33,10 +33,19 @@ static bool supports(const Site *site) {
   return describe(site, &m);
 }
 
+// Of open rows a few sizes stand for all: each is a kernel to compile.
+static int64_t rows_to_choose_by(Extent rows) {
+  enum { STEP = 4 };
+  int64_t size = 16;
+  while (rows.open && size < rows.now) size *= STEP;
+  return rows.open ? size : rows.now;
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaMatmul m;
   if (!describe(site, &m)) return 0;
-  TiledProduct product = {.m = m.p.m, .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
+  TiledProduct product = {
+      .m = rows_to_choose_by(matmul_rows(site, &m.p)), .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
   return mma_ways(site, &product, 1, out, limit);
 }
 
@@ -54,10 +63,12 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (p->m * p->n * p->batch == 0) return OK;
   const char *type = device_type(m.dtype);
 
+  Extent rows = matmul_rows(site, p);
+  KernelArguments arguments = {.arena = out->arena};
   Text text = text_new(out->arena);
   mma_emit_includes(&text, way);
-  text_add(&text, "struct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, COPY_B = %d;\n", (long long)p->m,
-           (long long)p->n, m.copy_a, m.copy_b);
+  text_add(&text, "struct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, COPY_B = %d;\n",
+           rows.open ? -1 : (long long)p->m, (long long)p->n, m.copy_a, m.copy_b);
   mma_emit_tile(&text, way, m.dtype);
   text_add(&text, "  static constexpr bool A_K_FAST = %d, B_K_FAST = %d, WHOLE_K = %d;\n", m.a_k_fast, m.b_k_fast,
            p->k % config[MMA_BK] == 0);
@@ -73,6 +84,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&body, "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output, ",
            mma_tile_type(out->arena, way, m.dtype));
   prologue_construct(&body, site);
+  if (rows.open) text_add(&body, ", %s", extent_text(&arguments, rows, false));
   text_add(&body, ");\n");
   TiledKernel kernel = {.name = "mma_matmul",
                         .operands = text_get(&operands),
@@ -85,7 +97,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
                         .k = p->k,
-                        .shared_bytes = (unsigned)tile_bytes};
+                        .shared_bytes = (unsigned)tile_bytes,
+                        .rows = rows,
+                        .arguments = &arguments};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, site, out);
 }
 

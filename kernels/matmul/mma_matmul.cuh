@@ -11,10 +11,10 @@
 
 extern __shared__ uint4 dynamic_shared[];
 
-// P adds to the tile: COPY_A, COPY_B (bytes a copy moves), A_OUTER, B_OUTER (elements between lines), WHOLE_K.
+// P adds to the tile: COPY_A, COPY_B (bytes a copy moves), A_OUTER, B_OUTER (elements between lines), WHOLE_K. Where its M is below 0 `rows` is the number of rows.
 template <class P, class Tile, class Output, class Prologue>
 DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin, int k_end, const Output &output,
-                       const Prologue &prologue) {
+                       const Prologue &prologue, int rows = P::M) {
   typedef MatrixCopy<typename Tile::SharedA, P::A_K_FAST, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
                      P::WHOLE_K>
       CopyA;
@@ -22,10 +22,11 @@ DEVICE void mma_matmul(const void *a, const void *b, unsigned tile, int k_begin,
                      P::WHOLE_K>
       CopyB;
   int tile_m, tile_n;
-  tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
-  PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(CopyA(a, tile_m * P::BM, k_begin, k_end),
-                                                                                     prologue, k_begin, k_end);
+  tile_position < P::M<0 ? 0 : (P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n,
+                                                                                       (unsigned)(rows + P::BM - 1) / P::BM);
+  PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(
+      CopyA(a, tile_m * P::BM, k_begin, k_end, rows), prologue, k_begin, k_end);
   CopyB copy_b(b, tile_n * P::BN, k_begin, k_end);
-  Tile::run((u8 *)dynamic_shared, copy_a, copy_b, (k_end - k_begin + P::BK - 1) / P::BK, tile_m * P::BM, tile_n * P::BN,
-            output);
+  Tile::run((u8 *)dynamic_shared, copy_a, copy_b, (k_end - k_begin + P::BK - 1) / P::BK, tile_m * P::BM, tile_n * P::BN, output,
+            rows);
 }

@@ -21,19 +21,21 @@ template <int COPY> DEVICE void copy_chunk(u32 to, const char *from, int valid) 
   }
 }
 
-// A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist.
+// A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist; below 0 it is the
+// constructor that knows how many.
 template <class Shared, bool K_FAST, int ROWS, int BK, int SIZE, int COPY, int THREADS, i64 OUTER, int ROW_COUNT, bool WHOLE_K>
 struct MatrixCopy {
   static_assert(THREADS % Shared::CHUNKS == 0, "a thread keeps its chunk");
   static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP;
   const char *from;
-  int line, chunk, row, k, k_end;
+  int line, chunk, row, k, k_end, row_count;
 
-  __device__ __forceinline__ MatrixCopy(const void *matrix, int row0, int k_begin, int end) {
+  __device__ __forceinline__ MatrixCopy(const void *matrix, int row0, int k_begin, int end, int rows = ROW_COUNT) {
     line = (int)threadIdx.x / Shared::CHUNKS, chunk = (int)threadIdx.x % Shared::CHUNKS;
     row = row0 + (K_FAST ? line : chunk * Shared::PER_CHUNK);
     k = k_begin + (K_FAST ? chunk * Shared::PER_CHUNK : line);
     k_end = end;
+    row_count = ROW_COUNT < 0 ? rows : ROW_COUNT;
     from = (const char *)matrix + (K_FAST ? row * OUTER + k : k * OUTER + row) * SIZE;
   }
   __device__ __forceinline__ void copy(u32 to) {
@@ -43,9 +45,9 @@ struct MatrixCopy {
       int valid = 16;
       if constexpr (K_FAST) {
         if (!WHOLE_K) valid = min(max((k_end - k) * SIZE, 0), 16);
-        if (ROW_COUNT % ROWS && row + pass * STEP >= ROW_COUNT) valid = 0;
+        if (ROW_COUNT % ROWS && row + pass * STEP >= row_count) valid = 0;
       } else {
-        if (ROW_COUNT % ROWS) valid = min(max((ROW_COUNT - row) * SIZE, 0), 16);
+        if (ROW_COUNT % ROWS) valid = min(max((row_count - row) * SIZE, 0), 16);
         if (!WHOLE_K && k + pass * STEP >= k_end) valid = 0;
       }
       copy_chunk<COPY>(to + Shared::offset(line + pass * STEP, chunk), from + pass * (STEP * OUTER * SIZE), valid);

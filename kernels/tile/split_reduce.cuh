@@ -5,21 +5,22 @@
 #include "kernels/common/output.cuh"
 
 template <class Acc, int SPLITS, int BATCH, int ROWS, int COLUMNS, class Output>
-DEVICE void split_reduce(const Acc *__restrict__ sums, Output output) {
+DEVICE void split_reduce(const Acc *__restrict__ sums, Output output, int open_rows = ROWS) {
+  const int rows = ROWS < 0 ? open_rows : ROWS;  // ROWS below 0: an argument says how many
   constexpr int V = COLUMNS % 4 == 0 ? 4 : COLUMNS % 2 == 0 ? 2 : 1;
-  constexpr long long SIZE = (long long)BATCH * ROWS * COLUMNS;
+  const long long size = (long long)BATCH * rows * COLUMNS;
   long long index = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * V;
-  if (index >= SIZE) return;
+  if (index >= size) return;
   Acc total[V];
   load_elements<V, (int)sizeof(Acc) * V>(sums + index, total);
 #pragma unroll 8
   for (int split = 1; split < SPLITS; split++) {
     Acc more[V];
-    load_elements<V, (int)sizeof(Acc) * V>(sums + split * SIZE + index, more);
+    load_elements<V, (int)sizeof(Acc) * V>(sums + split * size + index, more);
 #pragma unroll
     for (int i = 0; i < V; i++) total[i] += more[i];
   }
-  unsigned row = (unsigned)((index / COLUMNS) % ROWS);
-  output.begin((unsigned)(index / ((long long)ROWS * COLUMNS)));
+  unsigned row = (unsigned)((index / COLUMNS) % rows);
+  output.begin((unsigned)(index / ((long long)rows * COLUMNS)));
   store_columns<V>(output, row, (unsigned)(index % COLUMNS), COLUMNS, total);
 }

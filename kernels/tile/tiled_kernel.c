@@ -27,29 +27,47 @@ void way_offer(WayList *list, const Way *way) {
 }
 
 // Adds the launch that sums the partial products of the splits and applies the epilogue. They lie at the workspace's start.
-static Status emit_split_reduce(Emission *emission, const Site *site, const OutputWalk *walk, DType accumulator, int splits) {
+static Status emit_split_reduce(Emission *emission, const Site *site, const TiledKernel *kernel) {
   enum { THREADS = 128 };
   Text text = text_new(emission->arena);
+  const OutputWalk *walk = kernel->output;
+  DType accumulator = kernel->accumulator;
   int64_t batch = walk_count(&walk->batch), rows = walk_count(&walk->row), columns = walk_count(&walk->column);
   const char *type = device_type(accumulator);
+  KernelArguments arguments = {.arena = emission->arena};
+  const char *open_rows = kernel->rows.open ? extent_text(&arguments, kernel->rows, false) : NULL;
   text_add(&text, "#include \"kernels/common/output.cuh\"\n");
   TRY(output_emit(&text, site, walk, accumulator));
-  text_add(&text,
-           "#include \"kernels/tile/split_reduce.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d) "
-           "split_reduce_kernel(const %s *sums, ",
-           THREADS, type);
+  text_add(&text, "#include \"kernels/tile/split_reduce.cuh\"\n");
+  if (open_rows) kernel_arguments_struct(&text, &arguments);
+  text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) split_reduce_kernel(const %s *sums, ", THREADS, type);
   output_parameters(&text, site);
-  text_add(&text, ") {\n  begin_kernel();\n  split_reduce<%s, %d, %lld, %lld, %lld>(sums, ", type, splits, (long long)batch,
-           (long long)rows, (long long)columns);
+  kernel_arguments_parameters(&text, &arguments);
+  text_add(&text, ") {\n  begin_kernel();\n");
+  if (open_rows) kernel_arguments_gather(&text, &arguments);
+  text_add(&text, "  split_reduce<%s, %d, %lld, %lld, %lld>(sums, ", type, kernel->splits, (long long)batch,
+           open_rows ? -1 : (long long)rows, (long long)columns);
   output_construct(&text, site);
-  text_add(&text, ");\n}\n");
+  text_add(&text, "%s%s);\n}\n", open_rows ? ", " : "", open_rows ? open_rows : "");
   int vector = columns % 4 == 0 ? 4 : columns % 2 == 0 ? 2 : 1;
   unsigned grid[3] = {(unsigned)ceil_div(batch * rows * columns / vector, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
   Launch *launch = emit_kernel(emission, text_get(&text), "split_reduce_kernel", grid, block);
   launch->label = "split_reduce";
   emit_workspace(emission, launch, 0);
   output_arguments(emission, launch, site);
+  emit_arguments(emission, launch, &arguments);
   return OK;
+}
+
+// Which tile, and which split of k. The neighbours are static.
+static void emit_place(Text *text, const TiledKernel *kernel, int64_t neighbours, Extent tiles) {
+  text_add(text,
+           "  const u32 batch = (blockIdx.y + blockIdx.z * 65535u) * %lldu + blockIdx.x %% %lldu, place = blockIdx.x / %lldu, ",
+           (long long)neighbours, (long long)neighbours, (long long)neighbours);
+  if (tiles.open)
+    text_add(text, "split = %s, tile = place - split * %s;\n", extent_divide(kernel->arguments, "place", tiles, false),
+             extent_text(kernel->arguments, tiles, false));
+  else text_add(text, "tile = place %% %lldu, split = place / %lldu;\n", (long long)tiles.now, (long long)tiles.now);
 }
 
 // Neighbours, tiles and splits along x; the rest of the batch along y and z, 65535 a step.
@@ -58,44 +76,49 @@ Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text
                          Emission *emission) {
   int64_t batch = walk_count(&kernel->output->batch), rows = walk_count(&kernel->output->row),
           columns = walk_count(&kernel->output->column);
-  int64_t tiles = ceil_div(rows, kernel->bm) * ceil_div(columns, kernel->bn);
+  bool open = kernel->rows.open;
+  Extent down = open ? extent_ceil_div(site->dims, kernel->rows, kernel->bm) : extent_static(ceil_div(rows, kernel->bm));
+  Extent tiles = extent_mul(site->dims, down, extent_static(ceil_div(columns, kernel->bn)));
+  Text body = text_new(emission->arena);
   const char *sum = device_type(kernel->accumulator);
   bool split = kernel->splits > 1;
   if (split)
-    text_add(text, "typedef Partial<%s, %lld, %lld, %lld> Output;\n", sum, (long long)rows, (long long)columns,
+    text_add(text, "typedef Partial<%s, %lld, %lld, %lld> Output;\n", sum, open ? -1 : (long long)rows, (long long)columns,
              (long long)batch);
   else TRY(output_emit(text, site, kernel->output, kernel->accumulator));
-  text_add(text, "#include \"%s\"\nextern \"C\" __global__ void __launch_bounds__(%d) %s_kernel(%s, ", include, kernel->threads,
-           kernel->name, kernel->operands);
+  int64_t neighbours = MAX(kernel->neighbours, 1), rest = batch / neighbours;
+  emit_place(&body, kernel, neighbours, tiles);
+  text_add(&body, "  if (batch >= %lldu) return;\n  Output output = ", (long long)batch);
+  if (split) text_add(&body, "{sums, %s}", open ? extent_text(kernel->arguments, kernel->rows, false) : "0");
+  else output_construct(&body, site);
+  int64_t depth = split_depth(kernel->k, kernel->bk, kernel->splits);
+  text_add(&body, ";\n  output.begin(%sbatch);\n  const int k_begin = (int)split * %lld, k_end = min(%lld, k_begin + %lld);\n",
+           split ? "split, " : "", (long long)depth, (long long)kernel->k, (long long)depth);
+  text_add(&body, "%s}\n", kernel->body);
+
+  text_add(text, "#include \"%s\"\n", include);
+  if (open) kernel_arguments_struct(text, kernel->arguments);
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s_kernel(%s, ", kernel->threads, kernel->name,
+           kernel->operands);
   if (split) text_add(text, "%s *sums", sum);
   else output_parameters(text, site);
-  int64_t neighbours = MAX(kernel->neighbours, 1), rest = batch / neighbours;
-  text_add(text,
-           ") {\n  begin_kernel();\n  const u32 batch = (blockIdx.y + blockIdx.z * 65535u) * %lldu + blockIdx.x %% %lldu, "
-           "place = blockIdx.x / %lldu, "
-           "tile = place %% %lldu, split = place / %lldu;\n",
-           (long long)neighbours, (long long)neighbours, (long long)neighbours, (long long)tiles, (long long)tiles);
-  text_add(text, "  if (batch >= %lldu) return;\n  Output output = ", (long long)batch);
-  if (split) text_add(text, "{sums}");
-  else output_construct(text, site);
-  int64_t depth = split_depth(kernel->k, kernel->bk, kernel->splits);
-  text_add(text, ";\n  output.begin(%sbatch);\n  const int k_begin = (int)split * %lld, k_end = min(%lld, k_begin + %lld);\n",
-           split ? "split, " : "", (long long)depth, (long long)kernel->k, (long long)depth);
-  text_add(text, "%s}\n", kernel->body);
+  if (open) kernel_arguments_parameters(text, kernel->arguments);
+  text_add(text, ") {\n  begin_kernel();\n");
+  if (open) kernel_arguments_gather(text, kernel->arguments);
+  text_add(text, "%s", text_get(&body));
 
-  unsigned grid[3] = {(unsigned)(tiles * kernel->splits * neighbours), (unsigned)MIN(rest, 65535),
+  unsigned grid[3] = {(unsigned)(tiles.now * kernel->splits * neighbours), (unsigned)MIN(rest, 65535),
                       (unsigned)ceil_div(rest, 65535)};
   unsigned block[3] = {(unsigned)kernel->threads, 1, 1};
   Launch *launch = emit_kernel(emission, text_get(text), arena_printf(emission->arena, "%s_kernel", kernel->name), grid, block);
   launch->label = kernel->name;
   launch->shared_bytes = kernel->shared_bytes;
   bind(emission, launch, context);
-  if (!split) {
-    output_arguments(emission, launch, site);
-    return OK;
-  }
-  emit_workspace(emission, launch, 0);
+  if (split) emit_workspace(emission, launch, 0);
+  else output_arguments(emission, launch, site);
+  if (open) emit_arguments(emission, launch, kernel->arguments);
+  if (!split) return OK;
   size_t bytes = (size_t)kernel->splits * (size_t)(batch * rows * columns) * dtype_size(kernel->accumulator);
   emission->workspace_bytes = MAX(emission->workspace_bytes, bytes);
-  return emit_split_reduce(emission, site, kernel->output, kernel->accumulator, kernel->splits);
+  return emit_split_reduce(emission, site, kernel);
 }

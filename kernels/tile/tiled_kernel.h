@@ -25,6 +25,8 @@ typedef struct TiledKernel {
   int64_t neighbours;  // of the batch that read the same: their blocks run one after the other; 0: 1
   int64_t k;
   unsigned shared_bytes;
+  Extent rows;  // where open: how many rows of the output there are, whose walk then has one run at most in every tensor
+  KernelArguments *arguments;  // NULL where they are not
 } TiledKernel;
 // text holds what the body needs; the kernel's includes come last: `include` is the one that the body calls. The launch has the output's
 // arguments; the operands' are for the caller to add in front through `bind`.

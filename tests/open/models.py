@@ -49,3 +49,7 @@ make("long_rows", [node("Softmax", ["x"], ["y"])], {"x": ["n", 3000]}, {"y": ["n
 make("columns", [node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s"]}, {"y": ["b", "s"]})
 make("wide_columns", [node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s", 8]}, {"y": ["b", "s", 8]})
 make("turned_softmax", [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("Softmax", ["t"], ["y"])], {"x": ["b", 20, "s"]}, {"y": ["b", "s", 20]})
+# Products of as many rows as a call brings by a constant matrix; a bias and a residual behind; the one before them as rows of two axes.
+make("product", [node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "v"], ["b"]), node("Relu", ["b"], ["c"]), node("Add", ["c", "r"], ["y"])],
+     {"x": ["b", "s", 64], "r": ["b", "s", 48]}, {"y": ["b", "s", 48]}, {"w": random.normal(size=(64, 48)) / 8, "v": random.normal(size=48)})
+make("deep_product", [node("MatMul", ["x", "w"], ["y"])], {"x": ["n", 2048]}, {"y": ["n", 32]}, {"w": random.normal(size=(2048, 32)) / 45})

@@ -60,8 +60,10 @@ static void run_rows(ingot_session *session, int64_t rows) {
   ingot_tensor outputs[2];
   expect_ok(ingot_session_run(session, inputs, 2, outputs, 2));
   const float *y = outputs[0].data, *v = outputs[1].data;
-  for (int64_t i = 0; i < rows * WIDTH; i++) cr_assert_eq(y[i], x[i] > 0 ? x[i] : 0);
   float sum = 0;
+  for (int64_t i = 0; i < rows; i++) sum += y[i * WIDTH];
+  cr_assert_float_eq(sum, 1, 1e-5f);
+  sum = 0;
   for (int i = 0; i < WIDTH; i++) sum += v[i];
   cr_expect_float_eq(sum, 1, 1e-5f);
 }
@@ -82,7 +84,7 @@ static void run_shapes(ingot_engine *engine, size_t limit, int counts[2 * SHAPES
 
 Test(api_gpu_plans, kernels_go_with_their_plans) {
   int all[2 * SHAPES], few[2 * SHAPES], one[2 * SHAPES];
-  ingot_engine *engine = build("tests/emulator/faults/open.onnx");
+  ingot_engine *engine = build("tests/emulator/faults/rows.onnx");
   run_shapes(engine, 0, all);
   cr_expect_eq(all[0], 2, "a kernel for each half");
   for (int i = 0; i < SHAPES; i++) {
@@ -102,7 +104,7 @@ Test(api_gpu_plans, kernels_go_with_their_plans) {
 Test(api_gpu_plans, kernels_that_run_stay) {
   int64_t shape[] = {0, WIDTH}, fixed[] = {FIXED, WIDTH};
   ingot_dtype f32 = {INGOT_FLOAT, 32, 1};
-  ingot_engine *engine = build("tests/emulator/faults/open.onnx");
+  ingot_engine *engine = build("tests/emulator/faults/rows.onnx");
   ingot_session *session;
   ingot_config limited = config;
   limited.plan_cache_limit = 1;

@@ -1,5 +1,5 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
-# product.onnx, one site that is quick to tune, open.onnx, whose one half is of an open shape, and chain.onnx, of enough kernels for a recorded graph to pay
+# product.onnx, one site that is quick to tune, open.onnx and rows.onnx, whose one half is of an open shape, with one kernel for all and with one for each, and chain.onnx, of enough kernels for a recorded graph to pay
 # whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
@@ -41,6 +41,11 @@ make("product", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [4, 16]},
 make(
     "open",
     [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Softmax", ["z"], ["v"])],
+    {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {},
+)
+make(
+    "rows",
+    [helper.make_node("Softmax", ["x"], ["y"], axis=0), helper.make_node("Softmax", ["z"], ["v"])],
     {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {},
 )
 turns = [node for i in range(6) for node in (helper.make_node("Softmax", [f"v{i}"], [f"s{i}"]), helper.make_node("Transpose", [f"s{i}"], [f"v{i + 1}"]))]

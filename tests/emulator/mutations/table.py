@@ -37,7 +37,7 @@ operand("mma-lanes-a", "wrong lane mapping", "offset(row + lane % 16, step * 2 +
 operand("mma-lanes-b", "wrong lane mapping", "offset(step * 16 + lane % 16, row / 8 + lane / 16)", "offset(step * 16 + lane % 8 + lane / 16 * 8, row / 8 + lane / 8 % 2)")
 copy = rows("kernels/tile/copy.cuh", "matmul/warpgroups_f16", "mma_matmul", 80)
 copy("mma-swizzle", "swizzle on one side", "to + Shared::offset(line + pass * STEP, chunk)", "to + (u32)((line + pass * STEP) * Shared::CHUNKS + chunk) * 16")
-copy("mma-load-rows", "missing predicate (rows)", "if (ROW_COUNT % ROWS && row + pass * STEP >= ROW_COUNT) valid = 0;", "")
+copy("mma-load-rows", "missing predicate (rows)", "if (ROW_COUNT % ROWS && row + pass * STEP >= row_count) valid = 0;", "")
 copy("mma-load-tail", "off by one at an edge", "if (!WHOLE_K && k + pass * STEP >= k_end)", "if (!WHOLE_K && k + pass * STEP > k_end)", filter="matmul/tails_f16")
 copy("mma-k-tail", "missing predicate (k)", "valid = min(max((k_end - k) * SIZE, 0), 16);", "valid = 16;", filter="matmul/tails_f16")
 copy("mma-step-bytes", "wrong stride", "from += (K_FAST ? (i64)BK : BK * OUTER) * SIZE;", "from += (K_FAST ? (i64)BK : BK * OUTER);")

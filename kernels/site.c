@@ -22,6 +22,23 @@ Extent desc_stride(const TensorDesc *desc, int axis) {
   return known ? desc->open->strides[axis] : extent_static(desc->strides[axis]);
 }
 
+bool desc_is_open(const TensorDesc *desc) {
+  for (int i = 0; i < desc->rank; i++)
+    if (desc_extent(desc, i).open || desc_stride(desc, i).open) return true;
+  return false;
+}
+
+TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent) {
+  TensorDesc changed = *desc;
+  changed.dims[axis] = extent.now;
+  changed.constant = NULL;
+  if (!desc->open) return changed;
+  OpenDims *open = arena_copy(arena, desc->open, sizeof *desc->open);
+  open->dims[axis] = extent;
+  changed.open = open;
+  return changed;
+}
+
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b) {
   bool same = a->rank == b->rank;
   for (int i = 0; i < a->rank && same; i++) same = a->dims[i] == b->dims[i];

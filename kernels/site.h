@@ -55,6 +55,9 @@ int64_t desc_count(const TensorDesc *desc);
 // Static where the desc was changed since: of what is now nobody knows how it came to be.
 Extent desc_extent(const TensorDesc *desc, int axis);
 Extent desc_stride(const TensorDesc *desc, int axis);
+bool desc_is_open(const TensorDesc *desc);  // an extent or a stride is
+// The desc with another extent along an axis, its strides as they are.
+TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent);
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b);
 bool desc_is_row_major(const TensorDesc *desc);                     // dense, last axis fastest
 bool desc_has_order(const TensorDesc *desc, const uint8_t *order);  // dense in this stride order (axes of size 1 ignored)

@@ -23,11 +23,21 @@ void site_arguments(Emission *emission, Launch *launch, const Site *site) {
   for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
 }
 
+// Of now where open ones are not asked for.
+static Extent extent_along(const DimTable *table, const TensorDesc *desc, int axis) {
+  return table ? desc_extent(desc, axis) : extent_static(desc->dims[axis]);
+}
+static Extent stride_along(const DimTable *table, const TensorDesc *desc, int axis) {
+  return table ? desc_stride(desc, axis) : extent_static(desc->strides[axis]);
+}
+
 // Axes from outermost to innermost in memory.
-static void memory_order(const TensorDesc *desc, int *order) {
+static void memory_order(const DimTable *table, const TensorDesc *desc, int *order) {
+  int64_t reach[MAX_RANK];
   for (int i = 0; i < desc->rank; i++) {
     int at = i;
-    while (at > 0 && llabs(desc->strides[order[at - 1]]) < llabs(desc->strides[i])) {
+    reach[i] = llabs(extent_typical(table, stride_along(table, desc, i)));
+    while (at > 0 && reach[order[at - 1]] < reach[i]) {
       order[at] = order[at - 1];
       at--;
     }
@@ -35,11 +45,11 @@ static void memory_order(const TensorDesc *desc, int *order) {
   }
 }
 
-int points_inner_axis(const TensorDesc *domain) {
+int points_inner_axis(const DimTable *table, const TensorDesc *domain) {
   int order[MAX_RANK];
-  memory_order(domain, order);
+  memory_order(table, domain, order);
   for (int i = domain->rank - 1; i >= 0; i--)
-    if (domain->dims[order[i]] != 1) return order[i];
+    if (!extent_is(extent_along(table, domain, order[i]), 1)) return order[i];
   return -1;
 }
 
@@ -51,10 +61,10 @@ static bool is_small(const TensorDesc *desc) {
 
 // i0, i1 ... from `point`, of `items` points.
 static void add_coordinates(Text *text, const TensorDesc *domain, int64_t items, int vector) {
-  int order[MAX_RANK], inner_axis = points_inner_axis(domain);
+  int order[MAX_RANK], inner_axis = points_inner_axis(NULL, domain);
   int64_t inner = 1;
   const char *suffix = items < INT32_MAX ? "u" : "ull";
-  memory_order(domain, order);
+  memory_order(NULL, domain, order);
   for (int k = domain->rank - 1; k >= 0; k--) {
     int axis = order[k];
     int64_t extent = axis == inner_axis ? domain->dims[axis] / vector : domain->dims[axis];
@@ -72,24 +82,34 @@ static void add_coordinates(Text *text, const TensorDesc *domain, int64_t items,
   }
 }
 
-static void add_opening(Text *text, const Site *site, const char *entry, const char *more, int threads) {
+static void add_opening(Text *text, const Site *site, const char *entry, const KernelArguments *arguments, const char *more,
+                        int threads) {
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
   site_parameters(text, site);
+  if (arguments) kernel_arguments_parameters(text, arguments);
   text_add(text, "%s) {\n  begin_kernel();\n", more);
+}
+
+// `limit`: how many points there are, as a text of `type`.
+static void add_point(Text *text, const char *type, const char *limit) {
+  text_add(text, "  const %s point = (%s)blockIdx.x * %d + threadIdx.x;\n  if (point >= %s) return;\n", type, type,
+           POINT_THREADS, limit);
+}
+static const char *type_for(int64_t items) { return items < INT32_MAX ? "u32" : "u64"; }
+static char *limit_of(Arena *arena, int64_t items) {
+  return arena_printf(arena, items < INT32_MAX ? "%lldu" : "%lldull", (long long)items);
 }
 
 void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector) {
   int64_t items = desc_count(domain) / vector;
-  const char *type = items < INT32_MAX ? "u32" : "u64", *suffix = items < INT32_MAX ? "u" : "ull";
-  add_opening(text, site, entry, more, POINT_THREADS);
-  text_add(text, "  const %s point = (%s)blockIdx.x * %d + threadIdx.x;\n  if (point >= %lld%s) return;\n", type, type,
-           POINT_THREADS, (long long)items, suffix);
+  add_opening(text, site, entry, NULL, more, POINT_THREADS);
+  add_point(text, type_for(items), limit_of(text->arena, items));
   add_coordinates(text, domain, items, vector);
 }
 
 void points_open_blocks(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain,
                         int threads) {
-  add_opening(text, site, entry, more, threads);
+  add_opening(text, site, entry, NULL, more, threads);
   text_add(text, "  const u32 point = blockIdx.x;\n");
   add_coordinates(text, domain, desc_count(domain), 1);
 }
@@ -110,36 +130,146 @@ Launch *points_launch(Emission *emission, const Site *site, const char *source, 
   return launch;
 }
 
-static void add_term(Text *text, const TensorDesc *desc, int axis, const char *name) {
-  if (desc->dims[axis] == 1 || desc->strides[axis] == 0) return;
+// --- Open sizes
+
+Points points_begin(const Site *site, Arena *arena, const char *entry, const char *more, const TensorDesc *domain, int vector) {
+  return (Points){.site = site,
+                  .entry = entry,
+                  .more = more,
+                  .domain = domain,
+                  .vector = vector,
+                  .threads = POINT_THREADS,
+                  .arguments = {.arena = arena},
+                  .before = text_new(arena),
+                  .body = text_new(arena)};
+}
+
+Points points_begin_blocks(const Site *site, Arena *arena, const char *entry, const char *more, const TensorDesc *domain,
+                           int threads) {
+  Points points = points_begin(site, arena, entry, more, domain, 1);
+  points.threads = threads;
+  points.blocks = true;
+  return points;
+}
+
+// Points, where a thread has `vector` of them, along the axis; their number.
+static Extent steps_along(const Points *points, int axis, int inner_axis) {
+  Extent extent = extent_along(points->site->dims, points->domain, axis);
+  return axis == inner_axis ? extent_ceil_div(points->site->dims, extent, points->vector) : extent;
+}
+static Extent items_of(const Points *points) {
+  Extent items = extent_static(1);
+  int inner_axis = points_inner_axis(points->site->dims, points->domain);
+  for (int i = 0; i < points->domain->rank; i++)
+    items = extent_mul(points->site->dims, items, steps_along(points, i, inner_axis));
+  return items;
+}
+
+// As add_coordinates, but axis by axis, of what the ones inside left.
+static void add_open_coordinates(Text *text, Points *points, bool wide) {
+  DimTable *table = points->site->dims;
+  int order[MAX_RANK], outermost = 0, inner_axis = points_inner_axis(table, points->domain);
+  const char *type = wide ? "u64" : "u32", *rest = "point";
+  memory_order(table, points->domain, order);
+  while (extent_is(steps_along(points, order[outermost], inner_axis), 1)) outermost++;
+  for (int k = points->domain->rank - 1; k >= 0; k--) {
+    int axis = order[k];
+    Extent steps = steps_along(points, axis, inner_axis);
+    const char *at = rest;
+    if (extent_is(steps, 1)) {
+      text_add(text, "  const int i%d = 0;\n", axis);
+      continue;
+    }
+    if (k > outermost) {
+      rest = arena_printf(text->arena, "rest%d", axis);
+      text_add(text, "  const %s %s = %s;\n", type, rest, extent_divide(&points->arguments, at, steps, wide));
+      at = arena_printf(text->arena, "%s - %s * (%s)%s", at, rest, type, extent_text(&points->arguments, steps, wide));
+    }
+    text_add(text, "  const int i%d = (int)(%s)", axis, at);
+    if (axis == inner_axis && points->vector > 1) text_add(text, " * %d", points->vector);
+    text_add(text, ";\n");
+  }
+}
+
+static bool is_open(const Points *points) {
+  for (int i = 0; i < points->domain->rank; i++)
+    if (extent_along(points->site->dims, points->domain, i).open) return true;
+  return false;
+}
+
+// The coordinates first: they ask for arguments too.
+static Text finish_body(Points *points, Extent items) {
+  Arena *arena = points->arguments.arena;
+  Text text = text_new(arena);
+  const char *type = type_for(items.now);
+  bool wide = items.now >= INT32_MAX;
+  if (points->blocks) text_add(&text, "  const u32 point = blockIdx.x;\n");
+  else if (!items.open) add_point(&text, type, limit_of(arena, items.now));
+  else add_point(&text, type, arena_printf(arena, "(%s)%s", type, extent_text(&points->arguments, items, wide)));
+  if (is_open(points)) add_open_coordinates(&text, points, wide);
+  else add_coordinates(&text, points->domain, items.now, points->vector);
+  text_add(&text, "%s}\n", text_get(&points->body));
+  return text;
+}
+
+Launch *points_end(Points *points, Emission *emission) {
+  Extent items = items_of(points);
+  Text text = text_new(emission->arena), body = finish_body(points, items);
+  const KernelArguments *arguments = points->arguments.count ? &points->arguments : NULL;
+  if (arguments) kernel_arguments_struct(&text, arguments);
+  text_add(&text, "%s", text_get(&points->before));
+  add_opening(&text, points->site, points->entry, arguments, points->more, points->threads);
+  if (arguments) kernel_arguments_gather(&text, arguments);
+  text_add(&text, "%s", text_get(&body));
+  unsigned grid[3] = {(unsigned)(points->blocks ? items.now : ceil_div(items.now, POINT_THREADS)), 1, 1};
+  Launch *launch = emit_kernel(emission, text_get(&text), points->entry, grid, (unsigned[]){(unsigned)points->threads, 1, 1});
+  site_arguments(emission, launch, points->site);
+  emit_arguments(emission, launch, &points->arguments);
+  return launch;
+}
+
+// --- Addresses
+
+// arguments: NULL for the sizes of now.
+static void add_term(Text *text, const DimTable *table, KernelArguments *arguments, const TensorDesc *desc, int axis,
+                     const char *name) {
+  Extent stride = stride_along(table, desc, axis);
+  if (extent_is(extent_along(table, desc, axis), 1) || extent_is(stride, 0)) return;
   bool small = is_small(desc);
   text_add(text, "%s%s(%s)", text->length ? " + " : "", small ? "(int)" : "(i64)", name);
-  if (desc->strides[axis] != 1) text_add(text, " * (%lld%s)", (long long)desc->strides[axis], small ? "" : "ll");
+  if (stride.open) text_add(text, " * %s", extent_text(arguments, stride, !small));
+  else if (stride.now != 1) text_add(text, " * (%lld%s)", (long long)stride.now, small ? "" : "ll");
+}
+
+char *desc_open_offset(Arena *arena, const DimTable *table, KernelArguments *arguments, const TensorDesc *desc,
+                       const char *const *names) {
+  Text text = text_new(arena);
+  for (int i = 0; i < desc->rank; i++)
+    add_term(&text, table, arguments, desc, i, names && names[i] ? names[i] : arena_printf(arena, "i%d", i));
+  return arena_string(arena, text.length ? text_get(&text) : "0");
 }
 
 char *desc_offset(Arena *arena, const TensorDesc *desc, const char *const *names) {
-  Text text = text_new(arena);
-  for (int i = 0; i < desc->rank; i++) add_term(&text, desc, i, names && names[i] ? names[i] : arena_printf(arena, "i%d", i));
-  return arena_string(arena, text.length ? text_get(&text) : "0");
+  return desc_open_offset(arena, NULL, NULL, desc, names);
+}
+char *points_offset(Points *points, const TensorDesc *desc, const char *const *names) {
+  return desc_open_offset(points->arguments.arena, points->site->dims, &points->arguments, desc, names);
 }
 
 char *desc_offset_broadcast(Arena *arena, const TensorDesc *desc, int rank) {
   Text text = text_new(arena);
-  for (int i = 0; i < desc->rank; i++) add_term(&text, desc, i, arena_printf(arena, "i%d", i + rank - desc->rank));
+  for (int i = 0; i < desc->rank; i++) add_term(&text, NULL, NULL, desc, i, arena_printf(arena, "i%d", i + rank - desc->rank));
   return arena_string(arena, text.length ? text_get(&text) : "0");
 }
 
-int desc_vector_width(const TensorDesc *desc, int axis, int most) {
-  int vector = 1;
-  if (axis < 0 || desc->strides[axis] != 1) return 1;
-  while (vector < most) {
-    int next = vector * 2;
-    if (desc->offset % next || desc->dims[axis] % next) return vector;
-    for (int i = 0; i < desc->rank; i++)
-      if (i != axis && desc->dims[i] > 1 && desc->strides[i] % next) return vector;
-    vector = next;
-  }
-  return vector;
+int desc_vector_width(const DimTable *table, const TensorDesc *desc, int axis, int most) {
+  if (axis < 0 || !extent_is(stride_along(table, desc, axis), 1)) return 1;
+  int64_t vector = extent_factor(table, extent_static(desc->offset), most);
+  vector = extent_factor(table, extent_along(table, desc, axis), vector);
+  for (int i = 0; i < desc->rank; i++)
+    if (i != axis && !extent_is(extent_along(table, desc, i), 1))
+      vector = extent_factor(table, stride_along(table, desc, i), vector);
+  return (int)vector;
 }
 
 char *site_epilogue(Arena *arena, const Site *site, DType accumulator, const char *acc) {

@@ -6,7 +6,8 @@
 #include "kernels/meaning.h"
 #include "kernels/program/generate.h"
 
-enum { MOST_PARTS = 64, MOST_POINTERS = 400 };  // pointers: of the 4 KiB that a launch's arguments may take
+// Pointers: of the 4 KiB that a launch's arguments may take. Of open sizes there are more arguments than pointers.
+enum { MOST_PARTS = 64, MOST_POINTERS = 400, MOST_OPEN_PARTS = 16, MOST_OPEN_POINTERS = 64 };
 
 typedef struct Joined {
   Behind behind;
@@ -28,50 +29,63 @@ static bool supports(const Site *site) {
   return takes;
 }
 
-// The tensor's part from `at` on along the result's axis; where it is the same all along, itself.
-static int64_t cut(const TensorDesc *desc, const TensorDesc *y, int axis, int64_t at, int64_t extent, TensorDesc *out) {
+// The tensor's part from `at` on along the result's axis; where it is the same all along, itself. An axis of one that is open is no broadcast where the result's is open too: other calls have more of both.
+static Extent cut(const Site *site, const TensorDesc *desc, int axis, Extent at, Extent extent, Arena *arena, TensorDesc *out) {
+  const TensorDesc *y = &site->outputs[0];
   int own = axis - (y->rank - desc->rank);
   *out = *desc;
-  if (own < 0 || desc->dims[own] == 1) return 0;
-  out->dims[own] = extent;
-  out->constant = NULL;
-  out->offset += at * desc->strides[own];
-  return at * desc->strides[own];
+  if (own < 0) return extent_static(0);
+  Extent whole = desc_extent(y, axis);
+  if (desc->dims[own] == 1 && !(desc_extent(desc, own).open && whole.open && whole.now == 1)) return extent_static(0);
+  *out = desc_with_extent(arena, desc, own, extent);
+  return extent_mul(site->dims, at, desc_stride(desc, own));
 }
 
-static void fill_part(const Site *site, const Joined *joined, int source, int64_t at, Arena *arena, ElementwisePart *part) {
+static void fill_part(const Site *site, const Joined *joined, int source, Extent at, Arena *arena, ElementwisePart *part) {
   int inputs = 1 + joined->behind.beside, outputs = site->node->output_count;
-  const TensorDesc *x = &site->inputs[source], *y = &site->outputs[0];
+  const TensorDesc *x = &site->inputs[source];
   TensorDesc *descs = arena_array(arena, TensorDesc, (size_t)(inputs + outputs));
-  int64_t *bases = arena_array(arena, int64_t, (size_t)(inputs + outputs)), extent = x->dims[joined->axis];
+  Extent *bases = arena_array(arena, Extent, (size_t)(inputs + outputs)), extent = desc_extent(x, joined->axis);
   descs[0] = *x;
-  for (int i = 1; i < inputs; i++) bases[i] = cut(&site->inputs[joined->parts + i - 1], y, joined->axis, at, extent, &descs[i]);
-  for (int i = 0; i < outputs; i++) bases[inputs + i] = cut(&site->outputs[i], y, joined->axis, at, extent, &descs[inputs + i]);
-  *part = (ElementwisePart){joined->behind.program, inputs, outputs, descs, descs + inputs, bases};
+  for (int i = 1; i < inputs + outputs; i++) {
+    const TensorDesc *whole = i < inputs ? &site->inputs[joined->parts + i - 1] : &site->outputs[i - inputs];
+    bases[i] = cut(site, whole, joined->axis, at, extent, arena, &descs[i]);
+  }
+  *part = (ElementwisePart){joined->behind.program, inputs, outputs, descs, descs + inputs, bases, site->dims};
 }
 
 static Status emit(const Site *site, const Joined *joined, int count, const ElementwisePart *parts, const int *sources,
                    Emission *out) {
   GeneratedKernel kernel;
   TRY(generate_elementwise_parts(count, parts, out->arena, &kernel));
+  if (kernel.grid[0] == 0) return OK;
   Launch *launch = emit_kernel(out, kernel.source, kernel.entry, kernel.grid, kernel.block);
   for (int k = 0; k < count; k++) {
     emit_buffer(out, launch, BUFFER_INPUT, sources[k]);
     for (int i = 0; i < joined->behind.beside; i++) emit_buffer(out, launch, BUFFER_INPUT, joined->parts + i);
     for (int i = 0; i < site->node->output_count; i++) emit_buffer(out, launch, BUFFER_OUTPUT, i);
   }
+  emit_arguments(out, launch, &kernel.arguments);
   return OK;
+}
+
+static int most_parts(const Site *site, const Joined *joined) {
+  int pointers = 1 + joined->behind.beside + site->node->output_count;
+  bool open = false;
+  for (int i = 0; i < site_input_count(site); i++) open |= desc_is_open(&site->inputs[i]);
+  return open ? MAX(1, MIN(MOST_OPEN_PARTS, MOST_OPEN_POINTERS / pointers)) : MIN(MOST_PARTS, MOST_POINTERS / pointers);
 }
 
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Joined joined;
   if (!describe(site, out->arena, &joined)) FAIL(ERROR_UNSUPPORTED, "it is no concatenation with programs behind");
   ElementwisePart parts[MOST_PARTS];
-  int sources[MOST_PARTS], count = 0,
-                           most = MIN(MOST_PARTS, MOST_POINTERS / (1 + joined.behind.beside + site->node->output_count));
-  int64_t at = 0;
-  for (int i = 0; i < joined.parts; at += site->inputs[i++].dims[joined.axis]) {
-    if (desc_count(&site->inputs[i]) == 0) continue;
+  int sources[MOST_PARTS], count = 0, most = most_parts(site, &joined);
+  Extent at = extent_static(0), extent;
+  if (desc_count(&site->outputs[0]) == 0) return OK;
+  for (int i = 0; i < joined.parts; at = extent_add(site->dims, at, extent), i++) {
+    extent = desc_extent(&site->inputs[i], joined.axis);
+    if (extent.now == 0 && !(extent.open && site->outputs[0].open)) continue;
     if (count == most) {
       TRY(emit(site, &joined, count, parts, sources, out));
       count = 0;

@@ -2,17 +2,19 @@
 #include "kernels/common/points.h"
 #include "kernels/gather/index_check.h"
 
-Status emit_index_check(Emission *out, const Site *site, int operand, const int64_t *sizes, int size_count) {
+Status emit_index_check(Emission *out, const Site *site, int operand, int first, int axes) {
   const TensorDesc *indices = &site->inputs[operand];
   if (desc_count(indices) == 0) return OK;
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/common/index.cuh\"\n");
-  points_open(&text, site, "check_indices", REPORT_PARAMETERS, indices, 1);
-  text_add(&text, "  const i64 sizes[] = {%lldll", (long long)sizes[0]);
-  for (int i = 1; i < size_count; i++) text_add(&text, ", %lldll", (long long)sizes[i]);
-  const char *which = size_count > 1 ? arena_printf(out->arena, "i%d", indices->rank - 1) : "0";
-  text_add(&text, "};\n  i64 at;\n  find_index(x%d[%s], sizes[%s], report, step, &at);\n}\n", operand,
-           desc_offset(out->arena, indices, NULL), which);
-  emit_report(out, points_launch(out, site, text_get(&text), "check_indices", indices, 1));
+  Points points = points_begin(site, out->arena, "check_indices", REPORT_PARAMETERS, indices, 1);
+  text_add(&points.before, "#include \"kernels/common/index.cuh\"\n");
+  text_add(&points.body, "  const i64 sizes[] = {");
+  for (int i = 0; i < axes; i++) {
+    Extent size = desc_extent(&site->inputs[0], first + i);
+    text_add(&points.body, "%s%s", i ? ", " : "", extent_text(&points.arguments, size, true));
+  }
+  const char *which = axes > 1 ? arena_printf(out->arena, "i%d", indices->rank - 1) : "0";
+  text_add(&points.body, "};\n  i64 at;\n  find_index(x%d[%s], sizes[%s], report, step, &at);\n", operand,
+           points_offset(&points, indices, NULL), which);
+  emit_report(out, points_end(&points, out));
   return OK;
 }

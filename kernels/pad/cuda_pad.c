@@ -18,26 +18,29 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   int count;
   const Dim *pads = node_dims(site->node, "pads", &count);
   if (desc_count(y) == 0) return OK;
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/pad/pad.cuh\"\n");
-  points_open(&text, site, "pad", "", y, 1);
-  text_add(&text, "  bool inside = true;\n");
+  Points points = points_begin(site, out->arena, "pad", "", y, 1);
+  Text *text = &points.body;
+  text_add(&points.before, "#include \"kernels/pad/pad.cuh\"\n");
+  text_add(text, "  bool inside = true;\n");
   for (int i = 0; i < x->rank; i++) {
     bool padded = pads[i] != 0 || pads[x->rank + i] != 0;
     names[i] = arena_printf(out->arena, padded ? "at%d" : "i%d", i);
     if (!padded) continue;
+    Extent extent = desc_extent(x, i);
+    const char *size = extent_text(&points.arguments, extent, false);
     if (constant)
-      text_add(&text, "  const int at%d = i%d - %lld;\n  inside = inside && (u32)at%d < %lldu;\n", i, i, (long long)pads[i], i,
-               (long long)x->dims[i]);
-    else
-      text_add(&text, "  const int at%d = pad_%s(i%d - %lld, %lld);\n", i, mode, i, (long long)pads[i], (long long)x->dims[i]);
+      text_add(text, "  const int at%d = i%d - %lld;\n  inside = inside && (u32)at%d < %s%s;\n", i, i, (long long)pads[i], i,
+               extent.open ? "(u32)" : "", extent.open ? size : arena_printf(out->arena, "%su", size));
+    else text_add(text, "  const int at%d = pad_%s(i%d - %lld, %s);\n", i, mode, i, (long long)pads[i], size);
   }
-  text_add(&text, "  Element_%s::Stored value = {};\n", dtype_name(x->dtype));
-  if (desc_count(x) > 0) text_add(&text, "  if (inside) value = x0[%s];\n", desc_offset(out->arena, x, names));
-  else text_add(&text, "  inside = false;\n");
-  if (given) text_add(&text, "  if (!inside) value = x1[0];\n");
-  text_add(&text, "  y0[%s] = value;\n}\n", desc_offset(out->arena, y, NULL));
-  points_launch(out, site, text_get(&text), "pad", y, 1);
+  text_add(text, "  Element_%s::Stored value = {};\n", dtype_name(x->dtype));
+  // Nothing is inside of an open x that is empty: constants are taken then, as of one that always is.
+  if (desc_count(x) > 0 || (constant && desc_is_open(x)))
+    text_add(text, "  if (inside) value = x0[%s];\n", points_offset(&points, x, names));
+  else text_add(text, "  inside = false;\n");
+  if (given) text_add(text, "  if (!inside) value = x1[0];\n");
+  text_add(text, "  y0[%s] = value;\n", points_offset(&points, y, NULL));
+  points_end(&points, out);
   return OK;
 }
 

@@ -39,9 +39,9 @@ static Status read_pool(const Site *site, const Behind *behind, Pool *pool) {
   pool->p = (double)node_int(node, "p", 2);
   pool->sums = pool->x->dtype == DTYPE_BOOL ? DTYPE_I64 : accumulator_dtype(pool->x->dtype);
   pool->vector = 1;
-  if (pool->indices || points_inner_axis(pool->y) != 1) return OK;
-  int vector = desc_vector_width(pool->x, 1, (int)MAX(16 / dtype_size(pool->x->dtype), 1));
-  for (int i = 0; i < site->node->output_count; i++) vector = desc_vector_width(&site->outputs[i], 1, vector);
+  if (pool->indices || points_inner_axis(NULL, pool->y) != 1) return OK;
+  int vector = desc_vector_width(NULL, pool->x, 1, (int)MAX(16 / dtype_size(pool->x->dtype), 1));
+  for (int i = 0; i < site->node->output_count; i++) vector = desc_vector_width(NULL, &site->outputs[i], 1, vector);
   while (vector > 1 && desc_count(pool->y) / vector < 8192) vector /= 2;
   pool->vector = vector;
   return OK;
@@ -120,7 +120,7 @@ static void add_beside(Text *text, const Pool *pool) {
     text_add(text, "  Element_%s::Value e%d[V];\n", dtype, k);
     if (neighbours)
       text_add(text, "  element_load<Element_%s, V, %d>(x%d + (%s), e%d);\n", dtype,
-               desc_vector_width(desc, channel, pool->vector), input, offset, k);
+               desc_vector_width(NULL, desc, channel, pool->vector), input, offset, k);
     else
       text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) e%d[i] = Element_%s::get(x%d[%s]);\n", k, dtype, input,
                offset);
@@ -200,7 +200,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
 // What programs read beside the result lies as the result does along its innermost axis, or is the same there: otherwise a step of its own, which turns it tile by tile, is faster.
 static bool reads_neighbours(const Site *site, const Behind *behind) {
   const TensorDesc *y = &site->outputs[0];
-  int inner = points_inner_axis(y);
+  int inner = points_inner_axis(NULL, y);
   for (int i = behind->operands; i < behind->operands + behind->beside; i++) {
     const TensorDesc *desc = &site->inputs[i];
     int own = inner - (y->rank - desc->rank);

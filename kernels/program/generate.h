@@ -59,13 +59,13 @@ typedef struct GeneratedKernel {
 MUST_CHECK Status generate_elementwise(const Program *program, int input_count, const TensorDesc *inputs, int output_count,
                                        const TensorDesc *outputs, DimTable *dims, Arena *arena, GeneratedKernel *out);
 // Several such programs as one kernel, one after another in its grid: the parts of a concatenation. Its parameters are those of the
-// parts in order; no part is over nothing. bases: where element 0 of a tensor lies that many elements behind the
-// pointer the kernel is given (inputs, then outputs); NULL: it is there.
+// parts in order; no part is over nothing, but for one of open sizes. bases: where element 0 of a tensor lies that many elements behind the
+// pointer the kernel is given (inputs, then outputs), of which the desc's offset tells; NULL: it is there.
 typedef struct ElementwisePart {
   const Program *program;
   int input_count, output_count;
   const TensorDesc *inputs, *outputs;
-  const int64_t *bases;
+  const Extent *bases;
   DimTable *dims;
 } ElementwisePart;
 MUST_CHECK Status generate_elementwise_parts(int count, const ElementwisePart *parts, Arena *arena, GeneratedKernel *out);

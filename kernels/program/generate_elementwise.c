@@ -20,7 +20,7 @@ typedef struct Generator {
   int index_tensor[MAX_RANK];     // number in the nest, or -1
   const char *extents[MAX_RANK];  // of the domain, as text
   bool *used;                     // of each input, whether the program reads it
-  const int64_t *bases;           // of each tensor, elements from its pointer to element 0; NULL: none
+  const Extent *bases;            // of each tensor, elements from its pointer to element 0; NULL: none
   int inner;                      // the innermost axis of the nest
   int vector;
   bool open;  // the kernel takes sizes as arguments
@@ -59,6 +59,15 @@ static void make_nest(Generator *g) {
   nest_collapse(&g->nest, g->input_count, &outer);
   g->inner = g->nest.rank - 1;
   g->open = nest_is_open(&g->nest) || g->arguments->count;
+  for (int t = 0; g->bases && t < g->input_count + g->output_count; t++) g->open |= g->bases[t].open;
+}
+
+static int alignment_of(const Generator *g, int tensor, int axis) {
+  Extent offset = extent_static(operand(g, tensor)->offset);
+  int64_t most = g->vector;
+  if (g->bases) offset = extent_add(g->dims, offset, g->bases[tensor]);
+  if (offset.open) most = extent_factor(g->dims, offset, most);
+  return nest_alignment(&g->nest, tensor, axis, offset.now, (int)most);
 }
 
 // Neighbours a thread computes: limited by the row's length, by registers (32 bytes of the widest operand), and so
@@ -102,9 +111,9 @@ static void add_parameters(Text *text, const Generator *g, bool types) {
 
 static void add_bases(Text *text, const Generator *g) {
   for (int t = 0; g->bases && t < g->input_count + g->output_count; t++)
-    if (g->bases[t] != 0)
-      text_add(text, "  %s%d += %lldll;\n", t < g->input_count ? "x" : "y", t < g->input_count ? t : t - g->input_count,
-               (long long)g->bases[t]);
+    if (!extent_is(g->bases[t], 0))
+      text_add(text, "  %s%d += %s;\n", t < g->input_count ? "x" : "y", t < g->input_count ? t : t - g->input_count,
+               extent_text(g->arguments, g->bases[t], true));
 }
 
 static void add_coordinate_parameters(Text *text, const Generator *g, bool types) {
@@ -119,7 +128,7 @@ static void add_load(Text *text, const Generator *g, int t) {
   char *offset = nest_offset(&g->nest, t, 0, g->nest.rank);
   text_add(text, "  Element_%s::Value a%d[V];\n", dtype, t);
   if (extent_is(stride, 1)) {
-    int alignment = nest_alignment(&g->nest, t, g->inner, operand(g, t)->offset, g->vector);
+    int alignment = alignment_of(g, t, g->inner);
     text_add(text, "  element_load<Element_%s, V, %d>(x%d + (%s), a%d);\n", dtype, alignment, t, offset, t);
   } else if (extent_is(stride, 0)) {
     text_add(text, "  const Element_%s::Value same%d = Element_%s::get(x%d[%s]);\n", dtype, t, dtype, t, offset);
@@ -162,7 +171,7 @@ static void add_compute_and_store(Text *text, const Generator *g) {
   for (int o = 0; o < g->output_count; o++) {
     int t = g->input_count + o;
     char *offset = nest_offset(&g->nest, t, 0, g->nest.rank);
-    int alignment = nest_alignment(&g->nest, t, g->inner, operand(g, t)->offset, g->vector);
+    int alignment = alignment_of(g, t, g->inner);
     if (extent_is(g->nest.strides[t][g->inner], 1))
       text_add(text, "  element_store<Element_%s, V, %d>(y%d + (%s), r%d);\n", dtype_name(g->outputs[o].dtype), alignment, o,
                offset, o);
@@ -300,7 +309,7 @@ static void emit_tiled(Text *text, Generator *g) {
     text_add(text, "  if (c%d < %s && c%d + %d < %s) {\n", g->inner, columns, g->across, j * 32, rows);
     for (int t = 0; t < g->input_count; t++) {
       if (!g->tiled[t]) continue;
-      int alignment = nest_alignment(nest, t, g->across, g->inputs[t].offset, g->vector);
+      int alignment = alignment_of(g, t, g->across);
       text_add(
           text,
           "    { const Element_%s::Stored *from = x%d + (%s) + %d;\n#pragma unroll\n      for (int i = 0; i < V; i += %d) {\n"
@@ -416,7 +425,8 @@ Status generate_elementwise_parts(int count, const ElementwisePart *parts, Arena
                      .arguments = &out->arguments,
                      .prefix = count > 1 ? arena_printf(arena, "p%d_", p) : "",
                      .arena = arena};
-    if (desc_count(&g->outputs[0]) == 0) FAIL(ERROR_INTERNAL, "an elementwise kernel over nothing");
+    if (desc_count(&g->outputs[0]) == 0 && !desc_is_open(&g->outputs[0]))
+      FAIL(ERROR_INTERNAL, "an elementwise kernel over nothing");
     emit_part(&body, g, p);
     open |= g->open;
   }

@@ -55,10 +55,10 @@ static Status read_resize(const Site *site, Arena *arena, Resize *r) {
     r->outside_at[i] = align_up(r->weight_at[i] + entries * (r->wide ? sizeof(double) : sizeof(float)), 16);
     r->bytes = align_up(r->outside_at[i] + (axis->outside ? (size_t)axis->out : 0), 16);
   }
-  int inner = points_inner_axis(r->y);
+  int inner = points_inner_axis(NULL, r->y);
   if (inner < 0 || !r->axes[inner].identity) return OK;
-  int vector = desc_vector_width(r->x, inner, (int)MAX(16 / dtype_size(dtype), 1));
-  vector = desc_vector_width(r->y, inner, vector);
+  int vector = desc_vector_width(NULL, r->x, inner, (int)MAX(16 / dtype_size(dtype), 1));
+  vector = desc_vector_width(NULL, r->y, inner, vector);
   while (vector > 1 && desc_count(r->y) / vector < 8192) vector /= 2;
   r->vector = vector;
   return OK;
@@ -150,7 +150,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (outside)
     text_add(&text, "  if (%s)\n    for (int i = 0; i < V; i++) sum[i] = (A)float_of_bits(0x%08xu);\n", outside,
              float_bits((float)node_float(site->node, "extrapolation", 0)));
-  int inner = points_inner_axis(r->y);
+  int inner = points_inner_axis(NULL, r->y);
   text_add(&text, "  Element_%s::Stored stored[V];\n", dtype_name(r->y->dtype));
   if (inner >= 0) text_add(&text, "  const int first = i%d;\n", inner);
   text_add(&text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");

@@ -18,7 +18,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *rois = &site->inputs[1], *images = &site->inputs[2], *y = &site->outputs[0];
   Arena *arena = out->arena;
-  if (desc_count(y) == 0) return emit_index_check(out, site, 2, x->dims, 1);
+  if (desc_count(y) == 0) return emit_index_check(out, site, 2, 0, 1);
   bool wide = x->dtype == DTYPE_F64 || rois->dtype == DTYPE_F64;
   double scale = node_float(node, "scale", 1);
   uint64_t bits;

@@ -1,5 +1,5 @@
 # Makes NAME.onnx here: models whose sizes are open, one for each way in which open sizes meet. tests/unit/api_gpu_open.c runs them at many sizes, for which no kernel may be compiled but for the
-# first. Needs the onnx package.
+# first. Integer inputs say in their names what their values are below: ids_below_s below the size s, ids32_below_50 (of 32 bits) below 50. Sizes called past may be 0. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
@@ -7,8 +7,12 @@ random = numpy.random.default_rng(1)
 node = helper.make_node
 
 
+def type_of(name):
+    return TensorProto.FLOAT if "_below_" not in name else TensorProto.INT32 if name.startswith("ids32") else TensorProto.INT64
+
+
 def values(shapes):
-    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    return [helper.make_tensor_value_info(name, type_of(name), shape) for name, shape in shapes.items()]
 
 
 def make(name, nodes, inputs, outputs, constants=()):
@@ -53,3 +57,29 @@ make("turned_softmax", [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("S
 make("product", [node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "v"], ["b"]), node("Relu", ["b"], ["c"]), node("Add", ["c", "r"], ["y"])],
      {"x": ["b", "s", 64], "r": ["b", "s", 48]}, {"y": ["b", "s", 48]}, {"w": random.normal(size=(64, 48)) / 8, "v": random.normal(size=48)})
 make("deep_product", [node("MatMul", ["x", "w"], ["y"])], {"x": ["n", 2048]}, {"y": ["n", 32]}, {"w": random.normal(size=(2048, 32)) / 45})
+# Rows of a table; of an axis that is open, as its indices are, and along the last axis.
+make("embedding", [node("Gather", ["table", "ids_below_50"], ["y"])], {"ids_below_50": ["b", "s"]}, {"y": ["b", "s", 24]}, {"table": numpy.arange(1200).reshape(50, 24) / 100})
+make("rows", [node("Gather", ["x", "ids_below_s"], ["y"], axis=1)], {"x": ["b", "s", 12], "ids_below_s": ["k"]}, {"y": ["b", "k", 12]})
+make("picked", [node("Gather", ["x", "ids32_below_s"], ["y"], axis=2)], {"x": ["b", 5, "s"], "ids32_below_s": ["k", 2]}, {"y": ["b", 5, "k", 2]})
+make("elements", [node("GatherElements", ["x", "ids_below_s"], ["y"], axis=1)], {"x": ["b", "s", 6], "ids_below_s": ["b", "k", 6]}, {"y": ["b", "k", 6]})
+make("places", [node("GatherND", ["x", "ids_below_s"], ["y"])], {"x": ["s", "s", 8], "ids_below_s": ["b", "k", 2]}, {"y": ["b", "k", 8]})
+make("batched_places", [node("GatherND", ["x", "ids_below_t"], ["y"], batch_dims=1)], {"x": ["b", "t", "c"], "ids_below_t": ["b", "k", 1]}, {"y": ["b", "k", "c"]})
+# Elements and slices that are replaced, or added to.
+make("scattered", [node("ScatterElements", ["x", "ids_below_s", "u"], ["y"], axis=1)], {"x": ["b", "s", 6], "ids_below_s": ["b", "k", 6], "u": ["b", "k", 6]}, {"y": ["b", "s", 6]})
+make("scattered_sums", [node("ScatterElements", ["x", "ids_below_s", "u"], ["y"], axis=1, reduction="add")], {"x": ["b", "s", 6], "ids_below_s": ["b", "k", 6], "u": ["b", "k", 6]},
+     {"y": ["b", "s", 6]})
+make("scattered_rows", [node("ScatterND", ["x", "ids_below_s", "u"], ["y"])], {"x": ["s", "t", 4], "ids_below_s": ["b", "k", 1], "u": ["b", "k", "t", 4]}, {"y": ["s", "t", 4]})
+make("scattered_row_sums", [node("ScatterND", ["x", "ids_below_s", "u"], ["y"], reduction="add")], {"x": ["s", "t", 4], "ids_below_s": ["b", "k", 1], "u": ["b", "k", "t", 4]}, {"y": ["s", "t", 4]})
+# Joined along an open axis, of which there may be nothing yet; along the last one; with one that is turned; with a program that works on what is joined.
+make("joined", [node("Concat", ["p", "x"], ["y"], axis=2)], {"p": ["b", 4, "past", 8], "x": ["b", 4, "s", 8]}, {"y": ["b", 4, "both", 8]})
+make("joined_last", [node("Concat", ["x", "z", "w"], ["y"], axis=2)], {"x": ["b", "s", "c"], "z": ["b", "s", "d"], "w": ["b", "s", 8]}, {"y": ["b", "s", "all"]})
+make("joined_turned", [node("Transpose", ["z"], ["t"], perm=[0, 2, 1]), node("Concat", ["x", "t"], ["y"], axis=1)], {"x": ["b", "c", "s"], "z": ["b", "s", "d"]}, {"y": ["b", "both", "s"]})
+make("joined_programs", [node("Concat", ["x", "z"], ["a"], axis=1), node("Add", ["a", "m"], ["m2"]), node("Relu", ["m2"], ["r"]), node("Concat", ["a", "r"], ["y"], axis=2)],
+     {"x": ["b", "s", 8], "z": ["b", "t", 8], "m": ["b", 1, 8]}, {"y": ["b", "both", 16]})
+# What lies around.
+make("padded", [node("Pad", ["x", "pads"], ["y"])], {"x": ["b", "s", 6]}, {"y": ["b", "more", 7]}, {"pads": ints(0, 2, 0, 0, 1, 1)})
+make("padded_edge", [node("Pad", ["x", "pads"], ["y"], mode="edge")], {"x": ["b", "s", "t"]}, {"y": ["b", "more", "wide"]}, {"pads": ints(0, 2, 0, 0, 1, 1)})
+make("padded_reflect", [node("Pad", ["x", "pads"], ["y"], mode="reflect")], {"x": ["b", 3, "t"]}, {"y": ["b", 3, "wide"]}, {"pads": ints(0, 0, 1, 0, 0, 0)})
+# Running sums.
+make("running", [node("CumSum", ["x", "axis"], ["y"])], {"x": ["b", "s", 4]}, {"y": ["b", "s", 4]}, {"axis": ints(1)})
+make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": ["b", "s"]}, {"y": ["b", "s"]}, {"axis": ints(1)})

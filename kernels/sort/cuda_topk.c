@@ -6,7 +6,8 @@
 #include "kernels/common/points.h"
 #include "kernels/sort/sort.h"
 
-enum { SLOT_BYTES = 32768, SORT_THREADS = 512 };
+// Rows of open length: rooms are four times as large as the next smaller one, down to this many slots, so that few kernels serve all lengths.
+enum { SLOT_BYTES = 32768, SORT_THREADS = 512, OPEN_ROOM = 256 };
 
 typedef struct TopK {
   const Site *site;
@@ -16,6 +17,8 @@ typedef struct TopK {
   int room;  // slots in shared memory
   bool wide, largest;
   TensorDesc lines;  // one point a row
+  KernelArguments *arguments;
+  DimTable *dims;  // of open dims, which are arguments; NULL: the kernels are for the sizes of now
 } TopK;
 
 static bool supports(const Site *site) {
@@ -36,68 +39,95 @@ static TopK read_topk(const Site *site) {
   t.wide = dtype_bits(dtype) > 32;
   t.largest = node_int(site->node, "largest", 1) != 0;
   t.room = SLOT_BYTES / (t.wide ? 16 : 8);
-  while (t.room / 2 >= t.n && t.room > 2) t.room /= 2;
+  bool open = desc_extent(t.x, t.axis).open;
+  int step = open ? 4 : 2;
+  while (t.room / step >= t.n && t.room > (open ? OPEN_ROOM : 2)) t.room /= step;
   t.lines = *t.x;
   t.lines.dims[t.axis] = 1;
   t.rows = desc_count(&t.lines);
   return t;
 }
 
+static const char *size_text(const TopK *t, Extent extent, bool wide) {
+  return extent_text(t->arguments, t->dims ? extent : extent_static(extent.now), wide);
+}
+static char *offset_of(const TopK *t, const TensorDesc *desc, const char *const *names) {
+  return desc_open_offset(t->arguments->arena, t->dims, t->arguments, desc, names);
+}
+
+// Between elements of a row, as a factor.
+static Extent row_stride(const TopK *t) {
+  Extent stride = desc_stride(t->x, t->axis);
+  return t->dims ? stride : extent_static(stride.now);
+}
+static char *stride_text(const TopK *t) { return arena_printf(t->arguments->arena, "(%s)", size_text(t, row_stride(t), true)); }
+
 static void add_types(Text *text, const TopK *t) {
   text_add(text, "#include \"kernels/sort/sort.cuh\"\n");
   text_add(text, "typedef %s Slot;\ntypedef Element_%s E;\n", t->wide ? "WideSlot" : "NarrowSlot", dtype_name(t->x->dtype));
   text_add(text,
-           "DEVICE Slot slot_of(const E::Stored *row, i64 i) {\n  return Slot::make(sort_key<%s>(E::get(row[i * (%lldll)])), "
+           "DEVICE Slot slot_of(const E::Stored *row, i64 i%s) {\n  return Slot::make(sort_key<%s>(E::get(row[i * %s])), "
            "(u32)i);\n}\n",
-           t->largest ? "true" : "false", (long long)t->x->strides[t->axis]);
+           row_stride(t).open ? ", const Dims &dims" : "", t->largest ? "true" : "false", stride_text(t));
 }
 
 // Sets `row` to the input's first element of the row at i0, i1 ..., and defines how result r is stored.
 static void add_row(Text *text, const TopK *t) {
   const char *names[MAX_RANK] = {0};
   names[t->axis] = "0";
-  text_add(text, "  const E::Stored *row = x0 + (%s);\n", desc_offset(text->arena, t->x, names));
+  text_add(text, "  const E::Stored *row = x0 + (%s);\n", offset_of(t, t->x, names));
 }
 static void add_store(Text *text, const TopK *t, const char *slot) {
-  const char *names[MAX_RANK] = {0};
+  const char *names[MAX_RANK] = {0}, *stride = stride_text(t);
   names[t->axis] = "r";
-  text_add(text, "    const u32 place = (%s).place();\n    y0[%s] = row[(i64)place * (%lldll)];\n", slot,
-           desc_offset(text->arena, t->y, names), (long long)t->x->strides[t->axis]);
-  if (t->site->node->output_count > 1)
-    text_add(text, "    y1[%s] = place;\n", desc_offset(text->arena, &t->site->outputs[1], names));
+  text_add(text, "    const u32 place = (%s).place();\n    y0[%s] = row[(i64)place * %s];\n", slot, offset_of(t, t->y, names),
+           stride);
+  if (t->site->node->output_count > 1) text_add(text, "    y1[%s] = place;\n", offset_of(t, &t->site->outputs[1], names));
+}
+
+static char *slot_text(const TopK *t, const char *place) {
+  return arena_printf(t->arguments->arena, row_stride(t).open ? "slot_of(row, %s, dims)" : "slot_of(row, %s)", place);
 }
 
 static int threads_of(const TopK *t) { return MAX(MIN(SORT_THREADS, t->room / 2), 32); }
 
-static Status emit_shared(const TopK *t, Emission *out) {
+static Status emit_shared(TopK *t, Emission *out) {
   int threads = threads_of(t);
-  Text text = text_new(out->arena);
-  add_types(&text, t);
-  points_open_blocks(&text, t->site, "topk", "", &t->lines, threads);
-  add_row(&text, t);
-  text_add(&text, "  constexpr int ROOM = %d, THREADS = %d;\n  __shared__ Slot slots[ROOM];\n", t->room, threads);
-  text_add(&text, "  for (int i = threadIdx.x; i < ROOM; i += THREADS) slots[i] = i < %lld ? slot_of(row, i) : Slot::last();\n",
-           (long long)t->n);
-  text_add(&text, "  sort_shared<Slot, ROOM, THREADS>(slots);\n");
+  t->lines = desc_with_extent(out->arena, t->x, t->axis, extent_static(1));
+  Points points = points_begin_blocks(t->site, out->arena, "topk", "", &t->lines, threads);
+  t->arguments = &points.arguments;
+  t->dims = t->site->dims;
+  Text *text = &points.body;
+  Extent n = desc_extent(t->x, t->axis), k = desc_extent(t->y, t->axis);
+  const char *kept = size_text(t, k, false);
+  add_types(&points.before, t);
+  add_row(text, t);
+  text_add(text, "  constexpr int ROOM = %d, THREADS = %d;\n  __shared__ Slot slots[ROOM];\n", t->room, threads);
+  text_add(text, "  for (int i = threadIdx.x; i < ROOM; i += THREADS) slots[i] = i < %s ? %s : Slot::last();\n",
+           size_text(t, n, false), slot_text(t, "i"));
+  text_add(text, "  sort_shared<Slot, ROOM, THREADS>(slots);\n");
   if (t->n > t->room) {
     // The best k stay in front; the rest of the room takes the next piece.
-    text_add(&text, "  for (i64 done = ROOM; done < %lldll; done += ROOM - %lld) {\n", (long long)t->n, (long long)t->k);
-    text_add(&text,
-             "    for (int i = %lld + threadIdx.x; i < ROOM; i += THREADS) {\n      const i64 at = done + i - %lld;\n"
-             "      slots[i] = at < %lldll ? slot_of(row, at) : Slot::last();\n    }\n",
-             (long long)t->k, (long long)t->k, (long long)t->n);
-    text_add(&text, "    sort_shared<Slot, ROOM, THREADS>(slots);\n  }\n");
+    const char *length = size_text(t, n, true);
+    text_add(text, "  for (i64 done = ROOM; done < %s; done += ROOM - %s) {\n", length, kept);
+    text_add(text,
+             "    for (int i = %s + threadIdx.x; i < ROOM; i += THREADS) {\n      const i64 at = done + i - %s;\n"
+             "      slots[i] = at < %s ? %s : Slot::last();\n    }\n",
+             kept, kept, length, slot_text(t, "at"));
+    text_add(text, "    sort_shared<Slot, ROOM, THREADS>(slots);\n  }\n");
   }
-  text_add(&text, "  for (int r = threadIdx.x; r < %lld; r += THREADS) {\n", (long long)t->k);
-  add_store(&text, t, "slots[r]");
-  text_add(&text, "  }\n}\n");
-  points_launch_blocks(out, t->site, text_get(&text), "topk", &t->lines, threads);
+  text_add(text, "  for (int r = threadIdx.x; r < %s; r += THREADS) {\n", kept);
+  add_store(text, t, "slots[r]");
+  text_add(text, "  }\n");
+  points_end(&points, out);
   return OK;
 }
 
 // --- Rows sorted in the workspace
 
-static Status emit_global(const TopK *t, Emission *out) {
+static Status emit_global(TopK *t, Emission *out) {
+  KernelArguments none = {.arena = out->arena};
+  t->arguments = &none;
   int64_t length = 1;
   while (length < t->n) length *= 2;
   size_t bytes, row_bytes = (size_t)length * (t->wide ? 16 : 8);

@@ -83,3 +83,7 @@ make("padded_reflect", [node("Pad", ["x", "pads"], ["y"], mode="reflect")], {"x"
 # Running sums.
 make("running", [node("CumSum", ["x", "axis"], ["y"])], {"x": ["b", "s", 4]}, {"y": ["b", "s", 4]}, {"axis": ints(1)})
 make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": ["b", "s"]}, {"y": ["b", "s"]}, {"axis": ints(1)})
+# The largest of a row; of what lies along another axis; of more than fit into shared memory, or less.
+make("largest", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s"]}, {"y": ["b", 1]}, {"k": ints(1)})
+make("largest_of_many", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s", "c"]}, {"y": ["b", 1, "c"]}, {"k": ints(1)})
+make("largest_of_all", [node("Reshape", ["x", "all"], ["r"]), node("TopK", ["r", "k"], ["y", "at"], axis=0)], {"x": ["s", 128]}, {"y": [3]}, {"all": ints(-1), "k": ints(3)})

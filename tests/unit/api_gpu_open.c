@@ -207,5 +207,8 @@ Test(api_gpu_open, movement_compiles_nothing_for_other_sizes, .timeout = 240) {
   try_model("padded_reflect", false, false, 0);
   try_model("running", false, false, 0);
   try_model("running_rows", false, false, 0);
+  try_model("largest", false, false, 0);
+  try_model("largest_of_many", false, false, 0);
+  try_model("largest_of_all", false, false, 3);
   cr_expect_eq(findings(), 0);
 }

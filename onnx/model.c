@@ -31,6 +31,8 @@ Status onnx_model_open_bytes(Bytes bytes, const char *folder, const OnnxLimits *
   model->producer_version = text_or_empty(model->proto->producer_version);
   model->domain = text_or_empty(model->proto->domain);
   model->doc = text_or_empty(model->proto->doc_string);
+  model->graph_name = text_or_empty(model->proto->graph->name);
+  model->graph_doc = text_or_empty(model->proto->graph->doc_string);
   onnx_sort_nodes(model);
   *out = model;
   return OK;

@@ -16,7 +16,7 @@ typedef struct Model {
   struct Onnx__Model *proto;  // never NULL; has a graph
   TensorSource *tensors;      // how its tensors are read
   int64_t ir_version;
-  const char *producer, *producer_version, *domain, *doc;  // "" where absent
+  const char *producer, *producer_version, *domain, *doc, *graph_name, *graph_doc;  // "" where absent
   int64_t version;
 } Model;
 

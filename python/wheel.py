@@ -59,9 +59,7 @@ def stage(build: str, folder: str) -> str:
     """Lays the files of the wheel out; gives the version."""
     version = run(os.path.join(build, "ingot"), "--version").split()[-1]
     package = os.path.join(folder, "ingot")
-    os.makedirs(package)
-    for path in sorted(glob.glob(os.path.join(HERE, "ingot", "*.py")) + [os.path.join(HERE, "ingot", "py.typed")]):
-        shutil.copyfile(path, os.path.join(package, os.path.basename(path)))
+    shutil.copytree(os.path.join(HERE, "ingot"), package, ignore=shutil.ignore_patterns("__pycache__"))
     binary(os.path.join(build, "libingot.so"), os.path.join(package, "lib", "libingot.so"), "$ORIGIN")
     library = onednn()
     binary(library, os.path.join(package, "lib", os.path.basename(library)), "$ORIGIN")

@@ -254,6 +254,19 @@ INGOT_API ingot_error *ingot_model_open(const char *path, const ingot_config *co
 INGOT_API ingot_error *ingot_model_open_memory(const void *bytes, size_t size, const char *folder, const ingot_config *config,
                                                ingot_model **out);
 INGOT_API void ingot_model_free(ingot_model *model);
+/* What the file says of itself, "" where it does not; its version (0); and the notes that its maker gave it (metadata_props), by number: the name,
+ * NULL where there is none of that number, and in *value, if value is not NULL, the text. Engines do not have it. */
+typedef enum ingot_property {
+  INGOT_MODEL_PRODUCER,
+  INGOT_MODEL_PRODUCER_VERSION,
+  INGOT_MODEL_DOMAIN,
+  INGOT_MODEL_DESCRIPTION,
+  INGOT_MODEL_GRAPH,
+  INGOT_MODEL_GRAPH_DESCRIPTION
+} ingot_property;
+INGOT_API const char *ingot_model_property(const ingot_model *model, ingot_property property);
+INGOT_API int64_t ingot_model_version(const ingot_model *model);
+INGOT_API const char *ingot_model_note(const ingot_model *model, int index, const char **value);
 /* The imported graph, before any pass; free() it; NULL if out of memory. */
 INGOT_API char *ingot_model_text(const ingot_model *model);
 

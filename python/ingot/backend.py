@@ -4,7 +4,6 @@
     backend.prepare(onnx.load("model.onnx"), "CUDA:1", precision="fp16").run([x])"""
 from __future__ import annotations
 
-import functools
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy
@@ -12,8 +11,8 @@ import onnx
 from onnx import helper
 from onnx.backend.base import Backend, BackendRep, Device, DeviceType, namedtupledict
 
+from ingot.devices import is_there
 from ingot.engine import Engine, build
-from ingot.errors import DeviceError, Unsupported
 
 
 class IngotRep(BackendRep):  # type: ignore[misc,unused-ignore]
@@ -64,7 +63,7 @@ class IngotBackend(Backend):  # type: ignore[misc,unused-ignore]
             name = _device(device)
         except (AttributeError, ValueError):
             return False
-        return name == "cpu" or _is_there(name)
+        return name == "cpu" or is_there(name)
 
     @classmethod
     def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
@@ -75,18 +74,6 @@ class IngotBackend(Backend):  # type: ignore[misc,unused-ignore]
 def _device(given: str) -> str:
     device = Device(given)
     return "cpu" if device.type == DeviceType.CPU else "cuda:%d" % device.device_id
-
-
-@functools.lru_cache(maxsize=None)
-def _is_there(name: str) -> bool:
-    """Tried with the smallest model."""
-    x, y = (helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, [1]) for one in "xy")
-    model = helper.make_model(helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", [x], [y]), opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    try:
-        build(model, device=name).session()
-        return True
-    except (DeviceError, Unsupported):
-        return False
 
 
 def _results(node: onnx.NodeProto, values: List[Any], info: Any, opset: int) -> List[Any]:

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple, Union
 
+from ingot import _abi as abi
 from ingot import reports
-from ingot._library import check, created, lib, owned_bytes, owned_text
+from ingot._library import check, created, lib, owned_bytes, owned_text, text
 from ingot.bindings import Binding, read_binding
 from ingot.config import Configuration, Options
 from ingot.errors import InvalidArgument
@@ -48,6 +50,29 @@ class Model:
     def __del__(self) -> None:
         if getattr(self, "_handle", 0):
             lib.ingot_model_free(self._handle)
+
+    @property
+    def properties(self) -> Dict[str, str]:
+        """What the file says of itself: producer, producer_version, domain, description, graph, graph_description; "" where it does not."""
+        prefix = len("INGOT_MODEL_")
+        return {one.name[prefix:].lower(): text(lib.ingot_model_property(self._handle, one)) for one in abi.ingot_property}
+
+    @property
+    def version(self) -> int:
+        """The model's version; 0 where the file has none."""
+        return int(lib.ingot_model_version(self._handle))
+
+    @property
+    def notes(self) -> Dict[str, str]:
+        """What its maker noted in the file (metadata_props), like the classes' names."""
+        out: Dict[str, str] = {}
+        value = ctypes.c_char_p()
+        for index in itertools.count():  # a name may come twice: the last one counts
+            name = lib.ingot_model_note(self._handle, index, ctypes.byref(value))
+            if name is None:
+                break
+            out[text(name)] = text(value.value)
+        return out
 
     @property
     def text(self) -> str:

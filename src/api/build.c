@@ -90,6 +90,26 @@ void ingot_model_free(ingot_model *model) {
 
 char *ingot_model_text(const ingot_model *model) { return model ? api_graph_text(model->graph) : NULL; }
 
+// A row a property, in the order of ingot_property.
+static const size_t properties[] = {
+    [INGOT_MODEL_PRODUCER] = offsetof(Model, producer), [INGOT_MODEL_PRODUCER_VERSION] = offsetof(Model, producer_version),
+    [INGOT_MODEL_DOMAIN] = offsetof(Model, domain),     [INGOT_MODEL_DESCRIPTION] = offsetof(Model, doc),
+    [INGOT_MODEL_GRAPH] = offsetof(Model, graph_name),  [INGOT_MODEL_GRAPH_DESCRIPTION] = offsetof(Model, graph_doc),
+};
+
+const char *ingot_model_property(const ingot_model *model, ingot_property property) {
+  if (!model || (unsigned)property >= COUNT_OF(properties)) return "";
+  return *(const char *const *)(const void *)((const char *)model->source + properties[property]);
+}
+
+int64_t ingot_model_version(const ingot_model *model) { return model ? model->source->version : 0; }
+
+const char *ingot_model_note(const ingot_model *model, int index, const char **value) {
+  const char *text = "", *name = model ? onnx_model_note(model->source, index, &text) : NULL;
+  if (value) *value = text;
+  return name;
+}
+
 // ---- engines -----------------------------------------------------------------------------------------------------------------
 
 static Status keep_plan(void *engine, const Stage *stage, const Plan *plan, const Compiler *compiler) {

@@ -73,6 +73,14 @@ static void errors_and_models(void) {
   EQUALS(none, (ingot_model *)&none);  // untouched on failure
   HARMLESS(ingot_model_free(NULL));
   EQUALS(ingot_model_text(NULL), NULL);
+  EMPTY(ingot_model_property(NULL, INGOT_MODEL_PRODUCER));
+  EMPTY(ingot_model_property(model, (ingot_property)-1));
+  EMPTY(ingot_model_property(model, (ingot_property)6));
+  EQUALS(ingot_model_version(NULL), 0);
+  const char *value = NULL;
+  EQUALS(ingot_model_note(NULL, 0, &value), NULL);
+  EQUALS(ingot_model_note(model, -1, NULL), NULL);
+  EQUALS(ingot_model_note(model, INT_MAX, &value), NULL);
 }
 
 static void engines(void) {

@@ -86,7 +86,7 @@ static void add_opening(Text *text, const Site *site, const char *entry, const K
                         int threads) {
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
   site_parameters(text, site);
-  if (arguments) kernel_arguments_parameters(text, arguments);
+  kernel_arguments_parameters(text, arguments);
   text_add(text, "%s) {\n  begin_kernel();\n", more);
 }
 
@@ -99,38 +99,6 @@ static const char *type_for(int64_t items) { return items < INT32_MAX ? "u32" : 
 static char *limit_of(Arena *arena, int64_t items) {
   return arena_printf(arena, items < INT32_MAX ? "%lldu" : "%lldull", (long long)items);
 }
-
-void points_open(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain, int vector) {
-  int64_t items = desc_count(domain) / vector;
-  add_opening(text, site, entry, NULL, more, POINT_THREADS);
-  add_point(text, type_for(items), limit_of(text->arena, items));
-  add_coordinates(text, domain, items, vector);
-}
-
-void points_open_blocks(Text *text, const Site *site, const char *entry, const char *more, const TensorDesc *domain,
-                        int threads) {
-  add_opening(text, site, entry, NULL, more, threads);
-  text_add(text, "  const u32 point = blockIdx.x;\n");
-  add_coordinates(text, domain, desc_count(domain), 1);
-}
-
-Launch *points_launch_blocks(Emission *emission, const Site *site, const char *source, const char *entry,
-                             const TensorDesc *domain, int threads) {
-  unsigned grid[3] = {(unsigned)desc_count(domain), 1, 1}, block[3] = {(unsigned)threads, 1, 1};
-  Launch *launch = emit_kernel(emission, source, entry, grid, block);
-  site_arguments(emission, launch, site);
-  return launch;
-}
-
-Launch *points_launch(Emission *emission, const Site *site, const char *source, const char *entry, const TensorDesc *domain,
-                      int vector) {
-  unsigned grid[3] = {(unsigned)ceil_div(desc_count(domain) / vector, POINT_THREADS), 1, 1}, block[3] = {POINT_THREADS, 1, 1};
-  Launch *launch = emit_kernel(emission, source, entry, grid, block);
-  site_arguments(emission, launch, site);
-  return launch;
-}
-
-// --- Open sizes
 
 Points points_begin(const Site *site, Arena *arena, const char *entry, const char *more, const TensorDesc *domain, int vector) {
   return (Points){.site = site,
@@ -198,7 +166,8 @@ static bool is_open(const Points *points) {
 }
 
 // The coordinates first: they ask for arguments too.
-static Text finish_body(Points *points, Extent items) {
+static Text finish_body(Points *points) {
+  Extent items = items_of(points);
   Arena *arena = points->arguments.arena;
   Text text = text_new(arena);
   const char *type = type_for(items.now);
@@ -212,20 +181,33 @@ static Text finish_body(Points *points, Extent items) {
   return text;
 }
 
-Launch *points_end(Points *points, Emission *emission) {
-  Extent items = items_of(points);
-  Text text = text_new(emission->arena), body = finish_body(points, items);
-  const KernelArguments *arguments = points->arguments.count ? &points->arguments : NULL;
-  if (arguments) kernel_arguments_struct(&text, arguments);
+const char *points_source(Points *points) {
+  Text text = text_new(points->arguments.arena), body = finish_body(points);
+  const KernelArguments *arguments = &points->arguments;
+  if (arguments->count) kernel_arguments_struct(&text, arguments);
   text_add(&text, "%s", text_get(&points->before));
   add_opening(&text, points->site, points->entry, arguments, points->more, points->threads);
-  if (arguments) kernel_arguments_gather(&text, arguments);
+  if (arguments->count) kernel_arguments_gather(&text, arguments);
   text_add(&text, "%s", text_get(&body));
-  unsigned grid[3] = {(unsigned)(points->blocks ? items.now : ceil_div(items.now, POINT_THREADS)), 1, 1};
-  Launch *launch = emit_kernel(emission, text_get(&text), points->entry, grid, (unsigned[]){(unsigned)points->threads, 1, 1});
+  return text_get(&text);
+}
+
+Launch *points_launch(const Points *points, const char *source, Emission *emission) {
+  int64_t items = items_of(points).now;
+  unsigned grid[3] = {(unsigned)(points->blocks ? items : ceil_div(items, POINT_THREADS)), 1, 1};
+  Launch *launch = emit_kernel(emission, source, points->entry, grid, (unsigned[]){(unsigned)points->threads, 1, 1});
   site_arguments(emission, launch, points->site);
   emit_arguments(emission, launch, &points->arguments);
   return launch;
+}
+
+Launch *points_end(Points *points, Emission *emission) { return points_launch(points, points_source(points), emission); }
+
+const char *points_size(Points *points, Extent extent, bool wide) { return extent_text(&points->arguments, extent, wide); }
+
+const char *points_limit(Points *points, Extent extent) {
+  const char *size = points_size(points, extent, false);
+  return arena_printf(points->arguments.arena, extent.open ? "(u32)%s" : "%su", size);
 }
 
 // --- Addresses
@@ -256,9 +238,14 @@ char *points_offset(Points *points, const TensorDesc *desc, const char *const *n
   return desc_open_offset(points->arguments.arena, points->site->dims, &points->arguments, desc, names);
 }
 
-char *desc_offset_broadcast(Arena *arena, const TensorDesc *desc, int rank) {
+// An open axis of size 1 is no broadcast where the domain's is of size 1 too: other calls have more of both.
+char *points_offset_broadcast(Points *points, const TensorDesc *desc) {
+  Arena *arena = points->arguments.arena;
   Text text = text_new(arena);
-  for (int i = 0; i < desc->rank; i++) add_term(&text, NULL, NULL, desc, i, arena_printf(arena, "i%d", i + rank - desc->rank));
+  int lead = points->domain->rank - desc->rank;
+  for (int i = 0; i < desc->rank; i++)
+    if (desc->dims[i] != 1 || points->domain->dims[i + lead] == 1)
+      add_term(&text, points->site->dims, &points->arguments, desc, i, arena_printf(arena, "i%d", i + lead));
   return arena_string(arena, text.length ? text_get(&text) : "0");
 }
 
@@ -272,14 +259,16 @@ int desc_vector_width(const DimTable *table, const TensorDesc *desc, int axis, i
   return (int)vector;
 }
 
-char *site_epilogue(Arena *arena, const Site *site, DType accumulator, const char *acc) {
+char *points_epilogue(Points *points, DType accumulator, const char *acc) {
+  const Site *site = points->site;
   const Program *program = site->epilogue;
   const TensorDesc *y = &site->outputs[0];
+  Arena *arena = points->arguments.arena;
   Text text = text_new(arena);
   text_add(&text, "epilogue(%s", acc);
   for (int k = 1; program && k < program->input_count; k++) {
     int input = site->node->input_count + k - 1;
-    text_add(&text, ", x%d[%s]", input, desc_offset_broadcast(arena, &site->inputs[input], y->rank));
+    text_add(&text, ", x%d[%s]", input, points_offset_broadcast(points, &site->inputs[input]));
   }
   for (int i = 0; i < y->rank && program_uses_index(program); i++) text_add(&text, ", i%d", i);
   text_add(&text, ")");

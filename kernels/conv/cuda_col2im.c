@@ -26,28 +26,28 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   for (int i = 0; i < axes; i++) kernel[i] = block[i];
   TRY(window_read(site->node, axes, kernel, &window));
   const char *sums = value_type(accumulator_dtype(x->dtype)), *tap = "i1", *position = "0";
-  Text text = text_new(arena);
-  text_add(&text, GENERATED_INCLUDES);
-  points_open(&text, site, "col2im", "", y, 1);
-  text_add(&text, "  typedef %s A;\n  A sum = 0;\n", sums);
+  Points points = points_begin(site, arena, "col2im", "", y, 1);
+  Text *text = &points.body;
+  text_add(&points.before, GENERATED_INCLUDES);
+  text_add(text, "  typedef %s A;\n  A sum = 0;\n", sums);
   for (int i = 0; i < axes; i++) {
     int64_t room = y->dims[2 + i] + window.pad_begin[i] + window.pad_end[i] - window.dilation[i] * (window.kernel[i] - 1) - 1;
     int64_t positions = room < 0 ? 0 : room / window.stride[i] + 1;
-    text_add(&text,
+    text_add(text,
              "  for (int k%d = 0; k%d < %lld; k%d++) {\n  const int from%d = i%d + %lld - k%d * %lld, at%d = from%d / %lld;\n",
              i, i, (long long)window.kernel[i], i, i, 2 + i, (long long)window.pad_begin[i], i, (long long)window.dilation[i],
              i, i, (long long)window.stride[i]);
-    text_add(&text, "  if (from%d < 0 || from%d %% %lld != 0 || at%d >= %lld) continue;\n", i, i, (long long)window.stride[i],
-             i, (long long)positions);
+    text_add(text, "  if (from%d < 0 || from%d %% %lld != 0 || at%d >= %lld) continue;\n", i, i, (long long)window.stride[i], i,
+             (long long)positions);
     tap = arena_printf(arena, "((i64)%s * %lld + k%d)", tap, (long long)window.kernel[i], i);
     position = arena_printf(arena, "((i64)%s * %lld + at%d)", position, (long long)positions, i);
   }
-  text_add(&text, "  sum += (A)Element_%s::get(x0[%s]);\n", dtype_name(x->dtype),
-           desc_offset(arena, x, (const char *const[]){"i0", tap, position}));
-  for (int i = 0; i < axes; i++) text_add(&text, "  }\n");
-  text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL),
+  text_add(text, "  sum += (A)Element_%s::get(x0[%s]);\n", dtype_name(x->dtype),
+           points_offset(&points, x, (const char *const[]){"i0", tap, position}));
+  for (int i = 0; i < axes; i++) text_add(text, "  }\n");
+  text_add(text, "  y0[%s] = %s;\n", points_offset(&points, y, NULL),
            stored_expression(arena, y->dtype, y->dtype, arena_printf(arena, "(%s)sum", value_type(y->dtype))));
-  points_launch(out, site, text_get(&text), "col2im", y, 1);
+  points_end(&points, out);
   return OK;
 }
 

@@ -83,7 +83,8 @@ static void add_columns(Text *text, const Deform *d) {
   text_add(text, "  columns[point] = sum;\n}\n");
 }
 
-static void add_product(Text *text, const Deform *d) {
+static void add_product(Points *points, const Deform *d) {
+  Text *text = &points->body;
   Arena *arena = text->arena;
   int64_t group = node_int(d->site->node, "group", 1), per_group = d->w->dims[1] * d->taps;
   const char *names[MAX_RANK] = {"i1", "c"};
@@ -92,7 +93,6 @@ static void add_product(Text *text, const Deform *d) {
     names[2 + i] = arena_printf(arena, "(t / %lld %% %lld)", (long long)inner, (long long)MAX(d->w->dims[2 + i], 1));
     inner *= d->w->dims[2 + i];
   }
-  points_open(text, d->site, "deform_product", arena_printf(arena, ", const %s *columns", d->sums), d->y, 1);
   text_add(text, "  typedef %s A;\n  i64 position = 0;\n", d->sums);
   for (int i = 0; i < d->axes; i++)
     text_add(text, "  position = position * %lld + i%d;\n", (long long)d->y->dims[2 + i], 2 + i);
@@ -101,9 +101,9 @@ static void add_product(Text *text, const Deform *d) {
   text_add(text,
            "  for (int c = 0; c < %lld; c++)\n    for (int t = 0; t < %lld; t++) sum += (A)Element_%s::get(x1[%s]) * "
            "from[((i64)c * %lld + t) * %lldll];\n",
-           (long long)d->w->dims[1], (long long)d->taps, dtype_name(d->w->dtype), desc_offset(arena, d->w, names),
+           (long long)d->w->dims[1], (long long)d->taps, dtype_name(d->w->dtype), points_offset(points, d->w, names),
            (long long)d->taps, (long long)d->positions);
-  text_add(text, "  y0[%s] = %s;\n}\n", desc_offset(arena, d->y, NULL),
+  text_add(text, "  y0[%s] = %s;\n", points_offset(points, d->y, NULL),
            stored_expression(arena, d->y->dtype, d->x->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32, "sum"));
 }
 
@@ -129,17 +129,19 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   d->sums = d->x->dtype == DTYPE_F64 ? "double" : "float";
   int64_t total = d->x->dims[0] * d->columns * d->positions;
   out->workspace_bytes = MAX(out->workspace_bytes, (size_t)total * (d->x->dtype == DTYPE_F64 ? 8 : 4));
-  Text text = text_new(out->arena);
-  text_add(&text, GENERATED_INCLUDES);
-  add_columns(&text, d);
-  add_product(&text, d);
+  const char *columns = arena_printf(out->arena, ", const %s *columns", d->sums);
+  Points points = points_begin(site, out->arena, "deform_product", columns, d->y, 1);
+  text_add(&points.before, GENERATED_INCLUDES);
+  add_columns(&points.before, d);
+  add_product(&points, d);
+  const char *source = points_source(&points);
   if (total > 0) {
     unsigned grid[3] = {(unsigned)ceil_div(total, POINT_THREADS), 1, 1};
-    Launch *launch = emit_kernel(out, text_get(&text), "deform_columns", grid, (unsigned[]){POINT_THREADS, 1, 1});
+    Launch *launch = emit_kernel(out, source, "deform_columns", grid, (unsigned[]){POINT_THREADS, 1, 1});
     site_arguments(out, launch, site);
     emit_workspace(out, launch, 0);
   }
-  emit_workspace(out, points_launch(out, site, text_get(&text), "deform_product", d->y, 1), 0);
+  emit_workspace(out, points_launch(&points, source, out), 0);
   return OK;
 }
 

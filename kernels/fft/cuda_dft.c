@@ -24,40 +24,40 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   int64_t in = x->dims[axis], n = count == 1 ? length[0] : mirrored ? 2 * (in - 1) : in;
   if (desc_count(y) == 0) return OK;
   if (n < 1 || n > INT32_MAX) FAIL(ERROR_INVALID_MODEL, "a transform of length %lld", (long long)n);
-  TensorDesc lines = *y;
-  lines.dims[axis] = lines.dims[parts] = 1;
+  TensorDesc lines = desc_with_extent(arena, y, axis, extent_static(1));
+  lines = desc_with_extent(arena, &lines, parts, extent_static(1));
+  Points points = points_begin_blocks(site, arena, "dft", "", &lines, THREADS);
+  Text *text = &points.body;
   const char *sums = x->dtype == DTYPE_F64 ? "double" : "float", *dtype = dtype_name(x->dtype);
   bool shared = (size_t)n * (x->dtype == DTYPE_F64 ? 32 : 16) <= SHARED_LIMIT;
   const char *names[MAX_RANK] = {0};
   names[axis] = "t";
   names[parts] = "0";
-  char *real_in = desc_offset(arena, x, names);
+  const char *real_in = points_offset(&points, x, names);
   names[parts] = "1";
-  char *imaginary_in = desc_offset(arena, x, names);
+  const char *imaginary_in = points_offset(&points, x, names);
   names[axis] = "k";
-  char *imaginary_out = desc_offset(arena, y, names);
+  const char *imaginary_out = points_offset(&points, y, names);
   names[parts] = "0";
-  char *real_out = desc_offset(arena, y, names);
+  const char *real_out = points_offset(&points, y, names);
 
-  Text text = text_new(arena);
-  text_add(&text, "#include \"kernels/fft/dft.cuh\"\n");
-  points_open_blocks(&text, site, "dft", "", &lines, THREADS);
-  text_add(&text, "  typedef %s A;\n  typedef Element_%s E;\n  constexpr int N = %lld;\n", sums, dtype, (long long)n);
-  text_add(&text, "  auto load = [=](int t) {\n");
-  if (mirrored) text_add(&text, "    const bool upper = t > N / 2, real = t == 0 || 2 * t == N;\n    if (upper) t = N - t;\n");
-  text_add(&text, "    Complex<A> value = {0, 0};\n    if (t < %lld) {\n      value.real = E::get(x0[%s]);\n", (long long)in,
+  text_add(&points.before, "#include \"kernels/fft/dft.cuh\"\n");
+  text_add(text, "  typedef %s A;\n  typedef Element_%s E;\n  constexpr int N = %lld;\n", sums, dtype, (long long)n);
+  text_add(text, "  auto load = [=](int t) {\n");
+  if (mirrored) text_add(text, "    const bool upper = t > N / 2, real = t == 0 || 2 * t == N;\n    if (upper) t = N - t;\n");
+  text_add(text, "    Complex<A> value = {0, 0};\n    if (t < %lld) {\n      value.real = E::get(x0[%s]);\n", (long long)in,
            real_in);
-  if (x->dims[parts] == 2) text_add(&text, "      value.imaginary = E::get(x0[%s]);\n", imaginary_in);
-  text_add(&text, "    }\n");
-  if (mirrored) text_add(&text, "    value.imaginary = real ? 0 : upper ? -value.imaginary : value.imaginary;\n");
+  if (x->dims[parts] == 2) text_add(text, "      value.imaginary = E::get(x0[%s]);\n", imaginary_in);
+  text_add(text, "    }\n");
+  if (mirrored) text_add(text, "    value.imaginary = real ? 0 : upper ? -value.imaginary : value.imaginary;\n");
   text_add(
-      &text,
+      text,
       "    return value;\n  };\n  auto store = [=](int k, Complex<A> value) {\n    y0[%s] = E::set((E::Value)value.real);\n",
       real_out);
-  if (y->dims[parts] == 2) text_add(&text, "    y0[%s] = E::set((E::Value)value.imaginary);\n", imaginary_out);
-  text_add(&text, "  };\n  %s<A, N, %s, %d>(%lld, (A)1%s, load, store);\n}\n", shared ? "dft_shared" : "dft_direct",
+  if (y->dims[parts] == 2) text_add(text, "    y0[%s] = E::set((E::Value)value.imaginary);\n", imaginary_out);
+  text_add(text, "  };\n  %s<A, N, %s, %d>(%lld, (A)1%s, load, store);\n", shared ? "dft_shared" : "dft_direct",
            inverse ? "true" : "false", THREADS, (long long)y->dims[axis], inverse ? " / N" : "");
-  points_launch_blocks(out, site, text_get(&text), "dft", &lines, THREADS);
+  points_end(&points, out);
   return OK;
 }
 

@@ -25,7 +25,7 @@ static Points begin(const Site *site, Emission *out, int vector) {
 static void add_index(Points *points, const char *name, const char *const *names, int axis) {
   const TensorDesc *x = &points->site->inputs[0], *indices = &points->site->inputs[1];
   const char *offset = points_offset(points, indices, names);
-  const char *size = extent_text(&points->arguments, desc_extent(x, axis), true);
+  const char *size = points_size(points, desc_extent(x, axis), true);
   text_add(&points->body, "  i64 %s;\n  inside &= find_index(x1[%s], %s, report, step, &%s);\n", name, offset, size, name);
 }
 

@@ -62,8 +62,8 @@ static Status lower_elements(const Site *site, const Way *way, const Machine *ma
   Points points = points_begin(site, out->arena, "scatter", REPORT_PARAMETERS, indices, 1);
   Text *text = &points.body;
   const char *index = points_offset(&points, indices, NULL), *other_index = points_offset(&points, indices, other);
-  const char *size = extent_text(&points.arguments, desc_extent(x, axis), true);
-  const char *length = extent_text(&points.arguments, desc_extent(indices, axis), false);
+  const char *size = points_size(&points, desc_extent(x, axis), true);
+  const char *length = points_size(&points, desc_extent(indices, axis), false);
   const char *to = points_offset(&points, y, target);
   text_add(&points.before, "#include \"kernels/gather/scatter.cuh\"\n");
   text_add(text, "  i64 at;\n  if (!find_index(x1[%s], %s, report, step, &at)) return;\n", index, size);

@@ -10,7 +10,7 @@ Status emit_index_check(Emission *out, const Site *site, int operand, int first,
   text_add(&points.body, "  const i64 sizes[] = {");
   for (int i = 0; i < axes; i++) {
     Extent size = desc_extent(&site->inputs[0], first + i);
-    text_add(&points.body, "%s%s", i ? ", " : "", extent_text(&points.arguments, size, true));
+    text_add(&points.body, "%s%s", i ? ", " : "", points_size(&points, size, true));
   }
   const char *which = axes > 1 ? arena_printf(out->arena, "i%d", indices->rank - 1) : "0";
   text_add(&points.body, "};\n  i64 at;\n  find_index(x%d[%s], sizes[%s], report, step, &at);\n", operand,

@@ -23,16 +23,16 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   const char *names[MAX_RANK] = {0};
   names[x->rank - 2] = arena_printf(out->arena, "(e / %lld)", (long long)MAX(n, 1));
   names[x->rank - 1] = arena_printf(out->arena, "(e %% %lld)", (long long)MAX(n, 1));
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/linear/det.cuh\"\n");
-  points_open_blocks(&text, site, "det", ", double *work", y, THREADS);
-  text_add(&text,
+  Points points = points_begin_blocks(site, out->arena, "det", ", double *work", y, THREADS);
+  Text *text = &points.body;
+  text_add(&points.before, "#include \"kernels/linear/det.cuh\"\n");
+  text_add(text,
            "  double *a = work + (i64)point * %lldll;\n  for (i64 e = threadIdx.x; e < %lldll; e += %d) a[e] = "
            "Element_%s::get(x0[%s]);\n",
-           (long long)(n * n), (long long)(n * n), THREADS, dtype_name(x->dtype), desc_offset(out->arena, x, names));
-  text_add(&text, "  const double value = block_determinant<%d>(a, %lld);\n  if (threadIdx.x == 0) y0[%s] = %s;\n}\n", THREADS,
-           (long long)n, desc_offset(out->arena, y, NULL), stored_expression(out->arena, y->dtype, DTYPE_F64, "value"));
-  emit_workspace(out, points_launch_blocks(out, site, text_get(&text), "det", y, THREADS), 0);
+           (long long)(n * n), (long long)(n * n), THREADS, dtype_name(x->dtype), points_offset(&points, x, names));
+  text_add(text, "  const double value = block_determinant<%d>(a, %lld);\n  if (threadIdx.x == 0) y0[%s] = %s;\n", THREADS,
+           (long long)n, points_offset(&points, y, NULL), stored_expression(out->arena, y->dtype, DTYPE_F64, "value"));
+  emit_workspace(out, points_end(&points, out), 0);
   return OK;
 }
 

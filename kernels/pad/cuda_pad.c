@@ -23,15 +23,17 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&points.before, "#include \"kernels/pad/pad.cuh\"\n");
   text_add(text, "  bool inside = true;\n");
   for (int i = 0; i < x->rank; i++) {
-    bool padded = pads[i] != 0 || pads[x->rank + i] != 0;
+    // Nothing may lie around this time only.
+    bool padded = pads[i] != 0 || pads[x->rank + i] != 0 || !extent_equal(desc_extent(x, i), desc_extent(y, i));
     names[i] = arena_printf(out->arena, padded ? "at%d" : "i%d", i);
     if (!padded) continue;
     Extent extent = desc_extent(x, i);
-    const char *size = extent_text(&points.arguments, extent, false);
     if (constant)
-      text_add(text, "  const int at%d = i%d - %lld;\n  inside = inside && (u32)at%d < %s%s;\n", i, i, (long long)pads[i], i,
-               extent.open ? "(u32)" : "", extent.open ? size : arena_printf(out->arena, "%su", size));
-    else text_add(text, "  const int at%d = pad_%s(i%d - %lld, %s);\n", i, mode, i, (long long)pads[i], size);
+      text_add(text, "  const int at%d = i%d - %lld;\n  inside = inside && (u32)at%d < %s;\n", i, i, (long long)pads[i], i,
+               points_limit(&points, extent));
+    else
+      text_add(text, "  const int at%d = pad_%s(i%d - %lld, %s);\n", i, mode, i, (long long)pads[i],
+               points_size(&points, extent, false));
   }
   text_add(text, "  Element_%s::Stored value = {};\n", dtype_name(x->dtype));
   // Nothing is inside of an open x that is empty: constants are taken then, as of one that always is.

@@ -39,30 +39,33 @@ static Status read_pool(const Site *site, const Behind *behind, Pool *pool) {
   pool->p = (double)node_int(node, "p", 2);
   pool->sums = pool->x->dtype == DTYPE_BOOL ? DTYPE_I64 : accumulator_dtype(pool->x->dtype);
   pool->vector = 1;
-  if (pool->indices || points_inner_axis(NULL, pool->y) != 1) return OK;
-  int vector = desc_vector_width(NULL, pool->x, 1, (int)MAX(16 / dtype_size(pool->x->dtype), 1));
-  for (int i = 0; i < site->node->output_count; i++) vector = desc_vector_width(NULL, &site->outputs[i], 1, vector);
-  while (vector > 1 && desc_count(pool->y) / vector < 8192) vector /= 2;
+  if (pool->indices || points_inner_axis(site->dims, pool->y) != 1) return OK;
+  int vector = desc_vector_width(site->dims, pool->x, 1, (int)MAX(16 / dtype_size(pool->x->dtype), 1));
+  for (int i = 0; i < site->node->output_count; i++) vector = desc_vector_width(site->dims, &site->outputs[i], 1, vector);
+  while (vector > 1 && !desc_is_open(pool->y) && desc_count(pool->y) / vector < 8192) vector /= 2;
   pool->vector = vector;
   return OK;
 }
 
 // The place of the tap in all of x, as indices count: planes, then the plane's axes row-major or column-major.
-static char *place_of(Arena *arena, const Pool *pool) {
+static char *place_of(Points *points, const Pool *pool) {
   bool columns = node_int(pool->node, "storage_order", 0) != 0;
-  int64_t stride = 1, plane = 1;
+  DimTable *dims = pool->site->dims;
+  Extent plane = extent_static(1);
+  Arena *arena = points->arguments.arena;
   Text text = text_new(arena);
   for (int n = 0; n < pool->window.axes; n++) {
     int i = columns ? n : pool->window.axes - 1 - n;
-    text_add(&text, "%s(i64)at%d * %lldll", n ? " + " : "", i, (long long)stride);
-    stride *= pool->x->dims[2 + i];
-    plane *= pool->x->dims[2 + i];
+    text_add(&text, "%s(i64)at%d * %s", n ? " + " : "", i, points_size(points, plane, true));
+    plane = extent_mul(dims, plane, desc_extent(pool->x, 2 + i));
   }
-  text_add(&text, " + ((i64)i0 * %lldll + i1) * %lldll", (long long)pool->x->dims[1], (long long)plane);
+  text_add(&text, " + ((i64)i0 * %s + i1)", points_size(points, desc_extent(pool->x, 1), true));
+  text_add(&text, " * %s", points_size(points, plane, true));
   return arena_string(arena, text_get(&text));
 }
 
-static void add_window(Text *text, const Pool *pool) {
+static void add_window(Points *points, const Pool *pool) {
+  Text *text = &points->body;
   const Window *w = &pool->window;
   const TensorDesc *x = pool->x;
   const char *names[MAX_RANK] = {"i0", "i1"};
@@ -72,23 +75,25 @@ static void add_window(Text *text, const Pool *pool) {
   }
   for (int i = 0; i < w->axes; i++)
     text_add(text,
-             "  for (int k%d = 0; k%d < %lld; k%d++) {\n  const int at%d = start%d + k%d * %lld;\n  if ((u32)at%d >= %lldu) "
+             "  for (int k%d = 0; k%d < %lld; k%d++) {\n  const int at%d = start%d + k%d * %lld;\n  if ((u32)at%d >= %s) "
              "continue;\n",
-             i, i, (long long)w->kernel[i], i, i, i, i, (long long)w->dilation[i], i, (long long)x->dims[2 + i]);
+             i, i, (long long)w->kernel[i], i, i, i, i, (long long)w->dilation[i], i,
+             points_limit(points, desc_extent(x, 2 + i)));
   text_add(text, "    A value[V];\n    load_as<Element_%s, V, %d>(x0 + (%s), value);\n", dtype_name(x->dtype), pool->vector,
-           desc_offset(text->arena, x, names));
+           points_offset(points, x, names));
   if (pool->is_lp)
     text_add(text, "    for (int i = 0; i < V; i++) value[i] = %s;\n",
              pool->p == 2   ? "value[i] * value[i]"
              : pool->p == 1 ? "x_abs(value[i])"
                             : arena_printf(text->arena, "x_pow(x_abs(value[i]), (A)%d)", (int)pool->p));
-  if (pool->is_max) text_add(text, "    window.add(value, %s);\n", pool->indices ? place_of(text->arena, pool) : "0");
+  if (pool->is_max) text_add(text, "    window.add(value, %s);\n", pool->indices ? place_of(points, pool) : "0");
   else text_add(text, "    window.add(value);\n    inside++;\n");
   for (int i = 0; i < w->axes; i++) text_add(text, "  }\n");
 }
 
 // `acc`, the result of channel i.
-static void add_result(Text *text, const Pool *pool) {
+static void add_result(Points *points, const Pool *pool) {
+  Text *text = &points->body;
   const Window *w = &pool->window;
   if (pool->is_max) {
     text_add(text, "    A acc = window.result(i, %s);\n",
@@ -102,25 +107,28 @@ static void add_result(Text *text, const Pool *pool) {
                             : arena_printf(text->arena, "x_pow(window.sum[i], (A)1 / (A)%d)", (int)pool->p));
   } else {
     text_add(text, "    const int divisor = %s", pool->count_pad ? "1" : "inside");
-    for (int i = 0; pool->count_pad && i < w->axes; i++)
-      text_add(text, " * taps_below(start%d, %lld, %lld, %lld)", i, (long long)(pool->x->dims[2 + i] + w->pad_end[i]),
-               (long long)w->dilation[i], (long long)w->kernel[i]);
+    for (int i = 0; pool->count_pad && i < w->axes; i++) {
+      Extent end = extent_add(pool->site->dims, desc_extent(pool->x, 2 + i), extent_static(w->pad_end[i]));
+      text_add(text, " * taps_below(start%d, %s, %lld, %lld)", i, points_size(points, end, false), (long long)w->dilation[i],
+               (long long)w->kernel[i]);
+    }
     text_add(text, ";\n    A acc = divisor ? window.sum[i] / (A)divisor : (A)0;\n");
   }
 }
 
 // What programs behind read beside the result, for the thread's channels: e1[V], e2[V] ...
-static void add_beside(Text *text, const Pool *pool) {
+static void add_beside(Points *points, const Pool *pool) {
+  Text *text = &points->body;
   for (int k = 1; k <= pool->behind->beside; k++) {
     int input = pool->behind->operands + k - 1;
     const TensorDesc *desc = &pool->site->inputs[input];
     int channel = 1 - (pool->y->rank - desc->rank);
-    const char *dtype = dtype_name(desc->dtype), *offset = desc_offset_broadcast(text->arena, desc, pool->y->rank);
+    const char *dtype = dtype_name(desc->dtype), *offset = points_offset_broadcast(points, desc);
     bool neighbours = channel >= 0 && desc->dims[channel] > 1 && desc->strides[channel] == 1;
     text_add(text, "  Element_%s::Value e%d[V];\n", dtype, k);
     if (neighbours)
       text_add(text, "  element_load<Element_%s, V, %d>(x%d + (%s), e%d);\n", dtype,
-               desc_vector_width(NULL, desc, channel, pool->vector), input, offset, k);
+               desc_vector_width(pool->site->dims, desc, channel, pool->vector), input, offset, k);
     else
       text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) e%d[i] = Element_%s::get(x%d[%s]);\n", k, dtype, input,
                offset);
@@ -128,7 +136,8 @@ static void add_beside(Text *text, const Pool *pool) {
 }
 
 // stored0[i], stored1[i] ...: the results made of `acc`, which is in the type of the sums.
-static void add_programs(Text *text, const Pool *pool) {
+static void add_programs(Points *points, const Pool *pool) {
+  Text *text = &points->body;
   const Program *program = pool->behind->program;
   const Site *site = pool->site;
   Arena *arena = text->arena;
@@ -141,13 +150,13 @@ static void add_programs(Text *text, const Pool *pool) {
     inputs[k] = arena_printf(arena, "e%d[i]", k);
     dtypes[k] = site->inputs[pool->behind->operands + k - 1].dtype;
   }
-  ProgramNames names = {inputs,
-                        dtypes,
-                        NULL,
-                        extent_texts(arena, pool->y->rank, pool->y->dims),
-                        1,
-                        "v",
-                        program_is_narrow(program, program->output_count, site->outputs)};
+  const char *extents[MAX_RANK] = {0};
+  for (int i = 0; i < program->count; i++) {
+    int axis = program->code[i].args[0];
+    if (program->code[i].op == OP_extent) extents[axis] = points_size(points, desc_extent(pool->y, axis), true);
+  }
+  ProgramNames names = {
+      inputs, dtypes, NULL, extents, 1, "v", program_is_narrow(program, program->output_count, site->outputs)};
   program_emit_cuda(text, program, &names, results);
   for (int i = 0; i < program->output_count; i++)
     text_add(text, "    stored%d[i] = %s;\n", i,
@@ -155,23 +164,24 @@ static void add_programs(Text *text, const Pool *pool) {
 }
 
 // Of the window's elements the site's results, in memory.
-static void add_stores(Text *text, const Pool *pool, DType natural) {
+static void add_stores(Points *points, const Pool *pool, DType natural) {
+  Text *text = &points->body;
   const Site *site = pool->site;
   int count = pool->indices ? 1 : site->node->output_count;
   for (int i = 0; i < count; i++) text_add(text, "  Element_%s::Stored stored%d[V];\n", dtype_name(site->outputs[i].dtype), i);
-  if (pool->behind) add_beside(text, pool);
+  if (pool->behind) add_beside(points, pool);
   text_add(text,
            "  const int channel = i1;\n#pragma unroll\n  for (int i = 0; i < V; i++) {\n    const int i1 = channel + i;\n");
-  add_result(text, pool);
-  if (pool->behind) add_programs(text, pool);
+  add_result(points, pool);
+  if (pool->behind) add_programs(points, pool);
   else
     text_add(text, "    stored0[i] = %s;\n",
-             site_epilogue(text->arena, site, natural, arena_printf(text->arena, "(%s)acc", value_type(natural))));
+             points_epilogue(points, natural, arena_printf(text->arena, "(%s)acc", value_type(natural))));
   text_add(text, "  }\n");
   for (int i = 0; i < count; i++)
     text_add(text, "  element_store<Element_%s, V, V>(y%d + (%s), stored%d);\n", dtype_name(site->outputs[i].dtype), i,
-             desc_offset(text->arena, &site->outputs[i], NULL), i);
-  if (pool->indices) text_add(text, "  y1[%s] = window.at[0];\n", desc_offset(text->arena, &site->outputs[1], NULL));
+             points_offset(points, &site->outputs[i], NULL), i);
+  if (pool->indices) text_add(text, "  y1[%s] = window.at[0];\n", points_offset(points, &site->outputs[1], NULL));
 }
 
 static Status emit(const Site *site, const Behind *behind, Emission *out) {
@@ -180,16 +190,14 @@ static Status emit(const Site *site, const Behind *behind, Emission *out) {
   if (desc_count(pool.y) == 0) return OK;
   bool narrow = !dtype_is_float(pool.x->dtype);  // integers pass through the epilogue as their own type
   DType natural = narrow ? pool.x->dtype : pool.sums;
-  Text text = text_new(out->arena);
-  text_add(&text, GENERATED_INCLUDES "#include \"kernels/pool/pool.cuh\"\n");
-  if (!behind) TRY(epilogue_program_emit(&text, site, natural));
-  points_open(&text, site, "pool", "", pool.y, pool.vector);
-  text_add(&text, "  constexpr int V = %d;\n  typedef %s A;\n  %s<A, V> window;\n  int inside = 0;\n", pool.vector,
+  Points points = points_begin(site, out->arena, "pool", "", pool.y, pool.vector);
+  text_add(&points.before, GENERATED_INCLUDES "#include \"kernels/pool/pool.cuh\"\n");
+  if (!behind) TRY(epilogue_program_emit(&points.before, site, natural));
+  text_add(&points.body, "  constexpr int V = %d;\n  typedef %s A;\n  %s<A, V> window;\n  int inside = 0;\n", pool.vector,
            value_type(pool.sums), pool.is_max ? "PoolMax" : "PoolSum");
-  add_window(&text, &pool);
-  add_stores(&text, &pool, natural);
-  text_add(&text, "}\n");
-  points_launch(out, site, text_get(&text), "pool", pool.y, pool.vector);
+  add_window(&points, &pool);
+  add_stores(&points, &pool, natural);
+  points_end(&points, out);
   return OK;
 }
 
@@ -200,7 +208,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
 // What programs read beside the result lies as the result does along its innermost axis, or is the same there: otherwise a step of its own, which turns it tile by tile, is faster.
 static bool reads_neighbours(const Site *site, const Behind *behind) {
   const TensorDesc *y = &site->outputs[0];
-  int inner = points_inner_axis(NULL, y);
+  int inner = points_inner_axis(site->dims, y);
   for (int i = behind->operands; i < behind->operands + behind->beside; i++) {
     const TensorDesc *desc = &site->inputs[i];
     int own = inner - (y->rank - desc->rank);

@@ -25,16 +25,17 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (desc_count(y) == 0) return OK;
   double base = normal ? node_float(node, "mean", 0) : node_float(node, "low", 0);
   double scale = normal ? node_float(node, "scale", 1) : node_float(node, "high", 1) - base;
-  Text text = text_new(arena);
-  text_add(&text, "#include \"kernels/random/philox.cuh\"\n");
-  points_open(&text, site, "random_numbers", "", y, 1);
-  text_add(&text, "  u64 index = 0;\n");
-  for (int i = 0; i < y->rank; i++) text_add(&text, "  index = index * %lld + i%d;\n", (long long)y->dims[i], i);
+  Points points = points_begin(site, arena, "random_numbers", "", y, 1);
+  Text *text = &points.body;
+  text_add(&points.before, "#include \"kernels/random/philox.cuh\"\n");
+  text_add(text, "  u64 index = 0;\n");
+  for (int i = 0; i < y->rank; i++)
+    text_add(text, "  index = index * %s + i%d;\n", points_size(&points, desc_extent(y, i), false), i);
   // Apart, so that the compiler does not contract what the reference computes in two steps.
-  text_add(&text, "  const double value = __dadd_rn(%s, __dmul_rn(%s(%lluull, index), %s));\n", number(arena, base),
+  text_add(text, "  const double value = __dadd_rn(%s, __dmul_rn(%s(%lluull, index), %s));\n", number(arena, base),
            normal ? "random_normal" : "random_uniform", (unsigned long long)node_int(node, "seed", 0), number(arena, scale));
-  text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL), stored_expression(arena, y->dtype, DTYPE_F64, "value"));
-  points_launch(out, site, text_get(&text), "random_numbers", y, 1);
+  text_add(text, "  y0[%s] = %s;\n", points_offset(&points, y, NULL), stored_expression(arena, y->dtype, DTYPE_F64, "value"));
+  points_end(&points, out);
   return OK;
 }
 

@@ -22,44 +22,45 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (desc_count(y) == 0) return OK;
   bool wide = x->dtype == DTYPE_F64 || grid->dtype == DTYPE_F64;
   const char *names[MAX_RANK] = {0}, *grid_names[MAX_RANK] = {"i0"};
-  Text text = text_new(arena);
-  text_add(&text, "#include \"kernels/resize/grid_sample.cuh\"\n");
-  points_open(&text, site, "grid_sample", "", y, 1);
-  text_add(&text, "  typedef %s A;\n  A sum = 0;\n", wide ? "double" : "float");
+  Points points = points_begin(site, arena, "grid_sample", "", y, 1);
+  Text *text = &points.body;
+  text_add(&points.before, "#include \"kernels/resize/grid_sample.cuh\"\n");
+  text_add(text, "  typedef %s A;\n  A sum = 0;\n", wide ? "double" : "float");
   bool empty = desc_count(x) == 0;
   for (int i = 0; i < axes; i++) grid_names[1 + i] = arena_printf(arena, "i%d", 2 + i);
   for (int i = 0; i < axes && !empty; i++) {
     grid_names[1 + axes] = arena_printf(arena, "%d", axes - 1 - i);
-    text_add(&text, "  const GridTaps<A> taps%d = grid_taps<%s, %s, %s, A>((A)Element_%s::get(x1[%s]), %lld);\n", i,
+    const char *offset = points_offset(&points, grid, grid_names);
+    text_add(text, "  const GridTaps<A> taps%d = grid_taps<%s, %s, %s, A>((A)Element_%s::get(x1[%s]), %s);\n", i,
              taps == 1   ? "GRID_NEAREST"
              : taps == 4 ? "GRID_CUBIC"
                          : "GRID_LINEAR",
              strcmp(padding, "border") == 0       ? "PADDING_BORDER"
              : strcmp(padding, "reflection") == 0 ? "PADDING_REFLECTION"
                                                   : "PADDING_ZEROS",
-             node_int(site->node, "align_corners", 0) ? "true" : "false", dtype_name(grid->dtype),
-             desc_offset(arena, grid, grid_names), (long long)x->dims[2 + i]);
+             node_int(site->node, "align_corners", 0) ? "true" : "false", dtype_name(grid->dtype), offset,
+             points_size(&points, desc_extent(x, 2 + i), false));
   }
   const char *weight = "(A)1";
   for (int i = 0; i < axes && !empty; i++) {
     names[2 + i] = arena_printf(arena, "at%d", i);
-    text_add(&text,
+    text_add(text,
              "#pragma unroll\n  for (int k%d = 0; k%d < %d; k%d++) {\n  const int at%d = taps%d.index[k%d];\n  const A "
              "weight%d = %s * taps%d.weight[k%d];\n  if (at%d < 0) continue;\n",
              i, i, taps, i, i, i, i, i, weight, i, i, i);
     weight = arena_printf(arena, "weight%d", i);
   }
   if (!empty)
-    text_add(&text, "  if (%s != 0) sum += %s * (A)Element_%s::get(x0[%s]);\n", weight, weight, dtype_name(x->dtype),
-             desc_offset(arena, x, names));
-  for (int i = 0; i < axes && !empty; i++) text_add(&text, "  }\n");
+    text_add(text, "  if (%s != 0) sum += %s * (A)Element_%s::get(x0[%s]);\n", weight, weight, dtype_name(x->dtype),
+             points_offset(&points, x, names));
+  for (int i = 0; i < axes && !empty; i++) text_add(text, "  }\n");
   const char *stored = dtype_is_float(y->dtype) ? stored_expression(arena, y->dtype, wide ? DTYPE_F64 : DTYPE_F32, "sum")
                        : y->dtype == DTYPE_BOOL
                            ? "Element_bool::set(x_round(sum) != 0)"
                            : arena_printf(arena, "Element_%s::set(element_saturate<Element_%s>(x_round(sum)))",
                                           dtype_name(y->dtype), dtype_name(y->dtype));
-  text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL), stored);
-  points_launch(out, site, text_get(&text), "grid_sample", y, 1);
+  text_add(text, "  y0[%s] = %s;\n", points_offset(&points, y, NULL), stored);
+  points_end(&points, out);
   return OK;
 }
 

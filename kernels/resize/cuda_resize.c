@@ -55,11 +55,11 @@ static Status read_resize(const Site *site, Arena *arena, Resize *r) {
     r->outside_at[i] = align_up(r->weight_at[i] + entries * (r->wide ? sizeof(double) : sizeof(float)), 16);
     r->bytes = align_up(r->outside_at[i] + (axis->outside ? (size_t)axis->out : 0), 16);
   }
-  int inner = points_inner_axis(NULL, r->y);
+  int inner = points_inner_axis(site->dims, r->y);
   if (inner < 0 || !r->axes[inner].identity) return OK;
-  int vector = desc_vector_width(NULL, r->x, inner, (int)MAX(16 / dtype_size(dtype), 1));
-  vector = desc_vector_width(NULL, r->y, inner, vector);
-  while (vector > 1 && desc_count(r->y) / vector < 8192) vector /= 2;
+  int vector = desc_vector_width(site->dims, r->x, inner, (int)MAX(16 / dtype_size(dtype), 1));
+  vector = desc_vector_width(site->dims, r->y, inner, vector);
+  while (vector > 1 && !desc_is_open(r->y) && desc_count(r->y) / vector < 8192) vector /= 2;
   r->vector = vector;
   return OK;
 }
@@ -129,40 +129,40 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   bool complex = dtype_kind(r->x->dtype) == KIND_COMPLEX;
   // What the epilogue sees: integers as their own type.
   DType natural = moves || integer ? r->x->dtype : r->wide ? DTYPE_F64 : DTYPE_F32;
-  Text text = text_new(arena);
-  text_add(&text, GENERATED_INCLUDES "#include \"kernels/common/points.cuh\"\n");
-  if (!complex) TRY(epilogue_program_emit(&text, site, natural));
-  points_open(&text, site, "resize", ", const char *table", r->y, r->vector);
+  Points points = points_begin(site, arena, "resize", ", const char *table", r->y, r->vector);
+  Text *text = &points.body;
+  text_add(&points.before, GENERATED_INCLUDES "#include \"kernels/common/points.cuh\"\n");
+  if (!complex) TRY(epilogue_program_emit(&points.before, site, natural));
   text_add(
-      &text,
+      text,
       "  constexpr int V = %d;\n  typedef %s A;\n  A sum[V];\n#pragma unroll\n  for (int i = 0; i < V; i++) sum[i] = {};\n",
       r->vector,
       moves     ? value_type(r->x->dtype)
       : r->wide ? "double"
                 : "float");
-  int loops = open_taps(&text, r, names);
-  text_add(&text,
+  int loops = open_taps(text, r, names);
+  text_add(text,
            "  A value[V];\n  load_as<Element_%s, V, V>(x0 + (%s), value);\n#pragma unroll\n  for (int i = 0; i < V; i++) ",
-           dtype, desc_offset(arena, r->x, names));
-  text_add(&text, r->nearest ? "sum[i] = value[i];\n" : "if (weight != 0) sum[i] += weight * value[i];\n");
-  for (int i = 0; i < loops; i++) text_add(&text, "  }\n");
+           dtype, points_offset(&points, r->x, names));
+  text_add(text, r->nearest ? "sum[i] = value[i];\n" : "if (weight != 0) sum[i] += weight * value[i];\n");
+  for (int i = 0; i < loops; i++) text_add(text, "  }\n");
   const char *outside = outside_test(arena, r);
   if (outside)
-    text_add(&text, "  if (%s)\n    for (int i = 0; i < V; i++) sum[i] = (A)float_of_bits(0x%08xu);\n", outside,
+    text_add(text, "  if (%s)\n    for (int i = 0; i < V; i++) sum[i] = (A)float_of_bits(0x%08xu);\n", outside,
              float_bits((float)node_float(site->node, "extrapolation", 0)));
-  int inner = points_inner_axis(NULL, r->y);
-  text_add(&text, "  Element_%s::Stored stored[V];\n", dtype_name(r->y->dtype));
-  if (inner >= 0) text_add(&text, "  const int first = i%d;\n", inner);
-  text_add(&text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");
-  if (inner >= 0) text_add(&text, "    const int i%d = first + i;\n", inner);
+  int inner = points_inner_axis(site->dims, r->y);
+  text_add(text, "  Element_%s::Stored stored[V];\n", dtype_name(r->y->dtype));
+  if (inner >= 0) text_add(text, "  const int first = i%d;\n", inner);
+  text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");
+  if (inner >= 0) text_add(text, "    const int i%d = first + i;\n", inner);
   char *acc =
       integer ? arena_printf(arena, r->x->dtype == DTYPE_BOOL ? "(sum[i] != 0)" : "element_saturate<Element_%s>(rint(sum[i]))",
                              dtype)
               : arena_string(arena, "sum[i]");
-  text_add(&text, "    stored[i] = %s;\n  }\n", complex ? "sum[i]" : site_epilogue(arena, site, natural, acc));
-  text_add(&text, "  element_store<Element_%s, V, V>(y0 + (%s), stored);\n}\n", dtype_name(r->y->dtype),
-           desc_offset(arena, r->y, NULL));
-  Launch *launch = points_launch(out, site, text_get(&text), "resize", r->y, r->vector);
+  text_add(text, "    stored[i] = %s;\n  }\n", complex ? "sum[i]" : points_epilogue(&points, natural, acc));
+  text_add(text, "  element_store<Element_%s, V, V>(y0 + (%s), stored);\n", dtype_name(r->y->dtype),
+           points_offset(&points, r->y, NULL));
+  Launch *launch = points_end(&points, out);
   emit_buffer(out, launch, BUFFER_PACKED, packed);
   return OK;
 }

@@ -23,27 +23,31 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   double scale = node_float(node, "scale", 1);
   uint64_t bits;
   memcpy(&bits, &scale, sizeof bits);
-  Text text = text_new(arena);
-  text_add(&text, "#include \"kernels/resize/roi_align.cuh\"\n");
-  points_open(&text, site, "roi_align", REPORT_PARAMETERS, y, 1);
-  text_add(&text, "  typedef %s A;\n  const i64 image = (i64)x2[%s];\n  A corner[4], value = 0;\n", wide ? "double" : "float",
-           desc_offset(arena, images, (const char *const[]){"i0"}));
+  Points points = points_begin(site, arena, "roi_align", REPORT_PARAMETERS, y, 1);
+  Text *text = &points.body;
+  text_add(&points.before, "#include \"kernels/resize/roi_align.cuh\"\n");
+  text_add(text, "  typedef %s A;\n  const i64 image = (i64)x2[%s];\n  A corner[4], value = 0;\n", wide ? "double" : "float",
+           points_offset(&points, images, (const char *const[]){"i0"}));
   for (int k = 0; k < 4; k++)
-    text_add(&text, "  corner[%d] = (A)Element_%s::get(x1[%s]);\n", k, dtype_name(rois->dtype),
-             desc_offset(arena, rois, (const char *const[]){"i0", arena_printf(arena, "%d", k)}));
-  text_add(&text, "  auto read = [=](int row, int column) { return (A)Element_%s::get(x0[%s]); };\n", dtype_name(x->dtype),
-           desc_offset(arena, x, (const char *const[]){"image", "i1", "row", "column"}));
-  text_add(&text,
-           "  if ((u64)image < %lldull)\n    value = roi_bin<A, %s, %s, %lld, %lld, %lld>(corner, "
-           "(A)__longlong_as_double(0x%016llxll /* %g */), i2, i3, %lld, %lld, read);\n"
-           "  else report_index(report, step, image, %lldll);\n",
-           (long long)x->dims[0], strcmp(node_string(node, "mode", "avg"), "max") == 0 ? "true" : "false",
+    text_add(text, "  corner[%d] = (A)Element_%s::get(x1[%s]);\n", k, dtype_name(rois->dtype),
+             points_offset(&points, rois, (const char *const[]){"i0", arena_printf(arena, "%d", k)}));
+  text_add(text, "  auto read = [=](int row, int column) { return (A)Element_%s::get(x0[%s]); };\n", dtype_name(x->dtype),
+           points_offset(&points, x, (const char *const[]){"image", "i1", "row", "column"}));
+  Extent count = desc_extent(x, 0);
+  const char *size = points_size(&points, count, true), *rows = points_size(&points, desc_extent(x, 2), false);
+  const char *columns = points_size(&points, desc_extent(x, 3), false);
+  text_add(text,
+           "  if ((u64)image < %s%s)\n    value = roi_bin<A, %s, %s, %lld, %lld, %lld>(corner, "
+           "(A)__longlong_as_double(0x%016llxll /* %g */), i2, i3, %s, %s, read);\n"
+           "  else report_index(report, step, image, %s);\n",
+           count.open ? "(u64)" : "", count.open ? size : arena_printf(arena, "%lldull", (long long)count.now),
+           strcmp(node_string(node, "mode", "avg"), "max") == 0 ? "true" : "false",
            strcmp(node_string(node, "coordinates", "half_pixel"), "half_pixel") == 0 ? "true" : "false", (long long)y->dims[2],
-           (long long)y->dims[3], (long long)node_int(node, "sampling", 0), (unsigned long long)bits, scale,
-           (long long)x->dims[2], (long long)x->dims[3], (long long)x->dims[0]);
-  text_add(&text, "  y0[%s] = %s;\n}\n", desc_offset(arena, y, NULL),
+           (long long)y->dims[3], (long long)node_int(node, "sampling", 0), (unsigned long long)bits, scale, rows, columns,
+           size);
+  text_add(text, "  y0[%s] = %s;\n", points_offset(&points, y, NULL),
            stored_expression(arena, y->dtype, wide ? DTYPE_F64 : DTYPE_F32, "value"));
-  emit_report(out, points_launch(out, site, text_get(&text), "roi_align", y, 1));
+  emit_report(out, points_end(&points, out));
   return OK;
 }
 

@@ -37,9 +37,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   const char *sums = value_type(accumulator_dtype(x->dtype)), *names[MAX_RANK] = {0};
   names[axis] = "0";
   const char *from = points_offset(&points, x, names), *to = points_offset(&points, y, names);
-  const char *from_stride = extent_text(&points.arguments, desc_stride(x, axis), true);
-  const char *to_stride = extent_text(&points.arguments, desc_stride(y, axis), true);
-  const char *length = extent_text(&points.arguments, desc_extent(x, axis), true);
+  const char *from_stride = points_size(&points, desc_stride(x, axis), true);
+  const char *to_stride = points_size(&points, desc_stride(y, axis), true);
+  const char *length = points_size(&points, desc_extent(x, axis), true);
   text_add(&points.body, blocks ? "  scan_line<" : "  scan_line_alone<");
   text_add(&points.body, "%s, Element_%s, %s, ", product ? "RunningProd" : "RunningSum", dtype_name(x->dtype), sums);
   if (blocks) text_add(&points.body, "%d, %d, ", BLOCK_THREADS, BLOCK_ITEMS);

@@ -136,16 +136,19 @@ static Status emit_global(TopK *t, Emission *out) {
   Arena *arena = out->arena;
   int room = t->room;
   int64_t pairs = length / 2, points = pairs * t->rows;
-  Text text = text_new(arena);
-  add_types(&text, t);
-  points_open_blocks(&text, t->site, "sort_load", ", Slot *slots", &t->lines, SORT_THREADS);
-  add_row(&text, t);
-  text_add(&text,
+  t->lines.open = NULL;
+  Points load = points_begin_blocks(t->site, arena, "sort_load", ", Slot *slots", &t->lines, SORT_THREADS);
+  Points store = points_begin_blocks(t->site, arena, "sort_store", ", const Slot *slots", &t->lines, SORT_THREADS);
+  Text *text = &store.before;
+  add_row(&load.body, t);
+  text_add(&load.body,
            "  for (i64 i = threadIdx.x; i < %lldll; i += %d)\n    slots[point * %lldll + i] = i < %lldll ? slot_of(row, i) : "
-           "Slot::last();\n}\n",
+           "Slot::last();\n",
            (long long)length, SORT_THREADS, (long long)length, (long long)t->n);
+  add_types(text, t);
+  text_add(text, "%s", points_source(&load));
   // All sizes up to what fits; or, for one size, all strides that fit.
-  text_add(&text,
+  text_add(text,
            "extern \"C\" __global__ void sort_near(Slot *slots, i64 first_size, i64 last_size) {\n  begin_kernel();\n  "
            "constexpr int ROOM = %d;\n "
            " __shared__ Slot part[ROOM];\n"
@@ -157,22 +160,21 @@ static Status emit_global(TopK *t, Emission *out) {
            "  __syncthreads();\n  for (int i = threadIdx.x; i < ROOM; i += %d) from[i] = part[i];\n}\n",
            room, (long long)length, SORT_THREADS, SORT_THREADS, SORT_THREADS);
   text_add(
-      &text,
+      text,
       "extern \"C\" __global__ void sort_far(Slot *slots, i64 size, i64 stride) {\n  begin_kernel();\n  const i64 point = "
       "(i64)blockIdx.x * %d + "
       "threadIdx.x;\n"
       "  if (point >= %lldll) return;\n  sort_pair(slots + point / %lldll * %lldll, 0, point %% %lldll, size, stride);\n}\n",
       SORT_THREADS, (long long)points, (long long)pairs, (long long)length, (long long)pairs);
-  points_open_blocks(&text, t->site, "sort_store", ", const Slot *slots", &t->lines, SORT_THREADS);
-  add_row(&text, t);
-  text_add(&text, "  for (i64 r = threadIdx.x; r < %lldll; r += %d) {\n", (long long)t->k, SORT_THREADS);
-  add_store(&text, t, arena_printf(arena, "slots[point * %lldll + r]", (long long)length));
-  text_add(&text, "  }\n}\n");
+  add_row(&store.body, t);
+  text_add(&store.body, "  for (i64 r = threadIdx.x; r < %lldll; r += %d) {\n", (long long)t->k, SORT_THREADS);
+  add_store(&store.body, t, arena_printf(arena, "slots[point * %lldll + r]", (long long)length));
+  text_add(&store.body, "  }\n");
 
-  const char *source = text_get(&text);
+  const char *source = points_source(&store);
   unsigned block[3] = {SORT_THREADS, 1, 1}, near_grid[3] = {(unsigned)(length * t->rows / room), 1, 1};
   unsigned far_grid[3] = {(unsigned)ceil_div(points, SORT_THREADS), 1, 1};
-  emit_workspace(out, points_launch_blocks(out, t->site, source, "sort_load", &t->lines, SORT_THREADS), 0);
+  emit_workspace(out, points_launch(&load, source, out), 0);
   for (int64_t size = room; size <= length; size *= 2) {
     for (int64_t stride = size / 2; stride >= room; stride /= 2) {
       Launch *far_pass = emit_kernel(out, source, "sort_far", far_grid, block);
@@ -185,7 +187,7 @@ static Status emit_global(TopK *t, Emission *out) {
     emit_i64(out, near_pass, size == room ? 2 : size);
     emit_i64(out, near_pass, size);
   }
-  emit_workspace(out, points_launch_blocks(out, t->site, source, "sort_store", &t->lines, SORT_THREADS), 0);
+  emit_workspace(out, points_launch(&store, source, out), 0);
   return OK;
 }
 

@@ -1,5 +1,5 @@
 # Makes NAME.onnx here: models whose sizes are open, one for each way in which open sizes meet. tests/unit/api_gpu_open.c runs them at many sizes, for which no kernel may be compiled but for the
-# first. Integer inputs say in their names what their values are below: ids_below_s below the size s, ids32_below_50 (of 32 bits) below 50. Sizes called past may be 0. Needs the onnx package.
+# first. Integer inputs say in their names what their values are below: ids_below_s below the size s or from its end, ids32_below_50 (of 32 bits) below 50, images_below_b not from the end. Sizes called past may be 0. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
@@ -80,6 +80,9 @@ make("joined_programs", [node("Concat", ["x", "z"], ["a"], axis=1), node("Add", 
 make("padded", [node("Pad", ["x", "pads"], ["y"])], {"x": ["b", "s", 6]}, {"y": ["b", "more", 7]}, {"pads": ints(0, 2, 0, 0, 1, 1)})
 make("padded_edge", [node("Pad", ["x", "pads"], ["y"], mode="edge")], {"x": ["b", "s", "t"]}, {"y": ["b", "more", "wide"]}, {"pads": ints(0, 2, 0, 0, 1, 1)})
 make("padded_reflect", [node("Pad", ["x", "pads"], ["y"], mode="reflect")], {"x": ["b", 3, "t"]}, {"y": ["b", 3, "wide"]}, {"pads": ints(0, 0, 1, 0, 0, 0)})
+# As much as fills up to a multiple of four.
+make("padded_multiple", [node("Shape", ["x"], ["s"], start=1, end=2), node("Neg", ["s"], ["n"]), node("Mod", ["n", "four"], ["m"]), node("Concat", ["before", "m", "none"], ["pads"], axis=0), node("Pad", ["x", "pads"], ["a"]),
+     node("Abs", ["a"], ["y"])], {"x": ["b", "s", 6]}, {"y": ["b", "whole", 6]}, {"four": ints(4), "before": ints(0, 0, 0, 0), "none": ints(0)})
 # Running sums.
 make("running", [node("CumSum", ["x", "axis"], ["y"])], {"x": ["b", "s", 4]}, {"y": ["b", "s", 4]}, {"axis": ints(1)})
 make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": ["b", "s"]}, {"y": ["b", "s"]}, {"axis": ints(1)})
@@ -87,3 +90,10 @@ make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": 
 make("largest", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s"]}, {"y": ["b", 1]}, {"k": ints(1)})
 make("largest_of_many", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s", "c"]}, {"y": ["b", 1, "c"]}, {"k": ints(1)})
 make("largest_of_all", [node("Reshape", ["x", "all"], ["r"]), node("TopK", ["r", "k"], ["y", "at"], axis=0)], {"x": ["s", 128]}, {"y": [3]}, {"all": ints(-1), "k": ints(3)})
+# Windows, as many as an image has; images that are made larger, as many as there are; regions of images.
+make("pooled", [node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
+make("averaged", [node("AveragePool", ["x"], ["y"], kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1)], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
+make("pooled_places", [node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2], strides=[2], pads=[1, 1]), node("Cast", ["i"], ["f"], to=TensorProto.FLOAT), node("Add", ["a", "f"], ["y"])], {"x": ["b", 3, "w"]}, {"y": ["b", 3, "v"]})
+make("resized", [node("Resize", ["x", "", "scales"], ["a"], mode="linear"), node("Add", ["a", "m"], ["y"])], {"x": ["b", 3, 5, 4], "m": ["b", 3, 1, 1]}, {"y": ["b", 3, 10, 12]}, {"scales": numpy.array([1.0, 1.0, 2.0, 3.0])})
+make("regions", [node("RoiAlign", ["x", "r", "images_below_b"], ["y"], output_height=2, output_width=3, sampling_ratio=2)], {"x": ["b", 3, "h", "w"], "r": ["k", 4], "images_below_b": ["k"]}, {"y": ["k", 3, 2, 3]})
+make("sampled", [node("GridSample", ["x", "g"], ["y"])], {"x": ["b", 3, "h", "w"], "g": ["b", "u", "v", 2]}, {"y": ["b", 3, "u", "v"]})

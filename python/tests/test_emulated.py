@@ -113,6 +113,22 @@ def test_a_taker_on_another_stream_is_ordered_and_memory_goes_behind_it(engine, 
     session.run([x])
 
 
+def test_providers_of_a_gpu():
+    import ingot.onnxruntime as ort
+
+    assert ort.get_available_providers()[-2:] == ["CUDAExecutionProvider", "CPUExecutionProvider"] and ort.get_device() == "GPU"
+    digits = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "digits", "digits.onnx")
+    session = ort.InferenceSession(digits, providers=[("CUDAExecutionProvider", {"device_id": 0})])
+    assert session.get_providers() == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    binding = session.io_binding()
+    binding.bind_cpu_input("image", numpy.zeros((1, 1, 8, 8), numpy.uint8))
+    binding.bind_output("probabilities", "cuda")
+    session.run_with_iobinding(binding)
+    assert binding.get_outputs()[0].device_name() == "cuda"
+    (result,) = session.run(None, {"image": numpy.zeros((1, 1, 8, 8), numpy.uint8)})
+    assert abs(result.sum() - 1) < 1e-5
+
+
 def test_a_race_is_found(engine, stream):
     """The same without order, for the test to have teeth: the emulated device reports it."""
     session = engine.session()

@@ -61,3 +61,10 @@ def test_the_binding_is_that_of_this_header():
 def test_what_is_not_understood_is_refused(text):
     with pytest.raises(generate.Unknown):
         generate.parse(text)
+
+
+def test_the_documentation_is_up_to_date():
+    import document
+
+    with open(os.path.join(ROOT, "docs", "python.md"), encoding="utf-8") as file:
+        assert document.render() == file.read(), "run python/document.py docs/python.md"

@@ -5,13 +5,13 @@ What programs set is taken where Ingot has the same; what would change nothing h
 from ingot import __version__
 from ingot.onnxruntime.binding import IOBinding
 from ingot.onnxruntime.options import (ExecutionMode, ExecutionOrder, GraphOptimizationLevel, OrtAllocatorType, OrtMemType, RunOptions, SessionOptions,
-                                       set_default_logger_severity, set_default_logger_verbosity)
+                                       disable_telemetry_events, enable_telemetry_events, set_default_logger_severity, set_default_logger_verbosity)
 from ingot.onnxruntime.providers import get_all_providers, get_available_providers, get_device
 from ingot.onnxruntime.session import InferenceSession, ModelMetadata, NodeArg
 from ingot.onnxruntime.values import OrtDevice, OrtValue
 
 __all__ = [
     "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "IOBinding", "InferenceSession", "ModelMetadata", "NodeArg", "OrtAllocatorType", "OrtDevice",
-    "OrtMemType", "OrtValue", "RunOptions", "SessionOptions", "__version__", "get_all_providers", "get_available_providers", "get_device",
+    "OrtMemType", "OrtValue", "RunOptions", "SessionOptions", "__version__", "disable_telemetry_events", "enable_telemetry_events", "get_all_providers", "get_available_providers", "get_device",
     "set_default_logger_severity", "set_default_logger_verbosity",
 ]

@@ -133,6 +133,15 @@ class RunOptions:
         return self._entries[key]
 
 
+def disable_telemetry_events() -> None:
+    """Nothing to turn off: Ingot tells nobody what it runs."""
+
+
+def enable_telemetry_events() -> None:
+    """Refused: Ingot tells nobody what it runs."""
+    raise Unsupported("Ingot has no telemetry")
+
+
 def set_default_logger_severity(severity: int) -> None:
     """Sets the level of the log "ingot": 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
     logger.setLevel((10, 20, 30, 40, 50)[min(max(severity, 0), 4)])

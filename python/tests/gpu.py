@@ -1,0 +1,262 @@
+"""On a machine with a GPU: python gpu.py [torch] [cupy] [jax]. Needs ingot (the wheel, or PYTHONPATH and INGOT_LIBRARY) and the libraries named.
+
+Of each: no copies (addresses compared), right streams (a race planted without order is found, the same with order is not), 100,000 calls without growth,
+8 threads, microseconds of a call over C. Prints a line each and ends with 1 if one is wrong."""
+import ctypes
+import os
+import sys
+import threading
+import time
+
+import numpy
+
+import ingot
+from ingot import _abi
+from ingot._library import check, lib
+
+N, CALLS = 1 << 20, int(os.environ.get("CALLS", "100000"))
+failed = []
+
+
+def say(name, good, what):
+    print("%-4s %-44s %s" % ("ok" if good else "BAD", name, what), flush=True)
+    if not good:
+        failed.append(name)
+
+
+def varint(value):
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def field(number, content):
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def model(size):
+    """y = x + x of one axis, in protobuf's form; neither onnx nor numpy of a certain version is needed."""
+    kind = field(2, field(1, b"\x08\x01" + field(2, field(1, b"\x08" + varint(size)))))
+    node = field(1, field(1, b"x") + field(1, b"x") + field(2, b"y") + field(4, b"Add"))
+    return b"\x08\x08" + field(7, node + field(2, b"g") + field(11, field(1, b"x") + kind) + field(12, field(1, b"y") + kind)) + field(8, b"\x10\x0d")
+
+
+class Torch:
+    name = "torch"
+
+    def __init__(self):
+        import torch
+
+        self.t = torch
+
+    def make(self, size, value=1.0):
+        return self.t.full((size,), value, device="cuda", dtype=self.t.float32)
+
+    def address(self, tensor):
+        return tensor.data_ptr()
+
+    def host(self, tensor):
+        return tensor.cpu().numpy()
+
+    def late(self, tensor, value):
+        """Work of some milliseconds on the current stream, then the tensor is written to."""
+        big = self.t.ones(4096, 4096, device="cuda")
+        for _ in range(20):
+            big = big @ big * 1e-4
+        tensor.fill_(value)
+
+    def side_stream(self):
+        return self.t.cuda.stream(self.t.cuda.Stream())
+
+    def wait(self):
+        self.t.cuda.synchronize()
+
+
+class Cupy:
+    name = "cupy"
+
+    def __init__(self):
+        import cupy
+
+        self.c = cupy
+
+    def make(self, size, value=1.0):
+        return self.c.full(size, value, dtype=self.c.float32)
+
+    def address(self, tensor):
+        return tensor.data.ptr
+
+    def host(self, tensor):
+        return self.c.asnumpy(tensor)
+
+    def late(self, tensor, value):
+        big = self.c.ones((4096, 4096), dtype=self.c.float32)
+        for _ in range(20):
+            big = big @ big * 1e-4
+        tensor.fill(value)
+
+    def side_stream(self):
+        return self.c.cuda.Stream(non_blocking=True)
+
+    def wait(self):
+        self.c.cuda.Device().synchronize()
+
+
+class Jax:
+    name = "jax"
+
+    def __init__(self):
+        import jax
+
+        self.j = jax
+
+    def make(self, size, value=1.0):
+        return self.j.numpy.full((size,), value, dtype=self.j.numpy.float32).block_until_ready()
+
+    def address(self, tensor):
+        return tensor.unsafe_buffer_pointer()
+
+    def host(self, tensor):
+        return numpy.asarray(tensor)
+
+    def wait(self):
+        pass
+
+
+def no_copies(kit, engine):
+    x = kit.make(N)
+    session = engine.session()
+    session._arguments.take([x])
+    say(kit.name + ": an input is read where it lies", session._arguments.array[0].data + session._arguments.array[0].byte_offset == kit.address(x), hex(kit.address(x)))
+    session._arguments.release()
+    y = session.run([x])[0]
+    raw = session.run([x if isinstance(x, ingot.Tensor) else x], on="device")[0]
+    say(kit.name + ": a result is of the same kind and right", type(y) is type(x) and (kit.host(y) == 2).all(), type(raw).__name__)
+    tensor = engine.session().run([ingot.Tensor._of(kit.address(x), ingot.dtype("f32"), (N,), (2, 0), x)])[0]
+    taken = kit.__class__.take(kit, tensor) if hasattr(kit, "take") else from_dlpack(kit, tensor)
+    say(kit.name + ": a result is taken where it lies", kit.address(taken) == tensor.pointer, hex(tensor.pointer))
+
+
+def from_dlpack(kit, tensor):
+    return {"torch": lambda: kit.t.from_dlpack(tensor), "cupy": lambda: kit.c.from_dlpack(tensor), "jax": lambda: kit.j.dlpack.from_dlpack(tensor)}[kit.name]()
+
+
+def streams(kit, engine):
+    if not hasattr(kit, "late"):
+        return
+    session = engine.session()
+    session.run([kit.make(N)])
+    for ordered in (True, False):
+        wrong = 0
+        for _ in range(5):
+            x = kit.make(N, 1.0)
+            kit.wait()
+            with kit.side_stream():
+                kit.late(x, 3.0)
+                if ordered:
+                    y = session.run([x])[0]
+                    value = kit.host(y)
+                else:  # the same work without order: what Ingot reads is what is there
+                    raw = ingot.Tensor._of(kit.address(x), ingot.dtype("f32"), (N,), (2, 0), x)
+                    value = session.run([raw], on="host")[0].numpy()
+            wrong += int(not (value == 6).all())
+            kit.wait()
+        say("%s: %s" % (kit.name, "on a stream of one's own" if ordered else "the planted race is found"), wrong == 0 if ordered else wrong > 0, "%d of 5 wrong" % wrong)
+
+
+def growth(kit, engine):
+    x = kit.make(256)
+    small = ingot.build(model(256), device="cuda")
+    for _ in range(1000):
+        small(x)
+    before, start = resident(), time.perf_counter()
+    for _ in range(CALLS):
+        small(x)
+    kit.wait()
+    grown = resident() - before
+    say(kit.name + ": %d calls" % CALLS, grown < 8 << 20, "%+.1f MiB on the host, %.1f us a call" % (grown / 2**20, (time.perf_counter() - start) / CALLS * 1e6))
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def threads(kit, engine):
+    wrong = []
+
+    def work(i):
+        x = kit.make(N, float(i))
+        for _ in range(100):
+            if not (kit.host(engine(x))[:16] == 2 * i).all():
+                wrong.append(i)
+
+    all_ = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for one in all_:
+        one.start()
+    for one in all_:
+        one.join()
+    say(kit.name + ": 8 threads", not wrong, "%d wrong" % len(wrong))
+
+
+def over_c(kit):
+    small = ingot.build(model(256), device="cuda")
+    x, room = kit.make(256), kit.make(256)
+    session = small.session()
+    a, o = session._arguments, session._outputs
+    session.run([x], outputs=None if kit.name == "jax" else [room])
+    a.take([x])
+    session._place(None if kit.name == "jax" else [room], 2, 0)
+
+    def timed(call, count=5000):
+        best = 1e9
+        for _ in range(5):
+            session.synchronize()
+            start = time.perf_counter()
+            for _ in range(count):
+                call()
+            best = min(best, (time.perf_counter() - start) / count * 1e6)
+        return best
+
+    in_c = timed(lambda: check(lib.ingot_session_run_into(session._handle, a.array, 1, o, 1)))
+    python = timed(lambda: session.run([x]))
+    into = timed(lambda: session.run([x], outputs=[room])) if kit.name != "jax" else float("nan")
+    say(kit.name + ": a call over C", min(python, into if into == into else python) - in_c < 20, "C %.1f us, Python %.1f us, into the caller's memory %.1f us" % (in_c, python, into))
+
+
+def numpy_over_c():
+    small = ingot.build(model(256), device="cuda")
+    x, session = numpy.ones(256, numpy.float32), small.session()
+    session.run([x])
+    session._arguments.take([x])
+    session._place(None, 1, 0)
+    out = (_abi.ingot_tensor * 1)()
+    for name, call in (("C", lambda: check(lib.ingot_session_run(session._handle, session._arguments.array, 1, out, 1))), ("Python", lambda: session.run([x]))):
+        start = time.perf_counter()
+        for _ in range(5000):
+            call()
+        print("     numpy on the host, %s: %.1f us a call" % (name, (time.perf_counter() - start) / 5000 * 1e6))
+
+
+def main(names):
+    assert ctypes.sizeof(_abi.ingot_tensor) == 48
+    engine = ingot.build(model(N), device="cuda")
+    print(ingot.__version__, engine.session().device)
+    numpy_over_c()
+    for kind in (Torch, Cupy, Jax):
+        if names and kind.name not in names:
+            continue
+        try:
+            kit = kind()
+        except ImportError:
+            print("     %s is not installed: not checked" % kind.name)
+            continue
+        for part in (no_copies, streams, growth, threads):
+            part(kit, engine)
+        over_c(kit)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

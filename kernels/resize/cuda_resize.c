@@ -1,5 +1,5 @@
 // resize: the tables of the reference (which input elements make an output coordinate, with which weights) go to the GPU as a packed
-// constant, and a thread sums over the taps of all axes at once. So every mode and coordinate rule is one kernel and agrees with
+// constant, and a thread sums over the taps of all axes at once; the tables follow the sizes of a call, the kernel does not. So every mode and coordinate rule is one kernel and agrees with
 // the reference. Where the innermost axis in memory is not resized, a thread takes a vector of neighbours.
 // Traffic: the output once; input elements are read once a tap, mostly from the cache. Limit on the chip: memory bandwidth for
 // nearest and linear.
@@ -17,6 +17,7 @@ typedef struct Resize {
   size_t index_at[MAX_RANK], weight_at[MAX_RANK], outside_at[MAX_RANK];  // bytes, in the packed tables
   size_t bytes;
   bool nearest, wide;  // wide: weights and sums in double
+  bool open;           // a resized axis is: where tables lie are arguments
   int vector;
 } Resize;
 
@@ -49,6 +50,7 @@ static Status read_resize(const Site *site, Arena *arena, Resize *r) {
     ResizeAxis *axis = &r->axes[i];
     TRY(resize_axis(site->node, i, r->x->dims[i], r->y->dims[i], region, arena, axis));
     if (axis->identity) continue;
+    r->open |= desc_extent(r->x, i).open || desc_extent(r->y, i).open;
     size_t entries = (size_t)(axis->out * axis->taps);
     r->index_at[i] = r->bytes;
     r->weight_at[i] = align_up(r->index_at[i] + entries * sizeof(int32_t), 16);
@@ -89,6 +91,31 @@ static Status pack_tables(const Resize *r, Emission *out, int *packed) {
 
 // --- Text
 
+enum { TABLES = 3 };
+static const char *const table_names[TABLES] = {"indices", "weights", "outsides"};
+
+// Where a table of an axis lies.
+static size_t table_at(const Resize *r, int axis, int table) {
+  return (const size_t *const[TABLES]){r->index_at, r->weight_at, r->outside_at}[table][axis];
+}
+static char *place_of(Arena *arena, const Resize *r, int axis, int table) {
+  if (r->open) return arena_printf(arena, "%s%d", table_names[table], axis);
+  return arena_printf(arena, "%zu", table_at(r, axis, table));
+}
+
+static const char *parameters_of(Arena *arena, const Resize *r) {
+  Text text = text_new(arena);
+  text_add(&text, ", const char *table");
+  for (int i = 0; i < r->x->rank && r->open; i++)
+    for (int k = 0; k < TABLES && !r->axes[i].identity; k++) text_add(&text, ", const i64 %s%d", table_names[k], i);
+  return text_get(&text);
+}
+static void add_arguments(Emission *out, Launch *launch, const Resize *r, int packed) {
+  emit_buffer(out, launch, BUFFER_PACKED, packed);
+  for (int i = 0; i < r->x->rank && r->open; i++)
+    for (int k = 0; k < TABLES && !r->axes[i].identity; k++) emit_i64(out, launch, (int64_t)table_at(r, i, k));
+}
+
 // Opens the loops over the taps of the resized axes; names[i] becomes the input's coordinate along axis i.
 static int open_taps(Text *text, const Resize *r, const char **names) {
   int loops = 0;
@@ -98,10 +125,11 @@ static int open_taps(Text *text, const Resize *r, const char **names) {
     names[i] = arena_printf(text->arena, axis->identity ? "i%d" : "at%d", i);
     if (axis->identity) continue;
     text_add(text, "  for (int k%d = 0; k%d < %d; k%d++) {\n", i, i, axis->taps, i);
-    text_add(text, "  const int at%d = ((const int *)(table + %zu))[i%d * %d + k%d];\n", i, r->index_at[i], i, axis->taps, i);
+    text_add(text, "  const int at%d = ((const int *)(table + %s))[i%d * %d + k%d];\n", i, place_of(text->arena, r, i, 0), i,
+             axis->taps, i);
     if (!r->nearest)
-      text_add(text, "  const A weight%d = %s * ((const A *)(table + %zu))[i%d * %d + k%d];\n", i, weight, r->weight_at[i], i,
-               axis->taps, i);
+      text_add(text, "  const A weight%d = %s * ((const A *)(table + %s))[i%d * %d + k%d];\n", i, weight,
+               place_of(text->arena, r, i, 1), i, axis->taps, i);
     weight = arena_printf(text->arena, "weight%d", i);
     loops++;
   }
@@ -113,7 +141,7 @@ static char *outside_test(Arena *arena, const Resize *r) {
   Text text = text_new(arena);
   for (int i = 0; i < r->x->rank; i++)
     if (r->axes[i].outside && !r->axes[i].identity)
-      text_add(&text, "%s((const u8 *)(table + %zu))[i%d]", text.length ? " || " : "", r->outside_at[i], i);
+      text_add(&text, "%s((const u8 *)(table + %s))[i%d]", text.length ? " || " : "", place_of(arena, r, i, 2), i);
   return text.length ? arena_string(arena, text_get(&text)) : NULL;
 }
 
@@ -129,7 +157,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   bool complex = dtype_kind(r->x->dtype) == KIND_COMPLEX;
   // What the epilogue sees: integers as their own type.
   DType natural = moves || integer ? r->x->dtype : r->wide ? DTYPE_F64 : DTYPE_F32;
-  Points points = points_begin(site, arena, "resize", ", const char *table", r->y, r->vector);
+  Points points = points_begin(site, arena, "resize", parameters_of(arena, r), r->y, r->vector);
   Text *text = &points.body;
   text_add(&points.before, GENERATED_INCLUDES "#include \"kernels/common/points.cuh\"\n");
   if (!complex) TRY(epilogue_program_emit(&points.before, site, natural));
@@ -162,8 +190,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(text, "    stored[i] = %s;\n  }\n", complex ? "sum[i]" : points_epilogue(&points, natural, acc));
   text_add(text, "  element_store<Element_%s, V, V>(y0 + (%s), stored);\n", dtype_name(r->y->dtype),
            points_offset(&points, r->y, NULL));
-  Launch *launch = points_end(&points, out);
-  emit_buffer(out, launch, BUFFER_PACKED, packed);
+  add_arguments(out, points_end(&points, out), r, packed);
   return OK;
 }
 

@@ -90,10 +90,13 @@ make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": 
 make("largest", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s"]}, {"y": ["b", 1]}, {"k": ints(1)})
 make("largest_of_many", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s", "c"]}, {"y": ["b", 1, "c"]}, {"k": ints(1)})
 make("largest_of_all", [node("Reshape", ["x", "all"], ["r"]), node("TopK", ["r", "k"], ["y", "at"], axis=0)], {"x": ["s", 128]}, {"y": [3]}, {"all": ints(-1), "k": ints(3)})
-# Windows, as many as an image has; images that are made larger, as many as there are; regions of images.
+# Windows, as many as an image has; images that are made larger, as many as there are, and of the sizes they have; regions of images.
 make("pooled", [node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
 make("averaged", [node("AveragePool", ["x"], ["y"], kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1)], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
 make("pooled_places", [node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2], strides=[2], pads=[1, 1]), node("Cast", ["i"], ["f"], to=TensorProto.FLOAT), node("Add", ["a", "f"], ["y"])], {"x": ["b", 3, "w"]}, {"y": ["b", 3, "v"]})
 make("resized", [node("Resize", ["x", "", "scales"], ["a"], mode="linear"), node("Add", ["a", "m"], ["y"])], {"x": ["b", 3, 5, 4], "m": ["b", 3, 1, 1]}, {"y": ["b", 3, 10, 12]}, {"scales": numpy.array([1.0, 1.0, 2.0, 3.0])})
+make("enlarged", [node("Resize", ["x", "", "scales"], ["y"], mode="linear")], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]}, {"scales": numpy.array([1.0, 1.0, 2.0, 1.5])})
+make("repeated", [node("Resize", ["x", "", "scales"], ["y"], mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]},
+     {"scales": numpy.array([1.0, 1.0, 2.0, 3.0])})
 make("regions", [node("RoiAlign", ["x", "r", "images_below_b"], ["y"], output_height=2, output_width=3, sampling_ratio=2)], {"x": ["b", 3, "h", "w"], "r": ["k", 4], "images_below_b": ["k"]}, {"y": ["k", 3, 2, 3]})
 make("sampled", [node("GridSample", ["x", "g"], ["y"])], {"x": ["b", 3, "h", "w"], "g": ["b", "u", "v", 2]}, {"y": ["b", 3, "u", "v"]})

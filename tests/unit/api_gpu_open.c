@@ -217,6 +217,8 @@ Test(api_gpu_open, movement_compiles_nothing_for_other_sizes, .timeout = 240) {
   try_model("averaged", false, false, 0);
   try_model("pooled_places", false, false, 0);
   try_model("resized", false, false, 0);
+  try_model("enlarged", false, false, 1);
+  try_model("repeated", false, false, 0);
   try_model("regions", false, false, 0);
   try_model("sampled", false, false, 0);
   cr_expect_eq(findings(), 0);

@@ -25,6 +25,9 @@ for python; do
   grep -q "oneDNN .*site-packages/ingot/lib/libdnnl" "$scratch/log" || { echo "the wheel's oneDNN was not found"; cat "$scratch/log"; exit 1; }
   "$environment/bin/python" -m ingot --version | grep -q '^ingot ' && "$environment/bin/ingot" inspect examples/digits/digits.onnx >/dev/null
   "$environment/bin/pip" install -q --disable-pip-version-check numpy
+  "$environment/bin/python" -c 'import ingot, numpy
+session = ingot.InferenceSession("examples/digits/digits.onnx", providers=["CPUExecutionProvider"])
+assert abs(session.run(None, {"image": numpy.zeros((1, 1, 8, 8), numpy.uint8)})[0].sum() - 1) < 1e-5'
   (cd "$scratch" && mkdir -p examples && cp -r "$root/examples/digits" examples && "$environment/bin/python" readme.py | grep -qx '\[[0-9 ]*\]')
   echo "$("$python" --version): installs and runs"
 done

@@ -121,15 +121,22 @@ class Engine:
 
     def run(self, inputs: Inputs = (), outputs: Any = None, on: Optional[str] = None) -> Results:
         """As Session.run, in a session that is not at work."""
-        try:
-            session = self._idle.pop()
-        except IndexError:
-            session = self.session()
+        session = self._take()
         try:
             return session.run(inputs, outputs, on)
         finally:
             self._last = session
             self._idle.append(session)
+
+    def _take(self) -> Session:
+        """A session that is not at work, of this process: one that was forked has the other's in the list, which are of no use to it."""
+        while True:
+            try:
+                session = self._idle.pop()
+            except IndexError:
+                return self.session()
+            if session.process == os.getpid():
+                return session
 
     def session(self, **options: "Unpack[Options]") -> Session:
         """A session of one's own. Options that are not said are those that the engine was built or loaded with."""
@@ -179,7 +186,7 @@ class Engine:
         return self._session_at_hand().time({**self._named(inputs, named), **named} if named else inputs)
 
     def _session_at_hand(self) -> Session:
-        if self._last is None:
+        if self._last is None or self._last.process != os.getpid():
             self._last = self.session()
             self._idle.append(self._last)
         return self._last

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -12,8 +13,8 @@ from ingot.config import Configuration
 from ingot.dtypes import BY_KEY, BY_NAME, DType
 from ingot.errors import InvalidArgument
 from ingot.streams import LEGACY
-from ingot.tensors import HOST, Device, Owner, Tensor
-from ingot.values import Arguments, present
+from ingot.tensors import HOST, Device, Tensor
+from ingot.values import Arguments, address, copied_if_small, described, is_like, present
 
 if TYPE_CHECKING:
     from ingot.engine import Engine
@@ -48,6 +49,7 @@ class Session:
         self.engine = engine
         self._handle = 0
         self._lock = threading.Lock()
+        self.process = os.getpid()  # that may use it: not one that is forked from it
         self._garbage: List[Tuple[int, int]] = []  # results nobody holds any more, each with the stream that it was handed to
         self._configuration = Configuration(options)
         self._watch = self._configuration.watch
@@ -62,6 +64,12 @@ class Session:
         self._slots = [self._outputs[i] for i in range(count)]
         for slot in self._slots:
             slot.size = ctypes.sizeof(abi.ingot_output)
+        # Views of the structs, of which ctypes makes a new one at every look.
+        self._views = [(tensor, tensor.dtype, tensor.device) for tensor in (slot.tensor for slot in self._slots)]
+        self._placed: Any = None  # what the structs say since the last call: (place, gpu) of all
+        self._nothing: Tuple[None, ...] = (None,) * count
+        self._rooms: List[Any] = [None] * count  # (dtype, shape, what the struct points to) of the caller's array that a struct describes
+        self._kept: List[Any] = []  # what structs of outputs point to while a run lasts
         self._taken = ctypes.c_void_p()
         self._taken_reference = ctypes.byref(self._taken)
 
@@ -90,7 +98,8 @@ class Session:
         GPU, or None to be given one.
         on: "host" or "device": where results are that nobody gave a place for. If not said, on the GPU where an input lay there.
 
-        Results are of the first input's kind (numpy for Python's own numbers), own their memory, and were not copied. On a GPU they may still be
+        Results are of the first input's kind (numpy for Python's own numbers) and own their memory; they were not copied, but for numpy's of at most 16 KiB,
+        which is faster than keeping them. On a GPU they may still be
         being computed: whoever takes them by DLPack is ordered behind that. InvalidArgument where an input does not fit the model."""
         with self._lock:
             return self._run(inputs, outputs, on)
@@ -98,7 +107,8 @@ class Session:
     def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Results:
         self._drain()
         arguments = self._arguments
-        arguments.take(self._ordered(inputs))
+        values = self._ordered(inputs)
+        arguments.take(values)
         ordered = arguments.ordered
         try:
             on_gpu = arguments.on_gpu
@@ -107,15 +117,15 @@ class Session:
             if ordered.streams or ordered.tensors:
                 ordered.before(self)
             with self._watch:
-                error = lib.ingot_session_run_into(self._handle, arguments.array, len(inputs) if type(inputs) is not dict else len(self._inputs), self._outputs,
-                                                   len(self._slots))
+                error = lib.ingot_session_run_into(self._handle, arguments.array, len(values), self._outputs, len(self._slots))
                 if error:
                     raise error_of(error)
-            results = Results([self._result(i, slot) if given[i] is None else given[i] for i, slot in enumerate(self._slots)])
+            results = Results([self._result(i) if given[i] is None else given[i] for i in range(len(given))])
             if ordered.streams or ordered.tensors or ordered.unknown:
                 ordered.after(self)
         finally:
             arguments.release()
+            self._kept.clear()
         results.names = self._output_names
         return results
 
@@ -174,7 +184,7 @@ class Session:
         return index
 
     def _ordered(self, inputs: Inputs) -> Sequence[Any]:
-        if not isinstance(inputs, Mapping):
+        if type(inputs) is tuple or type(inputs) is list or not isinstance(inputs, Mapping):
             if len(inputs) > len(self._inputs):
                 raise InvalidArgument("the model has %d inputs, but %d were given" % (len(self._inputs), len(inputs)))
             return inputs
@@ -188,44 +198,59 @@ class Session:
 
     def _place(self, outputs: Outputs, place: int, gpu: int) -> Sequence[Any]:
         """Says where results go; gives what the caller brought for each."""
+        if outputs is None and self._placed == (place, gpu):
+            return self._nothing
         given: List[Any] = [None] * len(self._slots)
+        self._placed = (place, gpu) if outputs is None else None
         if outputs is not None:
             names = outputs if isinstance(outputs, Mapping) else dict(zip(self._output_names, outputs))
             if len(names) < len(outputs) or not set(names) <= set(self._output_names):
                 raise InvalidArgument("outputs are given for %s, but the model has %s" % (", ".join(map(str, outputs)), ", ".join(self._output_names)))
             given = [names.get(name) for name in self._output_names]
-        for slot, value in zip(self._slots, given):
+        for index, (slot, value) in enumerate(zip(self._slots, given)):
             if value is not None:
-                self._place_callers(slot, value)
+                self._place_callers(index, slot, value)
                 continue
+            self._rooms[index] = None
             slot.owner = abi.ingot_owner.INGOT_OWNED_BY_SESSION
             slot.tensor.device.device_type = place
             slot.tensor.device.device_id = gpu if place == 2 else 0
         return given
 
-    def _place_callers(self, slot: abi.ingot_output, value: Any) -> None:
+    def _place_callers(self, index: int, slot: abi.ingot_output, value: Any) -> None:
+        room = self._rooms[index]
+        if room is not None and is_like(value, room) and value.flags.writeable:
+            self._views[index][0].data = address(value)
+            return
         array = getattr(value, "flags", None)
         if array is not None and hasattr(array, "writeable") and not (array.writeable and array.c_contiguous):
             raise InvalidArgument("an output is given an array that is read-only or not row-major")
         if isinstance(value, (bytes, str, list, tuple)):
             raise InvalidArgument("an output is given %s, which cannot be written to" % type(value).__name__)
-        self._arguments._fill_tensor(slot.tensor, _ANY, value)
+        kept = self._arguments._fill_tensor(self._views[index][0], _ANY, value)
+        self._kept.append(kept)
+        self._rooms[index] = described(value, kept)
         slot.owner = abi.ingot_owner.INGOT_OWNED_BY_CALLER
         slot.capacity = 0
 
-    def _result(self, index: int, slot: abi.ingot_output) -> Any:
+    def _result(self, index: int) -> Any:
         kind = self._arguments.kind
-        tensor = slot.tensor
-        row = BY_KEY.get((tensor.dtype.code, tensor.dtype.bits))
+        tensor, dtype, place = self._views[index]
+        row = BY_KEY.get((dtype.code, dtype.bits))
         if row is None:
+            self._placed = None  # the struct was cleared
             return self._no_tensor(index, kind)
         shape = tuple(tensor.shape[: tensor.ndim])
         if row is _STRING:
             return present(_strings(tensor, shape), kind)
+        if place.device_type != 2 and kind == "numpy":
+            small = copied_if_small(tensor.data, row, shape)
+            if small is not None:
+                return small
         check(lib.ingot_session_take_output(self._handle, index, self._taken_reference))
         handle = self._taken.value
         assert handle is not None
-        device = (tensor.device.device_type, tensor.device.device_id) if tensor.device.device_type == 2 else HOST
+        device = (2, place.device_id) if place.device_type == 2 else HOST
         return present(Tensor._of(tensor.data or 0, row, shape, device, _Taken(self, handle, device), self), kind)
 
     def _no_tensor(self, index: int, kind: str) -> Any:
@@ -297,14 +322,14 @@ class _Given:
         arguments.release()
 
 
-class _Taken(Owner):
+class _Taken:
     """A result's memory. The session's device outlives it."""
 
-    __slots__ = ("session", "on_gpu", "stream")
+    __slots__ = ("session", "handle", "on_gpu", "stream")
 
     def __init__(self, session: Session, handle: int, device: Device) -> None:
-        super().__init__(lib.ingot_result_free, handle)
         self.session = session
+        self.handle = handle
         self.on_gpu = device[0] == 2
         self.stream = 0
 
@@ -312,7 +337,10 @@ class _Taken(Owner):
         if self.on_gpu:
             self.session._let_go(self.handle, self.stream)
         else:
-            self._release(self.handle)
+            _free(self.handle)
+
+
+_free = lib.ingot_result_free
 
 
 def _strings(tensor: abi.ingot_tensor, shape: Tuple[int, ...]) -> Tensor:

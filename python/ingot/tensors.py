@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
 
 from ingot import dlpack
 from ingot._abi import INGOT_CPU, INGOT_CUDA
@@ -191,16 +191,3 @@ def _nested(flat: Sequence[Any], shape: Tuple[int, ...]) -> Any:
         return list(flat)
     step = _count(shape[1:])
     return [_nested(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
-
-
-class Owner:
-    """Calls `release` when nobody holds it any more."""
-
-    __slots__ = ("_release", "handle")
-
-    def __init__(self, release: Callable[[int], None], handle: int) -> None:
-        self._release = release
-        self.handle = handle
-
-    def __del__(self) -> None:
-        self._release(self.handle)

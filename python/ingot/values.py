@@ -13,7 +13,7 @@ from ingot import dlpack, streams
 from ingot._abi import INGOT_CPU, INGOT_CUDA, INGOT_TENSORS, ingot_dtype, ingot_place, ingot_tensor
 from ingot._library import encode
 from ingot.bindings import Binding
-from ingot.dtypes import BY_NAME, DType, of_numpy_dtype
+from ingot.dtypes import BY_NAME, DTYPES, DType, of_numpy_dtype
 from ingot.errors import InvalidArgument
 from ingot.tensors import Tensor, _count
 
@@ -28,7 +28,9 @@ except ImportError:
 _STRING = BY_NAME["string"]
 _FORMATS = {"f32": "f", "f64": "d", "f16": "e", "i8": "b", "i16": "h", "i32": "i", "i64": "q", "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "bool": "?", "i4": "b",
             "u4": "B", "i2": "b", "u2": "B"}
+_small: Dict[DType, Any] = {row: numpy.dtype(row.typestr) for row in DTYPES if row.typestr} if numpy is not None else {}
 _rows: Dict[Any, Optional[DType]] = {}  # by numpy.dtype
+_addressof, _buffer = ctypes.addressof, ctypes.c_char.from_buffer
 _families: Dict[type, str] = {}
 
 
@@ -42,6 +44,24 @@ def family(value: Any) -> str:
         known = "ingot" if kind is Tensor else "numpy" if isinstance(value, _ndarray) else names.get(top, "python")
         _families[kind] = known
     return known
+
+
+def address(array: Any) -> int:
+    """Where an array's elements lie: by its buffer, or, of one that is empty or may not be written to, by the way that takes three times as long."""
+    try:
+        return _addressof(_buffer(array))
+    except (TypeError, ValueError):
+        return int(array.__array_interface__["data"][0])
+
+
+def is_like(value: Any, known: Tuple[Any, ...]) -> bool:
+    """Whether a value is a row-major numpy array of the type and shape that a struct describes already."""
+    return type(value) is _ndarray and known[0] is value.dtype and known[1] == value.shape and bool(value.flags.c_contiguous)
+
+
+def described(value: Any, kept: Any) -> Any:
+    """What is_like is to know of a numpy array that a struct was just filled with in place; None of other values."""
+    return (value.dtype, value.shape, kept[1]) if type(value) is _ndarray and type(kept) is list and kept[0] is value else None
 
 
 class Arguments:
@@ -65,8 +85,8 @@ class Arguments:
         for index, value in enumerate(values):
             if type(value) is _ndarray:
                 known = self._known[index]
-                if known is not None and known[0] is value.dtype and known[1] == value.shape and value.flags.c_contiguous:
-                    self.slots[index].data = value.__array_interface__["data"][0]
+                if known is not None and is_like(value, known):
+                    self.slots[index].data = address(value)
                     self._kept[index] = value
                     if self.kind == "python":
                         self.kind = "numpy"
@@ -136,7 +156,7 @@ class Arguments:
         shape = _describe(slot, array.__array_interface__["data"][0], (INGOT_CPU, 0), kind, array.shape)
         if index is not None:
             self._known[index] = (array.dtype, array.shape, shape)
-        return array
+        return [array, shape]
 
     def _fill_dlpack(self, slot: ingot_tensor, value: Any, its: str) -> Any:
         stream = None
@@ -216,6 +236,20 @@ def _flatten(value: Any) -> Tuple[List[Any], Tuple[int, ...]]:
     if len(shapes) > 1:
         raise InvalidArgument("nested lists of different lengths are no tensor")
     return [one for flat, _ in parts for one in flat], (len(value),) + (shapes.pop() if shapes else ())
+
+
+SMALL = 16 << 10  # bytes that are copied sooner than their memory is kept
+
+
+def copied_if_small(pointer: int, row: DType, shape: Tuple[int, ...]) -> Any:
+    """A small result on the host as a numpy array of its own; else None."""
+    known = _small.get(row)
+    if known is None:
+        return None
+    count = row.itemsize
+    for size in shape:
+        count *= size
+    return _ndarray(shape, known, bytearray(ctypes.string_at(pointer, count) if count else 1)) if count <= SMALL else None
 
 
 def present(tensor: Tensor, kind: str) -> Any:

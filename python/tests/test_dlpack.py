@@ -51,6 +51,27 @@ def test_others_are_given_back(engine):
     assert sys.getrefcount(x) == before
 
 
+def test_a_capsule_lives_as_long_as_the_run(engine, monkeypatch):
+    """Of an output too: its shape is read while the library works."""
+    alive = []
+
+    class Watched(Foreign):
+        def __dlpack__(self, **options):
+            tensor = ingot.Tensor(self.array)
+            return dlpack.capsule(tensor, False)
+
+    run = ingot.session.lib.ingot_session_run_into
+
+    def counted(*arguments):
+        alive.append(len(dlpack._given))
+        return run(*arguments)
+
+    monkeypatch.setattr(ingot.session.lib, "ingot_session_run_into", counted)
+    x, room = numpy.ones((2, 3), numpy.float32), numpy.zeros((2, 3), numpy.float32)
+    engine.run([Watched(x)], outputs=[Watched(room)])
+    assert alive == [2] and not dlpack._given and numpy.array_equal(room, x)
+
+
 def test_results_are_written_to_others(engine):
     x, room = numpy.ones((2, 3), numpy.float32), numpy.zeros((2, 3), numpy.float32)
     engine.run([x], outputs=[Foreign(room)])

@@ -102,6 +102,21 @@ def test_a_session_serves_threads_one_after_the_other(digits, images):
     assert len(wrong) == 200 and not any(wrong)
 
 
+def test_a_forked_process_has_sessions_of_its_own(digits, images):
+    expected = digits(images[:1])
+    child = os.fork()
+    if not child:
+        os._exit(0 if numpy.array_equal(digits(images[:1]), expected) and digits.profile(images[:1]) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert numpy.array_equal(digits(images[:1]), expected)
+
+
+def test_inputs_by_any_mapping(digits, images):
+    import types
+
+    assert numpy.array_equal(digits.run(types.MappingProxyType({"image": images[:1]}))[0], digits(images[:1]))
+
+
 def test_calls_do_not_grow(digits, images):
     def resident():
         with open("/proc/self/statm") as file:

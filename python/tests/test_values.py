@@ -74,9 +74,20 @@ def test_no_copies():
     session = engine.session()
     session._arguments.take([x])
     assert session._arguments.array[0].data == x.ctypes.data
-    y = session.run([x])[0]
+    large = numpy.arange(8192, dtype=numpy.float32)
+    y = session.run([large])[0]
     owner = y.base
     assert isinstance(owner, ingot.Tensor) and owner.pointer == y.ctypes.data
+
+
+def test_read_only_and_empty_arrays():
+    engine = build(identity(TensorProto.FLOAT))
+    x = numpy.arange(4, dtype=numpy.float32)
+    x.setflags(write=False)
+    for _ in range(3):  # the first call describes the array, others find it described
+        assert engine(x).tolist() == [0, 1, 2, 3]
+        assert engine(x[:0]).shape == (0,)
+        assert engine(x[:0]).tolist() == []
 
 
 def test_results_go_where_the_caller_says(digits, images):
@@ -84,6 +95,13 @@ def test_results_go_where_the_caller_says(digits, images):
     room = numpy.full((4, 10), 42, numpy.float32)
     given = digits.run([images[:2]], outputs={"probabilities": room[1:3]})
     assert given[0].base is room and numpy.array_equal(room[1:3], expected) and (room[[0, 3]] == 42).all()
+    session = digits.session()
+    for given in (images[:2], images[:3], images[:2], images[:2]):  # what structs say of the last call does not matter
+        rooms = [numpy.empty((len(given), 10), numpy.float32), numpy.empty((len(given), 10), numpy.float32)]
+        for room_ in rooms:
+            assert session.run([given], outputs=[room_])[0] is room_
+        assert numpy.array_equal(rooms[0], digits(given)) and numpy.array_equal(rooms[1], rooms[0])
+        assert numpy.array_equal(session.run([given])[0], rooms[0])
     memory = bytearray(expected.nbytes)
     digits.run([images[:2]], outputs=[ingot.Tensor(memory, "f32", (2, 10))])
     assert bytes(memory) == expected.tobytes()

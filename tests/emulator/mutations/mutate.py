@@ -100,6 +100,7 @@ def run(build, m, program, env):
     """(caught, how, where): None, ... where the run says nothing about the defect; the first sign is enough."""
     command = [program, "--device", "cuda", "--tactics", "--filter", m.filter] + (["--tactic", m.tactic.rstrip("*")] if m.tactic else [])
     command += ["--candidates", "24"] if m.tactic.endswith("*") else []
+    command += ["--open", m.open] if m.open else []
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     verdict, last = None, ""
     for line in lines_of(process, time.time() + LIMIT_S):

@@ -1,17 +1,17 @@
 """The defects that mutate.py makes. A row: name, kind, file, the text replaced and what takes its place, then the operator cases that a
 person who broke it would run, the tactic (empty: the preferred one and all others; with a * behind it
 in all of its ways), and the architecture to pose as. nth: which
-occurrence, where there are several. known: why it is not caught, for those that are not."""
+occurrence, where there are several. open: which sizes the planner takes for open (ingot-cases --open). known: why it is not caught, for those that are not."""
 import collections
 
-Mutation = collections.namedtuple("Mutation", "name kind file old new filter tactic sm nth several known")
+Mutation = collections.namedtuple("Mutation", "name kind file old new filter tactic sm nth several known open")
 MUTATIONS = []
 
 
 def rows(file, filter, tactic, sm):
     """Gives a function that adds rows of one file, with these as what they have in common."""
-    def add(name, kind, old, new, filter=filter, tactic=tactic, sm=sm, nth=0, known=""):
-        MUTATIONS.append(Mutation(name, kind, file, old, new, filter, tactic, sm, nth or 1, nth > 0, known))
+    def add(name, kind, old, new, filter=filter, tactic=tactic, sm=sm, nth=0, known="", open=""):
+        MUTATIONS.append(Mutation(name, kind, file, old, new, filter, tactic, sm, nth or 1, nth > 0, known, open))
     return add
 
 
@@ -80,7 +80,7 @@ wgmma("wgmma-corner", "wrong offset", "+ warp * FragmentStore<BN>::FLOATS", "+ w
 wgmma("wgmma-rows", "wrong lane mapping", "part * 64 + warp % 4 * 16", "part * 64 + warp % 4 * 8")
 wgmma("wgmma-branch", "barrier in a branch", "      __syncthreads();\n      const u64", "      if (group == 0) __syncthreads();\n      const u64")
 MUTATIONS.append(Mutation("wgmma-descriptor", "wrong descriptor", "kernels/tile/wgmma.cuh", "(u64)(group >> 4) << 32", "(u64)(group >> 4) << 30",
-                          "matmul/warpgroups_f16", "mma_matmul", 90, 1, False, ""))
+                          "matmul/warpgroups_f16", "mma_matmul", 90, 1, False, "", ""))
 
 # --- Attention. tiles: 75 keys in tiles of 64 or 32; causal: rows whose first tiles hold nothing, and rows that see nothing.
 attention = rows("kernels/attention/attention.cuh", "attention/f16_2x70x75x64x64", "mma_attention", 80)
@@ -198,5 +198,7 @@ vector = rows("kernels/common/vector.cuh", "matmul/residual_sliced", "", 80)
 vector("vector-alignment", "misaligned vector", "while (bytes % width || alignment % width)", "while (bytes % width)")
 
 from table_rest import add_rest  # noqa: E402
+from table_open import add_open  # noqa: E402
 
 add_rest(rows)
+add_open(rows)

@@ -76,6 +76,12 @@ make("joined_last", [node("Concat", ["x", "z", "w"], ["y"], axis=2)], {"x": ["b"
 make("joined_turned", [node("Transpose", ["z"], ["t"], perm=[0, 2, 1]), node("Concat", ["x", "t"], ["y"], axis=1)], {"x": ["b", "c", "s"], "z": ["b", "s", "d"]}, {"y": ["b", "both", "s"]})
 make("joined_programs", [node("Concat", ["x", "z"], ["a"], axis=1), node("Add", ["a", "m"], ["m2"]), node("Relu", ["m2"], ["r"]), node("Concat", ["a", "r"], ["y"], axis=2)],
      {"x": ["b", "s", 8], "z": ["b", "t", 8], "m": ["b", 1, 8]}, {"y": ["b", "both", 16]})
+# More than one launch takes; of half precision, and what is picked of that; of a part that lies elsewhere each time.
+make("joined_many", [node("Concat", ["x", "z", "w", "v"] * 5, ["y"], axis=1)], {"x": ["b", "s", 3], "z": ["b", "t", 3], "w": ["b", "u", 3], "v": ["b", "past", 3]}, {"y": ["b", "all", 3]})
+make("joined_halves", [node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("Cast", ["z"], ["g"], to=TensorProto.FLOAT16), node("Concat", ["h", "g"], ["c"], axis=2), node("Gather", ["c", "ids_below_s"], ["e"], axis=1),
+     node("Cast", ["e"], ["y"], to=TensorProto.FLOAT)], {"x": ["b", "s", 16], "z": ["b", "s", "c"], "ids_below_s": ["k"]}, {"y": ["b", "k", "d"]})
+make("joined_swapped", [node("Shape", ["x"], ["n"], start=1, end=2), node("Div", ["n", "two"], ["h"]), node("Slice", ["x", "h", "end", "one"], ["p"]), node("Slice", ["x", "zero", "h", "one"], ["q"]), node("Concat", ["p", "q"], ["y"], axis=1)],
+     {"x": ["b", "s", 6]}, {"y": ["b", "s", 6]}, {"one": ints(1), "zero": ints(0), "two": ints(2), "end": ints(2**31)})
 # What lies around.
 make("padded", [node("Pad", ["x", "pads"], ["y"])], {"x": ["b", "s", 6]}, {"y": ["b", "more", 7]}, {"pads": ints(0, 2, 0, 0, 1, 1)})
 make("padded_edge", [node("Pad", ["x", "pads"], ["y"], mode="edge")], {"x": ["b", "s", "t"]}, {"y": ["b", "more", "wide"]}, {"pads": ints(0, 2, 0, 0, 1, 1)})

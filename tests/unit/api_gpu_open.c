@@ -204,6 +204,9 @@ Test(api_gpu_open, movement_compiles_nothing_for_other_sizes, .timeout = 240) {
   try_model("joined_last", false, false, 0);
   try_model("joined_turned", false, false, 0);
   try_model("joined_programs", false, false, 0);
+  try_model("joined_many", false, false, 0);
+  try_model("joined_halves", false, false, 0);
+  try_model("joined_swapped", false, false, 0);
   try_model("padded", false, false, 0);
   try_model("padded_edge", false, false, 0);
   try_model("padded_reflect", false, false, 0);

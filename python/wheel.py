@@ -15,6 +15,7 @@ import sys
 import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+BROUGHT_ALONG = ("libdnnl[23]", "libgomp1", "libprotobuf-c1", "ocl-icd-libopencl1")
 LARGEST = 25 << 20
 METADATA = """Metadata-Version: 2.1
 Name: ingot
@@ -67,12 +68,23 @@ def stage(build: str, folder: str) -> str:
     info = os.path.join(folder, "ingot-%s.dist-info" % version)
     os.makedirs(info)
     shutil.copyfile(os.path.join(HERE, "..", "LICENSE"), os.path.join(info, "LICENSE"))
+    licences(os.path.join(info, "licenses"))
     with open(os.path.join(HERE, "README.md"), encoding="utf-8") as file:
         description = file.read()
     for name, text in (("METADATA", METADATA.format(version=version, description=description)), ("WHEEL", WHEEL), ("entry_points.txt", ENTRY_POINTS)):
         with open(os.path.join(info, name), "w", encoding="utf-8") as file:
             file.write(text)
     return version
+
+
+def licences(folder: str) -> None:
+    """Those of the libraries that come along, as Debian keeps them."""
+    os.makedirs(folder)
+    for name in BROUGHT_ALONG:
+        for path in glob.glob("/usr/share/doc/%s/copyright" % name):
+            shutil.copyfile(path, os.path.join(folder, os.path.basename(os.path.dirname(path)) + ".txt"))
+    if not glob.glob(os.path.join(folder, "libdnnl*")):
+        raise SystemExit("wheel.py: oneDNN has no licence under /usr/share/doc")
 
 
 def pack(folder: str, version: str, out: str) -> str:
@@ -103,6 +115,7 @@ def main(build: str, out: str) -> None:
     folder = os.path.join(out, "stage")
     os.makedirs(folder)
     bare = pack(folder, stage(build, folder), out)
+    os.environ["SOURCE_DATE_EPOCH"] = "315532800"  # the year 1980, with which a zip archive's time begins
     run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, bare)
     os.remove(bare)
     (wheel,) = glob.glob(os.path.join(out, "*.whl"))

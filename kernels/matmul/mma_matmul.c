@@ -35,7 +35,7 @@ static bool supports(const Site *site) {
 
 // Of open rows a few sizes stand for all: each is a kernel to compile.
 static int64_t rows_to_choose_by(Extent rows) {
-  enum { STEP = 4 };
+  enum { STEP = 2 };
   int64_t size = 16;
   while (rows.open && size < rows.now) size *= STEP;
   return rows.open ? size : rows.now;

@@ -183,8 +183,8 @@ Test(api_gpu_open, compiles_nothing_for_other_sizes, .timeout = 240) {
   try_model("wide_columns", false, false, 0);
   try_model("turned_softmax", false, false, 0);
   // One row alone, and as many kernels as numbers of rows are told apart by (mma_matmul.c).
-  try_model("product", true, false, 5);
-  try_model("deep_product", true, false, 4);
+  try_model("product", true, false, 4);
+  try_model("deep_product", true, false, 3);
   cr_expect_eq(findings(), 0);
 }
 

@@ -101,10 +101,15 @@ class Session:
         Results are of the first input's kind (numpy for Python's own numbers) and own their memory; they were not copied, but for numpy's of at most 16 KiB,
         which is faster than keeping them. On a GPU they may still be
         being computed: whoever takes them by DLPack is ordered behind that. InvalidArgument where an input does not fit the model."""
+        finish_others(inputs, self)
         with self._lock:
-            return self._run(inputs, outputs, on)
+            raw, kind = self._run(inputs, outputs, on)
+        # Whoever takes a tensor by DLPack comes back to its session, to be ordered: now that it is free.
+        results = Results([present(value._plain(), kind) if type(value) is _Raw else value for value in raw])
+        results.names = self._output_names
+        return results
 
-    def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Results:
+    def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Tuple[List[Any], str]:
         self._drain()
         arguments = self._arguments
         values = self._ordered(inputs)
@@ -120,14 +125,13 @@ class Session:
                 error = lib.ingot_session_run_into(self._handle, arguments.array, len(values), self._outputs, len(self._slots))
                 if error:
                     raise error_of(error)
-            results = Results([self._result(i) if given[i] is None else given[i] for i in range(len(given))])
+            results = [self._result(i) if given[i] is None else given[i] for i in range(len(given))]
             if ordered.streams or ordered.tensors or ordered.unknown:
                 ordered.after(self)
         finally:
             arguments.release()
             self._kept.clear()
-        results.names = self._output_names
-        return results
+        return results, arguments.kind
 
     def prepare(self, **shapes: Sequence[int]) -> None:
         """Plans and compiles for these input shapes now rather than at the first run: `prepare(x=(1, 3, 224, 224))`."""
@@ -160,18 +164,21 @@ class Session:
 
     def profile(self, inputs: Inputs = ()) -> reports.Profile:
         """Runs once with a timer around each step."""
+        finish_others(inputs, self)
         with self._lock, _Given(self, inputs) as count, self._watch:
             return reports.read_profile(created(lib.ingot_session_profile, self._handle, self._arguments.array, count))
 
     def time(self, inputs: Inputs = (), seconds: float = 1.0) -> float:
         """Milliseconds that one inference takes when runs are enqueued back to back: the median, measured for about `seconds`."""
         out = ctypes.c_double()
+        finish_others(inputs, self)
         with self._lock, _Given(self, inputs) as count, self._watch:
             check(lib.ingot_session_time(self._handle, self._arguments.array, count, seconds, ctypes.byref(out)))
         return out.value
 
     def plan(self, inputs: Inputs = ()) -> str:
         """The plan that a call with these inputs follows, as text. Made, where it is not yet, but not run."""
+        finish_others(inputs, self)
         with self._lock, _Given(self, inputs) as count, self._watch:
             return owned_text(created(lib.ingot_session_plan_text, self._handle, self._arguments.array, count))
 
@@ -251,7 +258,7 @@ class Session:
         handle = self._taken.value
         assert handle is not None
         device = (2, place.device_id) if place.device_type == 2 else HOST
-        return present(Tensor._of(tensor.data or 0, row, shape, device, _Taken(self, handle, device), self), kind)
+        return _Raw._of(tensor.data or 0, row, shape, device, _Taken(self, handle, device), self)
 
     def _no_tensor(self, index: int, kind: str) -> Any:
         """A sequence, or None. Elements are lent and copied, whoever else has the list."""
@@ -302,6 +309,22 @@ class Session:
                 self._precede(stream)
         if isinstance(tensor._owner, _Taken):
             tensor._owner.stream = LEGACY if stream is None else stream
+
+
+class _Raw(Tensor):
+    """A result that is to be presented as the caller's kind of tensor."""
+
+    __slots__ = ()
+
+    def _plain(self) -> Tensor:
+        return Tensor._of(self.pointer, self.dtype, self.shape, self.device, self._owner, self._session)
+
+
+def finish_others(inputs: Inputs, session: Optional[Session]) -> None:
+    """Waits for inputs on a GPU that another session computes. Before one's own session is taken: two that wait for each other would never end."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
+        if isinstance(value, Tensor) and value._session is not None and value._session is not session and value.device[0] == 2:
+            value._session.synchronize()
 
 
 class _Given:

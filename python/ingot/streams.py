@@ -53,12 +53,9 @@ class Order:
         self.tensors.append(tensor)
 
     def before(self, session: Any) -> None:
-        """The session's work goes behind theirs."""
+        """The session's work goes behind theirs; results of other sessions are there since before it was taken (session.py)."""
         for stream in self.streams:
             session._follow(stream)
-        for tensor in self.tensors:
-            if tensor._session is not None and tensor._session is not session:
-                tensor._session.synchronize()
 
     def after(self, session: Any) -> None:
         """Their work goes behind the session's, which may still read the inputs."""

@@ -3,6 +3,8 @@ import ctypes
 import gc
 import logging
 import os
+import sys
+import threading
 
 import numpy
 import pytest
@@ -111,6 +113,36 @@ def test_a_taker_on_another_stream_is_ordered_and_memory_goes_behind_it(engine, 
     gc.collect()
     assert not session._garbage
     session.run([x])
+
+
+def test_a_taker_that_asks_for_order_while_results_are_given(engine, stream, monkeypatch):
+    """As PyTorch does: from_dlpack asks the tensor for its capsule, which asks the session for order."""
+    taken = []
+
+    class Torch:
+        @staticmethod
+        def from_dlpack(tensor):
+            taken.append(tensor)
+            return tensor.__dlpack__(stream=stream.value)
+
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    monkeypatch.setitem(ingot.values._families, Memory, "torch")
+    ask_like_torch(monkeypatch, stream)
+    x = numpy.ones((2, 16), numpy.float32)
+    there = Memory(x, stream)
+    thread = threading.Thread(target=lambda: taken.append(engine(there)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and type(taken[1]).__name__ == "PyCapsule"
+    assert numpy.array_equal(read(taken[0], stream), 2 * x)
+
+
+def test_a_result_of_another_session_is_waited_for(engine):
+    x = numpy.ones((2, 16), numpy.float32)
+    sessions = [engine.session(), engine.session()]
+    results = [session.run([x], on="device")[0] for session in sessions]
+    for i in (0, 1, 0):
+        assert (sessions[i].run([results[1 - i]], on="host")[0].numpy() == 4).all()
 
 
 def test_providers_of_a_gpu():

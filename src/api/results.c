@@ -16,6 +16,13 @@ static Status take(ingot_session *session, int index, ingot_result **out) {
   const char *name = session->engine->outputs[index].name;
   if (!tensor->storage) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is no tensor that the last run lent", name);
   if (tensor->dtype == DTYPE_STRING) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' holds strings, which stay the session's", name);
+  Storage *storage = tensor->storage;
+  if (session->destinations[index].host && storage->host_memory && storage->owns_device) {
+    // Where a kernel wrote it. It goes now: a result on the host is freed without the session.
+    storage->device->release(storage->device, storage->device_memory, storage->bytes);
+    storage->owns_device = false;
+    storage->device_memory = NULL;
+  }
   ingot_result *result = malloc(sizeof *result);
   if (!result) return status_out_of_memory();
   *result = (ingot_result){.process = session->process, .tensor = *tensor};

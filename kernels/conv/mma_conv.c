@@ -18,20 +18,20 @@
 enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 3, WIDE_STEP = 4, MOST_NARROW = 7 };
 enum { LEAST_JOINED = 4, JOINED_FROM = 32, JOINED_TO = 64 };  // channels and filters: of a group, and of those that are one
 
+// What a way makes of the site's own problem: nothing else; all phases as one product; several groups as one; channels of the columns of a window; channels and zeros
+// behind them.
+typedef enum ConvForm { FORM_OWN, FORM_PHASES_MERGED, FORM_GROUPS_JOINED, FORM_COLUMNS, FORM_WIDENED } ConvForm;
+
 // One way to make the site.
 typedef struct MmaConv {
-  ConvProblem p;
-  bool merged;  // p makes all phases of `phased`
-  ConvProblem phased;
-  MergedPhases window;
-  bool joined;   // p makes several groups of `apart` as one
-  bool columns;  // p has the columns of the windows of `apart` as channels
-  ConvProblem apart;
+  ConvForm form;
+  ConvProblem own, p;   // the site's, and the one that the kernel computes
+  MergedPhases window;  // FORM_PHASES_MERGED
   DType dtype;
   bool plain, pack;
   int64_t a_outer, b_outer;
   int copy_a, copy_b;  // bytes
-  int64_t wide;        // channels of the widened image that p reads; 0: it reads the site's
+  int64_t wide;        // FORM_WIDENED: channels of the image that p reads
 } MmaConv;
 
 // A 1x1 convolution without strides or padding over an image whose positions are evenly spaced is a plain product.
@@ -105,18 +105,18 @@ static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
   }
   Site read = *site;
   read.inputs = inputs;
-  *out = (MmaConv){.wide = wide, .dtype = as_it_is->dtype, .pack = true};
+  *out = (MmaConv){.form = FORM_WIDENED, .own = as_it_is->own, .wide = wide, .dtype = as_it_is->dtype, .pack = true};
   return desc_count(image) <= INT32_MAX && conv_problem(&read, &out->p) && complete(&read, out) && !out->plain;
 }
 
 // Groups joined by twos, fours and so on; at most MOST_WAYS - 1 ways.
-static int join(const Site *site, const ConvProblem *apart, DType dtype, MmaConv *ways) {
+static int join(const Site *site, const ConvProblem *own, DType dtype, MmaConv *ways) {
   int count = 0;
-  if (apart->groups == 1 || MIN(apart->channels, apart->filters) < LEAST_JOINED || !site->inputs[1].constant) return 0;
-  for (int64_t groups = 2; groups * MAX(apart->channels, apart->filters) <= JOINED_TO; groups *= 2) {
+  if (own->groups == 1 || MIN(own->channels, own->filters) < LEAST_JOINED || !site->inputs[1].constant) return 0;
+  for (int64_t groups = 2; groups * MAX(own->channels, own->filters) <= JOINED_TO; groups *= 2) {
     MmaConv *way = &ways[count];
-    *way = (MmaConv){.joined = true, .apart = *apart, .dtype = dtype, .pack = true};
-    if (!conv_join_groups(apart, groups, &way->p) || MIN(way->p.channels, way->p.filters) < JOINED_FROM) continue;
+    *way = (MmaConv){.form = FORM_GROUPS_JOINED, .own = *own, .dtype = dtype, .pack = true};
+    if (!conv_join_groups(own, groups, &way->p) || MIN(way->p.channels, way->p.filters) < JOINED_FROM) continue;
     if (way->p.channels % MIN_GROUP == 0 && complete(site, way)) count++;
   }
   return count;
@@ -134,11 +134,11 @@ static int describe(const Site *site, MmaConv *ways) {
   if (pack && !site->inputs[1].constant) return 0;
   int count = 0;
   MmaConv *merged = &ways[0];
-  *merged = (MmaConv){.merged = true, .phased = p, .dtype = dtype, .pack = true};
+  *merged = (MmaConv){.form = FORM_PHASES_MERGED, .own = p, .dtype = dtype, .pack = true};
   if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, merged)) count++;
   if (count && p.phases == 1) return count;  // the same
-  ways[count] = (MmaConv){.p = p, .apart = p, .dtype = dtype, .pack = pack};
-  ways[count].columns = conv_merge_columns(&p, &ways[count].p);
+  ways[count] = (MmaConv){.own = p, .p = p, .dtype = dtype, .pack = pack};
+  if (conv_merge_columns(&p, &ways[count].p)) ways[count].form = FORM_COLUMNS;
   if (!complete(site, &ways[count])) return count;
   count++;
   return count + (p.groups > 1 ? join(site, &p, dtype, &ways[count]) : widen(site, &ways[count - 1], &ways[count]));
@@ -165,7 +165,7 @@ static void tell_widened(const Site *site, const MmaConv *c, TiledProduct *produ
 static const char *joined_name(const MmaConv *c) {
   static const char *const names[] = {"", " joined2", " joined4", " joined8", " joined16"};
   int doublings = 0;
-  while (c->p.groups << doublings < c->apart.groups) doublings++;
+  while (c->p.groups << doublings < c->own.groups) doublings++;
   return names[doublings];
 }
 
@@ -175,9 +175,9 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   int count = describe(site, ways);
   for (int i = 0; i < count; i++) {
     products[i] = conv_product(&ways[i].p, ways[i].dtype);
-    if (ways[i].merged && ways[i].phased.phases > 1) products[i].name = " merged";
-    if (ways[i].joined) products[i].name = joined_name(&ways[i]);
-    if (ways[i].wide) tell_widened(site, &ways[i], &products[i]);
+    if (ways[i].form == FORM_PHASES_MERGED && ways[i].own.phases > 1) products[i].name = " merged";
+    if (ways[i].form == FORM_GROUPS_JOINED) products[i].name = joined_name(&ways[i]);
+    if (ways[i].form == FORM_WIDENED) tell_widened(site, &ways[i], &products[i]);
   }
   return mma_ways(site, products, count, out, limit);
 }
@@ -201,12 +201,11 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
 // Behind the partial sums of a split.
 static Status emit_widening(const Site *site, const MmaConv *c, int splits, Emission *out, Operands *operands) {
   enum { THREADS = 256, ALIGNMENT = 256 };
-  ConvProblem p;
-  if (!conv_problem(site, &p)) FAIL(ERROR_INTERNAL, "the image is no convolution's");
-  int64_t pixels = p.images * p.in[0] * p.in[1] * p.in[2];
+  const ConvProblem *p = &c->own;
+  int64_t pixels = p->images * p->in[0] * p->in[1] * p->in[2];
   Text text = text_new(out->arena);
   text_add(&text, "#include \"kernels/conv/widen_channels.cuh\"\nstruct Image {\n");
-  conv_emit_geometry(&text, &p);
+  conv_emit_geometry(&text, p);
   text_add(&text, "  static constexpr int WIDE = %lld;\n  static constexpr i64 PIXELS = %lldll;\n", (long long)c->wide,
            (long long)pixels);
   const char *word = dtype_size(c->dtype) == 2 ? "u16" : "u32";
@@ -230,9 +229,12 @@ static Status pack_filters(const Site *site, MmaConv *c, Emission *out, int *pac
   int chunk = 16 / (int)dtype_size(c->dtype);
   *packed = -1;
   if (!c->pack) return OK;
-  if (c->joined) return conv_pack_joined(out, site, &c->apart, &c->p, chunk, &c->b_outer, packed);
-  if (c->merged) return conv_pack_merged(out, site, &c->phased, &c->window, &c->p, chunk, &c->b_outer, packed);
-  return conv_pack_filters(out, site, c->columns ? &c->apart : &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
+  switch (c->form) {
+    case FORM_GROUPS_JOINED: return conv_pack_joined(out, site, &c->own, &c->p, chunk, &c->b_outer, packed);
+    case FORM_PHASES_MERGED: return conv_pack_merged(out, site, &c->own, &c->window, &c->p, chunk, &c->b_outer, packed);
+    case FORM_COLUMNS: return conv_pack_filters(out, site, &c->own, chunk, &c->b_outer, packed);
+    default: return conv_pack_filters(out, site, &c->p, c->p.phased ? 1 : chunk, &c->b_outer, packed);
+  }
 }
 
 static void emit_problem(Text *text, const MmaConv *c, const Way *way) {
@@ -257,9 +259,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   MmaConv *c = &ways[config[MMA_PRODUCT]];
   const ConvProblem *p = &c->p;
   if (p->m * p->filters == 0) return OK;
-  Operands operands = {.site = site, .wide = c->wide};
+  Operands operands = {.site = site, .wide = c->form == FORM_WIDENED};
   TRY(pack_filters(site, c, out, &operands.packed));
-  if (c->wide) TRY(emit_widening(site, c, config[MMA_SPLITS], out, &operands));
+  if (operands.wide) TRY(emit_widening(site, c, config[MMA_SPLITS], out, &operands));
   const char *type = device_type(c->dtype);
   Text text = text_new(out->arena);
   emit_problem(&text, c, way);

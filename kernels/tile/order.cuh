@@ -1,8 +1,9 @@
+// The order in which blocks take tiles: down eight tiles of rows before the next column, so that neighbours in time share operands
+// in L2.
 #pragma once
 #include "kernels/common/types.cuh"
 
-// The order in which blocks take tiles: down eight tiles of rows before the next column, so that neighbours in time share operands
-// in L2. TILES_M 0: an argument says how many.
+// TILES_M 0: an argument says how many.
 template <unsigned TILES_M, unsigned TILES_N>
 DEVICE void tile_position(unsigned tile, int &tile_m, int &tile_n, unsigned tiles = TILES_M) {
   constexpr unsigned GROUP = 8;

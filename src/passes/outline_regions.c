@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "kernels/attention/attention.h"
-#include "kernels/tile/prologue_source.h"
 #include "kernels/conv/conv.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/meaning.h"
+#include "kernels/tile/prologue_source.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/rule.h"

@@ -1,5 +1,5 @@
-// Rules over transposes that meet through what stands between them: transpose(f(transpose(x))) is f of x and one transpose, which may do nothing. All move the same
-// elements to the same places. They belong to simplify_views.
+// Rules over transposes that meet through what stands between them: transpose(f(transpose(x))) is f of x and one transpose, which may do nothing; and one in front of a product
+// that can stand behind it. All move the same elements to the same places. They belong to simplify_views.
 #include <string.h>
 
 #include "kernels/view/view.h"

@@ -1,5 +1,5 @@
-// The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), paddings and pools (simplify_windows.c), chains of views (view_chains.c), transposes (transposes_meet.c), and
-// what stands behind merged axes or in front of split ones (merged_axes.c).
+// The rules of simplify_views that have files of their own: over what cuts and joins (simplify_pieces.c), paddings and pools (simplify_windows.c), chains of views (view_chains.c), transposes (transposes_meet.c),
+// what stands behind merged axes or in front of split ones (merged_axes.c), and rows that are put into windows and back (rows_by_window.c).
 #pragma once
 #include "passes/rule.h"
 

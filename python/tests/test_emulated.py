@@ -145,6 +145,28 @@ def test_a_result_of_another_session_is_waited_for(engine):
         assert (sessions[i].run([results[1 - i]], on="host")[0].numpy() == 4).all()
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_sessions_on_threads_of_their_own(engine, other):
+    """Each is given a tensor of its own, or the other's, which it waits for while that one runs."""
+    x = numpy.ones((2, 16), numpy.float32)
+    sessions = [engine.session(), engine.session()]
+    results = [session.run([x], on="device")[0] for session in sessions]
+    for session in sessions:
+        session.synchronize()
+    right = []
+
+    def work(i):
+        given = results[1 - i if other else i]
+        right.append(all((sessions[i].run([given], on="host")[0].numpy() == 4).all() for _ in range(20)))
+
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert right == [True, True]
+
+
 def test_providers_of_a_gpu():
     import ingot.onnxruntime as ort
 

@@ -236,7 +236,8 @@ extern const char image_magic[16];
 // --- module.c
 typedef struct ModuleCopy {
   void *library;
-  char *statics, *dynamic;
+  char *(*anchor)(void), *(*dynamic)(void);  // where a variable lies for the thread that asks; dynamic NULL: there is none
+  size_t anchor_offset;                      // of it among the static variables
   uint32_t statics_bytes, dynamic_gap;
   const char *begin, *end;  // of its mapping
 } ModuleCopy;

@@ -78,8 +78,8 @@ static Block *block_new(Group *group, unsigned rank, Index3 index, unsigned thre
   *block = (Block){
       .group = group, .rank = rank, .index = index, .thread_count = threads, .first_thread = first_thread, .cells = cells};
   block->copy = launch->function->module->copies[rank];
-  block->statics = block->copy->statics;
-  block->dynamic = block->copy->dynamic;
+  block->statics = block->copy->anchor() - block->copy->anchor_offset;
+  block->dynamic = block->copy->dynamic ? block->copy->dynamic() : NULL;
   block->dynamic_gap = block->copy->dynamic_gap;
   block->static_bytes = block->copy->statics_bytes;
   block->dynamic_offset = (block->static_bytes + 15) & ~15u;  // aligned to 16 bytes, and here to no more

@@ -14,7 +14,7 @@ static Module *modules;
 // --- Loading.
 
 typedef struct Search {
-  const char *address;
+  const char *address, *anchor;
   ModuleCopy *copy;
 } Search;
 
@@ -33,7 +33,7 @@ static int inspect_object(struct dl_phdr_info *info, size_t size, void *context)
   if (search->address < begin || search->address >= end) return 0;
   search->copy->begin = begin;
   search->copy->end = end;
-  search->copy->statics = info->dlpi_tls_data;
+  search->copy->anchor_offset = (size_t)(search->anchor - (const char *)info->dlpi_tls_data);
   search->copy->statics_bytes = (uint32_t)tls;
   return 1;
 }
@@ -63,14 +63,12 @@ static CudaResult copy_load(const Image *image, ModuleCopy **out) {
     fprintf(stderr, "emulated device: %s\n", dlerror());
     goto done;
   }
-  // Asking for an address makes this thread's memory for the shared variables, which then shows where it lies.
-  void *(*anchor)(void), *(*dynamic)(void);
-  *(void **)&anchor = dlsym(copy->library, "emulated_anchor_address");
-  *(void **)&dynamic = dlsym(copy->library, "emulated_dynamic_address");
-  if (!anchor) goto done;
-  anchor();
-  if (dynamic) copy->dynamic = dynamic();
-  Search search = {(const char *)(uintptr_t)anchor, copy};
+  *(void **)&copy->anchor = dlsym(copy->library, "emulated_anchor_address");
+  *(void **)&copy->dynamic = dlsym(copy->library, "emulated_dynamic_address");
+  if (!copy->anchor) goto done;
+  // Asking for an address makes this thread's memory for the shared variables, which then shows where it lies. Whoever runs a block asks anew: it may be
+  // another of the host's threads.
+  Search search = {(const char *)(uintptr_t)copy->anchor, copy->anchor(), copy};
   dl_iterate_phdr(inspect_object, &search);
   if (copy->dynamic) {
     copy->dynamic_gap = SHARED_LIMIT;

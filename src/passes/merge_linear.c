@@ -45,9 +45,10 @@ static bool read_matrix(const Node *node, Matrix *out) {
     if (tensor->dims[i] != 1) return false;
   *out = (Matrix){.tensor = tensor};
   node->op->channels(node, &out->channels);
+  if (out->channels.scattered) return false;
   out->columns = tensor->dims[out->channels.weight_axis];
   out->rows = tensor->dims[1 - out->channels.weight_axis];
-  return !out->channels.scattered;
+  return true;
 }
 
 typedef struct Pair {

@@ -152,11 +152,10 @@ static int axes_kept(const int *begin, int rank, int whole) {
   return kept;
 }
 
-// An operand for axes that are not merged: the same where it is broadcast over those that would be, else split.
-static Status split_operand(Rewrite *r, Value *value, const Value *whole, const Value *merged, int kept, Value **out) {
-  *out = value;
-  if (!value || value_is_scalar(value) || value->rank <= kept) return OK;
-  WANT(value_same_shape(value, merged), "an operand is broadcast over some of the axes that are merged");
+// Whether an operand is the same for axes that are not merged: it is broadcast over all that would be.
+static bool is_broadcast_over(const Value *value, int kept) { return !value || value_is_scalar(value) || value->rank <= kept; }
+
+static Status split_operand(Rewrite *r, Value *value, const Value *whole, Value **out) {
   Node *reshape = reshape_to(r, value, whole);
   *out = reshape->outputs[0];
   return node_infer(reshape);
@@ -173,9 +172,12 @@ static Status pointwise_before_merge(Rewrite *r) {
   WANT(merged->rank < whole->rank && find_groups(whole, merged, begin) && value_same_shape(merged, out),
        "the reshape does more than to merge axes, or its result is broadcast");
   int kept = axes_kept(begin, merged->rank, whole->rank);
+  for (int i = 0; i < root->input_count; i++)
+    WANT(is_broadcast_over(root->inputs[i], kept) || value_same_shape(root->inputs[i], merged),
+         "an operand is broadcast over some of the axes that are merged");
   for (int i = 0; i < root->input_count; i++) {
-    if (root->inputs[i] == merged) inputs[i] = whole;
-    else TRY(split_operand(r, root->inputs[i], whole, merged, kept, &inputs[i]));
+    inputs[i] = root->inputs[i] == merged ? whole : root->inputs[i];
+    if (!is_broadcast_over(inputs[i], kept) && inputs[i] != whole) TRY(split_operand(r, inputs[i], whole, &inputs[i]));
   }
   Node *before = rewrite_like(r, root);
   for (int i = 0; i < root->input_count; i++) node_set_input(before, i, inputs[i]);

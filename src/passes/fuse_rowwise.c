@@ -12,30 +12,6 @@ static Status apply(Rewrite *r) {
   return join_nodes(r, producer, node);
 }
 
-// In which order axes are listed means nothing, but reductions join where their lists are equal.
-static Status sort_axes(Rewrite *r) {
-  Node *root = matched(r, "root");
-  int count;
-  const int64_t *axes = node_ints(root, "axes", &count);
-  int64_t sorted[MAX_RANK];
-  bool changed = false;
-  for (int i = 0; i < count; i++) {
-    int at = i;
-    for (; at && sorted[at - 1] > axes[i]; at--) sorted[at] = sorted[at - 1];
-    sorted[at] = axes[i];
-    changed |= at != i;
-  }
-  WANT(changed, "its axes are in order");
-  Node *made = rewrite_like(r, root);
-  node_set_ints(made, "axes", sorted, count);
-  return rewrite_root_by(r, made);
-}
-
-static const Rule rule_sort_axes = {.name = "sort_axes",
-                                    .help = "axes that are reduced stand in order",
-                                    .pattern = "rowwise(...)",
-                                    .exactness = EXACT,
-                                    .apply = sort_axes};
 static const Rule fuse_rowwise = {
     .name = "fuse_rowwise",
     .help = "joins a reduction with the reduction or the pointwise node before or behind it",
@@ -48,4 +24,4 @@ static const Rule fuse_rowwise = {
 };
 
 const Pass pass_fuse_rowwise = {"fuse_rowwise", "joins reductions with the pointwise nodes and reductions around them",
-                                (const Rule *const[]){&rule_sort_axes, &fuse_rowwise, NULL}};
+                                (const Rule *const[]){&fuse_rowwise, NULL}};

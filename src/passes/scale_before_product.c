@@ -11,6 +11,12 @@ static bool is_moderate(const Affine *map) {
   return map->most == 0 && map->shift == 0 && map->high < 0x1p16 && map->low > 0x1p-16;
 }
 
+// A pointwise product of two values that nobody else sees: a factor behind it is one of its own, as the half of a GELU is wherever it is written.
+static bool takes_factors(const Value *value) {
+  const Node *node = value->producer;
+  return node && only_user(value) && is_operation(node, OP_mul) && !node->inputs[0]->constant && !node->inputs[1]->constant;
+}
+
 // The scale that the operand is, or is a view of that nobody else sees; NULL: it is none. *x: what it scales.
 static Node *scale_of(const Node *product, int operand, Value **x, double *factor) {
   const Node *user = product;
@@ -24,7 +30,9 @@ static Node *scale_of(const Node *product, int operand, Value **x, double *facto
   Affine map;
   if (!scale || scale->op != &op_elementwise || only_user(value) != user) return NULL;
   *x = only_variable(scale);
-  if (!*x || !affine_read(scale, *x, 0, 1, &program) || !affine_of(&program, 0, &map) || !is_moderate(&map)) return NULL;
+  if (!*x || takes_factors(*x) || !affine_read(scale, *x, 0, 1, &program) || !affine_of(&program, 0, &map) ||
+      !is_moderate(&map))
+    return NULL;
   *factor = map.scales[0];
   return scale;
 }
@@ -36,7 +44,7 @@ static Status scale_before_product(Rewrite *r) {
   WANT(root->input_count == 2 && y->dtype == DTYPE_F32, "it has zero points, or its type has too few digits");
   WANT(root->inputs[0] != root->inputs[1], "it is the product of a value with itself");
   for (int i = 0; i < 2; i++) scales[i] = scale_of(root, i, &of[i], &factors[i]);
-  WANT(scales[0] || scales[1], "no scale of all elements, near 1, stands before an operand");
+  WANT(scales[0] || scales[1], "no scale of all elements, near 1, stands before an operand, or it is one factor of several");
   for (int i = 0; i < 2; i++) {
     if (!scales[i]) continue;
     rewrite_cover(r, scales[i]);

@@ -246,6 +246,30 @@ const Rule rule_transpose_behind_product = {.name = "transpose_behind_product",
                                             .exactness = EXACT,
                                             .root = reads_little,
                                             .apply = transpose_behind_product};
+// In which order axes are listed means nothing, but reductions join where their lists are equal, and move where theirs are in order.
+static Status sort_axes(Rewrite *r) {
+  Node *root = matched(r, "root");
+  int count;
+  const int64_t *axes = node_ints(root, "axes", &count);
+  int64_t sorted[MAX_RANK];
+  bool changed = false;
+  for (int i = 0; i < count; i++) {
+    int at = i;
+    for (; at && sorted[at - 1] > axes[i]; at--) sorted[at] = sorted[at - 1];
+    sorted[at] = axes[i];
+    changed |= at != i;
+  }
+  WANT(changed, "its axes are in order");
+  Node *made = rewrite_like(r, root);
+  node_set_ints(made, "axes", sorted, count);
+  return rewrite_root_by(r, made);
+}
+
+const Rule rule_sort_axes = {.name = "sort_axes",
+                             .help = "axes that are reduced stand in order",
+                             .pattern = "rowwise(...)",
+                             .exactness = EXACT,
+                             .apply = sort_axes};
 const Rule rule_transposes_meet = {.name = "transposes_meet",
                                    .help = "transposes before and behind a node become one behind it",
                                    .pattern = "transpose(between: @permutable(...)!)",

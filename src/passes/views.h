@@ -17,5 +17,5 @@ extern const Rule rule_compose_slices, rule_slice_of_concat, rule_slice_across_c
     rule_flatten_concat, rule_join_slices, rule_remove_pad, rule_remove_pool, rule_compose_pads, rule_gather_as_slice;
 extern const Rule rule_transpose_before_merge, rule_product_before_merge, rule_split_before_product,
     rule_split_before_biased_product, rule_pointwise_before_merge;
-extern const Rule rule_chain_as_reshape, rule_expand_by_reader, rule_transposes_meet, rule_transpose_behind,
+extern const Rule rule_sort_axes, rule_chain_as_reshape, rule_expand_by_reader, rule_transposes_meet, rule_transpose_behind,
     rule_transpose_behind_product, rule_rows_by_window;

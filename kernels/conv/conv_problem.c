@@ -162,19 +162,17 @@ static void emit_phases(Text *text, const char *name, const PhasedAxis *axis) {
   text_add(text, "  static constexpr int PHASES_%s = %lld;\n", name, (long long)axis->phases);
 }
 
-void conv_emit_geometry(Text *text, const ConvProblem *p) {
+void conv_emit_geometry(Text *text, const ConvProblem *p, bool open) {
   static const char *const names[3] = {"D", "H", "W"};
   text_add(text, "  static constexpr bool PHASED = %d;\n", p->phased);
-  text_add(text, "  static constexpr int M = %lld, N = %lld, K = %lld, C = %lld, TAPS = %lld, PHASES = %lld;\n",
-           (long long)p->m, (long long)p->filters, (long long)p->k, (long long)MAX(p->channels, 1), (long long)MAX(p->taps, 1),
-           (long long)p->phases);
-  text_add(text, "  static constexpr i64 X_IMAGE = %lldll, X_C = %lldll;\n", (long long)p->x_image, (long long)p->x_channel);
+  text_add(text,
+           "  struct Sizes;\n  static constexpr int M = %lld, N = %lld, K = %lld, C = %lld, TAPS = %lld, PHASES = %lld;\n",
+           open ? -1 : (long long)p->m, (long long)p->filters, (long long)p->k, (long long)MAX(p->channels, 1),
+           (long long)MAX(p->taps, 1), (long long)p->phases);
+  text_add(text, "  static constexpr i64 X_C = %lldll;\n", (long long)p->x_channel);
   for (int i = 0; i < 3; i++) {
-    text_add(text,
-             "  static constexpr int IN_%s = %lld, OUT_%s = %lld, KERNEL_%s = %lld, STRIDE_%s = %lld, DILATION_%s = %lld;\n",
-             names[i], (long long)p->in[i], names[i], (long long)p->out[i], names[i], (long long)p->kernel[i], names[i],
-             (long long)p->stride[i], names[i], (long long)p->dilation[i]);
-    text_add(text, "  static constexpr i64 X_%s = %lldll;\n", names[i], (long long)p->x_space[i]);
+    text_add(text, "  static constexpr int KERNEL_%s = %lld, STRIDE_%s = %lld, DILATION_%s = %lld;\n", names[i],
+             (long long)p->kernel[i], names[i], (long long)p->stride[i], names[i], (long long)p->dilation[i]);
     if (p->phased) emit_phases(text, names[i], &p->axis[i]);
     else text_add(text, "  static constexpr int PAD_%s = %lld;\n", names[i], (long long)p->pad[i]);
   }
@@ -199,11 +197,12 @@ TiledProduct conv_product(const ConvProblem *p, DType dtype) {
   return product;
 }
 
-const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, int64_t w_group, bool by_phase, const char *more) {
+const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, const char *sizes, int64_t w_group, bool by_phase,
+                      const char *more) {
   return arena_printf(
       arena,
-      "  const Phase<Problem> phase(batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
+      "  const Phase<Problem> phase(%s, batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
       "  %s(x + (i64)group * %lldll, w + (i64)group * %lldll%s, phase, tile, k_begin, phase.limit(k_end), output%s);\n",
-      (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)(p->channels * p->x_channel),
+      sizes, (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)(p->channels * p->x_channel),
       (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "", more);
 }

@@ -33,15 +33,15 @@ bool conv_merge_columns(const ConvProblem *windows, ConvProblem *merged);
 int conv_x_copy(const Site *site, const ConvProblem *problem);
 // Every offset into x, taps in the padding included, fits 32 bits.
 bool conv_offsets_fit(const Site *site, const ConvProblem *problem);
-// Adds the geometry's constants to the generated `struct Problem` (see kernels/conv/window.cuh).
-void conv_emit_geometry(Text *text, const ConvProblem *problem);
+// Adds the geometry's constants to the generated `struct Problem` (see kernels/conv/window.cuh); its struct Sizes is conv_sizes_emit's. open: rows are an argument.
+void conv_emit_geometry(Text *text, const ConvProblem *problem, bool open);
 
 // What the cost model sees.
 TiledProduct conv_product(const ConvProblem *problem, DType dtype);
-// The kernel's statement (TiledKernel.body): `call` with the group's operands, the phase and `more` arguments. by_phase: filters are packed, those of a
+// The kernel's statement (TiledKernel.body): `call` with the group's operands, the phase of these sizes (conv_sizes_emit) and `more` arguments. by_phase: filters are packed, those of a
 // phase side by side.
-const char *conv_body(Arena *arena, const char *call, const ConvProblem *problem, int64_t w_group, bool by_phase,
-                      const char *more);
+const char *conv_body(Arena *arena, const char *call, const ConvProblem *problem, const char *sizes, int64_t w_group,
+                      bool by_phase, const char *more);
 
 // Filters as [group][filter][tap][channel], each filter padded with zeros to a multiple of `pad` elements; from constant weights in any
 // layout. Gives the packed constant's number, and the elements of one filter in *pitch. Phased: the taps of each phase side by side.

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "kernels/conv/conv.h"
-#include "kernels/conv/conv_problem.h"
+#include "kernels/conv/conv_sizes.h"
 
 enum { BLOCK = 128 };
 
@@ -54,22 +54,33 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
     for (int axis = 2; axis < y->rank - 1; axis++) walk_add(&walk.row, axis, y->dims[axis], 1);
     walk_add(&walk.column, y->rank - 1, p.out[2], 1);
   }
-  int64_t threads = p.images * p.out[0] * p.out[1] * ceil_div(p.out[2], width) * (p.groups / vector);
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n");
-  conv_emit_geometry(&text, &p);
+  ConvProblem whole = p;
+  whole.output = walk;
+  ConvSizes sizes = channels_last ? conv_sizes(site, &whole) : conv_sizes_static(&p), strips = conv_sizes_of_strips(&sizes, width);
+  int64_t threads = strips.rows.now * (p.groups / vector);
+  KernelArguments arguments = {.arena = out->arena};
+  Text text = text_new(out->arena), declarations = text_new(out->arena);
+  const char *made = conv_sizes_emit(&declarations, "Problem::Sizes", &sizes, &arguments);
+  const char *cut = conv_sizes_emit(&declarations, "Problem::Strips", &strips, &arguments);
+  text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n  struct Strips;\n");
+  conv_emit_geometry(&text, &p, sizes.rows.open);
   text_add(&text, "  static constexpr int TW = %d, V = %d, CHANNELS = %lld;\n", width, vector, (long long)p.groups);
   text_add(&text, "  static constexpr bool CHANNELS_LAST = %d, PACKED = %d;\n", channels_last, packed);
-  text_add(&text, "  static constexpr i64 THREADS = %lldll, W_GROUP = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
-           (long long)threads, (long long)p.w_group, (long long)p.w_tap[0], (long long)p.w_tap[1], (long long)p.w_tap[2]);
+  text_add(&text, "  static constexpr i64 W_GROUP = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
+           (long long)p.w_group, (long long)p.w_tap[0], (long long)p.w_tap[1], (long long)p.w_tap[2]);
   TRY(output_emit(&text, site, &walk, DTYPE_F32));
   text_add(&text, "#include \"kernels/conv/depthwise_conv.cuh\"\n");
+  if (sizes.rows.open) kernel_arguments_struct(&text, &arguments);
+  text_add(&text, "%s", text_get(&declarations));
   text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) depthwise_conv_kernel(const %s *x, const %s *w, ", BLOCK,
            type, type);
   output_parameters(&text, site);
-  text_add(&text, ") {\n  begin_kernel();\n  depthwise_conv<Problem, %s>(x, w, ", type);
+  kernel_arguments_parameters(&text, &arguments);
+  text_add(&text, ") {\n  begin_kernel();\n");
+  if (sizes.rows.open) kernel_arguments_gather(&text, &arguments);
+  text_add(&text, "  depthwise_conv<Problem, %s>(x, w, ", type);
   output_construct(&text, site);
-  text_add(&text, ");\n}\n");
+  text_add(&text, ", %s, %s);\n}\n", made, cut);
 
   unsigned grid[3] = {(unsigned)ceil_div(threads, BLOCK), 1, 1}, block[3] = {BLOCK, 1, 1};
   Launch *launch = emit_kernel(out, text_get(&text), "depthwise_conv_kernel", grid, block);

@@ -9,9 +9,10 @@
 #pragma once
 #include "kernels/common/output.cuh"
 
-// P: the geometry (conv_problem.c), TW, V, CHANNELS (all of them), CHANNELS_LAST; filters as [tap][channel] if PACKED, else with strides.
+// P: the geometry (conv_problem.c), TW, V, CHANNELS (all of them), CHANNELS_LAST; filters as [tap][channel] if PACKED, else with strides. P::Sizes: see
+// window.cuh; P::Strips: the same where TW positions along a row are one.
 template <class P, class T> struct Depthwise {
-  static constexpr int TW = P::TW, V = P::V, STRIPS = (P::OUT_W + TW - 1) / TW;
+  static constexpr int TW = P::TW, V = P::V;
   static constexpr int SPAN = (TW - 1) * P::STRIDE_W + (P::KERNEL_W - 1) * P::DILATION_W + 1;
   static constexpr bool KEEP_COLUMNS = SPAN <= 16;  // in registers
 
@@ -24,18 +25,18 @@ template <class P, class T> struct Depthwise {
 #pragma unroll
     for (int v = 0; v < V; v++) out[v] = widen<float>(raw[v]);
   }
-  static __device__ __forceinline__ void load_pixel(const T *row, int column, float *out) {
+  static __device__ __forceinline__ void load_pixel(const T *row, int column, const typename P::Sizes &sizes, float *out) {
     T raw[V];
 #pragma unroll
     for (int v = 0; v < V; v++) raw[v] = T();
-    if ((u32)column < (u32)P::IN_W) load_elements<V, (int)sizeof(T) * V>(row + column * P::X_W, raw);
+    if ((u32)column < (u32)sizes.in_w()) load_elements<V, (int)sizeof(T) * V>(row + column * sizes.x_w(), raw);
 #pragma unroll
     for (int v = 0; v < V; v++) out[v] = widen<float>(raw[v]);
   }
 
   // sums[t] for output columns ow0 + t. x points at (image, channel).
   static __device__ __forceinline__ void run(const T *__restrict__ x, const T *__restrict__ w, int channel, int od, int oh,
-                                             int ow0, float (&sums)[TW][V]) {
+                                             int ow0, const typename P::Sizes &sizes, float (&sums)[TW][V]) {
 #pragma unroll
     for (int t = 0; t < TW; t++)
 #pragma unroll
@@ -43,16 +44,16 @@ template <class P, class T> struct Depthwise {
     const int first = ow0 * P::STRIDE_W - P::PAD_W;
     for (int kd = 0; kd < P::KERNEL_D; kd++) {
       const int id = od * P::STRIDE_D - P::PAD_D + kd * P::DILATION_D;
-      if ((u32)id >= (u32)P::IN_D) continue;
+      if ((u32)id >= (u32)sizes.in_d()) continue;
 #pragma unroll(P::KERNEL_H *P::KERNEL_W <= 9 ? P::KERNEL_H : 1)
       for (int kh = 0; kh < P::KERNEL_H; kh++) {
         const int ih = oh * P::STRIDE_H - P::PAD_H + kh * P::DILATION_H;
-        if ((u32)ih >= (u32)P::IN_H) continue;
-        const T *row = x + id * P::X_D + ih * P::X_H;
+        if ((u32)ih >= (u32)sizes.in_h()) continue;
+        const T *row = x + id * sizes.x_d() + ih * sizes.x_h();
         float columns[KEEP_COLUMNS ? SPAN : 1][V];
         if constexpr (KEEP_COLUMNS) {
 #pragma unroll
-          for (int i = 0; i < SPAN; i++) load_pixel(row, first + i, columns[i]);
+          for (int i = 0; i < SPAN; i++) load_pixel(row, first + i, sizes, columns[i]);
         }
 #pragma unroll
         for (int kw = 0; kw < P::KERNEL_W; kw++) {
@@ -62,7 +63,7 @@ template <class P, class T> struct Depthwise {
           for (int t = 0; t < TW; t++) {
             const int i = t * P::STRIDE_W + kw * P::DILATION_W;
             float pixel[V];
-            if constexpr (!KEEP_COLUMNS) load_pixel(row, first + i, pixel);
+            if constexpr (!KEEP_COLUMNS) load_pixel(row, first + i, sizes, pixel);
 #pragma unroll
             for (int v = 0; v < V; v++) sums[t][v] += (KEEP_COLUMNS ? columns[KEEP_COLUMNS ? i : 0][v] : pixel[v]) * filter[v];
           }
@@ -73,35 +74,36 @@ template <class P, class T> struct Depthwise {
 };
 
 template <class P, class T, class Output>
-DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Output output) {
+DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Output output, const typename P::Sizes &sizes,
+                           const typename P::Strips &strips) {
   typedef Depthwise<P, T> Kernel;
   constexpr int GROUPS = P::CHANNELS / P::V;
   const i64 thread = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-  if (thread >= P::THREADS) return;
+  if (thread >= (i64)strips.rows() * GROUPS) return;
   float sums[P::TW][P::V];
   if constexpr (P::CHANNELS_LAST) {
     const int channel = (int)(thread % GROUPS) * P::V;
-    const i64 rest = thread / GROUPS;
-    const int ow0 = (int)(rest % Kernel::STRIPS) * P::TW, oh = (int)(rest / Kernel::STRIPS % P::OUT_H);
-    const int od = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H) % P::OUT_D),
-              image = (int)(rest / ((i64)Kernel::STRIPS * P::OUT_H * P::OUT_D));
-    Kernel::run(x + image * P::X_IMAGE + channel * P::X_C, w, channel, od, oh, ow0, sums);
+    const u32 strip = (u32)(thread / GROUPS);
+    const int line = (int)strips.by_out_line(strip), plane = (int)strips.by_out_plane(strip),
+              image = (int)strips.by_out_image(strip), ow0 = ((int)strip - line * strips.out_w()) * P::TW,
+              oh = line - plane * strips.out_h(), od = plane - image * strips.out_d();
+    Kernel::run(x + image * sizes.x_image() + channel * P::X_C, w, channel, od, oh, ow0, sizes, sums);
     output.begin(0);
-    const u32 row = (u32)(((image * P::OUT_D + od) * P::OUT_H + oh) * P::OUT_W + ow0);
+    const u32 row = (u32)(line * sizes.out_w() + ow0);
 #pragma unroll
     for (int t = 0; t < P::TW; t++)
-      if (ow0 + t < P::OUT_W) store_columns<P::V>(output, row + t, (u32)channel, P::CHANNELS, sums[t]);
+      if (ow0 + t < sizes.out_w()) store_columns<P::V>(output, row + t, (u32)channel, P::CHANNELS, sums[t]);
   } else {
-    const int ow0 = (int)(thread % Kernel::STRIPS) * P::TW;
-    const i64 rest = thread / Kernel::STRIPS;
-    const int oh = (int)(rest % P::OUT_H), od = (int)(rest / P::OUT_H % P::OUT_D);
-    const u32 plane = (u32)(rest / ((i64)P::OUT_H * P::OUT_D));
+    const int ow0 = (int)(thread % strips.out_w()) * P::TW;
+    const i64 rest = thread / strips.out_w();
+    const int oh = (int)(rest % sizes.out_h()), od = (int)(rest / sizes.out_h() % sizes.out_d());
+    const u32 plane = (u32)(rest / ((i64)sizes.out_h() * sizes.out_d()));
     const int channel = (int)(plane % P::CHANNELS), image = (int)(plane / P::CHANNELS);
-    Kernel::run(x + image * P::X_IMAGE + channel * P::X_C, w, channel, od, oh, ow0, sums);
+    Kernel::run(x + image * sizes.x_image() + channel * P::X_C, w, channel, od, oh, ow0, sizes, sums);
     output.begin(plane);
     float values[P::TW];
 #pragma unroll
     for (int t = 0; t < P::TW; t++) values[t] = sums[t][0];
-    store_columns<P::TW>(output, (u32)(od * P::OUT_H + oh), (u32)ow0, P::OUT_W, values);
+    store_columns<P::TW>(output, (u32)(od * sizes.out_h() + oh), (u32)ow0, (u32)sizes.out_w(), values);
   }
 }

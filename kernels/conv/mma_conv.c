@@ -13,7 +13,7 @@
 #include "kernels/tile/mma_config.h"
 #include "kernels/tile/prologue_source.h"
 #include "kernels/conv/conv.h"
-#include "kernels/conv/conv_problem.h"
+#include "kernels/conv/conv_sizes.h"
 
 enum { TAP_BITS = 32, MIN_GROUP = 8, MOST_WAYS = 3, WIDE_STEP = 4, MOST_NARROW = 7 };
 enum { LEAST_JOINED = 4, JOINED_FROM = 32, JOINED_TO = 64 };  // channels and filters: of a group, and of those that are one
@@ -26,6 +26,7 @@ typedef enum ConvForm { FORM_OWN, FORM_PHASES_MERGED, FORM_GROUPS_JOINED, FORM_C
 typedef struct MmaConv {
   ConvForm form;
   ConvProblem own, p;   // the site's, and the one that the kernel computes
+  ConvSizes sizes;      // of p
   MergedPhases window;  // FORM_PHASES_MERGED
   DType dtype;
   bool plain, pack;
@@ -80,6 +81,7 @@ static bool complete(const Site *site, MmaConv *out) {
   out->plain = !p->phased && is_plain(p, &out->a_outer);
   if (!out->plain && p->kernel[0] + p->kernel[1] + p->kernel[2] > TAP_BITS) return false;
   if (!out->plain && !conv_offsets_fit(site, p)) return false;
+  out->sizes = conv_sizes(site, p);
   out->copy_a = conv_x_copy(site, p);
   out->copy_b = 16;
   // A phase's taps begin at any tap of a filter.
@@ -91,17 +93,20 @@ static bool complete(const Site *site, MmaConv *out) {
 // The same over an image with channels fastest and zeros behind them up to whole steps.
 static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
   const TensorDesc *x = &site->inputs[0];
-  int64_t channels = as_it_is->p.channels, wide = (channels + WIDE_STEP - 1) / WIDE_STEP * WIDE_STEP, stride = wide;
+  int64_t channels = as_it_is->p.channels, wide = (channels + WIDE_STEP - 1) / WIDE_STEP * WIDE_STEP;
   if (as_it_is->p.phased || as_it_is->p.groups > 1 || channels > MOST_NARROW || as_it_is->copy_a >= 8 || site->prologue)
     return false;
   if (!site->inputs[1].constant) return false;
   TensorDesc inputs[2] = {*x, site->inputs[1]};
+  OpenDims open = {.dims[1] = extent_static(wide), .strides[1] = extent_static(1)};
   TensorDesc *image = &inputs[0];
-  image->dims[1] = wide, image->strides[1] = 1, image->offset = 0, image->constant = NULL;
+  image->dims[1] = wide, image->strides[1] = 1, image->offset = 0, image->constant = NULL, image->open = &open;
+  Extent stride = extent_static(wide);
   for (int i = x->rank - 1; i >= 0; i--) {
     if (i == 1) continue;
-    image->strides[i] = stride;
-    stride *= image->dims[i];
+    open.dims[i] = desc_extent(x, i), open.strides[i] = stride;
+    image->strides[i] = stride.now;
+    stride = extent_mul(site->dims, stride, open.dims[i]);
   }
   Site read = *site;
   read.inputs = inputs;
@@ -178,6 +183,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
     if (ways[i].form == FORM_PHASES_MERGED && ways[i].own.phases > 1) products[i].name = " merged";
     if (ways[i].form == FORM_GROUPS_JOINED) products[i].name = joined_name(&ways[i]);
     if (ways[i].form == FORM_WIDENED) tell_widened(site, &ways[i], &products[i]);
+    conv_sizes_round(&ways[i].sizes, &products[i]);
   }
   return mma_ways(site, products, count, out, limit);
 }
@@ -201,26 +207,29 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
 // Behind the partial sums of a split.
 static Status emit_widening(const Site *site, const MmaConv *c, int splits, Emission *out, Operands *operands) {
   enum { THREADS = 256, ALIGNMENT = 256 };
-  const ConvProblem *p = &c->own;
-  int64_t pixels = p->images * p->in[0] * p->in[1] * p->in[2];
-  Text text = text_new(out->arena);
+  ConvSizes sizes = conv_sizes_of_image(site, &c->own);
+  KernelArguments arguments = {.arena = out->arena};
+  Text text = text_new(out->arena), kernel = text_new(out->arena);
+  const char *made = conv_sizes_emit(&kernel, "Image::Sizes", &sizes, &arguments);
   text_add(&text, "#include \"kernels/conv/widen_channels.cuh\"\nstruct Image {\n");
-  conv_emit_geometry(&text, p);
-  text_add(&text, "  static constexpr int WIDE = %lld;\n  static constexpr i64 PIXELS = %lldll;\n", (long long)c->wide,
-           (long long)pixels);
+  conv_emit_geometry(&text, &c->own, sizes.rows.open);
+  text_add(&text, "  static constexpr int WIDE = %lld;\n};\n", (long long)c->wide);
+  if (sizes.rows.open) kernel_arguments_struct(&text, &arguments);
   const char *word = dtype_size(c->dtype) == 2 ? "u16" : "u32";
-  text_add(&text,
-           "};\nextern \"C\" __global__ void __launch_bounds__(%d) widen_channels_kernel(const %s *x, %s *out) {\n  "
-           "begin_kernel();\n  "
-           "widen_channels<Image>(x, out);\n}\n",
-           THREADS, word, word);
+  text_add(&text, "%sextern \"C\" __global__ void __launch_bounds__(%d) widen_channels_kernel(const %s *x, %s *out",
+           text_get(&kernel), THREADS, word, word);
+  kernel_arguments_parameters(&text, &arguments);
+  text_add(&text, ") {\n  begin_kernel();\n");
+  if (sizes.rows.open) kernel_arguments_gather(&text, &arguments);
+  text_add(&text, "  widen_channels<Image>(x, out, %s);\n}\n", made);
   size_t sums = splits > 1 ? (size_t)splits * (size_t)(c->p.m * c->p.filters) * sizeof(float) : 0;
   operands->image = align_up(sums, ALIGNMENT);
-  unsigned grid[3] = {(unsigned)ceil_div(pixels, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
+  unsigned grid[3] = {(unsigned)ceil_div(sizes.rows.now, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
   Launch *launch = emit_kernel(out, text_get(&text), "widen_channels_kernel", grid, block);
   launch->label = "widen_channels";
   emit_buffer(out, launch, BUFFER_INPUT, 0);
   emit_workspace(out, launch, operands->image);
+  emit_arguments(out, launch, &arguments);
   out->workspace_bytes = MAX(out->workspace_bytes, operands->image + wide_bytes(c));
   return OK;
 }
@@ -243,7 +252,7 @@ static void emit_problem(Text *text, const MmaConv *c, const Way *way) {
   bool whole = (p->phased ? p->channels : p->k) % way->config[MMA_BK] == 0;
   mma_emit_includes(text, way);
   text_add(text, "#include \"kernels/conv/window.cuh\"\nstruct Problem {\n");
-  conv_emit_geometry(text, p);
+  conv_emit_geometry(text, p, c->sizes.rows.open);
   mma_emit_tile(text, way, c->dtype);
   text_add(text, "  static constexpr int COPY_A = %d, COPY_B = %d;\n", c->copy_a, c->copy_b);
   text_add(text, "  static constexpr bool A_K_FAST = true, B_K_FAST = true, C_FAST = true, PLAIN = %d, WHOLE_K = %d;\n",
@@ -273,10 +282,13 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&prologue, ", ");
   prologue_construct(&prologue, site);
   int64_t w_group = c->pack ? p->filters * c->b_outer : p->w_group;
+  KernelArguments arguments = {.arena = out->arena};
+  Text declarations = text_new(out->arena);
+  const char *sizes = conv_sizes_emit(&declarations, "Problem::Sizes", &c->sizes, &arguments);
   const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, way, c->dtype));
   TiledKernel kernel = {.name = "mma_conv",
                         .operands = text_get(&parameters),
-                        .body = conv_body(out->arena, call, p, w_group, p->phased, text_get(&prologue)),
+                        .body = conv_body(out->arena, call, p, sizes, w_group, p->phased, text_get(&prologue)),
                         .output = &p->output,
                         .accumulator = DTYPE_F32,
                         .threads = mma_threads(way),
@@ -286,7 +298,10 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .splits = config[MMA_SPLITS],
                         .neighbours = p->phases,
                         .k = p->k,
-                        .shared_bytes = (unsigned)tile_bytes};
+                        .shared_bytes = (unsigned)tile_bytes,
+                        .declarations = text_get(&declarations),
+                        .rows = c->sizes.rows,
+                        .arguments = &arguments};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/mma_conv.cuh", bind, &operands, out);
 }
 

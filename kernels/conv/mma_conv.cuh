@@ -40,12 +40,12 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
       for (int part = 0; part < PARTS; part++) {
         const int at_k = k + part * (COPY / SIZE);
         const Tap<P> tap(at_k, phase);
-        const int step = tap.template offset<int>();
+        const int step = tap.template offset<int>(phase.sizes);
 #pragma unroll
         for (int pass = 0; pass < PASSES; pass++) {
           if (past(pass)) break;
           int at;
-          bool inside = windows[pass].find(tap, step, at) && at_k < k_end;
+          bool inside = windows[pass].find(tap, phase.sizes, step, at) && at_k < k_end;
           copy_async<COPY>(to + Shared::offset(line + pass * STEP, chunk) + part * COPY, image + (i64)at * SIZE,
                            inside ? COPY : 0);
         }
@@ -54,7 +54,7 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
       // Single elements: the taps of the chunk are the same for every pass.
       int steps[8];
 #pragma unroll
-      for (int part = 0; part < 8; part++) steps[part] = Tap<P>(k + part, phase).template offset<int>();
+      for (int part = 0; part < 8; part++) steps[part] = Tap<P>(k + part, phase).template offset<int>(phase.sizes);
 #pragma unroll
       for (int pass = 0; pass < PASSES; pass++) {
         if (past(pass)) break;
@@ -66,7 +66,7 @@ template <class Shared, class P, int SIZE, int THREADS> struct ImageCopy {
         for (int part = 0; part < 8; part++) {
           const Tap<P> tap(k + part, phase);
           int at;
-          bool inside = windows[pass].find(tap, steps[part], at) && k + part < k_end;
+          bool inside = windows[pass].find(tap, phase.sizes, steps[part], at) && k + part < k_end;
           word.halves[part] = inside ? ((const u16 *)image)[at] : (u16)0;
         }
         store_shared<16>(to + Shared::offset(line + pass * STEP, chunk), word.raw);
@@ -85,20 +85,22 @@ DEVICE void mma_conv(const void *x, const void *w, const Phase<P> &phase, unsign
                      P::WHOLE_K>
       CopyB;
   int tile_m, tile_n;
-  tile_position<(P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n);
+  const int rows = phase.sizes.rows();
+  tile_position < P::M<0 ? 0 : (P::M + P::BM - 1) / P::BM, (P::N + P::BN - 1) / P::BN>(tile, tile_m, tile_n,
+                                                                                       (unsigned)(rows + P::BM - 1) / P::BM);
   CopyB copy_b(w, tile_n * P::BN, k_begin, k_end);
   const int pieces = (k_end - k_begin + P::BK - 1) / P::BK;  // none, or fewer, where a phase has no taps
   if constexpr (P::PLAIN) {
     typedef MatrixCopy<typename Tile::SharedA, true, P::BM, P::BK, P::SIZE, P::COPY_A, Tile::THREADS, P::A_OUTER, P::M,
                        P::WHOLE_K>
         CopyA;
-    PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(CopyA(x, tile_m * P::BM, k_begin, k_end),
-                                                                                       prologue, k_begin, k_end);
-    Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
+    PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(
+        CopyA(x, tile_m * P::BM, k_begin, k_end, rows), prologue, k_begin, k_end);
+    Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output, rows);
   } else {
     typedef ImageCopy<typename Tile::SharedA, P, P::SIZE, Tile::THREADS> CopyA;
     PreparedCopy<CopyA, Prologue, typename Tile::SharedA, P::BK, Tile::THREADS> copy_a(
         CopyA(x, phase, tile_m * P::BM, k_begin, k_end), prologue, k_begin, k_end);
-    Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output);
+    Tile::run((u8 *)dynamic_shared, copy_a, copy_b, pieces, tile_m * P::BM, tile_n * P::BN, output, rows);
   }
 }

@@ -2,7 +2,7 @@
 // which the filters lie flat: channels fastest, or as ONNX stores them; constant filters that lie otherwise, phased ones always, are repacked.
 #include "kernels/tile/simt_config.h"
 #include "kernels/conv/conv.h"
-#include "kernels/conv/conv_problem.h"
+#include "kernels/conv/conv_sizes.h"
 
 static bool supports(const Site *site) {
   ConvProblem p;
@@ -77,7 +77,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
       &text,
       "#include \"kernels/common/output.cuh\"\n#include \"kernels/conv/window.cuh\"\nstruct Problem {\n  typedef %s Offset;\n",
       conv_offsets_fit(site, &p) ? "int" : "i64");
-  conv_emit_geometry(&text, &p);
+  conv_emit_geometry(&text, &p, false);
   text_add(&text, "  static constexpr int BM = %d, BN = %d, BK = %d, TM = %d, TN = %d, VA = %d, VB = %d;\n", t->bm, t->bn,
            t->bk, t->tm, t->tn, va, vb);
   text_add(&text, "  static constexpr bool C_FAST = %d, FLAT_FILTERS = %d;\n", layout.channels_fast, layout.flat);
@@ -87,9 +87,13 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
       (long long)layout.pitch, (long long)p.w_filter, (long long)p.w_channel, (long long)p.w_tap[0], (long long)p.w_tap[1],
       (long long)p.w_tap[2]);
   int64_t w_group = layout.pack ? p.filters * layout.pitch : p.w_group;
+  KernelArguments arguments = {.arena = out->arena};
+  ConvSizes fixed = conv_sizes_static(&p);
+  Text declarations = text_new(out->arena);
+  const char *sizes = conv_sizes_emit(&declarations, "Problem::Sizes", &fixed, &arguments);
   const char *body =
       conv_body(out->arena, arena_printf(out->arena, "simt_conv<Problem, %s, %s, %s>", x, w, device_type(p.accumulator)), &p,
-                w_group, layout.flat, "");
+                sizes, w_group, layout.flat, "");
   TiledKernel kernel = {.name = "simt_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", x, w),
                         .body = body,
@@ -101,7 +105,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bk = t->bk,
                         .splits = way->config[1],
                         .neighbours = p.phases,
-                        .k = p.k};
+                        .k = p.k,
+                        .declarations = text_get(&declarations)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
 }
 

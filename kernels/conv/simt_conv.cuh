@@ -37,7 +37,7 @@ template <class P, class T, class Acc> struct SimtImage {
       int index = (int)threadIdx.x + pass * THREADS, k = k0 + k_of(index);
       const Tap<P> tap(k, phase);
       Offset at;
-      bool inside = windows[K_FAST ? pass : 0].find(tap, tap.template offset<Offset>(), at);
+      bool inside = windows[K_FAST ? pass : 0].find(tap, phase.sizes, tap.template offset<Offset>(phase.sizes), at);
       if (inside && k < k_end && (VECTORS % THREADS == 0 || index < VECTORS)) {
         load_elements<V, (int)sizeof(T) * V>(image + at, held[pass]);
       } else {

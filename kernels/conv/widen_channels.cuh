@@ -3,16 +3,17 @@
 #pragma once
 #include "kernels/common/types.cuh"
 
-// P: the geometry of the convolution (conv_emit_geometry); its C channels become WIDE; PIXELS of all images.
-template <class P, class Word> DEVICE void widen_channels(const Word *x, Word *out) {
+// P: the geometry of the convolution (conv_emit_geometry); its C channels become WIDE; `pixels` of all images, of Sizes of its own.
+template <class P, class Word> DEVICE void widen_channels(const Word *x, Word *out, const typename P::Sizes &sizes) {
   struct alignas(sizeof(Word) * P::WIDE) Pixel {
     Word channels[P::WIDE];
   };
   const u32 pixel = blockIdx.x * blockDim.x + threadIdx.x;
-  if (pixel >= (u32)P::PIXELS) return;
-  const u32 w = pixel % (u32)P::IN_W, line = pixel / (u32)P::IN_W, h = line % (u32)P::IN_H, plane = line / (u32)P::IN_H,
-            d = plane % (u32)P::IN_D, image = plane / (u32)P::IN_D;
-  const Word *from = x + (i64)image * P::X_IMAGE + (i64)d * P::X_D + (i64)h * P::X_H + (i64)w * P::X_W;
+  if (pixel >= (u32)sizes.rows()) return;
+  const u32 line = sizes.by_out_line(pixel), plane = sizes.by_out_plane(pixel), image = sizes.by_out_image(pixel),
+            w = pixel - line * (u32)sizes.out_w(), h = line - plane * (u32)sizes.out_h(),
+            d = plane - image * (u32)sizes.out_d();
+  const Word *from = x + (i64)image * sizes.x_image() + (i64)d * sizes.x_d() + (i64)h * sizes.x_h() + (i64)w * sizes.x_w();
   Pixel made;
 #pragma unroll
   for (int c = 0; c < P::WIDE; c++) made.channels[c] = c < P::C ? from[c * P::X_C] : (Word)0;

@@ -2,6 +2,9 @@
 // and a test. Where the kernel is small (the sum of its three sizes is at most 32, so 3x3, 7x7 and 15x15 are) the test is one AND with
 // bits prepared for each tap of each axis. A transposed convolution is one of these for each phase of its outputs (kernels/conv/phases.h),
 // which differ in their taps and padding: known when a block begins.
+//
+// P::Sizes says how large images are and how they lie: functions that give constants, or arguments of the kernel. rows(), of the output; in_d(), in_h(), in_w(), out_d(), out_h(),
+// out_w(); x_image(), x_d(), x_h(), x_w(), strides in elements; by_out_line(n), by_out_plane(n) and by_out_image(n), a row's number divided by the positions of each.
 #pragma once
 #include "kernels/common/types.cuh"
 
@@ -31,19 +34,22 @@ template <int STRIDE, int DILATION, int KERNEL, int COMMON, int STEP, int INVERS
 };
 
 template <class P, bool PHASED = P::PHASED> struct Phase {
+  typename P::Sizes sizes;
   WholeAxis<P::KERNEL_D, P::PAD_D> d;
   WholeAxis<P::KERNEL_H, P::PAD_H> h;
   WholeAxis<P::KERNEL_W, P::PAD_W> w;
-  __device__ __forceinline__ Phase(u32) {}
+  __device__ __forceinline__ Phase(const typename P::Sizes &of, u32) : sizes(of) {}
   __device__ __forceinline__ int limit(int k_end) const { return k_end; }
   __device__ __forceinline__ int packed_tap() const { return 0; }
 };
 template <class P> struct Phase<P, true> {
+  typename P::Sizes sizes;
   typename P::AxisD d;
   typename P::AxisH h;
   typename P::AxisW w;
-  __device__ __forceinline__ Phase(u32 index)
-      : d(index / (u32)(P::PHASES_H * P::PHASES_W)),
+  __device__ __forceinline__ Phase(const typename P::Sizes &of, u32 index)
+      : sizes(of),
+        d(index / (u32)(P::PHASES_H * P::PHASES_W)),
         h(index / (u32)P::PHASES_W % (u32)P::PHASES_H),
         w(index % (u32)P::PHASES_W) {}
   __device__ __forceinline__ int limit(int k_end) const { return min(k_end, d.taps * h.taps * w.taps * P::C); }
@@ -67,9 +73,9 @@ template <class P> struct Tap {
     return 1u << d | 1u << (P::KERNEL_D + h) | 1u << (P::KERNEL_D + P::KERNEL_H + w);
   }
   // Elements from the first tap to this one.
-  template <class Offset> __device__ __forceinline__ Offset offset() const {
-    return (Offset)(d * P::DILATION_D) * (Offset)P::X_D + (Offset)(h * P::DILATION_H) * (Offset)P::X_H +
-           (Offset)(w * P::DILATION_W) * (Offset)P::X_W + (Offset)c * (Offset)P::X_C;
+  template <class Offset> __device__ __forceinline__ Offset offset(const typename P::Sizes &sizes) const {
+    return (Offset)(d * P::DILATION_D) * (Offset)sizes.x_d() + (Offset)(h * P::DILATION_H) * (Offset)sizes.x_h() +
+           (Offset)(w * P::DILATION_W) * (Offset)sizes.x_w() + (Offset)c * (Offset)P::X_C;
   }
 };
 
@@ -87,30 +93,30 @@ template <class P, class Offset> struct Window {
 
   __device__ __forceinline__ Window() {}
   __device__ __forceinline__ Window(int row, const Phase<P> &phase) {
-    u32 index = (u32)row;
-    int ow = (int)(index % (u32)P::OUT_W), oh = (int)(index / (u32)P::OUT_W % (u32)P::OUT_H),
-        od = (int)(index / ((u32)P::OUT_W * P::OUT_H) % (u32)P::OUT_D),
-        image = (int)(index / ((u32)P::OUT_W * P::OUT_H * P::OUT_D));
+    const typename P::Sizes &sizes = phase.sizes;
+    const int line = (int)sizes.by_out_line((u32)row), plane = (int)sizes.by_out_plane((u32)row),
+              image = (int)sizes.by_out_image((u32)row), ow = row - line * sizes.out_w(), oh = line - plane * sizes.out_h(),
+              od = plane - image * sizes.out_d();
     d = od * P::STRIDE_D - phase.d.pad, h = oh * P::STRIDE_H - phase.h.pad, w = ow * P::STRIDE_W - phase.w.pad;
-    base = (Offset)image * (Offset)P::X_IMAGE + (Offset)d * (Offset)P::X_D + (Offset)h * (Offset)P::X_H +
-           (Offset)w * (Offset)P::X_W;
-    inside = row < P::M;
+    base = (Offset)image * (Offset)sizes.x_image() + (Offset)d * (Offset)sizes.x_d() + (Offset)h * (Offset)sizes.x_h() +
+           (Offset)w * (Offset)sizes.x_w();
+    inside = row < sizes.rows();
     if constexpr (Tap<P>::BITS) {
-      inside = inside_bits(d, P::DILATION_D, P::KERNEL_D, P::IN_D, 0) |
-               inside_bits(h, P::DILATION_H, P::KERNEL_H, P::IN_H, P::KERNEL_D) |
-               inside_bits(w, P::DILATION_W, P::KERNEL_W, P::IN_W, P::KERNEL_D + P::KERNEL_H);
-      if (row >= P::M) inside = 0;
+      inside = inside_bits(d, P::DILATION_D, P::KERNEL_D, sizes.in_d(), 0) |
+               inside_bits(h, P::DILATION_H, P::KERNEL_H, sizes.in_h(), P::KERNEL_D) |
+               inside_bits(w, P::DILATION_W, P::KERNEL_W, sizes.in_w(), P::KERNEL_D + P::KERNEL_H);
+      if (row >= sizes.rows()) inside = 0;
     }
   }
   // Whether the tap reads an element, and which. step: tap.offset(), for the caller to share between windows.
-  __device__ __forceinline__ bool find(const Tap<P> &tap, Offset step, Offset &at) const {
+  __device__ __forceinline__ bool find(const Tap<P> &tap, const typename P::Sizes &sizes, Offset step, Offset &at) const {
     at = base + step;
     if constexpr (Tap<P>::BITS) {
       u32 need = tap.bits();
       return (inside & need) == need;
     } else {
-      return inside && (u32)(d + tap.d * P::DILATION_D) < (u32)P::IN_D && (u32)(h + tap.h * P::DILATION_H) < (u32)P::IN_H &&
-             (u32)(w + tap.w * P::DILATION_W) < (u32)P::IN_W;
+      return inside && (u32)(d + tap.d * P::DILATION_D) < (u32)sizes.in_d() &&
+             (u32)(h + tap.h * P::DILATION_H) < (u32)sizes.in_h() && (u32)(w + tap.w * P::DILATION_W) < (u32)sizes.in_w();
     }
   }
 };

@@ -33,19 +33,11 @@ static bool supports(const Site *site) {
   return describe(site, &m);
 }
 
-// Of open rows a few sizes stand for all: each is a kernel to compile.
-static int64_t rows_to_choose_by(Extent rows) {
-  enum { STEP = 2 };
-  int64_t size = 16;
-  while (rows.open && size < rows.now) size *= STEP;
-  return rows.open ? size : rows.now;
-}
-
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaMatmul m;
   if (!describe(site, &m)) return 0;
   TiledProduct product = {
-      .m = rows_to_choose_by(matmul_rows(site, &m.p)), .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
+      .m = tile_rows_to_choose_by(matmul_rows(site, &m.p)), .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
   return mma_ways(site, &product, 1, out, limit);
 }
 

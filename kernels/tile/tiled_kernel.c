@@ -17,6 +17,13 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   return count;
 }
 
+int64_t tile_rows_to_choose_by(Extent rows) {
+  enum { STEP = 2 };
+  int64_t size = 16;
+  while (rows.open && size < rows.now) size *= STEP;
+  return rows.open ? size : rows.now;
+}
+
 void way_offer(WayList *list, const Way *way) {
   int at = list->count;
   while (at > 0 && list->items[at - 1].cost > way->cost) at--;
@@ -98,6 +105,7 @@ Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text
 
   text_add(text, "#include \"%s\"\n", include);
   if (open) kernel_arguments_struct(text, kernel->arguments);
+  if (kernel->declarations) text_add(text, "%s", kernel->declarations);
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s_kernel(%s, ", kernel->threads, kernel->name,
            kernel->operands);
   if (split) text_add(text, "%s *sums", sum);

@@ -14,6 +14,9 @@ typedef struct WayList {
 } WayList;
 void way_offer(WayList *list, const Way *way);  // whose cost is set
 
+// Of open rows a few sizes stand for all: each is a kernel to compile.
+int64_t tile_rows_to_choose_by(Extent rows);
+
 // A kernel of tiles over batch x rows x columns.
 typedef struct TiledKernel {
   const char *name;      // the entry is name_kernel, and what a profile shows is name
@@ -25,6 +28,7 @@ typedef struct TiledKernel {
   int64_t neighbours;  // of the batch that read the same: their blocks run one after the other; 0: 1
   int64_t k;
   unsigned shared_bytes;
+  const char *declarations;  // what `body` needs behind the arguments' struct; NULL: nothing
   Extent rows;  // where open: how many rows of the output there are, whose walk then has one run at most in every tensor
   KernelArguments *arguments;  // NULL where they are not
 } TiledKernel;

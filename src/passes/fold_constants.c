@@ -1,6 +1,9 @@
 // What depends on constants alone is computed now, by the reference. Results larger than their inputs (an expanded scalar) stay
 // computed at run time: views cost nothing there, and a program may be part of what reads it. Those that at the end are still steps of their own are computed
 // after all, unless they are large.
+#include <string.h>
+
+#include "ir/graph_value.h"
 #include "kernels/reference.h"
 #include "kernels/view/view.h"
 #include "passes/places.h"
@@ -30,6 +33,34 @@ static bool foldable(const Node *node, Arena *scratch, size_t most) {
   return out <= in || out <= most;
 }
 
+// A number that is repeated stays one, which programs take in.
+static bool repeats_number(const Node *node) {
+  const Value *value = node->op == &op_expand ? node->inputs[0] : NULL;
+  return value && value->constant && dtype_is_float(value->dtype) && tensor_count(value->constant) == 1;
+}
+
+// Whether a choice, or a cast of what is no float, gave one number everywhere: a mask that masks nothing. Floats that happen to be equal are weights.
+static bool is_one_number(const Node *node, const Tensor *result) {
+  bool chosen = false;
+  for (int i = 0; i < node->input_count; i++) chosen = chosen || (node->inputs[i] && !dtype_is_float(node->inputs[i]->dtype));
+  size_t size = dtype_size(result->dtype), bytes = tensor_bytes(result);
+  const char *data = result->data;
+  return chosen && node->op == &op_elementwise && dtype_is_float(result->dtype) && dtype_bits(result->dtype) >= 8 &&
+         bytes > size && !memcmp(data, data + size, bytes - size);
+}
+
+static Status repeat_number(Rewrite *r, const Tensor *result) {
+  Graph *graph = rewrite_graph(r);
+  Tensor one = *result;
+  one.rank = 0;
+  Value *number = graph_add_constant(graph, NULL, &one);
+  Node *expand = rewrite_add(r, &op_expand, 1, &number, 1);
+  Dim dims[MAX_RANK];
+  for (int i = 0; i < result->rank; i++) dims[i] = dim_constant(graph->dims, result->dims[i]);
+  node_set_dims(expand, "dims", dims, result->rank);
+  return rewrite_root_by(r, expand);
+}
+
 static bool would_round(const Rewrite *r, const Node *node) {
   for (int i = 0; i < node->output_count; i++)
     if (!node->op->view && rewrite_rounds_constants(r, node->outputs[i]->dtype)) return true;
@@ -40,11 +71,13 @@ static Status compute(Rewrite *r, size_t most) {
   Node *node = matched(r, "root");
   Graph *graph = rewrite_graph(r);
   WANT(foldable(node, rewrite_scratch(r), most), "not all of it is constant");
+  WANT(!repeats_number(node), "it is a number that is repeated");
   WANT(!would_round(r, node), "a region keeps more digits of it than a constant has");
   const Tensor **inputs = arena_array(graph->arena, const Tensor *, node->input_count);
   Tensor *outputs = arena_array(graph->arena, Tensor, node->output_count);
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
   TRY(reference_run(node, graph->arena, inputs, outputs));
+  if (node->output_count == 1 && is_one_number(node, &outputs[0])) return repeat_number(r, &outputs[0]);
   for (int i = 0; i < node->output_count; i++)
     TRY(rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i])));
   return OK;

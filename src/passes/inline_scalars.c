@@ -1,6 +1,7 @@
 // A constant that is one number, whatever its shape, becomes part of the program that reads it: one operand fewer, and nothing to load.
 #include <string.h>
 
+#include "ir/graph_value.h"
 #include "kernels/view/view.h"
 #include "passes/programs.h"
 #include "passes/rule.h"
@@ -54,6 +55,41 @@ static Status apply(Rewrite *r) {
   return rewrite_root_by(r, made);
 }
 
+// Axes of one element in front of a constant's own say nothing where another operand has as many axes as the result.
+static bool has_idle_axes(const Value *value) { return value && value->constant && value->rank > 1 && value->dims[0] == 1; }
+
+static bool any_idle(const Node *node) {
+  bool idle = false, whole = false;
+  for (int i = 0; i < node->input_count; i++) {
+    idle = idle || has_idle_axes(node->inputs[i]);
+    whole = whole || (node->inputs[i] && !has_idle_axes(node->inputs[i]) && node->inputs[i]->rank == node->outputs[0]->rank);
+  }
+  return idle && whole;
+}
+
+static Value *without_idle_axes(Rewrite *r, const Value *value) {
+  Tensor tensor = *value->constant;
+  int idle = 0;
+  while (idle + 1 < tensor.rank && tensor.dims[idle] == 1) idle++;
+  tensor.rank -= idle;
+  memmove(tensor.dims, tensor.dims + idle, (size_t)tensor.rank * sizeof *tensor.dims);
+  return graph_add_constant(rewrite_graph(r), NULL, &tensor);
+}
+
+static Status drop_idle_axes(Rewrite *r) {
+  Node *node = matched(r, "root");
+  Node *made = rewrite_like(r, node);
+  for (int i = 0; i < node->input_count; i++)
+    if (has_idle_axes(node->inputs[i])) node_set_input(made, i, without_idle_axes(r, node->inputs[i]));
+  return rewrite_root_by(r, made);
+}
+
+static const Rule rule_drop_idle_axes = {.name = "drop_idle_axes",
+                                         .help = "a constant operand has no axes of one element in front of its own",
+                                         .pattern = "elementwise(...)",
+                                         .exactness = EXACT,
+                                         .root = any_idle,
+                                         .apply = drop_idle_axes};
 static const Rule inline_scalars = {.name = "inline_scalars",
                                     .help = "makes a constant that is one number part of the program that reads it",
                                     .pattern = "@program(...)",
@@ -61,4 +97,4 @@ static const Rule inline_scalars = {.name = "inline_scalars",
                                     .apply = apply};
 
 const Pass pass_inline_scalars = {"inline_scalars", "makes constants that are one number part of the programs that read them",
-                                  (const Rule *const[]){&inline_scalars, NULL}};
+                                  (const Rule *const[]){&inline_scalars, &rule_drop_idle_axes, NULL}};

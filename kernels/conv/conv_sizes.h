@@ -1,0 +1,21 @@
+// The sizes of a convolution's images as its kernels read them: constants, or arguments where they differ from call to call.
+#pragma once
+#include "kernels/conv/conv_problem.h"
+
+typedef struct ConvSizes {
+  DimTable *dims;
+  Extent rows, images, in[3], out[3];  // rows: of the output, image and position
+  Extent x_image, x_space[3];          // strides in elements
+} ConvSizes;
+
+// Open where a row's number times a static stride is its place in the output, and filters and channels are the same in every call; else all are static.
+ConvSizes conv_sizes(const Site *site, const ConvProblem *problem);
+ConvSizes conv_sizes_static(const ConvProblem *problem);
+// Those of the image alone, every element of which is a position.
+ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *problem);
+// Where `width` neighbouring positions along a row are one.
+ConvSizes conv_sizes_of_strips(const ConvSizes *sizes, int width);
+// Adds `struct NAME { ... }` (P::Sizes of kernels/conv/window.cuh), whose member is the kernel's `dims` where something is open, and gives the expression that makes it.
+const char *conv_sizes_emit(Text *text, const char *name, const ConvSizes *sizes, KernelArguments *arguments);
+// What the cost model sees where rows are open: of so many as stand for a few sizes (tile_rows_to_choose_by).
+void conv_sizes_round(const ConvSizes *sizes, TiledProduct *product);

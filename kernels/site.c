@@ -28,6 +28,12 @@ bool desc_is_open(const TensorDesc *desc) {
   return false;
 }
 
+bool site_is_open(const Site *site) {
+  for (int i = 0; i < site_input_count(site); i++)
+    if (!site->inputs[i].absent && desc_is_open(&site->inputs[i])) return true;
+  return false;
+}
+
 TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent) {
   TensorDesc changed = *desc;
   changed.dims[axis] = extent.now;

@@ -56,6 +56,7 @@ int64_t desc_count(const TensorDesc *desc);
 Extent desc_extent(const TensorDesc *desc, int axis);
 Extent desc_stride(const TensorDesc *desc, int axis);
 bool desc_is_open(const TensorDesc *desc);  // an extent or a stride is
+bool site_is_open(const Site *site);        // one of its inputs' descs is
 // The desc with another extent along an axis, its strides as they are.
 TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent);
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b);

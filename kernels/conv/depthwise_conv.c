@@ -56,7 +56,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   }
   ConvProblem whole = p;
   whole.output = walk;
-  ConvSizes sizes = channels_last ? conv_sizes(site, &whole) : conv_sizes_static(&p), strips = conv_sizes_of_strips(&sizes, width);
+  ConvSizes sizes = channels_last ? conv_sizes(site, &whole) : conv_sizes_static(&p),
+            strips = conv_sizes_of_strips(&sizes, width);
   int64_t threads = strips.rows.now * (p.groups / vector);
   KernelArguments arguments = {.arena = out->arena};
   Text text = text_new(out->arena), declarations = text_new(out->arena);
@@ -90,6 +91,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (packed) TRY(conv_pack_depthwise(out, site, &p, &number));
   emit_buffer(out, launch, packed ? BUFFER_PACKED : BUFFER_INPUT, number);
   output_arguments(out, launch, site);
+  emit_arguments(out, launch, &arguments);
   return OK;
 }
 

@@ -150,7 +150,7 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
   last = last || !copies_may_help(site);
   if (!small) return select_among(site, options, last, ALL, arena, selection, done);
   const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
-  bool is_small = work_of(site).products < small;
+  bool is_small = site_is_open(site) || work_of(site).products < small;  // a library prepares for each size anew
   for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
     TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
   return OK;

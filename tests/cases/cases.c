@@ -1,12 +1,12 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
 //   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] [--quick]
-//               [--repeat-first] [--tf32] [--open all|leading] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
+//               [--repeat-first] [--tf32] [--open all|leading|images] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
 // candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying, and what
 // is preferred not again beside the tactics (for slow checkers); --repeat-first replays the first candidate of each tactic only. --tf32 lets products
-// of f32 use it. --open has the planner take all sizes, or all that are no value's last, for ones that differ from call to call. --every takes each N-th of the cases that match, and says how many were left out; --further N takes all, and candidates behind a
+// of f32 use it. --open has the planner take sizes for ones that differ from call to call (see open.h). --every takes each N-th of the cases that match, and says how many were left out; --further N takes all, and candidates behind a
 // tactic's first in each N-th. --jobs divides the cases among processes.
 // --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that differ and a
 // summary; exits with 1 if any did.
@@ -30,6 +30,7 @@
 #include "passes/passes.h"
 #include "run/cuda_device.h"
 #include "run/runner.h"
+#include "tests/cases/open.h"
 #include "tests/cases/record.h"
 #include "tests/options.h"
 
@@ -250,36 +251,6 @@ static bool multiplies_results(const Graph *graph) {
   return false;
 }
 
-static bool is_last_of(const Value *value, int64_t size) { return value->rank > 0 && value->dims[value->rank - 1] == size; }
-
-static bool is_last(const Graph *graph, int64_t size) {
-  for (int i = 0; i < graph->input_count; i++)
-    if (is_last_of(graph->inputs[i], size)) return true;
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->output_count; i++)
-    if (is_last_of(node->outputs[i], size)) return true;
-  return false;
-}
-
-// As if every size were a symbol of its own, the same wherever it occurs.
-static void open_value(Value *value, bool leading) {
-  int64_t dims[MAX_RANK];
-  if (!value_get_dims(value, dims)) return;
-  Graph *graph = value->graph;
-  Dim *open = arena_array(graph->arena, Dim, (size_t)value->rank + 1);
-  for (int i = 0; i < value->rank; i++)
-    open[i] = leading && is_last(graph, dims[i])
-                  ? dims[i]
-                  : dim_symbol(graph->dims, arena_printf(graph->arena, "size%lld", (long long)dims[i]));
-  value->open = open;
-}
-
-static void open_graph(Graph *graph, bool leading) {
-  for (int i = 0; i < graph->input_count; i++) open_value(graph->inputs[i], leading);
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->output_count; i++) open_value(node->outputs[i], leading);
-}
-
 static Status run_case(const OperatorCase *row, Device **device, const Options *options, Tally *tally) {
   Arena *arena = arena_new();
   Graph *graph;
@@ -289,7 +260,7 @@ static Status run_case(const OperatorCase *row, Device **device, const Options *
     arena_free(arena);
     return OK;
   }
-  if (!status && options->open) open_graph(graph, !strcmp(options->open, "leading"));
+  if (!status && options->open) open_sizes(graph, options->open);
   if (!status) {
     Tensor *inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1),
            *expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
@@ -390,7 +361,7 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
 static const char usage[] =
     "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] "
     "[--quick] "
-    "[--repeat-first] [--tf32] [--open all|leading] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]";
+    "[--repeat-first] [--tf32] [--open all|leading|images] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]";
 
 int main(int count, char **arguments) {
   Options options = {.jobs = 1, .every = 1, .further = 1};
@@ -415,8 +386,7 @@ int main(int count, char **arguments) {
                               {"--verbose", TEST_FLAG, &options.verbose},
                               {NULL}};
   bool wrong = test_options(count, arguments, table, usage) || (record && against);
-  if (wrong || (options.open && strcmp(options.open, "all") && strcmp(options.open, "leading")))
-    return fprintf(stderr, "usage: %s\n", usage), 2;
+  if (wrong || (options.open && !open_sizes_known(options.open))) return fprintf(stderr, "usage: %s\n", usage), 2;
   options.device = cuda ? DEVICE_CUDA : DEVICE_CPU;
   options.seed = (uint64_t)seed;
   options.record_path = record ? record : against;

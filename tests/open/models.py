@@ -96,6 +96,31 @@ make("running_rows", [node("CumSum", ["x", "axis"], ["y"], exclusive=1)], {"x": 
 make("largest", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s"]}, {"y": ["b", 1]}, {"k": ints(1)})
 make("largest_of_many", [node("TopK", ["x", "k"], ["y", "at"], axis=1)], {"x": ["b", "s", "c"]}, {"y": ["b", 1, "c"]}, {"k": ints(1)})
 make("largest_of_all", [node("Reshape", ["x", "all"], ["r"]), node("TopK", ["r", "k"], ["y", "at"], axis=0)], {"x": ["s", 128]}, {"y": [3]}, {"all": ints(-1), "k": ints(3)})
+# Convolutions of as many images as a call brings, and of the sizes they have: of few channels, padded, strided, single points, in groups, one filter a channel, transposed, patches.
+def conv(x, y, out, into, kernel, **more):
+    name = "w" + y
+    weights = random.normal(size=(out, into, kernel, kernel)) / numpy.sqrt(into * kernel * kernel)
+    return node("Conv", [x, name], [y], pads=[more.pop("pad", kernel // 2)] * 4, **more), {name: weights}
+
+
+def convolutions(name, steps, inputs, outputs, constants=()):
+    nodes, weights = [], dict(constants)
+    for step in steps:
+        if isinstance(step, tuple):
+            weights.update(step[1])
+            step = step[0]
+        nodes.append(step)
+    make(name, nodes, inputs, outputs, weights)
+
+
+for name, h, w in (("images", 12, 9), ("images_of_sizes", "h", "w")):
+    convolutions(name, [conv("x", "a", 32, 3, 3, strides=[2, 2]), node("Relu", ["a"], ["b"]), conv("b", "c", 32, 32, 3), node("Add", ["c", "b"], ["d"]), node("Relu", ["d"], ["e"]), conv("e", "y", 40, 32, 1)],
+                 {"x": ["n", 3, h, w]}, {"y": ["n", 40, "u", "v"]})
+    convolutions(name + "_in_groups", [conv("x", "a", 32, 16, 1), node("Relu", ["a"], ["b"]), conv("b", "c", 32, 16, 3, group=2), node("Relu", ["c"], ["d"]), conv("d", "e", 32, 1, 3, group=32, strides=[2, 2]), node("Relu", ["e"], ["f"]),
+                                    conv("f", "y", 16, 32, 1)], {"x": ["n", 16, h, w]}, {"y": ["n", 16, "u", "v"]})
+convolutions("patches", [conv("x", "a", 32, 3, 4, strides=[4, 4], pad=0), node("Relu", ["a"], ["b"]), conv("b", "y", 16, 32, 1)], {"x": ["n", 3, 16, 24]}, {"y": ["n", 16, 4, 6]})
+make("images_transposed", [node("Relu", ["x"], ["r"]), node("ConvTranspose", ["r", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]), node("Relu", ["a"], ["y"])], {"x": ["n", 16, 5, 4]}, {"y": ["n", 24, "u", "v"]},
+     {"w": random.normal(size=(16, 24, 4, 4)) / 8})
 # Windows, as many as an image has; images that are made larger, as many as there are, and of the sizes they have; regions of images.
 make("pooled", [node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
 make("averaged", [node("AveragePool", ["x"], ["y"], kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1)], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})

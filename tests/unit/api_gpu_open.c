@@ -188,6 +188,18 @@ Test(api_gpu_open, compiles_nothing_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
+// As many kernels as numbers of positions are told apart by for each convolution, where tiles differ.
+Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
+  begin();
+  try_model("images", true, false, 9);
+  try_model("images_of_sizes", true, false, 9);
+  try_model("images_in_groups", true, false, 8);
+  try_model("images_of_sizes_in_groups", true, false, 8);
+  try_model("patches", true, false, 4);
+  try_model("images_transposed", true, false, 7);
+  cr_expect_eq(findings(), 0);
+}
+
 Test(api_gpu_open, movement_compiles_nothing_for_other_sizes, .timeout = 240) {
   begin();
   try_model("embedding", false, false, 0);

@@ -31,3 +31,8 @@ def add_open(rows):
     reduce("open-reduce", "missing predicate (rows)", "ROWS < 0 ? open_rows : ROWS;", "ROWS < 0 ? open_rows - 1 : ROWS;", open="leading")
     order = rows("kernels/tile/order.cuh", "matmul/tails_f16", "mma_matmul*", 80)
     order("open-order", "wrong offset", "TILES_M ? TILES_M : tiles;", "TILES_M ? TILES_M : tiles + 1;", open="leading")
+    images = rows("kernels/conv/conv_sizes.c", "conv/all_last_3x3_f16", "mma_conv", 80)
+    images("open-image-line", "wrong offset", "emit_division(&members, \"by_out_plane\", plane, arguments);", "emit_division(&members, \"by_out_plane\", s->out[2], arguments);", open="images")
+    images("open-image-sides", "wrong stride", "known(p->in[i], desc_extent(x, axis));", "known(p->out[i], desc_extent(y, axis));", open="images")
+    images("open-strips", "wrong offset", "s.out[2] = extent_ceil_div(s.dims, s.out[2], width);", "s.out[2] = extent_ceil_div(s.dims, s.out[2], width * 2);", filter="conv/all_last_depthwise_f16", tactic="depthwise_conv", open="images")
+    images("open-wide", "wrong stride", "for (int i = 0; i < 3; i++) s.out[i] = s.in[i];", "", filter="conv/all_last_narrow_f16", tactic="mma_conv*", open="images")

@@ -28,8 +28,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (p.m * p.n * p.batch == 0) return OK;
   const SimtTile *t = &simt_tiles[way->config[0]];
   bool a_k_fast, b_k_fast;
-  int va = simt_vector(matmul_a_vector(site, &p, &a_k_fast), a_k_fast, p.m, p.k, t, t->bm);
-  int vb = simt_vector(matmul_b_vector(site, &p, &b_k_fast), b_k_fast, p.n, p.k, t, t->bn);
+  int va = matmul_a_vector(site, &p, &a_k_fast), vb = matmul_b_vector(site, &p, &b_k_fast);
+  va = simt_vector(va, a_k_fast, p.m, p.k, t, t->bm);
+  vb = simt_vector(vb, b_k_fast, p.n, p.k, t, t->bn);
   const char *a = device_type(site->inputs[0].dtype), *b = device_type(site->inputs[1].dtype),
              *sum = device_type(p.accumulator);
 

@@ -59,6 +59,7 @@ typedef struct TiledProduct {
   DType dtype;
   double filled;     // how much of k there is on average, where the batch's differ; 0: all of it
   double elements;   // that memory sees, where operands share or repeat them; 0: those of the three matrices
+  bool k_open;       // k differs from call to call: it is not split
   double before;     // microseconds of what has to run first
   const char *name;  // added to its ways' names, where a site can be made by several products; NULL
 } TiledProduct;

@@ -5,7 +5,11 @@
 
 #include "base/checked.h"
 
-enum { TYPICAL = 251 };  // a prime: products of it and of usual sizes do not meet
+enum {
+  TYPICAL = 251,       // a prime: products of it and of usual sizes do not meet
+  FEWEST = 16,         // sizes up to this are chosen for alike
+  LARGEST_TILE = 256,  // that a kernel may want to know to divide a size
+};
 
 Extent extent_of(int64_t now, Dim dim) { return (Extent){.now = now, .open = !dim_is_static(dim), .dim = dim}; }
 
@@ -42,6 +46,14 @@ int64_t extent_factor(const DimTable *table, Extent a, int64_t most) {
 }
 
 int64_t extent_typical(const DimTable *table, Extent a) { return a.open ? dim_typical(table, a.dim, TYPICAL) : a.now; }
+
+int64_t extent_to_choose_by(Extent a) {
+  int64_t size = FEWEST;
+  while (a.open && size < a.now) size *= 2;
+  return a.open ? size : a.now;
+}
+
+int64_t extent_constant(const DimTable *table, Extent a) { return a.open ? -extent_factor(table, a, LARGEST_TILE) : a.now; }
 
 // --- Arguments
 

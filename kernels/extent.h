@@ -25,6 +25,10 @@ static inline bool extent_is(Extent a, int64_t value) { return !a.open && a.now 
 int64_t extent_factor(const DimTable *table, Extent a, int64_t most);
 // To order open ones by, the same for every call: what it would be if every symbol had one and the same middling value.
 int64_t extent_typical(const DimTable *table, Extent a);
+// To choose a kernel's form by: of open sizes a few stand for all, since each is a kernel to compile.
+int64_t extent_to_choose_by(Extent a);
+// What a kernel's template is told: a static one; of an open one, which an argument holds, a number below 0: minus a power of two that divides it always.
+int64_t extent_constant(const DimTable *table, Extent a);
 
 // What a kernel takes besides its tensors: open extents, and divisors by them.
 typedef enum ArgumentForm { ARGUMENT_INT, ARGUMENT_LONG, ARGUMENT_DIVISOR } ArgumentForm;
@@ -34,6 +38,7 @@ typedef struct KernelArgument {
 } KernelArgument;
 typedef struct KernelArguments {
   Arena *arena;
+  DimTable *table;  // of the extents; NULL where nothing is computed with them, or all are static
   KernelArgument *list;
   uint32_t count, capacity;
 } KernelArguments;

@@ -22,6 +22,14 @@ Extent desc_stride(const TensorDesc *desc, int axis) {
   return known ? desc->open->strides[axis] : extent_static(desc->strides[axis]);
 }
 
+Extent desc_extent_in(const DimTable *table, const TensorDesc *desc, int axis) {
+  return table ? desc_extent(desc, axis) : extent_static(desc->dims[axis]);
+}
+
+Extent desc_stride_in(const DimTable *table, const TensorDesc *desc, int axis) {
+  return table ? desc_stride(desc, axis) : extent_static(desc->strides[axis]);
+}
+
 bool desc_is_open(const TensorDesc *desc) {
   for (int i = 0; i < desc->rank; i++)
     if (desc_extent(desc, i).open || desc_stride(desc, i).open) return true;
@@ -29,9 +37,11 @@ bool desc_is_open(const TensorDesc *desc) {
 }
 
 bool site_is_open(const Site *site) {
-  for (int i = 0; i < site_input_count(site); i++)
-    if (!site->inputs[i].absent && desc_is_open(&site->inputs[i])) return true;
-  return false;
+  bool open = false;
+  for (int i = 0; i < site_input_count(site) && site->dims; i++)
+    open |= !site->inputs[i].absent && desc_is_open(&site->inputs[i]);
+  for (int i = 0; i < site->node->output_count && site->dims; i++) open |= desc_is_open(&site->outputs[i]);
+  return open;
 }
 
 TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent) {

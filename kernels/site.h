@@ -55,8 +55,11 @@ int64_t desc_count(const TensorDesc *desc);
 // Static where the desc was changed since: of what is now nobody knows how it came to be.
 Extent desc_extent(const TensorDesc *desc, int axis);
 Extent desc_stride(const TensorDesc *desc, int axis);
+// The same; of now where the table is NULL.
+Extent desc_extent_in(const DimTable *table, const TensorDesc *desc, int axis);
+Extent desc_stride_in(const DimTable *table, const TensorDesc *desc, int axis);
 bool desc_is_open(const TensorDesc *desc);  // an extent or a stride is
-bool site_is_open(const Site *site);        // one of its inputs' descs is
+bool site_is_open(const Site *site);        // one of its descs is
 // The desc with another extent along an axis, its strides as they are.
 TensorDesc desc_with_extent(Arena *arena, const TensorDesc *desc, int axis, Extent extent);
 bool desc_same_dims(const TensorDesc *a, const TensorDesc *b);

@@ -7,11 +7,11 @@
 #pragma once
 #include "kernels/attention/softmax.cuh"
 
-// P: M, N, D, DV as they are, D_PADDED, DV_PADDED; WARPS, FRAGMENTS, BN; Q_D_FAST, K_D_FAST, V_N_FAST; Q_OUTER, K_OUTER, V_OUTER (elements between lines) and
+// P: M, N, D, DV as they are (AttentionSizes has those that are open), D_PADDED, DV_PADDED; WARPS, FRAGMENTS, BN; Q_D_FAST, K_D_FAST, V_N_FAST; Q_OUTER, K_OUTER, V_OUTER (elements between lines) and
 // Q_COPY, K_COPY, V_COPY (bytes a copy moves); ZERO_NAN: a row that comes to nothing is 0. Score::pair makes scores of two neighbouring sums.
 template <class P, class Mma> struct Attention {
   static constexpr int ROWS = 16 * P::FRAGMENTS, BM = ROWS * P::WARPS, BN = P::BN, THREADS = P::WARPS * 32;
-  static constexpr int STEPS = P::D_PADDED / 16, TILES = (P::N + BN - 1) / BN, COLUMNS = P::DV_PADDED / 8;
+  static constexpr int STEPS = P::D_PADDED / 16, COLUMNS = P::DV_PADDED / 8;
   typedef SharedOperand<P::Q_D_FAST, BM, P::D_PADDED, 2> SharedQ;
   typedef SharedOperand<P::K_D_FAST, BN, P::D_PADDED, 2> SharedK;
   typedef SharedOperand<P::V_N_FAST, P::DV_PADDED, BN, 2> SharedV;
@@ -21,22 +21,24 @@ template <class P, class Mma> struct Attention {
   // Queries are read from shared memory once where registers are left for them.
   static constexpr bool KEPT = P::FRAGMENTS * STEPS <= 8;
 
+  AttentionSizes<P> sizes;
   u32 queries, keys, values;
   int row0, lane;
   float sums[P::FRAGMENTS][COLUMNS][4], scores[P::FRAGMENTS][BN / 8][4];
   SoftmaxRows<P> softmax[P::FRAGMENTS];
   u32 kept[P::FRAGMENTS][KEPT ? STEPS : 1][4];
 
+  __device__ __forceinline__ int tiles() const { return (sizes.n() + BN - 1) / BN; }
   __device__ __forceinline__ void copy_keys(const void *k, int tile) const {
-    if (tile < TILES) {
-      CopyK copy(k, tile * BN, 0, P::D);
+    if (tile < tiles()) {
+      CopyK copy(k, tile * BN, 0, P::D, sizes.n(), sizes.k_outer);
       copy.copy(keys + tile % 2 * SharedK::BYTES);
     }
     copy_commit();
   }
   __device__ __forceinline__ void copy_values(const void *v, int tile) const {
-    if (tile < TILES) {
-      CopyV copy(v, 0, tile * BN, P::N);
+    if (tile < tiles()) {
+      CopyV copy(v, 0, tile * BN, sizes.n(), P::DV, sizes.v_outer);
       copy.copy(values + tile % 2 * SharedV::BYTES);
     }
     copy_commit();
@@ -114,13 +116,15 @@ template <class P, class Mma> struct Attention {
 #pragma unroll
     for (int f = 0; f < P::FRAGMENTS; f++) {
       softmax[f].divide(&sums[f][0][0]);
-      FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, &sums[f][0][0], m0 + row0 + f * 16, 0, lane, output);
+      FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, &sums[f][0][0], m0 + row0 + f * 16, 0, lane, output,
+                                                               sizes.m());
     }
   }
 
   template <class Score, class Output>
   __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score,
-                                      const Output &output) {
+                                      const Output &output, const AttentionSizes<P> &with = {}) {
+    sizes = with;
     lane = (int)threadIdx.x % 32, row0 = (int)threadIdx.x / 32 * ROWS;
     queries = shared_address(dynamic_shared), keys = queries + SharedQ::BYTES, values = keys + 2 * SharedK::BYTES;
 #pragma unroll
@@ -131,12 +135,12 @@ template <class P, class Mma> struct Attention {
 #pragma unroll
         for (int c = 0; c < 4; c++) sums[f][j][c] = 0;
     }
-    CopyQ copy(q, m0, 0, P::D);
+    CopyQ copy(q, m0, 0, P::D, sizes.m(), sizes.q_outer);
     copy.copy(queries);
     copy_keys(k, 0);
     copy_values(v, 0);
 #pragma unroll 1
-    for (int tile = 0; tile < TILES; tile++) {
+    for (int tile = 0; tile < tiles(); tile++) {
       // Behind each barrier a tile has arrived, and all have done with the buffer that the next one goes to.
       copy_wait<1>();
       __syncthreads();
@@ -145,7 +149,7 @@ template <class P, class Mma> struct Attention {
       multiply_keys(tile);
 #pragma unroll
       for (int f = 0; f < P::FRAGMENTS; f++)
-        softmax[f].weigh(&scores[f][0][0], &sums[f][0][0], m0 + row0 + f * 16, tile, lane, score);
+        softmax[f].weigh(&scores[f][0][0], &sums[f][0][0], m0 + row0 + f * 16, tile, lane, score, sizes);
       copy_wait<1>();
       __syncthreads();
       copy_values(v, tile + 1);

@@ -46,9 +46,10 @@ static double microseconds(const Site *site, const MmaAttention *m, const int *c
   const double start = 3000, turn = 150, full_warps = 8;
   const DeviceRates *rates = &site->device->rates;
   rate *= config[WARPGROUPS] ? rates->tensor / 2048 : rates->warp_tensor / 1620;
-  double height = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(m->n, config[KEYS]);
+  int64_t rows = extent_to_choose_by(m->m), keys = extent_to_choose_by(m->n), batch = extent_to_choose_by(m->batch);
+  double height = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(keys, config[KEYS]);
   double work = height * tiles * config[KEYS] * (mma_attention_padded(m->d) + mma_attention_padded(m->dv));
-  double blocks = (double)ceil_div(m->m, (int64_t)height) * (double)m->batch, each = blocks / site->device->multiprocessors;
+  double blocks = (double)ceil_div(rows, (int64_t)height) * (double)batch, each = blocks / site->device->multiprocessors;
   double alone = full_warps / config[WARPS], times = MAX(each < 1 ? 1 : each, alone);
   double clocks = (work / rate + turn * tiles * config[WARPS] / full_warps) * times +
                   start * (each < 1 ? 1 : each) * config[WARPS] / full_warps + start;
@@ -95,8 +96,10 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (!mma_attention_read(site, out->arena, &m)) FAIL(ERROR_UNSUPPORTED, "mma_attention does not take this region");
   const int *config = way->config;
   Text text = text_new(out->arena);
-  TRY(mma_attention_text(&text, site, &m, config));
-  unsigned grid[3] = {(unsigned)(ceil_div(m.m, config[WARPS] * config[FRAGMENTS] * 16) * m.batch), 1, 1};
+  KernelArguments arguments = {.arena = out->arena, .table = m.table};
+  TRY(mma_attention_text(&text, site, &m, config, &arguments));
+  int64_t rows = ceil_div(m.m.now, config[WARPS] * config[FRAGMENTS] * 16);
+  unsigned grid[3] = {(unsigned)(rows * m.batch.now), 1, 1};
   unsigned block[3] = {(unsigned)config[WARPS] * 32, 1, 1};
   Launch *launch = emit_kernel(out, text_get(&text), "mma_attention_kernel", grid, block);
   launch->label = "mma_attention";
@@ -109,6 +112,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   emit_buffer(out, launch, BUFFER_OUTPUT, 0);
   for (int i = m.a.last.anchor->input_count; i < m.a.last.operand_count; i++)
     emit_buffer(out, launch, BUFFER_INPUT, region_input(region_body(site->node), fused_operand(&m.a.last, i)));
+  emit_arguments(out, launch, &arguments);
   return OK;
 }
 

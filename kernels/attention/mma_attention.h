@@ -9,7 +9,7 @@ enum { WARPS, FRAGMENTS, KEYS, WARPGROUPS };
 // A matrix for each of a batch, as it is copied to shared memory.
 typedef struct Operand {
   int input;  // of the site
-  int64_t batch[MAX_RANK], outer;
+  Extent batch[MAX_RANK], outer;
   bool fast;  // along what is summed over
   int copy;   // bytes
 } Operand;
@@ -17,7 +17,9 @@ typedef struct Operand {
 typedef struct MmaAttention {
   Attention a;
   DType dtype;
-  int64_t m, n, d, dv, batch;
+  DimTable *table;  // of open sizes; NULL: all are taken for static
+  Extent m, n, batch;
+  int64_t d, dv;
   Operand q, k, v;
   Walk scores_batch;
   OutputWalk output;
@@ -28,8 +30,10 @@ typedef struct MmaAttention {
 // False where the region is no attention that the kernel can be written for. What is read is in the arena, or the site's.
 bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out);
 int mma_attention_padded(int64_t size);  // a head's size in shared memory
-// The batch axes of a value that operands broadcast to, which ends in rows and columns; false where it is not static.
-bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims);
+// A value that operands broadcast to, which ends in rows and columns, and the walk over its batch axes; false where it has no sizes.
+bool mma_attention_batch(DimTable *table, Arena *arena, const Value *value, Walk *walk, TensorDesc *desc);
 int mma_attention_blocks(const MmaAttention *m, const int *config);  // that a multiprocessor is to run at a time, at least
 // The kernel, complete, for one way's config.
-MUST_CHECK Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config);
+// arguments: of open sizes, which have the table of `m`.
+MUST_CHECK Status mma_attention_text(Text *text, const Site *site, const MmaAttention *m, const int *config,
+                                     KernelArguments *arguments);

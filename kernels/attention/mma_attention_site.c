@@ -8,15 +8,26 @@
 
 enum { LARGEST_HEAD = 256 };
 
-bool mma_attention_batch(const Value *value, Walk *walk, int64_t *dims) {
-  if (!value_get_dims(value, dims)) return false;
-  for (int i = 0; i < value->rank - 2; i++) walk_add(walk, i, dims[i], 1);
+// What is known of every call's sizes of a value in the body; its graph may have another table.
+static const OpenDims *open_dims(DimTable *table, Arena *arena, const Value *value, const int64_t *dims) {
+  if (!table || !value->open) return NULL;
+  OpenDims *open = arena_new_of(arena, OpenDims);
+  for (int i = 0; i < value->rank; i++)
+    open->dims[i] = extent_of(dims[i], dim_import(table, value->graph->dims, value->open[i]));
+  return open;
+}
+
+bool mma_attention_batch(DimTable *table, Arena *arena, const Value *value, Walk *walk, TensorDesc *desc) {
+  *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
+  if (!value_get_dims(value, desc->dims)) return false;
+  desc->open = open_dims(table, arena, value, desc->dims);
+  for (int i = 0; i < value->rank - 2; i++) walk_add_extent(walk, i, desc_extent_in(table, desc, i), 1);
   return true;
 }
 
 // The operands of one of the two products; what the other one makes has no site, and is not asked for.
-static bool read_product(const Site *site, const Graph *body, const Fused *fused, int64_t k, const TensorDesc *result,
-                         Operand *a, Operand *b) {
+static bool read_product(const Site *site, DimTable *table, const Graph *body, const Fused *fused, Extent k,
+                         const TensorDesc *result, Operand *a, Operand *b) {
   TensorDesc inputs[2] = {{.absent = true}, {.absent = true}};
   Operand *operands[2] = {a, b};
   for (int i = 0; i < 2; i++) {
@@ -24,17 +35,21 @@ static bool read_product(const Site *site, const Graph *body, const Fused *fused
     operands[i]->input = region_input(body, fused_operand(fused, i));
     if (operands[i]->input < 0) return false;
     inputs[i] = site->inputs[operands[i]->input];
-    broadcast_strides(&inputs[i], result->rank, operands[i]->batch);
+    broadcast_strides(table, &inputs[i], result, operands[i]->batch);
   }
   const Site product = {.node = fused->anchor, .inputs = inputs, .outputs = result, .device = site->device};
-  MatmulProblem p = {.m = result->dims[result->rank - 2], .n = result->dims[result->rank - 1], .k = k};
+  MatmulProblem p = {.table = table,
+                     .m = desc_extent_in(table, result, result->rank - 2),
+                     .n = desc_extent_in(table, result, result->rank - 1),
+                     .k = k};
   if (a) {
-    p.a_m = inputs[0].strides[inputs[0].rank - 2], p.a_k = inputs[0].strides[inputs[0].rank - 1];
+    p.a_m = desc_stride_in(table, &inputs[0], inputs[0].rank - 2),
+    p.a_k = desc_stride_in(table, &inputs[0], inputs[0].rank - 1);
     memcpy(p.a_batch, a->batch, sizeof p.a_batch);
     a->copy = matmul_a_vector(&product, &p, &a->fast) * (int)dtype_size(inputs[0].dtype);
     a->outer = a->fast ? p.a_m : p.a_k;
   }
-  p.b_k = inputs[1].strides[inputs[1].rank - 2], p.b_n = inputs[1].strides[inputs[1].rank - 1];
+  p.b_k = desc_stride_in(table, &inputs[1], inputs[1].rank - 2), p.b_n = desc_stride_in(table, &inputs[1], inputs[1].rank - 1);
   memcpy(p.b_batch, b->batch, sizeof p.b_batch);
   b->copy = matmul_b_vector(&product, &p, &b->fast) * (int)dtype_size(inputs[1].dtype);
   b->outer = b->fast ? p.b_n : p.b_k;
@@ -55,21 +70,23 @@ static bool read_epilogue(const Site *site, const Graph *body, Arena *arena, Mma
   return true;
 }
 
-static bool read_sizes(const Site *site, MmaAttention *out, TensorDesc *scores) {
+static bool read_sizes(const Site *site, Arena *arena, MmaAttention *out, TensorDesc *scores) {
   const TensorDesc *y = &site->outputs[0];
   const Value *sums = out->a.scores->outputs[0], *q = fused_operand(&out->a.first, 0);
+  DimTable *table = out->table;
   int64_t dims[MAX_RANK];
-  *scores = (TensorDesc){.dtype = DTYPE_F32, .rank = sums->rank};
-  if (!mma_attention_batch(sums, &out->scores_batch, scores->dims) || !value_get_dims(q, dims)) return false;
-  out->m = scores->dims[sums->rank - 2], out->n = scores->dims[sums->rank - 1];
+  if (!mma_attention_batch(table, arena, sums, &out->scores_batch, scores) || !value_get_dims(q, dims)) return false;
+  scores->dtype = DTYPE_F32;
+  out->m = desc_extent_in(table, scores, sums->rank - 2), out->n = desc_extent_in(table, scores, sums->rank - 1);
   out->d = dims[q->rank - 1], out->dv = y->dims[y->rank - 1];
-  for (int i = 0; i < y->rank - 2; i++) walk_add(&out->output.batch, i, y->dims[i], 1);
-  walk_add(&out->output.row, y->rank - 2, out->m, 1);
+  for (int i = 0; i < y->rank - 2; i++) walk_add_extent(&out->output.batch, i, desc_extent_in(table, y, i), 1);
+  walk_add_extent(&out->output.row, y->rank - 2, desc_extent_in(table, y, y->rank - 2), 1);
   walk_add(&out->output.column, y->rank - 1, out->dv, 1);
-  out->batch = walk_count(&out->output.batch);
-  return out->m > 0 && out->n > 0 && out->d > 0 && out->dv > 0 && out->batch > 0 && out->d <= LARGEST_HEAD &&
-         out->dv <= LARGEST_HEAD && out->m <= INT32_MAX && out->n <= INT32_MAX / 2 &&
-         out->batch == walk_count(&out->scores_batch) && out->batch <= INT32_MAX / ceil_div(out->m, 16);
+  out->batch = walk_extent(table, &out->output.batch);
+  int64_t m = out->m.now, n = out->n.now, batch = out->batch.now;
+  return m > 0 && n > 0 && out->d > 0 && out->dv > 0 && batch > 0 && out->d <= LARGEST_HEAD && out->dv <= LARGEST_HEAD &&
+         m <= INT32_MAX && n <= INT32_MAX / 2 && batch == walk_count(&out->scores_batch) &&
+         batch <= INT32_MAX / ceil_div(m, 16);
 }
 
 // Coordinates and sizes are known of rows and columns: batch axes may be regrouped on the way.
@@ -81,6 +98,29 @@ static bool score_is_emitted(const MmaAttention *m) {
   return true;
 }
 
+static bool reads_row_extent(const Program *program) {
+  for (int i = 0; i < program->count; i++)
+    if (program->code[i].op == OP_row_extent) return true;
+  return false;
+}
+
+// Heads are of one size in every call, and the score asks for no sizes but by axes.
+static bool takes_open(const Site *site, const MmaAttention *m) {
+  const Value *q = fused_operand(&m->a.first, 0), *v = fused_operand(&m->a.last, 1);
+  bool heads = (!q->open || dim_is_static(q->open[q->rank - 1])) && (!v->open || dim_is_static(v->open[v->rank - 1]));
+  return site_is_open(site) && heads && !reads_row_extent(m->a.score);
+}
+
+// table: NULL takes all sizes for static.
+static bool read_open(const Site *site, const Graph *body, DimTable *table, Arena *arena, MmaAttention *out) {
+  TensorDesc scores;
+  out->table = table;
+  out->scores_batch = (Walk){0}, out->output = (OutputWalk){0};
+  return read_sizes(site, arena, out, &scores) &&
+         read_product(site, table, body, &out->a.first, extent_static(out->d), &scores, &out->q, &out->k) &&
+         read_product(site, table, body, &out->a.last, out->n, &site->outputs[0], NULL, &out->v);
+}
+
 bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
   const Graph *body = region_body(site->node);
   if (body->output_count != 1 || !body->outputs[0]->producer) return false;
@@ -88,17 +128,17 @@ bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
   if (attention_read(body->outputs[0]->producer, arena, &out->a)) return false;
   int inside = 0;
   FOR_NODES(node, body) inside++;
-  TensorDesc scores;
   out->dtype = fused_operand(&out->a.last, 1)->dtype;
   if (inside != out->a.node_count || dtype_size(out->dtype) != 2 || !mma_dtype_supported(site, out->dtype) ||
-      !score_is_emitted(out) || !read_sizes(site, out, &scores))
+      !score_is_emitted(out))
     return false;
   for (int i = 0; i < out->a.score->input_count; i++) {
     if (!out->a.inputs[i].value) continue;
     out->score_inputs[i] = region_input(body, out->a.inputs[i].value);
     if (out->score_inputs[i] < 0) return false;
   }
-  return read_product(site, body, &out->a.first, out->d, &scores, &out->q, &out->k) &&
-         read_product(site, body, &out->a.last, out->n, &site->outputs[0], NULL, &out->v) &&
+  // An operand of one line now may be contiguous in no other call.
+  return ((takes_open(site, out) && read_open(site, body, site->dims, arena, out)) ||
+          read_open(site, body, NULL, arena, out)) &&
          read_epilogue(site, body, arena, out);
 }

@@ -45,6 +45,14 @@ struct RowState {
   static __device__ __forceinline__ float NOTHING() { return -float_of_bits(0x7f800000u); }
 };
 
+// Sizes that differ from call to call, as arguments: P's M and N where those are below 0, and divide them; where a distance between lines is OPEN_STRIDE, that.
+template <class P> struct AttentionSizes {
+  int rows = P::M, keys = P::N;
+  i64 q_outer = P::Q_OUTER, k_outer = P::K_OUTER, v_outer = P::V_OUTER;
+  __device__ __forceinline__ int m() const { return P::M < 0 ? rows : P::M; }
+  __device__ __forceinline__ int n() const { return P::N < 0 ? keys : P::N; }
+};
+
 // P: M, N; BN, the keys of a tile; DV_PADDED, the sums of a row; ZERO_NAN: a row that comes to nothing is 0. Score::pair makes scores of two neighbouring sums.
 template <class P> struct SoftmaxRows {
   static constexpr int BN = P::BN, COLUMNS = P::DV_PADDED / 8;
@@ -54,7 +62,8 @@ template <class P> struct SoftmaxRows {
 
   // Scores become weights, the highest of a row's being 1 or less than it.
   template <class Score>
-  __device__ __forceinline__ void weigh(float *scores, float *sums, int first_row, int tile, int lane, const Score &score) {
+  __device__ __forceinline__ void weigh(float *scores, float *sums, int first_row, int tile, int lane, const Score &score,
+                                        const AttentionSizes<P> &sizes) {
     const float nothing = RowState::NOTHING();
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -64,9 +73,9 @@ template <class P> struct SoftmaxRows {
       for (int j = 0; j < BN / 8; j++) {
         float *pair = &scores[j * 4 + half * 2];
         const int column = tile * BN + j * 8 + lane % 4 * 2;
-        score.pair(pair, (u32)min(row, P::M - 1), (u32)column);
-        if (P::N % BN && column >= P::N) pair[0] = nothing;
-        if (P::N % BN && column + 1 >= P::N) pair[1] = nothing;
+        score.pair(pair, (u32)min(row, sizes.m() - 1), (u32)column);
+        if (P::N % BN && column >= sizes.n()) pair[0] = nothing;
+        if (P::N % BN && column + 1 >= sizes.n()) pair[1] = nothing;
         highest = fmaxf(highest, fmaxf(pair[0], pair[1]));
       }
       const float factor = rows[half].raise(highest, base);

@@ -10,7 +10,7 @@
 
 // P: as in attention.cuh but for FRAGMENTS, which is 1. Heads are padded to a multiple of 64.
 template <class P, class Mma> struct WarpgroupAttention {
-  static constexpr int BM = P::WARPS * 16, BN = P::BN, THREADS = P::WARPS * 32, TILES = (P::N + BN - 1) / BN;
+  static constexpr int BM = P::WARPS * 16, BN = P::BN, THREADS = P::WARPS * 32;
   static constexpr int PARTS = P::D_PADDED / 64, PIECES = BN / 64;  // of a head, of a tile's keys
   typedef WgmmaOperand<P::Q_D_FAST, BM, 64> SharedQ;
   typedef WgmmaOperand<P::K_D_FAST, BN, 64> SharedK;
@@ -20,19 +20,21 @@ template <class P, class Mma> struct WarpgroupAttention {
   typedef MatrixCopy<SharedV, P::V_N_FAST, P::DV_PADDED, 64, 2, P::V_COPY, THREADS, P::V_OUTER, P::DV, P::N % BN == 0> CopyV;
   static constexpr int KEYS_BYTES = PARTS * SharedK::BYTES, VALUES_BYTES = PIECES * SharedV::BYTES;
 
+  AttentionSizes<P> sizes;
   u32 queries, keys, values;
   float sums[P::DV_PADDED / 2], scores[BN / 2];
   SoftmaxRows<P> softmax;
 
+  __device__ __forceinline__ int tiles() const { return (sizes.n() + BN - 1) / BN; }
   __device__ __forceinline__ void copy_keys(const void *k, int tile) const {
-    if (tile >= TILES) return;
-    CopyK copy(k, tile * BN, 0, P::D);
+    if (tile >= tiles()) return;
+    CopyK copy(k, tile * BN, 0, P::D, sizes.n(), sizes.k_outer);
 #pragma unroll
     for (int part = 0; part < PARTS; part++) copy.copy(keys + tile % 2 * KEYS_BYTES + part * SharedK::BYTES);
   }
   __device__ __forceinline__ void copy_values(const void *v, int tile) const {
-    if (tile >= TILES) return;
-    CopyV copy(v, 0, tile * BN, P::N);
+    if (tile >= tiles()) return;
+    CopyV copy(v, 0, tile * BN, sizes.n(), P::DV, sizes.v_outer);
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) copy.copy(values + tile % 2 * VALUES_BYTES + piece * SharedV::BYTES);
   }
@@ -71,7 +73,8 @@ template <class P, class Mma> struct WarpgroupAttention {
 
   template <class Score, class Output>
   __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score,
-                                      const Output &output) {
+                                      const Output &output, const AttentionSizes<P> &with = {}) {
+    sizes = with;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, row0 = warp * 16;
     const u32 unaligned = shared_address(dynamic_shared), base = (unaligned + 1023) & ~1023u;
     queries = base + __shfl_sync(0xffffffffu, warp / 4, 0) * SharedQ::BLOCK;
@@ -79,7 +82,7 @@ template <class P, class Mma> struct WarpgroupAttention {
     softmax.begin();
 #pragma unroll
     for (int i = 0; i < P::DV_PADDED / 2; i++) sums[i] = 0;
-    CopyQ copy(q, m0, 0, P::D);
+    CopyQ copy(q, m0, 0, P::D, sizes.m(), sizes.q_outer);
 #pragma unroll
     for (int part = 0; part < PARTS; part++) copy.copy(base + part * SharedQ::BYTES);
     copy_keys(k, 0);
@@ -92,8 +95,8 @@ template <class P, class Mma> struct WarpgroupAttention {
     multiply_keys(0);
     wait_for_products();
 #pragma unroll 1
-    for (int tile = 0; tile < TILES; tile++) {
-      softmax.weigh(scores, sums, m0 + row0, tile, lane, score);
+    for (int tile = 0; tile < tiles(); tile++) {
+      softmax.weigh(scores, sums, m0 + row0, tile, lane, score, sizes);
       u32 weights[BN / 16][4];
 #pragma unroll
       for (int step = 0; step < BN / 16; step++)
@@ -106,13 +109,13 @@ template <class P, class Mma> struct WarpgroupAttention {
       copy_commit();
       wgmma_fence();
       multiply_values(tile, weights);
-      if (tile + 1 < TILES) multiply_keys(tile + 1);
+      if (tile + 1 < tiles()) multiply_keys(tile + 1);
       wait_for_products();
     }
     copy_wait<0>();
     __syncthreads();
     softmax.divide(sums);
     float *corner = (float *)((u8 *)dynamic_shared + (base - unaligned)) + warp * FragmentStore<P::DV_PADDED>::FLOATS;
-    FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, sums, m0 + row0, 0, lane, output);
+    FragmentStore<P::DV_PADDED>::template store<P::M, P::DV>(corner, sums, m0 + row0, 0, lane, output, sizes.m());
   }
 };

@@ -14,73 +14,119 @@ const char *device_type(DType dtype) {
   }
 }
 
+// --- Walks
+
+void walk_add_extent(Walk *walk, int axis, Extent extent, int64_t scale) {
+  if (!extent_is(extent, 1)) walk->axes[walk->count++] = (WalkAxis){axis, extent, scale};
+}
 void walk_add(Walk *walk, int axis, int64_t extent, int64_t scale) {
-  if (extent != 1) walk->axes[walk->count++] = (WalkAxis){axis, extent, scale};
+  walk_add_extent(walk, axis, extent_static(extent), scale);
+}
+
+Extent walk_extent(DimTable *table, const Walk *walk) {
+  Extent count = extent_static(1);
+  for (int i = 0; i < walk->count; i++) count = extent_mul(table, count, walk->axes[i].extent);
+  return count;
 }
 
 int64_t walk_count(const Walk *walk) {
   int64_t count = 1;
-  for (int i = 0; i < walk->count; i++) count *= walk->axes[i].extent;
+  for (int i = 0; i < walk->count; i++) count *= walk->axes[i].extent.now;
   return count;
 }
 
+const char *arguments_passed(const KernelArguments *arguments) { return arguments->table ? ", dims" : ""; }
+const char *stride_constant(Arena *arena, Extent stride) {
+  return stride.open ? "OPEN_STRIDE" : arena_printf(arena, "%lldll", (long long)stride.now);
+}
 typedef struct Run {
-  int64_t extent, stride;
+  Extent extent, stride;
 } Run;
 
 // Joins neighbouring axes that advance as one.
-static int find_runs(const Walk *walk, const int64_t *strides, Run *runs) {
+static int find_runs(DimTable *table, const Walk *walk, const Extent *strides, Run *runs) {
   int count = 0;
   for (int i = 0; i < walk->count; i++) {
-    Run run = {walk->axes[i].extent, strides[walk->axes[i].axis] * walk->axes[i].scale};
-    if (count && runs[count - 1].stride == run.stride * run.extent)
-      runs[count - 1] = (Run){runs[count - 1].extent * run.extent, run.stride};
+    const WalkAxis *axis = &walk->axes[i];
+    Run run = {axis->extent, extent_mul(table, strides[axis->axis], extent_static(axis->scale))};
+    if (count && extent_equal(runs[count - 1].stride, extent_mul(table, run.stride, run.extent)))
+      runs[count - 1] = (Run){extent_mul(table, runs[count - 1].extent, run.extent), run.stride};
     else runs[count++] = run;
   }
   return count;
 }
 
-int walk_runs(const Walk *walk, const int64_t *strides) {
-  Run runs[MAX_RANK + 1];
-  return find_runs(walk, strides, runs);
+static bool is_open(const Run *runs, int count) {
+  bool open = false;
+  for (int i = 0; i < count; i++) open |= runs[i].stride.open || (i > 0 && runs[i].extent.open);
+  return open;
 }
 
-void walk_emit(Text *text, const char *name, const Walk *walk, const int64_t *strides) {
-  Run runs[MAX_RANK + 1];
-  int count = find_runs(walk, strides, runs);
-  text_add(text, "DEVICE i64 %s(u32 index) { return 0", name);
-  int64_t inner = walk_count(walk);
+static void emit_static_runs(Text *text, const Run *runs, int count) {
+  int64_t inner = 1;
+  for (int i = 1; i < count; i++) inner *= runs[i].extent.now;
+  text_add(text, " return 0");
   for (int i = 0; i < count; i++) {
-    inner /= MAX(runs[i].extent, 1);
-    if (runs[i].stride == 0) continue;
+    if (i > 0) inner /= MAX(runs[i].extent.now, 1);
+    if (runs[i].stride.now == 0) continue;
     text_add(text, " + (i64)(index");
     if (inner > 1) text_add(text, " / %lluu", (unsigned long long)inner);
-    if (i > 0) text_add(text, " %% %lluu", (unsigned long long)runs[i].extent);
-    text_add(text, ") * %lldll", (long long)runs[i].stride);
+    if (i > 0) text_add(text, " %% %lluu", (unsigned long long)runs[i].extent.now);
+    text_add(text, ") * %lldll", (long long)runs[i].stride.now);
   }
-  text_add(text, "; }\n");
+  text_add(text, ";");
 }
 
-void broadcast_strides(const TensorDesc *desc, int rank, int64_t *strides) {
-  for (int i = 0; i < rank; i++) {
-    int own = i - (rank - desc->rank);
-    strides[i] = own < 0 || desc->dims[own] == 1 ? 0 : desc->strides[own];
+// Run by run from the innermost, of what the ones inside left.
+static void emit_open_runs(Text *text, const Run *runs, int count, KernelArguments *arguments) {
+  const char *rest = "index";
+  text_add(text, "\n  i64 at = 0;\n");
+  for (int i = count - 1; i >= 0; i--) {
+    const char *place = rest;
+    if (i > 0) {
+      rest = arena_printf(text->arena, "rest%d", i);
+      text_add(text, "  const u32 %s = %s;\n", rest, extent_divide(arguments, place, runs[i].extent, false));
+      place = arena_printf(text->arena, "%s - %s * %s", place, rest, extent_text(arguments, runs[i].extent, false));
+    }
+    if (!extent_is(runs[i].stride, 0))
+      text_add(text, "  at += (i64)(%s) * %s;\n", place, extent_text(arguments, runs[i].stride, true));
+  }
+  text_add(text, "  return at;\n");
+}
+
+void walk_emit(Text *text, const char *name, const Walk *walk, const Extent *strides, KernelArguments *arguments) {
+  Run runs[MAX_RANK + 1];
+  int count = find_runs(arguments->table, walk, strides, runs);
+  text_add(text, "DEVICE i64 %s(u32 index%s) {", name, arguments->table ? ", const Dims &dims" : "");
+  if (is_open(runs, count)) emit_open_runs(text, runs, count, arguments);
+  else emit_static_runs(text, runs, count);
+  text_add(text, "%s}\n", is_open(runs, count) ? "" : " ");
+}
+
+// An open axis of size 1 is no broadcast where that of `to` is one too: other calls have more of both.
+static bool broadcasts(const DimTable *table, const TensorDesc *desc, int own, const TensorDesc *to, int axis) {
+  if (own < 0) return true;
+  bool both = to->dims[axis] == 1 && desc_extent_in(table, to, axis).open && desc_extent_in(table, desc, own).open;
+  return desc->dims[own] == 1 && !both;
+}
+
+void broadcast_strides(const DimTable *table, const TensorDesc *desc, const TensorDesc *to, Extent *strides) {
+  for (int i = 0; i < to->rank; i++) {
+    int own = i - (to->rank - desc->rank);
+    strides[i] = broadcasts(table, desc, own, to, i) ? extent_static(0) : desc_stride_in(table, desc, own);
   }
 }
 
-int desc_vector(const TensorDesc *desc, int rank, int axis, int bytes) {
-  int64_t strides[MAX_RANK];
-  broadcast_strides(desc, rank, strides);
-  int vector = 1;
-  if (strides[axis] != 1) return vector;
-  while (vector * 2 * (int)dtype_size(desc->dtype) <= bytes) {
-    int next = vector * 2;
-    if (desc->offset % next) return vector;
-    for (int i = 0; i < rank; i++)
-      if (i != axis && strides[i] % next) return vector;
-    vector = next;
-  }
-  return vector;
+int desc_vector(const DimTable *table, const TensorDesc *desc, const TensorDesc *to, int axis, int bytes) {
+  Extent strides[MAX_RANK];
+  broadcast_strides(table, desc, to, strides);
+  int64_t vector = 1;
+  if (!extent_is(strides[axis], 1)) return 1;
+  while (vector * 2 * (int)dtype_size(desc->dtype) <= bytes) vector *= 2;
+  vector = extent_factor(table, extent_static(desc->offset), vector);
+  for (int i = 0; i < to->rank; i++)
+    if (i != axis) vector = extent_factor(table, strides[i], vector);
+  return (int)vector;
 }
 
 // --- Output
@@ -90,30 +136,41 @@ static const TensorDesc *operand_desc(const Site *site, int operand) {
   return &site->inputs[site->node->input_count + operand - 1];
 }
 
+// The coordinate along a walk's axis, of a walk's index: `inner` places lie between neighbours.
+static const char *walk_coordinate(KernelArguments *arguments, Arena *arena, const char *index, Extent inner, Extent extent) {
+  if (!inner.open && !extent.open)
+    return arena_printf(arena, "(%s / %lluu %% %lluu)", index, (unsigned long long)MAX(inner.now, 1),
+                        (unsigned long long)MAX(extent.now, 1));
+  const char *place = arena_printf(arena, "(%s)", extent_divide(arguments, index, inner, false));
+  const char *above = extent_divide(arguments, place, extent, false);
+  return arena_printf(arena, "(%s - %s * %s)", place, above, extent_text(arguments, extent, false));
+}
+
 // The coordinate along a logical axis, from all walk axes that add to it.
-static void emit_coordinate(Text *text, const OutputWalk *walk, int axis, const char *column) {
+static void emit_coordinate(Text *text, const OutputWalk *walk, int axis, const char *column, KernelArguments *arguments) {
   const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
   const char *const indices[3] = {"batch", "row", column};
   text_add(text, "(0");
   for (int w = 0; w < 3; w++) {
-    int64_t inner = walk_count(walks[w]);
     for (int i = 0; i < walks[w]->count; i++) {
       const WalkAxis *a = &walks[w]->axes[i];
-      inner /= MAX(a->extent, 1);
+      Extent inner = extent_static(1);
+      for (int k = i + 1; k < walks[w]->count; k++) inner = extent_mul(arguments->table, inner, walks[w]->axes[k].extent);
       if (a->axis == axis)
-        text_add(text, " + (i64)(%s / %lluu %% %lluu) * %lldll", indices[w], (unsigned long long)MAX(inner, 1),
-                 (unsigned long long)MAX(a->extent, 1), (long long)a->scale);
+        text_add(text, " + (i64)%s * %lldll", walk_coordinate(arguments, text->arena, indices[w], inner, a->extent),
+                 (long long)a->scale);
     }
   }
   text_add(text, ")");
 }
 
-static void emit_walks(Text *text, const char *name, const OutputWalk *walk, const int64_t *strides) {
+static void emit_walks(Text *text, const char *name, const OutputWalk *walk, const Extent *strides,
+                       KernelArguments *arguments) {
   const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
   static const char *const parts[3] = {"batch", "row", "column"};
   for (int i = 0; i < 3; i++) {
     char *function = arena_printf(text->arena, "%s_%s", name, parts[i]);
-    walk_emit(text, function, walks[i], strides);
+    walk_emit(text, function, walks[i], strides, arguments);
   }
 }
 
@@ -121,55 +178,54 @@ static void emit_walks(Text *text, const char *name, const OutputWalk *walk, con
 static const WalkAxis *column_axis(const Walk *column) { return column->count ? &column->axes[column->count - 1] : NULL; }
 
 // How many neighbouring columns of a tensor may be moved at once; 1 where its columns are not neighbours.
-static int column_vector(const TensorDesc *desc, int rank, const Walk *column) {
+static int column_vector(const DimTable *table, const TensorDesc *desc, const TensorDesc *y, const Walk *column) {
   const WalkAxis *axis = column_axis(column);
   if (!axis || axis->scale != 1) return 1;
-  int vector = desc_vector(desc, rank, axis->axis, 16);
-  while (axis->extent % vector) vector /= 2;
-  return vector;
+  return (int)extent_factor(table, axis->extent, desc_vector(table, desc, y, axis->axis, 16));
 }
 
 // Walks may run past the end of an axis: one phase of a transposed convolution can have one output fewer than another.
-static bool runs_past(const OutputWalk *walk, int axis, int64_t dim) {
+static bool runs_past(const OutputWalk *walk, int axis, Extent dim) {
   const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
   int64_t last = 0;
   for (int w = 0; w < 3; w++)
     for (int i = 0; i < walks[w]->count; i++)
-      if (walks[w]->axes[i].axis == axis) last += (walks[w]->axes[i].extent - 1) * walks[w]->axes[i].scale;
-  return last >= dim;
+      if (walks[w]->axes[i].axis == axis) last += (walks[w]->axes[i].extent.now - 1) * walks[w]->axes[i].scale;
+  return last >= dim.now;
 }
 
 // What lies past the end is neither read nor stored.
-static void emit_bounds(Text *text, const TensorDesc *y, const OutputWalk *walk) {
+static void emit_bounds(Text *text, const TensorDesc *y, const OutputWalk *walk, KernelArguments *arguments) {
   text_add(text, "  __device__ __forceinline__ bool inside(u32 row, u32 column) const {\n    return true");
   for (int axis = 0; axis < y->rank; axis++) {
-    if (!runs_past(walk, axis, y->dims[axis])) continue;
+    Extent dim = desc_extent_in(arguments->table, y, axis);
+    if (!runs_past(walk, axis, dim)) continue;
     text_add(text, " && ");
-    emit_coordinate(text, walk, axis, "column");
-    text_add(text, " < %lldll", (long long)y->dims[axis]);
+    emit_coordinate(text, walk, axis, "column", arguments);
+    text_add(text, " < %s", extent_text(arguments, dim, true));
   }
   text_add(text, ";\n  }\n");
 }
 
-static void emit_operand_load(Text *text, const Site *site, const OutputWalk *walk, int operand) {
-  const TensorDesc *desc = operand_desc(site, operand);
-  const char *type = device_type(desc->dtype);
-  int rank = site->outputs[0].rank;
-  int64_t strides[MAX_RANK];
+static void emit_operand_load(Text *text, const Site *site, const OutputWalk *walk, int operand, KernelArguments *arguments) {
+  const TensorDesc *desc = operand_desc(site, operand), *y = &site->outputs[0];
+  const char *type = device_type(desc->dtype), *dims = arguments_passed(arguments);
+  Extent strides[MAX_RANK], stride = extent_static(0);
   const WalkAxis *axis = column_axis(&walk->column);
-  broadcast_strides(desc, rank, strides);
-  int64_t stride = axis ? strides[axis->axis] * axis->scale : 0;
-  text_add(text, "    {\n      const %s *from = e%d + e%d_row(row) + e%d_column(column);\n", type, operand, operand, operand);
-  if (stride == 0) {
+  broadcast_strides(arguments->table, desc, y, strides);
+  if (axis) stride = extent_mul(arguments->table, strides[axis->axis], extent_static(axis->scale));
+  text_add(text, "    {\n      const %s *from = e%d + e%d_row(row%s) + e%d_column(column%s);\n", type, operand, operand, dims,
+           operand, dims);
+  if (extent_is(stride, 0)) {
     text_add(text, "      %s same = *from;\n#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = same;\n", type,
              operand);
-  } else if (stride == 1) {
+  } else if (extent_is(stride, 1)) {
     text_add(text, "      load_elements<V, %d>(from, to.x%d);\n",
-             column_vector(desc, rank, &walk->column) * (int)dtype_size(desc->dtype), operand);
+             column_vector(arguments->table, desc, y, &walk->column) * (int)dtype_size(desc->dtype), operand);
   } else {
     text_add(text,
-             "#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = e%d[e%d_row(row) + e%d_column(column + i)];\n",
-             operand, operand, operand, operand);
+             "#pragma unroll\n      for (int i = 0; i < V; i++) to.x%d[i] = e%d[e%d_row(row%s) + e%d_column(column + i%s)];\n",
+             operand, operand, operand, dims, operand, dims);
   }
   text_add(text, "    }\n");
 }
@@ -178,46 +234,50 @@ bool output_rows_are_plain(const Site *site, const OutputWalk *walk) {
   const TensorDesc *y = &site->outputs[0];
   if (site->epilogue && program_uses_index(site->epilogue)) return false;
   for (int k = 0; k <= operand_count(site); k++) {
-    int64_t strides[MAX_RANK];
-    broadcast_strides(k ? operand_desc(site, k) : y, y->rank, strides);
-    if (walk_runs(&walk->row, strides) > 1) return false;
+    Extent strides[MAX_RANK];
+    Run runs[MAX_RANK + 1];
+    broadcast_strides(NULL, k ? operand_desc(site, k) : y, y, strides);
+    if (find_runs(NULL, &walk->row, strides, runs) > 1) return false;
   }
   return true;
 }
 
-Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType accumulator) {
+Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType accumulator, KernelArguments *arguments) {
   const TensorDesc *y = &site->outputs[0];
   const Program *program = site->epilogue;
-  const char *type = device_type(y->dtype);
-  int64_t strides[MAX_RANK];
+  const char *type = device_type(y->dtype), *dims = arguments_passed(arguments);
+  DimTable *table = arguments->table;
+  Extent strides[MAX_RANK];
   if (program) {
     text_add(text, GENERATED_INCLUDES);
     TRY(epilogue_program_emit(text, site, accumulator));
   }
-  broadcast_strides(y, y->rank, strides);
-  emit_walks(text, "y", walk, strides);
+  broadcast_strides(table, y, y, strides);
+  emit_walks(text, "y", walk, strides, arguments);
   for (int k = 1; k <= operand_count(site); k++) {
-    broadcast_strides(operand_desc(site, k), y->rank, strides);
-    emit_walks(text, arena_printf(text->arena, "e%d", k), walk, strides);
+    broadcast_strides(table, operand_desc(site, k), y, strides);
+    emit_walks(text, arena_printf(text->arena, "e%d", k), walk, strides, arguments);
   }
   const WalkAxis *columns = column_axis(&walk->column);
-  int vector = columns && runs_past(walk, columns->axis, y->dims[columns->axis]) ? 1 : column_vector(y, y->rank, &walk->column);
+  bool ragged = columns && runs_past(walk, columns->axis, desc_extent_in(table, y, columns->axis));
+  int vector = ragged ? 1 : column_vector(table, y, y, &walk->column);
 
   text_add(text, "struct Output {\n  static constexpr int VECTOR = %d;\n  %s *__restrict__ y;\n", vector, type);
   for (int k = 1; k <= operand_count(site); k++)
     text_add(text, "  const %s *__restrict__ e%d;\n", device_type(operand_desc(site, k)->dtype), k);
-  text_add(
-      text,
-      "  u32 batch;\n  __device__ __forceinline__ void begin(u32 index) {\n    batch = index;\n    y += y_batch(index);\n");
-  for (int k = 1; k <= operand_count(site); k++) text_add(text, "    e%d += e%d_batch(index);\n", k, k);
+  text_add(text,
+           "  u32 batch;\n%s  __device__ __forceinline__ void begin(u32 index) {\n    batch = index;\n    y += "
+           "y_batch(index%s);\n",
+           table ? "  Dims dims;\n" : "", dims);
+  for (int k = 1; k <= operand_count(site); k++) text_add(text, "    e%d += e%d_batch(index%s);\n", k, k, dims);
   text_add(text, "  }\n");
-  emit_bounds(text, y, walk);
+  emit_bounds(text, y, walk, arguments);
   text_add(text, "  template <int V> struct Operands {\n");
   for (int k = 1; k <= operand_count(site); k++)
     text_add(text, "    %s x%d[V];\n", device_type(operand_desc(site, k)->dtype), k);
   text_add(text,
            "  };\n  template <int V> __device__ __forceinline__ void load(u32 row, u32 column, Operands<V> &to) const {\n");
-  for (int k = 1; k <= operand_count(site); k++) emit_operand_load(text, site, walk, k);
+  for (int k = 1; k <= operand_count(site); k++) emit_operand_load(text, site, walk, k, arguments);
   text_add(text,
            "  }\n  template <int V> __device__ __forceinline__ void store(u32 row, u32 column, const %s *values, const "
            "Operands<V> &with) const {\n",
@@ -230,12 +290,12 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
     for (int k = 1; k <= operand_count(site); k++) text_add(text, ", with.x%d[i]", k);
     for (int axis = 0; axis < y->rank && program_uses_index(program); axis++) {
       text_add(text, ", ");
-      emit_coordinate(text, walk, axis, "(column + i)");
+      emit_coordinate(text, walk, axis, "(column + i)", arguments);
     }
     text_add(text, ")");
   }
-  text_add(text, ";\n    store_elements<V, %d>(y + y_row(row) + y_column(column), result);\n  }\n};\n",
-           vector * (int)dtype_size(y->dtype));
+  text_add(text, ";\n    store_elements<V, %d>(y + y_row(row%s) + y_column(column%s), result);\n  }\n};\n",
+           vector * (int)dtype_size(y->dtype), dims, dims);
   return OK;
 }
 
@@ -245,10 +305,10 @@ void output_parameters(Text *text, const Site *site) {
     text_add(text, ", const %s *e%d", device_type(operand_desc(site, k)->dtype), k);
 }
 
-void output_construct(Text *text, const Site *site) {
+void output_construct(Text *text, const Site *site, const KernelArguments *arguments) {
   text_add(text, "Output{y");
   for (int k = 1; k <= operand_count(site); k++) text_add(text, ", e%d", k);
-  text_add(text, ", 0}");
+  text_add(text, ", 0%s}", arguments_passed(arguments));
 }
 
 void output_arguments(Emission *emission, Launch *launch, const Site *site) {

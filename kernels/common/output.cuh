@@ -24,19 +24,20 @@ DEVICE void store_columns(const Output &output, unsigned row, unsigned column, u
     if (column + i < columns) store_one<V>(output, row, column + i, values + i);
 }
 
-// One split's sums: [split][batch][row][column], column count COLUMNS. ROWS below 0: `rows` says how many.
+// One split's sums: [split][batch][row][column]. Where a count is below 0, a member says it, which the count divides.
 template <class Acc, int ROWS, int COLUMNS, int BATCH> struct Partial {
   static constexpr int VECTOR = COLUMNS % 4 == 0 ? 4 : COLUMNS % 2 == 0 ? 2 : 1;
   Acc *sums;
-  int rows;
+  int batches, rows, columns;
   __device__ __forceinline__ void begin(unsigned split, unsigned batch) {
-    sums += ((long long)split * BATCH + batch) * (ROWS < 0 ? rows : ROWS) * COLUMNS;
+    sums += ((long long)split * (BATCH < 0 ? batches : BATCH) + batch) * (ROWS < 0 ? rows : ROWS) *
+            (COLUMNS < 0 ? columns : COLUMNS);
   }
   template <int V> struct Operands {};
   __device__ __forceinline__ bool inside(unsigned, unsigned) const { return true; }
   template <int V> __device__ __forceinline__ void load(unsigned, unsigned, Operands<V> &) const {}
   template <int V>
   __device__ __forceinline__ void store(unsigned row, unsigned column, const Acc *values, const Operands<V> &) const {
-    store_elements<V, (int)sizeof(Acc) * V>(sums + (long long)row * COLUMNS + column, values);
+    store_elements<V, (int)sizeof(Acc) * V>(sums + (long long)row * (COLUMNS < 0 ? columns : COLUMNS) + column, values);
   }
 };

@@ -23,20 +23,12 @@ void site_arguments(Emission *emission, Launch *launch, const Site *site) {
   for (int i = 0; i < site->node->output_count; i++) emit_buffer(emission, launch, BUFFER_OUTPUT, i);
 }
 
-// Of now where open ones are not asked for.
-static Extent extent_along(const DimTable *table, const TensorDesc *desc, int axis) {
-  return table ? desc_extent(desc, axis) : extent_static(desc->dims[axis]);
-}
-static Extent stride_along(const DimTable *table, const TensorDesc *desc, int axis) {
-  return table ? desc_stride(desc, axis) : extent_static(desc->strides[axis]);
-}
-
 // Axes from outermost to innermost in memory.
 static void memory_order(const DimTable *table, const TensorDesc *desc, int *order) {
   int64_t reach[MAX_RANK];
   for (int i = 0; i < desc->rank; i++) {
     int at = i;
-    reach[i] = llabs(extent_typical(table, stride_along(table, desc, i)));
+    reach[i] = llabs(extent_typical(table, desc_stride_in(table, desc, i)));
     while (at > 0 && reach[order[at - 1]] < reach[i]) {
       order[at] = order[at - 1];
       at--;
@@ -49,7 +41,7 @@ int points_inner_axis(const DimTable *table, const TensorDesc *domain) {
   int order[MAX_RANK];
   memory_order(table, domain, order);
   for (int i = domain->rank - 1; i >= 0; i--)
-    if (!extent_is(extent_along(table, domain, order[i]), 1)) return order[i];
+    if (!extent_is(desc_extent_in(table, domain, order[i]), 1)) return order[i];
   return -1;
 }
 
@@ -122,7 +114,7 @@ Points points_begin_blocks(const Site *site, Arena *arena, const char *entry, co
 
 // Points, where a thread has `vector` of them, along the axis; their number.
 static Extent steps_along(const Points *points, int axis, int inner_axis) {
-  Extent extent = extent_along(points->site->dims, points->domain, axis);
+  Extent extent = desc_extent_in(points->site->dims, points->domain, axis);
   return axis == inner_axis ? extent_ceil_div(points->site->dims, extent, points->vector) : extent;
 }
 static Extent items_of(const Points *points) {
@@ -161,7 +153,7 @@ static void add_open_coordinates(Text *text, Points *points, bool wide) {
 
 static bool is_open(const Points *points) {
   for (int i = 0; i < points->domain->rank; i++)
-    if (extent_along(points->site->dims, points->domain, i).open) return true;
+    if (desc_extent_in(points->site->dims, points->domain, i).open) return true;
   return false;
 }
 
@@ -215,8 +207,8 @@ const char *points_limit(Points *points, Extent extent) {
 // arguments: NULL for the sizes of now.
 static void add_term(Text *text, const DimTable *table, KernelArguments *arguments, const TensorDesc *desc, int axis,
                      const char *name) {
-  Extent stride = stride_along(table, desc, axis);
-  if (extent_is(extent_along(table, desc, axis), 1) || extent_is(stride, 0)) return;
+  Extent stride = desc_stride_in(table, desc, axis);
+  if (extent_is(desc_extent_in(table, desc, axis), 1) || extent_is(stride, 0)) return;
   bool small = is_small(desc);
   text_add(text, "%s%s(%s)", text->length ? " + " : "", small ? "(int)" : "(i64)", name);
   if (stride.open) text_add(text, " * %s", extent_text(arguments, stride, !small));
@@ -250,12 +242,12 @@ char *points_offset_broadcast(Points *points, const TensorDesc *desc) {
 }
 
 int desc_vector_width(const DimTable *table, const TensorDesc *desc, int axis, int most) {
-  if (axis < 0 || !extent_is(stride_along(table, desc, axis), 1)) return 1;
+  if (axis < 0 || !extent_is(desc_stride_in(table, desc, axis), 1)) return 1;
   int64_t vector = extent_factor(table, extent_static(desc->offset), most);
-  vector = extent_factor(table, extent_along(table, desc, axis), vector);
+  vector = extent_factor(table, desc_extent_in(table, desc, axis), vector);
   for (int i = 0; i < desc->rank; i++)
-    if (i != axis && !extent_is(extent_along(table, desc, i), 1))
-      vector = extent_factor(table, stride_along(table, desc, i), vector);
+    if (i != axis && !extent_is(desc_extent_in(table, desc, i), 1))
+      vector = extent_factor(table, desc_stride_in(table, desc, i), vector);
   return (int)vector;
 }
 

@@ -10,6 +10,7 @@ typedef signed char i8;
 typedef short i16;
 typedef int i32;
 typedef long long i64;
+constexpr i64 OPEN_STRIDE = 1ll << 62;  // in a template's place of a stride that an argument holds
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;

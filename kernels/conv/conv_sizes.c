@@ -106,7 +106,7 @@ const char *conv_sizes_emit(Text *text, const char *name, const ConvSizes *s, Ke
 
 void conv_sizes_round(const ConvSizes *s, TiledProduct *product) {
   if (!s->rows.open) return;
-  double scale = (double)tile_rows_to_choose_by(s->rows) / (double)MAX(s->rows.now, 1);
-  product->m = tile_rows_to_choose_by(s->rows);
+  double scale = (double)extent_to_choose_by(s->rows) / (double)MAX(s->rows.now, 1);
+  product->m = extent_to_choose_by(s->rows);
   product->elements *= scale, product->before *= scale;
 }

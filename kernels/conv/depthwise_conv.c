@@ -39,7 +39,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (p.m == 0) return OK;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   bool channels_last = p.x_channel == 1, packed = channels_last && site->inputs[1].constant;
-  int vector = channels_last ? desc_vector(x, x->rank, 1, 16) : 1, width = way->config[0];
+  int vector = channels_last ? desc_vector(NULL, x, x, 1, 16) : 1, width = way->config[0];
   while (p.groups % vector) vector /= 2;
   const char *type = device_type(x->dtype);
 
@@ -69,7 +69,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&text, "  static constexpr bool CHANNELS_LAST = %d, PACKED = %d;\n", channels_last, packed);
   text_add(&text, "  static constexpr i64 W_GROUP = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
            (long long)p.w_group, (long long)p.w_tap[0], (long long)p.w_tap[1], (long long)p.w_tap[2]);
-  TRY(output_emit(&text, site, &walk, DTYPE_F32));
+  TRY(output_emit(&text, site, &walk, DTYPE_F32, &arguments));
   text_add(&text, "#include \"kernels/conv/depthwise_conv.cuh\"\n");
   if (sizes.rows.open) kernel_arguments_struct(&text, &arguments);
   text_add(&text, "%s", text_get(&declarations));
@@ -80,7 +80,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&text, ") {\n  begin_kernel();\n");
   if (sizes.rows.open) kernel_arguments_gather(&text, &arguments);
   text_add(&text, "  depthwise_conv<Problem, %s>(x, w, ", type);
-  output_construct(&text, site);
+  output_construct(&text, site, &arguments);
   text_add(&text, ", %s, %s);\n}\n", made, cut);
 
   unsigned grid[3] = {(unsigned)ceil_div(threads, BLOCK), 1, 1}, block[3] = {BLOCK, 1, 1};

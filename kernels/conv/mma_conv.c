@@ -297,7 +297,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bk = config[MMA_BK],
                         .splits = config[MMA_SPLITS],
                         .neighbours = p->phases,
-                        .k = p->k,
+                        .k = extent_static(p->k),
                         .shared_bytes = (unsigned)tile_bytes,
                         .declarations = text_get(&declarations),
                         .rows = c->sizes.rows,

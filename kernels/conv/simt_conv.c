@@ -105,7 +105,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bk = t->bk,
                         .splits = way->config[1],
                         .neighbours = p.phases,
-                        .k = p.k,
+                        .k = extent_static(p.k),
                         .declarations = text_get(&declarations)};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
 }

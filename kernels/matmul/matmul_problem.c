@@ -16,82 +16,98 @@ static DType accumulator_of(DType a, DType b, DType result) {
   return a == DTYPE_U32 ? DTYPE_U32 : DTYPE_I32;
 }
 
-bool matmul_problem(const Site *site, MatmulProblem *p) {
+// Rows: y's row axis, then batch axes from the inside out while they extend it. Gives the first that is.
+static int merge_rows(const TensorDesc *y, MatmulProblem *p) {
+  int first_row = y->rank - 2;
+  bool b_batched = false;
+  for (int axis = 0; axis < y->rank - 2; axis++) b_batched |= !extent_is(p->b_batch[axis], 0);
+  for (int axis = y->rank - 3; axis >= 0 && !b_batched; axis--) {
+    Extent size = desc_extent_in(p->table, y, axis);
+    bool one = extent_is(size, 1), row = extent_is(p->m, 1);
+    if (!one && !row && !extent_equal(p->a_batch[axis], extent_mul(p->table, p->a_m, p->m))) break;
+    if (!one && row) p->a_m = p->a_batch[axis];
+    p->m = extent_mul(p->table, p->m, size);
+    first_row = axis;
+  }
+  return first_row;
+}
+
+static bool describe(const Site *site, DimTable *table, MatmulProblem *p) {
   const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
   if (site_has_zero_points(site)) return false;
   if (a->rank < 2 || b->rank < 2 || y->rank < 2 || !has_arithmetic(a->dtype) || !has_arithmetic(b->dtype)) return false;
-  int rank = y->rank, batch_axes = rank - 2;
-  *p = (MatmulProblem){.m = y->dims[rank - 2], .n = y->dims[rank - 1], .k = a->dims[a->rank - 1]};
-  p->a_m = a->strides[a->rank - 2], p->a_k = a->strides[a->rank - 1];
-  p->b_k = b->strides[b->rank - 2], p->b_n = b->strides[b->rank - 1];
+  int rank = y->rank;
+  *p = (MatmulProblem){.table = table,
+                       .m = desc_extent_in(table, y, rank - 2),
+                       .n = desc_extent_in(table, y, rank - 1),
+                       .k = desc_extent_in(table, a, a->rank - 1)};
+  p->a_m = desc_stride_in(table, a, a->rank - 2), p->a_k = desc_stride_in(table, a, a->rank - 1);
+  p->b_k = desc_stride_in(table, b, b->rank - 2), p->b_n = desc_stride_in(table, b, b->rank - 1);
   p->accumulator = accumulator_of(a->dtype, b->dtype, (DType)node_int(site->node, "dtype", a->dtype));
-  broadcast_strides(a, rank, p->a_batch);
-  broadcast_strides(b, rank, p->b_batch);
-
-  // Rows: y's row axis, then batch axes from the inside out while they extend it. Walks are built outermost first.
-  int first_row = rank - 2;
-  int64_t rows = p->m;
-  bool b_batched = false;
-  for (int axis = 0; axis < batch_axes; axis++) b_batched |= p->b_batch[axis] != 0;
-  for (int axis = batch_axes - 1; axis >= 0 && !b_batched; axis--) {
-    if (y->dims[axis] != 1 && rows != 1 && p->a_batch[axis] != p->a_m * rows) break;
-    if (y->dims[axis] != 1 && rows == 1) p->a_m = p->a_batch[axis];
-    rows *= y->dims[axis];
-    first_row = axis;
-  }
-  p->m = rows;
-  p->batch = 1;
-  for (int axis = 0; axis < first_row; axis++) {
-    walk_add(&p->output.batch, axis, y->dims[axis], 1);
-    p->batch *= y->dims[axis];
-  }
-  for (int axis = first_row; axis <= rank - 2; axis++) walk_add(&p->output.row, axis, y->dims[axis], 1);
-  walk_add(&p->output.column, rank - 1, p->n, 1);
-  return p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX && p->batch <= (int64_t)65535 * 65535;
+  broadcast_strides(table, a, y, p->a_batch);
+  broadcast_strides(table, b, y, p->b_batch);
+  // Walks are built outermost first.
+  int first_row = merge_rows(y, p);
+  for (int axis = 0; axis < first_row; axis++) walk_add_extent(&p->output.batch, axis, desc_extent_in(table, y, axis), 1);
+  for (int axis = first_row; axis <= rank - 2; axis++) walk_add_extent(&p->output.row, axis, desc_extent_in(table, y, axis), 1);
+  walk_add_extent(&p->output.column, rank - 1, p->n, 1);
+  p->batch = walk_extent(table, &p->output.batch);
+  int64_t most = p->batch.open ? INT32_MAX : (int64_t)65535 * 65535;
+  return p->m.now <= INT32_MAX && p->n.now <= INT32_MAX && p->k.now <= INT32_MAX && p->batch.now <= most;
 }
 
-static bool is_open(const TensorDesc *desc, int axis) { return desc_extent(desc, axis).open; }
+// What a prologue reads lies in tables for k.
+static bool takes_open(const Site *site) {
+  const TensorDesc *a = &site->inputs[0];
+  return site_is_open(site) && !(site->prologue && desc_extent(a, a->rank - 1).open);
+}
 
-Extent matmul_rows(const Site *site, const MatmulProblem *p) {
-  const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
-  Extent rows = extent_static(1), fixed = extent_static(p->m);
-  if (!site->dims || p->output.batch.count || !output_rows_are_plain(site, &p->output)) return fixed;
-  if (is_open(a, a->rank - 1) || is_open(y, y->rank - 1)) return fixed;
-  for (int i = 0; i < b->rank; i++)
-    if (is_open(b, i)) return fixed;
-  for (int i = 0; i < y->rank - 1; i++) rows = extent_mul(site->dims, rows, desc_extent(y, i));
-  return rows;
+bool matmul_problem_static(const Site *site, MatmulProblem *p) { return describe(site, NULL, p); }
+bool matmul_problem(const Site *site, MatmulProblem *p) {
+  return (takes_open(site) && describe(site, site->dims, p)) || matmul_problem_static(site, p);
+}
+
+TiledProduct matmul_to_choose_by(const MatmulProblem *p, DType dtype) {
+  return (TiledProduct){.m = extent_to_choose_by(p->m),
+                        .n = extent_to_choose_by(p->n),
+                        .k = extent_to_choose_by(p->k),
+                        .batch = extent_to_choose_by(p->batch),
+                        .k_open = p->k.open,
+                        .dtype = dtype};
 }
 
 // The stride of the axis that is not contiguous and those of the batch axes decide the alignment. A line that is no whole number of
 // vectors gets narrower ones, so that the last access of the last line stays inside the tensor.
-static int operand_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t inner_extent,
-                          int64_t outer_stride, int64_t outer_extent) {
-  int vector = 1;
-  while (vector * 2 * (int)dtype_size(desc->dtype) <= 16) {
-    int next = vector * 2;
-    if (desc->offset % next || inner_extent % next || (outer_extent > 1 && outer_stride % next)) break;
-    bool aligned = true;
-    for (int i = 0; i < batch_axes; i++) aligned &= batch[i] % next == 0;
-    if (!aligned) break;
-    vector = next;
-  }
-  return vector;
+static int operand_vector(const DimTable *table, const TensorDesc *desc, const Extent *batch, int batch_axes, Extent inner,
+                          Extent outer_stride, Extent outer) {
+  int64_t vector = 1;
+  while (vector * 2 * (int)dtype_size(desc->dtype) <= 16) vector *= 2;
+  vector = extent_factor(table, extent_static(desc->offset), vector);
+  vector = extent_factor(table, inner, vector);
+  if (outer.open || outer.now > 1) vector = extent_factor(table, outer_stride, vector);
+  for (int i = 0; i < batch_axes; i++) vector = extent_factor(table, batch[i], vector);
+  return (int)vector;
 }
 
+static int64_t reach(const DimTable *table, Extent stride) { return llabs(extent_typical(table, stride)); }
+
 // An axis of one element counts as contiguous.
-static int contiguous_vector(const TensorDesc *desc, const int64_t *batch, int batch_axes, int64_t k_stride, int64_t k,
-                             int64_t other_stride, int64_t other, bool *k_fast) {
-  bool k_contiguous = k_stride == 1 || k == 1, other_contiguous = other_stride == 1 || other == 1;
-  *k_fast = k_contiguous || (!other_contiguous && k_stride != 0 && llabs(k_stride) < llabs(other_stride));
-  if (k_contiguous) return operand_vector(desc, batch, batch_axes, k, other_stride, other);
-  if (other_contiguous) return operand_vector(desc, batch, batch_axes, other, k_stride, k);
+static int contiguous_vector(const DimTable *table, const TensorDesc *desc, const Extent *batch, int batch_axes,
+                             Extent k_stride, Extent k, Extent other_stride, Extent other, bool *k_fast) {
+  bool k_contiguous = extent_is(k_stride, 1) || extent_is(k, 1),
+       other_contiguous = extent_is(other_stride, 1) || extent_is(other, 1);
+  *k_fast =
+      k_contiguous || (!other_contiguous && !extent_is(k_stride, 0) && reach(table, k_stride) < reach(table, other_stride));
+  if (k_contiguous) return operand_vector(table, desc, batch, batch_axes, k, other_stride, other);
+  if (other_contiguous) return operand_vector(table, desc, batch, batch_axes, other, k_stride, k);
   return 0;
 }
 
 int matmul_a_vector(const Site *site, const MatmulProblem *p, bool *k_fast) {
-  return contiguous_vector(&site->inputs[0], p->a_batch, site->outputs[0].rank - 2, p->a_k, p->k, p->a_m, p->m, k_fast);
+  return contiguous_vector(p->table, &site->inputs[0], p->a_batch, site->outputs[0].rank - 2, p->a_k, p->k, p->a_m, p->m,
+                           k_fast);
 }
 int matmul_b_vector(const Site *site, const MatmulProblem *p, bool *k_fast) {
-  return contiguous_vector(&site->inputs[1], p->b_batch, site->outputs[0].rank - 2, p->b_k, p->k, p->b_n, p->n, k_fast);
+  return contiguous_vector(p->table, &site->inputs[1], p->b_batch, site->outputs[0].rank - 2, p->b_k, p->k, p->b_n, p->n,
+                           k_fast);
 }

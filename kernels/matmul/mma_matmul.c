@@ -14,18 +14,25 @@ typedef struct MmaMatmul {
 } MmaMatmul;
 
 static bool prologue_fits(const Site *site, const MmaMatmul *m) {
-  return !site->prologue || (m->a_k_fast && prologue_supported(site, site->inputs[0].rank - 1, m->p.m * m->p.batch, m->p.n));
+  return !site->prologue ||
+         (m->a_k_fast && prologue_supported(site, site->inputs[0].rank - 1, m->p.m.now * m->p.batch.now, m->p.n.now));
+}
+
+static bool copies(const Site *site, MmaMatmul *out) {
+  int size = (int)dtype_size(out->dtype);
+  out->copy_a = matmul_a_vector(site, &out->p, &out->a_k_fast) * size;
+  out->copy_b = matmul_b_vector(site, &out->p, &out->b_k_fast) * size;
+  return out->copy_a && out->copy_b && prologue_fits(site, out);
 }
 
 static bool describe(const Site *site, MmaMatmul *out) {
   if (!matmul_problem(site, &out->p)) return false;
   out->dtype = site->inputs[0].dtype;
-  if (site->inputs[1].dtype != out->dtype || !mma_dtype_supported(site, out->dtype) || out->p.accumulator != DTYPE_F32)
+  if (site->inputs[1].dtype != out->dtype || !mma_dtype_supported(site, out->dtype) || out->p.accumulator != DTYPE_F32 ||
+      out->p.k.now <= 0)
     return false;
-  int size = (int)dtype_size(out->dtype);
-  out->copy_a = matmul_a_vector(site, &out->p, &out->a_k_fast) * size;
-  out->copy_b = matmul_b_vector(site, &out->p, &out->b_k_fast) * size;
-  return out->copy_a && out->copy_b && out->p.k > 0 && prologue_fits(site, out);
+  // An operand of one line now may be contiguous in no other call.
+  return copies(site, out) || (out->p.table && matmul_problem_static(site, &out->p) && copies(site, out));
 }
 
 static bool supports(const Site *site) {
@@ -36,8 +43,7 @@ static bool supports(const Site *site) {
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaMatmul m;
   if (!describe(site, &m)) return 0;
-  TiledProduct product = {
-      .m = tile_rows_to_choose_by(matmul_rows(site, &m.p)), .n = m.p.n, .k = m.p.k, .batch = m.p.batch, .dtype = m.dtype};
+  TiledProduct product = matmul_to_choose_by(&m.p, m.dtype);
   return mma_ways(site, &product, 1, out, limit);
 }
 
@@ -52,31 +58,35 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (!describe(site, &m)) FAIL(ERROR_UNSUPPORTED, "mma_matmul does not take this product");
   const MatmulProblem *p = &m.p;
   const int *config = way->config;
-  if (p->m * p->n * p->batch == 0) return OK;
+  if (p->m.now * p->n.now * p->batch.now == 0) return OK;
   const char *type = device_type(m.dtype);
 
-  Extent rows = matmul_rows(site, p);
-  KernelArguments arguments = {.arena = out->arena};
+  KernelArguments arguments = {.arena = out->arena, .table = p->table};
+  Extent a_outer = m.a_k_fast ? p->a_m : p->a_k, b_outer = m.b_k_fast ? p->b_n : p->b_k;
   Text text = text_new(out->arena);
   mma_emit_includes(&text, way);
   text_add(&text, "struct Problem {\n  static constexpr int M = %lld, N = %lld, COPY_A = %d, COPY_B = %d;\n",
-           rows.open ? -1 : (long long)p->m, (long long)p->n, m.copy_a, m.copy_b);
+           (long long)extent_constant(p->table, p->m), (long long)extent_constant(p->table, p->n), m.copy_a, m.copy_b);
   mma_emit_tile(&text, way, m.dtype);
   text_add(&text, "  static constexpr bool A_K_FAST = %d, B_K_FAST = %d, WHOLE_K = %d;\n", m.a_k_fast, m.b_k_fast,
-           p->k % config[MMA_BK] == 0);
-  text_add(&text, "  static constexpr i64 A_OUTER = %lldll, B_OUTER = %lldll;\n};\n", (long long)(m.a_k_fast ? p->a_m : p->a_k),
-           (long long)(m.b_k_fast ? p->b_n : p->b_k));
+           extent_factor(p->table, p->k, config[MMA_BK]) == config[MMA_BK]);
+  text_add(&text, "  static constexpr i64 A_OUTER = %s, B_OUTER = %s;\n};\n", stride_constant(out->arena, a_outer),
+           stride_constant(out->arena, b_outer));
   size_t tile_bytes = (size_t)mma_shared_bytes(way, m.dtype);
-  TRY(prologue_emit(&text, site, site->inputs[0].rank - 1, split_depth(p->k, config[MMA_BK], config[MMA_SPLITS]), tile_bytes));
-  walk_emit(&text, "a_batch", &p->output.batch, p->a_batch);
-  walk_emit(&text, "b_batch", &p->output.batch, p->b_batch);
+  TRY(prologue_emit(&text, site, site->inputs[0].rank - 1, split_depth(p->k.now, config[MMA_BK], config[MMA_SPLITS]),
+                    tile_bytes));
+  walk_emit(&text, "a_batch", &p->output.batch, p->a_batch, &arguments);
+  walk_emit(&text, "b_batch", &p->output.batch, p->b_batch, &arguments);
   Text operands = text_new(out->arena), body = text_new(out->arena);
   text_add(&operands, "const %s *a, const %s *b", type, type);
   prologue_parameters(&operands, site);
-  text_add(&body, "  mma_matmul<Problem, %s>(a + a_batch(batch), b + b_batch(batch), tile, k_begin, k_end, output, ",
-           mma_tile_type(out->arena, way, m.dtype));
+  const char *dims = arguments_passed(&arguments);
+  text_add(&body, "  mma_matmul<Problem, %s>(a + a_batch(batch%s), b + b_batch(batch%s), tile, k_begin, k_end, output, ",
+           mma_tile_type(out->arena, way, m.dtype), dims, dims);
   prologue_construct(&body, site);
-  if (rows.open) text_add(&body, ", %s", extent_text(&arguments, rows, false));
+  if (arguments.table)
+    text_add(&body, ", %s, %s, %s, %s", extent_text(&arguments, p->m, false), extent_text(&arguments, p->n, false),
+             extent_text(&arguments, a_outer, true), extent_text(&arguments, b_outer, true));
   text_add(&body, ");\n");
   TiledKernel kernel = {.name = "mma_matmul",
                         .operands = text_get(&operands),
@@ -90,7 +100,6 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .splits = config[MMA_SPLITS],
                         .k = p->k,
                         .shared_bytes = (unsigned)tile_bytes,
-                        .rows = rows,
                         .arguments = &arguments};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/mma_matmul.cuh", bind, site, out);
 }

@@ -12,7 +12,7 @@ static bool supports(const Site *site) {
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MatmulProblem p;
   if (!matmul_problem(site, &p)) return 0;
-  TiledProduct product = {.m = p.m, .n = p.n, .k = p.k, .batch = p.batch, .dtype = site->inputs[0].dtype};
+  TiledProduct product = matmul_to_choose_by(&p, site->inputs[0].dtype);
   return simt_ways(site, &product, p.accumulator, out, limit);
 }
 
@@ -22,32 +22,54 @@ static void bind(Emission *emission, Launch *launch, const void *context) {
   emit_buffer(emission, launch, BUFFER_INPUT, 1);
 }
 
+// types_a, types_b: of the operands' elements and of their sums.
+static void emit_body(Text *text, const MatmulProblem *p, const char *types_a, const char *types_b, const char *sum,
+                      KernelArguments *arguments) {
+  const char *dims = arguments_passed(arguments), *of_a = "", *of_b = "", *sizes = "";
+  if (arguments->table) {
+    Arena *arena = text->arena;
+    const char *rows = extent_text(arguments, p->m, false), *columns = extent_text(arguments, p->n, false);
+    of_a =
+        arena_printf(arena, ", %s, %s, %s", rows, extent_text(arguments, p->a_m, true), extent_text(arguments, p->a_k, true));
+    of_b = arena_printf(arena, ", %s, %s, %s", columns, extent_text(arguments, p->b_n, true),
+                        extent_text(arguments, p->b_k, true));
+    sizes = arena_printf(arena, ", %s, %s", rows, columns);
+    text_add(text, "  const int m0 = simt_tile_m<Problem>(tile, %s), n0 = simt_tile_n<Problem>(tile, %s);\n", columns, columns);
+  } else {
+    text_add(text, "  const int m0 = simt_tile_m<Problem>(tile), n0 = simt_tile_n<Problem>(tile);\n");
+  }
+  text_add(text, "  simt_matmul<Problem, %s>(SimtMatrixA<Problem, %s>(a + a_batch(batch%s), m0%s), ", sum, types_a, dims, of_a);
+  text_add(text, "SimtMatrixB<Problem, %s>(b + b_batch(batch%s), n0%s), m0, n0, k_begin, k_end, output%s);\n", types_b, dims,
+           of_b, sizes);
+}
+
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   MatmulProblem p;
   if (!matmul_problem(site, &p)) FAIL(ERROR_UNSUPPORTED, "simt_matmul does not take this product");
-  if (p.m * p.n * p.batch == 0) return OK;
+  if (p.m.now * p.n.now * p.batch.now == 0) return OK;
   const SimtTile *t = &simt_tiles[way->config[0]];
   bool a_k_fast, b_k_fast;
   int va = matmul_a_vector(site, &p, &a_k_fast), vb = matmul_b_vector(site, &p, &b_k_fast);
-  va = simt_vector(va, a_k_fast, p.m, p.k, t, t->bm);
-  vb = simt_vector(vb, b_k_fast, p.n, p.k, t, t->bn);
+  va = simt_vector(va, a_k_fast, p.m.now, p.k.now, t, t->bm);
+  vb = simt_vector(vb, b_k_fast, p.n.now, p.k.now, t, t->bn);
   const char *a = device_type(site->inputs[0].dtype), *b = device_type(site->inputs[1].dtype),
              *sum = device_type(p.accumulator);
 
-  Text text = text_new(out->arena);
+  Arena *arena = out->arena;
+  KernelArguments arguments = {.arena = arena, .table = p.table};
+  Text text = text_new(arena);
   text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n");
-  text_add(&text, "  static constexpr int M = %lld, N = %lld;\n", (long long)p.m, (long long)p.n);
+  text_add(&text, "  static constexpr int M = %lld, N = %lld;\n", (long long)extent_constant(p.table, p.m),
+           (long long)extent_constant(p.table, p.n));
   text_add(&text, "  static constexpr int BM = %d, BN = %d, BK = %d, TM = %d, TN = %d, VA = %d, VB = %d;\n", t->bm, t->bn,
            t->bk, t->tm, t->tn, va, vb);
-  text_add(&text, "  static constexpr i64 A_M = %lldll, A_K = %lldll, B_K = %lldll, B_N = %lldll;\n", (long long)p.a_m,
-           (long long)p.a_k, (long long)p.b_k, (long long)p.b_n);
+  text_add(&text, "  static constexpr i64 A_M = %s, A_K = %s, B_K = %s, B_N = %s;\n", stride_constant(arena, p.a_m),
+           stride_constant(arena, p.a_k), stride_constant(arena, p.b_k), stride_constant(arena, p.b_n));
   text_add(&text, "  static constexpr bool A_K_FAST = %d, B_K_FAST = %d;\n};\n", a_k_fast, b_k_fast);
-  walk_emit(&text, "a_batch", &p.output.batch, p.a_batch);
-  walk_emit(&text, "b_batch", &p.output.batch, p.b_batch);
-  Text body = text_new(out->arena);
-  text_add(&body, "  const int m0 = simt_tile_m<Problem>(tile), n0 = simt_tile_n<Problem>(tile);\n");
-  text_add(&body, "  simt_matmul<Problem, %s>(SimtMatrixA<Problem, %s, %s>(a + a_batch(batch), m0), ", sum, a, sum);
-  text_add(&body, "SimtMatrixB<Problem, %s, %s>(b + b_batch(batch), n0), m0, n0, k_begin, k_end, output);\n", b, sum);
+  walk_emit(&text, "a_batch", &p.output.batch, p.a_batch, &arguments);
+  walk_emit(&text, "b_batch", &p.output.batch, p.b_batch, &arguments);
+  Text body = text_new(arena);
+  emit_body(&body, &p, arena_printf(arena, "%s, %s", a, sum), arena_printf(arena, "%s, %s", b, sum), sum, &arguments);
   TiledKernel kernel = {.name = "simt_matmul",
                         .operands = arena_printf(out->arena, "const %s *a, const %s *b", a, b),
                         .body = text_get(&body),
@@ -58,7 +80,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .bn = t->bn,
                         .bk = t->bk,
                         .splits = way->config[1],
-                        .k = p.k};
+                        .k = p.k,
+                        .arguments = &arguments};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/matmul/simt_matmul.cuh", bind, NULL, out);
 }
 

@@ -24,7 +24,8 @@ DEVICE void simt_store(Acc *tile, int row, int k, const T *elements) {
   }
 }
 
-// One operand: ROWS x BK pieces of a matrix with the given strides. Threads run along whichever axis is contiguous, V elements each.
+// One operand: ROWS x BK pieces of a matrix with the given strides. Threads run along whichever axis is contiguous, V elements each. The constructor says how many rows there
+// are where ROW_COUNT is below 0, which then divides them, and the strides that are OPEN_STRIDE.
 template <class T, class Acc, int ROWS, int BK, int THREADS, int V, bool K_FAST, long long ROW_STRIDE, long long K_STRIDE,
           int ROW_COUNT>
 struct SimtOperand {
@@ -32,10 +33,17 @@ struct SimtOperand {
   static constexpr int VECTORS = ROWS * BK / V;
   static constexpr int PASSES = (VECTORS + THREADS - 1) / THREADS;
   const T *base;
-  int row0;
+  int row0, row_count;
+  i64 row_stride, k_stride;
   T held[PASSES][V];
 
-  __device__ __forceinline__ SimtOperand(const T *matrix, int first_row) : base(matrix), row0(first_row) {}
+  __device__ __forceinline__ SimtOperand(const T *matrix, int first_row, int rows = ROW_COUNT, i64 between_rows = ROW_STRIDE,
+                                         i64 between_k = K_STRIDE)
+      : base(matrix),
+        row0(first_row),
+        row_count(ROW_COUNT < 0 ? rows : ROW_COUNT),
+        row_stride(ROW_STRIDE == OPEN_STRIDE ? between_rows : ROW_STRIDE),
+        k_stride(K_STRIDE == OPEN_STRIDE ? between_k : K_STRIDE) {}
   __device__ static int row_of(int index) { return K_FAST ? index / (BK / V) : index % (ROWS / V) * V; }
   __device__ static int k_of(int index) { return K_FAST ? index % (BK / V) * V : index / (ROWS / V); }
 
@@ -43,8 +51,8 @@ struct SimtOperand {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
       int index = (int)threadIdx.x + pass * THREADS, row = row0 + row_of(index), k = k0 + k_of(index);
-      if ((VECTORS % THREADS == 0 || index < VECTORS) && row < ROW_COUNT && k < k_end) {
-        load_elements<V, (int)sizeof(T) * V>(base + row * ROW_STRIDE + k * K_STRIDE, held[pass]);
+      if ((VECTORS % THREADS == 0 || index < VECTORS) && row < row_count && k < k_end) {
+        load_elements<V, (int)sizeof(T) * V>(base + row * row_stride + k * k_stride, held[pass]);
       } else {
 #pragma unroll
         for (int i = 0; i < V; i++) held[pass][i] = T();
@@ -68,16 +76,17 @@ using SimtMatrixA = SimtOperand<T, Acc, P::BM, P::BK, simt_threads<P>, P::VA, P:
 template <class P, class T, class Acc>
 using SimtMatrixB = SimtOperand<T, Acc, P::BN, P::BK, simt_threads<P>, P::VB, P::B_K_FAST, P::B_N, P::B_K, P::N>;
 
-template <class P> DEVICE int simt_tile_m(unsigned tile) {
-  return (int)(tile / (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BM;
+template <class P> DEVICE int simt_tile_m(unsigned tile, int columns = P::N) {
+  return (int)(tile / (unsigned)(((P::N < 0 ? columns : P::N) + P::BN - 1) / P::BN)) * P::BM;
 }
-template <class P> DEVICE int simt_tile_n(unsigned tile) {
-  return (int)(tile % (unsigned)((P::N + P::BN - 1) / P::BN)) * P::BN;
+template <class P> DEVICE int simt_tile_n(unsigned tile, int columns = P::N) {
+  return (int)(tile % (unsigned)(((P::N < 0 ? columns : P::N) + P::BN - 1) / P::BN)) * P::BN;
 }
 
-// P: the problem and the tile (kernels/matmul/simt_matmul.c). The operands start at the tile's rows.
+// P: the problem and the tile (kernels/matmul/simt_matmul.c). The operands start at the tile's rows. Where M or N is below 0 `rows` and `columns` are the numbers.
 template <class P, class Acc, class OperandA, class OperandB, class Output>
-DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, int k_begin, int k_end, const Output &output) {
+DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, int k_begin, int k_end, const Output &output,
+                        int rows = P::M, int columns = P::N) {
   constexpr int BM = P::BM, BN = P::BN, BK = P::BK, TM = P::TM, TN = P::TN;
   constexpr int LANES_N = 8, LANES_M = 4;
   constexpr int WARPS_N = BN / TN / LANES_N;
@@ -136,10 +145,11 @@ DEVICE void simt_matmul(OperandA operand_a, OperandB operand_b, int m0, int n0, 
 #pragma unroll
   for (int i = 0; i < TM; i++) {
     const int m = m0 + i / GM * STEP_M + thread_m + i % GM;
-    if (m < P::M) {
+    if (m < (P::M < 0 ? rows : P::M)) {
 #pragma unroll
       for (int g = 0; g < TN / GN; g++)
-        store_columns<GN>(output, (unsigned)m, (unsigned)(n0 + g * STEP_N + thread_n), P::N, &sums[i][g * GN]);
+        store_columns<GN>(output, (unsigned)m, (unsigned)(n0 + g * STEP_N + thread_n), (unsigned)(P::N < 0 ? columns : P::N),
+                          &sums[i][g * GN]);
     }
   }
 }

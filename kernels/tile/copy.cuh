@@ -21,22 +21,25 @@ template <int COPY> DEVICE void copy_chunk(u32 to, const char *from, int valid) 
   }
 }
 
-// A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist; below 0 it is the
-// constructor that knows how many.
+// A matrix in memory whose lines are OUTER elements apart: lines of k if K_FAST, else lines of rows. ROW_COUNT x k_end elements exist. A ROW_COUNT below 0 says what divides
+// the count that the constructor is given; it is given the distance between lines where OUTER is OPEN_STRIDE.
 template <class Shared, bool K_FAST, int ROWS, int BK, int SIZE, int COPY, int THREADS, i64 OUTER, int ROW_COUNT, bool WHOLE_K>
 struct MatrixCopy {
   static_assert(THREADS % Shared::CHUNKS == 0, "a thread keeps its chunk");
   static constexpr int STEP = THREADS / Shared::CHUNKS, PASSES = (Shared::LINES + STEP - 1) / STEP;
   const char *from;
   int line, chunk, row, k, k_end, row_count;
+  i64 outer;
 
-  __device__ __forceinline__ MatrixCopy(const void *matrix, int row0, int k_begin, int end, int rows = ROW_COUNT) {
+  __device__ __forceinline__ MatrixCopy(const void *matrix, int row0, int k_begin, int end, int rows = ROW_COUNT,
+                                        i64 between = OUTER) {
     line = (int)threadIdx.x / Shared::CHUNKS, chunk = (int)threadIdx.x % Shared::CHUNKS;
     row = row0 + (K_FAST ? line : chunk * Shared::PER_CHUNK);
     k = k_begin + (K_FAST ? chunk * Shared::PER_CHUNK : line);
     k_end = end;
     row_count = ROW_COUNT < 0 ? rows : ROW_COUNT;
-    from = (const char *)matrix + (K_FAST ? row * OUTER + k : k * OUTER + row) * SIZE;
+    outer = OUTER == OPEN_STRIDE ? between : OUTER;
+    from = (const char *)matrix + (K_FAST ? row * outer + k : k * outer + row) * SIZE;
   }
   __device__ __forceinline__ void copy(u32 to) {
 #pragma unroll
@@ -50,9 +53,9 @@ struct MatrixCopy {
         if (ROW_COUNT % ROWS) valid = min(max((row_count - row) * SIZE, 0), 16);
         if (!WHOLE_K && k + pass * STEP >= k_end) valid = 0;
       }
-      copy_chunk<COPY>(to + Shared::offset(line + pass * STEP, chunk), from + pass * (STEP * OUTER * SIZE), valid);
+      copy_chunk<COPY>(to + Shared::offset(line + pass * STEP, chunk), from + pass * (STEP * outer * SIZE), valid);
     }
-    from += (K_FAST ? (i64)BK : BK * OUTER) * SIZE;
+    from += (K_FAST ? (i64)BK : BK * outer) * SIZE;
     k += BK;
   }
 };

@@ -10,7 +10,7 @@
 #include "kernels/tile/store.cuh"
 
 // Multiplies `pieces` pieces and hands the result of the tile at (m0, n0) to output. T: BM, BN, BK, WM, WN (a warp's part), STAGES,
-// A_K_FAST, B_K_FAST, and the output's size M x N; M below 0: `rows` x N.
+// A_K_FAST, B_K_FAST, and the output's size M x N; below 0: `rows` x `columns`.
 template <class T, class Mma> struct MmaTile {
   static constexpr int BM = T::BM, BN = T::BN, BK = T::BK, WM = T::WM, WN = T::WN, STAGES = T::STAGES;
   static constexpr int WARPS_N = BN / WN, WARPS = BM / WM * WARPS_N, THREADS = WARPS * 32;
@@ -22,7 +22,7 @@ template <class T, class Mma> struct MmaTile {
 
   template <class CopyA, class CopyB, class Output>
   static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
-                                             const Output &output, int rows = T::M) {
+                                             const Output &output, int rows = T::M, int columns = T::N) {
     constexpr bool AHEAD = CopyA::PREPARES && STAGES >= 3;  // finishes a piece while the one before it is multiplied
     constexpr int UNDER_WAY = STAGES - 2 - AHEAD;
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
@@ -102,6 +102,6 @@ template <class T, class Mma> struct MmaTile {
 #pragma unroll
     for (int i = 0; i < FRAGMENTS_M; i++)
       FragmentStore<WN>::template store<T::M, T::N>(corner, &sums[i][0][0], m0 + warp_m + i * 16, n0 + warp_n, lane, output,
-                                                    rows);
+                                                    rows, columns);
   }
 };

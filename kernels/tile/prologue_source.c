@@ -33,9 +33,9 @@ bool prologue_supported(const Site *site, int k_axis, int64_t rows, int64_t colu
 }
 
 static int64_t k_stride(const Site *site, int operand, int k_axis) {
-  int64_t strides[MAX_RANK];
-  broadcast_strides(operand_desc(site, operand), site->inputs[0].rank, strides);
-  return strides[k_axis];
+  Extent strides[MAX_RANK];
+  broadcast_strides(NULL, operand_desc(site, operand), &site->inputs[0], strides);
+  return strides[k_axis].now;
 }
 
 // Each operand is a column of the table; what is one number for all is there once for each k, so that all columns are read alike.

@@ -4,11 +4,13 @@
 #pragma once
 #include "kernels/common/output.cuh"
 
+// A count below 0 is one that an argument says, and divides it.
 template <class Acc, int SPLITS, int BATCH, int ROWS, int COLUMNS, class Output>
-DEVICE void split_reduce(const Acc *__restrict__ sums, Output output, int open_rows = ROWS) {
-  const int rows = ROWS < 0 ? open_rows : ROWS;  // ROWS below 0: an argument says how many
+DEVICE void split_reduce(const Acc *__restrict__ sums, Output output, int open_batch = BATCH, int open_rows = ROWS,
+                         int open_columns = COLUMNS) {
+  const int rows = ROWS < 0 ? open_rows : ROWS, columns = COLUMNS < 0 ? open_columns : COLUMNS;
   constexpr int V = COLUMNS % 4 == 0 ? 4 : COLUMNS % 2 == 0 ? 2 : 1;
-  const long long size = (long long)BATCH * rows * COLUMNS;
+  const long long size = (long long)(BATCH < 0 ? open_batch : BATCH) * rows * columns;
   long long index = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (index >= size) return;
   Acc total[V];
@@ -20,7 +22,7 @@ DEVICE void split_reduce(const Acc *__restrict__ sums, Output output, int open_r
 #pragma unroll
     for (int i = 0; i < V; i++) total[i] += more[i];
   }
-  unsigned row = (unsigned)((index / COLUMNS) % rows);
-  output.begin((unsigned)(index / ((long long)rows * COLUMNS)));
-  store_columns<V>(output, row, (unsigned)(index % COLUMNS), COLUMNS, total);
+  unsigned row = (unsigned)((index / columns) % rows);
+  output.begin((unsigned)(index / ((long long)rows * columns)));
+  store_columns<V>(output, row, (unsigned)(index % columns), (unsigned)columns, total);
 }

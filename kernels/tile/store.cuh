@@ -8,10 +8,10 @@
 template <int WN> struct FragmentStore {
   static constexpr int PITCH = WN + 8, FLOATS = 16 * PITCH;
   static __device__ __forceinline__ constexpr int swapped(int column) { return column ^ ((column >> 5 & 1) << 2); }
-  // ROWS below 0: `rows` says how many.
+  // ROWS, COLUMNS below 0: `rows`, `columns` say how many.
   template <int ROWS, int COLUMNS, class Output>
   static __device__ __forceinline__ void store(float *corner, const float *sums, int m0, int n0, int lane, const Output &output,
-                                               int rows = ROWS) {
+                                               int rows = ROWS, int columns = COLUMNS) {
     constexpr int V = Output::VECTOR, PER_ROW = WN / V, TURNS = 16 * PER_ROW / 32, GROUP = TURNS < 4 ? TURNS : 4,
                   PART = V < 4 ? V : 4;
 #pragma unroll
@@ -28,7 +28,7 @@ template <int WN> struct FragmentStore {
 #pragma unroll
       for (int i = 0; i < GROUP; i++) {
         const int index = (first + i) * 32 + lane, m = m0 + index / PER_ROW, n = n0 + index % PER_ROW * V;
-        inside[i] = m < (ROWS < 0 ? rows : ROWS) && n < COLUMNS && output.inside((u32)m, (u32)n);
+        inside[i] = m < (ROWS < 0 ? rows : ROWS) && n < (COLUMNS < 0 ? columns : COLUMNS) && output.inside((u32)m, (u32)n);
         if (inside[i]) output.template load<V>((u32)m, (u32)n, operands[i]);
       }
 #pragma unroll

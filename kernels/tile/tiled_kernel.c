@@ -9,19 +9,13 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   int count = 0;
   for (size_t i = 0; i < COUNT_OF(splits) && count < limit; i++) {
     // Beyond four blocks a multiprocessor, or under two steps a split, cutting finer only costs.
-    bool useful = blocks * splits[i] <= 4.0 * device->multiprocessors && p->k >= (int64_t)splits[i] * tile->bk * 2;
+    bool useful =
+        !p->k_open && blocks * splits[i] <= 4.0 * device->multiprocessors && p->k >= (int64_t)splits[i] * tile->bk * 2;
     // The last split must not be empty.
     if (splits[i] == 1 || (useful && ceil_div(p->k, split_depth(p->k, tile->bk, splits[i])) == splits[i]))
       out[count++] = splits[i];
   }
   return count;
-}
-
-int64_t tile_rows_to_choose_by(Extent rows) {
-  enum { STEP = 2 };
-  int64_t size = 16;
-  while (rows.open && size < rows.now) size *= STEP;
-  return rows.open ? size : rows.now;
 }
 
 void way_offer(WayList *list, const Way *way) {
@@ -33,31 +27,67 @@ void way_offer(WayList *list, const Way *way) {
   list->items[at] = *way;
 }
 
+// Open sizes of the output, in a kernel's parameters and its template's.
+typedef struct OutputSizes {
+  Extent batch, rows, columns;
+} OutputSizes;
+
+static OutputSizes sizes_of(const TiledKernel *kernel, DimTable *table) {
+  const OutputWalk *walk = kernel->output;
+  Extent rows = kernel->rows.open ? kernel->rows : walk_extent(table, &walk->row);
+  return (OutputSizes){walk_extent(table, &walk->batch), rows, walk_extent(table, &walk->column)};
+}
+
+static bool are_open(const OutputSizes *sizes) { return sizes->batch.open || sizes->rows.open || sizes->columns.open; }
+
+static char *template_texts(Arena *arena, const DimTable *table, const OutputSizes *sizes, bool batch_first) {
+  long long batch = (long long)extent_constant(table, sizes->batch), rows = (long long)extent_constant(table, sizes->rows),
+            columns = (long long)extent_constant(table, sizes->columns);
+  return batch_first ? arena_printf(arena, "%lld, %lld, %lld", batch, rows, columns)
+                     : arena_printf(arena, "%lld, %lld, %lld", rows, columns, batch);
+}
+
+static char *size_texts(KernelArguments *arguments, const OutputSizes *sizes) {
+  return arena_printf(arguments->arena, "%s, %s, %s", extent_text(arguments, sizes->batch, false),
+                      extent_text(arguments, sizes->rows, false), extent_text(arguments, sizes->columns, false));
+}
+
+// In front of what takes them, once it is known which.
+static Text with_arguments(Arena *arena, bool open, const KernelArguments *arguments, const Text *rest) {
+  Text text = text_new(arena);
+  if (open) kernel_arguments_struct(&text, arguments);
+  text_add(&text, "%s", text_get(rest));
+  return text;
+}
+
 // Adds the launch that sums the partial products of the splits and applies the epilogue. They lie at the workspace's start.
 static Status emit_split_reduce(Emission *emission, const Site *site, const TiledKernel *kernel) {
   enum { THREADS = 128 };
-  Text text = text_new(emission->arena);
+  Arena *arena = emission->arena;
   const OutputWalk *walk = kernel->output;
   DType accumulator = kernel->accumulator;
-  int64_t batch = walk_count(&walk->batch), rows = walk_count(&walk->row), columns = walk_count(&walk->column);
+  OutputSizes sizes = sizes_of(kernel, site->dims);
+  bool open = kernel->arguments->table || kernel->rows.open;
   const char *type = device_type(accumulator);
-  KernelArguments arguments = {.arena = emission->arena};
-  const char *open_rows = kernel->rows.open ? extent_text(&arguments, kernel->rows, false) : NULL;
-  text_add(&text, "#include \"kernels/common/output.cuh\"\n");
-  TRY(output_emit(&text, site, walk, accumulator));
-  text_add(&text, "#include \"kernels/tile/split_reduce.cuh\"\n");
-  if (open_rows) kernel_arguments_struct(&text, &arguments);
-  text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) split_reduce_kernel(const %s *sums, ", THREADS, type);
-  output_parameters(&text, site);
-  kernel_arguments_parameters(&text, &arguments);
-  text_add(&text, ") {\n  begin_kernel();\n");
-  if (open_rows) kernel_arguments_gather(&text, &arguments);
-  text_add(&text, "  split_reduce<%s, %d, %lld, %lld, %lld>(sums, ", type, kernel->splits, (long long)batch,
-           open_rows ? -1 : (long long)rows, (long long)columns);
-  output_construct(&text, site);
-  text_add(&text, "%s%s);\n}\n", open_rows ? ", " : "", open_rows ? open_rows : "");
-  int vector = columns % 4 == 0 ? 4 : columns % 2 == 0 ? 2 : 1;
-  unsigned grid[3] = {(unsigned)ceil_div(batch * rows * columns / vector, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
+  KernelArguments arguments = {.arena = arena, .table = kernel->arguments->table};
+  Text rest = text_new(arena), body = text_new(arena);
+  TRY(output_emit(&rest, site, walk, accumulator, &arguments));
+  text_add(&body, "  split_reduce<%s, %d, %s>(sums, ", type, kernel->splits, template_texts(arena, site->dims, &sizes, true));
+  output_construct(&body, site, &arguments);
+  if (are_open(&sizes)) text_add(&body, ", %s", size_texts(&arguments, &sizes));
+  text_add(&body, ");\n}\n");
+  text_add(&rest, "#include \"kernels/tile/split_reduce.cuh\"\n");
+  text_add(&rest, "extern \"C\" __global__ void __launch_bounds__(%d) split_reduce_kernel(const %s *sums, ", THREADS, type);
+  output_parameters(&rest, site);
+  if (open) kernel_arguments_parameters(&rest, &arguments);
+  text_add(&rest, ") {\n  begin_kernel();\n");
+  if (open) kernel_arguments_gather(&rest, &arguments);
+  text_add(&rest, "%s", text_get(&body));
+  Text text = text_new(arena), all = with_arguments(arena, open, &arguments, &rest);
+  text_add(&text, "#include \"kernels/common/output.cuh\"\n%s", text_get(&all));
+  int64_t vector = extent_factor(site->dims, sizes.columns, 4);
+  int64_t elements = sizes.batch.now * sizes.rows.now * sizes.columns.now;
+  unsigned grid[3] = {(unsigned)ceil_div(elements / vector, THREADS), 1, 1}, block[3] = {THREADS, 1, 1};
   Launch *launch = emit_kernel(emission, text_get(&text), "split_reduce_kernel", grid, block);
   launch->label = "split_reduce";
   emit_workspace(emission, launch, 0);
@@ -77,56 +107,85 @@ static void emit_place(Text *text, const TiledKernel *kernel, int64_t neighbours
   else text_add(text, "tile = place %% %lldu, split = place / %lldu;\n", (long long)tiles.now, (long long)tiles.now);
 }
 
+// What of k this block does: `k_begin` and `k_end`.
+static void emit_depth(Text *text, const TiledKernel *kernel) {
+  if (kernel->k.open) {  // in one piece
+    text_add(text, "  const int k_begin = 0, k_end = %s;\n", extent_text(kernel->arguments, kernel->k, false));
+    return;
+  }
+  long long depth = (long long)split_depth(kernel->k.now, kernel->bk, kernel->splits), k = (long long)kernel->k.now;
+  text_add(text, "  const int k_begin = (int)split * %lld, k_end = min(%lld, k_begin + %lld);\n", depth, k, depth);
+}
+
+static void emit_body(Text *text, const TiledKernel *kernel, const Site *site, const OutputSizes *sizes, int64_t neighbours,
+                      Extent tiles) {
+  bool split = kernel->splits > 1;
+  emit_place(text, kernel, neighbours, tiles);
+  const char *batch = sizes->batch.open
+                          ? arena_printf(text->arena, "(u32)%s", extent_text(kernel->arguments, sizes->batch, false))
+                          : arena_printf(text->arena, "%lldu", (long long)sizes->batch.now);
+  text_add(text, "  if (batch >= %s) return;\n  Output output = ", batch);
+  if (!split) output_construct(text, site, kernel->arguments);
+  else if (are_open(sizes)) text_add(text, "{sums, %s}", size_texts(kernel->arguments, sizes));
+  else text_add(text, "{sums, 0}");
+  text_add(text, ";\n  output.begin(%sbatch);\n", split ? "split, " : "");
+  emit_depth(text, kernel);
+  text_add(text, "%s}\n", kernel->body);
+}
+
 // Neighbours, tiles and splits along x; the rest of the batch along y and z, 65535 a step.
-Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text, const char *include,
-                         void (*bind)(Emission *emission, Launch *launch, const void *context), const void *context,
-                         Emission *emission) {
-  int64_t batch = walk_count(&kernel->output->batch), rows = walk_count(&kernel->output->row),
-          columns = walk_count(&kernel->output->column);
-  bool open = kernel->rows.open;
-  Extent down = open ? extent_ceil_div(site->dims, kernel->rows, kernel->bm) : extent_static(ceil_div(rows, kernel->bm));
-  Extent tiles = extent_mul(site->dims, down, extent_static(ceil_div(columns, kernel->bn)));
-  Text body = text_new(emission->arena);
+static Status emit_all(const TiledKernel *kernel, const Site *site, Text *text, const char *include,
+                       void (*bind)(Emission *emission, Launch *launch, const void *context), const void *context,
+                       Emission *emission) {
+  Arena *arena = emission->arena;
+  KernelArguments *arguments = kernel->arguments;
+  DimTable *table = site->dims;
+  OutputSizes sizes = sizes_of(kernel, table);
+  bool open = arguments->table || kernel->rows.open;
+  Extent down = extent_ceil_div(table, sizes.rows, kernel->bm), across = extent_ceil_div(table, sizes.columns, kernel->bn);
+  Extent tiles = extent_mul(table, down, across);
+  Text body = text_new(arena);
   const char *sum = device_type(kernel->accumulator);
   bool split = kernel->splits > 1;
-  if (split)
-    text_add(text, "typedef Partial<%s, %lld, %lld, %lld> Output;\n", sum, open ? -1 : (long long)rows, (long long)columns,
-             (long long)batch);
-  else TRY(output_emit(text, site, kernel->output, kernel->accumulator));
-  int64_t neighbours = MAX(kernel->neighbours, 1), rest = batch / neighbours;
-  emit_place(&body, kernel, neighbours, tiles);
-  text_add(&body, "  if (batch >= %lldu) return;\n  Output output = ", (long long)batch);
-  if (split) text_add(&body, "{sums, %s}", open ? extent_text(kernel->arguments, kernel->rows, false) : "0");
-  else output_construct(&body, site);
-  int64_t depth = split_depth(kernel->k, kernel->bk, kernel->splits);
-  text_add(&body, ";\n  output.begin(%sbatch);\n  const int k_begin = (int)split * %lld, k_end = min(%lld, k_begin + %lld);\n",
-           split ? "split, " : "", (long long)depth, (long long)kernel->k, (long long)depth);
-  text_add(&body, "%s}\n", kernel->body);
+  if (split) text_add(text, "typedef Partial<%s, %s> Output;\n", sum, template_texts(arena, table, &sizes, false));
+  else TRY(output_emit(text, site, kernel->output, kernel->accumulator, arguments));
+  int64_t neighbours = MAX(kernel->neighbours, 1), rest = sizes.batch.now / neighbours;
+  emit_body(&body, kernel, site, &sizes, neighbours, tiles);
 
   text_add(text, "#include \"%s\"\n", include);
-  if (open) kernel_arguments_struct(text, kernel->arguments);
   if (kernel->declarations) text_add(text, "%s", kernel->declarations);
   text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s_kernel(%s, ", kernel->threads, kernel->name,
            kernel->operands);
   if (split) text_add(text, "%s *sums", sum);
   else output_parameters(text, site);
-  if (open) kernel_arguments_parameters(text, kernel->arguments);
+  if (open) kernel_arguments_parameters(text, arguments);
   text_add(text, ") {\n  begin_kernel();\n");
-  if (open) kernel_arguments_gather(text, kernel->arguments);
+  if (open) kernel_arguments_gather(text, arguments);
   text_add(text, "%s", text_get(&body));
+  Text whole = with_arguments(arena, open, arguments, text);
 
   unsigned grid[3] = {(unsigned)(tiles.now * kernel->splits * neighbours), (unsigned)MIN(rest, 65535),
                       (unsigned)ceil_div(rest, 65535)};
   unsigned block[3] = {(unsigned)kernel->threads, 1, 1};
-  Launch *launch = emit_kernel(emission, text_get(text), arena_printf(emission->arena, "%s_kernel", kernel->name), grid, block);
+  Launch *launch = emit_kernel(emission, text_get(&whole), arena_printf(arena, "%s_kernel", kernel->name), grid, block);
   launch->label = kernel->name;
   launch->shared_bytes = kernel->shared_bytes;
   bind(emission, launch, context);
   if (split) emit_workspace(emission, launch, 0);
   else output_arguments(emission, launch, site);
-  if (open) emit_arguments(emission, launch, kernel->arguments);
+  emit_arguments(emission, launch, arguments);
   if (!split) return OK;
-  size_t bytes = (size_t)kernel->splits * (size_t)(batch * rows * columns) * dtype_size(kernel->accumulator);
+  int64_t elements = sizes.batch.now * sizes.rows.now * sizes.columns.now;
+  size_t bytes = (size_t)kernel->splits * (size_t)elements * dtype_size(kernel->accumulator);
   emission->workspace_bytes = MAX(emission->workspace_bytes, bytes);
   return emit_split_reduce(emission, site, kernel);
+}
+
+Status tiled_kernel_emit(const TiledKernel *kernel, const Site *site, Text *text, const char *include,
+                         void (*bind)(Emission *emission, Launch *launch, const void *context), const void *context,
+                         Emission *emission) {
+  KernelArguments none = {.arena = emission->arena};
+  TiledKernel own = *kernel;
+  if (!own.arguments) own.arguments = &none;
+  return emit_all(&own, site, text, include, bind, context, emission);
 }

@@ -14,9 +14,6 @@ typedef struct WayList {
 } WayList;
 void way_offer(WayList *list, const Way *way);  // whose cost is set
 
-// Of open rows a few sizes stand for all: each is a kernel to compile.
-int64_t tile_rows_to_choose_by(Extent rows);
-
 // A kernel of tiles over batch x rows x columns.
 typedef struct TiledKernel {
   const char *name;      // the entry is name_kernel, and what a profile shows is name
@@ -26,11 +23,11 @@ typedef struct TiledKernel {
   DType accumulator;
   int threads, bm, bn, bk, splits;
   int64_t neighbours;  // of the batch that read the same: their blocks run one after the other; 0: 1
-  int64_t k;
+  Extent k;
   unsigned shared_bytes;
-  const char *declarations;  // what `body` needs behind the arguments' struct; NULL: nothing
-  Extent rows;  // where open: how many rows of the output there are, whose walk then has one run at most in every tensor
-  KernelArguments *arguments;  // NULL where they are not
+  const char *declarations;    // what `body` needs behind the arguments' struct; NULL: nothing
+  Extent rows;                 // where open though the walk says what they are now: it has one run at most in every tensor
+  KernelArguments *arguments;  // of open sizes, of the walks too where they have a table; NULL: there are none
 } TiledKernel;
 // text holds what the body needs; the kernel's includes come last: `include` is the one that the body calls. The launch has the output's
 // arguments; the operands' are for the caller to add in front through `bind`.

@@ -30,7 +30,7 @@ template <class T, class Mma> struct WgmmaTile {
 
   template <class CopyA, class CopyB, class Output>
   static __device__ __forceinline__ void run(u8 *shared, CopyA &copy_a, CopyB &copy_b, int pieces, int m0, int n0,
-                                             const Output &output, int rows = T::M) {
+                                             const Output &output, int rows = T::M, int columns = T::N) {
     constexpr bool AHEAD = CopyA::PREPARES && STAGES >= 4;  // finishes a piece while the one before it is multiplied
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, group = __shfl_sync(0xffffffffu, warp / 4, 0);
     const u32 unaligned = shared_address(shared), base = (unaligned + 1023) & ~1023u;
@@ -90,6 +90,6 @@ template <class T, class Mma> struct WgmmaTile {
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
       FragmentStore<BN>::template store<T::M, T::N>(corner, sums[part], m0 + group * WM + part * 64 + warp % 4 * 16, n0, lane,
-                                                    output, rows);
+                                                    output, rows, columns);
   }
 };

@@ -266,8 +266,10 @@ static void keep_open(Value *value) {
 // What the graph says of every call's sizes is kept beside what they are in this one.
 static void keep_all_open(const Graph *graph) {
   for (int i = 0; i < graph->input_count; i++) keep_open(graph->inputs[i]);
-  FOR_NODES(node, graph)
-  for (int i = 0; i < node->output_count; i++) keep_open(node->outputs[i]);
+  FOR_NODES(node, graph) {
+    for (int i = 0; i < node->output_count; i++) keep_open(node->outputs[i]);
+    if (node->op == &op_region) keep_all_open(region_body(node));
+  }
 }
 
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {

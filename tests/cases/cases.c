@@ -1,7 +1,7 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
 //   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] [--quick]
-//               [--repeat-first] [--tf32] [--open all|leading|images] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
+//               [--repeat-first] [--tf32] [--open all|leading|images|lengths] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
 // candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying, and what
@@ -21,6 +21,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "kernels/cases.h"
+#include "kernels/control/region.h"
 #include "kernels/deferred.h"
 #include "kernels/fused.h"
 #include "kernels/ops.h"
@@ -361,7 +362,8 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
 static const char usage[] =
     "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] "
     "[--quick] "
-    "[--repeat-first] [--tf32] [--open all|leading|images] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]";
+    "[--repeat-first] [--tf32] [--open all|leading|images|lengths] [--seed N] [--jobs N] [--record FILE | --against FILE] "
+    "[--verbose]";
 
 int main(int count, char **arguments) {
   Options options = {.jobs = 1, .every = 1, .further = 1};

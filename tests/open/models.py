@@ -131,3 +131,41 @@ make("repeated", [node("Resize", ["x", "", "scales"], ["y"], mode="nearest", nea
      {"scales": numpy.array([1.0, 1.0, 2.0, 3.0])})
 make("regions", [node("RoiAlign", ["x", "r", "images_below_b"], ["y"], output_height=2, output_width=3, sampling_ratio=2)], {"x": ["b", 3, "h", "w"], "r": ["k", 4], "images_below_b": ["k"]}, {"y": ["k", 3, 2, 3]})
 make("sampled", [node("GridSample", ["x", "g"], ["y"])], {"x": ["b", 3, "h", "w"], "g": ["b", "u", "v", 2]}, {"y": ["b", 3, "u", "v"]})
+# Attention over as many positions as a call brings: a layer with its products; and alone, with a mask of the keys, of pairs, or of what follows; heads of 64 and of an odd size; queries of one length over
+# keys of another; lengths in front of the batch.
+def attention(name, heads, size, of="x", mask=None, inputs=None, causal=False, turned=False, projected=0):
+    width, weights, nodes = heads * size, {"shape": ints(0, 0, heads, size), "flat": ints(0, 0, heads * size), "scale": numpy.sqrt(size)}, []
+    for part, source, perm in (("q", "x", [0, 2, 1, 3]), ("k", of, [0, 2, 3, 1]), ("v", of, [0, 2, 1, 3])):
+        weights["w" + part] = random.normal(size=(projected, width)) / numpy.sqrt(projected) if projected else random.normal(size=width) / 2
+        weights["b" + part] = random.normal(size=width) / 4
+        perm = [1, 2, 3, 0] if turned and part == "k" else [1, 2, 0, 3] if turned else perm
+        nodes += [node("MatMul" if projected else "Mul", [source, "w" + part], [part + "1"]), node("Add", [part + "1", "b" + part], [part + "2"]), node("Reshape", [part + "2", "shape"], [part + "3"]), node("Transpose", [part + "3"], [part], perm=perm)]
+    nodes += [node("MatMul", ["q", "k"], ["products"]), node("Div", ["products", "scale"], ["scaled"])]
+    scores = "scaled"
+    if mask:
+        nodes, scores = nodes + [node("Add", [scores, mask], ["masked"])], "masked"
+    if causal:
+        weights.update({"zero": numpy.array(0), "one": numpy.array(1), "below": numpy.array(-1e4), "first": ints(0), "second": ints(1)})
+        nodes += [node("Shape", ["x"], ["n1"], start=1, end=2), node("Squeeze", ["n1"], ["n"]), node("Range", ["zero", "n", "one"], ["at"]), node("Unsqueeze", ["at", "first"], ["columns"]), node("Unsqueeze", ["at", "second"], ["rows"]),
+                  node("Greater", ["columns", "rows"], ["behind"]), node("Where", ["behind", "below", scores], ["before"])]
+        scores = "before"
+    last = "joined" if projected else "y"
+    nodes += [node("Softmax", [scores], ["p"]), node("MatMul", ["p", "v"], ["o"]), node("Transpose", ["o"], ["t"], perm=[2, 0, 1, 3] if turned else [0, 2, 1, 3]), node("Reshape", ["t", "flat"], [last])]
+    if projected:
+        weights["wo"] = random.normal(size=(width, projected)) / numpy.sqrt(width)
+        nodes += [node("MatMul", ["joined", "wo"], ["out"]), node("Add", ["out", "x"], ["y"])]
+    first = [*(["s", "b"] if turned else ["b", "s"]), projected or width]
+    make(name, nodes, {"x": first, **(inputs or {})}, {"y": first}, weights)
+
+
+attention("attention_layer", 2, 64, mask="m", inputs={"m": ["b", 1, 1, "s"]}, projected=32)
+attention("attention", 2, 64)
+attention("attention_mask", 2, 64, mask="m", inputs={"m": ["b", 1, 1, "s"]})
+attention("attention_odd", 3, 40, mask="m", inputs={"m": ["b", 1, "s", "s"]})
+attention("attention_causal", 2, 64, causal=True)
+attention("attention_across", 2, 40, of="z", mask="m", inputs={"z": ["b", "t", 80], "m": ["b", 1, 1, "t"]})
+attention("attention_turned", 2, 64, turned=True)
+# Products of a batch: of two matrices that a call brings, along an axis of any length, and of one matrix by all.
+make("products", [node("MatMul", ["x", "z"], ["y"])], {"x": ["b", "s", 24], "z": ["b", 24, "t"]}, {"y": ["b", "s", "t"]})
+make("products_deep", [node("MatMul", ["x", "z"], ["y"])], {"x": ["b", 3, "s", "t"], "z": ["b", 3, "t", 24]}, {"y": ["b", 3, "s", 24]})
+make("products_shared", [node("Transpose", ["z"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"], ["a"]), node("Add", ["a", "r"], ["y"])], {"x": ["b", "s", "c"], "z": ["n", "c"], "r": ["b", 1, "n"]}, {"y": ["b", "s", "n"]})

@@ -188,6 +188,31 @@ Test(api_gpu_open, compiles_nothing_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
+// As many kernels as numbers of rows, of keys and of products are told apart by.
+Test(api_gpu_open, attention_compiles_few_for_other_sizes, .timeout = 240) {
+  begin();
+  try_model("attention_layer", true, false, 9);
+  try_model("attention", true, false, 3);
+  try_model("attention_mask", true, false, 3);
+  try_model("attention_odd", true, false, 3);
+  try_model("attention_causal", true, false, 3);
+  try_model("attention_across", true, false, 3);
+  try_model("attention_turned", true, false, 3);
+  cr_expect_eq(findings(), 0);
+}
+
+Test(api_gpu_open, products_compile_few_for_other_sizes, .timeout = 240) {
+  begin();
+  try_model("product", false, false, 3);
+  try_model("deep_product", false, false, 3);
+  for (int half = 0; half < 2; half++) {
+    try_model("products", half, false, 3);
+    try_model("products_deep", half, false, 3);
+    try_model("products_shared", half, false, 5);
+  }
+  cr_expect_eq(findings(), 0);
+}
+
 // As many kernels as numbers of positions are told apart by for each convolution, where tiles differ.
 Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
   begin();

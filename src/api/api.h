@@ -142,8 +142,20 @@ MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes
 char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
                                   const struct TuningDatabase *tuning, Device **out);
-// "ids:1x128,mask:1x128" -> the shape of each input; NULL where none was given.
-MUST_CHECK Status api_parse_shapes(const Graph *graph, const char *text, Arena *arena, const int64_t *const **out);
+// "ids:1x128,mask:1..8x16..128..512": of each input the sizes it may have, and those to tune for; what is given once for a symbol holds wherever it stands.
+typedef struct ShapeRange {
+  int64_t least[MAX_RANK], best[MAX_RANK], most[MAX_RANK];
+} ShapeRange;
+typedef const int64_t *const *InputShapes;  // of each input; NULL where it is not known
+typedef struct ShapeProfile {
+  const ShapeRange *const *ranges;  // of each input; NULL where none was given
+  InputShapes best;
+  InputShapes *
+      samples;  // shapes that stand for all in the ranges: what is compiled for them serves them all. None where nothing is a range.
+  int sample_count;
+} ShapeProfile;
+MUST_CHECK Status api_parse_shapes(const Graph *graph, const char *text, Arena *arena, ShapeProfile *out);
+void api_sample_shapes(const Graph *graph, Arena *arena, ShapeProfile *profile);  // fills in best and samples
 ingot_dtype api_dtype(DType dtype);
 bool api_dtype_from(ingot_dtype type, DType *out);
 

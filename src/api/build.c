@@ -135,7 +135,7 @@ static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *optio
   return OK;
 }
 
-static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, const int64_t *const *shapes, const Log *log) {
+static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, const ShapeProfile *profile, const Log *log) {
   TuningDatabase *database;
   if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
   else database = tuning_new(engine->arena);
@@ -144,7 +144,11 @@ static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, c
   chosen.device = on_gpu ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
   chosen.parallel = NULL;  // sessions' threads
   TRY(api_open_device(&chosen, log, engine->built.tf32, NULL, database, &device));
-  TuneGraphOptions options = {.shapes = shapes, .seconds = config->tuning_seconds, .log = log};
+  TuneGraphOptions options = {.shapes = profile->best,
+                              .seconds = config->tuning_seconds,
+                              .samples = profile->samples,
+                              .sample_count = profile->sample_count,
+                              .log = log};
   Status status = RECOVER_GUARD(prepare_on(engine, device, &options, database));
   device->free(device);
   if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
@@ -159,7 +163,9 @@ static Status choose_device(const ingot_config *config, bool *cuda) {
   *cuda = config->targets || config->device == INGOT_DEVICE_CUDA || api_wants_gpu(config) ||
           (config->device == INGOT_DEVICE_AUTO && cuda_device_present(config->device_index));
   if (!*cuda && measures(config))
-    FAIL(ERROR_INVALID_ARGUMENT, "tuning measures kernels of a GPU, and the engine is built for the CPU");
+    FAIL(ERROR_INVALID_ARGUMENT, "%s, and the engine is built for the CPU",
+         config->tuning_seconds > 0 || config->tuning_file ? "tuning measures kernels of a GPU"
+                                                           : "shapes are what kernels of a GPU are compiled for");
   return OK;
 }
 
@@ -230,9 +236,9 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   TRY(passes_check_list(hooks->only));
   TRY(passes_check_places(hooks->only, model->graph, why_absent, model->source));
   TRY(passes_check_places(config.disabled_passes, model->graph, why_absent, model->source));
-  const int64_t *const *shapes;
-  TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &shapes));
-  if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph, shapes));
+  ShapeProfile profile;
+  TRY(api_parse_shapes(engine->graph, config.tuning_shapes, engine->arena, &profile));
+  if (config.tuning_seconds > 0) TRY(check_tuned_shapes(engine->graph, profile.best));
   PassReport reports[64];
   int count;
   TRY(passes_run(engine->graph, &options, reports, COUNT_OF(reports), &count));
@@ -242,7 +248,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   keep_rewrites(engine, hooks->rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
-  return config.targets ? api_build_targets(engine, &config, shapes, &log) : prepare(engine, &config, cuda, shapes, &log);
+  return config.targets ? api_build_targets(engine, &config, &profile, &log) : prepare(engine, &config, cuda, &profile, &log);
 }
 
 static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,

@@ -15,7 +15,7 @@ enum { DEFAULT_WORKSPACE = 256 << 20 };
 typedef struct Targets {
   Engine *engine;
   const ingot_config *config;
-  const int64_t *const *shapes;
+  const ShapeProfile *profile;
   const Log *log;
   Compiler *compiler;
 } Targets;
@@ -26,7 +26,7 @@ static bool runs(void *context, const Node *node) {
   return select_supports(node, context, false);
 }
 
-static Status describe_inputs(const Targets *t, Arena *arena, StageInput **out) {
+static Status describe_inputs(const Targets *t, InputShapes shapes, Arena *arena, StageInput **out) {
   const Graph *graph = t->engine->graph;
   *out = arena_array(arena, StageInput, (size_t)graph->input_count + 1);
   for (int i = 0; i < graph->input_count; i++) {
@@ -38,8 +38,8 @@ static Status describe_inputs(const Targets *t, Arena *arena, StageInput **out) 
     if (value->initial) {
       input->rank = value->initial->rank;
       memcpy(input->dims, value->initial->dims, sizeof input->dims);
-    } else if (t->shapes[i]) {
-      memcpy(input->dims, t->shapes[i], (size_t)value->rank * sizeof *input->dims);
+    } else if (shapes[i]) {
+      memcpy(input->dims, shapes[i], (size_t)value->rank * sizeof *input->dims);
     } else if (!value_get_dims(value, input->dims)) {
       FAIL(ERROR_INVALID_ARGUMENT,
            "plans are made for known shapes, and that of input '%s' is open: say which in tuning_shapes", value->name);
@@ -48,13 +48,14 @@ static Status describe_inputs(const Targets *t, Arena *arena, StageInput **out) 
   return OK;
 }
 
-static Status make_plan(const Targets *t, const DeviceInfo *info, Arena *arena, Stage **stage, Plan **plan) {
+static Status make_plan(const Targets *t, const DeviceInfo *info, InputShapes shapes, Arena *arena, Stage **stage,
+                        Plan **plan) {
   StageInput *inputs;
   StagePasses passes = {info, &t->engine->built, t->log};
   RunnerHooks hooks = api_runner_hooks(&passes);
   SpecialiseHooks special = {
       .translate = hooks.translate, .is_deferred = hooks.is_deferred, .runs = runs, .context = (void *)(uintptr_t)info};
-  TRY(describe_inputs(t, arena, &inputs));
+  TRY(describe_inputs(t, shapes, arena, &inputs));
   TRY(specialise(t->engine->graph, inputs, &special, arena, stage));
   if ((*stage)->rewritten) {
     TRY(hooks.optimise((*stage)->ready, hooks.optimise_context));
@@ -99,15 +100,27 @@ static Status compile(const Targets *t, const Plan *plan, Arena *arena) {
   return OK;
 }
 
+// The kernels alone.
+static Status compile_for(const Targets *t, const DeviceInfo *info, InputShapes shapes) {
+  Arena *scratch = arena_scratch();
+  Stage *stage;
+  Plan *plan;
+  Status status = make_plan(t, info, shapes, scratch, &stage, &plan);
+  if (!status) status = compile(t, plan, scratch);
+  arena_free(scratch);
+  return status;
+}
+
 static Status build_for(const Targets *t, const char *name, Arena *arena) {
   DeviceInfo *info = arena_new_of(arena, DeviceInfo);
   Stage *stage;
   Plan *plan;
   TRY(chip_find(name, info));
-  TRY(make_plan(t, info, arena, &stage, &plan));
+  TRY(make_plan(t, info, t->profile->best, arena, &stage, &plan));
   if (t->config->check_plans) TRY(plan_reread(plan, t->compiler, arena, &plan));
   TRY(compile(t, plan, arena));
   api_keep_plan(t->engine, stage, plan, t->compiler);
+  for (int i = 0; i < t->profile->sample_count; i++) TRY(compile_for(t, info, t->profile->samples[i]));
   log_add(t->log, LOG_INFO, "for sm_%d (%s): %u steps", info->sm, info->name, plan->step_count);
   return OK;
 }
@@ -125,10 +138,10 @@ static Status build_for_all(const Targets *t, const char *names) {
   return OK;
 }
 
-Status api_build_targets(Engine *engine, const ingot_config *config, const int64_t *const *shapes, const Log *log) {
+Status api_build_targets(Engine *engine, const ingot_config *config, const ShapeProfile *profile, const Log *log) {
   Arena *arena = arena_scratch();
   const char *folder = config->cache_directory ? path_join(arena, config->cache_directory, "kernels") : NULL;
-  Targets targets = {engine, config, shapes, log, compiler_new(&(CompilerOptions){device_sources, folder, .log = *log})};
+  Targets targets = {engine, config, profile, log, compiler_new(&(CompilerOptions){device_sources, folder, .log = *log})};
   Status status = RECOVER_GUARD(build_for_all(&targets, config->targets));
   compiler_free(targets.compiler);
   arena_free(arena);

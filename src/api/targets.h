@@ -3,4 +3,4 @@
 #include "api/api.h"
 
 // Plans and kernels of the engine's graph for each of the configuration's targets become the engine's.
-MUST_CHECK Status api_build_targets(Engine *engine, const ingot_config *config, const int64_t *const *shapes, const Log *log);
+MUST_CHECK Status api_build_targets(Engine *engine, const ingot_config *config, const ShapeProfile *profile, const Log *log);

@@ -18,6 +18,9 @@ const Command command_build = {
     "  ingot build resnet50.onnx --fp16 --tune 60 -o r.ingot   half precision, a minute of measuring\n"
     "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build\n"
     "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n"
+    "  ingot build bert.onnx --shapes ids:1..8x16..512      sizes that differ from call to call: from the least to the most,\n"
+    "                                                       1..4..8 with the usual one between. Kernels are compiled for all\n"
+    "                                                       of them, tuned for the usual (or the most); others run, too\n"
     "  ingot build model.onnx --for sm_80,sm_89,H100        plans and kernels for GPUs that need not be here: chips (H100, "
     "H200, A100,\n"
     "                                                       L4, RTX 4090, B200, ...) or architectures\n\n"
@@ -117,11 +120,8 @@ static ingot_error *build(const Common *common, const char *output, Arena *arena
 }
 
 static int check_arguments(const Common *common, const char *output) {
-  bool tunes = common->config.tuning_seconds > 0 || common->config.targets;
-  if ((common->shapes && !tunes) || common->input_count || common->picture.normalised || common->picture.bgr)
-    return cli_fail_text(
-               "build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands, --shapes "
-               "for them, --tune and --for"),
+  if (common->input_count || common->picture.normalised || common->picture.bgr)
+    return cli_fail_text("build makes an engine for all inputs: --input, --mean, --scale and --bgr are for the other commands"),
            2;
   if (cli_is_engine(common->model)) return cli_fail_text("%s is an engine already: build takes an .onnx model", common->model);
   if (output && common->json && path_open_number(output) == 1)
@@ -143,7 +143,7 @@ static int run(int count, char **arguments) {
   int code = cli_parse(&command_build, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
   if (output && !strcmp(output, "-")) output = "/dev/stdout";
-  if (common.config.targets) common.config.tuning_shapes = common.shapes;
+  common.config.tuning_shapes = common.shapes;
   if ((code = check_arguments(&common, output))) return code;
   Arena *arena = arena_new();
   if (!output) output = default_output(arena, common.model);

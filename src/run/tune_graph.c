@@ -53,6 +53,39 @@ static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, 
   return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
 }
 
+static bool refuses_the_shape(Status status) {
+  switch (status_code(status)) {
+    case ERROR_INVALID_ARGUMENT:
+    case ERROR_INVALID_MODEL:
+    case ERROR_UNSUPPORTED: return true;
+    default: return false;
+  }
+}
+
+// What a model refuses at a shape is not prepared for it.
+static Status prepare_at(const Graph *graph, const int64_t *const *shapes, Device *device, const RunnerHooks *hooks,
+                         const Log *log) {
+  RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
+  Runner *runner = NULL;
+  Executable *executable;
+  Stage *stage;
+  bool usable = false;
+  Status status = OK;
+  if (!inputs) return status_out_of_memory();
+  TRY_GOTO(make_inputs(graph, shapes, device, inputs, &usable));
+  if (!usable) goto done;
+  TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
+  TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
+done:
+  runner_free(runner);
+  for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
+  free(inputs);
+  if (!status || !refuses_the_shape(status)) return status;
+  log_add(log, LOG_WARNING, "kernels for some of the shapes are not prepared: %s", status_message(status));
+  status_free(status);
+  return OK;
+}
+
 Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
                   TuningDatabase *database) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
@@ -75,6 +108,8 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     if (last && on_gpu) cuda_device_record_kernels(device);
     TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
     if (last) TRY_GOTO(keep_guarded(options, stage, device, executable));
+    for (int i = 0; last && on_gpu && i < options->sample_count; i++)
+      TRY_GOTO(prepare_at(graph, options->samples[i], device, hooks, options->log));
     if (last) break;
     TRY_GOTO(tune_plan(device->plan(executable), device, options, database));
   }

@@ -5,8 +5,10 @@
 #include "lower/database.h"
 
 typedef struct TuneGraphOptions {
-  const int64_t *const *shapes;  // of each input; NULL, or one that is NULL: as the graph declares it
-  double seconds;                // 0: compile only
+  const int64_t *const *shapes;          // of each input; NULL, or one that is NULL: as the graph declares it
+  double seconds;                        // 0: compile only
+  const int64_t *const *const *samples;  // on a GPU: shapes for which kernels are compiled as well
+  int sample_count;
   const Log *log;
   // Given the plan of the first stage at the end; NULL: nobody wants it.
   Status (*keep)(void *context, const Stage *stage, const Plan *plan, const Compiler *compiler);

@@ -297,6 +297,7 @@ says 0 "ok      y[2]" verify "$sequence/model.onnx" $cpu --data golden_sequence
 says 0 "3 of 3 outputs agree" verify "$sequence/model.onnx" $cpu --input "s=$sequence/test_data_set_0/input_0.pb" --input n=golden_sequence/input_2.pb
 says 0 "sites agree" verify "$sequence/model.onnx" $cpu --data golden_sequence --sites
 says 1 "is a sequence of f32 tensors: give a .pb file" run "$sequence/model.onnx" $cpu
+says 1 "kernels of a GPU are compiled for" build "$digits/digits.onnx" $cpu --shapes image:1..4x1x8x8 -o ranges.ingot
 says 1 "which has no shape" run "$sequence/model.onnx" $cpu --shapes s:2x2
 says 1 "is read from a .pb file" run "$sequence/model.onnx" $cpu --input s=a.npy
 says 1 "is a sequence: write it" run "$sequence/model.onnx" $cpu --data golden_sequence -o y.npy

@@ -62,12 +62,13 @@ typedef struct Run {
   ingot_session *session;
 } Run;
 
-static void open_run(const char *path, bool gpu, bool half, Run *run) {
+static void open_run(const char *path, bool gpu, bool half, const char *shapes, Run *run) {
   ingot_config config;
   ingot_model *model;
   expect_ok(ingot_config_init(&config));
   config.precision = half ? INGOT_FP16 : 0;
   config.device = gpu ? INGOT_DEVICE_CUDA : INGOT_DEVICE_CPU;
+  config.tuning_shapes = gpu ? shapes : NULL;
   expect_ok(ingot_model_open(path, &config, &model));
   expect_ok(ingot_engine_build(model, &config, &run->engine));
   expect_ok(ingot_session_create(run->engine, &config, &run->session));
@@ -127,13 +128,13 @@ static void expect_alike(const char *name, double tolerance, const ingot_tensor 
                        (long long)i, (double)x[i], (double)y[i]);
 }
 
-// variants: kernels that calls behind the first may compile: where it is sizes that say what is done.
-static void try_model(const char *name, bool half, bool alike, int variants) {
+// ranges: what the engine is built for; then the first call finds all kernels. variants: kernels that calls behind the first may compile: where it is sizes that say what is done.
+static void try_built(const char *name, const char *ranges, bool half, bool alike, int variants) {
   char path[256];
   snprintf(path, sizeof path, "tests/open/%s.onnx", name);
   Run gpu, cpu;
-  open_run(path, true, half, &gpu);
-  open_run(path, false, false, &cpu);
+  open_run(path, true, half, ranges, &gpu);
+  open_run(path, false, false, NULL, &cpu);
   int more = 0;
   for (int call = 0; call < CALLS; call++) {
     int64_t shapes[INPUTS][RANK];
@@ -141,7 +142,7 @@ static void try_model(const char *name, bool half, bool alike, int variants) {
     int count = draw_inputs(gpu.engine, alike, shapes, inputs);
     forget_calls(0, 0, false, "");
     expect_ok(ingot_session_run(gpu.session, inputs, count, &of_gpu, 1));
-    if (call) more += compiled();
+    if (call || ranges) more += compiled();
     else cr_assert_geq(compiled(), 1, "%s: the first call compiles", name);
     expect_ok(ingot_session_run(cpu.session, inputs, count, &of_cpu, 1));
     expect_alike(name, half ? 1e-2 : 2e-5, &of_gpu, &of_cpu);
@@ -151,6 +152,8 @@ static void try_model(const char *name, bool half, bool alike, int variants) {
   close_run(&gpu);
   close_run(&cpu);
 }
+
+static void try_model(const char *name, bool half, bool alike, int variants) { try_built(name, NULL, half, alike, variants); }
 
 static void begin(void) {
   const char *driver = getenv("INGOT_LIBCUDA");
@@ -223,6 +226,50 @@ Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
   try_model("patches", true, false, 4);
   try_model("images_transposed", true, false, 7);
   cr_expect_eq(findings(), 0);
+}
+
+// A range for each size: whatever comes is compiled when the engine is built.
+Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
+  begin();
+  try_built("images_of_sizes", "x:1..41x3x1..41x1..41", true, false, 0);
+  try_built("product", "x:1..41x1..41x64,r:1..41x1..41x48", true, false, 0);
+  try_built("norm", "x:1..3..41x1..41x72", false, false, 0);
+  cr_expect_eq(findings(), 0);
+}
+
+Test(api_gpu_open, ranges_are_read) {
+  static const struct {
+    const char *shapes, *message;
+  } rows[] = {
+      {"x:1..8x16..512x64", NULL},
+      {"x:1..4..8x7x64,r:1..4..8x7x48", NULL},
+      {"x:8..1x7x64", "8 is more than 1"},
+      {"x:1..9..8x7x64", "1 is more than 8"},
+      {"x:1..8x7x32..64", "declares 64 for axis 2, not 32"},
+      {"x:1..8x7x64,r:1..9x7x48", "'b' is one size of the model"},
+      {"x:1..x7x64", "written like"},
+      {"x:1..2..3..4x7x64", "written like"},
+      {"x:..8x7x64", "written like"},
+      {"x:1..8x7x", "written like"},
+  };
+  begin();
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    ingot_config config;
+    ingot_model *model;
+    ingot_engine *engine = NULL;
+    expect_ok(ingot_config_init(&config));
+    config.device = INGOT_DEVICE_CUDA;
+    config.precision = INGOT_FP16;
+    config.tuning_shapes = rows[i].shapes;
+    expect_ok(ingot_model_open("tests/open/product.onnx", &config, &model));
+    ingot_error *error = ingot_engine_build(model, &config, &engine);
+    cr_expect_eq(!error, !rows[i].message, "%s: %s", rows[i].shapes, error ? ingot_error_message(error) : "is taken");
+    if (error && rows[i].message)
+      cr_expect(strstr(ingot_error_message(error), rows[i].message), "%s: %s", rows[i].shapes, ingot_error_message(error));
+    ingot_error_free(error);
+    ingot_engine_free(engine);
+    ingot_model_free(model);
+  }
 }
 
 Test(api_gpu_open, movement_compiles_nothing_for_other_sizes, .timeout = 240) {

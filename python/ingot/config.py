@@ -22,7 +22,8 @@ class Options(TypedDict, total=False):
 
     device: "auto" (CUDA where a usable GPU is, else the CPU), "cpu", "cuda" or "cuda:1".
     precision: "fp16", "bf16", "tf32", or several; beyond the model's own. Decided when an engine is built.
-    shapes: `{"ids": (1, 128)}`: shapes to tune, plan and compile for where the model leaves them open.
+    shapes: `{"ids": (1, 128)}`: shapes to tune, plan and compile for where the model leaves them open. `{"ids": ((1, 8), (16, 128, 512))}`: sizes from the least to the most,
+        with the usual one between; kernels are compiled for all of them, and other sizes run, too.
     tune: seconds of measuring kernels; 0: the cost model picks.
     tuning_file: a database of measurements, read before and merged into after tuning.
     targets: "sm_80,H100": GPUs to build for that need not be here.
@@ -42,7 +43,7 @@ class Options(TypedDict, total=False):
 
     device: str
     precision: Union[str, Sequence[str]]
-    shapes: Mapping[str, Sequence[int]]
+    shapes: Mapping[str, Sequence[Union[int, Sequence[int]]]]
     tune: float
     tuning_file: Path
     targets: Union[str, Sequence[str]]
@@ -108,8 +109,12 @@ def _set_precision(struct: abi.ingot_config, given: Union[str, Sequence[str]]) -
     struct.precision = bits
 
 
-def _set_shapes(struct: abi.ingot_config, given: Mapping[str, Sequence[int]]) -> None:
-    struct.tuning_shapes = encode(",".join("%s:%s" % (name, "x".join(str(int(size)) for size in shape)) for name, shape in given.items()))
+def _size_text(size: Union[int, Sequence[int]]) -> str:
+    return "..".join(str(int(end)) for end in size) if isinstance(size, Sequence) else str(int(size))
+
+
+def _set_shapes(struct: abi.ingot_config, given: Mapping[str, Sequence[Union[int, Sequence[int]]]]) -> None:
+    struct.tuning_shapes = encode(",".join("%s:%s" % (name, "x".join(_size_text(size) for size in shape)) for name, shape in given.items()))
 
 
 def _set_limits(struct: abi.ingot_config, given: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ from conftest import DIGITS, build, identity, model, tensor
 from onnx import TensorProto, helper
 
 import ingot
+from ingot import config
 
 
 def test_inputs_and_outputs_are_described(digits):
@@ -158,3 +159,11 @@ def test_shapes_are_prepared(digits):
         session.prepare()
     with pytest.raises(ingot.InvalidArgument, match="4 axes"):
         session.prepare(image=(1, 8, 8))
+
+
+def test_ranges_of_shapes_are_text():
+    struct = ingot._abi.ingot_config()
+    config._set_shapes(struct, {"ids": ((1, 8), (16, 128, 512)), "x": (3, numpy.int64(4))})
+    assert struct.tuning_shapes == b"ids:1..8x16..128..512,x:3x4"
+    with pytest.raises(ingot.InvalidArgument, match="kernels of a GPU"):
+        ingot.build(DIGITS, device="cpu", shapes={"image": ((1, 4), 1, 8, 8)})

@@ -1,4 +1,4 @@
-// Shapes that stand for all in the ranges of a profile (ShapeProfile): kernels of open sizes are told apart by powers of two at most (kernels/tile/tiled_kernel.h), and by what is
+// Shapes that stand for all in the ranges of a profile (ShapeProfile): kernels of open sizes are told apart by powers of two at most (kernels/extent.h), and by what is
 // special about the ends. Every symbol takes its ends, what it mostly is, and the powers of two between, each with those of the others; fewer where these are too many.
 #include <string.h>
 

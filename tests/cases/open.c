@@ -18,8 +18,9 @@ static bool channels_stay(const Value *value, const Node *reader, int operand, i
   return of_images && (axis == 1 || operand == 1);
 }
 static bool last_outside_stays(const Value *value, const Node *reader, int operand, int axis) {
-  bool outside = value == value->graph->inputs[0] && !reader;
-  for (int i = 0; i < value->graph->output_count; i++) outside = outside || value == value->graph->outputs[i];
+  const Graph *graph = value->graph;
+  bool outside = graph->input_count && value == graph->inputs[0];
+  for (int i = 0; i < graph->output_count; i++) outside = outside || value == graph->outputs[i];
   return outside && axis == value->rank - 1;
 }
 static const struct {

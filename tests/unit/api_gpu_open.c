@@ -234,6 +234,7 @@ Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
   try_built("images_of_sizes", "x:1..41x3x1..41x1..41", true, false, 0);
   try_built("product", "x:1..41x1..41x64,r:1..41x1..41x48", true, false, 0);
   try_built("norm", "x:1..3..41x1..41x72", false, false, 0);
+  try_built("attention_mask", "x:1..41x1..41x128,m:1..41x1x1x1..41", true, false, 0);
   cr_expect_eq(findings(), 0);
 }
 

@@ -59,7 +59,7 @@ static bool supports(const Site *site) {
   for (int i = 0; i < site->node->output_count; i++)
     if (!desc_is_row_major(&site->outputs[i])) return false;
   if (has_input(site, LENGTHS) && !all_full(&site->inputs[LENGTHS], site->inputs[X].dims[0])) return false;
-  return desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
+  return has_input(site, W) && desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
 }
 
 typedef struct Packing {

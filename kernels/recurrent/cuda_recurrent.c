@@ -1,5 +1,5 @@
-// recurrent: the host side of recurrent.cuh. Writes the struct through which the device code sees the site, and the launches: the
-// projections, then either one launch that runs all steps or one or two launches a step.
+// recurrent: the host side of recurrent.cuh and recurrent_mma.cuh. Writes the struct through which the device code sees the site, and the launches: the
+// projections, unless they come in, then either one launch that runs all steps or one or two launches a step, on tensor cores where those take them.
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
@@ -7,6 +7,13 @@
 #include "kernels/recurrent/recurrent.h"
 
 enum { ALONE_THREADS = 512, STEP_THREADS = 256, PERSISTENT_BYTES = 1 << 20 };
+enum {
+  MMA_UNITS = 8,
+  MMA_THREADS = 128,
+  MMA_FROM_BYTES = 1 << 17,
+  MMA_DEPTH = 64
+};                     // see recurrent_mma.cuh; smaller layers are one launch
+enum { WAY_MMA = 1 };  // a way's config
 
 typedef struct Recurrent {
   const Site *site;
@@ -15,14 +22,10 @@ typedef struct Recurrent {
   const char *sums;  // the type of arithmetic
   size_t sum_size;
   int rows;  // batch rows of a warp
+  bool projected;
 } Recurrent;
 
 static bool supports(const Site *site) { return true; }
-
-static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
-  out[0] = (Way){.name = "steps"};
-  return 1;
-}
 
 static bool present(const Site *site, int input) { return input < site->node->input_count && !site->inputs[input].absent; }
 
@@ -33,6 +36,7 @@ static Status read_recurrent(const Site *site, Recurrent *r) {
   r->steps = x->dims[0];
   r->batch = x->dims[1];
   r->input = x->dims[2];
+  r->projected = !present(site, 1);
   r->hidden = site->inputs[2].dims[2];
   r->sums = x->dtype == DTYPE_F64 ? "double" : "float";
   r->sum_size = x->dtype == DTYPE_F64 ? 8 : 4;
@@ -45,6 +49,53 @@ static size_t step_weights(const Recurrent *r) {
 }
 static bool is_persistent(const Recurrent *r) { return r->steps > 1 && step_weights(r) <= PERSISTENT_BYTES; }
 static bool has_two_phases(const Recurrent *r) { return r->spec.kind == RECURRENT_GRU && !r->spec.linear_before_reset; }
+
+// --- Tensor cores
+
+typedef struct MmaSteps {
+  int rows, depth;
+} MmaSteps;
+
+static int most_gates(const Recurrent *r) { return has_two_phases(r) ? 2 : r->spec.gates; }
+
+// As RecurrentStep::BYTES.
+static int mma_bytes(const Recurrent *r, const MmaSteps *m) {
+  int columns = most_gates(r) * MMA_UNITS, splits = MMA_THREADS / 32 / (m->rows / 16);
+  return (columns + m->rows) * m->depth * 2 + splits * m->rows * (columns + 4) * 4;
+}
+
+static bool has_rows_of_chunks(const TensorDesc *r) {
+  const int chunk = 8;
+  return r->constant && r->strides[2] == 1 && r->offset % chunk == 0 && r->strides[0] % chunk == 0 &&
+         r->strides[1] % chunk == 0 && r->dims[2] % chunk == 0;
+}
+
+static bool read_mma(const Recurrent *r, MmaSteps *out) {
+  const TensorDesc *weights = &r->site->inputs[2];
+  bool narrow = weights->dtype == DTYPE_F16 || weights->dtype == DTYPE_BF16;
+  if (!r->projected || !narrow || r->site->device->sm < (weights->dtype == DTYPE_F16 ? 75 : 80) || r->steps == 0 ||
+      r->batch == 0 || r->hidden == 0 || !has_rows_of_chunks(weights) || r->hidden > INT16_MAX)
+    return false;
+  *out = (MmaSteps){.rows = r->batch > 16 ? 32 : 16, .depth = (int)align_up((size_t)r->hidden, MMA_DEPTH)};
+  if (mma_bytes(r, out) > r->site->device->shared_per_block) out->rows = 16;
+  return mma_bytes(r, out) <= r->site->device->shared_per_block;
+}
+
+// Small layers are faster in one launch, whose weights stay near.
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  Recurrent r;
+  MmaSteps mma;
+  Status status = read_recurrent(site, &r);
+  bool tensor_cores = !status && read_mma(&r, &mma);
+  status_free(status);
+  Way steps = {.name = "steps"}, products = {.name = "mma", .config = {WAY_MMA}};
+  bool first = tensor_cores && step_weights(&r) >= MMA_FROM_BYTES;
+  int count = 0;
+  if (first) out[count++] = products;
+  if (count < limit) out[count++] = steps;
+  if (tensor_cores && !first && count < limit) out[count++] = products;
+  return count;
+}
 
 // The projection, then a launch for each phase of a step; or one in which a single multiprocessor reads the weights in every step.
 static double cost(const Site *site) {
@@ -124,7 +175,13 @@ static void add_struct(Text *text, const Recurrent *r) {
   for (int i = 0; i < node->output_count; i++)
     text_add(text, "  Element_%s::Stored *y%d;\n", dtype_name(r->site->outputs[i].dtype), i);
   add_reader(text, r, 0, "x", 3);
-  add_reader(text, r, 1, "w", 3);
+  if (!r->projected) add_reader(text, r, 1, "w", 3);
+  text_add(
+      text,
+      "  __device__ __forceinline__ A projection(const A *projected, int direction, int time, int row, int unit) const {\n    "
+      "return %s;\n  }\n",
+      r->projected ? "x(time, row, direction * GATES * HIDDEN + unit)"
+                   : "projected[(((i64)direction * STEPS + time) * BATCH + row) * (GATES * HIDDEN) + unit]");
   add_reader(text, r, 2, "r", 3);
   add_reader(text, r, 3, "bias", 2);
   add_reader(text, r, 5, "h0", 3);
@@ -147,13 +204,28 @@ static void add_struct(Text *text, const Recurrent *r) {
   for (int d = 0; d < spec->directions; d++)
     for (int f = 0; f < spec->functions; f++)
       text_add(text, "      case %d: return %s;\n", d * 3 + f, activation(text->arena, &spec->activations[d][f]));
-  text_add(text, "      default: return v;\n    }\n  }\n};\n");
+  text_add(text, "      default: return v;\n    }\n  }\n");
 }
 
-static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *more, const char *body) {
+static void add_mma(Text *text, const Recurrent *r, const MmaSteps *m) {
+  const char *type = dtype_name(r->site->inputs[2].dtype);
+  const char *names[] = {"a", "b", "0"};
+  text_add(text, "  typedef Element_%s::Stored T;\n  static constexpr int ROWS = %d, DEPTH = %d;\n", type, m->rows, m->depth);
+  text_add(text, "  DEVICE T narrow(A v) { return Element_%s::set(v); }\n", type);
+  text_add(text, "  __device__ __forceinline__ const T *weights(int a, int b) const { return x2 + %s; }\n",
+           desc_offset(text->arena, &r->site->inputs[2], names));
+  text_add(text,
+           "  __device__ __forceinline__ u16 h0_bits(int a, int b, int c) const {\n    union {\n      T value;\n      u16 "
+           "bits;\n    } "
+           "word = {narrow(h0(a, b, c))};\n    return word.bits;\n  }\n");
+}
+
+// begin: what it does first.
+static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *more, const char *begin,
+                       const char *body) {
   text_add(text, "extern \"C\" __global__ void %s(", entry);
   site_parameters(text, r->site);
-  text_add(text, ", %s) {\n  begin_kernel();\n  const In in = {", more);
+  text_add(text, ", %s) {\n%s  const In in = {", more, begin);
   const char *comma = "";
   for (int i = 0; i < r->site->node->input_count; i++) {
     if (!present(r->site, i)) continue;
@@ -177,6 +249,37 @@ static void emit_steps(const Recurrent *r, Emission *out, const char *source, un
   emit_i32(out, launch, first);
   emit_i32(out, launch, last);
   emit_i32(out, launch, phases);
+}
+
+static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
+  static const struct {
+    const char *entry;
+    bool second;
+  } phases[] = {{"recurrent_step_kernel", false}, {"recurrent_second_kernel", true}};
+  Text text = text_new(out->arena);
+  text_add(&text, "#include \"kernels/recurrent/recurrent_mma.cuh\"\n");
+  add_struct(&text, r);
+  add_mma(&text, r, m);
+  text_add(&text, "};\n");
+  int count = 1 + has_two_phases(r);
+  for (int p = 0; p < count; p++)
+    add_kernel(&text, r, phases[p].entry, "In::A *states, int step", "",
+               arena_printf(out->arena, "RecurrentStep<In, %s, %d, %d, %s>::run(in, states, step)",
+                            r->site->inputs[2].dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", phases[p].second ? 2 : 0,
+                            phases[p].second ? 1 : most_gates(r), phases[p].second ? "true" : "false"));
+  size_t elements = (size_t)(r->spec.directions * r->batch * r->hidden);
+  out->workspace_bytes = MAX(out->workspace_bytes, elements * (5 * r->sum_size + 3 * sizeof(uint16_t)));
+  unsigned grid[3] = {(unsigned)ceil_div(r->hidden, MMA_UNITS), (unsigned)(ceil_div(r->batch, m->rows) * r->spec.directions),
+                      1};
+  for (int step = 0; step < r->steps; step++)
+    for (int p = 0; p < count; p++) {
+      Launch *launch = emit_kernel(out, text_get(&text), phases[p].entry, grid, (unsigned[]){MMA_THREADS, 1, 1});
+      launch->shared_bytes = (unsigned)mma_bytes(r, m);
+      site_arguments(out, launch, r->site);
+      emit_workspace(out, launch, 0);
+      emit_i32(out, launch, step);
+    }
+  return OK;
 }
 
 // No steps: the final states are the initial ones.
@@ -207,6 +310,11 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   Recurrent recurrent, *r = &recurrent;
   TRY(read_recurrent(site, r));
   if (r->batch == 0 || r->hidden == 0) return OK;
+  MmaSteps mma;
+  if (way->config[0] == WAY_MMA) {
+    if (!read_mma(r, &mma)) FAIL(ERROR_UNSUPPORTED, "tensor cores do not take this recurrent layer");
+    return emit_mma(r, &mma, out);
+  }
   Text text = text_new(out->arena);
   text_add(&text, "#include \"kernels/recurrent/recurrent.cuh\"\n");
   if (r->steps == 0) return emit_initial(r, out, &text);
@@ -214,21 +322,27 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   size_t projected, states;
   if (!checked_mul((size_t)(rows * r->spec.directions), (size_t)units * r->sum_size, &projected) || rows > INT32_MAX)
     FAIL(ERROR_OUT_OF_MEMORY, "a recurrent layer over %lld steps", (long long)r->steps);
-  projected = align_up(projected, 256);
+  projected = r->projected ? 0 : align_up(projected, 256);
   states = 5 * (size_t)(r->spec.directions * r->batch * r->hidden) * r->sum_size;
   out->workspace_bytes = MAX(out->workspace_bytes, projected + states);
 
   bool few = rows < 16;
   add_struct(&text, r);
-  add_kernel(&text, r, "recurrent_project", "In::A *out", few ? "project_warp(in, out)" : "project_tile(in, out)");
+  text_add(&text, "};\n");
+  if (!r->projected)
+    add_kernel(&text, r, "recurrent_project", "In::A *out", "  begin_kernel();\n",
+               few ? "project_warp(in, out)" : "project_tile(in, out)");
   add_kernel(&text, r, "recurrent_steps_kernel", "const In::A *projected, In::A *states, int first, int last, int phases",
+             "  begin_kernel();\n",
              arena_printf(out->arena, "recurrent_steps<In, %d>(in, projected, states, first, last, phases)", r->rows));
   const char *source = text_get(&text);
-  unsigned grid[3] = {(unsigned)ceil_div(units, few ? 8 : 64), (unsigned)(few ? rows : ceil_div(rows, 64)),
-                      (unsigned)r->spec.directions};
-  Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){256, 1, 1});
-  site_arguments(out, launch, site);
-  emit_workspace(out, launch, 0);
+  if (!r->projected) {
+    unsigned grid[3] = {(unsigned)ceil_div(units, few ? 8 : 64), (unsigned)(few ? rows : ceil_div(rows, 64)),
+                        (unsigned)r->spec.directions};
+    Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){256, 1, 1});
+    site_arguments(out, launch, site);
+    emit_workspace(out, launch, 0);
+  }
 
   if (is_persistent(r)) {
     emit_steps(r, out, source, 1, ALONE_THREADS, projected, 0, (int)r->steps, 3);

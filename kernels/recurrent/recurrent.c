@@ -1,5 +1,5 @@
 // recurrent: what its attributes mean, and its shapes. Inputs: x[T,B,I], w[D,G*H,I], r[D,G*H,H], b[D,2*G*H], lengths[B], h0[D,B,H],
-// c0[D,B,H], p[D,3*H]. The reference is in recurrent_reference.c.
+// c0[D,B,H], p[D,3*H]. Where w is absent, x[T,B,D*G*H] is what w makes of an input, with the first half of b in it. The reference is in recurrent_reference.c.
 #include "kernels/recurrent/recurrent.h"
 #include <math.h>
 #include <string.h>
@@ -112,15 +112,18 @@ static Status check_input(const Node *node, int index, DType dtype, int rank, co
 static Status infer_recurrent(Node *node) {
   Value *x, *w, *r, *lengths;
   RecurrentSpec spec;
+  Dim same;
   TRY(recurrent_read(node, &spec));
   TRY(meaning_require_rank(node, 0, 3, &x));
-  TRY(meaning_require_rank(node, 1, 3, &w));
   TRY(meaning_require_rank(node, 2, 3, &r));
+  bool projected = !meaning_input(node, 1);
+  if (!projected) TRY(meaning_require_rank(node, 1, 3, &w));
   if (!dtype_is_float(x->dtype)) FAIL(ERROR_INVALID_MODEL, "the input is %s", dtype_name(x->dtype));
   DimTable *table = node->graph->dims;
   Dim t = x->dims[0], b = x->dims[1], d = spec.directions, h = r->dims[2];
   if (node_attribute(node, "hidden")) TRY(meaning_same_dim(node, "hidden size", h, node_int(node, "hidden", 0), &h));
   Dim rows = dim_mul(table, h, dim_constant(table, spec.gates)), both = dim_mul(table, rows, dim_constant(table, 2));
+  if (projected) TRY(meaning_same_dim(node, "x", x->dims[2], dim_mul(table, rows, dim_constant(table, d)), &same));
   TRY(check_input(node, 1, x->dtype, 3, (Dim[]){d, rows, x->dims[2]}, "w"));
   TRY(check_input(node, 2, x->dtype, 3, (Dim[]){d, rows, h}, "r"));
   TRY(check_input(node, 3, x->dtype, 2, (Dim[]){d, both}, "b"));
@@ -142,15 +145,15 @@ static Status infer_recurrent(Node *node) {
 static int64_t terms_of_recurrent(const Node *node) {
   const Value *w = node->inputs[1], *r = node->inputs[2];
   for (int i = 1; i < 3; i++)
-    if (!dim_is_static(w->dims[i]) || !dim_is_static(r->dims[i])) return 0;
-  int64_t gates = r->dims[2] ? w->dims[1] / r->dims[2] : 0, terms;
-  return checked_mul_i64(gates, w->dims[2] + r->dims[2], &terms) ? terms : 0;
+    if ((w && !dim_is_static(w->dims[i])) || !dim_is_static(r->dims[i])) return 0;
+  int64_t gates = r->dims[2] ? r->dims[1] / r->dims[2] : 0, terms;
+  return checked_mul_i64(gates, (w ? w->dims[2] : 0) + r->dims[2], &terms) ? terms : 0;
 }
 
 const OpDef op_recurrent = {
     .name = "recurrent",
     .help = "a recurrent layer: lstm, gru or rnn",
-    .min_inputs = 3,
+    .min_inputs = 1,  // w may be absent, r not
     .max_inputs = 8,
     .min_outputs = 1,
     .max_outputs = 3,

@@ -1,8 +1,8 @@
 // Recurrent layers on a GPU. `In` is generated for a site: its constants (STEPS, BATCH, INPUT, HIDDEN, GATES, DIRECTIONS, ...), how
 // every tensor is read and written, and its activation functions. Arithmetic is in In::A, float or double.
 //
-// Two parts. The projections of all inputs, W x + b, of every step at once: a plain tiled product, or a warp for each result when there
-// are few rows. Then the steps: a warp computes all gates of one hidden unit for up to ROWS batch rows, its lanes along the
+// Two parts. The projections of all inputs, W x + b, of every step at once, unless they are what comes in: a plain tiled product, or a warp for each result when
+// there are few rows. Then the steps, where recurrent_mma.cuh does not do them: a warp computes all gates of one hidden unit for up to ROWS batch rows, its lanes along the
 // state, so that a weight is read once for all rows. Blocks run one step each (a launch a step), or a block keeps a batch group
 // for all steps when the weights are small enough to come from the cache again and again.
 // Traffic of a step: the recurrent weights once for ROWS batch rows. Limit on the chip: latency of a step, then L2 bandwidth.
@@ -173,16 +173,14 @@ DEVICE void recurrent_phase(const In &in, const typename In::A *projected, const
       for (int g = 0; g < G; g++)
         sum[r][g] = reduce_lanes<ReduceSum, 32>(sum[r][g]) + in.bias(direction, UNITS + (FIRST + g) * N + k);
       if (lane != r || batch0 + r >= In::BATCH) continue;
-      const A *from =
-          projected + ((i64)direction * In::STEPS * In::BATCH + rows[r].time * In::BATCH + rows[r].batch) * UNITS + k;
+      A gate[4];
+#pragma unroll
+      for (int g = 0; g < 4; g++)
+        gate[g] = g < In::GATES ? in.projection(projected, direction, rows[r].time, rows[r].batch, g * N + k) : (A)0;
       if constexpr (SECOND) {
-        const A candidate = In::activate(direction, 1, In::clipped(from[2 * N] + sum[r][0])),
-                z = state.update[rows[r].state + k];
+        const A candidate = In::activate(direction, 1, In::clipped(gate[2] + sum[r][0])), z = state.update[rows[r].state + k];
         finish_unit(in, state, rows[r], k, (1 - z) * candidate + z * old_h(in, state, rows[r], k), (A)0);
       } else {
-        A gate[4];
-#pragma unroll
-        for (int g = 0; g < 4; g++) gate[g] = g < In::GATES ? from[g * N] : (A)0;
         update_unit<In, G>(in, state, rows[r], k, gate, sum[r]);
       }
     }

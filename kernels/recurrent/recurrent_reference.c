@@ -8,7 +8,7 @@
 typedef struct RecurrentCall {
   RecurrentSpec spec;
   int64_t steps, batch, input, hidden;
-  const double *x, *w, *r, *b, *h0, *c0, *p;  // whole inputs; b, h0, c0, p may be NULL
+  const double *x, *w, *r, *b, *h0, *c0, *p;  // whole inputs; b, h0, c0, p may be NULL, and w, where x is projected
   double *gates;                              // of the input, with bias: gates * hidden
   double *recurrence;                         // r * h, apart, for gru
   double *h, *c, *reset;                      // states of one row
@@ -72,7 +72,8 @@ static void step(const RecurrentCall *call, int d, const double *x) {
   int64_t n = call->hidden, rows = call->spec.gates * n;
   const double *w_bias = call->b ? call->b + d * 2 * rows : NULL, *r_bias = w_bias ? w_bias + rows : NULL;
   const double *r = call->r + d * rows * n;
-  multiply(rows, call->input, call->w + d * rows * call->input, x, w_bias, call->gates);
+  if (call->w) multiply(rows, call->input, call->w + d * rows * call->input, x, w_bias, call->gates);
+  else memcpy(call->gates, x + d * rows, (size_t)rows * sizeof *x);
   multiply(rows, n, r, call->h, r_bias, call->recurrence);
   switch (call->spec.kind) {
     case RECURRENT_LSTM: step_lstm(call, d); break;
@@ -119,6 +120,9 @@ static Status read_call(const Reference *r, RecurrentCall *call) {
   call->hidden = r->inputs[2]->dims[2];
   int64_t d = call->spec.directions, n = call->hidden, rows = call->spec.gates * n;
   TRY(check_count(r, 1, d * rows * call->input));
+  if (!reference_input(r, 1) && call->input != d * rows)
+    FAIL(ERROR_INVALID_MODEL, "x has rows of %lld where %lld projections are expected", (long long)call->input,
+         (long long)(d * rows));
   TRY(check_count(r, 2, d * rows * n));
   TRY(check_count(r, 3, d * 2 * rows));
   TRY(check_count(r, 4, call->batch));
@@ -126,7 +130,7 @@ static Status read_call(const Reference *r, RecurrentCall *call) {
   TRY(check_count(r, 6, d * call->batch * n));
   TRY(check_count(r, 7, d * 3 * n));
   TRY(reference_doubles(r, x, &call->x));
-  TRY(reference_doubles(r, r->inputs[1], &call->w));
+  TRY(optional_doubles(r, 1, &call->w));
   TRY(reference_doubles(r, r->inputs[2], &call->r));
   TRY(optional_doubles(r, 3, &call->b));
   TRY(optional_doubles(r, 5, &call->h0));

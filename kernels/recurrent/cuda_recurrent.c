@@ -23,11 +23,27 @@ typedef struct Recurrent {
   size_t sum_size;
   int rows;  // batch rows of a warp
   bool projected;
+  bool open;  // steps and batch are arguments
+  KernelArguments *arguments;
 } Recurrent;
 
 static bool supports(const Site *site) { return true; }
 
 static bool present(const Site *site, int input) { return input < site->node->input_count && !site->inputs[input].absent; }
+
+// Whether steps or rows of the batch are all that differs from call to call.
+static bool is_open(const Site *site) {
+  static const int weights[] = {1, 2, 3, 7};
+  const TensorDesc *x = &site->inputs[0];
+  bool open = site->dims && (desc_extent(x, 0).open || desc_extent(x, 1).open) && !desc_extent(x, 2).open;
+  for (size_t i = 0; i < COUNT_OF(weights); i++)
+    if (present(site, weights[i]) && desc_is_open(&site->inputs[weights[i]])) return false;
+  return open;
+}
+
+static char *offset(Text *text, const Recurrent *r, const TensorDesc *desc, const char *const *names) {
+  return desc_open_offset(text->arena, r->open ? r->site->dims : NULL, r->arguments, desc, names);
+}
 
 static Status read_recurrent(const Site *site, Recurrent *r) {
   *r = (Recurrent){.site = site};
@@ -40,7 +56,8 @@ static Status read_recurrent(const Site *site, Recurrent *r) {
   r->hidden = site->inputs[2].dims[2];
   r->sums = x->dtype == DTYPE_F64 ? "double" : "float";
   r->sum_size = x->dtype == DTYPE_F64 ? 8 : 4;
-  r->rows = r->batch >= 4 ? 4 : r->batch >= 2 ? 2 : 1;
+  r->open = is_open(site);
+  r->rows = r->batch >= 4 || r->open ? 4 : r->batch >= 2 ? 2 : 1;
   return OK;
 }
 
@@ -120,7 +137,7 @@ static void add_reader(Text *text, const Recurrent *r, int input, const char *na
   if (!present(r->site, input)) text_add(text, "0");
   else
     text_add(text, "(A)Element_%s::get(x%d[%s])", dtype_name(r->site->inputs[input].dtype), input,
-             desc_offset(text->arena, &r->site->inputs[input], coordinates));
+             offset(text, r, &r->site->inputs[input], coordinates));
   text_add(text, "; }\n");
 }
 
@@ -131,7 +148,7 @@ static void add_writer(Text *text, const Recurrent *r, int output, const char *n
   text_add(text, "A value) const {");
   if (output < r->site->node->output_count) {
     const TensorDesc *y = &r->site->outputs[output];
-    text_add(text, " y%d[%s] = Element_%s::set((Element_%s::Value)value);", output, desc_offset(text->arena, y, coordinates),
+    text_add(text, " y%d[%s] = Element_%s::set((Element_%s::Value)value);", output, offset(text, r, y, coordinates),
              dtype_name(y->dtype), dtype_name(y->dtype));
   }
   text_add(text, " }\n");
@@ -163,11 +180,17 @@ static char *activation(Arena *arena, const RecurrentActivation *f) {
 static void add_struct(Text *text, const Recurrent *r) {
   const Node *node = r->site->node;
   const RecurrentSpec *spec = &r->spec;
-  text_add(text, "struct In {\n  typedef %s A;\n  enum { LSTM = %d, GRU = %d, RNN = %d, KIND = %d };\n", r->sums,
-           RECURRENT_LSTM, RECURRENT_GRU, RECURRENT_RNN, spec->kind);
+  const TensorDesc *x = &r->site->inputs[0];
+  text_add(text, "struct In {\n%s  typedef %s A;\n  enum { LSTM = %d, GRU = %d, RNN = %d, KIND = %d };\n",
+           r->open ? "  Dims dims;\n" : "", r->sums, RECURRENT_LSTM, RECURRENT_GRU, RECURRENT_RNN, spec->kind);
+  text_add(text, "  static constexpr int INPUT = %lld, HIDDEN = %lld, GATES = %d, DIRECTIONS = %d;\n", (long long)r->input,
+           (long long)r->hidden, spec->gates, spec->directions);
   text_add(text,
-           "  static constexpr int STEPS = %lld, BATCH = %lld, INPUT = %lld, HIDDEN = %lld, GATES = %d, DIRECTIONS = %d;\n",
-           (long long)r->steps, (long long)r->batch, (long long)r->input, (long long)r->hidden, spec->gates, spec->directions);
+           "  __device__ __forceinline__ int steps() const { return %s; }\n  __device__ __forceinline__ int batch() const { "
+           "return %s; "
+           "}\n",
+           extent_text(r->arguments, r->open ? desc_extent(x, 0) : extent_static(r->steps), false),
+           extent_text(r->arguments, r->open ? desc_extent(x, 1) : extent_static(r->batch), false));
   text_add(text, "  static constexpr bool REVERSED = %d, LINEAR_BEFORE_RESET = %d, INPUT_FORGET = %d;\n", spec->reversed,
            spec->linear_before_reset, spec->input_forget);
   for (int i = 0; i < node->input_count; i++)
@@ -181,7 +204,7 @@ static void add_struct(Text *text, const Recurrent *r) {
       "  __device__ __forceinline__ A projection(const A *projected, int direction, int time, int row, int unit) const {\n    "
       "return %s;\n  }\n",
       r->projected ? "x(time, row, direction * GATES * HIDDEN + unit)"
-                   : "projected[(((i64)direction * STEPS + time) * BATCH + row) * (GATES * HIDDEN) + unit]");
+                   : "projected[(((i64)direction * steps() + time) * batch() + row) * (GATES * HIDDEN) + unit]");
   add_reader(text, r, 2, "r", 3);
   add_reader(text, r, 3, "bias", 2);
   add_reader(text, r, 5, "h0", 3);
@@ -189,10 +212,11 @@ static void add_struct(Text *text, const Recurrent *r) {
   add_reader(text, r, 7, "peephole", 2);
   text_add(text, "  __device__ __forceinline__ int length(int a) const {\n");
   if (present(r->site, 4))
-    text_add(text,
-             "    const i64 length = (i64)x4[%s];\n    return length < 0 ? 0 : length > STEPS ? STEPS : (int)length;\n  }\n",
-             desc_offset(text->arena, &r->site->inputs[4], (const char *const[]){"a"}));
-  else text_add(text, "    return STEPS;\n  }\n");
+    text_add(
+        text,
+        "    const i64 length = (i64)x4[%s];\n    return length < 0 ? 0 : length > steps() ? steps() : (int)length;\n  }\n",
+        offset(text, r, &r->site->inputs[4], (const char *const[]){"a"}));
+  else text_add(text, "    return steps();\n  }\n");
   add_writer(text, r, 0, "set_y", 4);
   add_writer(text, r, 1, "set_h", 3);
   add_writer(text, r, 2, "set_c", 3);
@@ -213,7 +237,7 @@ static void add_mma(Text *text, const Recurrent *r, const MmaSteps *m) {
   text_add(text, "  typedef Element_%s::Stored T;\n  static constexpr int ROWS = %d, DEPTH = %d;\n", type, m->rows, m->depth);
   text_add(text, "  DEVICE T narrow(A v) { return Element_%s::set(v); }\n", type);
   text_add(text, "  __device__ __forceinline__ const T *weights(int a, int b) const { return x2 + %s; }\n",
-           desc_offset(text->arena, &r->site->inputs[2], names));
+           offset(text, r, &r->site->inputs[2], names));
   text_add(text,
            "  __device__ __forceinline__ u16 h0_bits(int a, int b, int c) const {\n    union {\n      T value;\n      u16 "
            "bits;\n    } "
@@ -225,8 +249,11 @@ static void add_kernel(Text *text, const Recurrent *r, const char *entry, const 
                        const char *body) {
   text_add(text, "extern \"C\" __global__ void %s(", entry);
   site_parameters(text, r->site);
-  text_add(text, ", %s) {\n%s  const In in = {", more, begin);
-  const char *comma = "";
+  kernel_arguments_parameters(text, r->arguments);
+  text_add(text, ", %s) {\n%s", more, begin);
+  if (r->open) kernel_arguments_gather(text, r->arguments);
+  text_add(text, "  const In in = {%s", r->open ? "dims" : "");
+  const char *comma = r->open ? ", " : "";
   for (int i = 0; i < r->site->node->input_count; i++) {
     if (!present(r->site, i)) continue;
     text_add(text, "%sx%d", comma, i);
@@ -244,6 +271,7 @@ static void emit_steps(const Recurrent *r, Emission *out, const char *source, un
   Launch *launch =
       emit_kernel(out, source, "recurrent_steps_kernel", (unsigned[]){blocks, groups, 1}, (unsigned[]){threads, 1, 1});
   site_arguments(out, launch, r->site);
+  emit_arguments(out, launch, r->arguments);
   emit_workspace(out, launch, 0);
   emit_workspace(out, launch, states);
   emit_i32(out, launch, first);
@@ -251,16 +279,22 @@ static void emit_steps(const Recurrent *r, Emission *out, const char *source, un
   emit_i32(out, launch, phases);
 }
 
+// The struct, which has told by now what is an argument, behind those.
+static void begin_source(Text *text, const Recurrent *r, const char *header, const char *in) {
+  text_add(text, "#include \"kernels/recurrent/%s.cuh\"\n", header);
+  if (r->open) kernel_arguments_struct(text, r->arguments);
+  text_add(text, "%s};\n", in);
+}
+
 static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
   static const struct {
     const char *entry;
     bool second;
   } phases[] = {{"recurrent_step_kernel", false}, {"recurrent_second_kernel", true}};
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/recurrent/recurrent_mma.cuh\"\n");
-  add_struct(&text, r);
-  add_mma(&text, r, m);
-  text_add(&text, "};\n");
+  Text text = text_new(out->arena), in = text_new(out->arena);
+  add_struct(&in, r);
+  add_mma(&in, r, m);
+  begin_source(&text, r, "recurrent_mma", text_get(&in));
   int count = 1 + has_two_phases(r);
   for (int p = 0; p < count; p++)
     add_kernel(&text, r, phases[p].entry, "In::A *states, int step", "",
@@ -276,6 +310,7 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
       Launch *launch = emit_kernel(out, text_get(&text), phases[p].entry, grid, (unsigned[]){MMA_THREADS, 1, 1});
       launch->shared_bytes = (unsigned)mma_bytes(r, m);
       site_arguments(out, launch, r->site);
+      emit_arguments(out, launch, r->arguments);
       emit_workspace(out, launch, 0);
       emit_i32(out, launch, step);
     }
@@ -286,7 +321,7 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
 static Status emit_initial(const Recurrent *r, Emission *out, Text *text) {
   const TensorDesc *yh = &r->site->outputs[1];
   if (r->site->node->output_count < 2 || desc_count(yh) == 0) return OK;
-  text_add(text, "extern \"C\" __global__ void recurrent_initial(");
+  text_add(text, "#include \"kernels/recurrent/recurrent.cuh\"\nextern \"C\" __global__ void recurrent_initial(");
   site_parameters(text, r->site);
   text_add(text,
            ") {\n  begin_kernel();\n  const int i = blockIdx.x * %d + threadIdx.x, k = i %% %lld, row = i / %lld;\n  if (i >= "
@@ -309,14 +344,15 @@ static Status emit_initial(const Recurrent *r, Emission *out, Text *text) {
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Recurrent recurrent, *r = &recurrent;
   TRY(read_recurrent(site, r));
+  KernelArguments arguments = {.arena = out->arena};
+  r->arguments = &arguments;
   if (r->batch == 0 || r->hidden == 0) return OK;
   MmaSteps mma;
   if (way->config[0] == WAY_MMA) {
     if (!read_mma(r, &mma)) FAIL(ERROR_UNSUPPORTED, "tensor cores do not take this recurrent layer");
     return emit_mma(r, &mma, out);
   }
-  Text text = text_new(out->arena);
-  text_add(&text, "#include \"kernels/recurrent/recurrent.cuh\"\n");
+  Text text = text_new(out->arena), in = text_new(out->arena);
   if (r->steps == 0) return emit_initial(r, out, &text);
   int64_t rows = r->steps * r->batch, units = r->spec.gates * r->hidden;
   size_t projected, states;
@@ -326,9 +362,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   states = 5 * (size_t)(r->spec.directions * r->batch * r->hidden) * r->sum_size;
   out->workspace_bytes = MAX(out->workspace_bytes, projected + states);
 
-  bool few = rows < 16;
-  add_struct(&text, r);
-  text_add(&text, "};\n");
+  bool few = rows < 16 && !r->open;
+  add_struct(&in, r);
+  begin_source(&text, r, "recurrent", text_get(&in));
   if (!r->projected)
     add_kernel(&text, r, "recurrent_project", "In::A *out", "  begin_kernel();\n",
                few ? "project_warp(in, out)" : "project_tile(in, out)");
@@ -341,6 +377,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         (unsigned)r->spec.directions};
     Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){256, 1, 1});
     site_arguments(out, launch, site);
+    emit_arguments(out, launch, r->arguments);
     emit_workspace(out, launch, 0);
   }
 

@@ -1,4 +1,4 @@
-// Recurrent layers on a GPU. `In` is generated for a site: its constants (STEPS, BATCH, INPUT, HIDDEN, GATES, DIRECTIONS, ...), how
+// Recurrent layers on a GPU. `In` is generated for a site: its constants (INPUT, HIDDEN, GATES, DIRECTIONS, ...), steps() and batch(), how
 // every tensor is read and written, and its activation functions. Arithmetic is in In::A, float or double.
 //
 // Two parts. The projections of all inputs, W x + b, of every step at once, unless they are what comes in: a plain tiled product, or a warp for each result when
@@ -16,7 +16,8 @@ enum { PROJECT_TILE = 64, PROJECT_DEPTH = 16 };
 // 256 threads, each 4 x 4 results of a 64 x 64 tile.
 template <class In> DEVICE void project_tile(const In &in, typename In::A *out) {
   typedef typename In::A A;
-  constexpr int ROWS = In::STEPS * In::BATCH, UNITS = In::GATES * In::HIDDEN;
+  constexpr int UNITS = In::GATES * In::HIDDEN;
+  const int ROWS = in.steps() * in.batch();
   __shared__ A rows[PROJECT_DEPTH][PROJECT_TILE + 1], units[PROJECT_DEPTH][PROJECT_TILE + 1];
   const int unit0 = blockIdx.x * PROJECT_TILE, row0 = blockIdx.y * PROJECT_TILE, direction = blockIdx.z;
   const int x = threadIdx.x % 16, y = threadIdx.x / 16;
@@ -25,7 +26,7 @@ template <class In> DEVICE void project_tile(const In &in, typename In::A *out) 
     for (int i = threadIdx.x; i < PROJECT_TILE * PROJECT_DEPTH; i += 256) {
       const int k = i % PROJECT_DEPTH, at = i / PROJECT_DEPTH, row = row0 + at, unit = unit0 + at;
       const bool inside = depth + k < In::INPUT;
-      rows[k][at] = inside && row < ROWS ? in.x(row / In::BATCH, row % In::BATCH, depth + k) : (A)0;
+      rows[k][at] = inside && row < ROWS ? in.x(row / in.batch(), row % in.batch(), depth + k) : (A)0;
       units[k][at] = inside && unit < UNITS ? in.w(direction, unit, depth + k) : (A)0;
     }
     __syncthreads();
@@ -47,13 +48,14 @@ template <class In> DEVICE void project_tile(const In &in, typename In::A *out) 
 // A warp for each result.
 template <class In> DEVICE void project_warp(const In &in, typename In::A *out) {
   typedef typename In::A A;
-  constexpr int ROWS = In::STEPS * In::BATCH, UNITS = In::GATES * In::HIDDEN;
+  constexpr int UNITS = In::GATES * In::HIDDEN;
+  const int ROWS = in.steps() * in.batch();
   const int unit = blockIdx.x * 8 + threadIdx.x / 32, row = blockIdx.y, direction = blockIdx.z;
   if (unit >= UNITS) return;
   A sum = 0;
 #pragma unroll 4
   for (int k = threadIdx.x % 32; k < In::INPUT; k += 32)
-    sum += in.x(row / In::BATCH, row % In::BATCH, k) * in.w(direction, unit, k);
+    sum += in.x(row / in.batch(), row % in.batch(), k) * in.w(direction, unit, k);
   sum = reduce_lanes<ReduceSum, 32>(sum);
   if (threadIdx.x % 32 == 0) out[((i64)direction * ROWS + row) * UNITS + unit] = sum + in.bias(direction, unit);
 }
@@ -64,8 +66,8 @@ template <class In> DEVICE void project_warp(const In &in, typename In::A *out) 
 template <class In> struct RecurrentState {
   typename In::A *h[2], *c, *update,
       *reset;  // update and reset: between the two phases of a GRU that resets before the product
-  __device__ __forceinline__ RecurrentState(typename In::A *from) {
-    constexpr i64 SIZE = (i64)In::DIRECTIONS * In::BATCH * In::HIDDEN;
+  __device__ __forceinline__ RecurrentState(const In &in, typename In::A *from) {
+    const i64 SIZE = (i64)In::DIRECTIONS * in.batch() * In::HIDDEN;
     h[0] = from;
     h[1] = from + SIZE;
     c = from + 2 * SIZE;
@@ -86,7 +88,7 @@ template <class In> DEVICE RecurrentRow recurrent_row(const In &in, int directio
   const int length = in.length(batch);
   row.active = step < length;
   row.time = !row.active ? step : direction == 1 || In::REVERSED ? length - 1 - step : step;
-  row.state = ((i64)direction * In::BATCH + batch) * In::HIDDEN;
+  row.state = ((i64)direction * in.batch() + batch) * In::HIDDEN;
   return row;
 }
 
@@ -103,11 +105,11 @@ DEVICE void finish_unit(const In &in, const RecurrentState<In> &state, const Rec
   in.set_y(row.time, row.direction, row.batch, k, row.active ? h : (typename In::A)0);
   if (!row.active) h = old_h(in, state, row, k);
   state.h[(row.step + 1) & 1][row.state + k] = h;
-  if (row.step == In::STEPS - 1) in.set_h(row.direction, row.batch, k, h);
+  if (row.step == in.steps() - 1) in.set_h(row.direction, row.batch, k, h);
   if (In::KIND != In::LSTM) return;
   if (!row.active) c = old_c(in, state, row, k);
   state.c[row.state + k] = c;
-  if (row.step == In::STEPS - 1) in.set_c(row.direction, row.batch, k, c);
+  if (row.step == in.steps() - 1) in.set_c(row.direction, row.batch, k, c);
 }
 
 // gate[g]: input projection of gate g; product[g]: recurrent product with its bias.
@@ -152,7 +154,7 @@ DEVICE void recurrent_phase(const In &in, const typename In::A *projected, const
   RecurrentRow rows[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
-    rows[r] = recurrent_row(in, direction, batch0 + r < In::BATCH ? batch0 + r : In::BATCH - 1, step);
+    rows[r] = recurrent_row(in, direction, batch0 + r < in.batch() ? batch0 + r : in.batch() - 1, step);
   for (int k = unit; k < N; k += unit_stride) {
     A sum[ROWS][G] = {};
 #pragma unroll 4
@@ -172,7 +174,7 @@ DEVICE void recurrent_phase(const In &in, const typename In::A *projected, const
 #pragma unroll
       for (int g = 0; g < G; g++)
         sum[r][g] = reduce_lanes<ReduceSum, 32>(sum[r][g]) + in.bias(direction, UNITS + (FIRST + g) * N + k);
-      if (lane != r || batch0 + r >= In::BATCH) continue;
+      if (lane != r || batch0 + r >= in.batch()) continue;
       A gate[4];
 #pragma unroll
       for (int g = 0; g < 4; g++)
@@ -192,9 +194,9 @@ DEVICE void recurrent_phase(const In &in, const typename In::A *projected, const
 template <class In, int ROWS>
 DEVICE void recurrent_steps(const In &in, const typename In::A *projected, typename In::A *states, int first, int last,
                             int phases) {
-  constexpr int GROUPS = (In::BATCH + ROWS - 1) / ROWS;
+  const int GROUPS = (in.batch() + ROWS - 1) / ROWS;
   constexpr bool TWO = In::KIND == In::GRU && !In::LINEAR_BEFORE_RESET;
-  const RecurrentState<In> state(states);
+  const RecurrentState<In> state(in, states);
   const int direction = blockIdx.y / GROUPS, batch0 = blockIdx.y % GROUPS * ROWS;
   const int warps = blockDim.x / 32, unit = blockIdx.x * warps + threadIdx.x / 32, stride = gridDim.x * warps;
   for (int step = first; step < last; step++) {

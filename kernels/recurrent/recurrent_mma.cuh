@@ -14,10 +14,10 @@ enum { MMA_UNITS = 8, MMA_WARPS = 4, MMA_THREADS = MMA_WARPS * 32 };
 
 // Behind RecurrentState in memory: what the products read, double-buffered as h is.
 template <class In> struct NarrowState {
-  static constexpr i64 SIZE = (i64)In::DIRECTIONS * In::BATCH * In::HIDDEN;
   typedef typename In::T T;
   T *h[2], *reset;
-  __device__ __forceinline__ NarrowState(typename In::A *from) {
+  __device__ __forceinline__ NarrowState(const In &in, typename In::A *from) {
+    const i64 SIZE = (i64)In::DIRECTIONS * in.batch() * In::HIDDEN;
     h[0] = (T *)(from + 5 * SIZE);
     h[1] = h[0] + SIZE;
     reset = h[1] + SIZE;
@@ -31,7 +31,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
   typedef SharedOperand<true, G * MMA_UNITS, In::DEPTH, 2> Weights;  // a line: a gate's unit
   typedef SharedOperand<true, In::ROWS, In::DEPTH, 2> States;
   static constexpr int TILES = In::ROWS / 16, SPLITS = MMA_WARPS / TILES, STEPS = In::DEPTH / 16, CHUNKS = In::DEPTH / 8;
-  static constexpr int COLUMNS = G * MMA_UNITS, PITCH = COLUMNS + 4, GROUPS = (In::BATCH + In::ROWS - 1) / In::ROWS;
+  static constexpr int COLUMNS = G * MMA_UNITS, PITCH = COLUMNS + 4;
   static constexpr int BYTES = Weights::BYTES + States::BYTES + SPLITS * In::ROWS * PITCH * 4;
 
   static __device__ __forceinline__ void copy_weights(const In &in, u32 to, int direction, int unit0) {
@@ -50,7 +50,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
                                                      bool initial) {
     for (int i = threadIdx.x; i < In::ROWS * CHUNKS; i += MMA_THREADS) {
       const int row = i / CHUNKS, chunk = i % CHUNKS, batch = batch0 + row;
-      const bool inside = batch < In::BATCH && chunk * 8 < In::HIDDEN;
+      const bool inside = batch < in.batch() && chunk * 8 < In::HIDDEN;
       if (initial) {
         union {
           uint4 raw;
@@ -59,7 +59,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
         for (int k = 0; k < 8; k++) word.halves[k] = inside ? in.h0_bits(direction, batch, chunk * 8 + k) : (u16)0;
         store_shared<16>(to + States::offset(row, chunk), word.raw);
       } else {
-        const i64 at = inside ? ((i64)direction * In::BATCH + batch) * In::HIDDEN + chunk * 8 : 0;
+        const i64 at = inside ? ((i64)direction * in.batch() + batch) * In::HIDDEN + chunk * 8 : 0;
         copy_async<16>(to + States::offset(row, chunk), from + at, inside ? 16 : 0);
       }
     }
@@ -92,7 +92,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
     constexpr int N = In::HIDDEN, ALL = In::GATES * N;
     for (int i = threadIdx.x; i < In::ROWS * MMA_UNITS; i += MMA_THREADS) {
       const int at = i / MMA_UNITS, unit = i % MMA_UNITS, k = unit0 + unit, batch = batch0 + at;
-      if (batch >= In::BATCH || k >= N) continue;
+      if (batch >= in.batch() || k >= N) continue;
       A product[G], gate[4];
 #pragma unroll
       for (int g = 0; g < G; g++) {
@@ -103,7 +103,8 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
       }
       const RecurrentRow row = recurrent_row(in, direction, batch, step);
 #pragma unroll
-      for (int g = 0; g < 4; g++) gate[g] = g < In::GATES ? in.projection(nullptr, direction, row.time, batch, g * N + k) : (A)0;
+      for (int g = 0; g < 4; g++)
+        gate[g] = g < In::GATES ? in.projection(nullptr, direction, row.time, batch, g * N + k) : (A)0;
       if constexpr (SECOND) {
         const A candidate = In::activate(direction, 1, In::clipped(gate[2] + product[0])), z = state.update[row.state + k];
         finish_unit(in, state, row, k, (1 - z) * candidate + z * old_h(in, state, row, k), (A)0);
@@ -117,9 +118,10 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
   }
 
   static __device__ __forceinline__ void run(const In &in, A *states, int step) {
-    const RecurrentState<In> state(states);
-    const NarrowState<In> narrow(states);
-    const int direction = (int)blockIdx.y / GROUPS, batch0 = (int)blockIdx.y % GROUPS * In::ROWS,
+    const RecurrentState<In> state(in, states);
+    const NarrowState<In> narrow(in, states);
+    const int groups = (in.batch() + In::ROWS - 1) / In::ROWS;
+    const int direction = (int)blockIdx.y / groups, batch0 = (int)blockIdx.y % groups * In::ROWS,
               unit0 = (int)blockIdx.x * MMA_UNITS;
     const u32 weights = shared_address(dynamic_shared), rows = weights + Weights::BYTES;
     float *sums = (float *)((u8 *)dynamic_shared + Weights::BYTES + States::BYTES);

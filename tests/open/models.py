@@ -121,6 +121,13 @@ for name, h, w in (("images", 12, 9), ("images_of_sizes", "h", "w")):
 convolutions("patches", [conv("x", "a", 32, 3, 4, strides=[4, 4], pad=0), node("Relu", ["a"], ["b"]), conv("b", "y", 16, 32, 1)], {"x": ["n", 3, 16, 24]}, {"y": ["n", 16, 4, 6]})
 make("images_transposed", [node("Relu", ["x"], ["r"]), node("ConvTranspose", ["r", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]), node("Relu", ["a"], ["y"])], {"x": ["n", 16, 5, 4]}, {"y": ["n", 24, "u", "v"]},
      {"w": random.normal(size=(16, 24, 4, 4)) / 8})
+# Recurrent layers of as many steps and rows as a call brings: of small weights in one launch, and of weights that tensor cores take in half precision, whose initial states come, too.
+def layer(kind, gates, size, hidden, directions):
+    return {"w": random.normal(size=(directions, gates * hidden, size)) / numpy.sqrt(size), "r": random.normal(size=(directions, gates * hidden, hidden)) / numpy.sqrt(hidden), "v": random.normal(size=(directions, 2 * gates * hidden)) / 4}
+
+
+make("steps", [node("GRU", ["x", "w", "r", "v"], ["y"], hidden_size=8, direction="bidirectional")], {"x": ["t", "b", 12]}, {"y": ["t", 2, "b", 8]}, layer("GRU", 3, 12, 8, 2))
+make("steps_from_states", [node("LSTM", ["x", "w", "r", "v", "", "h"], ["y", "z"], hidden_size=128)], {"x": ["t", "b", 16], "h": [1, "b", 128]}, {"y": ["t", 1, "b", 128]}, layer("LSTM", 4, 16, 128, 1))
 # Windows, as many as an image has; images that are made larger, as many as there are, and of the sizes they have; regions of images.
 make("pooled", [node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})
 make("averaged", [node("AveragePool", ["x"], ["y"], kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1)], {"x": ["b", 3, "h", "w"]}, {"y": ["b", 3, "u", "v"]})

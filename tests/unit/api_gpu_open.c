@@ -228,6 +228,14 @@ Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
+// A launch a step, of the same kernel; tensor cores take 16 rows or 32, and what is ahead of the steps is a product.
+Test(api_gpu_open, steps_compile_few_for_other_sizes, .timeout = 240) {
+  begin();
+  try_model("steps", false, false, 2);
+  try_model("steps_from_states", true, false, 5);
+  cr_expect_eq(findings(), 0);
+}
+
 // A range for each size: whatever comes is compiled when the engine is built.
 Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
   begin();

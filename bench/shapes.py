@@ -1,7 +1,7 @@
 """`bench shapes`: one network whose batch and length are open, over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
 
 All take the same shapes in the same order, each peer in one process from beginning to end. Compilations are counted from outside: kernels that appear in the peer's cache
-directory, which starts empty. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
+directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
 """
 import argparse
 import json
@@ -48,11 +48,42 @@ def cached(folder):
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def ingot(binary, model, shapes, options):
+def least(options):
+    return 8 if options.longest >= 8 else 1
+
+
+def ranges(options):
+    """Of the network's input, as `ingot build --shapes` takes them: all that may be drawn."""
+    low, high = dims(options.network, 1, least(options)), dims(options.network, options.largest_batch, options.longest)
+    return "input:" + "x".join(str(a) if a == b else f"{a}..{b}" for a, b in zip(low, high))
+
+
+def built(binary, model, options):
+    """An engine of all shapes, and what making it took."""
+    engine = os.path.join(os.path.dirname(model), "engine.ingot")
+    precision = ["--fp16"] if options.precision == "fp16" else []
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        run = subprocess.run([binary, "build", model, "--device", options.device, *precision, "--shapes", ranges(options), "-o", engine, "--quiet"], capture_output=True, text=True,
+                             env={**os.environ, "INGOT_CACHE_DIR": cache})
+        if run.returncode:
+            raise RuntimeError(run.stderr.strip() or f"ingot build ended with exit code {run.returncode}")
+        return engine, {"build_s": time.perf_counter() - start, "engine_bytes": os.path.getsize(engine), "kernels": cached(cache)}
+
+
+def ingot_of_ranges(binary, model, shapes, options):
+    """In the session there is no compiler."""
+    engine, facts = built(binary, model, options)
+    rows = ingot(binary, engine, shapes, options, {"INGOT_NVRTC": "/none"})
+    rows[0].update(facts)
+    return rows
+
+
+def ingot(binary, model, shapes, options, more=()):
     precision = ["--fp16"] if options.precision == "fp16" else []
     rows = []
     with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "INGOT_CACHE_DIR": cache}
+        environment = {**os.environ, "INGOT_CACHE_DIR": cache, **dict(more)}
         first = "x".join(map(str, dims(options.network, *shapes[0])))
         command = [binary, "bench", model, "--device", options.device, *precision, "--on-request", "--json", "--shapes", f"input:{first}"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -123,7 +154,10 @@ def peers(options):
     found = {}
     for text in options.ingot:
         label, equals, path = text.partition("=")
-        found[label if equals else "ingot"] = lambda model, shapes, options, path=path if equals else text: ingot(path, model, shapes, options)
+        label, path = (label, path) if equals else ("ingot", text)
+        found[label] = lambda model, shapes, options, path=path: ingot(path, model, shapes, options)
+        if options.device == "cuda":
+            found[label + " of ranges"] = lambda model, shapes, options, path=path: ingot_of_ranges(path, model, shapes, options)
     for name, run in (("torch eager", torch_peer(False)), ("torch compile dynamic", torch_peer(True)), ("ort", onnxruntime_peer)):
         if not options.peers or any(name.startswith(word) for word in options.peers.split(",")):
             found[name] = run
@@ -166,7 +200,8 @@ def table(record):
         first, again = [row["first_ms"] for row in rows], [row["ms"] for row in rows]
         compiled = str(sum(row["compiled"] for row in rows)) if "compiled" in rows[0] else report.NONE
         lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", compiled])
-    return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines),
+    made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
+    return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *made,
             *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]
 
 

@@ -20,7 +20,8 @@ from ingot.errors import (Cancelled, Code, Corrupt, DeviceError, Error, InputOut
                           NotFound, OutOfMemory, Unsupported)
 from ingot.progress import Progress, ProgressBar
 from ingot.reports import Memory, Pass, Plan, Profile, Rewrite, Step
-from ingot.session import Results, Session
+from ingot.results import Results
+from ingot.session import Session
 from ingot.tensors import Tensor
 
 if _TYPE_CHECKING:

@@ -4,7 +4,7 @@ ingot_tensor is DLPack's DLTensor under another name, so what a capsule holds go
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from ingot._abi import INGOT_CPU, INGOT_CUDA, INGOT_CUDA_HOST, ingot_dtype, ingot_place, ingot_tensor
 
@@ -40,6 +40,15 @@ _dying_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ch
 _given: Dict[int, Tuple[Any, Any, "Tensor"]] = {}
 
 
+def row_major(shape: Sequence[int]) -> Tuple[int, ...]:
+    """Strides, in elements."""
+    strides, stride = [0] * len(shape), 1
+    for axis in range(len(shape) - 1, -1, -1):
+        strides[axis] = stride
+        stride *= max(shape[axis], 1)
+    return tuple(strides)
+
+
 def _delete(address: int) -> None:
     _given.pop(address, None)
 
@@ -59,11 +68,7 @@ def capsule(tensor: "Tensor", versioned: bool) -> Any:
     """A capsule over the tensor's memory, which keeps the tensor until the taker lets go."""
     managed: Any = DLManagedTensorVersioned() if versioned else DLManagedTensor()
     rank = len(tensor.shape)
-    sizes = (ctypes.c_int64 * (2 * rank or 1))(*tensor.shape)
-    stride = 1
-    for axis in range(rank - 1, -1, -1):
-        sizes[rank + axis] = stride
-        stride *= max(tensor.shape[axis], 1)
+    sizes = (ctypes.c_int64 * (2 * rank or 1))(*tensor.shape, *row_major(tensor.shape))
     if versioned:
         managed.major, managed.minor = 1, 0
     managed.deleter = _delete_in_c

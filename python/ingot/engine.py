@@ -12,7 +12,8 @@ from ingot._library import check, created, lib, owned_bytes, owned_text, text
 from ingot.bindings import Binding, read_binding
 from ingot.config import Configuration, Options
 from ingot.errors import InvalidArgument
-from ingot.session import Inputs, Results, Session
+from ingot.results import Results
+from ingot.session import Inputs, Session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -1,43 +1,27 @@
 """Sessions: what runs an engine. One call at a time; an engine makes as many as it has callers."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ingot import _abi as abi
 from ingot import reports
 from ingot._library import check, created, error_of, lib, owned_text, text
+from ingot.arguments import Arguments
 from ingot.config import Configuration
-from ingot.dtypes import BY_KEY, BY_NAME, DType
-from ingot.errors import InvalidArgument
-from ingot.streams import LEGACY
-from ingot.tensors import HOST, Device, Tensor
-from ingot.values import Arguments, address, copied_if_small, described, is_like, present
+from ingot.errors import Error, InvalidArgument
+from ingot.places import Outputs, Places
+from ingot.results import Raw, Results, Taker
+from ingot.tensors import Tensor
+from ingot.values import present
 
 if TYPE_CHECKING:
     from ingot.engine import Engine
 
 Inputs = Union[Sequence[Any], Mapping[str, Any]]
-Outputs = Union[None, Sequence[Any], Mapping[str, Any]]
-
-
-class Results(Tuple[Any, ...]):
-    """The outputs of a run in the engine's order, which have names too: `results["scores"]`, `results[0]`, `scores, boxes = results`."""
-
-    names: Tuple[str, ...]
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            if key not in self.names:
-                raise KeyError("there is no output %r; there are %s" % (key, ", ".join(self.names)))
-            key = self.names.index(key)
-        return super().__getitem__(key)
-
-    def items(self) -> Iterator[Tuple[str, Any]]:
-        """Pairs of name and value."""
-        return iter(zip(self.names, self))
 
 
 class Session:
@@ -50,28 +34,16 @@ class Session:
         self._handle = 0
         self._lock = threading.Lock()
         self.process = os.getpid()  # that may use it: not one that is forked from it
-        self._garbage: List[Tuple[int, int]] = []  # results nobody holds any more, each with the stream that it was handed to
+        self._garbage: List[int] = []  # results on a GPU that nobody holds any more
         self._configuration = Configuration(options)
         self._watch = self._configuration.watch
         with self._watch:
             self._handle = created(lib.ingot_session_create, engine._handle, self._configuration.reference)
         self._inputs = engine.inputs
         self._input_names = {binding.name: index for index, binding in enumerate(engine.inputs)}
-        self._output_names = tuple(binding.name for binding in engine.outputs)
         self._arguments = Arguments(engine.inputs)
-        count = len(engine.outputs)
-        self._outputs = (abi.ingot_output * max(count, 1))()
-        self._slots = [self._outputs[i] for i in range(count)]
-        for slot in self._slots:
-            slot.size = ctypes.sizeof(abi.ingot_output)
-        # Views of the structs, of which ctypes makes a new one at every look.
-        self._views = [(tensor, tensor.dtype, tensor.device) for tensor in (slot.tensor for slot in self._slots)]
-        self._placed: Any = None  # what the structs say since the last call: (place, gpu) of all
-        self._nothing: Tuple[None, ...] = (None,) * count
-        self._rooms: List[Any] = [None] * count  # (dtype, shape, what the struct points to) of the caller's array that a struct describes
-        self._kept: List[Any] = []  # what structs of outputs point to while a run lasts
-        self._taken = ctypes.c_void_p()
-        self._taken_reference = ctypes.byref(self._taken)
+        self._places = Places(engine.outputs, self._arguments)
+        self._taker = Taker(self, self._places.structs)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0):
@@ -98,40 +70,53 @@ class Session:
         GPU, or None to be given one.
         on: "host" or "device": where results are that nobody gave a place for. If not said, on the GPU where an input lay there.
 
-        Results are of the first input's kind (numpy for Python's own numbers) and own their memory; they were not copied, but for numpy's of at most 16 KiB,
-        which is faster than keeping them. On a GPU they may still be
-        being computed: whoever takes them by DLPack is ordered behind that. InvalidArgument where an input does not fit the model."""
+        Results are of the first input's kind (numpy for Python's own numbers) and own their memory; they were not copied, but for numpy's and PyTorch's of
+        at most 16 KiB on the host, which is faster than keeping them. On a GPU they may still be being computed: PyTorch's and CuPy's current stream, and
+        whoever takes them by DLPack, is ordered behind that. InvalidArgument where an input does not fit the model."""
         finish_others(inputs, self)
         with self._lock:
             raw, kind = self._run(inputs, outputs, on)
         # Whoever takes a tensor by DLPack comes back to its session, to be ordered: now that it is free.
-        results = Results([present(value._plain(), kind) if type(value) is _Raw else value for value in raw])
-        results.names = self._output_names
+        results = Results([present(value.plain(), kind) if type(value) is Raw else value for value in raw])
+        results.names = self._places.names
         return results
 
     def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Tuple[List[Any], str]:
-        self._drain()
-        arguments = self._arguments
+        if self._garbage:
+            self._drain()
+        arguments, places = self._arguments, self._places
         values = self._ordered(inputs)
-        arguments.take(values)
         ordered = arguments.ordered
         try:
-            on_gpu = arguments.on_gpu
-            place = 1 if on == "host" or (on is None and on_gpu is None) else 2
-            given = self._place(outputs, place, on_gpu or 0)
+            arguments.take(values)
+            host = on == "host" or (on is None and arguments.on_gpu is None)
+            given = places.describe(outputs, values, host)
             if ordered.streams or ordered.tensors:
                 ordered.before(self)
-            with self._watch:
-                error = lib.ingot_session_run_into(self._handle, arguments.array, len(values), self._outputs, len(self._slots))
-                if error:
-                    raise error_of(error)
-            results = [self._result(i) if given[i] is None else given[i] for i in range(len(given))]
+            error = self._enqueue(len(values))
+            if places.made and isinstance(error, InvalidArgument):
+                given = places.lend(host)
+                error = self._enqueue(len(values))
+                if error is None:
+                    places.mistaken()
+            if error is not None:
+                with contextlib.suppress(Error):
+                    ordered.after(self)  # what was enqueued before it failed may still read the inputs
+                raise error
+            results = [self._taker.result(i, arguments.kind) if one is None else one for i, one in enumerate(given)]
+            if places.unseen is not None:
+                places.remember(results)
             if ordered.streams or ordered.tensors or ordered.unknown:
                 ordered.after(self)
         finally:
             arguments.release()
-            self._kept.clear()
+            places.release()
         return results, arguments.kind
+
+    def _enqueue(self, count: int) -> Optional[Exception]:
+        with self._watch:
+            error = lib.ingot_session_run_into(self._handle, self._arguments.array, count, self._places.array, len(self._places.slots))
+            return error_of(error) if error else None
 
     def prepare(self, **shapes: Sequence[int]) -> None:
         """Plans and compiles for these input shapes now rather than at the first run: `prepare(x=(1, 3, 224, 224))`."""
@@ -203,81 +188,11 @@ class Session:
                 raise InvalidArgument("input '%s' is missing: %s" % (binding.name, binding))
         return out
 
-    def _place(self, outputs: Outputs, place: int, gpu: int) -> Sequence[Any]:
-        """Says where results go; gives what the caller brought for each."""
-        if outputs is None and self._placed == (place, gpu):
-            return self._nothing
-        given: List[Any] = [None] * len(self._slots)
-        self._placed = (place, gpu) if outputs is None else None
-        if outputs is not None:
-            names = outputs if isinstance(outputs, Mapping) else dict(zip(self._output_names, outputs))
-            if len(names) < len(outputs) or not set(names) <= set(self._output_names):
-                raise InvalidArgument("outputs are given for %s, but the model has %s" % (", ".join(map(str, outputs)), ", ".join(self._output_names)))
-            given = [names.get(name) for name in self._output_names]
-        for index, (slot, value) in enumerate(zip(self._slots, given)):
-            if value is not None:
-                self._place_callers(index, slot, value)
-                continue
-            self._rooms[index] = None
-            slot.owner = abi.ingot_owner.INGOT_OWNED_BY_SESSION
-            slot.tensor.device.device_type = place
-            slot.tensor.device.device_id = gpu if place == 2 else 0
-        return given
-
-    def _place_callers(self, index: int, slot: abi.ingot_output, value: Any) -> None:
-        room = self._rooms[index]
-        if room is not None and is_like(value, room) and value.flags.writeable:
-            self._views[index][0].data = address(value)
-            return
-        array = getattr(value, "flags", None)
-        if array is not None and hasattr(array, "writeable") and not (array.writeable and array.c_contiguous):
-            raise InvalidArgument("an output is given an array that is read-only or not row-major")
-        if isinstance(value, (bytes, str, list, tuple)):
-            raise InvalidArgument("an output is given %s, which cannot be written to" % type(value).__name__)
-        kept = self._arguments._fill_tensor(self._views[index][0], _ANY, value)
-        self._kept.append(kept)
-        self._rooms[index] = described(value, kept)
-        slot.owner = abi.ingot_owner.INGOT_OWNED_BY_CALLER
-        slot.capacity = 0
-
-    def _result(self, index: int) -> Any:
-        kind = self._arguments.kind
-        tensor, dtype, place = self._views[index]
-        row = BY_KEY.get((dtype.code, dtype.bits))
-        if row is None:
-            self._placed = None  # the struct was cleared
-            return self._no_tensor(index, kind)
-        shape = tuple(tensor.shape[: tensor.ndim])
-        if row is _STRING:
-            return present(_strings(tensor, shape), kind)
-        if place.device_type != 2 and kind == "numpy":
-            small = copied_if_small(tensor.data, row, shape)
-            if small is not None:
-                return small
-        check(lib.ingot_session_take_output(self._handle, index, self._taken_reference))
-        handle = self._taken.value
-        assert handle is not None
-        device = (2, place.device_id) if place.device_type == 2 else HOST
-        return _Raw._of(tensor.data or 0, row, shape, device, _Taken(self, handle, device), self)
-
-    def _no_tensor(self, index: int, kind: str) -> Any:
-        """A sequence, or None. Elements are lent and copied, whoever else has the list."""
-        if lib.ingot_session_output_kind(self._handle, index) == abi.ingot_kind.INGOT_NOTHING:
-            return None
-        element = abi.ingot_tensor()
-        out = []
-        for number in range(lib.ingot_session_output_length(self._handle, index)):
-            check(lib.ingot_session_output_element(self._handle, index, number, ctypes.byref(element)))
-            row = BY_KEY[(element.dtype.code, element.dtype.bits)]
-            shape = tuple(element.shape[: element.ndim])
-            out.append(present(_strings(element, shape) if row is _STRING else _copied(element, row, shape), kind))
-        return out
-
     # ---- a GPU's memory and streams
 
-    def _let_go(self, handle: int, stream: int) -> None:
+    def _let_go(self, handle: int) -> None:
         """A result on a GPU that nobody holds any more, from any thread: freed now if no call lasts, else in front of the next."""
-        self._garbage.append((handle, stream))
+        self._garbage.append(handle)
         if self._lock.acquire(blocking=False):
             try:
                 self._drain()
@@ -285,11 +200,9 @@ class Session:
                 self._lock.release()
 
     def _drain(self) -> None:
+        # Freeing waits for whatever the GPU has been given, on whosever stream: nobody need know who took a result, or whether that stream is there still.
         while self._garbage:
-            handle, stream = self._garbage.pop()
-            if stream:
-                self._follow(stream)
-            lib.ingot_result_free(handle)
+            lib.ingot_result_free(self._garbage.pop())
 
     def _follow(self, stream: int) -> None:
         check(lib.ingot_session_follow(self._handle, stream))
@@ -300,29 +213,18 @@ class Session:
     def _synchronize(self) -> None:
         check(lib.ingot_session_synchronize(self._handle))
 
-    def _hand_over(self, tensor: Tensor, stream: Optional[int]) -> None:
-        """Before someone reads the tensor on a stream; the memory is freed behind what that stream holds then."""
+    def _hand_over(self, stream: Optional[int]) -> None:
+        """Before someone reads a result on a stream."""
         with self._lock:
             if stream is None:
                 self._synchronize()
             else:
                 self._precede(stream)
-        if isinstance(tensor._owner, _Taken):
-            tensor._owner.stream = LEGACY if stream is None else stream
-
-
-class _Raw(Tensor):
-    """A result that is to be presented as the caller's kind of tensor."""
-
-    __slots__ = ()
-
-    def _plain(self) -> Tensor:
-        return Tensor._of(self.pointer, self.dtype, self.shape, self.device, self._owner, self._session)
 
 
 def finish_others(inputs: Inputs, session: Optional[Session]) -> None:
     """Waits for inputs on a GPU that another session computes. Before one's own session is taken: two that wait for each other would never end."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
+    for value in inputs if type(inputs) is list or type(inputs) is tuple or not isinstance(inputs, Mapping) else inputs.values():
         if isinstance(value, Tensor) and value._session is not None and value._session is not session and value.device[0] == 2:
             value._session.synchronize()
 
@@ -343,43 +245,3 @@ class _Given:
         arguments = self._session._arguments
         arguments.ordered.after(self._session)
         arguments.release()
-
-
-class _Taken:
-    """A result's memory. The session's device outlives it."""
-
-    __slots__ = ("session", "handle", "on_gpu", "stream")
-
-    def __init__(self, session: Session, handle: int, device: Device) -> None:
-        self.session = session
-        self.handle = handle
-        self.on_gpu = device[0] == 2
-        self.stream = 0
-
-    def __del__(self) -> None:
-        if self.on_gpu:
-            self.session._let_go(self.handle, self.stream)
-        else:
-            _free(self.handle)
-
-
-_free = lib.ingot_result_free
-
-
-def _strings(tensor: abi.ingot_tensor, shape: Tuple[int, ...]) -> Tensor:
-    count = 1
-    for size in shape:
-        count *= size
-    array = ctypes.cast(tensor.data, ctypes.POINTER(ctypes.c_char_p)) if count else ()
-    return Tensor([text(array[i]) for i in range(count)], None, shape)
-
-
-def _copied(tensor: abi.ingot_tensor, row: DType, shape: Tuple[int, ...]) -> Tensor:
-    count = row.itemsize
-    for size in shape:
-        count *= size
-    return Tensor(bytearray(ctypes.string_at(tensor.data, count)) if count else bytearray(), row, shape)
-
-
-_STRING = BY_NAME["string"]
-_ANY: Any = None

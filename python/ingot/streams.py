@@ -2,27 +2,25 @@
 
 A session has a stream of its own, on which a CUDA graph can be recorded; events order it with the caller's stream. That is PyTorch's and CuPy's
 current one, which they are asked for. Others (JAX) are asked to have their data ready for the legacy default stream, and since nobody knows on
-which stream they go on to use the memory, the call then returns when its work is done."""
+which stream they go on to use the memory, the call then returns when its work is done.
+
+A stream's number is good for as long as the call that it came with: CuPy destroys a stream with its last object, and the driver crashes on one that is
+gone. So none is kept."""
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, List, Optional
+
+from ingot import libraries
+from ingot.libraries import LEGACY
 
 if TYPE_CHECKING:
     from ingot.tensors import Tensor
 
-LEGACY = 1  # CU_STREAM_LEGACY, and DLPack's number for it
-
 
 def current(kind: str, device: int) -> Optional[int]:
     """The current stream of a library, as DLPack and the driver number streams; None where it has no such thing."""
-    if kind == "torch":
-        stream = sys.modules["torch"].cuda.current_stream(device).cuda_stream
-        return int(stream) or LEGACY
-    if kind == "cupy":
-        pointer = sys.modules["cupy"].cuda.get_current_stream().ptr
-        return int(pointer) or LEGACY
-    return None
+    library = libraries.named(kind)
+    return library.stream(device) if library is not None else None
 
 
 class Order:

@@ -152,7 +152,7 @@ class Tensor:
         if copy or (dl_device is not None and tuple(dl_device) != self.device):
             raise BufferError("only views are given, where the memory is: %r" % (self.device,))
         if self.device[0] == INGOT_CUDA and self._session is not None and stream != -1:
-            self._session._hand_over(self, stream)
+            self._session._hand_over(stream)
         return dlpack.capsule(self, max_version is not None and max_version[0] >= 1)
 
     def _need_host(self) -> None:

@@ -108,11 +108,122 @@ def test_a_taker_on_another_stream_is_ordered_and_memory_goes_behind_it(engine, 
     y = y if isinstance(y, ingot.Tensor) else pytest.fail("a numpy array of memory on a GPU")
     capsule = y.__dlpack__(stream=stream.value)
     assert numpy.array_equal(read(y, stream), 2 * x)
-    assert y._owner.stream == stream.value
     del capsule, y
     gc.collect()
     assert not session._garbage
     session.run([x])
+
+
+def test_a_takers_stream_may_end_before_the_result(engine, stream):
+    """CuPy destroys a stream with its last object, work on it or not; what was taken on it may live on."""
+    session = engine.session()
+    x = numpy.ones((2, 16), numpy.float32)
+    y = session.run([x], on="device")[0]
+    short = pointer()
+    call("cuStreamCreateWithPriority", ctypes.byref(short), 1, 0)
+    there = Memory(numpy.zeros((2, 16), numpy.float32), short)
+    capsule = y.__dlpack__(stream=short.value)
+    call("cuMemcpyDtoDAsync_v2", there.address, pointer(y.pointer), ctypes.c_size_t(y.nbytes), short)
+    copied = pointer()
+    call("cuEventCreate", ctypes.byref(copied), 0)
+    call("cuEventRecord", copied, short)
+    call("cuStreamDestroy_v2", short)
+    del capsule, y
+    gc.collect()
+    assert not session._garbage
+    session.run([x], on="device")
+    call("cuStreamWaitEvent", stream, copied, 0)
+    assert (content(there, stream) == 2).all()
+
+
+class Library:
+    """What ingot.libraries asks of a library, of Memory as its tensors."""
+
+    name, tensor = "torch", Memory
+
+    def __init__(self, stream):
+        self.current, self.made, self.fitting = stream, [], lambda shape: shape
+
+    def pointer(self, value):
+        return value.address.value
+
+    def is_like(self, value, known):
+        return known.shape == value.array.shape
+
+    def read(self, value):
+        return ingot.dtype("f32"), (2, 0), value.address.value
+
+    def place(self, value):
+        return 0
+
+    def stream(self, device):
+        return self.current.value
+
+    def maker(self, row, shape, device):
+        assert row.name == "f32" and device == (2, 0)
+
+        def make():
+            self.made.append(Memory(numpy.full(self.fitting(shape), numpy.nan, numpy.float32), self.current))
+            return self.made[-1]
+
+        return make
+
+
+def content(memory, stream):
+    return read(ingot.Tensor._of(memory.address.value, ingot.dtype("f32"), memory.array.shape, (2, 0), memory), stream)
+
+
+@pytest.fixture
+def library(monkeypatch, stream):
+    out = Library(stream)
+    monkeypatch.setattr(Memory, "shape", property(lambda self: self.array.shape), raising=False)
+    monkeypatch.setattr(Memory, "dtype", property(lambda self: self.array.dtype), raising=False)
+    monkeypatch.setitem(ingot.libraries._opened, "torch", out)
+    monkeypatch.setitem(ingot.libraries._by_type, Memory, out)
+    monkeypatch.setitem(ingot.values._families, Memory, "torch")
+    monkeypatch.setattr(ingot.session, "present", lambda tensor, kind: tensor)
+    return out
+
+
+def test_a_librarys_tensors_are_read_and_made_on_its_stream(engine, stream, library):
+    """Written and read on the library's stream without a wait: the emulated device finds what is not ordered."""
+    session = engine.session()
+    for i in range(5):
+        x = numpy.full((2 + i // 3, 16), i, numpy.float32)  # an open size: the fourth call's is new
+        there = Memory(x, stream)
+        y = session.run([there])[0]
+        assert not there.asked
+        if i in (0, 3):
+            assert isinstance(y, ingot.Tensor)
+            assert numpy.array_equal(read(y, stream), 2 * x)
+        else:
+            assert y is library.made[-1]
+            assert numpy.array_equal(content(y, stream), 2 * x)
+        call("cuMemcpyHtoDAsync_v2", there.address, pointer(numpy.zeros_like(x).ctypes.data), ctypes.c_size_t(x.nbytes), stream)
+    assert len(library.made) == 3
+
+
+def test_a_kernel_writes_results_of_open_sizes_itself(engine, stream, library):
+    there, room = Memory(numpy.ones((3, 16), numpy.float32), stream), Memory(numpy.full((3, 16), 7, numpy.float32), stream)
+    session = engine.session()
+    assert session.run([there], outputs=[room])[0] is room
+    assert (content(room, stream) == 2).all()
+    small = Memory(numpy.full((2, 16), 7, numpy.float32), stream)
+    with pytest.raises(ingot.InvalidArgument, match="said to be"):
+        session.run([there], outputs=[small])
+    assert (content(small, stream) == 7).all()
+    assert session.run([there], outputs=[room])[0] is room
+
+
+def test_a_result_that_is_not_as_before_is_lent(engine, stream, library):
+    session = engine.session()
+    there = Memory(numpy.ones((2, 16), numpy.float32), stream)
+    session.run([there])
+    library.fitting = lambda shape: (shape[0] + 1,) + shape[1:]
+    for _ in range(2):
+        y = session.run([there])[0]
+        assert isinstance(y, ingot.Tensor) and y.shape == (2, 16) and (read(y, stream) == 2).all()
+    assert len(library.made) == 1
 
 
 def test_a_taker_that_asks_for_order_while_results_are_given(engine, stream, monkeypatch):
@@ -188,10 +299,9 @@ def test_a_race_is_found(engine, stream):
     session = engine.session()
     x = numpy.ones((2, 16), numpy.float32)
     there = Memory(x, stream)
-    handle = session._arguments
-    handle.take([ingot.Tensor._of(there.address.value, ingot.dtype("f32"), (2, 16), (2, 0), there)])
-    session._place(None, 2, 0)
-    error = ingot._library.lib.ingot_session_run_into(session._handle, handle.array, 1, session._outputs, 1)
+    session._arguments.take([ingot.Tensor._of(there.address.value, ingot.dtype("f32"), (2, 16), (2, 0), there)])
+    session._places.lend(False)
+    error = ingot._library.lib.ingot_session_run_into(session._handle, session._arguments.array, 1, session._places.array, 1)
     with pytest.raises(ingot.DeviceError):
         ingot._library.check(error)
         session.synchronize()

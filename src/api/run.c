@@ -120,14 +120,16 @@ static Status check_fit(const char *name, const Destination *to, const Tensor *r
   return fits ? OK : misfit(name, to, result);
 }
 
-// What is known before the run is refused before the run; device memory of the caller's is then written by the last kernel itself.
+// What is known before the run is refused before the run; device memory of the caller's is then written by the last kernel itself, if the
+// result is what the caller says (hand_over asks).
 static Status place_output(ingot_session *session, int index) {
   const Destination *to = &session->destinations[index];
   const Value *value = session->engine->engine->graph->outputs[index];
   Tensor result = {.dtype = value->dtype, .rank = value->rank};
-  if (!to->callers || value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT || !value_get_dims(value, result.dims))
-    return OK;
-  TRY(check_fit(output_name(session, index), to, &result));
+  if (!to->callers || value->kind != VALUE_TENSOR || value->dtype == DTYPE_COUNT) return OK;
+  if (value_get_dims(value, result.dims)) TRY(check_fit(output_name(session, index), to, &result));
+  else if (to->expected && to->expected->dtype == value->dtype) result = *to->expected;
+  else return OK;
   if (to->host || (uintptr_t)to->to % DEVICE_ALIGNMENT) return OK;
   return run_tensor_borrow_device(session->device, result.dtype, result.rank, result.dims, to->to, &session->outputs[index]);
 }

@@ -62,6 +62,19 @@ static Status allocate_output(Device *device, const Value *value, RunTensor *out
   return status;
 }
 
+// Whether results are what the caller believes, who wants them somewhere. Where one is not, nothing may be written there.
+static bool are_as_wanted(const Graph *ready, const RunTensor *outputs) {
+  for (int i = 0; i < ready->output_count; i++) {
+    const RunTensor *wanted = &outputs[i];
+    const Value *value = ready->outputs[i];
+    int64_t dims[MAX_RANK];
+    if (!wanted->storage) continue;
+    if (wanted->dtype != value->dtype || wanted->rank != value->rank || !value_get_dims(value, dims)) return false;
+    if (memcmp(wanted->dims, dims, (size_t)value->rank * sizeof *dims)) return false;
+  }
+  return true;
+}
+
 // Runs the stage's static part. At the top level inputs given on the host and outputs nobody provided use memory that stays
 // the entry's, so that addresses repeat from call to call and a CUDA graph can be replayed.
 static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTensor *inputs, RunTensor *outputs) {
@@ -83,28 +96,18 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
       TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
     }
   }
+  if (!are_as_wanted(ready, outputs))
+    for (int i = 0; i < ready->output_count; i++) run_tensor_drop(&outputs[i]);
   for (int i = 0; i < ready->output_count; i++) {
+    if (!outputs[i].storage && !top) TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
     if (!outputs[i].storage) {
-      if (top) {
-        if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
-        // The host copy of an earlier run is out of date.
-        Storage *storage = entry->outputs[i].storage;
-        if (storage->owns_host) memory_free(storage->host_memory);
-        storage->host_memory = NULL;
-        storage->owns_host = false;
-        run_tensor_share(&outputs[i], &entry->outputs[i]);
-      } else {
-        TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
-      }
-    } else {
-      outputs[i].dtype = ready->outputs[i]->dtype;
-      outputs[i].rank = ready->outputs[i]->rank;
-      value_get_dims(ready->outputs[i], outputs[i].dims);
-      if (run_tensor_bytes(&outputs[i]) > outputs[i].storage->bytes) {
-        status = status_make(ERROR_INVALID_ARGUMENT, "the buffer for output '%s' has %zu bytes, but %zu are needed",
-                             ready->outputs[i]->name, outputs[i].storage->bytes, run_tensor_bytes(&outputs[i]));
-        goto done;
-      }
+      if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
+      // The host copy of an earlier run is out of date.
+      Storage *storage = entry->outputs[i].storage;
+      if (storage->owns_host) memory_free(storage->host_memory);
+      storage->host_memory = NULL;
+      storage->owns_host = false;
+      run_tensor_share(&outputs[i], &entry->outputs[i]);
     }
     TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
   }

@@ -67,8 +67,9 @@ typedef struct RunnerStats {
   const char *host_operator;  // one that a GPU run left to the host's reference; "" if none
 } RunnerStats;
 
-// inputs[i] without storage is left out, where the graph has a default for it. outputs[i]: on entry, storage NULL, or (device memory of the right size) where the result is wanted if its size is known
-// beforehand; on return, the results, each one reference owned by the caller. The bytes of strings live until the run after the next.
+// inputs[i] without storage is left out, where the graph has a default for it. outputs[i]: on entry, storage NULL, or the shape that is
+// expected and the device memory where it is wanted (where one is not what comes, none is written to); on return, the results, each one
+// reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
 // Specialises, plans and compiles for these shapes without running. *executable is the first stage's. Inputs may have no memory: what
 // their contents would decide is left to the run. Both live until the next call.

@@ -55,9 +55,14 @@ static inline void unlock(pthread_mutex_t **mutex) { pthread_mutex_unlock(*mutex
   Context *context = context_current(); \
   if (!context) return INVALID_CONTEXT
 
-// At the beginning of what works on a stream: it is of the current context, and so is all that works on it. The default one is any's.
-#define ON_STREAM(stream) \
-  IN_CONTEXT();           \
+// At the beginning of what works on a stream: it is of the current context, and so is all that works on it. The default one is any's. A
+// driver crashes on one that was destroyed.
+#define ON_STREAM(stream)                                                    \
+  IN_CONTEXT();                                                              \
+  if ((stream) && !stream_is_there(stream_of(stream))) {                     \
+    finding_host(FOUND_ADDRESS, "a stream that was destroyed is worked on"); \
+    return outcome();                                                        \
+  }                                                                          \
   if ((stream) && stream_of(stream)->device != context->device) return INVALID_HANDLE
 
 // What a call that waits or enqueues gives: after a finding, its code.

@@ -305,6 +305,12 @@ void stream_free(Stream *s) {
   else stream_remove(s);
 }
 
+bool stream_is_there(const Stream *s) {
+  const Stream *at = streams;
+  while (at && at != s) at = at->next;
+  return at && !at->closed;
+}
+
 // --- Enqueuing, into the queue or into the graph that is being captured.
 
 static void graph_add(Graph *graph, Stream *s, Operation *op) {

@@ -59,6 +59,7 @@ typedef struct Event {
 Stream *stream_of(CudaStream handle);
 Stream *stream_new(int device);
 void stream_free(Stream *stream);
+bool stream_is_there(const Stream *stream);  // and was not freed
 bool device_is_busy(void);
 bool module_is_queued(const Module *module);
 void launches_forget(const Module *module);

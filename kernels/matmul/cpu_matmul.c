@@ -107,6 +107,13 @@ static void merge_all(Product *product) {
   while (product->rank > 2 && merge(product, product->rank - 3)) continue;
 }
 
+// Such a program's places and sizes are those of the axes that the site has.
+static bool counts_places(const Program *program) {
+  for (int i = 0; program && i < program->count; i++)
+    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;
+  return false;
+}
+
 // Stages what cannot be read as it is, or, with `dense`, all that is not packed; then merges axes.
 static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, bool dense, CpuAnchor **out, bool *pack,
                               bool *fast) {
@@ -135,7 +142,7 @@ static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, 
   product.tensors[Y] = at_rank(&anchor->y, rank, false);
   for (int i = 0; i < operand_count; i++)
     product.tensors[OPERANDS + i] = at_rank(&site->inputs[node->input_count + i], rank, true);
-  merge_all(&product);
+  if (!counts_places(site->epilogue)) merge_all(&product);
   for (int i = A; i <= Y; i++) tidy(&product.tensors[i]);
   for (int i = A; i <= B; i++) anchor->inputs[i] = product.tensors[i];
   anchor->y = product.tensors[Y];

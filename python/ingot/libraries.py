@@ -107,7 +107,9 @@ class Cupy:
 
         self.tensor = cupy.ndarray
         self._kinds = {row: numpy.dtype(row.typestr) for row in DTYPES if row.typestr}
-        self._device, self._current_device, self._current_stream = cupy.cuda.Device, cupy.cuda.runtime.getDevice, cupy.cuda.get_current_stream
+        self._device, self._current_device = cupy.cuda.Device, cupy.cuda.runtime.getDevice
+        ask = cupy.cuda.get_current_stream  # until CuPy 13 a thread had one for all devices
+        self._current_stream = ask if int(cupy.__version__.partition(".")[0]) >= 13 else lambda device: ask()
         self._cuda = not cupy.cuda.runtime.is_hip
         self._rows: Dict[Any, Optional[DType]] = {}  # by numpy.dtype
 

@@ -176,6 +176,7 @@ def outlives(kit, engine):
     """What was taken on a stream that is gone before it: CuPy destroys one with its last object."""
     session = engine.session()
     x = kit.make(N, 3.0)
+    kit.wait()
     raw = ingot.Tensor._of(kit.address(x), ingot.dtype("f32"), (N,), (2, 0), x)
     right = True
     for way in ("made", "taken") * 3:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import types
 
 import numpy
 import pytest
@@ -276,6 +277,71 @@ def test_sessions_on_threads_of_their_own(engine, other):
     for thread in threads:
         thread.join(60)
     assert right == [True, True]
+
+
+class Cupy:
+    """A stand-in for CuPy: its names, on memory of the emulated device, and streams that end with their object."""
+
+    __version__ = "14.0.0"
+
+    def __init__(self):
+        cupy = self
+        self.streams = []
+
+        class ndarray:
+            def __init__(self, shape, dtype, taken=None):
+                self.shape, self.dtype, self.taken = shape, numpy.dtype(dtype), taken
+                there = pointer()
+                if taken is None:
+                    call("cuMemAlloc_v2", ctypes.byref(there), ctypes.c_size_t(4096))
+                self.data = types.SimpleNamespace(ptr=there.value, device_id=0)
+                self.flags = types.SimpleNamespace(c_contiguous=True)
+
+            def __dlpack__(self, **options):
+                raise AssertionError("read without DLPack")
+
+        class Stream:
+            def __enter__(self):
+                made = pointer()
+                call("cuStreamCreateWithPriority", ctypes.byref(made), 1, 0)
+                self.ptr = made.value
+                cupy.streams.append(self)
+                return pointer(self.ptr)
+
+            def __exit__(self, *error):
+                call("cuStreamDestroy_v2", pointer(cupy.streams.pop().ptr))
+
+        ndarray.__module__ = "cupy"
+        self.ndarray, self.Stream = ndarray, Stream
+        self.cuda = types.SimpleNamespace(Device=None, get_current_stream=lambda device: self.streams[-1], runtime=types.SimpleNamespace(getDevice=lambda: 0, is_hip=False))
+
+    def from_dlpack(self, tensor):
+        capsule = tensor.__dlpack__(stream=self.streams[-1].ptr, max_version=(1, 0), copy=None)
+        out = self.ndarray(tensor.shape, "<f4", capsule)
+        out.data.ptr = ingot.dlpack.tensor_in(capsule).data
+        return out
+
+
+def test_cupys_arrays_on_streams_that_end(engine, monkeypatch):
+    cupy = Cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.delitem(ingot.libraries._opened, "cupy", raising=False)
+    session, results = engine.session(), []
+    for i in range(6):
+        with cupy.Stream() as stream:
+            x, source = cupy.ndarray((2, 16), "<f4"), numpy.full((2, 16), i, numpy.float32)
+            call("cuMemcpyHtoDAsync_v2", pointer(x.data.ptr), pointer(source.ctypes.data), ctypes.c_size_t(source.nbytes), stream)
+            y = session.run([x])[0]
+            assert type(y) is cupy.ndarray and (y.taken is None) == (i > 0)
+            out = numpy.empty((2, 16), numpy.float32)
+            call("cuMemcpyDtoHAsync_v2", pointer(out.ctypes.data), pointer(y.data.ptr), ctypes.c_size_t(out.nbytes), stream)
+            call("cuStreamSynchronize", stream)
+            assert (out == 2 * i).all()
+            results.append(y)
+    results.clear()
+    del y
+    gc.collect()
+    assert not session._garbage and not ingot.dlpack._given
 
 
 def test_providers_of_a_gpu():

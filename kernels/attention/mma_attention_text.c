@@ -88,7 +88,7 @@ static void emit_function(Text *text, const Site *site, const MmaAttention *m, K
     inputs[i] = arena_printf(arena, "Element_%s::get(x%d)", dtype_name(dtypes[i]), i);
   }
   text_add(text, ")%s {\n", arguments->table ? " const" : "");
-  ProgramNames names = {inputs, dtypes, indices, extents, m->n.now, "v"};
+  ProgramNames names = {inputs, dtypes, indices, extents, arena_printf(arena, "%lldll", (long long)m->n.now), "v"};
   program_emit_cuda(text, score, &names, &result);
   text_add(text, "    return %s;\n  }\n", result);
 }

@@ -156,7 +156,7 @@ static void add_programs(Points *points, const Pool *pool) {
     if (program->code[i].op == OP_extent) extents[axis] = points_size(points, desc_extent(pool->y, axis), true);
   }
   ProgramNames names = {
-      inputs, dtypes, NULL, extents, 1, "v", program_is_narrow(program, program->output_count, site->outputs)};
+      inputs, dtypes, NULL, extents, "1ll", "v", program_is_narrow(program, program->output_count, site->outputs)};
   program_emit_cuda(text, program, &names, results);
   for (int i = 0; i < program->output_count; i++)
     text_add(text, "    stored%d[i] = %s;\n", i,

@@ -183,7 +183,7 @@ void instruction_emit_cuda(Text *text, const Program *program, int index, const 
     case OP_input: add_input(text, names, instruction); break;
     case OP_index: add_number(text, dtype, names->indices[instruction->args[0]]); break;
     case OP_extent: add_number(text, dtype, names->extents[instruction->args[0]]); break;
-    case OP_row_extent: add_number(text, dtype, arena_printf(text->arena, "%lldll", (long long)names->row_extent)); break;
+    case OP_row_extent: add_number(text, dtype, names->row_extent); break;
     case OP_cast:
       add_cast(text, dtype, program->code[instruction->args[0]].dtype, values[instruction->args[0]], instruction->integer);
       break;
@@ -240,8 +240,13 @@ static Status function_emit(Text *text, const Site *site, const Program *program
   }
   text_add(text, ") {\n");
   const char *value;
-  ProgramNames names = {
-      inputs, dtypes, indices, extent_texts(arena, result->rank, result->dims), 1, "v", program_is_narrow(program, 1, result)};
+  ProgramNames names = {inputs,
+                        dtypes,
+                        indices,
+                        extent_texts(arena, result->rank, result->dims),
+                        "1ll",
+                        "v",
+                        program_is_narrow(program, 1, result)};
   program_emit_cuda(text, program, &names, &value);
   DType from = program->code[program->outputs[0]].dtype;
   text_add(text, "  return %s;\n}\n", stored_expression(arena, result->dtype, from, value));

@@ -20,7 +20,7 @@ typedef struct ProgramNames {
   const DType *input_dtypes;   // as stored
   const char *const *indices;  // of each domain axis an integer expression; only those that the program reads
   const char *const *extents;  // of each domain axis an i64 expression; only those that the program reads
-  int64_t row_extent;          // elements that a reduction runs over
+  const char *row_extent;      // an i64 expression of how many elements a reduction runs over; only where the program reads it
   const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
   bool narrow;                 // see program_is_narrow
 } ProgramNames;

@@ -161,7 +161,8 @@ static void add_compute_and_store(Text *text, const Generator *g) {
   for (int o = 0; o < g->output_count; o++)
     text_add(text, "  Element_%s::Stored r%d[V];\n", dtype_name(g->outputs[o].dtype), o);
   text_add(text, "#pragma unroll\n  for (int i = 0; i < V; i++) {\n");
-  ProgramNames names = {inputs, dtypes, indices, g->extents, 1, "v", program_is_narrow(program, g->output_count, g->outputs)};
+  ProgramNames names = {
+      inputs, dtypes, indices, g->extents, "1ll", "v", program_is_narrow(program, g->output_count, g->outputs)};
   program_emit_cuda(text, program, &names, results);
   for (int o = 0; o < g->output_count; o++) {
     DType from = program->code[program->outputs[o]].dtype;

@@ -6,7 +6,7 @@
 #include "kernels/common/points.h"
 #include "kernels/recurrent/recurrent.h"
 
-enum { ALONE_THREADS = 512, STEP_THREADS = 256, PERSISTENT_BYTES = 1 << 20 };
+enum { PROJECT_THREADS = 256, ALONE_THREADS = 512, STEP_THREADS = 256, PERSISTENT_BYTES = 1 << 20 };
 enum {
   MMA_UNITS = 8,
   MMA_THREADS = 128,
@@ -245,9 +245,9 @@ static void add_mma(Text *text, const Recurrent *r, const MmaSteps *m) {
 }
 
 // begin: what it does first.
-static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *more, const char *begin,
+static void add_kernel(Text *text, const Recurrent *r, const char *entry, int threads, const char *more, const char *begin,
                        const char *body) {
-  text_add(text, "extern \"C\" __global__ void %s(", entry);
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
   site_parameters(text, r->site);
   kernel_arguments_parameters(text, r->arguments);
   text_add(text, ", %s) {\n%s", more, begin);
@@ -297,7 +297,7 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
   begin_source(&text, r, "recurrent_mma", text_get(&in));
   int count = 1 + has_two_phases(r);
   for (int p = 0; p < count; p++)
-    add_kernel(&text, r, phases[p].entry, "In::A *states, int step", "",
+    add_kernel(&text, r, phases[p].entry, MMA_THREADS, "In::A *states, int step", "",
                arena_printf(out->arena, "RecurrentStep<In, %s, %d, %d, %s>::run(in, states, step)",
                             r->site->inputs[2].dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", phases[p].second ? 2 : 0,
                             phases[p].second ? 1 : most_gates(r), phases[p].second ? "true" : "false"));
@@ -366,16 +366,16 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   add_struct(&in, r);
   begin_source(&text, r, "recurrent", text_get(&in));
   if (!r->projected)
-    add_kernel(&text, r, "recurrent_project", "In::A *out", "  begin_kernel();\n",
+    add_kernel(&text, r, "recurrent_project", PROJECT_THREADS, "In::A *out", "  begin_kernel();\n",
                few ? "project_warp(in, out)" : "project_tile(in, out)");
-  add_kernel(&text, r, "recurrent_steps_kernel", "const In::A *projected, In::A *states, int first, int last, int phases",
-             "  begin_kernel();\n",
+  add_kernel(&text, r, "recurrent_steps_kernel", step_weights(r) <= PERSISTENT_BYTES ? ALONE_THREADS : STEP_THREADS,
+             "const In::A *projected, In::A *states, int first, int last, int phases", "  begin_kernel();\n",
              arena_printf(out->arena, "recurrent_steps<In, %d>(in, projected, states, first, last, phases)", r->rows));
   const char *source = text_get(&text);
   if (!r->projected) {
     unsigned grid[3] = {(unsigned)ceil_div(units, few ? 8 : 64), (unsigned)(few ? rows : ceil_div(rows, 64)),
                         (unsigned)r->spec.directions};
-    Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){256, 1, 1});
+    Launch *launch = emit_kernel(out, source, "recurrent_project", grid, (unsigned[]){PROJECT_THREADS, 1, 1});
     site_arguments(out, launch, site);
     emit_arguments(out, launch, r->arguments);
     emit_workspace(out, launch, 0);

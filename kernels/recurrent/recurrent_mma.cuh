@@ -56,6 +56,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
           uint4 raw;
           u16 halves[8];
         } word;
+#pragma unroll
         for (int k = 0; k < 8; k++) word.halves[k] = inside ? in.h0_bits(direction, batch, chunk * 8 + k) : (u16)0;
         store_shared<16>(to + States::offset(row, chunk), word.raw);
       } else {

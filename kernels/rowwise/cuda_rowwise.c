@@ -41,7 +41,7 @@ static RowPlan row_plan(const Site *site, Arena *arena) {
   return p;
 }
 
-static bool is_nothing(const RowPlan *p) { return p->all_rows.now == 0 || (p->row == 0 && p->passes == 0); }
+static bool is_nothing(const RowPlan *p) { return p->all_rows.now == 0 || (p->whole_row.now == 0 && p->passes == 0); }
 
 // Rows that stay in registers are read once, others in every pass.
 static double cost(const Site *site) {

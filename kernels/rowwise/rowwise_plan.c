@@ -38,8 +38,10 @@ static void find_open(RowPlan *p) {
       if (own.open && own.now == extent->now && !extent->open) *extent = own;
     }
   }
+  int64_t row = 1;
   for (int i = 0; i < p->rank; i++)
-    if (p->reduced[i] && p->extents[i].open) p->dims = NULL;
+    if (p->reduced[i] && checked_mul_i64(row, p->extents[i].now, &row)) continue;
+  if (row > INT32_MAX) p->dims = NULL;  // arguments are ints
   for (int i = 0; i < p->rank && !p->dims; i++) p->extents[i] = extent_static(p->extents[i].now);
 }
 
@@ -129,15 +131,15 @@ static void place_axes(RowPlan *p, int place[MAX_RANK], Extent extents[MAX_RANK]
       if (p->reduced[i] == part) order[count++] = i;
     if (part == 0) p->outer = count;
   }
-  p->all_rows = extent_static(1);
-  p->row = 1;
+  p->all_rows = p->whole_row = extent_static(1);
   for (int i = 0; i < p->rank; i++) {
     place[order[i]] = i;
     extents[i] = p->extents[order[i]];
     if (i < p->outer) p->all_rows = extent_mul(p->dims, p->all_rows, extents[i]);
-    else p->row *= extents[i].now;
+    else p->whole_row = extent_mul(p->dims, p->whole_row, extents[i]);
   }
   p->rows = extent_typical(p->dims, p->all_rows);
+  p->row = extent_typical(p->dims, p->whole_row);
 }
 
 static double typical_count(const RowPlan *p, const TensorDesc *desc) {
@@ -186,10 +188,10 @@ static void make_nest(RowPlan *p) {
   p->row_tensor = -1;
   if (args) {
     Extent strides[MAX_RANK] = {0};
-    int64_t stride = 1;
+    Extent stride = extent_static(1);
     for (int i = p->rank - 1; i >= p->outer; i--) {
-      strides[i] = extent_static(stride);
-      stride *= extents[i].now;
+      strides[i] = stride;
+      stride = extent_mul(p->dims, stride, extents[i]);
     }
     p->row_tensor = nest_add_strides(&p->nest, strides);
   }

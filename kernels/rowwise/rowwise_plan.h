@@ -6,8 +6,7 @@
 // p - 1, and a last pass writes element-level outputs. Element-level instructions are computed anew in each pass, from
 // inputs that stay in registers when a row is short enough, so that memory is read once.
 //
-// Open sizes. The number of rows may be an argument; a row's length is written into the kernel, whose registers and lanes follow from it. Where that is open, so
-// is nothing: the kernel is one for these sizes alone.
+// Open sizes. The number of rows may be an argument, and so may a row's length: then nothing of a row stays in registers, and who computes it follows from a typical length.
 //
 // Moments. A sum of squared distances from a value that a sum over the same elements gives (a variance) would take a second
 // pass. Where rows do not stay in registers, one pass collects sum and squares of distances from some value near the mean
@@ -34,12 +33,11 @@ typedef struct RowPlan {
   KernelArguments *arguments;
   Extent extents[MAX_RANK];
   bool reduced[MAX_RANK];
-  Nest nest;  // inputs, outputs, index tensors, row index; kept axes first
-  int outer;  // how many axes are kept
-  bool open;  // the kernel takes sizes as arguments
-  int64_t rows,
-      row;  // rows, where open a typical number of them, by which is decided what the kernel is; and elements of a row
-  Extent all_rows;
+  Nest nest;          // inputs, outputs, index tensors, row index; kept axes first
+  int outer;          // how many axes are kept
+  bool open;          // the kernel takes sizes as arguments
+  int64_t rows, row;  // rows and elements of one; where open typical numbers of them, by which is decided what the kernel is
+  Extent all_rows, whole_row;
   int index_tensor[MAX_RANK];
   int row_tensor;  // the linear index within the row, or -1
   bool *used;
@@ -59,10 +57,11 @@ typedef struct RowPlan {
   Extent all_groups;
   int block_groups;   // groups a block computes
   int lanes, splits;  // threads of a block that share a group, blocks that share it
-  int64_t steps;      // of a thread that were alone with its group
-  int64_t part;       // steps of a block, a multiple of lanes, where several share the group
-  int cached;         // steps a thread keeps in registers; 0: none
-  int unroll;         // steps loaded at once, where none are kept
+  int64_t steps;      // of a thread that were alone with its group; a typical number likewise
+  Extent all_steps;
+  int64_t part;  // steps of a block, a multiple of lanes, where several share the group
+  int cached;    // steps a thread keeps in registers; 0: none
+  int unroll;    // steps loaded at once, where none are kept
 } RowPlan;
 
 // Fills everything above `shape`.

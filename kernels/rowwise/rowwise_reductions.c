@@ -52,15 +52,17 @@ static const char *identity(const RowPlan *p, int i) {
   return arena_printf(p->arena, "Element_%s::%s", dtype_name(dtype), most ? "least" : "most");
 }
 
+static const char *row_length(const RowPlan *p) { return extent_text(p->arguments, p->whole_row, false); }
+
 char *reduction_result(const Emitter *e, int i) {
   const RowPlan *p = e->p;
   DType dtype = p->program->code[i].dtype;
   const char *value = arena_printf(p->arena, "acc%d[i]", i);
-  if (p->moments[i] == i) value = arena_printf(p->arena, "acc%d[i].total(%lld)", i, (long long)p->row);
+  if (p->moments[i] == i) value = arena_printf(p->arena, "acc%d[i].total(%s)", i, row_length(p));
   else if (p->moments[i] >= 0) {
     const Instruction *distance = &p->program->code[p->program->code[p->program->code[i].args[0]].args[0]];
-    value = arena_printf(p->arena, "acc%d[i].about(%s, %lld)", p->moments[i],
-                         e->values[distance->args[p->level[distance->args[0]] ? 1 : 0]], (long long)p->row);
+    value = arena_printf(p->arena, "acc%d[i].about(%s, %s)", p->moments[i],
+                         e->values[distance->args[p->level[distance->args[0]] ? 1 : 0]], row_length(p));
   } else if (row_plan_is_arg(opcode(p, i))) value = arena_printf(p->arena, "acc%d[i].index", i);
   if (dtype_is_integer(dtype)) return arena_printf(p->arena, "Element_%s::wrap((i64)%s)", dtype_name(dtype), value);
   return arena_printf(p->arena, "(%s)%s", value_type(dtype), value);

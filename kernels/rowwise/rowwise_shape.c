@@ -55,10 +55,10 @@ static int64_t partial_bytes(const RowPlan *p) {
   return bytes;
 }
 
-// How many steps of a row a thread may keep; 0: keeping it would save nothing. What is kept unpacked has less room where a thread has
+// How many steps of a row a thread may keep; 0: keeping it would save nothing, or nobody knows how long it is. What is kept unpacked has less room where a thread has
 // 64 registers in all.
 static int64_t steps_to_keep(const RowPlan *p, int64_t threads) {
-  if (p->passes + p->stores_elements <= 1) return 0;
+  if (p->passes + p->stores_elements <= 1 || p->whole_row.open) return 0;
   int64_t room = threads > MOST_THREADS / 2 ? REGISTER_BYTES : 2 * REGISTER_BYTES;
   return MIN(MIN(REGISTER_BYTES / step_bytes(p, false), room / step_bytes(p, true)), 16);
 }
@@ -85,8 +85,10 @@ static void choose_rows(RowPlan *p) {
   p->groups = p->rows;
   p->all_groups = p->all_rows;
   if (extent_is(nest->strides[p->main][p->axis], 1)) p->vector = (int)MIN(16 / MIN(size, 16), 8);
-  while (p->vector > 1 && (nest->extents[p->axis].now % p->vector || p->row / p->vector < 8)) p->vector /= 2;
+  while (p->vector > 1 && (extent_factor(p->dims, nest->extents[p->axis], p->vector) < p->vector || p->row / p->vector < 8))
+    p->vector /= 2;
   p->steps = p->row / p->vector;
+  p->all_steps = extent_ceil_div(p->dims, p->whole_row, p->vector);
   bool few = p->rows < 8 * multiprocessors(p);
   if (p->steps <= 256 && !(few && p->steps > 128)) {
     p->shape = SHAPE_LANES;
@@ -117,6 +119,7 @@ static void choose_owned(RowPlan *p) {
   p->groups = p->rows / p->owned;
   p->all_groups = extent_ceil_div(p->dims, p->all_rows, p->owned);
   p->steps = p->row;
+  p->all_steps = p->whole_row;
 }
 
 // Halves a block's columns while more than an eighth of the last block's would be empty.

@@ -91,6 +91,12 @@ static const char *const *domain_extents(const RowPlan *p) {
   return texts;
 }
 
+static const char *row_extent(const RowPlan *p) {
+  for (int i = 0; i < p->program->count; i++)
+    if (opcode(p, i) == OP_row_extent) return extent_text(p->arguments, p->whole_row, true);
+  return NULL;
+}
+
 static ProgramNames leaf_names(Emitter *e) {
   const RowPlan *p = e->p;
   const char **inputs = arena_array(p->arena, const char *, (size_t)MAX(p->input_count, 1));
@@ -108,7 +114,7 @@ static ProgramNames leaf_names(Emitter *e) {
       indices[axis] = arena_printf(p->arena, "(%s + i * %s)", offset_of(p, t),
                                    extent_text(p->arguments, p->nest.strides[t][p->axis], false));
   }
-  return (ProgramNames){inputs, dtypes, indices, domain_extents(p), p->row, "v", p->narrow};
+  return (ProgramNames){inputs, dtypes, indices, domain_extents(p), row_extent(p), "v", p->narrow};
 }
 
 // Marks the element-level instructions that `root` is computed from.
@@ -148,9 +154,12 @@ static void open_loop(Emitter *e, const bool *marks, bool backwards) {
     return;
   }
   int64_t chunk = (int64_t)p->unroll * p->lanes, steps = p->splits > 1 ? p->part : p->steps;
+  const char *rounds = p->all_steps.open
+                           ? arena_printf(p->arena, "(%s + %lld) / %lld", row_end(p), (long long)chunk - 1, (long long)chunk)
+                           : arena_printf(p->arena, "%lld", (long long)ceil_div(steps, chunk));
   if (backwards)
-    text_add(e->text, "  for (%s left = %lld; left-- > 0;) {\n  const %s first = %s + left * %lld;\n", e->index_type,
-             (long long)ceil_div(steps, chunk), e->index_type, row_begin(p), (long long)chunk);
+    text_add(e->text, "  for (%s left = %s; left-- > 0;) {\n  const %s first = %s + left * %lld;\n", e->index_type, rounds,
+             e->index_type, row_begin(p), (long long)chunk);
   else
     text_add(e->text, "  for (%s first = %s; first < %s; first += %lld) {\n", e->index_type, row_begin(p), row_end(p),
              (long long)chunk);

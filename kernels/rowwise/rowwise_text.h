@@ -13,7 +13,7 @@ typedef struct Emitter {
 // The steps this thread takes, LANES apart.
 static inline const char *row_begin(const RowPlan *p) { return p->splits > 1 ? "first_step + lane" : "lane"; }
 static inline const char *row_end(const RowPlan *p) {
-  return p->splits > 1 ? "last_step" : arena_printf(p->arena, "%lld", (long long)p->steps);
+  return p->splits > 1 ? "last_step" : extent_text(p->arguments, p->all_steps, false);
 }
 
 // The result of a reduction, or what follows from another's moments, as an expression for its row i.

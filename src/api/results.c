@@ -1,4 +1,4 @@
-// Results that a caller takes from a session, to keep them while it runs on. What a session lends it owns alone (run.c), so one can go.
+// Results that a caller takes from a session, to keep them while it runs on. What a session lends it owns, with at most a stage that writes results there again (run.c), so one can go.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,14 +17,15 @@ static Status take(ingot_session *session, int index, ingot_result **out) {
   if (!tensor->storage) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' is no tensor that the last run lent", name);
   if (tensor->dtype == DTYPE_STRING) FAIL(ERROR_INVALID_ARGUMENT, "output '%s' holds strings, which stay the session's", name);
   Storage *storage = tensor->storage;
+  ingot_result *result = malloc(sizeof *result);
+  if (!result) return status_out_of_memory();
+  if (storage->staged) runner_let_go(session->runner, storage);
   if (session->destinations[index].host && storage->host_memory && storage->owns_device) {
     // Where a kernel wrote it. It goes now: a result on the host is freed without the session.
     storage->device->release(storage->device, storage->device_memory, storage->bytes);
     storage->owns_device = false;
     storage->device_memory = NULL;
   }
-  ingot_result *result = malloc(sizeof *result);
-  if (!result) return status_out_of_memory();
   *result = (ingot_result){.process = session->process, .tensor = *tensor};
   *tensor = (RunTensor){0};
   *out = result;

@@ -136,12 +136,15 @@ static Status place_output(ingot_session *session, int index) {
 
 // ---- handing it over ---------------------------------------------------------------------------------------------------------
 
-// What is lent is the session's own, and may be taken: not an input handed through, not a constant of the engine, not another output too.
+// What is lent is the session's own, and may be taken: not an input handed through, not a constant of the engine, not another output too. A stage that writes
+// later results there lets go of it then (results.c).
+static bool is_of_one(const Storage *storage) { return storage->references == 1 + storage->staged; }
+
 static Status own_on_host(ingot_session *session, RunTensor *result, void **out) {
   TRY(run_tensor_host(result, out));
   Storage *storage = result->storage;
   bool owned = *out == storage->host_memory ? storage->owns_host : storage->owns_device;
-  if (owned && storage->references == 1) return OK;
+  if (owned && is_of_one(storage)) return OK;
   void *copy;
   TRY(memory_take(storage->bytes, &copy));
   if (storage->bytes) memcpy(copy, *out, storage->bytes);
@@ -163,7 +166,7 @@ static Status own_on_host(ingot_session *session, RunTensor *result, void **out)
 static Status own_on_device(ingot_session *session, RunTensor *result, void **out) {
   Device *device = session->device;
   TRY(run_tensor_device(result, out));
-  if (result->storage->owns_device && result->storage->references == 1) return OK;
+  if (result->storage->owns_device && is_of_one(result->storage)) return OK;
   void *copy;
   RunTensor owned;
   size_t bytes = run_tensor_bytes(result);

@@ -107,6 +107,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
       if (storage->owns_host) memory_free(storage->host_memory);
       storage->host_memory = NULL;
       storage->owns_host = false;
+      storage->staged = true;
       run_tensor_share(&outputs[i], &entry->outputs[i]);
     }
     TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
@@ -436,6 +437,13 @@ static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **o
 
 Status runner_time(Runner *runner, const RunTensor *inputs, double budget, double *seconds) {
   return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, inputs});
+}
+
+void runner_let_go(Runner *runner, Storage *storage) {
+  for (StageEntry *entry = runner->stages.oldest; entry; entry = entry->newer)
+    for (int i = 0; i < entry->stage->ready->output_count; i++)
+      if (entry->outputs[i].storage == storage) run_tensor_drop(&entry->outputs[i]);
+  storage->staged = false;
 }
 
 RunnerStats runner_stats(const Runner *runner) { return runner->stats; }

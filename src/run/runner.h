@@ -11,6 +11,7 @@ typedef struct Storage {
   size_t bytes;
   void *device_memory, *host_memory;
   bool owns_device, owns_host;
+  bool staged;  // one of the references is a stage's, which has later results written there
 } Storage;
 
 // A value of a run: a tensor, a sequence of tensors, or an optional without an element (kind VALUE_OPTIONAL). One with an element is
@@ -79,3 +80,5 @@ MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepRe
 // Median seconds of one run, enqueued back to back with inputs and outputs in place.
 MUST_CHECK Status runner_time(Runner *runner, const RunTensor *inputs, double budget, double *seconds);
 RunnerStats runner_stats(const Runner *runner);
+// No stage writes there again.
+void runner_let_go(Runner *runner, Storage *storage);

@@ -53,6 +53,13 @@ make("long_rows", [node("Softmax", ["x"], ["y"])], {"x": ["n", 3000]}, {"y": ["n
 make("columns", [node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s"]}, {"y": ["b", "s"]})
 make("wide_columns", [node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)], {"x": ["b", 33, "s", 8]}, {"y": ["b", "s", 8]})
 make("turned_softmax", [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("Softmax", ["t"], ["y"])], {"x": ["b", 20, "s"]}, {"y": ["b", "s", 20]})
+# Rows of a length that a call brings: contiguous, read in several passes, across memory, of two axes, with where the largest is, with lengths in the program, and of half precision.
+make("open_softmax", [node("Softmax", ["x"], ["a"]), node("Add", ["a", "x"], ["y"])], {"x": ["b", 3, "s"]}, {"y": ["b", 3, "s"]})
+make("open_norm", [node("InstanceNormalization", ["x", "w", "v"], ["y"])], {"x": ["b", 5, "h", "w"]}, {"y": ["b", 5, "h", "w"]}, {"w": random.normal(size=5), "v": random.normal(size=5)})
+make("open_mean", [node("GlobalAveragePool", ["x"], ["y"])], {"x": ["b", 6, "h", "w"]}, {"y": ["b", 6, 1, 1]})
+make("open_columns", [node("ReduceSum", ["x", "axes"], ["a"], keepdims=0), node("Abs", ["a"], ["y"])], {"x": ["b", "s", 24]}, {"y": ["b", 24]}, {"axes": ints(1)})
+make("open_largest", [node("ArgMax", ["x"], ["i"], axis=1, keepdims=0), node("Cast", ["i"], ["f"], to=TensorProto.FLOAT), node("ReduceMax", ["x"], ["m"], axes=[1], keepdims=0), node("Add", ["f", "m"], ["y"])],
+     {"x": ["b", "s", "t"]}, {"y": ["b", "t"]})
 # Products of as many rows as a call brings by a constant matrix; a bias and a residual behind; the one before them as rows of two axes.
 make("product", [node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "v"], ["b"]), node("Relu", ["b"], ["c"]), node("Add", ["c", "r"], ["y"])],
      {"x": ["b", "s", 64], "r": ["b", "s", 48]}, {"y": ["b", "s", 48]}, {"w": random.normal(size=(64, 48)) / 8, "v": random.normal(size=48)})

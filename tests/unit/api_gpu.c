@@ -333,6 +333,12 @@ Test(api_gpu, a_session_is_ordered_with_the_callers_stream) {
   cr_assert(!driver.wait(stream));
   cr_expect_arr_eq(read, once, sizeof once);
 
+  // What nobody takes is written where it was.
+  ingot_output kept = lent, again = lent;
+  expect_ok(ingot_session_run_into(session, &there, 1, &kept, 1));
+  expect_ok(ingot_session_run_into(session, &there, 1, &again, 1));
+  cr_expect_eq(again.tensor.data, kept.tensor.data);
+
   // What was taken is not written to by the next run, and may be its input.
   ingot_output other = lent;
   there.data = lent.tensor.data;

@@ -236,6 +236,16 @@ Test(api_gpu_open, steps_compile_few_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
+Test(api_gpu_open, rows_of_open_lengths_compile_nothing, .timeout = 240) {
+  begin();
+  try_model("open_softmax", false, false, 0);
+  try_model("open_norm", false, false, 0);
+  try_model("open_mean", false, false, 0);
+  try_model("open_columns", false, false, 0);
+  try_model("open_largest", false, false, 0);
+  cr_expect_eq(findings(), 0);
+}
+
 // A range for each size: whatever comes is compiled when the engine is built.
 Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
   begin();

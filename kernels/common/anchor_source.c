@@ -250,7 +250,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
   Extent strides[MAX_RANK];
   if (program) {
     text_add(text, GENERATED_INCLUDES);
-    TRY(epilogue_program_emit(text, site, accumulator));
+    TRY(epilogue_program_emit(text, site, accumulator, arguments));
   }
   broadcast_strides(table, y, y, strides);
   emit_walks(text, "y", walk, strides, arguments);
@@ -292,7 +292,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
       text_add(text, ", ");
       emit_coordinate(text, walk, axis, "(column + i)", arguments);
     }
-    text_add(text, ")");
+    text_add(text, "%s)", dims);
   }
   text_add(text, ";\n    store_elements<V, %d>(y + y_row(row%s) + y_column(column%s), result);\n  }\n};\n",
            vector * (int)dtype_size(y->dtype), dims, dims);

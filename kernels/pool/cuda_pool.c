@@ -192,7 +192,7 @@ static Status emit(const Site *site, const Behind *behind, Emission *out) {
   DType natural = narrow ? pool.x->dtype : pool.sums;
   Points points = points_begin(site, out->arena, "pool", "", pool.y, pool.vector);
   text_add(&points.before, GENERATED_INCLUDES "#include \"kernels/pool/pool.cuh\"\n");
-  if (!behind) TRY(epilogue_program_emit(&points.before, site, natural));
+  if (!behind) TRY(epilogue_program_emit(&points.before, site, natural, &(KernelArguments){.arena = out->arena}));
   text_add(&points.body, "  constexpr int V = %d;\n  typedef %s A;\n  %s<A, V> window;\n  int inside = 0;\n", pool.vector,
            value_type(pool.sums), pool.is_max ? "PoolMax" : "PoolSum");
   add_window(&points, &pool);

@@ -158,12 +158,6 @@ static void add_input(Text *text, const ProgramNames *names, const Instruction *
   text_add(text, "%s", names->inputs[input]);
 }
 
-const char *const *extent_texts(Arena *arena, int rank, const int64_t *dims) {
-  const char **texts = arena_array(arena, const char *, (size_t)rank + 1);
-  for (int i = 0; i < rank; i++) texts[i] = arena_printf(arena, "%lldll", (long long)dims[i]);
-  return texts;
-}
-
 static void add_number(Text *text, DType dtype, const char *expression) {
   if (dtype_is_integer(dtype)) text_add(text, "Element_%s::wrap((i64)%s)", dtype_name(dtype), expression);
   else text_add(text, "(%s)%s", value_type(dtype), expression);
@@ -217,10 +211,21 @@ void program_emit_cuda(Text *text, const Program *program, const ProgramNames *n
   for (int i = 0; i < program->output_count; i++) results[i] = values[program->outputs[i]];
 }
 
+// Of the result's axes that the program asks for.
+static const char *const *extents_read(const Program *program, const TensorDesc *result, KernelArguments *arguments) {
+  const char **texts = arena_array(arguments->arena, const char *, (size_t)result->rank + 1);
+  for (int i = 0; i < program->count; i++) {
+    if (program->code[i].op != OP_extent) continue;
+    int axis = program->code[i].args[0];
+    texts[axis] = extent_text(arguments, desc_extent_in(arguments->table, result, axis), true);
+  }
+  return texts;
+}
+
 // What a program does with one element as a function of its inputs: of `first`, an expression whose parameter the text already declares, and of operands as stored, numbered in the site from
 // `operand` on.
 static Status function_emit(Text *text, const Site *site, const Program *program, const TensorDesc *result, const char *first,
-                            DType first_dtype, int operand) {
+                            DType first_dtype, int operand, KernelArguments *arguments) {
   Arena *arena = text->arena;
   if (program_has_reduction(program))
     FAIL(ERROR_INTERNAL, "a program that is fused with a %s has a reduction", site->node->op->name);
@@ -238,25 +243,21 @@ static Status function_emit(Text *text, const Site *site, const Program *program
     if (program_uses_index(program)) text_add(text, ", i64 i%d", i);
     indices[i] = arena_printf(arena, "i%d", i);
   }
-  text_add(text, ") {\n");
+  text_add(text, "%s) {\n", arguments->table ? ", const Dims &dims" : "");
   const char *value;
-  ProgramNames names = {inputs,
-                        dtypes,
-                        indices,
-                        extent_texts(arena, result->rank, result->dims),
-                        "1ll",
-                        "v",
-                        program_is_narrow(program, 1, result)};
+  ProgramNames names = {
+      inputs, dtypes, indices, extents_read(program, result, arguments), "1ll", "v", program_is_narrow(program, 1, result)};
   program_emit_cuda(text, program, &names, &value);
   DType from = program->code[program->outputs[0]].dtype;
   text_add(text, "  return %s;\n}\n", stored_expression(arena, result->dtype, from, value));
   return OK;
 }
 
-Status epilogue_program_emit(Text *text, const Site *site, DType accumulator) {
+Status epilogue_program_emit(Text *text, const Site *site, DType accumulator, KernelArguments *arguments) {
   const TensorDesc *y = &site->outputs[0];
   text_add(text, "DEVICE Element_%s::Stored epilogue(%s acc", dtype_name(y->dtype), value_type(accumulator));
-  if (site->epilogue) return function_emit(text, site, site->epilogue, y, "acc", accumulator, site->node->input_count);
+  if (site->epilogue)
+    return function_emit(text, site, site->epilogue, y, "acc", accumulator, site->node->input_count, arguments);
   const char *value = dtype_is_float(y->dtype) ? "acc" : arena_printf(text->arena, "(%s)acc", value_type(y->dtype));
   text_add(text, ") { return %s; }\n", stored_expression(text->arena, y->dtype, accumulator, value));
   return OK;
@@ -267,5 +268,5 @@ Status prologue_program_emit(Text *text, const Site *site) {
   const char *name = dtype_name(x->dtype);
   text_add(text, "DEVICE Element_%s::Stored prologue(Element_%s::Stored e0", name, name);
   return function_emit(text, site, site->prologue, x, arena_printf(text->arena, "Element_%s::get(e0)", name), x->dtype,
-                       site_prologue_input(site, 1));
+                       site_prologue_input(site, 1), &(KernelArguments){.arena = text->arena});
 }

@@ -24,7 +24,6 @@ typedef struct ProgramNames {
   const char *prefix;          // of the variables' names: "v" gives v0, v1 ...
   bool narrow;                 // see program_is_narrow
 } ProgramNames;
-const char *const *extent_texts(Arena *arena, int rank, const int64_t *dims);  // of static ones
 // Whether functions may be approximated (narrow_* in scalar.cuh) instead of computed as precisely as f32 holds: all results are stored in half precision, and nothing in the program jumps, as
 // rounding and comparisons of floats do, which would make a last place a whole one.
 bool program_is_narrow(const Program *program, int output_count, const TensorDesc *outputs);
@@ -39,11 +38,11 @@ void program_needed(const Program *program, bool *needed);
 bool program_uses_index(const Program *program);
 
 // Adds the epilogue of an anchor as one function of one element:
-//   DEVICE <y stored> epilogue(<accumulator> acc, <e1 stored> e1, <e2 stored> e2 ..., i64 i0, i64 i1 ...)
+//   DEVICE <y stored> epilogue(<accumulator> acc, <e1 stored> e1, <e2 stored> e2 ..., i64 i0, i64 i1 ..., const Dims &dims)
 // e1, e2 ... are the epilogue's operands, as loaded from memory; i0, i1 ... are the coordinates in the output,
-// one an axis, there only if program_uses_index(site->epilogue). Without an epilogue it converts acc to y's type.
+// one an axis, there only if program_uses_index(site->epilogue); dims are there only if `arguments` have a table, for the sizes that it reads. Without an epilogue it converts acc to y's type.
 // Addresses, broadcasting and vector loads are the caller's business.
-MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator);
+MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator, KernelArguments *arguments);
 
 // Adds the prologue of an anchor's first operand likewise, of one element as stored: DEVICE <x stored> prologue(<x stored> e0, <e1 stored> e1, ...).
 MUST_CHECK Status prologue_program_emit(Text *text, const Site *site);

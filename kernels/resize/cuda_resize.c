@@ -160,7 +160,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   Points points = points_begin(site, arena, "resize", parameters_of(arena, r), r->y, r->vector);
   Text *text = &points.body;
   text_add(&points.before, GENERATED_INCLUDES "#include \"kernels/common/points.cuh\"\n");
-  if (!complex) TRY(epilogue_program_emit(&points.before, site, natural));
+  if (!complex) TRY(epilogue_program_emit(&points.before, site, natural, &(KernelArguments){.arena = out->arena}));
   text_add(
       text,
       "  constexpr int V = %d;\n  typedef %s A;\n  A sum[V];\n#pragma unroll\n  for (int i = 0; i < V; i++) sum[i] = {};\n",

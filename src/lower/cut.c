@@ -89,6 +89,7 @@ static Value *ready_value(Cut *cut, Value *value) {
   Value **mapped = &cut->ready_map[value->id];
   if (!*mapped && value->constant) {
     *mapped = graph_add_constant(cut->stage->ready, value->name, value->constant);
+    value_copy_open(*mapped, value);
     memcpy((*mapped)->order, value->order, sizeof value->order);
   }
   return *mapped;

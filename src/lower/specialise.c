@@ -127,6 +127,7 @@ static Status fold(Specialiser *s, Node *node) {
   for (int i = 0; i < node->output_count; i++) {
     Value *value = node->outputs[i];
     Value *constant = graph_add_constant(s->graph, NULL, &outputs[i]);
+    value_copy_open(constant, value);
     learn(s, recorded, i, constant);
     value_replace(value, constant);
   }

@@ -78,8 +78,11 @@ static Status compute(Rewrite *r, size_t most) {
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
   TRY(reference_run(node, graph->arena, inputs, outputs));
   if (node->output_count == 1 && is_one_number(node, &outputs[0])) return repeat_number(r, &outputs[0]);
-  for (int i = 0; i < node->output_count; i++)
-    TRY(rewrite_replace(r, node->outputs[i], graph_add_constant(graph, NULL, &outputs[i])));
+  for (int i = 0; i < node->output_count; i++) {
+    Value *constant = graph_add_constant(graph, NULL, &outputs[i]);
+    value_copy_open(constant, node->outputs[i]);  // it is another in a call of other sizes
+    TRY(rewrite_replace(r, node->outputs[i], constant));
+  }
   return OK;
 }
 

@@ -78,6 +78,7 @@ static void replace(Rewrite *r, Value *from, Value *to, bool takes_over, bool he
   if (takes_over) {
     value_set_type(to, from->dtype, from->rank, from->dims);
     memcpy(to->order, from->order, sizeof to->order);
+    value_copy_open(to, from);
     if (heir) rewrite_come_from_all(r, to->producer);
   }
   worklist_add_users(&r->waiting, from);

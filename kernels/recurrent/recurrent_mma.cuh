@@ -30,6 +30,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
   typedef typename In::T T;
   typedef SharedOperand<true, G * MMA_UNITS, In::DEPTH, 2> Weights;  // a line: a gate's unit
   typedef SharedOperand<true, In::ROWS, In::DEPTH, 2> States;
+  static_assert(In::HIDDEN % MMA_UNITS == 0, "blocks are whole");
   static constexpr int TILES = In::ROWS / 16, SPLITS = MMA_WARPS / TILES, STEPS = In::DEPTH / 16, CHUNKS = In::DEPTH / 8;
   static constexpr int COLUMNS = G * MMA_UNITS, PITCH = COLUMNS + 4;
   static constexpr int BYTES = Weights::BYTES + States::BYTES + SPLITS * In::ROWS * PITCH * 4;
@@ -37,7 +38,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
   static __device__ __forceinline__ void copy_weights(const In &in, u32 to, int direction, int unit0) {
     for (int i = threadIdx.x; i < COLUMNS * CHUNKS; i += MMA_THREADS) {
       const int line = i / CHUNKS, chunk = i % CHUNKS, unit = unit0 + line % MMA_UNITS;
-      const bool inside = unit < In::HIDDEN && chunk * 8 < In::HIDDEN;
+      const bool inside = chunk * 8 < In::HIDDEN;
       const T *from =
           in.weights(direction, inside ? (FIRST + line / MMA_UNITS) * In::HIDDEN + unit : 0) + (inside ? chunk * 8 : 0);
       copy_async<16>(to + Weights::offset(line, chunk), from, inside ? 16 : 0);
@@ -93,7 +94,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
     constexpr int N = In::HIDDEN, ALL = In::GATES * N;
     for (int i = threadIdx.x; i < In::ROWS * MMA_UNITS; i += MMA_THREADS) {
       const int at = i / MMA_UNITS, unit = i % MMA_UNITS, k = unit0 + unit, batch = batch0 + at;
-      if (batch >= in.batch() || k >= N) continue;
+      if (batch >= in.batch()) continue;
       A product[G], gate[4];
 #pragma unroll
       for (int g = 0; g < G; g++) {

@@ -60,6 +60,9 @@ make("open_mean", [node("GlobalAveragePool", ["x"], ["y"])], {"x": ["b", 6, "h",
 make("open_columns", [node("ReduceSum", ["x", "axes"], ["a"], keepdims=0), node("Abs", ["a"], ["y"])], {"x": ["b", "s", 24]}, {"y": ["b", 24]}, {"axes": ints(1)})
 make("open_largest", [node("ArgMax", ["x"], ["i"], axis=1, keepdims=0), node("Cast", ["i"], ["f"], to=TensorProto.FLOAT), node("ReduceMax", ["x"], ["m"], axes=[1], keepdims=0), node("Add", ["f", "m"], ["y"])],
      {"x": ["b", "s", "t"]}, {"y": ["b", "t"]})
+# A mask made of sizes alone, which each call folds.
+make("made_mask", [node("Shape", ["x"], ["n"], start=1, end=2), node("Concat", ["n", "n"], ["nn"], axis=0), node("ConstantOfShape", ["nn"], ["ones"], value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])), node("Trilu", ["ones"], ["mask"], upper=0),
+     node("MatMul", ["x", "z"], ["p"]), node("Add", ["p", "mask"], ["q"]), node("Softmax", ["q"], ["y"])], {"x": ["b", "s", 16], "z": ["b", 16, "s"]}, {"y": ["b", "s", "s"]})
 # Products of as many rows as a call brings by a constant matrix; a bias and a residual behind; the one before them as rows of two axes.
 make("product", [node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "v"], ["b"]), node("Relu", ["b"], ["c"]), node("Add", ["c", "r"], ["y"])],
      {"x": ["b", "s", 64], "r": ["b", "s", 48]}, {"y": ["b", "s", 48]}, {"w": random.normal(size=(64, 48)) / 8, "v": random.normal(size=48)})

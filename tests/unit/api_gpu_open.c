@@ -243,6 +243,7 @@ Test(api_gpu_open, rows_of_open_lengths_compile_nothing, .timeout = 240) {
   try_model("open_mean", false, false, 0);
   try_model("open_columns", false, false, 0);
   try_model("open_largest", false, false, 0);
+  try_model("made_mask", true, false, 6);  // the product's tiles
   cr_expect_eq(findings(), 0);
 }
 

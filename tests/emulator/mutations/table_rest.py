@@ -69,8 +69,7 @@ def add_rest(rows):
     steps("mma-step-sums", "missing barrier", "multiply(weights, rows, sums);\n    __syncthreads();", "multiply(weights, rows, sums);")
     steps("mma-step-phase", "wrong phase", "narrow.h[(step + 1) & 1][place] =", "narrow.h[step & 1][place] =")
     steps("mma-step-batch", "missing predicate (rows)", "const bool inside = batch < in.batch() && chunk * 8 < In::HIDDEN;", "const bool inside = chunk * 8 < In::HIDDEN;")
-    steps("mma-step-depth", "missing predicate (k)", "const bool inside = unit < In::HIDDEN && chunk * 8 < In::HIDDEN;", "const bool inside = unit < In::HIDDEN;")
-    steps("mma-step-units", "missing predicate (columns)", "if (batch >= in.batch() || k >= N) continue;", "if (batch >= in.batch()) continue;", filter="recurrent/lstm_projected_odd")
+    steps("mma-step-depth", "missing predicate (k)", "      const bool inside = chunk * 8 < In::HIDDEN;", "      const bool inside = true;")
     steps("mma-step-split", "wrong offset", "for (int split = 0; split < SPLITS; split++) sum +=", "for (int split = 1; split < SPLITS; split++) sum +=")
 
     pool = rows("kernels/pool/pool.cuh", "pool/max_2x2_f32", "pool", 80)

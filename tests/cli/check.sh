@@ -439,7 +439,7 @@ is "after its first run" "$(last --stop-after common_subexpressions)" common_sub
 is "after a rule's pass" "$(last --stop-after compose_transposes)" simplify_views
 is "after a plugin's pass" "$(last --stop-after wrong)" wrong
 is "after a plugin's rule" "$(last --stop-after wrong_pool)" wrong
-is "after a pass that is left out" "$(last --stop-after fold_scale --disable fold_scale)" pad_into_conv
+is "after a pass that is left out" "$(last --stop-after fold_scale --disable fold_scale)" project_ahead
 for name in "" all fold_scale,layout fold_scale, "fuse_epilogue@$node" nobody; do
   says 1 "is not '$name'; there are, with their rules: fold_constants" passes "$digits/digits.onnx" $cpu --stop-after "$name"
 done

@@ -9,8 +9,8 @@ static Extent known(int64_t now, Extent extent) { return extent.now == now ? ext
 static bool is_static(const TensorDesc *desc) { return desc->absent || !desc_is_open(desc); }
 
 // Of x, y and what the epilogue reads, channels are as many and lie as they do in every call.
-static bool channels_are_static(const Site *site) {
-  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+static bool channels_are_static(const Site *site, const TensorDesc *x) {
+  const TensorDesc *y = &site->outputs[0];
   bool ready = !desc_extent(x, 1).open && !desc_stride(x, 1).open && !desc_extent(y, 1).open && !desc_stride(y, 1).open;
   for (int i = site->node->input_count; i < site_input_count(site) && ready; i++) {
     const TensorDesc *operand = &site->inputs[i];
@@ -20,18 +20,17 @@ static bool channels_are_static(const Site *site) {
   return ready;
 }
 
-static bool images_are_static(const Site *site) {
-  const TensorDesc *x = &site->inputs[0];
+static bool images_are_static(const Site *site, const TensorDesc *x) {
   bool fixed = true;
   for (int i = 2; i < x->rank; i++) fixed = fixed && !desc_extent(x, i).open && !desc_extent(&site->outputs[0], i).open;
   return fixed;
 }
 
-static bool may_be_open(const Site *site, const ConvProblem *p) {
-  if (!site->dims || !channels_are_static(site) || !output_rows_are_plain(site, &p->output)) return false;
+static bool may_be_open(const Site *site, const TensorDesc *x, const ConvProblem *p) {
+  if (!site->dims || !channels_are_static(site, x) || !output_rows_are_plain(site, &p->output)) return false;
   for (int i = 1; i < site->node->input_count; i++)
     if (!is_static(&site->inputs[i])) return false;
-  return !p->axis[0].phases || images_are_static(site);  // phases end where an image does
+  return !p->axis[0].phases || images_are_static(site, x);  // phases end where an image does
 }
 
 static Extent rows_of(const ConvSizes *s) {
@@ -49,10 +48,10 @@ ConvSizes conv_sizes_static(const ConvProblem *p) {
   return s;
 }
 
-ConvSizes conv_sizes(const Site *site, const ConvProblem *p) {
-  const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
+ConvSizes conv_sizes(const Site *site, const TensorDesc *x, const ConvProblem *p) {
+  const TensorDesc *y = &site->outputs[0];
   ConvSizes s = conv_sizes_static(p);
-  if (!may_be_open(site, p)) return s;
+  if (!may_be_open(site, x, p)) return s;
   s.dims = site->dims;
   s.images = known(p->images, desc_extent(x, 0)), s.x_image = known(p->x_image, desc_stride(x, 0));
   for (int i = 5 - x->rank; i < 3; i++) {
@@ -66,7 +65,7 @@ ConvSizes conv_sizes(const Site *site, const ConvProblem *p) {
 }
 
 ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *p) {
-  ConvSizes s = conv_sizes(site, p);
+  ConvSizes s = conv_sizes(site, &site->inputs[0], p);
   for (int i = 0; i < 3; i++) s.out[i] = s.in[i];
   s.rows = rows_of(&s);
   return s;

@@ -8,8 +8,8 @@ typedef struct ConvSizes {
   Extent x_image, x_space[3];          // strides in elements
 } ConvSizes;
 
-// Open where a row's number times a static stride is its place in the output, and filters and channels are the same in every call; else all are static.
-ConvSizes conv_sizes(const Site *site, const ConvProblem *problem);
+// x: the image as the kernel reads it, the site's or one made of it. Open where a row's number times a static stride is its place in the output, and filters and channels are the same in every call; else all are static.
+ConvSizes conv_sizes(const Site *site, const TensorDesc *x, const ConvProblem *problem);
 ConvSizes conv_sizes_static(const ConvProblem *problem);
 // Those of the image alone, every element of which is a position.
 ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *problem);

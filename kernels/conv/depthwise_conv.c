@@ -56,7 +56,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   }
   ConvProblem whole = p;
   whole.output = walk;
-  ConvSizes sizes = channels_last ? conv_sizes(site, &whole) : conv_sizes_static(&p),
+  ConvSizes sizes = channels_last ? conv_sizes(site, x, &whole) : conv_sizes_static(&p),
             strips = conv_sizes_of_strips(&sizes, width);
   int64_t threads = strips.rows.now * (p.groups / vector);
   KernelArguments arguments = {.arena = out->arena};

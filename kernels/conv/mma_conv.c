@@ -73,16 +73,16 @@ static bool prologue_fits(const Site *site, const ConvProblem *p) {
   return !site->prologue || (!p->axis[0].phases && p->groups == 1 && prologue_supported(site, 1, p->m, p->filters));
 }
 
-// What follows from the problem; false where the kernel cannot take it.
-static bool complete(const Site *site, MmaConv *out) {
+// What follows from the problem; false where the kernel cannot take it. read: the site with the image and the filters as the kernel reads them.
+static bool complete(const Site *site, const Site *read, MmaConv *out) {
   const ConvProblem *p = &out->p;
   int size = (int)dtype_size(out->dtype), chunk = 16 / size;
   if (p->k == 0) return false;
   out->plain = !p->phased && is_plain(p, &out->a_outer);
   if (!out->plain && p->kernel[0] + p->kernel[1] + p->kernel[2] > TAP_BITS) return false;
-  if (!out->plain && !conv_offsets_fit(site, p)) return false;
-  out->sizes = conv_sizes(site, p);
-  out->copy_a = conv_x_copy(site, p);
+  if (!out->plain && !conv_offsets_fit(read, p)) return false;
+  out->sizes = conv_sizes(site, &read->inputs[0], p);
+  out->copy_a = conv_x_copy(read, p);
   out->copy_b = 16;
   // A phase's taps begin at any tap of a filter.
   while (p->phased && p->channels * size % out->copy_b) out->copy_b /= 2;
@@ -111,7 +111,7 @@ static bool widen(const Site *site, const MmaConv *as_it_is, MmaConv *out) {
   Site read = *site;
   read.inputs = inputs;
   *out = (MmaConv){.form = FORM_WIDENED, .own = as_it_is->own, .wide = wide, .dtype = as_it_is->dtype, .pack = true};
-  return desc_count(image) <= INT32_MAX && conv_problem(&read, &out->p) && complete(&read, out) && !out->plain;
+  return desc_count(image) <= INT32_MAX && conv_problem(&read, &out->p) && complete(site, &read, out) && !out->plain;
 }
 
 // Groups joined by twos, fours and so on; at most MOST_WAYS - 1 ways.
@@ -122,7 +122,7 @@ static int join(const Site *site, const ConvProblem *own, DType dtype, MmaConv *
     MmaConv *way = &ways[count];
     *way = (MmaConv){.form = FORM_GROUPS_JOINED, .own = *own, .dtype = dtype, .pack = true};
     if (!conv_join_groups(own, groups, &way->p) || MIN(way->p.channels, way->p.filters) < JOINED_FROM) continue;
-    if (way->p.channels % MIN_GROUP == 0 && complete(site, way)) count++;
+    if (way->p.channels % MIN_GROUP == 0 && complete(site, site, way)) count++;
   }
   return count;
 }
@@ -140,11 +140,11 @@ static int describe(const Site *site, MmaConv *ways) {
   int count = 0;
   MmaConv *merged = &ways[0];
   *merged = (MmaConv){.form = FORM_PHASES_MERGED, .own = p, .dtype = dtype, .pack = true};
-  if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, merged)) count++;
+  if (p.phased && conv_merge_phases(site, &p, &merged->window, &merged->p) && complete(site, site, merged)) count++;
   if (count && p.phases == 1) return count;  // the same
   ways[count] = (MmaConv){.own = p, .p = p, .dtype = dtype, .pack = pack};
   if (conv_merge_columns(&p, &ways[count].p)) ways[count].form = FORM_COLUMNS;
-  if (!complete(site, &ways[count])) return count;
+  if (!complete(site, site, &ways[count])) return count;
   count++;
   return count + (p.groups > 1 ? join(site, &p, dtype, &ways[count]) : widen(site, &ways[count - 1], &ways[count]));
 }

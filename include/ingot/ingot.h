@@ -225,7 +225,7 @@ typedef struct ingot_config {
   const ingot_allocator *host_allocator, *device_allocator;
   /* "ids:1x128,mask:1x128": shapes to tune for, and to plan and compile kernels for, where the model leaves them open; NULL: as the model declares them.
    * "ids:1..8x16..512": sizes from the least to the most, "1..4..8" with the one to tune for between them (else it is the most). Kernels are then compiled for all shapes in
-   * the ranges; others run as well, and compile what is missing. What is said of a size holds wherever the model calls it by the same name. */
+   * the ranges, but for steps whose kernels have sizes written into them (docs/architecture.md, "Specialise, then plan"): those compile when a shape is met. Other shapes run as well, and compile what is missing. What is said of a size holds wherever the model calls it by the same name. */
   const char *tuning_shapes;
   /* The caller's threads, for a session on the CPU; NULL: the session makes its own, which spin for at most 20 us for more work and then sleep.
    * Calls task(argument, 0) ... task(argument, count - 1), each once, in whichever threads and at the same time or one after the

@@ -40,7 +40,7 @@ static void find_open(RowPlan *p) {
   }
   int64_t row = 1;
   for (int i = 0; i < p->rank; i++)
-    if (p->reduced[i] && checked_mul_i64(row, p->extents[i].now, &row)) continue;
+    if (p->reduced[i]) row *= p->extents[i].now;
   if (row > INT32_MAX) p->dims = NULL;  // arguments are ints
   for (int i = 0; i < p->rank && !p->dims; i++) p->extents[i] = extent_static(p->extents[i].now);
 }

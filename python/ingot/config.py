@@ -23,7 +23,7 @@ class Options(TypedDict, total=False):
     device: "auto" (CUDA where a usable GPU is, else the CPU), "cpu", "cuda" or "cuda:1".
     precision: "fp16", "bf16", "tf32", or several; beyond the model's own. Decided when an engine is built.
     shapes: `{"ids": (1, 128)}`: shapes to tune, plan and compile for where the model leaves them open. `{"ids": ((1, 8), (16, 128, 512))}`: sizes from the least to the most,
-        with the usual one between; kernels are compiled for all of them, and other sizes run, too.
+        with the usual one between; kernels that take sizes as arguments are compiled for all of them, the rest when a shape is met. Other sizes run, too.
     tune: seconds of measuring kernels; 0: the cost model picks.
     tuning_file: a database of measurements, read before and merged into after tuning.
     targets: "sm_80,H100": GPUs to build for that need not be here.

@@ -14,6 +14,9 @@ import time
 
 from bench import measure, peer, report, stats, wire, zoo
 
+# Of a first answer: what was done before anything ran. The record of a graph falls into the second.
+PARTS = ("specialise_ms", "plan_ms", "kernels_ms", "constants_ms", "upload_ms", "bind_ms")
+
 NETWORKS = {"bert-base-128": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
 
 
@@ -97,7 +100,7 @@ def ingot(binary, model, shapes, options, more=()):
             found = json.loads(line)
             if "error" in found:
                 raise RuntimeError(found["error"])
-            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before})
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before, **{part: found[part] for part in PARTS if part in found}})
             before = cached(cache)
         process.stdin.close()
         process.wait()

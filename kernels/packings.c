@@ -15,6 +15,4 @@ Hash128 tensor_named_hash(const Tensor *tensor, Hash128 bytes) {
   return hash128_combine(bytes, hash128_bytes(head, sizeof head));
 }
 
-Hash128 tensor_content_hash(const Tensor *tensor) {
-  return tensor_named_hash(tensor, hash128_bytes(tensor->data, tensor_bytes(tensor)));
-}
+Hash128 tensor_content_hash(const Tensor *tensor) { return tensor_named_hash(tensor, tensor_hash(tensor)); }

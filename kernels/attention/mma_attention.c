@@ -1,5 +1,5 @@
 // The implementation of attention on tensor cores (attention.cuh, wgmma_attention.cuh): f16 and bf16, heads of up to 256, any score that is a scalar program over operands which broadcast.
-#include <stdio.h>
+#include "base/format.h"
 
 #include "kernels/attention/mma_attention.h"
 #include "kernels/tile/tiled_kernel.h"
@@ -73,8 +73,8 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
     const int *c = rows[i].config;
     if (!fits(site, &m, c)) continue;
     Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]}, .cost = microseconds(site, &m, c, rows[i].rate)};
-    if (c[WARPGROUPS]) snprintf(way.name, sizeof way.name, "%dx%d wg%d", c[WARPS] * 16, c[KEYS], c[WARPS] / 4);
-    else snprintf(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
+    if (c[WARPGROUPS]) format_into(way.name, sizeof way.name, "%dx%d wg%d", c[WARPS] * 16, c[KEYS], c[WARPS] / 4);
+    else format_into(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
     way_offer(&list, &way);
   }
   arena_free(scratch);

@@ -1,7 +1,7 @@
 // See mma_config.h.
 #include "kernels/tile/mma_config.h"
 
-#include <stdio.h>
+#include "base/format.h"
 #include <string.h>
 
 static const MmaConfig configs[] = {
@@ -100,8 +100,9 @@ static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, i
   for (int s = 0; s < count; s++) {
     Way way = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number},
                .cost = cost_of_tiles(site->device, &cost, p, splits[s])};
-    snprintf(way.name, sizeof way.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
-             warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
+    if (!way_is_wanted(list, way.cost)) continue;
+    format_into(way.name, sizeof way.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
+                warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
     way_offer(list, &way);
   }
 }

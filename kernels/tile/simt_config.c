@@ -1,7 +1,7 @@
 // See simt_config.h.
 #include "kernels/tile/simt_config.h"
 
-#include <stdio.h>
+#include "base/format.h"
 
 // The last is the one every type can afford.
 enum { SIMT_TILES = 9 };
@@ -28,7 +28,7 @@ int simt_ways(const Site *site, const TiledProduct *p, DType accumulator, Way *o
     int splits[10], count = split_choices(site->device, &cost, p, splits, accumulator == DTYPE_F32 ? 10 : 1);
     for (int s = 0; s < count; s++) {
       Way way = {.config = {i, splits[s]}, .cost = cost_of_tiles(site->device, &cost, p, splits[s])};
-      snprintf(way.name, sizeof way.name, "%dx%dx%d t%dx%d splitk%d", t->bm, t->bn, t->bk, t->tm, t->tn, splits[s]);
+      format_into(way.name, sizeof way.name, "%dx%dx%d t%dx%d splitk%d", t->bm, t->bn, t->bk, t->tm, t->tn, splits[s]);
       way_offer(&list, &way);
     }
   }

@@ -18,6 +18,10 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   return count;
 }
 
+bool way_is_wanted(const WayList *list, double cost) {
+  return list->count < list->limit || (list->limit && list->items[list->limit - 1].cost > cost);
+}
+
 void way_offer(WayList *list, const Way *way) {
   int at = list->count;
   while (at > 0 && list->items[at - 1].cost > way->cost) at--;

@@ -12,7 +12,8 @@ typedef struct WayList {
   Way *items;
   int count, limit;
 } WayList;
-void way_offer(WayList *list, const Way *way);  // whose cost is set
+void way_offer(WayList *list, const Way *way);         // whose cost is set
+bool way_is_wanted(const WayList *list, double cost);  // whether one of this cost would be kept
 
 // A kernel of tiles over batch x rows x columns.
 typedef struct TiledKernel {

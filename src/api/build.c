@@ -247,6 +247,7 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
         (EnginePass){reports[i].name, reports[i].changes, reports[i].seconds, reports[i].nodes_before, reports[i].nodes_after};
   keep_rewrites(engine, hooks->rules);
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
+  graph_name_constants(engine->graph);
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
   return config.targets ? api_build_targets(engine, &config, &profile, &log) : prepare(engine, &config, cuda, &profile, &log);
 }

@@ -3,12 +3,12 @@
 // zeroed allocations cost nothing until they are used. Under AddressSanitizer, bytes not handed out are poisoned and
 // neighbours are kept apart, so that running over an arena allocation is reported like running over a malloc one.
 #include "base/arena.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/format.h"
 #include "base/recover.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -248,11 +248,11 @@ char *arena_string(Arena *arena, const char *text) { return arena_string_n(arena
 char *arena_vprintf(Arena *arena, const char *format, va_list args) {
   va_list again;
   va_copy(again, args);
-  int length = vsnprintf(NULL, 0, format, again);
+  int length = format_text(NULL, 0, format, again);
   va_end(again);
   if (length < 0) length = 0;
   char *text = arena_alloc(arena, (size_t)length + 1);
-  vsnprintf(text, (size_t)length + 1, format, args);
+  format_text(text, (size_t)length + 1, format, args);
   return text;
 }
 

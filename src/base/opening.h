@@ -3,15 +3,16 @@
 #pragma once
 
 typedef enum OpeningPart {
-  OPENING_FILE,       // reading it, and checking the sums in it
-  OPENING_GRAPH,      // its texts, up to a verified graph
-  OPENING_DEVICE,     // a session's device, with a context where the caller brings none
-  OPENING_PLAN,       // the engine's read and verified, or one made
-  OPENING_KERNELS,    // compiled or found, and loaded
-  OPENING_CONSTANTS,  // brought into the form that kernels read
-  OPENING_UPLOAD,     // memory for them, and the copies
-  OPENING_BIND,       // addresses put into launches
-  OPENING_RECORD,     // the launches into a graph
+  OPENING_FILE,        // reading it, and checking the sums in it
+  OPENING_GRAPH,       // its texts, up to a verified graph
+  OPENING_DEVICE,      // a session's device, with a context where the caller brings none
+  OPENING_SPECIALISE,  // the graph made static for shapes that no plan is at hand for
+  OPENING_PLAN,        // the engine's read and verified, or one made
+  OPENING_KERNELS,     // compiled or found, and loaded
+  OPENING_CONSTANTS,   // brought into the form that kernels read
+  OPENING_UPLOAD,      // memory for them, and the copies
+  OPENING_BIND,        // addresses put into launches
+  OPENING_RECORD,      // the launches into a graph
   OPENING_PARTS
 } OpeningPart;
 

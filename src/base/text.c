@@ -1,8 +1,8 @@
 // Text grows by doubling inside its arena; the outgrown copies stay behind until the arena goes, at most as much again.
 #include "base/text.h"
-#include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/format.h"
 #include "base/recover.h"
 
 Text text_new(Arena *arena) { return (Text){.arena = arena}; }
@@ -33,10 +33,10 @@ void text_add(Text *text, const char *format, ...) {
   va_start(args, format);
   va_copy(again, args);
   size_t room = text->capacity - text->length;
-  int length = vsnprintf(text->bytes + text->length, room, format, args);
+  int length = format_text(text->bytes + text->length, room, format, args);
   if (length > 0 && (size_t)length >= room) {
     text_reserve(text, (size_t)length);
-    vsnprintf(text->bytes + text->length, (size_t)length + 1, format, again);
+    format_text(text->bytes + text->length, (size_t)length + 1, format, again);
   }
   if (length > 0) text->length += (size_t)length;
   text->bytes[text->length] = 0;

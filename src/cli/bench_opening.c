@@ -11,10 +11,15 @@ typedef struct Row {
   const char *key, *text;
 } Row;
 
-static const Row rows[] = {{OPENING_FILE, "file_ms", "file"},          {OPENING_GRAPH, "graph_ms", "its graph"},
-                           {OPENING_DEVICE, "session_ms", "session"},  {OPENING_PLAN, "plan_ms", "plan"},
-                           {OPENING_KERNELS, "kernels_ms", "kernels"}, {OPENING_CONSTANTS, "constants_ms", "constants"},
-                           {OPENING_UPLOAD, "upload_ms", "upload"},    {OPENING_BIND, "bind_ms", "binding"},
+static const Row rows[] = {{OPENING_FILE, "file_ms", "file"},
+                           {OPENING_GRAPH, "graph_ms", "its graph"},
+                           {OPENING_DEVICE, "session_ms", "session"},
+                           {OPENING_SPECIALISE, "specialise_ms", "specialising"},
+                           {OPENING_PLAN, "plan_ms", "plan"},
+                           {OPENING_KERNELS, "kernels_ms", "kernels"},
+                           {OPENING_CONSTANTS, "constants_ms", "constants"},
+                           {OPENING_UPLOAD, "upload_ms", "upload"},
+                           {OPENING_BIND, "bind_ms", "binding"},
                            {OPENING_RECORD, "record_ms", "recording"}};
 
 void bench_print_opening(const Bench *bench) {
@@ -25,10 +30,21 @@ void bench_print_opening(const Bench *bench) {
     printf("%s %.1f%s", rows[i].text, opening.seconds[rows[i].part] * 1e3, i + 1 < COUNT_OF(rows) ? ", " : " ms\n");
 }
 
+static void json_parts(Json *json, const Opening *opening, OpeningPart first) {
+  for (size_t i = 0; i < COUNT_OF(rows); i++)
+    if (rows[i].part >= first) json_double(json, rows[i].key, opening->seconds[rows[i].part] * 1e3);
+}
+
 void bench_json_opening(const Bench *bench, Json *json) {
   const Opening opening = api_opening(bench->session);
   json_object(json, "opening");
   if (bench->gpu) json_double(json, "context_ms", bench->context_ms);
-  for (size_t i = 0; i < COUNT_OF(rows); i++) json_double(json, rows[i].key, opening.seconds[rows[i].part] * 1e3);
+  json_parts(json, &opening, 0);
   json_end_object(json);
+}
+
+void bench_json_shape(Json *json, const Opening *before, const Opening *after) {
+  Opening spent;
+  for (int i = 0; i < OPENING_PARTS; i++) spent.seconds[i] = after->seconds[i] - before->seconds[i];
+  json_parts(json, &spent, OPENING_SPECIALISE);
 }

@@ -9,24 +9,31 @@
 #include "base/checked.h"
 #include "base/thread.h"
 
+// The first answer of other shapes.
+typedef struct First {
+  double milliseconds;
+  Opening before, after;
+} First;
+
 // {"ms": 1.5, "samples": 100}, {"absent": "why"} or {"error": "what"}
-static void answer(Arena *arena, Status status, const BenchTime *time, const double *first) {
+static void answer(Arena *arena, Status status, const BenchTime *time, const First *first) {
   Text text = text_new(arena);
   Json json = json_new(&text);
   json_object(&json, NULL);
   if (status) json_string(&json, "error", status_message(status));
   else if (time->absent) json_string(&json, "absent", time->absent);
   else {
-    if (first) json_double(&json, "first_ms", *first);
+    if (first) json_double(&json, "first_ms", first->milliseconds);
     json_double(&json, "ms", time->median);
     json_int(&json, "samples", time->samples);
+    if (first) bench_json_shape(&json, &first->before, &first->after);
   }
   json_end_object(&json);
   puts(text_get(&text));
   status_free(status);
 }
 
-// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "samples": 100}
+// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "samples": 100, "specialise_ms": 2, ...}
 static int answer_shapes(Bench *bench, Common *common, const char *shapes, double seconds) {
   InputSet inputs = {0};
   const InputSet *before = bench->inputs;
@@ -35,9 +42,11 @@ static int answer_shapes(Bench *bench, Common *common, const char *shapes, doubl
   if (code) return code;
   bench->inputs = &inputs;
   BenchTime later = {0};
+  First first = {.before = api_opening(bench->session)};
   double start = time_now();
   Status status = bench_run(bench);
-  double first = (time_now() - start) * 1e3;
+  first.milliseconds = (time_now() - start) * 1e3;
+  first.after = api_opening(bench->session);
   if (!status) status = bench_time(bench, "call", seconds, 0, &later);
   answer(bench->arena, status, &later, &first);
   bench->inputs = before;

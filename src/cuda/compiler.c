@@ -29,6 +29,7 @@ struct Compiler {
   Arena *arena;
   const DeviceSource *headers;
   Hash128 *header_hashes;
+  bool **reached;  // by header: which headers it includes, directly or not, itself among them
   int header_count;
   const char *folder;  // NULL: no cache on disk
   Log log;
@@ -42,6 +43,46 @@ struct Compiler {
 
 static bool hash_equal(Hash128 a, Hash128 b) { return a.low == b.low && a.high == b.high; }
 
+// --- Which device texts a source includes, directly or not.
+
+static int find_header(const Compiler *compiler, const char *path, size_t length) {
+  for (int i = 0; i < compiler->header_count; i++)
+    if (strncmp(compiler->headers[i].path, path, length) == 0 && !compiler->headers[i].path[length]) return i;
+  return -1;
+}
+
+// The next header that is included behind *at, which moves on; -1: none. An include inside a comment or an #if counts too: it only widens the key.
+static int next_include(const Compiler *compiler, const char **at) {
+  static const char directive[] = "#include \"";
+  int header = -1;
+  while (header < 0 && (*at = strstr(*at, directive))) {
+    *at += sizeof directive - 1;
+    header = find_header(compiler, *at, strcspn(*at, "\"\n"));
+  }
+  return header;
+}
+
+static void mark(const Compiler *compiler, int header, bool *included) {
+  for (int i = 0; i < compiler->header_count; i++) included[i] = included[i] || compiler->reached[header][i];
+}
+
+static void mark_includes(const Compiler *compiler, const char *text, bool *included) {
+  for (int header = next_include(compiler, &text); header >= 0; header = next_include(compiler, &text))
+    mark(compiler, header, included);
+}
+
+// Once for each header, when the compiler is made.
+static void reach(Compiler *compiler, int header) {
+  if (compiler->reached[header]) return;
+  bool *reached = compiler->reached[header] = arena_array(compiler->arena, bool, (size_t)compiler->header_count);
+  reached[header] = true;
+  const char *at = compiler->headers[header].text;
+  for (int next = next_include(compiler, &at); next >= 0; next = next_include(compiler, &at)) {
+    reach(compiler, next);
+    mark(compiler, next, reached);
+  }
+}
+
 Compiler *compiler_new(const CompilerOptions *options) {
   Arena *arena = arena_scratch();
   Compiler *compiler = arena_new_of(arena, Compiler);
@@ -52,11 +93,13 @@ Compiler *compiler_new(const CompilerOptions *options) {
   pthread_mutex_init(&compiler->mutex, NULL);
   while (options->headers && options->headers[compiler->header_count].path) compiler->header_count++;
   compiler->header_hashes = arena_array(arena, Hash128, (size_t)compiler->header_count);
+  compiler->reached = arena_array(arena, bool *, (size_t)compiler->header_count);
   for (int i = 0; i < compiler->header_count; i++) {
     const DeviceSource *header = &options->headers[i];
     compiler->header_hashes[i] =
         hash128_combine(hash128_bytes(header->path, strlen(header->path)), hash128_bytes(header->text, strlen(header->text)));
   }
+  for (int i = 0; i < compiler->header_count; i++) reach(compiler, i);
   if (!options->folder) compiler->folder = path_join(arena, cache_folder(arena), "kernels");
   else if (*options->folder) compiler->folder = arena_string(arena, options->folder);
   arena_keep(arena);
@@ -72,26 +115,6 @@ void compiler_free(Compiler *compiler) {
     }
   pthread_mutex_destroy(&compiler->mutex);
   arena_free(compiler->arena);
-}
-
-// --- Which device texts a source includes, directly or not.
-
-static int find_header(const Compiler *compiler, const char *path, size_t length) {
-  for (int i = 0; i < compiler->header_count; i++)
-    if (strncmp(compiler->headers[i].path, path, length) == 0 && !compiler->headers[i].path[length]) return i;
-  return -1;
-}
-
-// Marks in `included` what the text includes. An include inside a comment or an #if counts too: it only widens the key.
-static void mark_includes(const Compiler *compiler, const char *text, bool *included) {
-  static const char directive[] = "#include \"";
-  for (const char *at = strstr(text, directive); at; at = strstr(at, directive)) {
-    at += sizeof directive - 1;
-    int header = find_header(compiler, at, strcspn(at, "\"\n"));
-    if (header < 0 || included[header]) continue;
-    included[header] = true;
-    mark_includes(compiler, compiler->headers[header].text, included);
-  }
 }
 
 static Hash128 key_of(const Compiler *compiler, const char *source, int sm, const bool *included) {
@@ -371,18 +394,19 @@ static void batch_run(void *context, int64_t begin, int64_t end) {
   }
 }
 
-// Chooses the jobs: each key once.
-static int batch_jobs(const Hash128 *keys, int count, Arena *scratch, int *jobs) {
+// Chooses the jobs among the sources of these numbers: each key once.
+static int batch_jobs(const Hash128 *keys, const int *numbers, int count, Arena *scratch, int *jobs) {
   int job_count = 0;
   uint32_t slots = 16;
   while (slots < 2 * (uint32_t)count) slots *= 2;
   int *table = arena_array(scratch, int, slots);  // number of a source + 1
   for (int i = 0; i < count; i++) {
-    uint32_t slot = (uint32_t)keys[i].low & (slots - 1);
-    while (table[slot] && !hash_equal(keys[table[slot] - 1], keys[i])) slot = (slot + 1) & (slots - 1);
+    Hash128 key = keys[numbers[i]];
+    uint32_t slot = (uint32_t)key.low & (slots - 1);
+    while (table[slot] && !hash_equal(keys[table[slot] - 1], key)) slot = (slot + 1) & (slots - 1);
     if (table[slot]) continue;
-    table[slot] = i + 1;
-    jobs[job_count++] = i;
+    table[slot] = numbers[i] + 1;
+    jobs[job_count++] = numbers[i];
   }
   return job_count;
 }
@@ -401,21 +425,41 @@ static Hash128 source_key(const Compiler *compiler, const KernelSource *source) 
   return source->source ? compiler_key(compiler, source->source, source->sm) : source->key;
 }
 
-static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch,
-                             Cubin *out) {
-  Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
-  for (int i = 0; i < count; i++) keys[i] = source_key(compiler, &sources[i]);
+// Those that are not in memory, each once.
+static Status compile_missing_all(Compiler *compiler, const KernelSource *sources, const Hash128 *keys, const int *missing,
+                                  int count, int threads, Arena *scratch, Cubin *out) {
+  Batch batch = {.compiler = compiler, .sources = sources, .threads = threads};
   int *jobs = arena_array(scratch, int, (size_t)count);
-  Batch batch = {.compiler = compiler, .sources = sources, .jobs = jobs, .threads = threads};
-  batch.job_count = batch_jobs(keys, count, scratch, jobs);
+  batch.jobs = jobs;
+  batch.job_count = batch_jobs(keys, missing, count, scratch, jobs);
   batch.made = arena_array(scratch, Cubin, (size_t)batch.job_count);
   pthread_mutex_init(&batch.mutex, NULL);
   Status status = batch_run_guarded(&batch);
   pthread_mutex_destroy(&batch.mutex);
-  for (int i = 0; !status && out && i < count; i++)
-    if (!find_and_hold(compiler, keys[i], &out[i]))
+  for (int i = 0; !status && i < count; i++)
+    if (!find_and_hold(compiler, keys[missing[i]], &out[missing[i]]))
       status = status_make(ERROR_INTERNAL, "a compiled kernel is not in the cache");
   compiler_release(compiler, batch.made, batch.job_count);
+  return status;
+}
+
+static Status hold_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch, Cubin *held) {
+  Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
+  int *missing = arena_array(scratch, int, (size_t)count), missing_count = 0;
+  for (int i = 0; i < count; i++) {
+    keys[i] = source_key(compiler, &sources[i]);
+    if (!find_and_hold(compiler, keys[i], &held[i])) missing[missing_count++] = i;
+  }
+  if (!missing_count) return OK;
+  return compile_missing_all(compiler, sources, keys, missing, missing_count, threads, scratch, held);
+}
+
+static Status compile_all_in(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch,
+                             Cubin *out) {
+  Cubin *held = arena_array(scratch, Cubin, (size_t)count);
+  Status status = hold_all(compiler, sources, count, threads, scratch, held);
+  if (status || !out) compiler_release(compiler, held, count);
+  else if (count) memcpy(out, held, (size_t)count * sizeof *held);
   return status;
 }
 

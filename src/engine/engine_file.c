@@ -328,6 +328,7 @@ Status engine_read_memory(const void *bytes, size_t size, int threads, const OpD
   TRY(graph_parse(arena, ops, base + s[SECTION_GRAPH].offset, s[SECTION_GRAPH].size, base + s[SECTION_WEIGHTS].offset,
                   s[SECTION_WEIGHTS].size, &engine->graph));
   TRY(status_context(graph_verify(engine->graph), "the engine's graph"));
+  graph_name_constants(engine->graph);
   TRY(read_plans(engine, base, &s[SECTION_PLANS], &s[SECTION_WEIGHTS]));
   engine->opening.seconds[OPENING_FILE] = checked - start;
   engine->opening.seconds[OPENING_GRAPH] = time_now() - checked;

@@ -2,14 +2,24 @@
 // normal forms are equal words. Everything derived (bounds, hash, size) is kept with the entry when it is made, which
 // makes every later question a look-up.
 #include "ir/dim.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
 #include "base/hash.h"
 #include "ir/dim_table.h"
 
+// What the dims of one other table are here: a graph that is copied names each of its few expressions thousands of times.
+typedef struct Imported {
+  uint64_t from;  // the other table's number
+  Dim *dims;      // by entry; 0: not met
+  uint32_t capacity;
+} Imported;
+
 struct DimTable {
   Arena *arena;
+  uint64_t number;  // of the table as it is: no other one has it, nor has this one once entries have gone
+  Imported imported;
   DimEntry *entries;
   uint32_t count, capacity;
   uint32_t *slots;  // entry index + 1; 0: empty. Symbols are found through `symbols` instead.
@@ -26,9 +36,15 @@ struct Namesake {
   bool united;
 };
 
+static uint64_t next_number(void) {
+  static _Atomic uint64_t numbers;
+  return atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
+}
+
 DimTable *dim_table_new(Arena *arena) {
   DimTable *table = arena_new_of(arena, DimTable);
   table->arena = arena;
+  table->number = next_number();
   table->symbols = string_map_new(arena);
   return table;
 }
@@ -304,13 +320,28 @@ int64_t dim_typical(const DimTable *table, Dim dim, int64_t symbol) {
   return fits ? value : symbol;
 }
 
+// Where the dim of the other table is noted.
+static Dim *place_of(DimTable *into, const DimTable *from, Dim dim) {
+  Imported *imported = &into->imported;
+  bool roomy = imported->capacity >= from->count;
+  if (!roomy) *imported = (Imported){from->number, arena_array(into->arena, Dim, from->count * 2), from->count * 2};
+  else if (imported->from != from->number) memset(imported->dims, 0, imported->capacity * sizeof *imported->dims);
+  imported->from = from->number;
+  return &imported->dims[dim_index(dim)];
+}
+
 Dim dim_import(DimTable *into, const DimTable *from, Dim dim) {
   if (dim >= 0 || into == from) return dim;
+  Dim known = *place_of(into, from, dim);
+  if (known) return known;
   DimEntry entry = *dim_entry(from, dim);
-  if (entry.op == DIM_SYMBOL) return dim_symbol(into, entry.name);
-  if (entry.op == DIM_CONSTANT) return dim_constant(into, entry.value);
-  Dim a = dim_import(into, from, entry.a);
-  return dim_make(into, entry.op, a, dim_import(into, from, entry.b));
+  if (entry.op == DIM_SYMBOL) known = dim_symbol(into, entry.name);
+  else if (entry.op == DIM_CONSTANT) known = dim_constant(into, entry.value);
+  else {
+    Dim a = dim_import(into, from, entry.a);
+    known = dim_make(into, entry.op, a, dim_import(into, from, entry.b));
+  }
+  return *place_of(into, from, dim) = known;
 }
 
 DimOp dim_op(const DimTable *table, Dim dim) { return dim >= 0 ? DIM_CONSTANT : dim_entry(table, dim)->op; }
@@ -352,6 +383,8 @@ void dim_rewind(DimTable *table, DimMark mark) {
     if (table->entries[i].op == DIM_SYMBOL) string_map_set(table->symbols, table->entries[i].name, NULL);
   table->count = mark.count;
   table->fresh = mark.fresh;
+  table->number = next_number();
+  table->imported = (Imported){0};
   if (table->slot_count) rebuild_slots(table);
 }
 

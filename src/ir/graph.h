@@ -127,6 +127,8 @@ int node_add_input(Node *node, Value *value);  // returns its number
 void value_replace(Value *from, Value *to);
 bool value_can_replace(const Value *from, const Value *to);
 void node_move_before(Node *node, Node *at);
+// Operator, attributes, the counts of operands and the types of results: two nodes that are equal so do the same to whatever their operands are.
+bool node_work_equal(const Node *a, const Node *b);
 static inline bool node_is_before(const Node *a, const Node *b) { return a->place < b->place; }  // of one graph
 MUST_CHECK Status node_infer(Node *node);  // op->infer: types the outputs from inputs and attributes
 // The order that follows from what the outputs need, first to last, operands first to last: the same for a graph whose unrelated nodes stood otherwise. A node that tells a
@@ -177,6 +179,8 @@ int graph_remove_unused(Graph *graph);
 Graph *graph_copy(Arena *arena, const Graph *graph);
 // Gives the graph's tensors and strings bytes in its own arena, those of bodies, branches and attributes too; shared bytes stay shared.
 MUST_CHECK Status graph_own_tensors(Graph *graph);
+// Of a graph that will not change: the hashes of its large constants are remembered (tensor_give_name), in its copies too.
+void graph_name_constants(Graph *graph);
 // Copies the node into another graph; map[value->id] gives the new inputs. Outputs are typed like the old ones, dims imported.
 Node *node_copy(Graph *into, const Node *node, Value *const *map);
 // The same, of a node that nobody needs any more, from a graph of the same arena and DimTable: what graphs it holds go over to the copy, so

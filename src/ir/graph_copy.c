@@ -74,16 +74,10 @@ static void copy_attribute(Node *to, const Node *from, const Attribute *attribut
 }
 
 static Node *copy_node(Graph *into, const Node *node, Value *const *map, bool take) {
-  Node *copy = graph_add(into, NULL, node->op, node->input_count, NULL, node->output_count);
+  Node *copy = graph_add_named(into, NULL, node->op, node->input_count, NULL, node->output_count, node->outputs);
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) node_set_input(copy, i, map[node->inputs[i]->id]);
-  for (int i = 0; i < node->output_count; i++) {
-    copy_type(into, copy->outputs[i], node->outputs[i]);
-    // Names of its own results are not given yet.
-    const Value *other = graph_find_value(into, node->outputs[i]->name);
-    if (!other || (other->producer == copy && other->producer_index > i))
-      value_rename(into, copy->outputs[i], node->outputs[i]->name);
-  }
+  for (int i = 0; i < node->output_count; i++) copy_type(into, copy->outputs[i], node->outputs[i]);
   for (int i = 0; i < node->attribute_count; i++) copy_attribute(copy, node, &node->attributes[i], take);
   copy_origins(copy, node);
   return copy;
@@ -114,7 +108,7 @@ static void copy_contents(Graph *into, const Graph *from) {
     Node *copy = node_copy(into, node, map);
     for (int i = 0; i < node->output_count; i++) {
       map[node->outputs[i]->id] = copy->outputs[i];
-      value_rename(into, copy->outputs[i], node->outputs[i]->name);
+      if (strcmp(copy->outputs[i]->name, node->outputs[i]->name)) value_rename(into, copy->outputs[i], node->outputs[i]->name);
     }
   }
   for (int i = 0; i < from->output_count; i++) {

@@ -96,3 +96,18 @@ Status graph_own_tensors(Graph *graph) {
   arena_free(owner.scratch);
   return status;
 }
+
+// Others are hashed faster than they are looked up.
+enum { LEAST_NAMED_BYTES = 1024 };
+
+void graph_name_constants(Graph *graph) {
+  FOR_NODES(node, graph) {
+    for (int i = 0; i < node->input_count; i++) {
+      Tensor *constant = node->inputs[i] ? node->inputs[i]->constant : NULL;
+      if (constant && constant->dtype != DTYPE_STRING && tensor_bytes(constant) >= LEAST_NAMED_BYTES)
+        tensor_give_name(constant, graph->arena);
+    }
+    for (int i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTR_GRAPH) graph_name_constants(node->attributes[i].graph);
+  }
+}

@@ -67,7 +67,8 @@ static void unlink_node(Node *node) {
   node->previous = node->next = NULL;
 }
 
-Node *graph_add(Graph *graph, Node *at, const OpDef *op, int input_count, Value *const *inputs, int output_count) {
+Node *graph_add_named(Graph *graph, Node *at, const OpDef *op, int input_count, Value *const *inputs, int output_count,
+                      Value *const *namesakes) {
   budget_step(WORK_NODE);
   Node *node = arena_new_of(graph->arena, Node);
   node->graph = graph;
@@ -83,13 +84,18 @@ Node *graph_add(Graph *graph, Node *at, const OpDef *op, int input_count, Value 
   node->output_count = output_count;
   node->outputs = arena_array(graph->arena, Value *, (size_t)output_count);
   for (int i = 0; i < output_count; i++) {
-    node->outputs[i] = graph_new_value(graph, NULL);
+    const char *name = namesakes ? namesakes[i]->name : NULL;
+    node->outputs[i] = graph_new_value(graph, name && !graph_find_value(graph, name) ? name : NULL);
     node->outputs[i]->producer = node;
     node->outputs[i]->producer_index = i;
   }
   link_node(node, at);
   graph->node_count++;
   return node;
+}
+
+Node *graph_add(Graph *graph, Node *at, const OpDef *op, int input_count, Value *const *inputs, int output_count) {
+  return graph_add_named(graph, at, op, input_count, inputs, output_count, NULL);
 }
 
 void node_remove(Node *node) {

@@ -1,17 +1,20 @@
 // Host tensors: constants, test data, what the reference computes on. Contiguous, row-major.
 #pragma once
 #include "base/arena.h"
+#include "base/hash.h"
 #include "ir/dtype.h"
 
 enum { MAX_RANK = 16 };
 // No tensor is larger: what would be comes from a broken model. The sizes of thousands still add up without overflow.
 #define TENSOR_MAX_BYTES ((int64_t)1 << 46)
 
+typedef struct TensorName TensorName;  // see tensor_name.c
 typedef struct Tensor {
   DType dtype;
   int rank;
   int64_t dims[MAX_RANK];
-  void *data;  // tensor_bytes() long; may point into a mapped file, then read-only
+  void *data;        // tensor_bytes() long; may point into a mapped file, then read-only
+  TensorName *name;  // remembers the hash of the bytes; NULL: nobody does
 } Tensor;
 
 int64_t tensor_count(const Tensor *tensor);  // elements; 1 for rank 0
@@ -30,6 +33,9 @@ int64_t tensor_get_i(const Tensor *tensor, int64_t index);
 void tensor_set_f(Tensor *tensor, int64_t index, double value);   // rounds to nearest even, saturates integers
 void tensor_set_i(Tensor *tensor, int64_t index, int64_t value);  // wraps
 bool tensor_equal(const Tensor *a, const Tensor *b);              // dtype, dims and bytes (strings by content)
+Hash128 tensor_hash(const Tensor *tensor);                        // of its bytes, from its name where it has one
+// From now on its hash, and that of its copies, is computed once, whichever thread asks first. The bytes stay as they are while the arena lives.
+void tensor_give_name(Tensor *tensor, Arena *arena);
 
 // dtype conversion of single elements, for loaders and interpreters: memory <-> double / int64.
 double element_get_f(DType dtype, const void *element);

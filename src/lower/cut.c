@@ -171,12 +171,28 @@ static void take(Cut *cut, const Node *node, int state, Slot slot) {
   }
 }
 
-static void take_ready(Cut *cut, const Node *node) {
-  take(cut, node, MADE_READY, (Slot){.kind = SLOT_READY, .index = -1});
-  if (node->op->is_list) return;
-  for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i]) ready_value(cut, node->inputs[i]);
-  copy_node(cut->stage->ready, node, cut->ready_map);
+static bool find_ready(Cut *cut) {
+  bool all = true;
+  FOR_NODES(node, cut->work) {
+    if (node_is_ready(cut, node)) take(cut, node, MADE_READY, (Slot){.kind = SLOT_READY, .index = -1});
+    else all = false;
+  }
+  return all;
+}
+
+static void make_ready(Cut *cut, Value *const *leaves, int leaf_count) {
+  Graph *ready = cut->stage->ready = graph_new(cut->arena, cut->work->ops, cut->work->name);
+  for (int i = 0; i < leaf_count; i++) {
+    const Value *value = leaves[i];
+    cut->ready_map[value->id] = graph_add_input(ready, value->name, value->dtype, value->rank, value->dims);
+    value_copy_open(cut->ready_map[value->id], value);
+  }
+  FOR_NODES(node, cut->work) {
+    if (!cut->taken[node->id] || node->op->is_list) continue;
+    for (int i = 0; i < node->input_count; i++)
+      if (node->inputs[i]) ready_value(cut, node->inputs[i]);
+    copy_node(ready, node, cut->ready_map);
+  }
 }
 
 static void take_action(Cut *cut, Node *node) {
@@ -191,6 +207,27 @@ static void take_action(Cut *cut, Node *node) {
 
 static bool passes_by_the_device(const Value *value) {
   return value->kind != VALUE_TENSOR || (is_moved_by_host(value) && (value->is_input || value->constant));
+}
+
+// Whether ready, where nothing waits, would be the graph over again.
+static bool is_whole(const Cut *cut, Value *const *leaves, int leaf_count) {
+  const Graph *work = cut->work;
+  bool whole = leaf_count == work->input_count;
+  for (int i = 0; i < leaf_count && whole; i++) whole = leaves[i] == work->inputs[i];
+  for (int i = 0; i < work->output_count && whole; i++) whole = !passes_by_the_device(work->outputs[i]);
+  for (Node *node = work->first; node && whole; node = node->next) whole = !node->op->is_list;
+  return whole;
+}
+
+// A stage is given all of its inputs, and asked for its outputs by number.
+static void use_whole(Cut *cut) {
+  Stage *stage = cut->stage;
+  stage->ready = cut->work;
+  for (int i = 0; i < cut->work->input_count; i++) cut->work->inputs[i]->initial = NULL;
+  for (int i = 0; i < cut->work->output_count; i++) cut->work->outputs[i]->given_as = NULL;
+  stage->direct = true;
+  stage->results = arena_array(cut->arena, Slot, cut->work->output_count);
+  for (int i = 0; i < cut->work->output_count; i++) stage->results[i] = (Slot){.kind = SLOT_READY, .index = i};
 }
 
 static void finish(Cut *cut) {
@@ -278,19 +315,16 @@ Status cut_graph(Graph *work, Value *const *leaves, int leaf_count, const Specia
   cut.ready_map = arena_array(arena, Value *, work->next_value_id);
   cut.rest_map = arena_array(arena, Value *, work->next_value_id);
   cut.slots = arena_array(arena, Slot, work->next_value_id);
-  stage->ready = graph_new(arena, work->ops, work->name);
   for (int i = 0; i < leaf_count; i++) {
-    const Value *value = leaves[i];
-    cut.ready_map[value->id] = graph_add_input(stage->ready, value->name, value->dtype, value->rank, value->dims);
-    value_copy_open(cut.ready_map[value->id], value);
-    cut.state[value->id] = MADE_READY;
-    cut.slots[value->id] = (Slot){.kind = SLOT_INPUT, .index = i};
+    cut.state[leaves[i]->id] = MADE_READY;
+    cut.slots[leaves[i]->id] = (Slot){.kind = SLOT_INPUT, .index = i};
   }
-  stage->complete = true;
-  FOR_NODES(node, work) {
-    if (node_is_ready(&cut, node)) take_ready(&cut, node);
-    else stage->complete = false;
+  stage->complete = find_ready(&cut);
+  if (stage->complete && is_whole(&cut, leaves, leaf_count)) {
+    use_whole(&cut);
+    return OK;
   }
+  make_ready(&cut, leaves, leaf_count);
   if (stage->complete) {
     finish(&cut);
     return OK;

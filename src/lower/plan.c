@@ -8,6 +8,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/fused.h"
 #include "kernels/view/view.h"
+#include "lower/alike.h"
 
 typedef struct Binding {
   bool bound;
@@ -415,7 +416,9 @@ static Status pack(Planner *p) {
 }
 
 Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out) {
-  Planner p = {.arena = arena, .target = target};
+  SelectOptions select = *target->select;
+  select.alike = alike_new(arena);
+  Planner p = {.arena = arena, .target = &(PlanTarget){target->info, target->tf32, &select}};
   Plan *plan = p.plan = arena_new_of(arena, Plan);
   plan->graph = graph;
   plan->device = target->info;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "lower/alike.h"
 #include "kernels/meaning.h"
 #include "kernels/fused.h"
 
@@ -157,12 +158,18 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
 }
 
 Status select_implementation(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *out) {
+  const Selection *known = options->alike ? alike_find(options->alike, site, last) : NULL;
+  if (known) {
+    *out = *known;
+    return OK;
+  }
   Selection selection = {0};
   bool done = false;
   if (options->forced && implementation_serves(options->forced, site))
     TRY(select_forced(site, options, arena, &selection, &done));
   else TRY(select_freely(site, options, last, arena, &selection, &done));
   *out = done ? selection : (Selection){0};
+  if (done && options->alike) alike_keep(options->alike, site, last, out);
   return OK;
 }
 

@@ -20,7 +20,8 @@ typedef struct SelectOptions {
   // Called before a library is considered; updates the site's DeviceInfo. NULL: what the DeviceInfo says stays.
   Status (*open_libraries)(void *context);
   void *context;
-  bool general_only;             // implementations that are not general are left out
+  struct AlikeSites *alike;  // of one plan, whose device and limits are the same for all its sites; NULL: none are remembered
+  bool general_only;         // implementations that are not general are left out
   const Implementation *forced;  // for sites it serves: its way of this number, or nothing; NULL: free choice
   int forced_way;
   bool *forced_taken;  // set when a site was; may be NULL

@@ -8,6 +8,7 @@
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/recover.h"
+#include "base/thread.h"
 #include "ir/op.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
@@ -155,6 +156,7 @@ static Status take_held(StageMemory *memory, const StageCache *cache, const Stag
 }
 
 static Status make_stage(StageMemory *memory, const StageCache *cache, StageInput *inputs, StageEntry *entry) {
+  double start = time_now();
   TRY(own_contents(cache->graph, inputs, entry->arena));
   SpecialiseHooks hooks = {.translate = memory->hooks.translate,
                            .is_deferred = memory->hooks.is_deferred,
@@ -168,6 +170,7 @@ static Status make_stage(StageMemory *memory, const StageCache *cache, StageInpu
     TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
     specialise_regions(stage->ready, &hooks, entry->arena);
   }
+  memory->device->opening.seconds[OPENING_SPECIALISE] += time_now() - start;
   return memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable);
 }
 

@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 #include "base/budget.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/format.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -212,6 +215,39 @@ Test(text, grows) {
   text_add(&text, "%5000d", 1);
   cr_assert_eq(strlen(text_get(&text)), 8003);
   arena_free(arena);
+}
+
+static int formatted(char *out, size_t room, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(out, room, format, args);
+  va_end(args);
+  return length;
+}
+
+#define EXPECT_AS_PRINTF(room, ...)                                               \
+  do {                                                                            \
+    char ours[80], theirs[80];                                                    \
+    memset(ours, 'x', sizeof ours);                                               \
+    memset(theirs, 'x', sizeof theirs);                                           \
+    int length = format_into(ours, room, __VA_ARGS__);                            \
+    cr_expect_eq(length, formatted(theirs, room, __VA_ARGS__));                   \
+    cr_expect_arr_eq(ours, theirs, sizeof ours, "'%.79s' '%.79s'", ours, theirs); \
+  } while (0)
+
+Test(text, is_what_printf_writes) {
+  const char *none = NULL;
+  for (size_t room = 0; room < 80; room += 7) {
+    EXPECT_AS_PRINTF(room, "plain, nothing in it");
+    EXPECT_AS_PRINTF(room, "%s%s|%s", "a", "", "the third");
+    EXPECT_AS_PRINTF(room, "%d %d %d", 0, INT_MIN, INT_MAX);
+    EXPECT_AS_PRINTF(room, "%u %u 100%%", 0u, UINT_MAX);
+    EXPECT_AS_PRINTF(room, "%lld,%lld", LLONG_MIN, LLONG_MAX);
+    EXPECT_AS_PRINTF(room, "%llu %zu%c", ULLONG_MAX, SIZE_MAX, '%');
+    EXPECT_AS_PRINTF(room, "%s", none);
+    EXPECT_AS_PRINTF(room, "%5d %-3d| %.3g %x %.*s %ld", 42, 7, 2.5, 255u, 2, "abc", 7l);  // the C library's
+    EXPECT_AS_PRINTF(room, "%d %5.1f %s", 3, 1.25, "both");
+  }
 }
 
 Test(hash, values_are_stable) {  // they are in files: a change here is a change of format

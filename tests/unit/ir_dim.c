@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ir/dim.h"
+#include "ir/dim_table.h"
 
 static Dim parse(DimTable *table, const char *text) {
   Dim dim = 0;
@@ -263,4 +264,27 @@ Test(ir_dim, random_expressions_keep_their_value) {
     }
     arena_free(arena);
   }
+}
+
+// What was imported is remembered by table, and forgotten with what a table forgets.
+Test(dim, imports_from_two_tables_do_not_mix) {
+  Arena *arena = arena_new();
+  DimTable *into = dim_table_new(arena), *first = dim_table_new(arena), *second = dim_table_new(arena);
+  Dim n = parse(first, "n + 1"), m = parse(second, "m * 2");
+  for (int i = 0; i < 3; i++) {
+    cr_assert_str_eq(print(arena, into, dim_import(into, first, n)), "(n + 1)");
+    cr_assert_str_eq(print(arena, into, dim_import(into, second, m)), "2*m");
+  }
+  DimMark mark = dim_mark(second);
+  Dim gone = parse(second, "k + 3");
+  cr_assert_str_eq(print(arena, into, dim_import(into, second, gone)), "(k + 3)");
+  dim_rewind(second, mark);
+  Dim other = parse(second, "j + 3");
+  cr_assert_str_eq(print(arena, into, dim_import(into, second, other)), "(j + 3)");
+  DimMark here = dim_mark(into);
+  dim_import(into, first, parse(first, "a * b"));
+  dim_rewind(into, here);
+  parse(into, "c + 5");
+  cr_assert_str_eq(print(arena, into, dim_import(into, first, parse(first, "a * b"))), "a*b");
+  arena_free(arena);
 }

@@ -355,3 +355,23 @@ Test(ir_graph, norms_of_very_large_and_very_small_numbers) {
     cr_expect_float_eq(tensor_compare(&a, &b, 1, 1).norm_error, 1 / sqrt(21), 1e-12, "scale %g", scale);
   }
 }
+
+// Its copies remember it too, but not once they hold other bytes.
+Test(tensor, a_hash_is_of_the_bytes_at_hand) {
+  Arena *arena = arena_new();
+  int64_t dims[] = {300};
+  Tensor plain, named, other;
+  cr_assert_null(tensor_new(arena, DTYPE_F32, 1, dims, &plain));
+  cr_assert_null(tensor_new(arena, DTYPE_F32, 1, dims, &other));
+  for (int i = 0; i < 300; i++) tensor_set_f(&plain, i, i);
+  named = plain;
+  tensor_give_name(&named, arena);
+  for (int i = 0; i < 2; i++) cr_expect_eq(tensor_hash(&named).low, tensor_hash(&plain).low);
+  Tensor copy = named, part = named, moved = named;
+  cr_expect_eq(tensor_hash(&copy).high, tensor_hash(&plain).high);
+  part.dims[0] = 200;
+  cr_expect_neq(tensor_hash(&part).low, tensor_hash(&plain).low);
+  moved.data = other.data;
+  cr_expect_eq(tensor_hash(&moved).low, tensor_hash(&other).low);
+  arena_free(arena);
+}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/map.h"
 #include "base/recover.h"
 #include "base/text.h"
 #include "base/thread.h"
@@ -443,11 +444,23 @@ static Status compile_missing_all(Compiler *compiler, const KernelSource *source
   return status;
 }
 
-static Status hold_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch, Cubin *held) {
+// By source. One text is mostly that of many: it is hashed once.
+static Hash128 *find_keys(const Compiler *compiler, const KernelSource *sources, int count, Arena *scratch) {
   Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
+  IntMap *first = int_map_new(scratch);  // of a text's address: its key
+  for (int i = 0; i < count; i++) {
+    const Hash128 *known = sources[i].source ? int_map_get(first, (uint64_t)(uintptr_t)sources[i].source) : NULL;
+    keys[i] = known && sources[i].sm == sources[0].sm ? *known : source_key(compiler, &sources[i]);
+    if (sources[i].source && sources[i].sm == sources[0].sm)
+      int_map_set(first, (uint64_t)(uintptr_t)sources[i].source, &keys[i]);
+  }
+  return keys;
+}
+
+static Status hold_all(Compiler *compiler, const KernelSource *sources, int count, int threads, Arena *scratch, Cubin *held) {
+  Hash128 *keys = find_keys(compiler, sources, count, scratch);
   int *missing = arena_array(scratch, int, (size_t)count), missing_count = 0;
   for (int i = 0; i < count; i++) {
-    keys[i] = source_key(compiler, &sources[i]);
     if (!find_and_hold(compiler, keys[i], &held[i])) missing[missing_count++] = i;
   }
   if (!missing_count) return OK;

@@ -30,6 +30,12 @@ static bool all_inputs_constant(const Node *node) {
   return true;
 }
 
+// Of a large constant another part in every call: it stays where it is, and who reads it is told where; folded it would be copied and uploaded for each size.
+static bool is_part_of_constant(const Node *node) {
+  enum { LARGE = 1 << 16 };
+  return node->op->view && node->outputs[0]->open && tensor_bytes(node->inputs[0]->constant) >= LARGE;
+}
+
 // ---- inputs ------------------------------------------------------------------------------------------------------------------
 
 static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual) {
@@ -216,7 +222,7 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
     rewritten = !keeps;
   } else if (node->op->is_control || node->op->is_list) {
     return OK;
-  } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node)) {
+  } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node) && !is_part_of_constant(node)) {
     return fold(s, node);
   } else if (!node->op->data_dependent && inputs_are_static(node)) {
     TRY(infer(s, node));
@@ -273,8 +279,26 @@ static void keep_all_open(const Graph *graph) {
   }
 }
 
-Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *hooks, Arena *arena, Stage **out) {
+// Whether the device runs a node is asked where it is met, where it is cut and where regions are opened: implementations are asked once.
+typedef struct Asked {
+  const SpecialiseHooks *hooks;
+  IntMap *answers;  // by the node's number
+} Asked;
+
+static bool ask_once(void *context, const Node *node) {
+  static const char yes, no;
+  Asked *asked = context;
+  const char *known = int_map_get(asked->answers, node->id);
+  if (!known) known = asked->hooks->runs(asked->hooks->context, node) ? &yes : &no;
+  int_map_set(asked->answers, node->id, (void *)(uintptr_t)known);
+  return known == &yes;
+}
+
+Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *given, Arena *arena, Stage **out) {
   Graph *work = graph_copy(arena, graph);
+  Asked asked = {given, int_map_new(arena)};
+  SpecialiseHooks once = *given, *hooks = &once;
+  if (given->runs) once.runs = ask_once, once.context = &asked;
   Specialiser s = {.graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work)};
   int leaf_count = 0, input_count = work->input_count;
   keep_all_open(work);

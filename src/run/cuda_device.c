@@ -347,7 +347,8 @@ static Status load_beside(ThreadPool *pool, Loading *loading) {
 
 static Status load_both(CudaRunner *r, Executable *e) {
   enum { WORTH = 1 << 20 };  // bytes of constants that take as long as a thread to start
-  bool beside = e->plan->constant_bytes >= WORTH && !uses_libraries(e->plan) && r->threads != 1;
+  bool first = !e->next;     // later plans find kernels and constants loaded, mostly
+  bool beside = first && e->plan->constant_bytes >= WORTH && !uses_libraries(e->plan) && r->threads != 1;
   if (!beside) {
     TRY(load_kernels(e));
     return place_weights(r, e);

@@ -393,6 +393,10 @@ INGOT_API ingot_error *ingot_session_synchronize(ingot_session *session);
  * an input being written to again. A session on the CPU refuses both. */
 INGOT_API ingot_error *ingot_session_follow(ingot_session *session, void *cuda_stream);
 INGOT_API ingot_error *ingot_session_precede(ingot_session *session, void *cuda_stream);
+/* ingot_session_follow, ingot_session_run_into and ingot_session_precede in one call: the run comes behind what the stream holds now and in front of
+ * what it is given afterwards, also where it fails after work was enqueued. */
+INGOT_API ingot_error *ingot_session_run_ordered(ingot_session *session, void *cuda_stream, const ingot_tensor *inputs,
+                                                 int input_count, ingot_output *outputs, int output_count);
 
 /* What the last run made of an output: not INGOT_OPTIONAL, since an optional with an element is that element. One that is no tensor has
  * data NULL and bits 0 where ingot_session_run describes it, is always lent, and is read here. */

@@ -36,6 +36,13 @@ _libc_free.argtypes = [ctypes.c_void_p]
 _libc_free.restype = None
 
 
+def untyped(name: str) -> Callable[..., Any]:
+    """A function that returns an ingot_error, for arguments that are ctypes' own or an int for C's: they go as they are, which takes half as long."""
+    function = lib[name]
+    function.restype = ctypes.c_void_p
+    return function
+
+
 def error_of(handle: int) -> Error:
     """The exception for an ingot_error, which is freed."""
     code = lib.ingot_error_code(handle)

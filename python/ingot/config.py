@@ -69,6 +69,7 @@ _LIMITS = {"memory": "memory_limit", "time": "time_limit"}
 
 _LOG = dict(abi.ingot_config._fields_)["log"]  # type: ignore[arg-type,unused-ignore]
 _PROGRESS = dict(abi.ingot_config._fields_)["progress"]  # type: ignore[arg-type,unused-ignore]
+_PULSE = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)  # the same function, of whose arguments all but the first are left where the caller put them
 
 
 def _write_log(context: Optional[int], severity: int, message: Optional[bytes]) -> None:
@@ -165,5 +166,11 @@ class Configuration:
             _SETTERS[name](self.struct, value)
         self.struct.log = _write_log_in_c
         self.struct.log_most = _log_most()
-        self.struct.progress = _PROGRESS(self.watch.tell)
+        self.struct.progress = _PROGRESS(self.watch.tell) if self.watch.tells else self._pulse()
         self.reference = ctypes.byref(self.struct)
+
+    def _pulse(self) -> Any:
+        listener = self.watch.listen()
+        next(listener)
+        self._listener = _PULSE(listener.send)
+        return ctypes.cast(self._listener, _PROGRESS)  # type: ignore[type-var,unused-ignore]

@@ -13,7 +13,7 @@ from ingot.bindings import Binding, read_binding
 from ingot.config import Configuration, Options
 from ingot.errors import InvalidArgument
 from ingot.results import Results
-from ingot.session import Inputs, Session
+from ingot.session import Inputs, Session, current_process
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -136,7 +136,7 @@ class Engine:
                 session = self._idle.pop()
             except IndexError:
                 return self.session()
-            if session.process == os.getpid():
+            if session.process is current_process():
                 return session
 
     def session(self, **options: "Unpack[Options]") -> Session:
@@ -187,7 +187,7 @@ class Engine:
         return self._session_at_hand().time({**self._named(inputs, named), **named} if named else inputs)
 
     def _session_at_hand(self) -> Session:
-        if self._last is None or self._last.process != os.getpid():
+        if self._last is None or self._last.process is not current_process():
             self._last = self.session()
             self._idle.append(self._last)
         return self._last

@@ -1,16 +1,18 @@
-"""Tensors of PyTorch and CuPy without DLPack, both of whose ways take longer than a small model runs.
+"""Arrays of numpy, and tensors of PyTorch, CuPy and JAX without DLPack, whose ways take longer than a small model runs.
 
 A tensor's own attributes say where it lies; results are written to tensors that the library makes, in memory and on the stream that it takes care of
 from then on. What is no plain row-major tensor (a gradient is wanted of it, it is sparse, a view across rows, of a derived class) goes by DLPack as
 everything else does, and is read or refused there. Nothing is imported here: whose tensor is given is imported already."""
 from __future__ import annotations
 
+import ctypes
 import sys
 from functools import partial
+from operator import attrgetter
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from ingot._abi import INGOT_BOOL, INGOT_COMPLEX, INGOT_CPU, INGOT_CUDA, INGOT_FLOAT, INGOT_INT, INGOT_UINT
-from ingot.dlpack import row_major
+from ingot.dlpack import capsule, row_major
 from ingot.dtypes import DTYPES, ML_DTYPES, DType, of_numpy_dtype
 from ingot.errors import InvalidArgument
 
@@ -20,12 +22,51 @@ Device = Tuple[int, int]
 class Known(NamedTuple):
     """What a struct says of a tensor, in the terms of its library: of the next one that is like it only the address is written."""
 
-    owner: Any  # the library; numpy.ndarray of an array
-    dtype: Any
-    shape: Tuple[int, ...]
-    place: Any
-    gpu: Optional[int]
+    type: Any
+    owner: Any  # the library
+    said: Any  # what the library has to say of a tensor that is like it
+    place: Optional[Tuple[str, int]]  # of one on a GPU: whose it is, and which GPU
     sizes: Any  # what the struct points to
+
+
+_addressof, _buffer = ctypes.addressof, ctypes.c_char.from_buffer
+
+
+def address(array: Any) -> int:
+    """Where an array's elements lie: by its buffer, or, of one that is empty or may not be written to, by the way that takes three times as long."""
+    try:
+        return _addressof(_buffer(array))
+    except (TypeError, ValueError):
+        return int(array.__array_interface__["data"][0])
+
+
+class Numpy:
+    """numpy, on the host."""
+
+    name = "numpy"
+
+    def __init__(self, numpy: Any) -> None:
+        self.tensor, self._empty = numpy.ndarray, numpy.empty
+        self._kinds = {row: numpy.dtype(row.typestr) for row in DTYPES if row.typestr}
+
+    def pointer(self, value: Any) -> int:
+        """As Torch."""
+        return address(value)
+
+    def said(self, value: Any) -> Any:
+        """As Torch."""
+        return value.dtype, value.shape
+
+    def like(self, value: Any, known: "Known") -> Optional[int]:
+        """As Torch."""
+        if (value.dtype, value.shape) != known.said or not value.flags.c_contiguous:
+            return None
+        return address(value)
+
+    def maker(self, row: DType, shape: Tuple[int, ...], device: Device) -> Optional[Callable[[], Any]]:
+        """As Torch."""
+        kind = self._kinds.get(row)
+        return partial(self._empty, shape, kind) if kind is not None and device[0] == INGOT_CPU else None
 
 
 LEGACY = 1  # CU_STREAM_LEGACY, and DLPack's number for it
@@ -36,6 +77,7 @@ class Torch:
     """PyTorch, on the host and on CUDA's GPUs."""
 
     name = "torch"
+    said = staticmethod(attrgetter("dtype", "shape", "device", "layout", "requires_grad"))  # all at once takes less than one after the other
 
     def __init__(self, torch: Any) -> None:
         self.tensor = torch.Tensor
@@ -47,18 +89,20 @@ class Torch:
         self._rows = {its: row for row, its in self._dtypes.items()}
         self._places: Dict[Any, Optional[Device]] = {}
 
-    def pointer(self, value: Any) -> int:
-        """Where the elements lie."""
-        return value.data_ptr()  # type: ignore[no-any-return,unused-ignore]
-
     def is_plain(self, value: Any) -> bool:
         """Whether the memory, row-major, is all there is to a tensor."""
         return value.layout is self._strided and value.is_contiguous() and not (
             value.requires_grad or value.is_neg() or (value.dtype in self._complex and value.is_conj()))
 
-    def is_like(self, value: Any, known: Known) -> bool:
-        """Whether a tensor is plain, and as a struct says already."""
-        return known.dtype is value.dtype and known.shape == value.shape and known.place == value.device and self.is_plain(value)
+    def pointer(self, value: Any) -> int:
+        """Where the elements lie."""
+        return value.data_ptr()  # type: ignore[no-any-return,unused-ignore]
+
+    def like(self, value: Any, known: Known) -> Optional[int]:
+        """Where a tensor's elements lie, if it is plain and as a struct says already; else None."""
+        if self.said(value) != known.said or not value.is_contiguous() or value.is_neg():
+            return None
+        return value.data_ptr()  # type: ignore[no-any-return,unused-ignore]
 
     def read(self, value: Any) -> Optional[Tuple[DType, Device, int]]:
         """Element type, place and address of a plain tensor; None of others."""
@@ -71,10 +115,6 @@ class Torch:
             return row, place, value.data_ptr()
         except RuntimeError:  # one that stands for others, as inside of torch.vmap
             return None
-
-    def place(self, value: Any) -> Any:
-        """The library's device of a tensor, as is_like compares it."""
-        return value.device
 
     def _place(self, device: Any) -> Optional[Device]:
         if device not in self._places:
@@ -101,6 +141,7 @@ class Cupy:
     """CuPy, on CUDA's GPUs."""
 
     name = "cupy"
+    said = staticmethod(attrgetter("dtype", "shape", "data.device_id"))
 
     def __init__(self, cupy: Any) -> None:
         import numpy
@@ -117,9 +158,11 @@ class Cupy:
         """As Torch."""
         return value.data.ptr  # type: ignore[no-any-return,unused-ignore]
 
-    def is_like(self, value: Any, known: Known) -> bool:
+    def like(self, value: Any, known: Known) -> Optional[int]:
         """As Torch."""
-        return bool(known.dtype == value.dtype and known.shape == value.shape and known.place == value.data.device_id and value.flags.c_contiguous)
+        if self.said(value) != known.said or not value.flags.c_contiguous:
+            return None
+        return value.data.ptr  # type: ignore[no-any-return,unused-ignore]
 
     def read(self, value: Any) -> Optional[Tuple[DType, Device, int]]:
         """As Torch."""
@@ -130,10 +173,6 @@ class Cupy:
         if row is None or row.bits < 8 or not self._cuda or not value.flags.c_contiguous:
             return None
         return row, (INGOT_CUDA, value.data.device_id), value.data.ptr
-
-    def place(self, value: Any) -> Any:
-        """As Torch."""
-        return value.data.device_id
 
     def maker(self, row: DType, shape: Tuple[int, ...], device: Device) -> Optional[Callable[[], Any]]:
         """As Torch."""
@@ -151,9 +190,67 @@ class Cupy:
         return self._current_stream(device).ptr or LEGACY
 
 
-KINDS: Dict[str, Any] = {"torch": Torch, "cupy": Cupy}
+class Jax:
+    """JAX, on the host and on CUDA's GPUs. Its arrays never change, so there is no maker: a result is taken from the session.
+
+    jax.dlpack.from_dlpack is Python that takes longer than a model of a millisecond's tenth; what it calls in the end is called here, where the version
+    has it with the arguments that are known."""
+
+    name = "jax"
+    said = staticmethod(attrgetter("dtype", "shape", "sharding", "_pjrt_layout"))
+
+    def __init__(self, jax: Any) -> None:
+        self.tensor = sys.modules["jax._src.array"].ArrayImpl
+        self._config = jax.config
+        wrap = getattr(getattr(sys.modules.get("jax._src.lib"), "_jax", None), "dlpack_managed_tensor_to_buffer", None)
+        says = str(getattr(wrap, "__doc__", ""))
+        self._wrap: Any = wrap if "copy" in says and "dl_device_type" in says else None
+        self._devices: Dict[Device, Any] = {}  # JAX's, of the arrays that were read
+
+    def like(self, value: Any, known: Known) -> Optional[int]:
+        """As Torch. The elements are there when it returns: JAX says of no stream that it is the one."""
+        if self.said(value) != known.said:
+            return None
+        value.block_until_ready()
+        return value.unsafe_buffer_pointer()  # type: ignore[no-any-return,unused-ignore]
+
+    def read(self, value: Any) -> Optional[Tuple[DType, Device, int]]:
+        """As Torch, and as like."""
+        row = of_numpy_dtype(value.dtype)
+        devices = list(value.sharding.device_set)
+        row_major_layout = "{%s}" % ",".join(map(str, range(value.ndim - 1, -1, -1)))
+        if row is None or row.bits < 8 or len(devices) != 1 or str(value._pjrt_layout) != row_major_layout:
+            return None
+        (one,) = devices
+        if one.platform == "cpu":
+            device = (INGOT_CPU, 0)
+        elif one.platform == "gpu" and "cuda" in one.client.platform_version and value.sharding.memory_kind == "device":
+            device = (INGOT_CUDA, one.local_hardware_id)
+        else:
+            return None
+        self._devices[device] = one
+        value.block_until_ready()
+        return row, device, value.unsafe_buffer_pointer()
+
+    def maker(self, row: DType, shape: Tuple[int, ...], device: Device) -> Optional[Callable[[], Any]]:
+        """As Torch."""
+        return None
+
+    def stream(self, device: int) -> Optional[int]:
+        """As Torch."""
+        return None
+
+    def taken(self, tensor: Any) -> Any:
+        """A result of Ingot's that is there as an array over the same memory; None where the public way has to do it: numbers of 64 bits may have to
+        become others."""
+        device = self._devices.get(tensor.device)
+        if self._wrap is None or device is None or tensor.dtype.bits < 8 or (tensor.dtype.bits > 32 and not self._config.jax_enable_x64):
+            return None
+        return self._wrap(capsule(tensor, False), device, None, None, tensor.device[0])
+
+
+KINDS: Dict[str, Any] = {"numpy": Numpy, "torch": Torch, "cupy": Cupy, "jax": Jax}
 _opened: Dict[str, Any] = {}  # by name; None of a version that lacks what is asked for here: its tensors go by DLPack
-_by_type: Dict[type, Any] = {}
 
 
 def named(name: str) -> Any:
@@ -163,12 +260,7 @@ def named(name: str) -> Any:
         return library
     try:
         library = KINDS[name](sys.modules[name])
-    except AttributeError:
+    except (AttributeError, KeyError):
         pass
-    else:
-        _by_type[library.tensor] = library
     _opened[name] = library
     return library
-
-
-of_type: Callable[[type], Any] = _by_type.get  # the library that a tensor's type, itself and no derived one, is of, once a tensor of it was seen

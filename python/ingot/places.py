@@ -8,9 +8,11 @@ from ingot import _abi as abi
 from ingot import libraries
 from ingot.arguments import Arguments, Slot
 from ingot.bindings import Binding
+from ingot.dtypes import of_numpy_dtype
 from ingot.errors import InvalidArgument
+from ingot.libraries import address
 from ingot.tensors import HOST, Tensor
-from ingot.values import SMALL, address, family, ndarray
+from ingot.values import SMALL, family, ndarray
 
 Outputs = Union[None, Sequence[Any], Mapping[str, Any]]
 MOST_SHAPES = 256  # of inputs, whose results are remembered
@@ -38,32 +40,31 @@ class Places:
         self._open = any(binding.dims is None or not all(isinstance(size, int) for size in binding.dims) for binding in bindings)
         self._makes = True
         self._makers: Dict[Any, List[Any]] = {}  # what makes tensors for results; None for one that stays lent
+        self._current: Any = None  # those for inputs as they came last: (version of the arguments, host, library, makers, whose stream)
         self._described: List[Any] = [(None, None)] * count  # (maker, what is known): whose tensors a struct describes
         self.unseen: Any = None  # what the makers for a call like the last are to be found by, if it is the first of its kind
         self.made = False  # whether the last call's results go to tensors that were made
-
-    def release(self) -> None:
-        """Lets go of the caller's memory."""
-        for slot in self.slots:
-            slot.kept = None
+        self.lends = False  # whether some are lent
 
     def describe(self, outputs: Outputs, values: Sequence[Any], host: bool) -> Sequence[Any]:
         """Says where the results of these inputs go; gives what each is written to, None of what is lent. host: if the caller does not say."""
-        self.made, self.unseen = False, None
+        self.unseen = None
+        self.made = self.lends = False
         if outputs is None:
             return self._make(values, host) or self.lend(host)
         given = self._callers(outputs)
         self._lent = None
+        refill = self._arguments.refill
         for index, value in enumerate(given):
             if value is None:
                 self._lend(index, host)
-            else:
+            elif (type(value) is ndarray and not value.flags.writeable) or not refill(self.slots[index], value):
                 self._write_to(index, value)
         return given
 
     def lend(self, host: bool) -> Sequence[Any]:
         """All results are lent."""
-        self.made = False
+        self.made, self.lends = False, True
         lent = (host, self._arguments.on_gpu)
         if self._lent != lent:
             for index in range(len(self.slots)):
@@ -73,6 +74,7 @@ class Places:
 
     def _lend(self, index: int, host: bool) -> None:
         struct = self.structs[index]
+        self.lends = True
         self.slots[index].known = None
         struct.owner = abi.ingot_owner.INGOT_OWNED_BY_SESSION
         struct.tensor.device.device_type = abi.INGOT_CPU if host else abi.INGOT_CUDA
@@ -88,13 +90,12 @@ class Places:
 
     def _write_to(self, index: int, value: Any) -> None:
         slot, struct = self.slots[index], self.structs[index]
-        if (type(value) is ndarray and not value.flags.writeable) or not self._arguments.refill(slot, value):
-            self._need_writable(value)
-            self._arguments.fill(slot, self.bindings[index], value)
-            if slot.known is None and isinstance(value, ndarray) and slot.tensor.data != address(value):
-                raise InvalidArgument("an output is given an array of numpy's %s, which Ingot does not write in place" % value.dtype)
-            struct.owner = abi.ingot_owner.INGOT_OWNED_BY_CALLER
-            struct.capacity = 0
+        self._need_writable(value)
+        self._arguments.fill(slot, self.bindings[index], value)
+        if slot.known is None and isinstance(value, ndarray) and slot.tensor.data != address(value):
+            raise InvalidArgument("an output is given an array of numpy's %s, which Ingot does not write in place" % value.dtype)
+        struct.owner = abi.ingot_owner.INGOT_OWNED_BY_CALLER
+        struct.capacity = 0
 
     @staticmethod
     def _need_writable(value: Any) -> None:
@@ -107,23 +108,32 @@ class Places:
     # ---- tensors that are made
 
     def _make(self, values: Sequence[Any], host: bool) -> Sequence[Any]:
+        current = self._current
+        if current is None or current[0] != self._arguments.version or current[1] != host:
+            current = self._current = self._find_makers(values, host)
+            if current is None:
+                return ()
+        _, _, library, makers, place = current
+        if place is not None:
+            self._arguments.order(place)  # what the memory was used for before
+        self._lent = None
+        self.made = True
+        return [self._made(index, maker, library, host) for index, maker in enumerate(makers)]
+
+    def _find_makers(self, values: Sequence[Any], host: bool) -> Any:
         arguments = self._arguments
         gpu, library = arguments.on_gpu, libraries.named(arguments.kind)
         if library is None or not self._makes or (not host and gpu is None):
-            return ()
+            return None
         shapes = _shapes(values) if self._open else True
         if shapes is None:
-            return ()
+            return None
         call = (library.name, HOST if host else (abi.INGOT_CUDA, gpu), shapes)
         makers = self._makers.get(call)
         if not makers:
             self.unseen = call if makers is None else None
-            return ()
-        if not host and gpu is not None:
-            arguments.order(library.name, gpu)  # what the memory was used for before
-        self._lent = None
-        self.made = True
-        return [self._made(index, maker, library, host) for index, maker in enumerate(makers)]
+            return None
+        return arguments.version, host, library, makers, None if host else (library.name, gpu)
 
     def _made(self, index: int, maker: Any, library: Any, host: bool) -> Any:
         if maker is None:
@@ -143,14 +153,24 @@ class Places:
         library = libraries.named(name)
         if len(self._makers) >= MOST_SHAPES:
             self._makers.clear()
-        makers = [library.maker(one.dtype, one.shape, device) if isinstance(one, Tensor) and one._strings is None and (
-            device != HOST or one.nbytes <= SMALL) else None for one in results]
+        makers = [_maker_like(library, one, device) for one in results]
         self._makers[self.unseen] = makers if any(makers) else []
+        self._current = None
 
     def mistaken(self) -> None:
         """Results were not as they had been of inputs of the same shapes, since what inputs hold decides: all are lent from now on."""
         self._makes = False
         self._makers.clear()
+        self._current = None
+
+
+def _maker_like(library: Any, result: Any, device: Any) -> Any:
+    if type(result) is ndarray:  # a small one, which was copied
+        row = of_numpy_dtype(result.dtype)
+        return library.maker(row, result.shape, device) if row is not None else None
+    if not isinstance(result, Tensor) or result._strings is not None or (device == HOST and result.nbytes > SMALL):
+        return None
+    return library.maker(result.dtype, result.shape, device)
 
 
 def _shapes(values: Sequence[Any]) -> Any:

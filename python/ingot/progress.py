@@ -3,14 +3,17 @@
 Python runs signal handlers only when the main thread is back in the interpreter, which a call of C keeps it from. Ingot's progress callback brings it
 back at least ten times a second. So while a call lasts, Ctrl-C is noted by a handler that raises nothing, the callback says to stop, and the
 caller's own handler (which raises KeyboardInterrupt) has its turn when the call has returned.
+
+Exchanging the handler takes two calls of the system, as much as a small run. So a call that is expected to be short goes without where Python's own
+handler stands (Watch.is_needed): what that one raises, when the callback brings Python back, ends the call.
 """
 from __future__ import annotations
 
 import sys
 import threading
-from signal import SIGINT
+from signal import SIGINT, default_int_handler
 from types import FrameType, TracebackType
-from typing import Any, Callable, Optional, TextIO, Type, Union
+from typing import Any, Callable, Generator, Optional, TextIO, Type, Union
 
 try:  # what is under the module signal, whose functions turn numbers into enums and back, for longer than a small run takes
     from _signal import getsignal, signal  # type: ignore[import-not-found,unused-ignore]
@@ -78,18 +81,42 @@ class Watch:
 
     def __init__(self, progress: Union[None, bool, Progress]) -> None:
         self._progress: Optional[Progress] = ProgressBar() if progress is True else (progress or None)
+        self.tells = self._progress is not None
         self._raised: Optional[BaseException] = None
         self._interrupted = False
         self._previous: Any = None
+
+    def is_needed(self) -> bool:
+        """Whether a short call has to be watched: somebody is to be told of it, or has a handler of their own. Else finish() comes behind it."""
+        return self.tells or getsignal(SIGINT) is not default_int_handler
+
+    def finish(self) -> None:
+        """Behind a call: raises what ended it."""
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            raise raised
+
+    def listen(self) -> Generator[bool, Any, None]:
+        """Answers whether to go on, of a call that nobody is told of. Handlers of signals run when a function of Python begins, before its first `try`;
+        a generator goes on inside of one, so that what they raise does not get lost."""
+        goes_on = True
+        while True:
+            try:
+                while True:
+                    yield goes_on
+                    goes_on = not self._interrupted and self._raised is None
+            except GeneratorExit:
+                return
+            except BaseException as error:  # nothing may leave through C: it is raised when the call is back
+                self._raised = error
+                goes_on = False
 
     def tell(self, context: Optional[int], stage: Optional[bytes], fraction: float, seconds_left: float) -> bool:
         """ingot_config.progress."""
         if self._interrupted or self._raised is not None:
             return False
-        if self._progress is None:
-            return True
         try:
-            return self._progress((stage or b"").decode(), fraction, seconds_left) is not False
+            return self._progress is None or self._progress((stage or b"").decode(), fraction, seconds_left) is not False
         except BaseException as error:  # nothing may leave through C: it is raised when the call is back
             self._raised = error
             return False
@@ -113,9 +140,7 @@ class Watch:
             signal(SIGINT, self._previous)
         if isinstance(self._progress, ProgressBar):
             self._progress.close()
-        raised, self._raised = self._raised, None
-        if raised is not None:
-            raise raised
+        self.finish()
         if self._interrupted:
             self._interrupted = False
             self._previous(int(SIGINT), None)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Iterator, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, List, Sequence, Tuple, Type
 
 from ingot import _abi as abi
 from ingot._library import check, lib, text
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 class Results(Tuple[Any, ...]):
     """The outputs of a run in the engine's order, which have names too: `results["scores"]`, `results[0]`, `scores, boxes = results`."""
 
-    names: Tuple[str, ...]
+    __slots__ = ()
+    names: Tuple[str, ...] = ()
+
+    def __reduce__(self) -> Any:
+        return _restored, (self.names, tuple(self))
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
@@ -29,6 +33,16 @@ class Results(Tuple[Any, ...]):
     def items(self) -> Iterator[Tuple[str, Any]]:
         """Pairs of name and value."""
         return iter(zip(self.names, self))
+
+
+def results_named(names: Tuple[str, ...]) -> Type[Results]:
+    """The type of an engine's results, so that each of them need not be told the names."""
+    return type("Results", (Results,), {"__slots__": (), "names": names})
+
+
+def _restored(names: Tuple[str, ...], values: Tuple[Any, ...]) -> Results:
+    """Results that were pickled or copied."""
+    return results_named(names)(values)
 
 
 class Raw(Tensor):

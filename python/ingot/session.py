@@ -9,19 +9,36 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple,
 
 from ingot import _abi as abi
 from ingot import reports
-from ingot._library import check, created, error_of, lib, owned_text, text
+from ingot._library import check, created, error_of, lib, owned_text, text, untyped
 from ingot.arguments import Arguments
 from ingot.config import Configuration
 from ingot.errors import Error, InvalidArgument
 from ingot.places import Outputs, Places
-from ingot.results import Raw, Results, Taker
+from ingot.results import Raw, Results, Taker, results_named
 from ingot.tensors import Tensor
 from ingot.values import present
 
 if TYPE_CHECKING:
     from ingot.engine import Engine
 
+_run_into, _run_ordered = untyped("ingot_session_run_into"), untyped("ingot_session_run_ordered")
 Inputs = Union[Sequence[Any], Mapping[str, Any]]
+
+
+_process = object()
+
+
+def _fork() -> None:
+    global _process
+    _process = object()
+
+
+os.register_at_fork(after_in_child=_fork)
+
+
+def current_process() -> object:
+    """Stands for this process: a child that is forked has another one. Asking the system takes longer."""
+    return _process
 
 
 class Session:
@@ -33,7 +50,7 @@ class Session:
         self.engine = engine
         self._handle = 0
         self._lock = threading.Lock()
-        self.process = os.getpid()  # that may use it: not one that is forked from it
+        self.process = current_process()  # that may use it: not one that is forked from it
         self._garbage: List[int] = []  # results on a GPU that nobody holds any more
         self._configuration = Configuration(options)
         self._watch = self._configuration.watch
@@ -43,6 +60,11 @@ class Session:
         self._input_names = {binding.name: index for index, binding in enumerate(engine.inputs)}
         self._arguments = Arguments(engine.inputs)
         self._places = Places(engine.outputs, self._arguments)
+        self._enqueued = -1  # the version of the arguments that ran last
+        # What a run is given each time, as ctypes passes it on without a look at its type.
+        self._at, self._output_count = ctypes.c_void_p(self._handle), len(engine.outputs)
+        self._inputs_at, self._outputs_at = ctypes.c_void_p(ctypes.addressof(self._arguments.array)), ctypes.c_void_p(ctypes.addressof(self._places.array))
+        self._results = results_named(self._places.names)
         self._taker = Taker(self, self._places.structs)
 
     def __del__(self) -> None:
@@ -75,13 +97,12 @@ class Session:
         whoever takes them by DLPack, is ordered behind that. InvalidArgument where an input does not fit the model."""
         finish_others(inputs, self)
         with self._lock:
-            raw, kind = self._run(inputs, outputs, on)
+            results, kind = self._run(inputs, outputs, on)
         # Whoever takes a tensor by DLPack comes back to its session, to be ordered: now that it is free.
-        results = Results([present(value.plain(), kind) if type(value) is Raw else value for value in raw])
-        results.names = self._places.names
-        return results
+        return self._results([present(value.plain(), kind) if type(value) is Raw else value for value in results] if kind else results)
 
-    def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Tuple[List[Any], str]:
+    def _run(self, inputs: Inputs, outputs: Outputs, on: Optional[str]) -> Tuple[Sequence[Any], str]:
+        """The results, and as what kind of tensors those that are Raw are to be presented; "" where none is."""
         if self._garbage:
             self._drain()
         arguments, places = self._arguments, self._places
@@ -91,32 +112,48 @@ class Session:
             arguments.take(values)
             host = on == "host" or (on is None and arguments.on_gpu is None)
             given = places.describe(outputs, values, host)
-            if ordered.streams or ordered.tensors:
+            stream = ordered.alone
+            if stream is None:
                 ordered.before(self)
-            error = self._enqueue(len(values))
-            if places.made and isinstance(error, InvalidArgument):
+            error = self._enqueue(len(values), stream)
+            if error is not None and places.made and isinstance(error, InvalidArgument):
                 given = places.lend(host)
-                error = self._enqueue(len(values))
+                error = self._enqueue(len(values), stream)
                 if error is None:
                     places.mistaken()
             if error is not None:
-                with contextlib.suppress(Error):
-                    ordered.after(self)  # what was enqueued before it failed may still read the inputs
+                if stream is None:
+                    with contextlib.suppress(Error):
+                        ordered.after(self)  # what was enqueued before it failed may still read the inputs
                 raise error
-            results = [self._taker.result(i, arguments.kind) if one is None else one for i, one in enumerate(given)]
-            if places.unseen is not None:
-                places.remember(results)
-            if ordered.streams or ordered.tensors or ordered.unknown:
+            if places.lends:
+                given = [self._taker.result(i, arguments.kind) if one is None else one for i, one in enumerate(given)]
+                if places.unseen is not None:
+                    places.remember(given)
+            if stream is None:
                 ordered.after(self)
         finally:
             arguments.release()
-            places.release()
-        return results, arguments.kind
+        return given, arguments.kind if places.lends else ""
 
-    def _enqueue(self, count: int) -> Optional[Exception]:
-        with self._watch:
-            error = lib.ingot_session_run_into(self._handle, self._arguments.array, count, self._places.array, len(self._places.slots))
-            return error_of(error) if error else None
+    def _enqueue(self, count: int, stream: Optional[int]) -> Optional[Exception]:
+        """One run, ordered with a stream if one is given."""
+        version = self._arguments.version
+        if version != self._enqueued or self._watch.is_needed():
+            with self._watch:
+                error = self._call(count, stream)
+            self._enqueued = version if error is None else -1
+            return error
+        error = self._call(count, stream)  # nothing is compiled any more
+        self._watch.finish()
+        return error
+
+    def _call(self, count: int, stream: Optional[int]) -> Optional[Exception]:
+        if stream is None:
+            error = _run_into(self._at, self._inputs_at, count, self._outputs_at, self._output_count)
+        else:
+            error = _run_ordered(self._at, ctypes.c_void_p(stream), self._inputs_at, count, self._outputs_at, self._output_count)
+        return error_of(error) if error else None
 
     def prepare(self, **shapes: Sequence[int]) -> None:
         """Plans and compiles for these input shapes now rather than at the first run: `prepare(x=(1, 3, 224, 224))`."""
@@ -225,7 +262,7 @@ class Session:
 def finish_others(inputs: Inputs, session: Optional[Session]) -> None:
     """Waits for inputs on a GPU that another session computes. Before one's own session is taken: two that wait for each other would never end."""
     for value in inputs if type(inputs) is list or type(inputs) is tuple or not isinstance(inputs, Mapping) else inputs.values():
-        if isinstance(value, Tensor) and value._session is not None and value._session is not session and value.device[0] == 2:
+        if type(value) is Tensor and value._session is not None and value._session is not session and value.device[0] == 2:
             value._session.synchronize()
 
 

@@ -1,8 +1,8 @@
 """On which CUDA stream a caller works, so that a session's work goes behind what made its inputs and in front of what comes after the call.
 
 A session has a stream of its own, on which a CUDA graph can be recorded; events order it with the caller's stream. That is PyTorch's and CuPy's
-current one, which they are asked for. Others (JAX) are asked to have their data ready for the legacy default stream, and since nobody knows on
-which stream they go on to use the memory, the call then returns when its work is done.
+current one, which they are asked for. JAX is waited for, others are asked to have their data ready for the legacy default stream, and since nobody
+knows on which stream they go on to use the memory, the call then returns when its work is done.
 
 A stream's number is good for as long as the call that it came with: CuPy destroys a stream with its last object, and the driver crashes on one that is
 gone. So none is kept."""
@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, List, Optional
 
 from ingot import libraries
-from ingot.libraries import LEGACY
 
 if TYPE_CHECKING:
     from ingot.tensors import Tensor
@@ -30,25 +29,29 @@ class Order:
         self.streams: List[int] = []
         self.tensors: List["Tensor"] = []
         self.unknown = False
+        self.alone: Optional[int] = None  # the stream, where it is the only one and all that there is to order with
 
     def clear(self) -> None:
         """Before a call."""
         if self.streams or self.tensors or self.unknown:
-            self.streams, self.tensors, self.unknown = [], [], False
+            self.streams, self.tensors, self.unknown, self.alone = [], [], False, None
 
-    def add(self, kind: str, device: int) -> int:
-        """An input on a GPU; gives the stream that its owner is to have it ready for."""
-        stream = current(kind, device)
+    def add(self, stream: Optional[int]) -> Optional[int]:
+        """A stream that an input is ready on; None: nobody says on which stream its owner goes on."""
         if stream is None:
             self.unknown = True
-            stream = LEGACY
-        if stream not in self.streams:
+        elif stream not in self.streams:
             self.streams.append(stream)
+        self._look()
         return stream
 
     def add_tensor(self, tensor: "Tensor") -> None:
         """A result of a session of ours."""
         self.tensors.append(tensor)
+        self._look()
+
+    def _look(self) -> None:
+        self.alone = self.streams[0] if len(self.streams) == 1 and not self.tensors and not self.unknown else None
 
     def before(self, session: Any) -> None:
         """The session's work goes behind theirs; results of other sessions are there since before it was taken (session.py)."""

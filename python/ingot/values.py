@@ -5,6 +5,7 @@ import ctypes
 import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from ingot import libraries
 from ingot._abi import INGOT_CPU, INGOT_CUDA, ingot_dtype, ingot_place, ingot_tensor
 from ingot._library import encode
 from ingot.bindings import Binding
@@ -23,7 +24,6 @@ except ImportError:
 STRING = BY_NAME["string"]
 _small: Dict[DType, Any] = {row: numpy.dtype(row.typestr) for row in DTYPES if row.typestr} if numpy is not None else {}
 _rows: Dict[Any, Optional[DType]] = {}  # by numpy.dtype
-_addressof, _buffer = ctypes.addressof, ctypes.c_char.from_buffer
 _families: Dict[type, str] = {}
 
 
@@ -37,14 +37,6 @@ def family(value: Any) -> str:
         known = "ingot" if kind is Tensor else "numpy" if isinstance(value, ndarray) else names.get(top, "python")
         _families[kind] = known
     return known
-
-
-def address(array: Any) -> int:
-    """Where an array's elements lie: by its buffer, or, of one that is empty or may not be written to, by the way that takes three times as long."""
-    try:
-        return _addressof(_buffer(array))
-    except (TypeError, ValueError):
-        return int(array.__array_interface__["data"][0])
 
 
 def native(value: Any) -> Tuple[Any, DType]:
@@ -138,6 +130,10 @@ def present(tensor: Tensor, kind: str) -> Any:
 
         return cupy.from_dlpack(tensor)
     if kind == "jax":
+        library = libraries.named("jax")
+        array = library.taken(tensor) if library is not None else None
+        if array is not None:
+            return array
         import jax  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         return jax.dlpack.from_dlpack(tensor)

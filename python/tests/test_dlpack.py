@@ -60,13 +60,13 @@ def test_a_capsule_lives_as_long_as_the_run(engine, monkeypatch):
             tensor = ingot.Tensor(self.array)
             return dlpack.capsule(tensor, False)
 
-    run = ingot.session.lib.ingot_session_run_into
+    run = ingot.session._run_into
 
     def counted(*arguments):
         alive.append(len(dlpack._given))
         return run(*arguments)
 
-    monkeypatch.setattr(ingot.session.lib, "ingot_session_run_into", counted)
+    monkeypatch.setattr(ingot.session, "_run_into", counted)
     x, room = numpy.ones((2, 3), numpy.float32), numpy.zeros((2, 3), numpy.float32)
     engine.run([Watched(x)], outputs=[Watched(room)])
     assert alive == [2] and not dlpack._given and numpy.array_equal(room, x)

@@ -1,6 +1,8 @@
 """Models, engines and sessions: built, saved, described, called from threads."""
+import copy
 import gc
 import os
+import pickle
 import threading
 
 import numpy
@@ -55,6 +57,15 @@ def test_results_stay_while_the_engine_runs_on(digits, images):
     del session
     gc.collect()
     assert numpy.array_equal(result, kept)
+
+
+def test_results_have_names_and_are_copied_with_them(digits, images):
+    results = digits.run([images[:1]])
+    assert isinstance(results, ingot.Results) and results["probabilities"] is results[0] and [name for name, _ in results.items()] == ["probabilities"]
+    again = pickle.loads(pickle.dumps(results))
+    assert numpy.array_equal(again["probabilities"], results[0]) and isinstance(copy.copy(results), ingot.Results)
+    with pytest.raises(KeyError, match="there are probabilities"):
+        results["score"]
 
 
 def test_results_are_writable_and_nobody_elses():

@@ -119,6 +119,44 @@ def test_ctrl_c_ends_a_run_and_the_session_goes_on():
     assert engine(numpy.int64(1), numpy.eye(64, dtype=numpy.float32)).trace() == 64
 
 
+def test_ctrl_c_ends_a_run_like_the_one_before():
+    """For which the handler is left where it is: what it raises comes when the callback brings Python back."""
+    engine = build(slow_model())
+    session, x = engine.session(), numpy.eye(64, dtype=numpy.float32)
+    count = numpy.ones((), numpy.int64)
+    for _ in range(2):
+        assert session.run([count, x])[0].trace() == 64
+    count[()] = 10**9
+    for _ in range(2):
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            session.run([count, x])
+        assert 0.2 < time.monotonic() - start < 20
+        timer.join()
+    count[()] = 1
+    for _ in range(2):
+        assert session.run([count, x])[0].trace() == 64
+
+
+@pytest.mark.parametrize("wait", [0, 0.001, 0.01])
+def test_ctrl_c_before_the_first_callback(wait):
+    """What comes in the first moments of a run, as much as later."""
+    engine = build(slow_model())
+    session, x, count = engine.session(), numpy.eye(64, dtype=numpy.float32), numpy.ones((), numpy.int64)
+    for _ in range(2):
+        session.run([count, x])
+    count[()] = 10**9
+    start = time.monotonic()
+    timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        timer.start()
+        session.run([count, x])
+    assert time.monotonic() - start < 20
+    timer.join()
+
+
 def test_a_handler_of_the_callers_has_its_turn():
     seen = []
     previous = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))

@@ -64,7 +64,6 @@ def torch(monkeypatch):
                                    from_dlpack=lambda tensor: Tensor(numpy.from_dlpack(tensor)), **{name: "torch." + name for name in names})
     monkeypatch.setitem(sys.modules, "torch", module)
     monkeypatch.setattr(libraries, "_opened", {})
-    monkeypatch.setitem(libraries._by_type, Tensor, None)
     return module
 
 

@@ -138,8 +138,9 @@ MUST_CHECK Status api_limits(const ingot_config *config, BudgetLimits *out);  //
   })
 // Threads do not live on in a child process: a session is of the process that made it.
 MUST_CHECK Status api_check_process(const ingot_session *session);
-MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);  // takes the engine over
-char *api_graph_text(const Graph *graph);                               // malloc'ed; NULL where memory is short
+MUST_CHECK Status api_order(ingot_session *session, void *stream, bool behind);  // as Device.order
+MUST_CHECK Status api_engine_wrap(Engine *engine, ingot_engine **out);           // takes the engine over
+char *api_graph_text(const Graph *graph);                                        // malloc'ed; NULL where memory is short
 MUST_CHECK Status api_open_device(const ingot_config *config, const Log *log, bool tf32, WeightStore *weights,
                                   const struct TuningDatabase *tuning, Device **out);
 // "ids:1x128,mask:1..8x16..128..512": of each input the sizes it may have, and those to tune for; what is given once for a symbol holds wherever it stands.

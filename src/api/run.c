@@ -299,10 +299,28 @@ static Status run(ingot_session *session, const ingot_tensor *inputs, int input_
   return hand_over(session, expected);
 }
 
+// The caller's stream and a run between what it holds now and what it is given afterwards.
+typedef struct Between {
+  void *stream;
+  bool ordered;  // else it is not asked about any stream
+} Between;
+
+// What was enqueued before a run failed may still read the inputs, so the stream goes behind it all the same.
+static Status run_between(ingot_session *session, Between between, const ingot_tensor *inputs, int input_count,
+                          ingot_output *wanted, int output_count) {
+  if (!between.ordered) return run(session, inputs, input_count, wanted, output_count);
+  TRY(api_order(session, between.stream, true));
+  Status status = RECOVER_GUARD(run(session, inputs, input_count, wanted, output_count));
+  Status after = api_order(session, between.stream, false);
+  if (!status) return after;
+  status_free(after);
+  return status;
+}
+
 // A session whose run failed lends nothing.
-static Status run_cleanly(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_output *wanted,
-                          int output_count) {
-  Status status = SESSION_CALL(session, run(session, inputs, input_count, wanted, output_count));
+static Status run_cleanly(ingot_session *session, Between between, const ingot_tensor *inputs, int input_count,
+                          ingot_output *wanted, int output_count) {
+  Status status = SESSION_CALL(session, run_between(session, between, inputs, input_count, wanted, output_count));
   if (status) api_drop(session->outputs, ingot_engine_output_count(session->engine));
   return status;
 }
@@ -311,7 +329,7 @@ ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *input
                                int output_count) {
   Status status = api_require("ingot_session_run", "session", session, "inputs", input_count ? inputs : (void *)&status,
                               "outputs", output_count ? outputs : (void *)&status, NULL);
-  if (!status) status = run_cleanly(session, inputs, input_count, NULL, output_count);
+  if (!status) status = run_cleanly(session, (Between){0}, inputs, input_count, NULL, output_count);
   for (int i = 0; !status && i < output_count; i++) {
     outputs[i] = (ingot_tensor){0};
     describe(session, i, &outputs[i]);
@@ -319,11 +337,22 @@ ingot_error *ingot_session_run(ingot_session *session, const ingot_tensor *input
   return api_error(status);
 }
 
+static Status run_into(const char *function, ingot_session *session, Between between, const ingot_tensor *inputs,
+                       int input_count, ingot_output *outputs, int output_count) {
+  Status status = api_require(function, "session", session, "inputs", input_count ? inputs : (void *)&status, "outputs",
+                              output_count ? outputs : (void *)&status, NULL);
+  if (!status) status = run_cleanly(session, between, inputs, input_count, outputs, output_count);
+  for (int i = 0; !status && i < output_count; i++) describe(session, i, &output_at(outputs, i)->tensor);
+  return status;
+}
+
 ingot_error *ingot_session_run_into(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_output *outputs,
                                     int output_count) {
-  Status status = api_require("ingot_session_run_into", "session", session, "inputs", input_count ? inputs : (void *)&status,
-                              "outputs", output_count ? outputs : (void *)&status, NULL);
-  if (!status) status = run_cleanly(session, inputs, input_count, outputs, output_count);
-  for (int i = 0; !status && i < output_count; i++) describe(session, i, &output_at(outputs, i)->tensor);
-  return api_error(status);
+  return api_error(run_into("ingot_session_run_into", session, (Between){0}, inputs, input_count, outputs, output_count));
+}
+
+ingot_error *ingot_session_run_ordered(ingot_session *session, void *cuda_stream, const ingot_tensor *inputs, int input_count,
+                                       ingot_output *outputs, int output_count) {
+  Between between = {.stream = cuda_stream, .ordered = true};
+  return api_error(run_into("ingot_session_run_ordered", session, between, inputs, input_count, outputs, output_count));
 }

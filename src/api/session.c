@@ -122,7 +122,7 @@ ingot_error *ingot_session_synchronize(ingot_session *session) {
   return api_error(status ? status : SESSION_CALL(session, session->device->synchronize(session->device)));
 }
 
-static Status order(ingot_session *session, void *stream, bool behind) {
+Status api_order(ingot_session *session, void *stream, bool behind) {
   Device *device = session->device;
   if (!device->order)
     FAIL(ERROR_INVALID_ARGUMENT, "a session on the CPU is done when its calls return: there is no stream to order it with");
@@ -131,12 +131,12 @@ static Status order(ingot_session *session, void *stream, bool behind) {
 
 ingot_error *ingot_session_follow(ingot_session *session, void *cuda_stream) {
   Status status = api_require("ingot_session_follow", "session", session, NULL);
-  return api_error(status ? status : SESSION_CALL(session, order(session, cuda_stream, true)));
+  return api_error(status ? status : SESSION_CALL(session, api_order(session, cuda_stream, true)));
 }
 
 ingot_error *ingot_session_precede(ingot_session *session, void *cuda_stream) {
   Status status = api_require("ingot_session_precede", "session", session, NULL);
-  return api_error(status ? status : SESSION_CALL(session, order(session, cuda_stream, false)));
+  return api_error(status ? status : SESSION_CALL(session, api_order(session, cuda_stream, false)));
 }
 
 size_t ingot_session_memory(const ingot_session *session, ingot_memory kind) {

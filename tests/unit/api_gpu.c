@@ -333,6 +333,21 @@ Test(api_gpu, a_session_is_ordered_with_the_callers_stream) {
   cr_assert(!driver.wait(stream));
   cr_expect_arr_eq(read, once, sizeof once);
 
+  // The same in one call, with other contents; a run that is refused leaves the order as good.
+  float more[32], twice[32];
+  for (int i = 0; i < 32; i++) more[i] = input[i] * 2;
+  ingot_tensor y_more, x_more = x;
+  x_more.data = more;
+  expect_ok(ingot_session_run(session, &x_more, 1, &y_more, 1));
+  memcpy(twice, y_more.data, sizeof twice);
+  ingot_output in_one_call = {.size = sizeof in_one_call, .tensor.device = {INGOT_CUDA, 0}};
+  cr_assert(!driver.upload(memory, more, sizeof more, stream));
+  expect_error(ingot_session_run_ordered(session, stream, &there, 0, &in_one_call, 1), INGOT_INVALID_ARGUMENT, "no default");
+  expect_ok(ingot_session_run_ordered(session, stream, &there, 1, &in_one_call, 1));
+  cr_assert(!driver.download(read, (unsigned long long)(uintptr_t)in_one_call.tensor.data, sizeof read, stream));
+  cr_assert(!driver.upload(memory, input, sizeof once, stream) && !driver.wait(stream));
+  cr_expect_arr_eq(read, twice, sizeof twice);
+
   // What nobody takes is written where it was.
   ingot_output kept = lent, again = lent;
   expect_ok(ingot_session_run_into(session, &there, 1, &kept, 1));

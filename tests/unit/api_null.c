@@ -205,6 +205,10 @@ static void runs(void) {
   REFUSED(ingot_session_run_into(session, &input, 1, NULL, 1));
   REFUSED(ingot_session_run_into(session, &input, -1, &into, 1));
   REFUSED(ingot_session_run_into(session, &input, 1, &into, INT_MIN));
+  REFUSED(ingot_session_run_ordered(NULL, NULL, &input, 1, &into, 1));
+  REFUSED(ingot_session_run_ordered(session, NULL, NULL, 1, &into, 1));
+  REFUSED(ingot_session_run_ordered(session, NULL, &input, 1, NULL, 1));
+  REFUSED(ingot_session_run_ordered(session, NULL, &input, 1, &into, 1));  // on the CPU
   REFUSED(ingot_session_profile(NULL, &input, 1, &none));
   REFUSED(ingot_session_profile(session, NULL, 1, &none));
   REFUSED(ingot_session_profile(session, &input, 1, NULL));

@@ -17,7 +17,7 @@ import ingot.onnxruntime  # noqa: E402
 
 SECTIONS: Tuple[Tuple[str, Any, Tuple[str, ...]], ...] = (
     ("Building, loading, running", ingot, ("build", "load", "Options", "Engine", "Session", "Results", "Model", "Binding")),
-    ("Tensors and element types", ingot, ("Tensor", "DType", "dtype", "DTYPES")),
+    ("Tensors and element types", ingot, ("Tensor", "empty_pinned", "DType", "dtype", "DTYPES")),
     ("What engines tell", ingot, ("Memory", "Pass", "Rewrite", "Plan", "Profile", "Step")),
     ("Progress", ingot, ("Progress", "ProgressBar")),
     ("Errors", ingot, ("Error", "Code", "InvalidArgument", "InvalidModel", "Unsupported", "OutOfMemory", "InputOutputError", "DeviceError", "NotFound", "Corrupt",

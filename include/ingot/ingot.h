@@ -413,6 +413,15 @@ typedef struct ingot_result ingot_result;
 INGOT_API ingot_error *ingot_session_take_output(ingot_session *session, int index, ingot_result **out);
 INGOT_API void ingot_result_free(ingot_result *result);
 
+/* Page-locked memory of the host, which a GPU reads and writes itself: what lies there, inputs and outputs of the caller's of 128 KiB and more, is not
+ * copied on its way. (Such memory of others, by cuMemHostAlloc or PyTorch's pin_memory, is recognised as well.) Its pages are nobody else's until it is
+ * freed, by any thread and before the caller's CUcontext if the configuration names one. config: whose GPU, by device, device_index and cuda_context;
+ * NULL: the first. Ends where there is no GPU with INGOT_UNSUPPORTED, for INGOT_DEVICE_CPU with INGOT_INVALID_ARGUMENT. */
+typedef struct ingot_pinned ingot_pinned;
+INGOT_API ingot_error *ingot_pinned_new(const ingot_config *config, size_t bytes, ingot_pinned **out);
+INGOT_API void *ingot_pinned_data(const ingot_pinned *memory);
+INGOT_API void ingot_pinned_free(ingot_pinned *memory);
+
 /* Bytes of memory, for the shapes set or run last. */
 typedef enum ingot_memory {
   INGOT_MEMORY_WEIGHTS, /* shared by all sessions of the engine */

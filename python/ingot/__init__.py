@@ -18,6 +18,7 @@ from ingot.dtypes import DTYPES, DType, dtype
 from ingot.engine import Engine, Model, build, load
 from ingot.errors import (Cancelled, Code, Corrupt, DeviceError, Error, InputOutputError, InternalError, InvalidArgument, InvalidModel, LimitReached, Mismatch,
                           NotFound, OutOfMemory, Unsupported)
+from ingot.pinned import empty_pinned
 from ingot.progress import Progress, ProgressBar
 from ingot.reports import Memory, Pass, Plan, Profile, Rewrite, Step
 from ingot.results import Results
@@ -45,5 +46,5 @@ __all__ = [
     "Binding", "Cancelled", "Code", "Corrupt", "DTYPES", "DType", "DeviceError", "Engine", "Error", "ExecutionMode", "GraphOptimizationLevel", "IOBinding",
     "InferenceSession", "InputOutputError", "InternalError", "InvalidArgument", "InvalidModel", "LimitReached", "Memory", "Mismatch", "Model", "NotFound",
     "Options", "OrtValue", "OutOfMemory", "Pass", "Plan", "Profile", "Progress", "ProgressBar", "Results", "Rewrite", "RunOptions", "Session",
-    "SessionOptions", "Step", "Tensor", "Unsupported", "build", "dtype", "get_available_providers", "get_device", "load",
+    "SessionOptions", "Step", "Tensor", "Unsupported", "build", "dtype", "empty_pinned", "get_available_providers", "get_device", "load",
 ]

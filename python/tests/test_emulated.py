@@ -343,6 +343,25 @@ def test_cupys_arrays_on_streams_that_end(engine, monkeypatch):
     assert not session._garbage and not ingot.dlpack._given
 
 
+def test_arrays_in_pinned_memory(engine):
+    """The emulated device reads and writes them when a copy's turn comes."""
+    session = engine.session()
+    x, y = ingot.empty_pinned((4096, 16)), ingot.empty_pinned((4096, 16), numpy.float32)
+    assert type(x) is numpy.ndarray and x.dtype == numpy.float32 and x.shape == (4096, 16) and x.flags.writeable
+    for i in range(3):
+        x[:] = numpy.arange(16) + i
+        expected = 2 * x
+        assert session.run([x], outputs=[y])[0] is y and numpy.array_equal(y, expected)
+        there = session.run([x], on="device")[0]
+        x[:] = 0
+        assert numpy.array_equal(session.run([there], on="host")[0].numpy(), 2 * expected)
+    view = y[1:2]
+    del x, y
+    gc.collect()
+    assert numpy.array_equal(view, expected[1:2])
+    assert ingot.empty_pinned((0, 3), "i64").shape == (0, 3) and ingot.empty_pinned(2, "bf16").dtype.name in ("bf16", "bfloat16")
+
+
 def test_providers_of_a_gpu():
     import ingot.onnxruntime as ort
 

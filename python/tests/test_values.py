@@ -149,3 +149,11 @@ assert isinstance(y, ingot.Tensor) and y.tolist() == [[1, 2], [3, 4]] and y.memo
 assert engine(y).tolist() == y.tolist()
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.onnx")], check=True)
+
+
+def test_pinned_memory_takes_a_gpu():
+    for wrong in ({"dtype_": "string"}, {"shape": (2, -1)}, {"device": "cpu"}):
+        with pytest.raises(ingot.InvalidArgument):
+            ingot.empty_pinned(**{"shape": (2, 3), "device": "cuda", **wrong})
+    with pytest.raises((ingot.Unsupported, ingot.DeviceError), match="there is no GPU|libcuda"):
+        ingot.empty_pinned(4, device="cuda:97")

@@ -107,7 +107,7 @@ MUST_CHECK Status cuda_refused(CudaContext *context, size_t size);              
 void cuda_count_allocated(CudaContext *context, size_t more, size_t less);         // by others than cuda_alloc
 MUST_CHECK Status cuda_alloc_host(CudaContext *context, size_t size, void **out);  // pinned
 void cuda_free_host(CudaContext *context, void *memory);                           // NULL is fine
-// Synchronous copies between ordinary memory and the device, through pinned staging; done when they return.
+// Synchronous copies between the host's memory and the device, of memory that is not pinned through pinned staging; done when they return.
 MUST_CHECK Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size);
 MUST_CHECK Status cuda_download(CudaContext *context, void *to, const void *from, size_t size);
 // Bytes for the device that `make` writes to host memory first: 256-byte aligned, each once, on any thread of the pool (NULL: on this one).

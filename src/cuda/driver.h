@@ -53,6 +53,7 @@ typedef enum CudaFunctionAttribute {
   CUDA_FUNCTION_NON_PORTABLE_CLUSTER = 14,
 } CudaFunctionAttribute;
 
+enum { CUDA_POINTER_MEMORY_TYPE = 2, CUDA_MEMORY_HOST = 1 };  // of cuPointerGetAttribute
 enum { CUDA_STREAM_NON_BLOCKING = 1, CUDA_EVENT_DISABLE_TIMING = 2, CUDA_HOST_PORTABLE = 1, CUDA_HOST_DEVICE_MAP = 2 };
 typedef enum CudaCaptureMode { CUDA_CAPTURE_GLOBAL, CUDA_CAPTURE_THREAD_LOCAL, CUDA_CAPTURE_RELAXED } CudaCaptureMode;
 

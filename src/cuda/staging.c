@@ -1,5 +1,5 @@
-// Copies between ordinary memory and the device, through two pinned buffers of the context: while one travels, the other is filled. What is made on
-// the host only to be uploaded is made in those buffers, several things at once by several threads.
+// Copies between ordinary memory and the device, through two pinned buffers of the context: while one travels, the other is filled. Memory that is pinned
+// already travels as it is. What is made on the host only to be uploaded is made in those buffers, several things at once by several threads.
 #include <string.h>
 
 #include "base/budget.h"
@@ -10,6 +10,39 @@
 #include "cuda/context.h"
 
 enum { PART_ALIGNMENT = 256 };
+
+// ---- memory that is pinned ----------------------------------------------------------------------------------------------------
+
+// Less is copied to a buffer in the time that it takes to ask the driver, and to wait once more.
+enum { DIRECT_FROM = 128 << 10 };
+
+static bool is_pinned(CudaContext *context, const void *memory, size_t size) {
+  unsigned kind = 0;
+  if (size < DIRECT_FROM) return false;
+  CudaResult result = context->driver->cuPointerGetAttribute(&kind, CUDA_POINTER_MEMORY_TYPE, cuda_address(memory));
+  return !result && kind == CUDA_MEMORY_HOST;
+}
+
+// What the stream holds is waited for first, as long as the call may last; the copy then to its end: when the call is over, the memory is the caller's.
+static Status finish_direct(CudaContext *context) {
+  Status status = cuda_synchronize(context, context->stream);
+  if (status) cuda_settle(context);
+  return status;
+}
+
+static Status upload_direct(CudaContext *context, void *to, const void *from, size_t size) {
+  TRY(cuda_synchronize(context, context->stream));
+  TRY(cuda_copy_in(context, to, from, size, context->stream));
+  return finish_direct(context);
+}
+
+static Status download_direct(CudaContext *context, void *to, const void *from, size_t size) {
+  TRY(cuda_synchronize(context, context->stream));
+  TRY(cuda_copy_out(context, to, from, size, context->stream));
+  return finish_direct(context);
+}
+
+// ---- through the buffers ------------------------------------------------------------------------------------------------------
 
 // A transfer that ended half way may have left a copy under way, which would write over what the next one puts into its buffer, or read
 // what is not its own: the next one waits for it. Buffers that cannot be waited for are given up, which waits for them too.
@@ -54,6 +87,7 @@ static Status upload_staged(CudaContext *context, char *to, const char *from, si
 
 Status cuda_upload(CudaContext *context, void *to, const void *from, size_t size) {
   if (size == 0) return OK;
+  if (is_pinned(context, from, size)) return upload_direct(context, to, from, size);
   pthread_mutex_lock(&context->staging_mutex);
   Status status = upload_staged(context, to, from, size);
   if (status) context->staging_in_use = true;
@@ -83,6 +117,7 @@ static Status download_staged(CudaContext *context, char *to, const char *from, 
 
 Status cuda_download(CudaContext *context, void *to, const void *from, size_t size) {
   if (size == 0) return OK;
+  if (is_pinned(context, to, size)) return download_direct(context, to, from, size);
   pthread_mutex_lock(&context->staging_mutex);
   Status status = download_staged(context, to, from, size);
   if (status) context->staging_in_use = true;

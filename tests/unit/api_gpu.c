@@ -371,6 +371,60 @@ Test(api_gpu, a_session_is_ordered_with_the_callers_stream) {
   ingot_engine_free(engine);
 }
 
+// The emulated device reads and writes pinned memory when a copy's turn comes, not when it is asked for.
+Test(api_gpu, inputs_and_outputs_may_lie_in_pinned_memory) {
+  enum { SIZE = 1 << 16, BYTES = SIZE * sizeof(float) };
+  ingot_model *model;
+  ingot_engine *engine;
+  ingot_session *session;
+  ingot_pinned *in, *out, *none = NULL;
+  int64_t shape[] = {SIZE};
+  ingot_tensor y;
+  expect_ok(ingot_model_open("tests/open/flat.onnx", &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  expect_ok(ingot_session_create(engine, &config, &session));
+  expect_ok(ingot_pinned_new(&config, BYTES, &in));
+  expect_ok(ingot_pinned_new(&config, BYTES, &out));
+  float *pageable = malloc(BYTES), *expected = malloc(BYTES), *pinned = ingot_pinned_data(in);
+  void *stream;
+  Driver driver = open_driver();
+  cr_assert(!driver.create(&stream, 1, 0));
+  ingot_tensor x = {.data = pageable, .device = {INGOT_CPU, 0}, .ndim = 1, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape};
+  ingot_output place = {.size = sizeof place, .owner = INGOT_OWNED_BY_CALLER, .capacity = BYTES};
+  place.tensor = (ingot_tensor){.data = ingot_pinned_data(out), .device = {INGOT_CUDA_HOST, 0}};
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < SIZE; i++) pageable[i] = (float)((i * 7 + round * 13) % 32) * 0.25f;
+    memcpy(pinned, pageable, BYTES);
+    x.data = pageable;
+    expect_ok(ingot_session_run(session, &x, 1, &y, 1));
+    memcpy(expected, y.data, BYTES);
+    x.data = pinned;
+    expect_ok(ingot_session_run_into(session, &x, 1, &place, 1));
+    cr_expect(!memcmp(expected, place.tensor.data, BYTES));
+    memset(place.tensor.data, 0, BYTES);
+    // With the result on the GPU the input is the caller's again as well.
+    ingot_output there = {.size = sizeof there, .tensor.device = {INGOT_CUDA, 0}};
+    expect_ok(ingot_session_run_into(session, &x, 1, &there, 1));
+    memset(pinned, 0, BYTES);
+    expect_ok(ingot_session_synchronize(session));
+    cr_assert(!driver.download(pageable, (unsigned long long)(uintptr_t)there.tensor.data, BYTES, stream));
+    cr_assert(!driver.wait(stream));
+    cr_expect(!memcmp(expected, pageable, BYTES));
+  }
+  cr_expect(!driver.destroy(stream));
+  ingot_config no_such = config;
+  no_such.device_index = 99;
+  expect_error(ingot_pinned_new(&no_such, BYTES, &none), INGOT_UNSUPPORTED, "99");
+  cr_expect_null(none);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+  ingot_pinned_free(in);
+  ingot_pinned_free(out);
+  free(pageable);
+  free(expected);
+}
+
 // ---- sequences whose elements lie on the GPU -----------------------------------------------------------------------------------
 
 static ingot_tensor sequence_of(ingot_tensor *elements, int64_t *count) {

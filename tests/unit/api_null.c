@@ -55,6 +55,11 @@ static void errors_and_models(void) {
   HARMLESS(ingot_cancellation_request(NULL));
   HARMLESS(ingot_cancellation_reset(NULL));
   HARMLESS(ingot_cancellation_free(NULL));
+  ingot_pinned *pinned = NULL;
+  REFUSED(ingot_pinned_new(&config, 16, NULL));
+  REFUSED(ingot_pinned_new(&config, 16, &pinned));  // of the CPU
+  EQUALS(ingot_pinned_data(NULL), NULL);
+  HARMLESS(ingot_pinned_free(NULL));
   ingot_cancellation *cancellation = NULL;
   HARMLESS(cancellation = ingot_cancellation_new());
   ingot_cancellation_free(cancellation);

@@ -32,6 +32,12 @@ static void copy_up_to(int count) {
   for (; copied < count; copied++) memcpy(copies[copied].to, copies[copied].from, copies[copied].size);
 }
 
+static CudaResult late_copy_out(void *to, CudaAddress from, size_t size, CudaStream stream) {
+  CudaResult result = fake_cuMemcpyDtoHAsync(to, from, 0, stream);
+  if (!result) copies[copy_count++] = (Copy){to, (const void *)(uintptr_t)from, size};
+  return result;
+}
+
 static CudaResult late_record(CudaEvent event, CudaStream stream) {
   int i = 0;
   while (i < MOST_EVENTS - 1 && events[i].event && events[i].event != event) i++;
@@ -67,6 +73,7 @@ static CudaContext *open_late(CudaDriver *driver, Arena *arena) {
   cr_assert_null(cuda_driver_from_table(arena, fake_cuda_symbols, &fake));
   *driver = *fake;
   driver->cuMemcpyHtoDAsync = late_copy_in;
+  driver->cuMemcpyDtoHAsync = late_copy_out;
   driver->cuEventRecord = late_record;
   driver->cuEventSynchronize = late_wait_event;
   driver->cuStreamSynchronize = late_wait;
@@ -204,4 +211,55 @@ Test(cuda_staging, a_call_that_fails_is_an_error) {
     expect_upload(&u, NULL);
   }
   close_upload(&u);
+}
+
+// ---- memory that is pinned ---------------------------------------------------------------------------------------------------
+
+static const char *pinned;  // of PINNED_BYTES
+enum { PINNED_BYTES = 2 * STAGE + 77 };
+
+static CudaResult ask_for_type(void *value, int attribute, CudaAddress address) {
+  cr_assert_eq(attribute, CUDA_POINTER_MEMORY_TYPE);
+  if (address - (uintptr_t)pinned >= PINNED_BYTES) return 1;
+  *(unsigned *)value = CUDA_MEMORY_HOST;
+  return CUDA_OK;
+}
+
+// There and back; how many copies that took.
+static int round_trip(CudaContext *context, void *device, const char *from, char *back, size_t size) {
+  forget_copies();
+  int before = copy_count;
+  cr_assert_null(cuda_upload(context, device, from, size));
+  cr_assert_null(cuda_download(context, back, device, size));
+  cr_assert(!memcmp(from, back, size), "%zu bytes", size);
+  return copy_count - before;
+}
+
+Test(cuda_staging, pinned_memory_travels_as_it_is) {
+  Arena *arena = arena_new();
+  CudaDriver driver;
+  CudaContext *context = open_late(&driver, arena);
+  char *memory = arena_alloc(arena, PINNED_BYTES), *ordinary = arena_alloc(arena, PINNED_BYTES);
+  for (size_t i = 0; i < PINNED_BYTES; i++) memory[i] = (char)byte_of(3, i);
+  void *device;
+  cr_assert_null(cuda_alloc(context, PINNED_BYTES, &device));
+  driver.cuPointerGetAttribute = ask_for_type;
+  pinned = memory;
+  cr_expect_eq(round_trip(context, device, memory, ordinary, PINNED_BYTES), 1 + 3);
+  cr_expect_eq(round_trip(context, device, ordinary, memory, PINNED_BYTES), 3 + 1);
+  round_trip(context, device, memory + 5, ordinary, 100);
+  // A copy that was given to the device is waited for, whatever fails: the memory is the caller's again.
+  for (int fail_at = 1; fail_at <= 3; fail_at++) {
+    fake_cuda.calls = 0;
+    fake_cuda.fail_at = fail_at;
+    fake_cuda.fail_with = CUDA_OUT_OF_MEMORY;
+    Status status = cuda_upload(context, device, memory, PINNED_BYTES);
+    cr_expect_not_null(status, "call %d failed unnoticed", fail_at);
+    status_free(status);
+    cr_expect_eq(copied, copy_count);
+    fake_cuda.fail_at = 0;
+  }
+  cuda_free(context, device, PINNED_BYTES);
+  close_late(context);
+  arena_free(arena);
 }

@@ -16,7 +16,7 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BROUGHT_ALONG = ("libdnnl[23]", "libgomp1", "libprotobuf-c1", "ocl-icd-libopencl1")
-LARGEST = 25 << 20
+LARGEST = 25_000_000
 METADATA = """Metadata-Version: 2.1
 Name: ingot
 Version: {version}

@@ -1,7 +1,7 @@
 """On a machine with a GPU: python gpu.py [torch] [cupy] [jax]. Needs ingot (the wheel, or PYTHONPATH and INGOT_LIBRARY) and the libraries named.
 
 Of each: no copies (addresses compared), right streams (a race planted without order is found, the same with order is not), 100,000 calls without growth,
-8 threads, microseconds of a call over C. Prints a line each and ends with 1 if one is wrong."""
+8 threads, microseconds of a call over C; and what page-locked memory gains. Prints a line each and ends with 1 if one is wrong."""
 import contextlib
 import ctypes
 import faulthandler
@@ -251,26 +251,61 @@ def over_c(kit, engine):
     in_c = timed(lambda: check(lib.ingot_session_run_into(session._handle, a.array, 1, o.array, 1)))
     python = timed(lambda: session.run([x]))
     if kit.name == "jax":  # a call waits for the GPU, since JAX says of no stream that it is the one
-        print("     jax: C %.1f us without waiting, Python %.1f us a call" % (in_c, python), flush=True)
+        kept = []
+        parts = (("reading", lambda: a.take([x])), ("running and waiting", lambda: (session._call(1, None), session.synchronize())),
+                 ("an array of a result", lambda: kept.append(ingot.values.present(tensor, kit.name)) or kept.clear()))
+        raw = ingot.Tensor._of(kit.address(x), ingot.dtype("f32"), (256,), (2, 0), x)
+        tensor = ingot.Tensor._of(kit.address(x), ingot.dtype("f32"), (256,), (2, 0), x)
+        whole = timed(lambda: session.run([raw]), 1000)
+        a.take([x])
+        o.lend(False)
+        shown = ", ".join("%s %.1f us" % (name, timed(call, 1000)) for name, call in parts)
+        say(kit.name + ": a call", python < 150, "C %.1f us without waiting, Python %.1f us; a result taken and given back %.1f us, %s" % (in_c, python, whole, shown))
         return
     into = timed(lambda: session.run([x], outputs=[room]))
     say(kit.name + ": a call over C", min(python, into) - in_c < 20, "C %.1f us, Python %.1f us, into the caller's memory %.1f us" % (in_c, python, into))
-    parts = (("reading", lambda: a.take([x])), ("a stream", lambda: ingot.streams.current(kit.name, 0)), ("following", lambda: session._follow(1)),
-             ("preceding", lambda: session._precede(1)), ("a place", lambda: o.describe(None, [x], False)))
-    print("     %s: %s" % (kit.name, ", ".join("%s %.1f us" % (name, timed(call, 1000)) for name, call in parts)), flush=True)
+    stream = ingot.streams.current(kit.name, 0)
+    a.take([x])
+    o.describe([room], [x], False)
+    alone, ordered = timed(lambda: session._call(1, None)), timed(lambda: session._call(1, stream))
+    parts = (("reading", lambda: (a.take([x]), a.release())), ("a stream", lambda: ingot.streams.current(kit.name, 0)),
+             ("the caller's place", lambda: (o.describe([room], [x], False), a.release())), ("a place that is made", lambda: (o.describe(None, [x], False), a.release())),
+             ("exchanging Ctrl-C's handler", lambda: session._watch.__enter__().__exit__(None, None, None)), ("results", lambda: session._results([x])))
+    shown = ", ".join("%s %.1f us" % (name, timed(call, 1000)) for name, call in parts)
+    print("     %s: order %.1f us (C's call %.1f us with it, %.1f us alone), %s" % (kit.name, ordered - alone, ordered, alone, shown), flush=True)
 
 
 def numpy_over_c():
     small = ingot.build(model(256), device="cuda")
     x, session = numpy.ones(256, numpy.float32), small.session()
-    session.run([x])
+    for _ in range(2):
+        session.run([x])
     session._arguments.take([x])
     out = (_abi.ingot_tensor * 1)()
     for name, call in (("C", lambda: check(lib.ingot_session_run(session._handle, session._arguments.array, 1, out, 1))), ("Python", lambda: session.run([x]))):
         start = time.perf_counter()
         for _ in range(5000):
             call()
-        print("     numpy on the host, %s: %.1f us a call" % (name, (time.perf_counter() - start) / 5000 * 1e6))
+        print("     numpy on the host, %s: %.1f us a call" % (name, (time.perf_counter() - start) / 5000 * 1e6), flush=True)
+
+
+def pinned():
+    """The same arrays to the GPU and back, in ordinary memory and in page-locked memory."""
+    count = 1 << 24
+    session = ingot.build(model(count), device="cuda").session()
+    times, right = [], True
+    for make in (numpy.empty, ingot.empty_pinned):
+        x, y = make(count, "float32"), make(count, "float32")
+        x[:], y[:] = numpy.arange(count, dtype=numpy.float32), 0
+        best = 1e9
+        for _ in range(8):
+            start = time.perf_counter()
+            session.run([x], outputs=[y])
+            best = min(best, time.perf_counter() - start)
+        right = right and bool((y == 2 * x).all())
+        times.append(best)
+    rates = [2 * 4 * count / seconds / 1e9 for seconds in times]
+    say("page-locked memory", right and times[0] > times[1], "%.1f GB/s there and back, %.1f GB/s of ordinary memory: %.1f times" % (rates[1], rates[0], times[0] / times[1]))
 
 
 def main(names):
@@ -278,6 +313,8 @@ def main(names):
     engine = ingot.build(model(N), device="cuda")
     print(ingot.__version__, engine.session().device, flush=True)
     numpy_over_c()
+    begin("page-locked memory")
+    pinned()
     checked = 0
     for kind in (Torch, Cupy, Jax):
         if names and kind.name not in names:

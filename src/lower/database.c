@@ -24,10 +24,9 @@ const TuningEntry *tuning_get(const TuningDatabase *database, int sm, const char
   return entry;
 }
 
-void tuning_add(TuningDatabase *database, const TuningEntry *entry) {
+void tuning_set(TuningDatabase *database, const TuningEntry *entry) {
   const char *key = entry_key(database->arena, entry->sm, entry->site);
   TuningEntry *have = string_map_get(database->map, key);
-  if (have && have->microseconds <= entry->microseconds) return;
   if (!have) {
     have = arena_new_of(database->arena, TuningEntry);
     *ARENA_PUSH(database->arena, database->entries, database->count, database->capacity) = have;
@@ -36,6 +35,11 @@ void tuning_add(TuningDatabase *database, const TuningEntry *entry) {
   *have =
       (TuningEntry){entry->sm, arena_string(database->arena, entry->site), arena_string(database->arena, entry->implementation),
                     arena_string(database->arena, entry->way), entry->microseconds};
+}
+
+void tuning_add(TuningDatabase *database, const TuningEntry *entry) {
+  const TuningEntry *have = tuning_get(database, entry->sm, entry->site);
+  if (!have || have->microseconds > entry->microseconds) tuning_set(database, entry);
 }
 
 void tuning_merge(TuningDatabase *into, const TuningDatabase *from) {

@@ -25,6 +25,7 @@ MUST_CHECK Status tuning_parse(Arena *arena, const char *text,
 const TuningEntry *tuning_get(const TuningDatabase *database, int sm,
                               const char *site);                      // NULL where unknown; NULL database is fine
 void tuning_add(TuningDatabase *database, const TuningEntry *entry);  // keeps the faster of two
+void tuning_set(TuningDatabase *database, const TuningEntry *entry);  // whatever is there
 void tuning_merge(TuningDatabase *into, const TuningDatabase *from);
 const char *tuning_print(TuningDatabase *database, Arena *arena);
 // Files: a missing file reads as empty; writing merges with what is there now.

@@ -624,6 +624,8 @@ void cuda_device_force(Device *device, const Implementation *implementation, int
   r->forced_taken = taken;
 }
 
+void cuda_device_use_tuning(Device *device, const TuningDatabase *database) { of(device)->tuning = database; }
+
 Status cuda_device_tune(Device *device, const PlanStep *steps, int count, TuneOptions *options, TuningDatabase *database,
                         TuneReport *report) {
   CudaRunner *r = of(device);

@@ -6,6 +6,8 @@
 // Fills in the device's own context, compiler and limits.
 MUST_CHECK Status cuda_device_tune(Device *device, const PlanStep *steps, int count, TuneOptions *options,
                                    TuningDatabase *database, TuneReport *report);
+// What is planned from here on is planned by it; it outlives the device, or the next call.
+void cuda_device_use_tuning(Device *device, const TuningDatabase *database);
 // Kernels used from here on are the ones cuda_device_kernels returns.
 void cuda_device_record_kernels(Device *device);
 

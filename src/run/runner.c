@@ -392,10 +392,11 @@ Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, 
   return with_placed(runner, inputs, profile_placed, &(ProfileWork){out, limit, count});
 }
 
-enum { TIMED_BATCHES = 25 };
+enum { MOST_BATCHES = 25, TIMED_WARMUPS = 3 };
 
 typedef struct TimeWork {
   double budget, *seconds;
+  int batches;
   const RunTensor *inputs;
 } TimeWork;
 
@@ -405,38 +406,43 @@ static int ascending(const void *a, const void *b) {
 }
 
 // A model in several stages is run whole; one stage is replayed alone.
-static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
-  TimeWork *work = context;
+static Status run_placed(Runner *runner, StageEntry *entry, void **in, void **out, const RunTensor *inputs) {
+  if (entry->stage->complete) return runner->device->run(runner->device, entry->executable, in, out);
+  RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
+  if (!outputs) return status_out_of_memory();
+  Status status = cache_run(runner, runner->top, true, 0, inputs, outputs);
+  drop_all(outputs, runner->top->graph->output_count);
+  free(outputs);
+  return status;
+}
+
+static Status time_batch(Runner *runner, StageEntry *entry, void **in, void **out, const TimeWork *work, int batch,
+                         double *each) {
   Device *device = runner->device;
-  double times[TIMED_BATCHES];
-  int batch = 3;
-  for (int round = -2; round < TIMED_BATCHES; round++) {
-    TRY(device->synchronize(device));
-    double start = time_now();
-    for (int i = 0; i < batch; i++) {
-      if (entry->stage->complete) {
-        TRY(device->run(device, entry->executable, in, out));
-        continue;
-      }
-      RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
-      if (!outputs) return status_out_of_memory();
-      Status status = cache_run(runner, runner->top, true, 0, work->inputs, outputs);
-      drop_all(outputs, runner->top->graph->output_count);
-      free(outputs);
-      TRY(status);
-    }
-    TRY(device->synchronize(device));
-    double each = (time_now() - start) / batch;
-    if (round >= 0) times[round] = each;
-    else batch = (int)MIN(MAX(work->budget / TIMED_BATCHES / MAX(each, 1e-7), 1), 10000);
-  }
-  qsort(times, TIMED_BATCHES, sizeof *times, ascending);
-  *work->seconds = times[TIMED_BATCHES / 2];
+  TRY(device->synchronize(device));
+  double start = time_now();
+  for (int i = 0; i < batch; i++) TRY(run_placed(runner, entry, in, out, work->inputs));
+  TRY(device->synchronize(device));
+  *each = (time_now() - start) / batch;
   return OK;
 }
 
-Status runner_time(Runner *runner, const RunTensor *inputs, double budget, double *seconds) {
-  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, inputs});
+// Runs that take long are measured less often.
+static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
+  TimeWork *work = context;
+  double times[MOST_BATCHES], each;
+  for (int i = 0; i < TIMED_WARMUPS; i++) TRY(time_batch(runner, entry, in, out, work, 1, &each));
+  int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
+  double start = time_now();
+  do TRY(time_batch(runner, entry, in, out, work, batch, &times[count++]));
+  while (count < work->batches && time_now() - start < 2 * work->budget);
+  qsort(times, (size_t)count, sizeof *times, ascending);
+  *work->seconds = times[count / 2];
+  return OK;
+}
+
+Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds) {
+  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, MIN(batches, MOST_BATCHES), inputs});
 }
 
 void runner_let_go(Runner *runner, Storage *storage) {

@@ -8,6 +8,7 @@
 #include "base/recover.h"
 #include "cuda/context.h"
 #include "run/cuda_device.h"
+#include "run/last_word.h"
 #include "tune/tune.h"
 
 bool cuda_device_present(int index) {
@@ -38,19 +39,15 @@ static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Devi
   return OK;
 }
 
+#define LAST_SHARE 0.25  // of the budget, for the last word
+
 static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
-  TuneOptions tune = {.seconds = options->seconds, .log = options->log};
+  TuneOptions tune = {.seconds = options->seconds * (1 - LAST_SHARE), .log = options->log};
   TuneReport report;
   TRY(cuda_device_tune(device, plan->steps, (int)plan->step_count, &tune, database, &report));
   log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
           report.sites, report.seconds, report.candidates, report.rejected);
   return OK;
-}
-
-// A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.
-static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, Device *device, const Executable *executable) {
-  if (!options->keep) return OK;
-  return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
 }
 
 static bool refuses_the_shape(Status status) {
@@ -60,6 +57,39 @@ static bool refuses_the_shape(Status status) {
     case ERROR_UNSUPPORTED: return true;
     default: return false;
   }
+}
+
+// What sites took alone is no more than a guess where the whole cannot be measured, but the best there is.
+static Status judge_whole(const LastWord *word, const TuningDatabase *before, TuningDatabase *database) {
+  Status status = last_word(word, before, database);
+  if (!status || !refuses_the_shape(status)) return status;
+  log_add(word->log, LOG_WARNING, "the whole plan could not be measured, its sites were: %s", status_message(status));
+  status_free(status);
+  return OK;
+}
+
+// The sites of the plan, and then the plan.
+static Status tune_and_judge(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
+                             const RunTensor *inputs, const Plan *plan, TuningDatabase *database, Arena *scratch) {
+  TuningDatabase *before = tuning_new(scratch);
+  tuning_merge(before, database);
+  TRY(tune_plan(plan, device, options, database));
+  LastWord word = {graph, device, hooks, inputs, plan, options->seconds * LAST_SHARE, options->log};
+  return judge_whole(&word, before, database);
+}
+
+static Status tune_guarded(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
+                           const RunTensor *inputs, const Plan *plan, TuningDatabase *database) {
+  Arena *scratch = arena_scratch();
+  Status status = RECOVER_GUARD(tune_and_judge(graph, device, hooks, options, inputs, plan, database, scratch));
+  arena_free(scratch);
+  return status;
+}
+
+// A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.
+static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, Device *device, const Executable *executable) {
+  if (!options->keep) return OK;
+  return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
 }
 
 // What a model refuses at a shape is not prepared for it.
@@ -111,7 +141,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     for (int i = 0; last && on_gpu && i < options->sample_count; i++)
       TRY_GOTO(prepare_at(graph, options->samples[i], device, hooks, options->log));
     if (last) break;
-    TRY_GOTO(tune_plan(device->plan(executable), device, options, database));
+    TRY_GOTO(tune_guarded(graph, device, hooks, options, inputs, device->plan(executable), database));
   }
 done:
   runner_free(runner);

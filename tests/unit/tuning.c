@@ -102,3 +102,13 @@ Test(tuning, files_merge) {
   status_free(status);
   unlink(path);
 }
+
+Test(tuning, what_is_set_stays_though_slower) {
+  TuningDatabase *database = tuning_new(arena);
+  add(database, 90, "one", "fast", 1);
+  tuning_set(database, &(TuningEntry){90, "one", "chosen", "", 2});
+  tuning_set(database, &(TuningEntry){90, "two", "new", "", 3});
+  cr_expect_str_eq(tuning_get(database, 90, "one")->implementation, "chosen");
+  cr_expect_str_eq(tuning_get(database, 90, "two")->implementation, "new");
+  cr_expect_eq(database->count, 2);
+}

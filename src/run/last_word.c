@@ -1,0 +1,184 @@
+// See last_word.h.
+#include "run/last_word.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/recover.h"
+#include "base/thread.h"
+#include "run/cuda_device.h"
+#include "tune/together.h"
+
+// A site that tuning gave another way.
+typedef struct Change {
+  const TuningEntry *found;
+  TuningEntry chosen;  // without measuring
+  double seconds;      // of a run, in the way that was found
+} Change;
+
+// A runner of the graph with some of the changes.
+typedef struct Variant {
+  Runner *runner;
+  bool *taken;
+} Variant;
+
+typedef struct Words {
+  const LastWord *options;
+  const TuningDatabase *before;
+  Arena *arena;
+  Change *changes;
+  uint32_t count, capacity;
+  RunTensor *inputs;
+  Variant current;
+  double start, each;  // seconds: when it began, of one comparison
+} Words;
+
+// ---- what changed ------------------------------------------------------------------------------------------------------------
+
+static void add_change(Words *w, StringMap *met, const PlanStep *step, const TuningDatabase *database) {
+  const Selection *selection = &step->selection;
+  const char *key = site_key(&step->site, w->arena);
+  const TuningEntry *entry = tuning_get(database, step->site.device->sm, key);
+  const char *implementation = selection->implementation->name, *way = selection->way.name;
+  if (!entry || (!strcmp(entry->implementation, implementation) && !strcmp(entry->way, way))) return;
+  uint32_t number = (uint32_t)(uintptr_t)string_map_get(met, key);
+  if (!number) {
+    *ARENA_PUSH(w->arena, w->changes, w->count, w->capacity) =
+        (Change){.found = entry, .chosen = {entry->sm, key, implementation, way, entry->microseconds}};
+    number = w->count;
+    string_map_set(met, key, (void *)(uintptr_t)number);
+  }
+  w->changes[number - 1].seconds += entry->microseconds * 1e-6;
+}
+
+static int dearest_first(const void *a, const void *b) {
+  const Change *x = a, *y = b;
+  if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
+  return strcmp(x->chosen.site, y->chosen.site);
+}
+
+static void find_changes(Words *w, const TuningDatabase *database) {
+  const Plan *plan = w->options->untuned;
+  StringMap *met = string_map_new(w->arena);
+  for (uint32_t s = 0; s < plan->step_count; s++) add_change(w, met, &plan->steps[s], database);
+  if (w->count) qsort(w->changes, w->count, sizeof *w->changes, dearest_first);
+}
+
+// ---- measuring ---------------------------------------------------------------------------------------------------------------
+
+// Small numbers of floats; indices are 0, which is inside of every axis.
+static Status fill_inputs(Words *w) {
+  int count = w->options->graph->input_count;
+  uint32_t random = 1;
+  w->inputs = arena_array(w->arena, RunTensor, (size_t)count + 1);
+  for (int i = 0; i < count; i++) {
+    const RunTensor *type = &w->options->inputs[i];
+    if (!type->storage) continue;  // left out
+    Tensor tensor;
+    TRY(tensor_new(w->arena, type->dtype, type->rank, type->dims, &tensor));
+    int64_t numbers = dtype_kind(type->dtype) == KIND_FLOAT ? tensor_count(&tensor) : 0;
+    for (int64_t k = 0; k < numbers; k++) {
+      random = random * 1664525u + 1013904223u;
+      tensor_set_f(&tensor, k, (double)(random >> 8) / (1 << 23) - 1);
+    }
+    TRY(run_tensor_borrow_host(w->options->device, &tensor, &w->inputs[i]));
+  }
+  return OK;
+}
+
+static TuningDatabase *database_of(Words *w, const bool *taken) {
+  TuningDatabase *database = tuning_new(w->arena);
+  tuning_merge(database, w->before);
+  for (uint32_t i = 0; i < w->count; i++) tuning_set(database, taken[i] ? w->changes[i].found : &w->changes[i].chosen);
+  return database;
+}
+
+static Status open_variant(Words *w, const bool *taken, Variant *out) {
+  const LastWord *o = w->options;
+  Executable *executable;
+  Stage *stage;
+  out->taken = arena_copy(w->arena, taken, w->count * sizeof *taken);
+  cuda_device_use_tuning(o->device, database_of(w, taken));
+  TRY(runner_new(o->graph, o->device, o->hooks, 0, &out->runner));
+  return runner_prepare(out->runner, w->inputs, &executable, &stage);
+}
+
+static void close_variant(Variant *variant) {
+  runner_free(variant->runner);
+  *variant = (Variant){0};
+}
+
+static bool is_of(const Words *w, const Variant *variant, const bool *taken) {
+  return variant->runner && !memcmp(variant->taken, taken, w->count * sizeof *taken);
+}
+
+// In turns, so that what the chip does meanwhile is done to both.
+static Status time_in_turns(const Words *w, Runner *current, Runner *trial, double *ratio) {
+  enum { TURNS = 4, BATCHES = 5 };
+  double before = INFINITY, after = INFINITY, seconds, start = time_now();
+  for (int turn = 0; turn < TURNS && (!turn || time_now() - start < 2 * w->each); turn++) {
+    TRY(runner_time(current, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
+    before = fmin(before, seconds);
+    TRY(runner_time(trial, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
+    after = fmin(after, seconds);
+  }
+  *ratio = after / before;
+  return OK;
+}
+
+static Status compare_open(Words *w, const bool *current, const bool *taken, Variant *trial, double *ratio) {
+  if (!is_of(w, &w->current, current)) {
+    close_variant(&w->current);
+    TRY(open_variant(w, current, &w->current));
+  }
+  TRY(open_variant(w, taken, trial));
+  return time_in_turns(w, w->current.runner, trial->runner, ratio);
+}
+
+static Status compare(void *context, const bool *current, const bool *taken, double *ratio) {
+  Words *w = context;
+  Variant trial = {0};
+  Status status = RECOVER_GUARD(compare_open(w, current, taken, &trial, ratio));
+  close_variant(&trial);
+  return status;
+}
+
+static bool is_over(void *context) {
+  const Words *w = context;
+  return time_now() - w->start > w->options->seconds;
+}
+
+// ---- the word ----------------------------------------------------------------------------------------------------------------
+
+static Status choose(Words *w, TuningDatabase *database) {
+  const LastWord *o = w->options;
+  bool *taken = arena_array(w->arena, bool, w->count);
+  TogetherFound found;
+  TRY(fill_inputs(w));
+  TRY(choose_together(&(Together){compare, is_over, w}, (int)w->count, taken, &found));
+  for (uint32_t i = 0; i < w->count; i++)
+    if (!taken[i]) tuning_set(database, &w->changes[i].chosen);
+  log_add(o->log, LOG_INFO, "the whole plan takes %.3f of its time with %u of %u changes, in %.1f s", found.ratio,
+          w->count - (uint32_t)found.left_out, w->count, time_now() - w->start);
+  return OK;
+}
+
+static Status say(Words *w, TuningDatabase *database) {
+  find_changes(w, database);
+  return w->count ? choose(w, database) : OK;
+}
+
+Status last_word(const LastWord *options, const TuningDatabase *before, TuningDatabase *database) {
+  enum { COMPARISONS = 20 };  // that fit into the time
+  const double longest = 0.2;
+  Words w = {.options = options, .before = before, .arena = arena_scratch(), .start = time_now()};
+  w.each = fmin(options->seconds / COMPARISONS, longest);
+  Status status = RECOVER_GUARD(say(&w, database));
+  close_variant(&w.current);
+  for (int i = 0; w.inputs && i < options->graph->input_count; i++) run_tensor_drop(&w.inputs[i]);
+  cuda_device_use_tuning(options->device, database);
+  arena_free(w.arena);
+  return status;
+}

@@ -1,7 +1,7 @@
 """`bench shapes`: one network whose batch and length are open, over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
 
 All take the same shapes in the same order, each peer in one process from beginning to end. Compilations are counted from outside: kernels that appear in the peer's cache
-directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
+directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler, and for --static shapes as an engine of each. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
 """
 import argparse
 import json
@@ -17,7 +17,9 @@ from bench import measure, peer, report, stats, wire, zoo
 # Of a first answer: what was done before anything ran. The record of a graph falls into the second.
 PARTS = ("specialise_ms", "plan_ms", "kernels_ms", "constants_ms", "upload_ms", "bind_ms")
 
-NETWORKS = {"bert-base-128": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
+ONE_SHAPE = " of one shape"
+
+NETWORKS = {"bert-base-128": ("batch", "length"), "gpt2-512": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
 
 
 def drawn(network, count, largest_batch, longest, seed=0):
@@ -79,6 +81,28 @@ def ingot_of_ranges(binary, model, shapes, options):
     engine, facts = built(binary, model, options)
     rows = ingot(binary, engine, shapes, options, {"INGOT_NVRTC": "/none"})
     rows[0].update(facts)
+    return rows
+
+
+def fix_input(model, sizes, path):
+    """The model with these sizes and no others."""
+    import onnx
+
+    proto = onnx.load(model)
+    del proto.graph.value_info[:]
+    for axis, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, sizes):
+        axis.dim_value = size
+    onnx.save(proto, path)
+
+
+def ingot_of_one_shape(binary, model, shapes, options):
+    """For each of the first shapes a model that has no other: what knowing them beforehand gains once kernels are there."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        fixed = os.path.join(folder, "fixed.onnx")
+        for shape in shapes[:options.static]:
+            fix_input(model, dims(options.network, *shape), fixed)
+            rows += ingot(binary, fixed, [shape], options)
     return rows
 
 
@@ -161,6 +185,8 @@ def peers(options):
         found[label] = lambda model, shapes, options, path=path: ingot(path, model, shapes, options)
         if options.device == "cuda":
             found[label + " of ranges"] = lambda model, shapes, options, path=path: ingot_of_ranges(path, model, shapes, options)
+        if options.static:
+            found[label + ONE_SHAPE] = lambda model, shapes, options, path=path: ingot_of_one_shape(path, model, shapes, options)
     for name, run in (("torch eager", torch_peer(False)), ("torch compile dynamic", torch_peer(True)), ("ort", onnxruntime_peer)):
         if not options.peers or any(name.startswith(word) for word in options.peers.split(",")):
             found[name] = run
@@ -173,6 +199,7 @@ def main(arguments):
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--largest-batch", type=int, default=32)
     parser.add_argument("--longest", type=int, default=128)
+    parser.add_argument("--static", type=int, default=0, metavar="COUNT", help="of the first COUNT shapes a model of each alone takes part: repeated answers of the others are compared with its")
     parser.add_argument("--seconds", type=float, default=0.1, help="of repeated answers to each shape")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--ingot", action="append", metavar="NAME=PATH")
@@ -197,6 +224,25 @@ def main(arguments):
     return 0
 
 
+def over_static(record, name):
+    """[ratio] for each shape that was also measured alone."""
+    alone = record["peers"].get(name.removesuffix(" of ranges") + ONE_SHAPE, [])
+    return [] if name.endswith(ONE_SHAPE) else [row["ms"] / one["ms"] for row, one in zip(record["peers"][name], alone)]
+
+
+def beyond(record):
+    """What first answers wait for, and what open shapes cost later ones."""
+    lines = []
+    for name, rows in record["peers"].items():
+        parts = [(part, stats.median([row[part] for row in rows[1:]])) for part in PARTS if len(rows) > 1 and part in rows[-1]]
+        if parts:
+            over = stats.median([row["first_ms"] - row["ms"] for row in rows[1:]])
+            lines.append(f"{name}: a first answer takes {over:.2f} ms more than later ones, of which " + ", ".join(f"{part.removesuffix('_ms')} {ms:.2f}" for part, ms in parts))
+        if (ratios := over_static(record, name)):
+            lines.append(f"{name}: later answers take {stats.geometric_mean(ratios):.3f} times as long as with a model of that shape alone, {max(ratios):.3f} at worst, over {len(ratios)} shapes")
+    return lines
+
+
 def table(record):
     lines = [["peer", "first of all", "first: median", "p99", "most", "repeated: median", "all shapes twice, s", "compiled"]]
     for name, rows in record["peers"].items():
@@ -204,7 +250,7 @@ def table(record):
         compiled = str(sum(row["compiled"] for row in rows)) if "compiled" in rows[0] else report.NONE
         lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", compiled])
     made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
-    return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *made,
+    return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *beyond(record), *made,
             *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]
 
 

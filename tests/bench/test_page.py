@@ -149,6 +149,15 @@ class Others(unittest.TestCase):
         self.assertRegex(text, r"ingot +50\.00 +3\.0000 .* 1\.0000 +0\.06 +10")
         self.assertIn("failed: ort: gone", text)
 
+    def test_open_shapes_are_compared_with_models_of_one(self):
+        of_ranges = [{"first_ms": f, "ms": m, "compiled": 0, "specialise_ms": 1.5, "plan_ms": 0.5} for f, m in ((50.0, 2.0), (6.0, 1.0), (5.0, 3.0))]
+        alone = [{"first_ms": 9.0, "ms": m, "compiled": 1} for m in (1.0, 1.0)]
+        record = {"network": "n", "device": "cuda", "precision": "fp16", "shapes": [1, 2, 3], "failures": {}, "peers": {"ingot of ranges": of_ranges, "ingot of one shape": alone}}
+        text = "\n".join(shapes.table(record))
+        self.assertIn("ingot of ranges: a first answer takes 3.50 ms more than later ones, of which specialise 1.50, plan 0.50", text)
+        self.assertIn("ingot of ranges: later answers take 1.414 times as long as with a model of that shape alone, 2.000 at worst, over 2 shapes", text)
+        self.assertNotIn("ingot of one shape: ", text.replace("ingot of one shape: built", ""))
+
     def test_sessions_are_medians_of_rounds(self):
         rounds = [{"per_second": p, "p50_ms": 1.0, "p99_ms": 2.0} for p in (100.0, 300.0, 200.0)]
         text = "\n".join(serve.table({"network": "n", "batch": 1, "device": "cpu", "rounds": 3, "seconds": 1, "peers": {"ingot": {"8": rounds}}, "failures": {}}))

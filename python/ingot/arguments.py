@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ingot import dlpack, libraries, streams
 from ingot._abi import INGOT_COMPLEX, INGOT_CPU, INGOT_CUDA, INGOT_TENSORS, ingot_dtype, ingot_place, ingot_tensor
@@ -44,6 +44,7 @@ class Arguments:
         self.version = 0  # changes where inputs are not like those of the call before, but for their addresses
         self._count = -1
         self._kept: List[Any] = []  # what structs point to while a call lasts
+        self._places: Dict[Tuple[str, int], Tuple[str, int]] = {}
         self._asked: Any = None  # of which library and GPU the current stream is
         self._stream: Optional[int] = None
 
@@ -72,16 +73,15 @@ class Arguments:
         known = slot.known
         if known is None or type(value) is not known.type:
             return False
-        owner = known.owner
-        address = owner.like(value, known)
+        address = known.like(value, known)
         if address is None:
             return False
         slot.tensor.data = address
         self._kept.append(value)
-        if known.place is not None and known.place != self._asked:
-            self.order(known.place, owner)
+        if known.place is not self._asked and known.place is not None:
+            self.order(known.place, known.owner)
         if self.kind == "python":
-            self.kind = owner.name
+            self.kind = known.owner.name
         return True
 
     def order(self, place: Tuple[str, int], owner: Any = None) -> Optional[int]:
@@ -152,7 +152,8 @@ class Arguments:
         sizes = describe(slot.tensor, array.__array_interface__["data"][0], (INGOT_CPU, 0), kind, array.shape)
         self._kept.append((array, sizes))
         if array is value and type(value) is ndarray:
-            slot.known = Known(ndarray, libraries.named("numpy"), (array.dtype, array.shape), None, sizes)
+            library = libraries.named("numpy")
+            slot.known = Known(ndarray, library, library.like, library.said(array), None, sizes)
 
     def _fill_direct(self, slot: Slot, its: str, value: Any) -> bool:
         """As its library's own attributes say, where it is plain."""
@@ -163,13 +164,13 @@ class Arguments:
         if read is None:
             return False
         kind, device, pointer = read
-        place = (its, device[1]) if device[0] == INGOT_CUDA else None
+        place = self._places.setdefault((its, device[1]), (its, device[1])) if device[0] == INGOT_CUDA else None  # the same object each time
         if place is not None:
             self.order(place)
         sizes = describe(slot.tensor, pointer, device, kind, tuple(value.shape))
         self._kept.append((value, sizes))
         if kind.code != INGOT_COMPLEX:  # those may be conjugates: they are asked every time
-            slot.known = Known(library.tensor, library, library.said(value), place, sizes)
+            slot.known = Known(library.tensor, library, library.like, library.said(value), place, sizes)
         return True
 
     def _fill_dlpack(self, slot: Slot, value: Any, its: str) -> None:

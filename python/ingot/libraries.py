@@ -24,6 +24,7 @@ class Known(NamedTuple):
 
     type: Any
     owner: Any  # the library
+    like: Callable[..., Optional[int]]  # its function of that name
     said: Any  # what the library has to say of a tensor that is like it
     place: Optional[Tuple[str, int]]  # of one on a GPU: whose it is, and which GPU
     sizes: Any  # what the struct points to

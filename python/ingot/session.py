@@ -112,7 +112,7 @@ class Session:
             arguments.take(values)
             host = on == "host" or (on is None and arguments.on_gpu is None)
             given = places.describe(outputs, values, host)
-            stream = ordered.alone
+            stream = ordered.alone() if ordered.streams else None
             if stream is None:
                 ordered.before(self)
             error = self._enqueue(len(values), stream)

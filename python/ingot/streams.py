@@ -29,29 +29,31 @@ class Order:
         self.streams: List[int] = []
         self.tensors: List["Tensor"] = []
         self.unknown = False
-        self.alone: Optional[int] = None  # the stream, where it is the only one and all that there is to order with
+        self.others = False  # whether there is more to order with than streams
 
     def clear(self) -> None:
         """Before a call."""
-        if self.streams or self.tensors or self.unknown:
-            self.streams, self.tensors, self.unknown, self.alone = [], [], False, None
+        if self.streams:
+            self.streams = []
+        if self.others:
+            self.tensors, self.unknown, self.others = [], False, False
 
     def add(self, stream: Optional[int]) -> Optional[int]:
         """A stream that an input is ready on; None: nobody says on which stream its owner goes on."""
         if stream is None:
-            self.unknown = True
+            self.unknown = self.others = True
         elif stream not in self.streams:
             self.streams.append(stream)
-        self._look()
         return stream
 
     def add_tensor(self, tensor: "Tensor") -> None:
         """A result of a session of ours."""
         self.tensors.append(tensor)
-        self._look()
+        self.others = True
 
-    def _look(self) -> None:
-        self.alone = self.streams[0] if len(self.streams) == 1 and not self.tensors and not self.unknown else None
+    def alone(self) -> Optional[int]:
+        """The stream, where it is the only one and all that there is to order with."""
+        return self.streams[0] if len(self.streams) == 1 and not self.others else None
 
     def before(self, session: Any) -> None:
         """The session's work goes behind theirs; results of other sessions are there since before it was taken (session.py)."""

@@ -59,6 +59,7 @@ class Taken:
     """A result's memory. The session's device outlives it."""
 
     __slots__ = ("session", "handle", "on_gpu")
+    _free = staticmethod(lib.ingot_result_free)  # found here when the interpreter ends and modules are gone
 
     def __init__(self, session: "Session", handle: int, device: Device) -> None:
         self.session = session
@@ -69,10 +70,7 @@ class Taken:
         if self.on_gpu:
             self.session._let_go(self.handle)
         else:
-            _free(self.handle)
-
-
-_free = lib.ingot_result_free
+            self._free(self.handle)
 
 
 class Taker:

@@ -147,3 +147,89 @@ def test_an_older_library_goes_by_dlpack(engine, torch):
     del torch.strided
     x = Tensor(numpy.ones((2, 3), numpy.float32))
     assert numpy.array_equal(engine(x).array, x.array) and x.asked == 1
+
+
+class Array:
+    """A stand-in for JAX's arrays, of a type that is not where jax.Array is."""
+
+    layout, device_set = "{1,0}", None
+
+    def __init__(self, array):
+        self.array, self.asked, self.waited = array, 0, 0
+        self.dtype, self.shape, self.ndim, self._pjrt_layout = array.dtype, array.shape, array.ndim, self.layout
+        self.sharding = types.SimpleNamespace(device_set=self.device_set or {CPU})
+
+    def block_until_ready(self):
+        self.waited += 1
+
+    def unsafe_buffer_pointer(self):
+        return self.array.ctypes.data
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+    def __dlpack__(self, **options):
+        self.asked += 1
+        return self.array.__dlpack__()
+
+
+Array.__module__ = "jaxlib"
+
+
+class Device:
+    platform = "cpu"
+
+
+CPU = Device()
+
+
+@pytest.fixture
+def jax(monkeypatch):
+    """The stand-in as what is imported; what was made below jax.dlpack is in .wrapped."""
+    module = types.SimpleNamespace(config=types.SimpleNamespace(jax_enable_x64=False), wrapped=[],
+                                   dlpack=types.SimpleNamespace(from_dlpack=lambda tensor: Array(numpy.from_dlpack(tensor))))
+
+    def wrap(capsule, device, stream, copy, kind):
+        """dlpack_managed_tensor_to_buffer(dlpack, device: Device, stream, copy, dl_device_type)"""
+        assert device is CPU and stream is None and copy is None and kind == 1
+        module.wrapped.append(numpy.from_dlpack(types.SimpleNamespace(__dlpack__=lambda **options: capsule, __dlpack_device__=lambda: (1, 0))))
+        return Array(module.wrapped[-1])
+
+    for name, content in (("jax", module), ("jax._src.array", types.SimpleNamespace(ArrayImpl=Array)),
+                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap)))):
+        monkeypatch.setitem(sys.modules, name, content)
+    monkeypatch.setattr(libraries, "_opened", {})
+    return module
+
+
+def test_arrays_of_jax_are_read_by_their_attributes_and_made_below_its_dlpack(engine, jax):
+    session = engine.session()
+    for i in range(3):
+        x = Array(numpy.arange(6, dtype=numpy.float32).reshape(2, 3) + i)
+        y = session.run([x])[0]
+        assert type(y) is Array and numpy.array_equal(y.array, x.array) and not x.asked and x.waited
+        assert y.array is jax.wrapped[-1]
+    turned = Array(numpy.arange(6, dtype=numpy.float32).reshape(2, 3))
+    turned._pjrt_layout = "{0,1}"
+    session.run([turned])
+    assert turned.asked == 1
+    spread = Array(numpy.ones((2, 3), numpy.float32))
+    spread.sharding = types.SimpleNamespace(device_set={CPU, Device()})
+    session.run([spread])
+    assert spread.asked == 1
+    with pytest.raises(ingot.InvalidArgument, match="cannot be written to"):
+        session.run([x], outputs=[x])
+
+
+def test_numbers_of_64_bits_become_arrays_of_jax_as_it_says_itself(jax):
+    engine = build(identity(TensorProto.INT64, ("n", "m")))
+    x = Array(numpy.arange(6).reshape(2, 3))
+    assert numpy.array_equal(engine(x).array, x.array) and not jax.wrapped
+    jax.config.jax_enable_x64 = True
+    assert numpy.array_equal(engine(x).array, x.array) and len(jax.wrapped) == 1
+
+
+def test_a_version_of_jax_with_another_function(engine, jax):
+    del sys.modules["jax._src.lib"]._jax.dlpack_managed_tensor_to_buffer
+    x = Array(numpy.ones((2, 3), numpy.float32))
+    assert numpy.array_equal(engine(x).array, x.array) and not jax.wrapped and not x.asked

@@ -225,7 +225,7 @@ class Jax:
         (one,) = devices
         if one.platform == "cpu":
             device = (INGOT_CPU, 0)
-        elif one.platform == "gpu" and "cuda" in one.client.platform_version and value.sharding.memory_kind == "device":
+        elif one.platform in ("gpu", "cuda") and "cuda" in one.client.platform_version and value.sharding.memory_kind == "device":
             device = (INGOT_CUDA, one.local_hardware_id)
         else:
             return None
@@ -242,11 +242,13 @@ class Jax:
         return None
 
     def taken(self, tensor: Any) -> Any:
-        """A result of Ingot's that is there as an array over the same memory; None where the public way has to do it: numbers of 64 bits may have to
-        become others."""
+        """A result of Ingot's as an array over the same memory, when it is there; None where the public way has to do it: numbers of 64 bits may have
+        to become others."""
         device = self._devices.get(tensor.device)
         if self._wrap is None or device is None or tensor.dtype.bits < 8 or (tensor.dtype.bits > 32 and not self._config.jax_enable_x64):
             return None
+        if tensor.device[0] == INGOT_CUDA and tensor._session is not None:
+            tensor._session._hand_over(None)
         return self._wrap(capsule(tensor, False), device, None, None, tensor.device[0])
 
 

@@ -343,6 +343,64 @@ def test_cupys_arrays_on_streams_that_end(engine, monkeypatch):
     assert not session._garbage and not ingot.dlpack._given
 
 
+class JaxArray:
+    """A stand-in for JAX's arrays on a GPU: waiting for one waits for the stream that writes it."""
+
+    def __init__(self, address, shape, kept, stream=None, device=None):
+        self.address, self.shape, self.kept, self.stream = address, shape, kept, stream
+        self.dtype, self.ndim, self._pjrt_layout = numpy.dtype("<f4"), len(shape), "{1,0}"
+        self.sharding = types.SimpleNamespace(device_set={device or JAX_DEVICE}, memory_kind="device")
+
+    def block_until_ready(self):
+        if self.stream is not None:
+            call("cuStreamSynchronize", self.stream)
+
+    def unsafe_buffer_pointer(self):
+        return self.address
+
+    def __dlpack__(self, **options):
+        raise AssertionError("read without DLPack")
+
+
+JaxArray.__module__ = "jaxlib"
+JAX_HOST = type("Device", (), {"platform": "cpu"})()
+JAX_DEVICE = type("Device", (), {"platform": "gpu", "local_hardware_id": 0, "client": types.SimpleNamespace(platform_version="cuda 13000")})()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_jaxs_arrays_are_waited_for_and_results_are_there(stream, library, monkeypatch, beside):
+    """Where another library's tensor alone orders the call, too; nobody orders what is read afterwards."""
+
+    def wrap(capsule, device, stream, copy, kind):
+        """(dlpack, device, stream, copy, dl_device_type)"""
+        assert device is JAX_DEVICE and kind == 2
+        held = ingot.dlpack.tensor_in(capsule)
+        return JaxArray(held.data, tuple(held.shape[: held.ndim]), capsule)
+
+    for name, content in (("jax", types.SimpleNamespace(config=types.SimpleNamespace(jax_enable_x64=False))),
+                          ("jax._src.array", types.SimpleNamespace(ArrayImpl=JaxArray)),
+                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap)))):
+        monkeypatch.setitem(sys.modules, name, content)
+    monkeypatch.delitem(ingot.libraries._opened, "jax", raising=False)
+    monkeypatch.setattr(ingot.session, "present", ingot.values.present)
+    session = ingot.build(model([helper.make_node("Add", ["x", "z"], ["y"])], [tensor("x", shape=("n", 16)), tensor("z", shape=(1, 16))], [tensor("y", shape=("n", 16))]),
+                          device="cuda").session()
+    other = pointer()
+    call("cuStreamCreateWithPriority", ctypes.byref(other), 1, 0)
+    ingot.libraries.named("jax")._devices[(2, 0)] = JAX_DEVICE  # as after an array that lay there
+    for i in range(4):
+        array, z = numpy.full((2, 16), i, numpy.float32), numpy.ones((1, 16), numpy.float32)
+        memory = Memory(array, other)
+        x = JaxArray(array.ctypes.data, (2, 16), array, device=JAX_HOST) if beside else JaxArray(memory.address.value, (2, 16), memory, other)
+        y = session.run([x, Memory(z, stream) if beside else z])[0]
+        assert type(y) is JaxArray
+        out, third = numpy.empty((2, 16), numpy.float32), pointer()
+        call("cuStreamCreateWithPriority", ctypes.byref(third), 1, 0)
+        call("cuMemcpyDtoHAsync_v2", pointer(out.ctypes.data), pointer(y.address), ctypes.c_size_t(out.nbytes), third)
+        call("cuStreamSynchronize", third)
+        assert (out == i + 1).all()
+
+
 def test_arrays_in_pinned_memory(engine):
     """The emulated device reads and writes them when a copy's turn comes."""
     session = engine.session()

@@ -1,6 +1,7 @@
 """The onnx package's own backend tests through ingot.backend: python suite.py [--every N] [--device cpu|cuda] PASSING
 
-PASSING is tests/suite/passing.txt, the cases that the C runner passes: as many must pass here. What the runner of onnx cannot judge is in
+PASSING is tests/suite/passing.txt, the cases that the C runner passes: as many must pass here, and on the emulated GPU (./dev emulate, --device cuda:
+four minutes on two cores). What the runner of onnx cannot judge is in
 CANNOT_BE_JUDGED, with the reason; a case there that passes is told, so that the list does not outlive its reasons."""
 from __future__ import annotations
 

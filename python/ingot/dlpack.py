@@ -73,7 +73,7 @@ def capsule(tensor: "Tensor", versioned: bool) -> Any:
     bytes: field by field takes ten times as long."""
     shape = tensor.shape
     rank, head = len(shape), _VERSIONED_BYTES if versioned else _PLAIN_BYTES
-    memory = ctypes.create_string_buffer(head + 16 * rank)
+    memory = (ctypes.c_char * (head + 16 * rank))()
     address = ctypes.addressof(memory)
     kind = tensor.dtype
     said = (tensor.pointer, tensor.device[0], tensor.device[1], rank, kind.code, kind.bits, 1, address + head, address + head + 8 * rank, 0)

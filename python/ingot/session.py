@@ -61,6 +61,7 @@ class Session:
         self._arguments = Arguments(engine.inputs)
         self._places = Places(engine.outputs, self._arguments)
         self._enqueued = -1  # the version of the arguments that ran last
+        self._unfinished = False  # whether there may be results that nobody waited for
         # What a run is given each time, as ctypes passes it on without a look at its type.
         self._at, self._output_count = ctypes.c_void_p(self._handle), len(engine.outputs)
         self._inputs_at, self._outputs_at = ctypes.c_void_p(ctypes.addressof(self._arguments.array)), ctypes.c_void_p(ctypes.addressof(self._places.array))
@@ -149,6 +150,7 @@ class Session:
         return error
 
     def _call(self, count: int, stream: Optional[int]) -> Optional[Exception]:
+        self._unfinished = True
         if stream is None:
             error = _run_into(self._at, self._inputs_at, count, self._outputs_at, self._output_count)
         else:
@@ -249,14 +251,15 @@ class Session:
 
     def _synchronize(self) -> None:
         check(lib.ingot_session_synchronize(self._handle))
+        self._unfinished = False
 
     def _hand_over(self, stream: Optional[int]) -> None:
         """Before someone reads a result on a stream."""
         with self._lock:
-            if stream is None:
-                self._synchronize()
-            else:
+            if stream is not None:
                 self._precede(stream)
+            elif self._unfinished:
+                self._synchronize()
 
 
 def finish_others(inputs: Inputs, session: Optional[Session]) -> None:

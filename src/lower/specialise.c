@@ -21,6 +21,7 @@ typedef struct Specialiser {
   Arena *arena;
   Bindings bindings;
   int rewrites;
+  size_t folded_bytes;
   bool open;  // an attribute speaks of a symbol that has no value yet
 } Specialiser;
 
@@ -133,6 +134,7 @@ static Status fold(Specialiser *s, Node *node) {
   for (int i = 0; i < node->output_count; i++) {
     Value *value = node->outputs[i];
     Value *constant = graph_add_constant(s->graph, NULL, &outputs[i]);
+    s->folded_bytes += tensor_bytes(&outputs[i]);
     value_copy_open(constant, value);
     learn(s, recorded, i, constant);
     value_replace(value, constant);
@@ -308,5 +310,6 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
   graph_remove_unused(work);
   TRY(cut_graph(work, leaves, leaf_count, hooks, arena, out));
   (*out)->rewritten = s.rewrites > 0;
+  (*out)->folded_bytes = s.folded_bytes;
   return OK;
 }

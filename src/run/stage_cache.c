@@ -170,7 +170,9 @@ static Status make_stage(StageMemory *memory, const StageCache *cache, StageInpu
     TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
     specialise_regions(stage->ready, &hooks, entry->arena);
   }
-  memory->device->opening.seconds[OPENING_SPECIALISE] += time_now() - start;
+  double seconds = time_now() - start;
+  memory->device->opening.seconds[OPENING_SPECIALISE] += seconds;
+  log_add(memory->device->log, LOG_VERBOSE, "specialised in %.1f ms, %zu bytes computed", seconds * 1e3, stage->folded_bytes);
   return memory->device->compile(memory->device, stage->ready, entry->arena, &entry->executable);
 }
 

@@ -51,7 +51,7 @@ static bool read_body(const Graph *body, const OpDef *op, Arena *arena, Behind *
     program_output(program, results[i]);
   }
   out->program = program;
-  return !program_uses_index(program) && !program_has_reduction(program);
+  return !program_has(program, OP_index) && !program_has_reduction(program);
 }
 
 bool behind_read(const Site *site, const OpDef *op, Arena *arena, Behind *out) {

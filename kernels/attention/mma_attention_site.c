@@ -98,17 +98,11 @@ static bool score_is_emitted(const MmaAttention *m) {
   return true;
 }
 
-static bool reads_row_extent(const Program *program) {
-  for (int i = 0; i < program->count; i++)
-    if (program->code[i].op == OP_row_extent) return true;
-  return false;
-}
-
 // Heads are of one size in every call, and the score asks for no sizes but by axes.
 static bool takes_open(const Site *site, const MmaAttention *m) {
   const Value *q = fused_operand(&m->a.first, 0), *v = fused_operand(&m->a.last, 1);
   bool heads = (!q->open || dim_is_static(q->open[q->rank - 1])) && (!v->open || dim_is_static(v->open[v->rank - 1]));
-  return site_is_open(site) && heads && !reads_row_extent(m->a.score);
+  return site_is_open(site) && heads && !program_has(m->a.score, OP_row_extent);
 }
 
 // table: NULL takes all sizes for static.

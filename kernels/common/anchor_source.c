@@ -232,7 +232,7 @@ static void emit_operand_load(Text *text, const Site *site, const OutputWalk *wa
 
 bool output_rows_are_plain(const Site *site, const OutputWalk *walk) {
   const TensorDesc *y = &site->outputs[0];
-  if (site->epilogue && program_uses_index(site->epilogue)) return false;
+  if (site->epilogue && program_has(site->epilogue, OP_index)) return false;
   for (int k = 0; k <= operand_count(site); k++) {
     Extent strides[MAX_RANK];
     Run runs[MAX_RANK + 1];
@@ -288,7 +288,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
   } else {
     text_add(text, "epilogue(values[i]");
     for (int k = 1; k <= operand_count(site); k++) text_add(text, ", with.x%d[i]", k);
-    for (int axis = 0; axis < y->rank && program_uses_index(program); axis++) {
+    for (int axis = 0; axis < y->rank && program_has(program, OP_index); axis++) {
       text_add(text, ", ");
       emit_coordinate(text, walk, axis, "(column + i)", arguments);
     }

@@ -262,7 +262,7 @@ char *points_epilogue(Points *points, DType accumulator, const char *acc) {
     int input = site->node->input_count + k - 1;
     text_add(&text, ", x%d[%s]", input, points_offset_broadcast(points, &site->inputs[input]));
   }
-  for (int i = 0; i < y->rank && program_uses_index(program); i++) text_add(&text, ", i%d", i);
+  for (int i = 0; i < y->rank && program_has(program, OP_index); i++) text_add(&text, ", i%d", i);
   text_add(&text, ")");
   return arena_string(arena, text_get(&text));
 }

@@ -108,11 +108,7 @@ static void merge_all(Product *product) {
 }
 
 // Such a program's places and sizes are those of the axes that the site has.
-static bool counts_places(const Program *program) {
-  for (int i = 0; program && i < program->count; i++)
-    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;
-  return false;
-}
+static bool counts_places(const Program *program) { return program_has(program, OP_index) || program_has(program, OP_extent); }
 
 // Stages what cannot be read as it is, or, with `dense`, all that is not packed; then merges axes.
 static Status prepare_product(const Site *site, Arena *arena, ThreadPool *pool, bool dense, CpuAnchor **out, bool *pack,

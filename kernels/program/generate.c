@@ -196,12 +196,6 @@ void program_needed(const Program *program, bool *needed) {
   }
 }
 
-bool program_uses_index(const Program *program) {
-  for (int i = 0; program && i < program->count; i++)
-    if (program->code[i].op == OP_index) return true;
-  return false;
-}
-
 void program_emit_cuda(Text *text, const Program *program, const ProgramNames *names, const char **results) {
   const char **values = arena_array(text->arena, const char *, (size_t)program->count);
   bool *needed = arena_array(text->arena, bool, (size_t)program->count);
@@ -240,7 +234,7 @@ static Status function_emit(Text *text, const Site *site, const Program *program
     inputs[i] = arena_printf(arena, "Element_%s::get(e%d)", dtype_name(dtypes[i]), i);
   }
   for (int i = 0; i < result->rank; i++) {
-    if (program_uses_index(program)) text_add(text, ", i64 i%d", i);
+    if (program_has(program, OP_index)) text_add(text, ", i64 i%d", i);
     indices[i] = arena_printf(arena, "i%d", i);
   }
   text_add(text, "%s) {\n", arguments->table ? ", const Dims &dims" : "");

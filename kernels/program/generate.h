@@ -35,12 +35,11 @@ void instruction_emit_cuda(Text *text, const Program *program, int index, const 
 void program_emit_cuda(Text *text, const Program *program, const ProgramNames *names, const char **results);
 // needed[i]: whether an output depends on instruction i.
 void program_needed(const Program *program, bool *needed);
-bool program_uses_index(const Program *program);
 
 // Adds the epilogue of an anchor as one function of one element:
 //   DEVICE <y stored> epilogue(<accumulator> acc, <e1 stored> e1, <e2 stored> e2 ..., i64 i0, i64 i1 ..., const Dims &dims)
 // e1, e2 ... are the epilogue's operands, as loaded from memory; i0, i1 ... are the coordinates in the output,
-// one an axis, there only if program_uses_index(site->epilogue); dims are there only if `arguments` have a table, for the sizes that it reads. Without an epilogue it converts acc to y's type.
+// one an axis, there only if program_has(site->epilogue, OP_index); dims are there only if `arguments` have a table, for the sizes that it reads. Without an epilogue it converts acc to y's type.
 // Addresses, broadcasting and vector loads are the caller's business.
 MUST_CHECK Status epilogue_program_emit(Text *text, const Site *site, DType accumulator, KernelArguments *arguments);
 

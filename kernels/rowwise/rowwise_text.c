@@ -92,9 +92,7 @@ static const char *const *domain_extents(const RowPlan *p) {
 }
 
 static const char *row_extent(const RowPlan *p) {
-  for (int i = 0; i < p->program->count; i++)
-    if (opcode(p, i) == OP_row_extent) return extent_text(p->arguments, p->whole_row, true);
-  return NULL;
+  return program_has(p->program, OP_row_extent) ? extent_text(p->arguments, p->whole_row, true) : NULL;
 }
 
 static ProgramNames leaf_names(Emitter *e) {

@@ -73,6 +73,12 @@ static uint32_t instruction_hash(const Instruction *instruction) {
   return (uint32_t)(hash >> 32);
 }
 
+bool program_has(const Program *program, Opcode op) {
+  for (int i = 0; program && i < program->count; i++)
+    if (program->code[i].op == op) return true;
+  return false;
+}
+
 uint64_t program_hash(const Program *program, uint64_t seed) {
   for (int i = 0; i < program->count; i++) seed = hash_mix(seed, instruction_hash(&program->code[i]));
   return seed;

@@ -116,6 +116,7 @@ bool program_has_reduction(const Program *program);
 void program_levels(const Program *program, uint8_t *level);
 MUST_CHECK Status program_check(const Program *program);
 bool program_equal(const Program *a, const Program *b);
+bool program_has(const Program *program, Opcode op);  // one of its instructions is such; NULL has none
 // {%0: f32 = input 0; %1 = relu %0; yield %1}: prints and parses back to the same program. For the syntax see program_text.c.
 void program_print(Text *text, const Program *program);
 MUST_CHECK Status program_parse(Arena *arena, const char **cursor, Program **out);

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from operator import attrgetter
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from weakref import ref
 
 from ingot._abi import INGOT_BOOL, INGOT_COMPLEX, INGOT_CPU, INGOT_CUDA, INGOT_FLOAT, INGOT_INT, INGOT_UINT
 from ingot.dlpack import capsule, row_major
@@ -191,6 +192,10 @@ class Cupy:
         return self._current_stream(device).ptr or LEGACY
 
 
+MOST_WAITED = 256  # arrays of JAX's that are known to be there
+COLLECTED_AFTER = 256  # of JAX's arrays that are made here: where they were made JAX notes, and forgets with its next operation, which may never come
+
+
 class Jax:
     """JAX, on the host and on CUDA's GPUs. Its arrays never change, so there is no maker: a result is taken from the session.
 
@@ -203,17 +208,31 @@ class Jax:
     def __init__(self, jax: Any) -> None:
         self.tensor = sys.modules["jax._src.array"].ArrayImpl
         self._config = jax.config
-        wrap = getattr(getattr(sys.modules.get("jax._src.lib"), "_jax", None), "dlpack_managed_tensor_to_buffer", None)
+        below = getattr(sys.modules.get("jax._src.lib"), "_jax", None)
+        wrap = getattr(below, "dlpack_managed_tensor_to_buffer", None)
         says = str(getattr(wrap, "__doc__", ""))
-        self._wrap: Any = wrap if "copy" in says and "dl_device_type" in says else None
+        self._wrap: Any = wrap if "copy" in says and "dl_device_type" in says and hasattr(below, "collect_garbage") else None
+        self._collect: Any = getattr(below, "collect_garbage", None)
+        self._made = 0
         self._devices: Dict[Device, Any] = {}  # JAX's, of the arrays that were read
+        self._there: Dict[int, Any] = {}  # arrays that were waited for, weakly
 
     def like(self, value: Any, known: Known) -> Optional[int]:
         """As Torch. The elements are there when it returns: JAX says of no stream that it is the one."""
         if self.said(value) != known.said:
             return None
-        value.block_until_ready()
+        self._wait(value)
         return value.unsafe_buffer_pointer()  # type: ignore[no-any-return,unused-ignore]
+
+    def _wait(self, value: Any) -> None:
+        """Until the elements are there. That is asked once of an array, of which JAX remembers every asking as long as it lives."""
+        there = self._there.get(id(value))
+        if there is not None and there() is value:
+            return
+        value.block_until_ready()
+        if len(self._there) >= MOST_WAITED:
+            self._there = {}
+        self._there[id(value)] = ref(value)
 
     def read(self, value: Any) -> Optional[Tuple[DType, Device, int]]:
         """As Torch, and as like."""
@@ -230,7 +249,7 @@ class Jax:
         else:
             return None
         self._devices[device] = one
-        value.block_until_ready()
+        self._wait(value)
         return row, device, value.unsafe_buffer_pointer()
 
     def maker(self, row: DType, shape: Tuple[int, ...], device: Device) -> Optional[Callable[[], Any]]:
@@ -249,6 +268,9 @@ class Jax:
             return None
         if tensor.device[0] == INGOT_CUDA and tensor._session is not None:
             tensor._session._hand_over(None)
+        self._made += 1
+        if self._made % COLLECTED_AFTER == 0:
+            self._collect()
         return self._wrap(capsule(tensor, False), device, None, None, tensor.device[0])
 
 

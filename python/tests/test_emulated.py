@@ -379,7 +379,7 @@ def test_jaxs_arrays_are_waited_for_and_results_are_there(stream, library, monke
 
     for name, content in (("jax", types.SimpleNamespace(config=types.SimpleNamespace(jax_enable_x64=False))),
                           ("jax._src.array", types.SimpleNamespace(ArrayImpl=JaxArray)),
-                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap)))):
+                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap, collect_garbage=lambda: None)))):
         monkeypatch.setitem(sys.modules, name, content)
     monkeypatch.delitem(ingot.libraries._opened, "jax", raising=False)
     monkeypatch.setattr(ingot.session, "present", ingot.values.present)

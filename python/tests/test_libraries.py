@@ -196,7 +196,7 @@ def jax(monkeypatch):
         return Array(module.wrapped[-1])
 
     for name, content in (("jax", module), ("jax._src.array", types.SimpleNamespace(ArrayImpl=Array)),
-                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap)))):
+                          ("jax._src.lib", types.SimpleNamespace(_jax=types.SimpleNamespace(dlpack_managed_tensor_to_buffer=wrap, collect_garbage=lambda: None)))):
         monkeypatch.setitem(sys.modules, name, content)
     monkeypatch.setattr(libraries, "_opened", {})
     return module
@@ -209,6 +209,8 @@ def test_arrays_of_jax_are_read_by_their_attributes_and_made_below_its_dlpack(en
         y = session.run([x])[0]
         assert type(y) is Array and numpy.array_equal(y.array, x.array) and not x.asked and x.waited
         assert y.array is jax.wrapped[-1]
+        session.run([x])
+        assert x.waited == 1  # what was there once is there
     turned = Array(numpy.arange(6, dtype=numpy.float32).reshape(2, 3))
     turned._pjrt_layout = "{0,1}"
     session.run([turned])

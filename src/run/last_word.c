@@ -172,7 +172,7 @@ static Status say(Words *w, TuningDatabase *database) {
 
 Status last_word(const LastWord *options, const TuningDatabase *before, TuningDatabase *database) {
   enum { COMPARISONS = 20 };  // that fit into the time
-  const double longest = 0.2;
+  const double longest = 0.05;
   Words w = {.options = options, .before = before, .arena = arena_scratch(), .start = time_now()};
   w.each = fmin(options->seconds / COMPARISONS, longest);
   Status status = RECOVER_GUARD(say(&w, database));

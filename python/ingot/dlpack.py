@@ -50,19 +50,24 @@ def row_major(shape: Sequence[int]) -> Tuple[int, ...]:
     return tuple(strides)
 
 
-def _delete(address: int) -> None:
-    _given.pop(address, None)
+# Both may be called when the interpreter ends and the names of this module are gone: all that they need are defaults.
+def _delete(address: int, given: Dict[int, Tuple[Any, "Tensor"]] = _given) -> None:
+    given.pop(address, None)
 
 
-def _destroy(capsule: int) -> None:
+def _destroy(capsule: int, given: Dict[int, Tuple[Any, "Tensor"]] = _given, names: Tuple[bytes, bytes] = (PLAIN, VERSIONED), is_valid: Any = _dying_is_valid, pointer: Any = _dying_pointer) -> None:
     """Of a capsule that nobody took."""
-    for name in (PLAIN, VERSIONED):
-        if _dying_is_valid(capsule, name):
-            _given.pop(_dying_pointer(capsule, name), None)
+    for name in names:
+        if is_valid(capsule, name):
+            given.pop(pointer(capsule, name), None)
 
 
 _delete_in_c = Deleter(_delete)
 _destroy_in_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_destroy)
+# Nor may the code that C calls be freed before what may call it, which others hold for as long as they like: it never is.
+_keep = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", _python))
+_keep(_delete_in_c)
+_keep(_destroy_in_c)
 _DELETE, _DESTROY = ctypes.cast(_delete_in_c, ctypes.c_void_p).value, ctypes.cast(_destroy_in_c, ctypes.c_void_p).value
 _PLAIN_STRUCT, _VERSIONED_STRUCT = struct.Struct("=QiiiBBHQQQQQ"), struct.Struct("=IIQQQQiiiBBHQQQ")
 _PLAIN_BYTES, _VERSIONED_BYTES = ctypes.sizeof(DLManagedTensor), ctypes.sizeof(DLManagedTensorVersioned)

@@ -1,6 +1,9 @@
 """DLPack both ways on the host: in place, kept alive as long as somebody holds the memory, given back once."""
 import ctypes
 import gc
+import os
+import subprocess
+import sys
 
 import numpy
 import pytest
@@ -121,3 +124,33 @@ def test_other_devices_are_refused(engine):
 
 def test_elements_lie_as_ingot_tensor_says():
     assert ctypes.sizeof(dlpack.DLManagedTensor) == 64 and dlpack.DLManagedTensorVersioned.tensor.offset == 32
+
+
+AT_THE_END = """
+import ctypes, gc
+import numpy
+from conftest import build, identity
+from onnx import TensorProto
+from ingot import dlpack
+
+y = build(identity(TensorProto.FLOAT, ("n",)))(numpy.ones(1 << 14, numpy.float32)).base  # the tensor that a large result of numpy's lies in
+taken, free = numpy.from_dlpack(y), y.__dlpack__()
+assert len(dlpack._given) == 2
+given = dlpack._given
+for name in [name for name in vars(dlpack) if not name.startswith("__")]:
+    delattr(dlpack, name)  # as the interpreter does when it ends
+gc.collect()
+called = []
+others = [ctypes.CFUNCTYPE(None, ctypes.c_void_p)(called.append) for _ in range(64)]  # where freed code was
+del taken, free
+assert not called and not given, (called, given)
+print("fine")
+"""
+
+
+def test_capsules_outlive_the_names_of_the_module():
+    """Others hold them for as long as they like, until after the interpreter has cleared this package's modules."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    path = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert (run.returncode, run.stdout, run.stderr) == (0, "fine\n", "")

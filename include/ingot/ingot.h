@@ -183,7 +183,7 @@ typedef struct ingot_config {
   int device_index;        /* CUDA ordinal */
   uint32_t precision;      /* INGOT_FP16 | ... ; 0: as the model is written */
   double tuning_seconds;   /* 0: no measuring, the cost model picks. The tuner may stop at any moment; at last it measures the
-                                  whole, with what it found and without, and keeps what is faster */
+                              whole, with what it found and without, and keeps what is faster */
   const char *tuning_file; /* database of measurements, read before and merged into after tuning; NULL: none */
   size_t workspace_limit;  /* bytes one operator may use beside its tensors; 0: 256 MiB on a GPU, no limit on a CPU */
   size_t model_limit;      /* bytes of a model with its external data, or of an engine, that is accepted; 0: 64 GiB */

@@ -124,7 +124,7 @@ def ingot(binary, model, shapes, options, more=()):
             found = json.loads(line)
             if "error" in found:
                 raise RuntimeError(found["error"])
-            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before, **{part: found[part] for part in PARTS if part in found}})
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
             before = cached(cache)
         process.stdin.close()
         process.wait()
@@ -244,11 +244,11 @@ def beyond(record):
 
 
 def table(record):
-    lines = [["peer", "first of all", "first: median", "p99", "most", "repeated: median", "all shapes twice, s", "compiled"]]
+    lines = [["peer", "first of all", "first: median", "p99", "most", "repeated: median", "all shapes twice, s", "compiled", "specialised"]]
     for name, rows in record["peers"].items():
         first, again = [row["first_ms"] for row in rows], [row["ms"] for row in rows]
-        compiled = str(sum(row["compiled"] for row in rows)) if "compiled" in rows[0] else report.NONE
-        lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", compiled])
+        counts = [str(sum(row[key] for row in rows)) if key in rows[0] else report.NONE for key in ("compiled", "specialised")]
+        lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", *counts])
     made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
     return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *beyond(record), *made,
             *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]

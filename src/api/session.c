@@ -111,7 +111,10 @@ void ingot_session_free(ingot_session *session) {
 
 Opening api_opening(const ingot_session *session) {
   Opening opening = session->engine->engine->opening;
-  for (int i = 0; i < OPENING_PARTS; i++) opening.seconds[i] += session->device->opening.seconds[i];
+  const Opening *own = &session->device->opening;
+  for (int i = 0; i < OPENING_PARTS; i++) opening.seconds[i] += own->seconds[i];
+  opening.specialised = own->specialised;
+  opening.bound = own->bound;
   return opening;
 }
 

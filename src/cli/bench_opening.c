@@ -47,4 +47,5 @@ void bench_json_shape(Json *json, const Opening *before, const Opening *after) {
   Opening spent;
   for (int i = 0; i < OPENING_PARTS; i++) spent.seconds[i] = after->seconds[i] - before->seconds[i];
   json_parts(json, &spent, OPENING_SPECIALISE);
+  json_int(json, "specialised", after->specialised - before->specialised);
 }

@@ -5,5 +5,6 @@
 
 void bench_print_opening(const Bench *bench);
 void bench_json_opening(const Bench *bench, Json *json);  // "opening": {"context_ms": 150, "file_ms": 9, ...}
-// Where the first answer of other shapes went, between the two: "specialise_ms": 2, "plan_ms": 3, ...
+// Where the first answer of other shapes went, between the two: "specialise_ms": 2, "plan_ms": 3, ..., and for how many stages the graph was specialised
+// anew: "specialised": 0 where one at hand was bound to these shapes.
 void bench_json_shape(Json *json, const Opening *before, const Opening *after);

@@ -21,7 +21,8 @@ typedef enum AttributeKind {
 typedef struct Attribute {
   const char *name;
   AttributeKind kind;
-  int count;  // of ints, floats, strings and dims
+  int count;        // of ints, floats, strings and dims
+  const Dim *open;  // of dims in a specialised graph: what they are in every call, where they differ; NULL: nothing is known
   union {
     const int64_t *ints;
     const double *floats;

@@ -57,6 +57,8 @@ static void copy_attribute(Node *to, const Node *from, const Attribute *attribut
     case ATTR_STRINGS: node_set_strings(to, attribute->name, attribute->strings, attribute->count); break;
     case ATTR_DIMS:
       node_set_dims(to, attribute->name, import_dims(into, from->graph, attribute->dims, attribute->count), attribute->count);
+      if (attribute->open)
+        node_attribute(to, attribute->name)->open = import_dims(into, from->graph, attribute->open, attribute->count);
       break;
     case ATTR_PROGRAM: node_set_program(to, attribute->name, program_copy(into->arena, attribute->program)); break;
     case ATTR_TENSOR: node_set_tensor(to, attribute->name, copy_tensor(into->arena, attribute->tensor)); break;

@@ -324,16 +324,21 @@ static Status plan_copy(Planner *p, Node *at, Value *source, Value **out, bool r
   TRY(node_infer(copy));
   value_copy_open(copy->outputs[0], source);
   if (!row_major) memcpy(copy->outputs[0]->order, source->order, sizeof source->order);
-  p->plan->copies_inserted++;
   TRY(plan_node(p, copy));
   *out = copy->outputs[0];
   return OK;
 }
 
+static void note_copy(Planner *p, PlanCopy copy) {
+  *ARENA_PUSH(p->arena, p->plan->copies, p->plan->copy_count, p->plan->copy_capacity) = copy;
+}
+
 static Status insert_copy(Planner *p, Node *node, int index, bool row_major) {
   Value *copy;
-  TRY(plan_copy(p, node, node->inputs[index], &copy, row_major));
+  Value *source = node->inputs[index];
+  TRY(plan_copy(p, node, source, &copy, row_major));
   node_set_input(node, index, copy);
+  note_copy(p, (PlanCopy){copy->producer, node, index, source});
   return OK;
 }
 
@@ -351,6 +356,7 @@ static Status plan_outputs(Planner *p) {
     Node *copy = add_copy(graph, NULL, value);
     TRY(node_infer(copy));
     value_copy_open(copy->outputs[0], value);
+    note_copy(p, (PlanCopy){.node = copy});
     TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
     if (does_nothing(copy)) continue;
     PlanStep step = {0};
@@ -421,6 +427,7 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   Planner p = {.arena = arena, .target = &(PlanTarget){target->info, target->tf32, &select}};
   Plan *plan = p.plan = arena_new_of(arena, Plan);
   plan->graph = graph;
+  plan->before = (GraphNumbers){graph->next_value_id, graph->next_node_id, graph->next_suffix};
   plan->device = target->info;
   plan->tf32 = target->tf32;
   for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
@@ -433,4 +440,16 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
 #endif
   *out = plan;
   return OK;
+}
+
+void plan_take_copies_out(const Plan *plan) {
+  for (uint32_t i = plan->copy_count; i--;) {
+    const PlanCopy *copy = &plan->copies[i];
+    if (copy->reader) node_set_input(copy->reader, copy->index, copy->source);
+    node_remove(copy->node);
+  }
+  // The next plan's copies are called like this one's.
+  plan->graph->next_value_id = plan->before.value_id;
+  plan->graph->next_node_id = plan->before.node_id;
+  plan->graph->next_suffix = plan->before.suffix;
 }

@@ -37,6 +37,18 @@ typedef struct PlanStep {
   int workspace_buffer;         // -1: none
 } PlanStep;
 
+// A node between a value and one that reads it.
+typedef struct PlanCopy {
+  Node *node, *reader;  // reader NULL: it is for a graph output
+  int index;            // of the reader's input
+  Value *source;
+} PlanCopy;
+
+// What the graph would have called the next ones, before it gained copies.
+typedef struct GraphNumbers {
+  uint32_t value_id, node_id, suffix;
+} GraphNumbers;
+
 typedef struct Plan {
   Graph *graph;
   const DeviceInfo *device;  // it is made for; outlives it
@@ -48,7 +60,9 @@ typedef struct Plan {
   size_t arena_bytes;      // after packing
   size_t temporary_bytes;  // the sum of all temporaries: what the arena would take without reuse
   size_t constant_bytes;
-  int copies_inserted;
+  PlanCopy *copies;  // nodes that the graph gained, in the order of their making
+  uint32_t copy_count, copy_capacity;
+  GraphNumbers before;
 } Plan;
 
 // What a plan is made for.
@@ -84,6 +98,9 @@ typedef struct PlanContents {
 // The device info and what contents gives outlive the plan.
 MUST_CHECK Status plan_parse(const char *text, size_t length, const DeviceInfo *device, const PlanContents *contents,
                              Arena *arena, Plan **out);
+
+// The graph as it was before plan_make. The plan runs on as it is, but is to be printed no more.
+void plan_take_copies_out(const Plan *plan);
 
 // What it depends on beyond its text: where this is another text, the plan is to be made anew. "plan version 3, sm_90".
 const char *plan_needs(const Plan *plan, Arena *arena);

@@ -12,6 +12,7 @@
 #include "kernels/sequence/sequence.h"
 #include "ir/bindings.h"
 #include "lower/cut.h"
+#include "lower/rebind.h"
 
 enum { MAX_REWRITES = 200000 };  // nested translations and inlined branches: a bound against models that never end
 
@@ -23,6 +24,8 @@ typedef struct Specialiser {
   int rewrites;
   size_t folded_bytes;
   bool open;  // an attribute speaks of a symbol that has no value yet
+  FromSizes from_sizes;
+  const char *closed;  // why the result serves these sizes alone; NULL: nothing found yet
 } Specialiser;
 
 static bool all_inputs_constant(const Node *node) {
@@ -64,6 +67,7 @@ static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual
   }
   value_set_static(value, actual->dtype, actual->rank, actual->dims);
   if (!actual->known) return OK;
+  s->closed = "an input's content decides";
   Value *constant = graph_add_constant(s->graph, NULL, actual->known);
   value_replace(value, constant);
   return OK;
@@ -131,14 +135,17 @@ static Status fold(Specialiser *s, Node *node) {
   Tensor *outputs = arena_array(s->arena, Tensor, node->output_count);
   TRY(reference_run(node, s->arena, inputs, outputs));
   const Recorded *recorded = record(s, node);
+  Value **constants = from_sizes_add(&s->from_sizes, node);
   for (int i = 0; i < node->output_count; i++) {
     Value *value = node->outputs[i];
     Value *constant = graph_add_constant(s->graph, NULL, &outputs[i]);
+    if (constants) constants[i] = constant;
     s->folded_bytes += tensor_bytes(&outputs[i]);
     value_copy_open(constant, value);
     learn(s, recorded, i, constant);
     value_replace(value, constant);
   }
+  if (constants) from_sizes_made(&s->from_sizes, constants, node->output_count);
   node_remove(node);
   return OK;
 }
@@ -212,16 +219,19 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
   s->open |= !known;
   if (s->hooks->is_deferred && s->hooks->is_deferred(node)) {
     if (inputs_are_static(node)) TRY(translate(s, node, &rewritten));
+    s->closed = "an operator waits for its operands";
   } else if (node->op == &op_if) {
     if (node->inputs[0]->constant) {
       TRY(choose_branch(s, node));
       rewritten = true;
+      s->closed = "a branch is chosen";
     }
   } else if (node->op == &op_region) {
     bool keeps;
     TRY(keeps_region(s, node, &keeps));
     if (!keeps) put_in_place(s, node, region_body(node), node->inputs);
     rewritten = !keeps;
+    if (!keeps) s->closed = "the device has no kernel for a region";
   } else if (node->op->is_control || node->op->is_list) {
     return OK;
   } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node) && !is_part_of_constant(node)) {
@@ -244,6 +254,7 @@ static void open_regions(Specialiser *s) {
     if (node->op != &op_region || !s->hooks->runs || !inputs_are_static(node) || !body_is_static(region_body(node))) continue;
     if (s->hooks->runs(s->hooks->context, node)) continue;
     put_in_place(s, node, region_body(node), node->inputs);
+    s->closed = "the device has no kernel for a region";
     next = before ? before->next : s->graph->first;
   }
 }
@@ -263,7 +274,8 @@ static Status simplify_all(Specialiser *s) {
 }
 
 void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena) {
-  Specialiser s = {.graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph)};
+  Specialiser s = {
+      .graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph), .from_sizes = from_sizes_new(graph)};
   open_regions(&s);
 }
 
@@ -272,10 +284,19 @@ static void keep_open(Value *value) {
     value->open = arena_copy(value->graph->arena, value->dims, (size_t)value->rank * sizeof *value->dims);
 }
 
+static void keep_attributes_open(const Node *node) {
+  for (int i = 0; i < node->attribute_count; i++) {
+    Attribute *attribute = &node->attributes[i];
+    for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++)
+      if (!dim_is_static(attribute->dims[k])) attribute->open = attribute->dims;  // what is bound gets an array of its own
+  }
+}
+
 // What the graph says of every call's sizes is kept beside what they are in this one.
 static void keep_all_open(const Graph *graph) {
   for (int i = 0; i < graph->input_count; i++) keep_open(graph->inputs[i]);
   FOR_NODES(node, graph) {
+    keep_attributes_open(node);
     for (int i = 0; i < node->output_count; i++) keep_open(node->outputs[i]);
     if (node->op == &op_region) keep_all_open(region_body(node));
   }
@@ -301,7 +322,8 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
   Asked asked = {given, int_map_new(arena)};
   SpecialiseHooks once = *given, *hooks = &once;
   if (given->runs) once.runs = ask_once, once.context = &asked;
-  Specialiser s = {.graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work)};
+  Specialiser s = {
+      .graph = work, .hooks = hooks, .arena = arena, .bindings = bindings_new(work), .from_sizes = from_sizes_new(work)};
   int leaf_count = 0, input_count = work->input_count;
   keep_all_open(work);
   Value **leaves = arena_array(arena, Value *, (size_t)count_leaves(inputs, input_count) + 1);
@@ -311,5 +333,9 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
   TRY(cut_graph(work, leaves, leaf_count, hooks, arena, out));
   (*out)->rewritten = s.rewrites > 0;
   (*out)->folded_bytes = s.folded_bytes;
+  if (!s.closed && !(*out)->complete) s.closed = "something waits for what the device makes";
+  if (!s.closed && (*out)->ready != work) s.closed = "the host has a part in it";
+  (*out)->closed = s.closed;
+  if (!s.closed) (*out)->rebinding = rebinding_new(work, &s.from_sizes, arena, &(*out)->closed);
   return OK;
 }

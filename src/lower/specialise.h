@@ -40,12 +40,14 @@ typedef struct Action {
 } Action;
 
 typedef struct Stage {
-  Graph *ready;         // inputs: all of the stage's, in order, the elements of a sequence in its place
-  size_t folded_bytes;  // of what was computed here
-  bool rewritten;       // operators were translated or branches inlined: passes have new work
-  bool complete;        // nothing is left after ready; of what follows only `results` and `direct` are set
-  Slot *results;        // where complete: each of the graph's outputs, ready's or made of what is at hand (strings, sequences)
-  bool direct;          // where complete: ready's outputs are the graph's
+  Graph *ready;                 // inputs: all of the stage's, in order, the elements of a sequence in its place
+  size_t folded_bytes;          // of what was computed here
+  struct Rebinding *rebinding;  // for calls of other sizes: rebind.h; NULL where it serves these alone, for the reason `closed`
+  const char *closed;
+  bool rewritten;  // operators were translated or branches inlined: passes have new work
+  bool complete;   // nothing is left after ready; of what follows only `results` and `direct` are set
+  Slot *results;   // where complete: each of the graph's outputs, ready's or made of what is at hand (strings, sequences)
+  bool direct;     // where complete: ready's outputs are the graph's
   Action *actions;
   uint32_t action_count, action_capacity;
   Graph *rest;        // outputs: the graph's outputs

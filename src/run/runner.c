@@ -51,26 +51,22 @@ static void free_flat(const RunTensor *flat, const RunTensor *values) {
   if (flat != values) free((void *)(uintptr_t)flat);
 }
 
-static Status allocate_output(Device *device, const Value *value, RunTensor *out) {
-  RunTensor shape = {.dtype = value->dtype, .rank = value->rank};
-  value_get_dims(value, shape.dims);
+static Status allocate_tensor(Device *device, const RunTensor *type, RunTensor *out) {
   void *memory;
-  TRY(device->allocate(device, run_tensor_bytes(&shape), &memory));
-  Status status = run_tensor_borrow_device(device, value->dtype, value->rank, shape.dims, memory, out);
-  if (status) device->release(device, memory, run_tensor_bytes(&shape));
+  TRY(device->allocate(device, run_tensor_bytes(type), &memory));
+  Status status = run_tensor_borrow_device(device, type->dtype, type->rank, type->dims, memory, out);
+  if (status) device->release(device, memory, run_tensor_bytes(type));
   else out->storage->owns_device = true;
   return status;
 }
 
 // Whether results are what the caller believes, who wants them somewhere. Where one is not, nothing may be written there.
-static bool are_as_wanted(const Graph *ready, const RunTensor *outputs) {
-  for (int i = 0; i < ready->output_count; i++) {
-    const RunTensor *wanted = &outputs[i];
-    const Value *value = ready->outputs[i];
-    int64_t dims[MAX_RANK];
+static bool are_as_wanted(const StageEntry *entry, const RunTensor *outputs) {
+  for (int i = 0; i < entry->stage->ready->output_count; i++) {
+    const RunTensor *wanted = &outputs[i], *type = &entry->output_types[i];
     if (!wanted->storage) continue;
-    if (wanted->dtype != value->dtype || wanted->rank != value->rank || !value_get_dims(value, dims)) return false;
-    if (memcmp(wanted->dims, dims, (size_t)value->rank * sizeof *dims)) return false;
+    if (wanted->dtype != type->dtype || wanted->rank != type->rank) return false;
+    if (memcmp(wanted->dims, type->dims, (size_t)type->rank * sizeof *type->dims)) return false;
   }
   return true;
 }
@@ -89,19 +85,19 @@ static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTe
     Storage *storage = inputs[i].storage;
     if (!storage) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "'%s' is used, but absent", ready->inputs[i]->name));
     if (top && device->info.kind != DEVICE_CPU && !storage->device_memory) {
-      if (!entry->inputs[i].storage) TRY_GOTO(allocate_output(device, ready->inputs[i], &entry->inputs[i]));
+      if (!entry->inputs[i].storage) TRY_GOTO(allocate_tensor(device, &entry->input_types[i], &entry->inputs[i]));
       in[i] = entry->inputs[i].storage->device_memory;
       TRY_GOTO(device->upload(device, in[i], storage->host_memory, storage->bytes));
     } else {
       TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
     }
   }
-  if (!are_as_wanted(ready, outputs))
+  if (!are_as_wanted(entry, outputs))
     for (int i = 0; i < ready->output_count; i++) run_tensor_drop(&outputs[i]);
   for (int i = 0; i < ready->output_count; i++) {
-    if (!outputs[i].storage && !top) TRY_GOTO(allocate_output(device, ready->outputs[i], &outputs[i]));
+    if (!outputs[i].storage && !top) TRY_GOTO(allocate_tensor(device, &entry->output_types[i], &outputs[i]));
     if (!outputs[i].storage) {
-      if (!entry->outputs[i].storage) TRY_GOTO(allocate_output(device, ready->outputs[i], &entry->outputs[i]));
+      if (!entry->outputs[i].storage) TRY_GOTO(allocate_tensor(device, &entry->output_types[i], &entry->outputs[i]));
       // The host copy of an earlier run is out of date.
       Storage *storage = entry->outputs[i].storage;
       if (storage->owns_host) memory_free(storage->host_memory);
@@ -336,8 +332,9 @@ Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **exec
   note_stats(runner, entry);
   *executable = entry->executable;
   *stage = entry->stage;
+  Status status = stage_bind(&runner->stages, entry);
   stage_leave(&runner->stages, entry);
-  return OK;
+  return status;
 }
 
 // Runs the stage's plan once and finds the addresses it used, so that it can be run again alone.
@@ -366,6 +363,7 @@ static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork wo
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   Status status = OK;
   if (!outputs || !in) TRY_GOTO(status_out_of_memory());
+  TRY_GOTO(stage_bind(&runner->stages, entry));
   TRY_GOTO(flatten(inputs, runner->top->graph->input_count, &flat));
   TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
   TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));

@@ -4,10 +4,25 @@
 #pragma once
 #include "run/runner.h"
 
-typedef struct StageEntry {
-  Hash128 key;
+// What specialising made: of calls of other sizes too, where it can be bound to them (lower/rebind.h). Then each size's entry has a plan of its
+// own over the one graph, in which the sizes stand that it was bound to last.
+typedef struct StageEntry StageEntry;
+typedef struct SharedStage {
   Arena *arena;
   Stage *stage;
+  int users;
+  size_t bytes, first_bytes;  // as counted last, and when made
+  const StageEntry *bound;    // whose sizes stand in the graph; NULL: nobody's
+  const Plan *copies_of;      // whose copies do; NULL: nobody's
+} SharedStage;
+
+struct StageEntry {
+  Hash128 key;
+  Arena *arena;
+  SharedStage *shared;  // NULL: a plan that was at hand
+  Stage *stage;
+  StageInput *sizes;                      // of its inputs, where it may be bound again
+  RunTensor *input_types, *output_types;  // of ready, without memory
   Executable *executable;
   StageCache *rest;     // for stage->rest
   StageCache **bodies;  // one for each action that is a loop or scan
@@ -17,7 +32,7 @@ typedef struct StageEntry {
   struct StageEntry *older, *newer;  // among all of the session's
   size_t bytes;                      // as counted last
   int users;
-} StageEntry;
+};
 
 typedef struct StageSlot {
   Hash128 key;
@@ -26,7 +41,8 @@ typedef struct StageSlot {
 
 struct StageCache {
   const Graph *graph;
-  bool *known;  // which inputs' contents are part of the key
+  bool *known;          // which inputs' contents are part of the key
+  SharedStage *shared;  // to be bound to the sizes of the next entry; NULL: none can be
   StageSlot *slots;
   size_t count, capacity;
 };
@@ -44,5 +60,7 @@ MUST_CHECK Status stage_cache_new(StageMemory *memory, const Graph *graph, const
 void stage_cache_free(StageMemory *memory, StageCache *cache);
 // The stage for these inputs, made if it is not there. It stays until stage_leave.
 MUST_CHECK Status stage_enter(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out);
+// Its sizes stand in the stage's graph from here on, until the next stage_enter.
+MUST_CHECK Status stage_bind(StageMemory *memory, StageEntry *entry);
 // Counts the stage's memory anew, and lets others go where it is too much. The stage stays at least until the next stage_enter.
 void stage_leave(StageMemory *memory, StageEntry *entry);

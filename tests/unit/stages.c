@@ -410,3 +410,41 @@ Test(stages, an_operand_that_does_not_broadcast_is_refused_when_its_size_is_know
     }
   }
 }
+
+static void give_rows(Run *run, int64_t rows) {
+  double values[64];
+  for (int i = 0; i < 64; i++) values[i] = i;
+  give(run, DTYPE_F32, 2, D(rows, 4), values);
+}
+
+// Stages of several sizes share a graph, and any of them may be the first to be let go, or be asked for again: then its sizes stand there.
+Test(stages, of_other_sizes_share_a_graph) {
+  static const char text[] =
+      "graph g(%x: f32[n, 4]) -> (%y) { %r: ?[?] = reshape(%x) {dims: dims[2, (2*n)]} %t: ?[?] = transpose(%r) "
+      "{perm: [1, 0]} %y: ?[?] = elementwise(%t) " OP1("neg") " }";
+  for (size_t limit = 1; limit < 1u << 30; limit <<= 29) {
+    Run run = start(text, false);
+    runner_free(run.runner);
+    RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+    expect_ok(runner_new(run.graph, run.device, &hooks, limit, &run.runner));
+    Graph *first = NULL;
+    for (int i = 0; i < 40; i++) {
+      int64_t rows = 1 + i * 7 % 16, asked = 1 + i * 5 % 16;
+      Executable *executable;
+      Stage *stage;
+      give_rows(&run, rows);
+      expect_ok(go(&run));
+      for (int64_t k = 0; k < rows * 4; k++)
+        cr_assert_eq(tensor_get_f(&run.results[0], k), -(double)(k / 2 + k % 2 * 2 * rows));
+      drop(&run);
+      give_rows(&run, asked);
+      expect_ok(runner_prepare(run.runner, run.inputs, &executable, &stage));
+      if (!first) first = stage->ready;
+      cr_assert_eq(stage->ready, first, "a graph of its own");
+      cr_assert_eq(stage->ready->inputs[0]->dims[0], asked);
+      cr_assert_eq(stage->ready->outputs[0]->dims[0], 2 * asked);
+      drop(&run);
+    }
+    finish(&run);
+  }
+}

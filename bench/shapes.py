@@ -1,10 +1,14 @@
-"""`bench shapes`: one network whose batch and length are open, over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
+"""`bench shapes`: networks whose batch, and length or sides, are open, each over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
 
 All take the same shapes in the same order, each peer in one process from beginning to end. Compilations are counted from outside: kernels that appear in the peer's cache
 directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler, and for --static shapes as an engine of each. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
 """
 import argparse
+import concurrent.futures
+import copy
+import functools
 import json
+import math
 import os
 import random
 import subprocess
@@ -19,31 +23,41 @@ PARTS = ("specialise_ms", "plan_ms", "kernels_ms", "constants_ms", "upload_ms", 
 
 ONE_SHAPE = " of one shape"
 
-NETWORKS = {"bert-base-128": ("batch", "length"), "gpt2-512": ("batch", "length"), "resnet50": ("batch", None), "lstm-2x512-bi": ("batch", "length")}
+# What is open beside the batch.
+NETWORKS = {"bert-base-128": ("length",), "gpt2-512": ("length",), "resnet50": (), "lstm-2x512-bi": ("length",), "centernet_r18": ("height", "width")}
+SIDES = range(256, 513, 32)
+
+
+def axes(network, largest_batch, longest):
+    """What each open axis may be."""
+    lengths = range(8 if longest >= 8 else 1, longest + 1)
+    return [range(1, largest_batch + 1), *(lengths if name == "length" else SIDES for name in NETWORKS[network])]
 
 
 def drawn(network, count, largest_batch, longest, seed=0):
-    """[(batch, length)], all different."""
-    source, found = random.Random(seed), []
-    possible = largest_batch * (longest if NETWORKS[network][1] else 1)
-    while len(found) < min(count, possible):
-        shape = (source.randint(1, largest_batch), source.randint(8 if longest >= 8 else 1, longest) if NETWORKS[network][1] else 0)
+    """[(batch, ...)], all different."""
+    source, found, of = random.Random(seed), [], axes(network, largest_batch, longest)
+    while len(found) < min(count, math.prod(map(len, of))):
+        shape = tuple(map(source.choice, of))
         if shape not in found:
             found.append(shape)
     return found
 
 
-def dims(network, batch, length):
+def dims(network, batch, *others):
     kind, *sizes = zoo.ZOO[network].takes
-    return {"image": (batch, 3, *sizes[:1] * 2), "tokens": (batch, length), "frames": (length, batch, *sizes[1:])}[kind]
+    if kind == "image":
+        return (batch, 3, *(others or sizes[:1] * 2))
+    return (batch, *others) if kind == "tokens" else (*others, batch, *sizes[1:])
 
 
 def export_open(network, path):
-    """The network with its batch and length open."""
+    """The network with its batch, and length or sides, open."""
     import torch
 
     kind = zoo.ZOO[network].takes[0]
-    axes = {"image": {0: "batch"}, "tokens": {0: "batch", 1: "length"}, "frames": {0: "length", 1: "batch"}}[kind]
+    names = dict(enumerate(dims(network, "batch", *NETWORKS[network])))
+    axes = {axis: name for axis, name in names.items() if name in ("batch", *NETWORKS[network])}
     module = zoo.build(network)
     with torch.no_grad():
         torch.onnx.export(module, tuple(zoo.inputs(network, 2)), path, dynamo=False, opset_version=17, input_names=["input"], output_names=["output"], dynamic_axes={"input": axes})
@@ -53,34 +67,37 @@ def cached(folder):
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def least(options):
-    return 8 if options.longest >= 8 else 1
-
-
 def ranges(options):
     """Of the network's input, as `ingot build --shapes` takes them: all that may be drawn."""
-    low, high = dims(options.network, 1, least(options)), dims(options.network, options.largest_batch, options.longest)
+    of = axes(options.network, options.largest_batch, options.longest)
+    low, high = dims(options.network, *(axis[0] for axis in of)), dims(options.network, *(axis[-1] for axis in of))
     return "input:" + "x".join(str(a) if a == b else f"{a}..{b}" for a, b in zip(low, high))
 
 
-def built(binary, model, options):
-    """An engine of all shapes, and what making it took."""
-    engine = os.path.join(os.path.dirname(model), "engine.ingot")
+def built(binary, model, engine, shapes, options):
+    """The engine, and what making it took."""
     precision = ["--fp16"] if options.precision == "fp16" else []
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        run = subprocess.run([binary, "build", model, "--device", options.device, *precision, "--shapes", ranges(options), "-o", engine, "--quiet"], capture_output=True, text=True,
+        run = subprocess.run([binary, "build", model, "--device", options.device, *precision, "--shapes", shapes, "-o", engine, "--quiet"], capture_output=True, text=True,
                              env={**os.environ, "INGOT_CACHE_DIR": cache})
         if run.returncode:
             raise RuntimeError(run.stderr.strip() or f"ingot build ended with exit code {run.returncode}")
         return engine, {"build_s": time.perf_counter() - start, "engine_bytes": os.path.getsize(engine), "kernels": cached(cache)}
 
 
-def ingot_of_ranges(binary, model, shapes, options):
-    """In the session there is no compiler."""
-    engine, facts = built(binary, model, options)
+def ingot_of_ranges(binary, made, model, shapes, options):
+    """In the session there is no compiler. Where models of one shape take part, its size is compared with that of an engine of the first."""
+    if isinstance(made, Exception):
+        raise made
+    engine, facts = made
     rows = ingot(binary, engine, shapes, options, {"INGOT_NVRTC": "/none"})
     rows[0].update(facts)
+    if options.static:
+        with tempfile.TemporaryDirectory() as folder:
+            fixed, size = os.path.join(folder, "fixed.onnx"), dims(options.network, *shapes[0])
+            fix_input(model, size, fixed)
+            rows[0]["engine_of_one_bytes"] = built(binary, fixed, os.path.join(folder, "fixed.ingot"), "input:" + "x".join(map(str, size)), options)[1]["engine_bytes"]
     return rows
 
 
@@ -115,8 +132,8 @@ def ingot(binary, model, shapes, options, more=()):
         command = [binary, "bench", model, "--device", options.device, *precision, "--on-request", "--json", "--shapes", f"input:{first}"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         before = cached(cache)
-        for batch, length in shapes:
-            process.stdin.write(f"shapes input:{'x'.join(map(str, dims(options.network, batch, length)))} {options.seconds}\n")
+        for shape in shapes:
+            process.stdin.write(f"shapes input:{'x'.join(map(str, dims(options.network, *shape)))} {options.seconds}\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:
@@ -144,8 +161,8 @@ def arrays(network, shapes):
     import numpy
 
     source = numpy.random.default_rng(0)
-    for batch, length in shapes:
-        size = dims(network, batch, length)
+    for shape in shapes:
+        size = dims(network, *shape)
         yield source.integers(0, 30000, size) if zoo.ZOO[network].takes[0] == "tokens" else source.standard_normal(size).astype("float32")
 
 
@@ -177,14 +194,15 @@ def onnxruntime_peer(model, shapes, options):
     return [timed_calls(lambda: session.run(None, {"input": array}), options.seconds) for array in arrays(options.network, shapes)]
 
 
-def peers(options):
+def peers(options, engines):
     found = {}
     for text in options.ingot:
         label, equals, path = text.partition("=")
         label, path = (label, path) if equals else ("ingot", text)
-        found[label] = lambda model, shapes, options, path=path: ingot(path, model, shapes, options)
-        if options.device == "cuda":
-            found[label + " of ranges"] = lambda model, shapes, options, path=path: ingot_of_ranges(path, model, shapes, options)
+        if "asked" in options.ways:
+            found[label] = lambda model, shapes, options, path=path: ingot(path, model, shapes, options)
+        if options.device == "cuda" and "ranges" in options.ways:
+            found[label + " of ranges"] = lambda model, shapes, options, path=path: ingot_of_ranges(path, engines[path], model, shapes, options)
         if options.static:
             found[label + ONE_SHAPE] = lambda model, shapes, options, path=path: ingot_of_one_shape(path, model, shapes, options)
     for name, run in (("torch eager", torch_peer(False)), ("torch compile dynamic", torch_peer(True)), ("ort", onnxruntime_peer)):
@@ -195,7 +213,7 @@ def peers(options):
 
 def main(arguments):
     parser = argparse.ArgumentParser(prog="bench shapes", description=__doc__)
-    parser.add_argument("--network", choices=NETWORKS, default="bert-base-128")
+    parser.add_argument("--network", choices=NETWORKS, nargs="+", default=["bert-base-128"])
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--largest-batch", type=int, default=32)
     parser.add_argument("--longest", type=int, default=128)
@@ -203,25 +221,58 @@ def main(arguments):
     parser.add_argument("--seconds", type=float, default=0.1, help="of repeated answers to each shape")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--ingot", action="append", metavar="NAME=PATH")
+    parser.add_argument("--ways", nargs="+", choices=("asked", "ranges"), default=("asked", "ranges"), help="Ingot that compiles when a shape is asked for, and that of an engine built for ranges")
     parser.add_argument("--peers")
     parser.add_argument("--record", metavar="FILE")
     options = parser.parse_args(arguments)
     options.ingot = options.ingot or [os.path.join(measure.ROOT, "build/release/ingot")]
     options.precision = "fp16" if options.device == "cuda" else "fp32"
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor() as pool:
+        # Exported and built side by side, measured one after the other.
+        made = [(of, pool.submit(prepared, of, folder)) for of in map(functools.partial(for_network, options), options.network)]
+        concurrent.futures.wait([future for _, future in made])
+        for of, future in made:
+            record = measured(of, future.result())
+            print("\n".join(table(record)), flush=True)
+            report.write_record(of.record, record)
+    return 0
+
+
+def for_network(options, network):
+    """One network's options: of several each has a record of its own, NAME.json's is NAME-NETWORK.json."""
+    of = copy.copy(options)
+    of.network = network
+    if options.record and len(options.network) > 1:
+        of.record = "-".join((options.record.removesuffix(".json"), network)) + ".json"
+    return of
+
+
+def prepared(options, folder):
+    """(model, {binary: its engine of all shapes, or the error})"""
+    folder = os.path.join(folder, options.network)
+    os.mkdir(folder)
+    model, engines = os.path.join(folder, "model.onnx"), {}
+    subprocess.run([sys.executable, "-c", "import sys; from bench import shapes; shapes.export_open(*sys.argv[1:])", options.network, model], check=True, cwd=measure.ROOT)
+    for number, text in enumerate(options.ingot if options.device == "cuda" else ()):
+        path = text.partition("=")[2] or text
+        try:
+            engines[path] = built(path, model, os.path.join(folder, f"{number}.ingot"), ranges(options), options)
+        except RuntimeError as error:
+            engines[path] = error
+    return model, engines
+
+
+def measured(options, found):
+    model, engines = found
     shapes = drawn(options.network, options.count, options.largest_batch, options.longest)
     record = {"network": options.network, "device": options.device, "precision": options.precision, "shapes": shapes, "peers": {}, "failures": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        model = os.path.join(folder, "model.onnx")
-        export_open(options.network, model)
-        for name, run in peers(options).items():
-            try:
-                record["peers"][name] = run(model, shapes, options)
-            except Exception as error:
-                record["failures"][name] = wire.first_line(error)
-            print(f"{name}: {record['failures'].get(name, 'done')}", flush=True)
-    print("\n".join(table(record)))
-    report.write_record(options.record, record)
-    return 0
+    for name, run in peers(options, engines).items():
+        try:
+            record["peers"][name] = run(model, shapes, options)
+        except Exception as error:
+            record["failures"][name] = wire.first_line(error)
+        print(f"{options.network}: {name}: {record['failures'].get(name, 'done')}", flush=True)
+    return record
 
 
 def over_static(record, name):
@@ -243,13 +294,17 @@ def beyond(record):
     return lines
 
 
+def over_one(row):
+    return f" ({row['engine_bytes'] / row['engine_of_one_bytes']:.2f} times the engine of the first shape alone)" if "engine_of_one_bytes" in row else ""
+
+
 def table(record):
     lines = [["peer", "first of all", "first: median", "p99", "most", "repeated: median", "all shapes twice, s", "compiled", "specialised"]]
     for name, rows in record["peers"].items():
         first, again = [row["first_ms"] for row in rows], [row["ms"] for row in rows]
         counts = [str(sum(row[key] for row in rows)) if key in rows[0] else report.NONE for key in ("compiled", "specialised")]
         lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", *counts])
-    made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
+    made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB{over_one(rows[0])}, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
     return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *beyond(record), *made,
             *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]
 

@@ -185,13 +185,19 @@ static int column_vector(const DimTable *table, const TensorDesc *desc, const Te
 }
 
 // Walks may run past the end of an axis: one phase of a transposed convolution can have one output fewer than another.
-static bool runs_past(const OutputWalk *walk, int axis, Extent dim) {
+// Of an open axis what is known of every call counts.
+static bool runs_past(const DimTable *table, const OutputWalk *walk, int axis, Extent dim) {
   const Walk *walks[3] = {&walk->batch, &walk->row, &walk->column};
   int64_t last = 0;
+  bool ends_apart = false;
   for (int w = 0; w < 3; w++)
-    for (int i = 0; i < walks[w]->count; i++)
-      if (walks[w]->axes[i].axis == axis) last += (walks[w]->axes[i].extent.now - 1) * walks[w]->axes[i].scale;
-  return last >= dim.now;
+    for (int i = 0; i < walks[w]->count; i++) {
+      const WalkAxis *a = &walks[w]->axes[i];
+      if (a->axis != axis) continue;
+      last += (a->extent.now - 1) * a->scale;
+      ends_apart |= a->extent.open && extent_factor(table, dim, a->scale) != a->scale;
+    }
+  return last >= dim.now || ends_apart;
 }
 
 // What lies past the end is neither read nor stored.
@@ -199,7 +205,7 @@ static void emit_bounds(Text *text, const TensorDesc *y, const OutputWalk *walk,
   text_add(text, "  __device__ __forceinline__ bool inside(u32 row, u32 column) const {\n    return true");
   for (int axis = 0; axis < y->rank; axis++) {
     Extent dim = desc_extent_in(arguments->table, y, axis);
-    if (!runs_past(walk, axis, dim)) continue;
+    if (!runs_past(arguments->table, walk, axis, dim)) continue;
     text_add(text, " && ");
     emit_coordinate(text, walk, axis, "column", arguments);
     text_add(text, " < %s", extent_text(arguments, dim, true));
@@ -259,7 +265,7 @@ Status output_emit(Text *text, const Site *site, const OutputWalk *walk, DType a
     emit_walks(text, arena_printf(text->arena, "e%d", k), walk, strides, arguments);
   }
   const WalkAxis *columns = column_axis(&walk->column);
-  bool ragged = columns && runs_past(walk, columns->axis, desc_extent_in(table, y, columns->axis));
+  bool ragged = columns && runs_past(table, walk, columns->axis, desc_extent_in(table, y, columns->axis));
   int vector = ragged ? 1 : column_vector(table, y, y, &walk->column);
 
   text_add(text, "struct Output {\n  static constexpr int VECTOR = %d;\n  %s *__restrict__ y;\n", vector, type);

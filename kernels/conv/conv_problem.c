@@ -33,14 +33,16 @@ static void walk_phases(Walk *walk, int rank, const ConvProblem *p) {
   for (int i = 5 - rank; i < 3; i++) walk_add(walk, i - 3 + rank, p->axis[i].phases, 1);
 }
 
-// The geometry of one phase, from that of the transposed convolution.
-static bool take_apart(ConvProblem *p) {
+// The geometry of one phase, from that of the transposed convolution. Where y's size is open there are as many phases as in every call: more than it has places, where it has few.
+static bool take_apart(const TensorDesc *y, ConvProblem *p) {
   p->phased = true;
   for (int i = 0; i < 3; i++) {
     PhasedAxis *axis = &p->axis[i];
     int64_t reach;
     if (!checked_mul_i64(p->dilation[i], p->kernel[i], &reach) || reach > INT32_MAX - p->stride[i]) return false;
-    *axis = phased_axis(p->stride[i], p->dilation[i], p->kernel[i], p->pad[i], p->out[i]);
+    int place = i - 3 + y->rank;
+    bool open = place >= 2 && desc_extent(y, place).open;
+    *axis = phased_axis(p->stride[i], p->dilation[i], p->kernel[i], p->pad[i], open ? p->stride[i] : p->out[i]);
     p->phases *= axis->phases;
     p->stride[i] = 1;
     p->dilation[i] = axis->dilation / axis->common;
@@ -78,7 +80,7 @@ bool conv_problem(const Site *site, ConvProblem *p) {
   }
   p->taps = product_of(p->kernel);
   const int64_t scale[3] = {p->stride[0], p->stride[1], p->stride[2]}, unit[3] = {1, 1, 1};
-  if (transposed && !take_apart(p)) return false;
+  if (transposed && !take_apart(y, p)) return false;
   p->m = p->images * product_of(p->out);
   p->k = product_of(p->kernel) * p->channels;
   p->x_image = x->strides[0], p->x_channel = x->strides[1];
@@ -138,12 +140,21 @@ bool conv_merge_columns(const ConvProblem *windows, ConvProblem *p) {
   return true;
 }
 
+// Of an axis that is 1 in every call no stride counts; of one that may be more its stride in every call does, where that is the problem's.
+static int64_t factor_of_stride(const Site *site, int axis, int64_t extent, int64_t stride, int64_t vector) {
+  const TensorDesc *x = &site->inputs[0];
+  if (extent <= 1 && !desc_extent(x, axis).open) return vector;
+  Extent open = desc_stride(x, axis);
+  return extent_factor(site->dims, open.now == stride ? open : extent_static(stride), vector);
+}
+
 int conv_x_copy(const Site *site, const ConvProblem *p) {
-  int size = (int)dtype_size(site->inputs[0].dtype), vector = p->x_channel == 1 ? 16 / size : 1;
-  int64_t steps = p->channels | site->inputs[0].offset | (p->images > 1 ? p->x_image : 0);
-  for (int i = 0; i < 3; i++) steps |= p->in[i] > 1 ? p->x_space[i] : 0;
-  while (steps % vector) vector /= 2;
-  return vector * size;
+  const TensorDesc *x = &site->inputs[0];
+  int64_t vector = p->x_channel == 1 && !desc_stride(x, 1).open ? 16 / (int)dtype_size(x->dtype) : 1;
+  vector = extent_factor(site->dims, extent_static(p->channels | x->offset), vector);
+  vector = factor_of_stride(site, 0, p->images, p->x_image, vector);
+  for (int i = 5 - x->rank; i < 3; i++) vector = factor_of_stride(site, i - 3 + x->rank, p->in[i], p->x_space[i], vector);
+  return (int)vector * (int)dtype_size(x->dtype);
 }
 
 bool conv_offsets_fit(const Site *site, const ConvProblem *p) {
@@ -169,7 +180,6 @@ void conv_emit_geometry(Text *text, const ConvProblem *p, bool open) {
            "  struct Sizes;\n  static constexpr int M = %lld, N = %lld, K = %lld, C = %lld, TAPS = %lld, PHASES = %lld;\n",
            open ? -1 : (long long)p->m, (long long)p->filters, (long long)p->k, (long long)MAX(p->channels, 1),
            (long long)MAX(p->taps, 1), (long long)p->phases);
-  text_add(text, "  static constexpr i64 X_C = %lldll;\n", (long long)p->x_channel);
   for (int i = 0; i < 3; i++) {
     text_add(text, "  static constexpr int KERNEL_%s = %lld, STRIDE_%s = %lld, DILATION_%s = %lld;\n", names[i],
              (long long)p->kernel[i], names[i], (long long)p->stride[i], names[i], (long long)p->dilation[i]);
@@ -199,10 +209,10 @@ TiledProduct conv_product(const ConvProblem *p, DType dtype) {
 
 const char *conv_body(Arena *arena, const char *call, const ConvProblem *p, const char *sizes, int64_t w_group, bool by_phase,
                       const char *more) {
-  return arena_printf(
-      arena,
-      "  const Phase<Problem> phase(%s, batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
-      "  %s(x + (i64)group * %lldll, w + (i64)group * %lldll%s, phase, tile, k_begin, phase.limit(k_end), output%s);\n",
-      sizes, (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)(p->channels * p->x_channel),
-      (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "", more);
+  return arena_printf(arena,
+                      "  const Phase<Problem> phase(%s, batch %% %lluu);\n  const u32 group = batch / %lluu;\n"
+                      "  %s(x + (i64)group * %lldll * phase.sizes.x_c(), w + (i64)group * %lldll%s, phase, tile, k_begin, "
+                      "phase.limit(k_end), output%s);\n",
+                      sizes, (unsigned long long)p->phases, (unsigned long long)p->phases, call, (long long)p->channels,
+                      (long long)w_group, by_phase ? " + (i64)phase.packed_tap() * Problem::C" : "", more);
 }

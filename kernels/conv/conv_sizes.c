@@ -8,29 +8,24 @@ static Extent known(int64_t now, Extent extent) { return extent.now == now ? ext
 
 static bool is_static(const TensorDesc *desc) { return desc->absent || !desc_is_open(desc); }
 
-// Of x, y and what the epilogue reads, channels are as many and lie as they do in every call.
-static bool channels_are_static(const Site *site, const TensorDesc *x) {
+static bool channel_is_static(const TensorDesc *desc, int axis) {
+  return axis < 0 || (!desc_extent(desc, axis).open && !desc_stride(desc, axis).open);
+}
+
+// Channels of y and of what the epilogue reads lie as they do in every call, and so do rows beside each other.
+static bool output_is_plain(const Site *site, const ConvProblem *p) {
   const TensorDesc *y = &site->outputs[0];
-  bool ready = !desc_extent(x, 1).open && !desc_stride(x, 1).open && !desc_extent(y, 1).open && !desc_stride(y, 1).open;
-  for (int i = site->node->input_count; i < site_input_count(site) && ready; i++) {
-    const TensorDesc *operand = &site->inputs[i];
-    int channels = operand->rank - y->rank + 1;
-    ready = channels < 0 || (!desc_extent(operand, channels).open && !desc_stride(operand, channels).open);
-  }
-  return ready;
+  bool plain = channel_is_static(y, 1) && output_rows_are_plain(site, &p->output);
+  for (int i = site->node->input_count; i < site_input_count(site) && plain; i++)
+    plain = channel_is_static(&site->inputs[i], site->inputs[i].rank - y->rank + 1);
+  return plain;
 }
 
-static bool images_are_static(const Site *site, const TensorDesc *x) {
-  bool fixed = true;
-  for (int i = 2; i < x->rank; i++) fixed = fixed && !desc_extent(x, i).open && !desc_extent(&site->outputs[0], i).open;
-  return fixed;
-}
-
-static bool may_be_open(const Site *site, const TensorDesc *x, const ConvProblem *p) {
-  if (!site->dims || !channels_are_static(site, x) || !output_rows_are_plain(site, &p->output)) return false;
+static bool may_be_open(const Site *site, const TensorDesc *x) {
+  if (!site->dims || desc_extent(x, 1).open || desc_extent(&site->outputs[0], 1).open) return false;
   for (int i = 1; i < site->node->input_count; i++)
     if (!is_static(&site->inputs[i])) return false;
-  return !p->axis[0].phases || images_are_static(site, x);  // phases end where an image does
+  return true;
 }
 
 static Extent rows_of(const ConvSizes *s) {
@@ -40,7 +35,10 @@ static Extent rows_of(const ConvSizes *s) {
 }
 
 ConvSizes conv_sizes_static(const ConvProblem *p) {
-  ConvSizes s = {.rows = extent_static(p->m), .images = extent_static(p->images), .x_image = extent_static(p->x_image)};
+  ConvSizes s = {.rows = extent_static(p->m),
+                 .images = extent_static(p->images),
+                 .x_image = extent_static(p->x_image),
+                 .x_channel = extent_static(p->x_channel)};
   for (int i = 0; i < 3; i++) {
     s.in[i] = extent_static(p->in[i]), s.out[i] = extent_static(p->out[i]);
     s.x_space[i] = extent_static(p->x_space[i]);
@@ -51,17 +49,32 @@ ConvSizes conv_sizes_static(const ConvProblem *p) {
 ConvSizes conv_sizes(const Site *site, const TensorDesc *x, const ConvProblem *p) {
   const TensorDesc *y = &site->outputs[0];
   ConvSizes s = conv_sizes_static(p);
-  if (!may_be_open(site, x, p)) return s;
+  if (!may_be_open(site, x)) return s;
   s.dims = site->dims;
   s.images = known(p->images, desc_extent(x, 0)), s.x_image = known(p->x_image, desc_stride(x, 0));
+  s.x_channel = known(p->x_channel, desc_stride(x, 1));
   for (int i = 5 - x->rank; i < 3; i++) {
     int axis = i - 3 + x->rank;
-    s.out[i] = known(p->out[i], desc_extent(y, axis));
+    Extent out = desc_extent(y, axis);
+    s.out[i] = known(p->out[i], p->axis[i].phases ? extent_ceil_div(s.dims, out, p->axis[i].stride) : out);
     s.in[i] = p->in[i] == p->out[i] && p->in[i] != x->dims[axis] ? s.out[i] : known(p->in[i], desc_extent(x, axis));
     s.x_space[i] = known(p->x_space[i], desc_stride(x, axis));
   }
   s.rows = known(p->m, rows_of(&s));
-  return s.rows.open ? s : conv_sizes_static(p);
+  if (!s.rows.open) return conv_sizes_static(p);
+  if (!output_is_plain(site, p)) s.output = s.dims;
+  return s;
+}
+
+OutputWalk conv_sizes_output(const Site *site, const ConvProblem *p, const ConvSizes *s) {
+  OutputWalk walk = p->output;
+  int rank = site->outputs[0].rank;
+  if (!s->output) return walk;
+  walk.row = (Walk){0};
+  walk_add_extent(&walk.row, 0, s->images, 1);
+  for (int i = 5 - rank; i < 3; i++)
+    walk_add_extent(&walk.row, i - 3 + rank, s->out[i], p->axis[i].phases ? p->axis[i].stride : 1);
+  return walk;
 }
 
 ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *p) {
@@ -90,6 +103,7 @@ const char *conv_sizes_emit(Text *text, const char *name, const ConvSizes *s, Ke
   Text members = text_new(text->arena);
   emit_size(&members, "int", "rows", "", extent_text(arguments, s->rows, false));
   emit_size(&members, "i64", "x_image", "", extent_text(arguments, s->x_image, true));
+  emit_size(&members, "i64", "x_c", "", extent_text(arguments, s->x_channel, true));
   for (int i = 0; i < 3; i++) {
     emit_size(&members, "int", "in_", axes[i], extent_text(arguments, s->in[i], false));
     emit_size(&members, "int", "out_", axes[i], extent_text(arguments, s->out[i], false));

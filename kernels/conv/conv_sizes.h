@@ -4,13 +4,16 @@
 
 typedef struct ConvSizes {
   DimTable *dims;
+  DimTable *output;                    // NULL: the text that output_emit adds is to say what sizes are now, where it says any
   Extent rows, images, in[3], out[3];  // rows: of the output, image and position
-  Extent x_image, x_space[3];          // strides in elements
+  Extent x_image, x_channel, x_space[3];  // strides in elements
 } ConvSizes;
 
-// x: the image as the kernel reads it, the site's or one made of it. Open where a row's number times a static stride is its place in the output, and filters and channels are the same in every call; else all are static.
+// x: the image as the kernel reads it, the site's or one made of it. Open where filters and channels are the same in every call; else all are static.
 ConvSizes conv_sizes(const Site *site, const TensorDesc *x, const ConvProblem *problem);
 ConvSizes conv_sizes_static(const ConvProblem *problem);
+// The problem's, whose rows are open where the output's text is.
+OutputWalk conv_sizes_output(const Site *site, const ConvProblem *problem, const ConvSizes *sizes);
 // Those of the image alone, every element of which is a position.
 ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *problem);
 // Where `width` neighbouring positions along a row are one.

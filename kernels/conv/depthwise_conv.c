@@ -59,8 +59,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   ConvSizes sizes = channels_last ? conv_sizes(site, x, &whole) : conv_sizes_static(&p),
             strips = conv_sizes_of_strips(&sizes, width);
   int64_t threads = strips.rows.now * (p.groups / vector);
-  KernelArguments arguments = {.arena = out->arena};
-  Text text = text_new(out->arena), declarations = text_new(out->arena);
+  KernelArguments arguments = {.arena = out->arena, .table = sizes.output};
+  Text text = text_new(out->arena), declarations = text_new(out->arena), output = text_new(out->arena);
   const char *made = conv_sizes_emit(&declarations, "Problem::Sizes", &sizes, &arguments);
   const char *cut = conv_sizes_emit(&declarations, "Problem::Strips", &strips, &arguments);
   text_add(&text, "#include \"kernels/common/output.cuh\"\nstruct Problem {\n  struct Strips;\n");
@@ -69,10 +69,10 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&text, "  static constexpr bool CHANNELS_LAST = %d, PACKED = %d;\n", channels_last, packed);
   text_add(&text, "  static constexpr i64 W_GROUP = %lldll, W_D = %lldll, W_H = %lldll, W_W = %lldll;\n};\n",
            (long long)p.w_group, (long long)p.w_tap[0], (long long)p.w_tap[1], (long long)p.w_tap[2]);
-  TRY(output_emit(&text, site, &walk, DTYPE_F32, &arguments));
-  text_add(&text, "#include \"kernels/conv/depthwise_conv.cuh\"\n");
+  walk = conv_sizes_output(site, &whole, &sizes);
+  TRY(output_emit(&output, site, &walk, DTYPE_F32, &arguments));
   if (sizes.rows.open) kernel_arguments_struct(&text, &arguments);
-  text_add(&text, "%s", text_get(&declarations));
+  text_add(&text, "%s#include \"kernels/conv/depthwise_conv.cuh\"\n%s", text_get(&output), text_get(&declarations));
   text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d) depthwise_conv_kernel(const %s *x, const %s *w, ", BLOCK,
            type, type);
   output_parameters(&text, site);

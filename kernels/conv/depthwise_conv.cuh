@@ -87,7 +87,7 @@ DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Out
     const int line = (int)strips.by_out_line(strip), plane = (int)strips.by_out_plane(strip),
               image = (int)strips.by_out_image(strip), ow0 = ((int)strip - line * strips.out_w()) * P::TW,
               oh = line - plane * strips.out_h(), od = plane - image * strips.out_d();
-    Kernel::run(x + image * sizes.x_image() + channel * P::X_C, w, channel, od, oh, ow0, sizes, sums);
+    Kernel::run(x + image * sizes.x_image() + channel * sizes.x_c(), w, channel, od, oh, ow0, sizes, sums);
     output.begin(0);
     const u32 row = (u32)(line * sizes.out_w() + ow0);
 #pragma unroll
@@ -99,7 +99,7 @@ DEVICE void depthwise_conv(const T *__restrict__ x, const T *__restrict__ w, Out
     const int oh = (int)(rest % sizes.out_h()), od = (int)(rest / sizes.out_h() % sizes.out_d());
     const u32 plane = (u32)(rest / ((i64)sizes.out_h() * sizes.out_d()));
     const int channel = (int)(plane % P::CHANNELS), image = (int)(plane / P::CHANNELS);
-    Kernel::run(x + image * sizes.x_image() + channel * P::X_C, w, channel, od, oh, ow0, sizes, sums);
+    Kernel::run(x + image * sizes.x_image() + channel * sizes.x_c(), w, channel, od, oh, ow0, sizes, sums);
     output.begin(plane);
     float values[P::TW];
 #pragma unroll

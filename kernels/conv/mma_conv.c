@@ -282,14 +282,15 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   text_add(&prologue, ", ");
   prologue_construct(&prologue, site);
   int64_t w_group = c->pack ? p->filters * c->b_outer : p->w_group;
-  KernelArguments arguments = {.arena = out->arena};
+  KernelArguments arguments = {.arena = out->arena, .table = c->sizes.output};
+  OutputWalk output = conv_sizes_output(site, p, &c->sizes);
   Text declarations = text_new(out->arena);
   const char *sizes = conv_sizes_emit(&declarations, "Problem::Sizes", &c->sizes, &arguments);
   const char *call = arena_printf(out->arena, "mma_conv<Problem, %s>", mma_tile_type(out->arena, way, c->dtype));
   TiledKernel kernel = {.name = "mma_conv",
                         .operands = text_get(&parameters),
                         .body = conv_body(out->arena, call, p, sizes, w_group, p->phased, text_get(&prologue)),
-                        .output = &p->output,
+                        .output = &output,
                         .accumulator = DTYPE_F32,
                         .threads = mma_threads(way),
                         .bm = config[MMA_BM],

@@ -13,6 +13,8 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   ConvProblem p;
   if (!conv_problem(site, &p)) return 0;
   TiledProduct product = conv_product(&p, site->inputs[0].dtype);
+  ConvSizes sizes = conv_sizes(site, &site->inputs[0], &p);
+  conv_sizes_round(&sizes, &product);
   return simt_ways(site, &product, p.accumulator, out, limit);
 }
 
@@ -77,7 +79,8 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
       &text,
       "#include \"kernels/common/output.cuh\"\n#include \"kernels/conv/window.cuh\"\nstruct Problem {\n  typedef %s Offset;\n",
       conv_offsets_fit(site, &p) ? "int" : "i64");
-  conv_emit_geometry(&text, &p, false);
+  ConvSizes of = conv_sizes(site, &site->inputs[0], &p);
+  conv_emit_geometry(&text, &p, of.rows.open);
   text_add(&text, "  static constexpr int BM = %d, BN = %d, BK = %d, TM = %d, TN = %d, VA = %d, VB = %d;\n", t->bm, t->bn,
            t->bk, t->tm, t->tn, va, vb);
   text_add(&text, "  static constexpr bool C_FAST = %d, FLAT_FILTERS = %d;\n", layout.channels_fast, layout.flat);
@@ -87,17 +90,17 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
       (long long)layout.pitch, (long long)p.w_filter, (long long)p.w_channel, (long long)p.w_tap[0], (long long)p.w_tap[1],
       (long long)p.w_tap[2]);
   int64_t w_group = layout.pack ? p.filters * layout.pitch : p.w_group;
-  KernelArguments arguments = {.arena = out->arena};
-  ConvSizes fixed = conv_sizes_static(&p);
+  KernelArguments arguments = {.arena = out->arena, .table = of.output};
+  OutputWalk output = conv_sizes_output(site, &p, &of);
   Text declarations = text_new(out->arena);
-  const char *sizes = conv_sizes_emit(&declarations, "Problem::Sizes", &fixed, &arguments);
+  const char *sizes = conv_sizes_emit(&declarations, "Problem::Sizes", &of, &arguments);
   const char *body =
       conv_body(out->arena, arena_printf(out->arena, "simt_conv<Problem, %s, %s, %s>", x, w, device_type(p.accumulator)), &p,
                 sizes, w_group, layout.flat, "");
   TiledKernel kernel = {.name = "simt_conv",
                         .operands = arena_printf(out->arena, "const %s *x, const %s *w", x, w),
                         .body = body,
-                        .output = &p.output,
+                        .output = &output,
                         .accumulator = p.accumulator,
                         .threads = simt_threads(t),
                         .bm = t->bm,
@@ -106,7 +109,9 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
                         .splits = way->config[1],
                         .neighbours = p.phases,
                         .k = extent_static(p.k),
-                        .declarations = text_get(&declarations)};
+                        .declarations = text_get(&declarations),
+                        .rows = of.rows,
+                        .arguments = &arguments};
   return tiled_kernel_emit(&kernel, site, &text, "kernels/conv/simt_conv.cuh", bind, &binding, out);
 }
 

@@ -95,8 +95,8 @@ DEVICE void simt_conv(const TX *__restrict__ x, const TW *__restrict__ w, const 
   SimtImage<P, TX, Acc> image(x, phase, m0);
   if constexpr (P::FLAT_FILTERS) {
     typedef SimtOperand<TW, Acc, P::BN, P::BK, simt_threads<P>, P::VB, true, P::B_N, 1, P::N> Filters;
-    simt_matmul<P, Acc>(image, Filters(w, n0), m0, n0, k_begin, k_end, output);
+    simt_matmul<P, Acc>(image, Filters(w, n0), m0, n0, k_begin, k_end, output, phase.sizes.rows());
   } else {
-    simt_matmul<P, Acc>(image, SimtFilters<P, TW, Acc>(w, phase, n0), m0, n0, k_begin, k_end, output);
+    simt_matmul<P, Acc>(image, SimtFilters<P, TW, Acc>(w, phase, n0), m0, n0, k_begin, k_end, output, phase.sizes.rows());
   }
 }

@@ -16,6 +16,6 @@ template <class P, class Word> DEVICE void widen_channels(const Word *x, Word *o
   const Word *from = x + (i64)image * sizes.x_image() + (i64)d * sizes.x_d() + (i64)h * sizes.x_h() + (i64)w * sizes.x_w();
   Pixel made;
 #pragma unroll
-  for (int c = 0; c < P::WIDE; c++) made.channels[c] = c < P::C ? from[c * P::X_C] : (Word)0;
+  for (int c = 0; c < P::WIDE; c++) made.channels[c] = c < P::C ? from[c * sizes.x_c()] : (Word)0;
   ((Pixel *)out)[pixel] = made;
 }

@@ -4,7 +4,7 @@
 // which differ in their taps and padding: known when a block begins.
 //
 // P::Sizes says how large images are and how they lie: functions that give constants, or arguments of the kernel. rows(), of the output; in_d(), in_h(), in_w(), out_d(), out_h(),
-// out_w(); x_image(), x_d(), x_h(), x_w(), strides in elements; by_out_line(n), by_out_plane(n) and by_out_image(n), a row's number divided by the positions of each.
+// out_w(); x_image(), x_c(), x_d(), x_h(), x_w(), strides in elements; by_out_line(n), by_out_plane(n) and by_out_image(n), a row's number divided by the positions of each.
 #pragma once
 #include "kernels/common/types.cuh"
 
@@ -75,7 +75,7 @@ template <class P> struct Tap {
   // Elements from the first tap to this one.
   template <class Offset> __device__ __forceinline__ Offset offset(const typename P::Sizes &sizes) const {
     return (Offset)(d * P::DILATION_D) * (Offset)sizes.x_d() + (Offset)(h * P::DILATION_H) * (Offset)sizes.x_h() +
-           (Offset)(w * P::DILATION_W) * (Offset)sizes.x_w() + (Offset)c * (Offset)P::X_C;
+           (Offset)(w * P::DILATION_W) * (Offset)sizes.x_w() + (Offset)c * (Offset)sizes.x_c();
   }
 };
 

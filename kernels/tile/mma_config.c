@@ -100,10 +100,7 @@ static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, i
   for (int s = 0; s < count; s++) {
     Way way = {.config = {c->bm, c->bn, c->bk_bytes / size, c->wm, c->wn, stages, splits[s], warpgroups, number},
                .cost = cost_of_tiles(site->device, &cost, p, splits[s])};
-    if (!way_is_wanted(list, way.cost)) continue;
-    format_into(way.name, sizeof way.name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", c->bm, c->bn, c->bk_bytes / size,
-                warpgroups ? "g" : "", c->wm, c->wn, stages, splits[s], p->name ? p->name : "");
-    way_offer(list, &way);
+    if (way_is_wanted(list, way.cost)) way_offer(list, &way);
   }
 }
 
@@ -129,9 +126,18 @@ static void best_of_each(Way *list, int count) {
   }
 }
 
+static void name_way(Way *way, const TiledProduct *products) {
+  const int *config = way->config;
+  const char *product = products[config[MMA_PRODUCT]].name;
+  format_into(way->name, sizeof way->name, "%dx%dx%d w%s%dx%d s%d splitk%d%s", config[MMA_BM], config[MMA_BN], config[MMA_BK],
+              config[MMA_WARPGROUPS] ? "g" : "", config[MMA_WM], config[MMA_WN], config[MMA_STAGES], config[MMA_SPLITS],
+              product ? product : "");
+}
+
 int mma_ways(const Site *site, const TiledProduct *products, int count, Way *out, int limit) {
   WayList list = {.items = out, .limit = limit};
   for (int i = 0; i < count; i++) offer_tiles(&list, site, &products[i], i);
   best_of_each(out, list.count);
+  for (int i = 0; i < list.count; i++) name_way(&out[i], products);  // texts cost more than costs do
   return list.count;
 }

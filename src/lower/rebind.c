@@ -132,8 +132,7 @@ static bool evaluate(Rebinding *r, const StageInput *inputs) {
     }
   }
   bool known = true;
-  for (uint32_t i = 0; i < r->size_count && known; i++)
-    known = dim_evaluate(graph->dims, &binding, r->sizes[i], &r->now[i]);
+  for (uint32_t i = 0; i < r->size_count && known; i++) known = dim_evaluate(graph->dims, &binding, r->sizes[i], &r->now[i]);
   arena_free(scratch);
   return known;
 }
@@ -203,7 +202,8 @@ static void write_places(Rebinding *r, Arena *arena) {
       continue;
     }
     Attribute *attribute = &place->node->attributes[place->attribute];
-    if (attribute != last) attribute->dims = arena_copy(arena, attribute->dims, (size_t)attribute->count * sizeof *attribute->dims);
+    if (attribute != last)
+      attribute->dims = arena_copy(arena, attribute->dims, (size_t)attribute->count * sizeof *attribute->dims);
     last = attribute;
     ((Dim *)(uintptr_t)attribute->dims)[place->index] = dim_constant(r->graph->dims, now);
   }

@@ -1,4 +1,5 @@
 """The table and the page of a run: their numbers are those of the JSON, nothing is fetched, and what has no number is named."""
+import argparse
 import html.parser
 import json
 import os
@@ -143,10 +144,17 @@ class Others(unittest.TestCase):
         self.assertEqual(drawn, shapes.drawn("bert-base-128", 20, 4, 64))
         self.assertEqual(len(shapes.drawn("resnet50", 40, 8, 1)), 8)
         self.assertEqual(shapes.dims("lstm-2x512-bi", 3, 20), (20, 3, 256))
+        self.assertEqual(shapes.dims("resnet50", 3), (3, 3, 224, 224))
+        sides = shapes.drawn("centernet_r18", 30, 4, 1)
+        self.assertTrue(all(1 <= batch <= 4 and {height % 32, width % 32} == {0} and 256 <= min(height, width) and max(height, width) <= 512 for batch, height, width in sides))
+        self.assertEqual(shapes.dims("centernet_r18", *sides[0]), (sides[0][0], 3, *sides[0][1:]))
+        options = argparse.Namespace(largest_batch=4, longest=64)
+        for network, ranges in (("centernet_r18", "input:1..4x3x256..512x256..512"), ("lstm-2x512-bi", "input:8..64x1..4x256"), ("resnet50", "input:1..4x3x224x224")):
+            self.assertEqual(shapes.ranges(shapes.for_network(argparse.Namespace(network=[network], record=None, **vars(options)), network)), ranges)
         record = {"network": "n", "device": "cpu", "precision": "fp32", "shapes": [1, 2, 3], "failures": {"ort": "gone"},
                   "peers": {"ingot": [{"first_ms": f, "ms": 1.0, "compiled": c} for f, c in ((50.0, 9), (4.0, 1), (2.0, 0))]}}
         text = "\n".join(shapes.table(record))
-        self.assertRegex(text, r"ingot +50\.00 +3\.0000 .* 1\.0000 +0\.06 +10")
+        self.assertRegex(text, r"ingot +50\.00 +3\.0000 .* 1\.0000 +0\.06 +10 ")
         self.assertIn("failed: ort: gone", text)
 
     def test_open_shapes_are_compared_with_models_of_one(self):

@@ -186,3 +186,12 @@ attention("attention_turned", 2, 64, turned=True)
 make("products", [node("MatMul", ["x", "z"], ["y"])], {"x": ["b", "s", 24], "z": ["b", 24, "t"]}, {"y": ["b", "s", "t"]})
 make("products_deep", [node("MatMul", ["x", "z"], ["y"])], {"x": ["b", 3, "s", "t"], "z": ["b", 3, "t", 24]}, {"y": ["b", 3, "s", 24]})
 make("products_shared", [node("Transpose", ["z"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"], ["a"]), node("Add", ["a", "r"], ["y"])], {"x": ["b", "s", "c"], "z": ["n", "c"], "r": ["b", 1, "n"]}, {"y": ["b", "s", "n"]})
+# Transposed convolutions of images of any size: what follows from it by the stride alone, the pixels of a point together, and phases that end apart.
+def transposed(x, y, into, out, kernel, **more):
+    name = "w" + y
+    return node("ConvTranspose", [x, name], [y], **more), {name: random.normal(size=(into, out, kernel, kernel)) / numpy.sqrt(into * kernel)}
+
+
+convolutions("images_transposed_of_sizes", [transposed("x", "a", 16, 24, 4, strides=[2, 2], pads=[1, 1, 1, 1]), node("Relu", ["a"], ["b"]), transposed("b", "c", 24, 16, 2, strides=[2, 2]), node("Relu", ["c"], ["d"]),
+                                            transposed("d", "y", 16, 16, 3, strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["n", 16, "h", "w"]}, {"y": ["n", 16, "u", "v"]})
+convolutions("images_transposed_by_three", [transposed("x", "a", 16, 16, 5, strides=[3, 3], pads=[2, 1, 1, 2]), node("Relu", ["a"], ["y"])], {"x": ["n", 16, "h", "w"]}, {"y": ["n", 16, "u", "v"]})

@@ -225,6 +225,9 @@ Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
   try_model("images_of_sizes_in_groups", true, false, 8);
   try_model("patches", true, false, 4);
   try_model("images_transposed", true, false, 7);
+  try_model("images_transposed_of_sizes", true, false, 11);
+  try_model("images_transposed_by_three", true, false, 4);
+  try_model("images_transposed_by_three", false, false, 4);
   cr_expect_eq(findings(), 0);
 }
 
@@ -251,6 +254,7 @@ Test(api_gpu_open, rows_of_open_lengths_compile_nothing, .timeout = 240) {
 Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
   begin();
   try_built("images_of_sizes", "x:1..41x3x1..41x1..41", true, false, 0);
+  try_built("images_transposed_by_three", "x:1..41x16x1..41x1..41", true, false, 0);
   try_built("product", "x:1..41x1..41x64,r:1..41x1..41x48", true, false, 0);
   try_built("norm", "x:1..3..41x1..41x72", false, false, 0);
   try_built("attention_mask", "x:1..41x1..41x128,m:1..41x1x1x1..41", true, false, 0);

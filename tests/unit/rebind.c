@@ -16,7 +16,7 @@
 #include "base/checked.h"
 #include "passes/passes.h"
 
-enum { MOST_INPUTS = 16, CALLS = 12 };
+enum { MOST_INPUTS = 16, CALLS = 8 };
 
 static int64_t below(uint64_t *state, int64_t limit) {
   *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -228,7 +228,8 @@ static const char masked[] =
     "%2 = add %0 %1; yield %2}}\n"
     "  %turned: f32[batch, 6, length] = transpose(%x) {perm: [0, 2, 1]}\n"
     "  %product: f32[batch, length, length] = matmul(%x, %turned)\n"
-    "  %out: f32[batch, length, length] = elementwise(%product, %bias) {program: program {%0: f32 = input 0; %1: f32 = input 1; "
+    "  %out: f32[batch, length, length] = elementwise(%product, %bias) {program: program {%0: f32 = input 0; %1: f32 = input "
+    "1; "
     "%2 = add %0 %1; yield %2}}\n"
     "  %flat: f32[batch, (6*length)] = reshape(%x) {dims: dims[batch, (6*length)]}\n"
     "}\n";
@@ -264,7 +265,8 @@ static const Closed closed[] = {
      "no size is open", -1},
     {"graph known(%x: f32[n]) -> (%y) {\n  %y: f32[n] = elementwise(%x) {program: program {%0: f32 = input 0; yield %0}}\n}\n",
      "an input's content decides", 0},
-    {"graph lies(%x: f32[n]) -> (%y) {\n  %y: f32[(n + 1)] = elementwise(%x) {program: program {%0: f32 = input 0; yield %0}}\n}\n",
+    {"graph lies(%x: f32[n]) -> (%y) {\n  %y: f32[(n + 1)] = elementwise(%x) {program: program {%0: f32 = input 0; yield "
+     "%0}}\n}\n",
      "symbols do not hold what they say", -1},
     {"graph late(%x: f32[n]) -> (%y) {\n  %y: f32[m] = elementwise(%x) {program: program {%0: f32 = input 0; yield %0}}\n}\n",
      "a size follows from more than the inputs'", -1},
@@ -279,7 +281,8 @@ Test(rebind, says_why_a_stage_is_of_its_sizes_alone) {
     expect_ok(tensor_new(arena, DTYPE_F32, 1, input.dims, &content));
     if (closed[i].known == 0) input.known = &content;
     DeviceInfo device = device_of(DEVICE_CPU);
-    expect_ok(specialise(read(arena, closed[i].text), &input, &(SpecialiseHooks){.runs = runs, .context = &device}, arena, &stage));
+    expect_ok(
+        specialise(read(arena, closed[i].text), &input, &(SpecialiseHooks){.runs = runs, .context = &device}, arena, &stage));
     cr_expect_null(stage->rebinding);
     cr_expect_str_eq(stage->closed, closed[i].why);
     arena_free(arena);

@@ -3,7 +3,7 @@ import math
 import os
 import time
 
-from bench import files, machine, stats, store, timing, warm, wire, zoo
+from bench import files, machine, stats, timing, warm, wire, zoo
 
 PREPARE_SECONDS = 900
 # Of the norm of the difference over the reference's: what rounding gives in these networks, with room; a wrong kernel gives more.
@@ -150,7 +150,7 @@ class Lane:
     def row(self, row, folder):
         """Measured whole, or not at all: what is compared was made and measured by one start of the command, on one GPU."""
         run, start, self.spent = self.run, time.perf_counter(), {}
-        specs = [spec for spec in run.of_row(row) if run.options.retry or not failed_before(run, row, spec)]
+        specs = run.trying(row)
         for spec in [spec for spec in specs if spec.name in run.unusable]:
             self.record("failure", row, spec, error=run.unusable[spec.name])
             specs.remove(spec)
@@ -184,10 +184,6 @@ def judged(facts, precision):
     """With whether results agree with PyTorch's in fp32. None: nothing to compare with. What is not finite is no number of JSON, and never agrees."""
     error = facts.get("error")
     return {**facts, "error": error if error is not None and math.isfinite(error) else None, "agrees": None if error is None else error <= LARGEST_ERROR[precision]}
-
-
-def failed_before(run, row, spec):
-    return store.latest_failure([r for r in run.store.records if r.get("network") == row.network and r.get("batch") == row.batch], spec.name)
 
 
 def scratch_of(options, row):

@@ -17,6 +17,7 @@ import time
 from bench import files, lane, machine, peers, prepare, report, stats, store, zoo
 
 CUT = 3
+PREPARE_LIMIT = 900  # seconds
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -40,9 +41,11 @@ def parse(arguments):
     parser.add_argument("--precision", choices=("fp16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
     parser.add_argument("--threads", type=int, default=0, help="of a CPU; default: all cores")
     parser.add_argument("--gpus", type=int, help="how many; default: all that CUDA_VISIBLE_DEVICES lets through")
-    parser.add_argument("--work", default="/tmp/ingot-bench", help="where exported networks, engines and compilers' caches are kept")
+    parser.add_argument("--work", default="/tmp/ingot-bench", help="where exported networks, engines and compilers' caches are kept; found again where the folder is brought along, compiled code by the same PyTorch and Triton on the same GPU")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which nothing new is begun")
     parser.add_argument("--prepare-jobs", type=int, help="what is prepared at once; default: half the cores, as far as GPU memory goes; 1: one after the other, so that max-autotune chooses on a quiet GPU")
+    parser.add_argument("--prepare-limit", type=float, metavar="SECONDS", help=f"what takes longer to prepare is ended, and its peers are named as failed in its rows; 0: no limit; default: {PREPARE_LIMIT}, or half of --limit "
+                        "where that is less. A run that is gone on with does not try such again, unless this names more than what ended it, or --retry is given")
     parser.add_argument("--networks", type=int, help="so many are prepared before their rows are measured; default: 6, with --limit 2, or as many as GPUs")
     parser.add_argument("--prepare-only", action="store_true", help="measures nothing: a later command with the same --work does, and finds all made that is made before")
     parser.add_argument("--retry", action="store_true", help="peers that failed in this run before try again")
@@ -81,13 +84,14 @@ class Run:
         self.options, self.start = options, time.time()
         self.session = f"{time.strftime('%Y-%m-%dT%H:%M:%S')}-{secrets.token_hex(3)}"
         self.store = store.Store(options.run)
+        self.prepare_limit = options.prepare_limit if options.prepare_limit is not None else min(PREPARE_LIMIT, options.limit / 2 or PREPARE_LIMIT)
         self.specs, self.absent = peers.find(options)
         self.said = threading.Lock()
         self.stopped = False  # told to end: what fails from then on is no failure of a peer
         self.unusable, self.longest_preparation = {}, 0.0  # {peer: why it can run no row here}; seconds
         os.makedirs(os.path.join(options.work, "logs"), exist_ok=True)
         self.environment = {**os.environ, "PYTHONPATH": ROOT + os.pathsep * bool(os.environ.get("PYTHONPATH")) + os.environ.get("PYTHONPATH", ""), "PYTHONUNBUFFERED": "1",
-                            "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCHINDUCTOR_COMPILE_THREADS": "2", "TORCHINDUCTOR_CACHE_DIR": os.path.join(options.work, "inductor"), "TRITON_CACHE_DIR": os.path.join(options.work, "triton")}
+                            "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCHINDUCTOR_COMPILE_THREADS": "2"}
         if options.device == "cuda":  # a row's peers are made ready at once: none shall take all cores for its host's arithmetic
             self.environment.update({"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"})
 
@@ -109,7 +113,18 @@ class Run:
         return peers.of_row(self.specs, row, not row.is_file and zoo.ZOO[row.network].masked)
 
     def left(self, row):
-        return not self.store.complete(row, [spec.name for spec in self.of_row(row)], self.options.rounds, self.options.retry)
+        return not self.store.complete(row, [spec.name for spec in self.of_row(row)], self.options.rounds, self.tries_again)
+
+    def trying(self, row):
+        """Its peers, but those that failed in it and shall not try again."""
+        records = self.store.of(row)
+        return [spec for spec in self.of_row(row) if not store.gave_up(records, spec.name, self.tries_again)]
+
+    def tries_again(self, failure):
+        """With --retry, or a --prepare-limit larger than the one that ended it; never twice in one start of the command."""
+        limit, before = self.options.prepare_limit, failure.get("prepare_limit")
+        longer = limit is not None and before is not None and (limit == 0 or limit > before)
+        return failure["session"] != self.session and (self.options.retry or longer)
 
     def begin(self):
         for before in [r["options"] for r in self.store.records if r["type"] == "run"][-1:]:

@@ -4,8 +4,9 @@ Half precision is the module's own (`half()`), images are channels-last, cuDNN m
 a user who cares takes.
 """
 import contextlib
+import os
 
-from bench import export, peer, timing, zoo
+from bench import export, peer, peers, timing, zoo
 
 MODES = {"compile": "default", "compile-reduce": "reduce-overhead", "compile-max": "max-autotune"}
 
@@ -23,6 +24,7 @@ class Peer(peer.InProcess):
         self.torch, self.options, self.device = torch, options, options.device
         self.form, _, mask = form.partition("/")
         self.maskless = mask == "nomask"
+        self.caches = lambda folder: peers.compiler_caches(folder, form)
         torch.set_num_threads(options.threads or torch.get_num_threads())
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -30,11 +32,12 @@ class Peer(peer.InProcess):
         self.held = contextlib.ExitStack()
         self.built = (None, None)  # the last network and its module, since its next batch size often follows
         if self.form in MODES:
-            import torch._inductor.compile_fx  # noqa: F401: what the first compilation would import
+            import torch._inductor.compile_fx  # what the first compilation would import
 
     def prepare(self, request):
         torch = self.torch
         name, folder = request["network"], request["folder"]
+        self.use_caches(folder)
         if self.maskless:
             from bench import zoo_sequences
 
@@ -58,6 +61,12 @@ class Peer(peer.InProcess):
         else:
             facts["host_bytes"] = peer.peak_host_bytes()
         return facts
+
+    def use_caches(self, folder):
+        """Compilers ask the environment each time where their caches are, but Inductor remembers some of what it found there."""
+        if self.form in MODES:
+            os.environ.update(self.caches(folder))
+            self.torch._inductor.utils.clear_inductor_caches()
 
     def module(self, name):
         if self.built[0] != name:

@@ -14,6 +14,8 @@ TORCH_FORMS = {
     "cuda": {"eager": "torch eager", "graph": "torch graph", "compile": "torch compile", "compile-reduce": "torch compile reduce-overhead", "compile-max": "torch compile max-autotune"},
     "cpu": {"eager": "torch eager", "compile": "torch compile"},
 }
+# Forms that one process compiles, and whose caches are one folder; the seconds that it takes for a row beside other jobs (prepare.py).
+TORCH_GROUPS = {("eager", "graph", "compile", "compile-reduce"): 60, ("compile-max",): 250}
 WAYS = ("untuned", "tuned", "own")
 TRTEXEC = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 
@@ -97,6 +99,15 @@ def torch_form(name, device):
     """The adapter's form of a peer's name."""
     base = name.removesuffix(" no-mask")
     return next(form for form, other in TORCH_FORMS[device].items() if other == base) + ("/nomask" if base != name else "")
+
+
+def compiler_caches(folder, form):
+    """Where compilers keep what they made of a form for the row of a folder, as variables of the environment. Each process that prepares has folders of its own, which the one that measures looks into: Inductor
+    keeps what it measured of candidates in one file, which it reads, adds to and replaces, so that of two processes one loses what it found."""
+    base, _, mask = form.partition("/")
+    group = next(forms for forms in TORCH_GROUPS if base in forms)
+    kept = os.path.join(folder, "caches", group[-1] + ("-" + mask if mask else ""))
+    return {"TORCHINDUCTOR_CACHE_DIR": os.path.join(kept, "inductor"), "TRITON_CACHE_DIR": os.path.join(kept, "triton")}
 
 
 def find(options):

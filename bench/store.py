@@ -2,7 +2,7 @@
 
     {"type": "run", "session": ..., "machine": ..., "options": ...}              one a start of the command
     {"type": "facts", "network", "batch", "peer", "session", ...}                what preparing a peer took and gave
-    {"type": "failure", "network", "batch", "peer", "session", "error"}          a peer that did not run, and why
+    {"type": "failure", "network", "batch", "peer", "session", "error"}          a peer that did not run, and why; with "prepare_limit", in seconds, where that ended it
     {"type": "round", "network", "batch", "peer", "round", "session", ...}       one measurement
     {"type": "work", "network", "batch", ...}                                    operations and bytes counted from the graph
     {"type": "prepared", "network", "session", "stages"}                         seconds of what was made before anything was measured
@@ -37,11 +37,14 @@ class Store:
     def close(self):
         self.file.close()
 
-    def complete(self, row, peers, rounds, retry=False):
-        """Whether nothing of a row is left to be measured with these peers."""
+    def of(self, row):
         with self.lock:
-            mine = [r for r in self.records if r.get("network") == row.network and r.get("batch") == row.batch]
-        failed = set() if retry else {peer for peer in peers if latest_failure(mine, peer)}
+            return [r for r in self.records if r.get("network") == row.network and r.get("batch") == row.batch]
+
+    def complete(self, row, peers, rounds, tries_again=lambda failure: False):
+        """Whether nothing of a row is left to be measured with these peers. tries_again says of which failures."""
+        mine = self.of(row)
+        failed = {peer for peer in peers if gave_up(mine, peer, tries_again)}
         needed = {(peer, number) for peer in peers if peer not in failed for number in range(rounds)}
         measured = {}
         for record in mine:
@@ -62,6 +65,12 @@ def latest_failure(records, peer):
         if record.get("peer") == peer and record["type"] in ("failure", "round"):
             last = record
     return last if last and last["type"] == "failure" else None
+
+
+def gave_up(records, peer, tries_again):
+    """Whether a peer failed, among the records of one row, and shall not try again."""
+    failure = latest_failure(records, peer)
+    return failure is not None and not tries_again(failure)
 
 
 def read(path):

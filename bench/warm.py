@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import ctypes
 import glob
+import importlib.metadata
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import sys
 import time
 import warnings
 
-from bench import export, peers, wire, zoo
+from bench import export, machine, peers, wire, zoo
 
 STAGE = re.compile(r"^stage (.+): ([\d.]+) s$", re.MULTILINE)
 PR_SET_PDEATHSIG = 1  # ends with whoever started it, however that ended
@@ -34,6 +35,28 @@ def stage(name):
 
 def compiled_path(folder, peer):
     return os.path.join(folder, "compiled", peer.replace(" ", "_") + ".json")
+
+
+def made_for(options):
+    """What compiled code is good for: another version or another GPU compiles again, wherever the folder came from."""
+    cards = dict.fromkeys(gpu["name"] for gpu in machine.gpus()) if options.device == "cuda" else [machine.cpu_name()]
+    return ", ".join([version("torch"), version("triton"), *cards, options.precision])
+
+
+def version(package):
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"no {package}"
+
+
+def is_made(folder, peer, made_for):
+    """Whether a form was compiled for a row, or could not be, where that is good for this machine."""
+    path = compiled_path(folder, peer)
+    if not os.path.exists(path):
+        return False
+    with open(path) as file:
+        return json.load(file).get("made_for") == made_for
 
 
 def found(folder):
@@ -61,21 +84,20 @@ def compile_form(row, folder, peer, form, options):
     adapter.drop()
     path = compiled_path(folder, peer)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        json.dump(answer, file)
+    with open(path + ".new", "w") as file:
+        json.dump({**answer, "made_for": options.made_for}, file)
+    os.replace(path + ".new", path)  # whole or not at all: the process may be ended any time
 
 
 def compile_forms(rows, options):
     """Forms need inputs alone, so that this waits for no export."""
     folder_of = lambda row: os.path.join(options.folder, row.folder)
-    left = [(row, peer) for row in rows for peer in options.peers.split(",") if not os.path.exists(compiled_path(folder_of(row), peer))]
-    if left:
-        with stage("imports"):
-            import torch  # noqa: F401: timed here, since every other import of it is free then
-    for row in {row: None for row, _ in left}:
+    with stage("imports"):
+        import torch  # noqa: F401: timed here, since every other import of it is free then
+    for row in rows:
         export.write_inputs(folder_of(row), zoo.inputs(row.network, row.batch))
-    for row, peer in left:
-        compile_form(row, folder_of(row), peer, peers.torch_form(peer, options.device), options)
+        for peer in options.peers.split(","):
+            compile_form(row, folder_of(row), peer, peers.torch_form(peer, options.device), options)
 
 
 def build_engines(rows, options):
@@ -99,6 +121,7 @@ def main():
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--peers", default="", help="forms of PyTorch to compile, with commas between")
+    parser.add_argument("--made-for", help="what their code is good for, as made_for says it")
     parser.add_argument("--settings", help="of Ingot's adapter")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")

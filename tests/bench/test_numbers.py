@@ -86,7 +86,7 @@ class Resume(unittest.TestCase):
         run.append(round_of("a", 0, 1))
         run.append({"type": "failure", "network": "resnet50", "batch": 1, "peer": "b", "session": "s1", "error": "no"})
         self.assertTrue(run.complete(ROW, ["a", "b"], 1))
-        self.assertFalse(run.complete(ROW, ["a", "b"], 1, retry=True))
+        self.assertFalse(run.complete(ROW, ["a", "b"], 1, tries_again=lambda failure: failure["error"] == "no"))
 
     def test_a_torn_last_line_is_left_out_and_other_damage_is_an_error(self):
         run = self.store()

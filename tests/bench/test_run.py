@@ -1,5 +1,4 @@
-"""A run from beginning to end, with a program that stands for Ingot: cut, gone on with on another machine, its rows whole; and the jobs that prepare it."""
-import argparse
+"""A run from beginning to end, with a program that stands for Ingot: cut, gone on with on another machine, its rows whole."""
 import collections
 import contextlib
 import io
@@ -17,7 +16,7 @@ import onnx
 from onnx import helper
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import lane, measure, peers, prepare, store, zoo
+from bench import lane, measure, store, zoo
 from test_peers import INGOT, ROOT, Folder
 
 
@@ -25,6 +24,15 @@ def write_model(path, factor):
     value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 6])
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], f"identity{factor}", [value("x")], [value("y")])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def pid_in(path):
+    """What a process writes there once it runs."""
+    end = time.time() + 60
+    while time.time() < end and not (os.path.exists(path) and os.path.getsize(path)):
+        time.sleep(0.05)
+    with open(path) as file:
+        return int(file.read())
 
 
 def runs(pid):
@@ -36,7 +44,9 @@ def runs(pid):
         return False
 
 
-class Runs(Folder):
+class Bench(Folder):
+    """A folder with a program that stands for Ingot, and `bench zoo` with it."""
+
     def setUp(self):
         super().setUp()
         self.run_file = os.path.join(self.folder, "run.jsonl")
@@ -52,6 +62,8 @@ class Runs(Folder):
                                  "--rounds", "2", "--seconds", "0.01", "--variant-rounds", "1", *more])
         return code, said.getvalue()
 
+
+class Runs(Bench):
     def test_a_run_that_goes_on_elsewhere_prepares_only_what_is_left(self):
         code, said = self.bench(self.models, "never", "--limit", "0.000001")
         self.assertEqual(code, measure.CUT, said)
@@ -97,14 +109,11 @@ class Runs(Folder):
         slow = self.program("slow", "import os, sys, time\nif '--help' in sys.argv or '--version' in sys.argv: sys.exit(0)\nopen(os.path.join(os.path.dirname(sys.argv[0]), 'pid'), 'w').write(str(os.getpid()))\ntime.sleep(100)")
         command = [sys.executable, "-m", "bench", "zoo", "--device", "cpu", "--run", self.run_file, "--work", os.path.join(self.folder, "work"), "--ingot", f"slow={slow}", "--peers", "none", "--models", self.models[0]]
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end, path = time.time() + 60, os.path.join(self.folder, "pid")
-        while time.time() < end and not (os.path.exists(path) and os.path.getsize(path)):
-            time.sleep(0.05)
+        pid = pid_in(os.path.join(self.folder, "pid"))
         process.terminate()
         self.assertEqual(process.wait(30), 128 + signal.SIGTERM)
         self.assertEqual([r for r in store.read(self.run_file) if r["type"] == "failure"], [])
-        with open(path) as file:
-            self.assertFalse(runs(int(file.read())))
+        self.assertFalse(runs(pid))
 
     def test_files_of_one_name_or_changed_since_are_told_apart(self):
         other = os.path.join(self.folder, "elsewhere")
@@ -125,39 +134,6 @@ class Runs(Folder):
         self.assertEqual(code, 0, said)
         self.assertIn("broken untuned: RuntimeError: ingot build: ingot: no memory", said)
         self.assertIn("A/A: ingot untuned", said)
-
-
-class JobsOf(Folder):
-    def options(self, quick, ways=("untuned", "own")):
-        return argparse.Namespace(ingot=[self.program("ingot", "")], ways=list(ways), again=None, tune=1, quick=quick, device="cuda", precision="fp16", threads=0, work=self.folder, peers=None, trtexec=None)
-
-    def jobs(self, quick):
-        options = self.options(quick)
-        specs = peers.ingot(options) + peers.torch(options)
-        run = types.SimpleNamespace(options=options, of_row=lambda row: peers.of_row(specs, row, zoo.ZOO[row.network].masked))
-        return prepare.jobs_of(run, zoo.rows(["bert-base-128", "resnet50"], [1, 32]))
-
-    def test_each_network_is_exported_once_and_compiled_in_groups(self):
-        jobs = self.jobs(False)
-        self.assertEqual([job.name for job in jobs if job.network == "resnet50"], ["export-resnet50", "resnet50-torch-compile-reduce-overhead", "resnet50-torch-compile-max-autotune"])
-        self.assertEqual([job.name for job in jobs if "no-mask" in job.name],
-                         ["bert-base-128-torch-compile-reduce-overhead-no-mask", "bert-base-128-torch-compile-max-autotune-no-mask"])
-        self.assertEqual({job.command[job.command.index("--batches") + 1] for job in jobs}, {"1,32"})
-
-    def test_quick_runs_build_untuned_engines_of_what_was_exported(self):
-        engines = [job for job in self.jobs(True) if job.name.startswith("engine-")]
-        self.assertEqual([(job.network, job.command[job.command.index("--batches") + 1], job.needs.name) for job in engines],
-                         [(network, batch, f"export-{network}") for network in ("bert-base-128", "resnet50") for batch in ("1", "32")])
-        self.assertEqual({json.loads(job.command[job.command.index("--settings") + 1])["way"] for job in engines}, {"untuned"})
-
-
-    def test_a_way_may_be_one_binarys_alone(self):
-        options = self.options(False, ["untuned", "new:tuned"])
-        options.ingot = ["old=" + options.ingot[0], "new=" + options.ingot[0]]
-        self.assertEqual([spec.name for spec in peers.ingot(options)], ["old untuned", "new untuned", "new tuned", "old untuned again"])
-        options.ways.append("nwe:own")
-        with self.assertRaisesRegex(SystemExit, "nwe:own: there is no such binary among old, new"):
-            peers.ingot(options)
 
 
 class Limits(unittest.TestCase):
@@ -181,37 +157,6 @@ class Limits(unittest.TestCase):
         each = types.SimpleNamespace(run=self.run_, wait=lambda: None, row=lambda row, folder: measured.append(row.network))
         lane.measure_rows(each, collections.deque(rows), dict.fromkeys(rows))
         self.assertEqual(measured, ["resnet18", "unet"])
-
-
-class Jobs(unittest.TestCase):
-    def setUp(self):
-        self.held = tempfile.TemporaryDirectory()
-        self.addCleanup(self.held.cleanup)
-        os.makedirs(os.path.join(self.held.name, "logs"))
-        self.said, self.records = [], []
-        options = types.SimpleNamespace(work=self.held.name, device="cpu", prepare_jobs=1, gpus=[0])
-        self.stop = False
-        self.run_ = types.SimpleNamespace(options=options, environment=dict(os.environ), session="s", say=self.said.append, out_of_time=lambda: self.stop,
-                                          store=types.SimpleNamespace(append=self.records.append))
-
-    def job(self, name, text="", needs=None, cost=1.0):
-        return prepare.Job(name, "n", [sys.executable, "-c", text or "print('stage all: 0.25 s')"], cost, needs)
-
-    def test_the_longest_first_and_nothing_without_what_it_needs(self):
-        export, broken = self.job("export", cost=2.0), self.job("broken", "import sys; sys.exit('no such operator')", cost=2.0)
-        jobs = [self.job("short"), self.job("long", needs=export, cost=3.0), self.job("waits", needs=broken), export, broken]
-        made = prepare.Preparation(self.run_, jobs)
-        self.assertTrue(made.finish())
-        self.assertEqual([r["job"] for r in self.records], ["export", "long", "broken", "short"])
-        self.assertEqual(self.records[0]["stages"], {"all": 0.25})
-        self.assertEqual(made.failed, {broken: "no such operator"})
-
-    def test_a_time_limit_ends_what_runs_and_what_that_started(self):
-        made = prepare.Preparation(self.run_, [self.job("slow", "import subprocess; subprocess.run(['sleep', '100'])")])
-        begun = time.time()
-        self.run_.out_of_time = lambda: time.time() - begun > 0.5
-        self.assertFalse(made.finish())
-        self.assertLess(time.time() - begun, 20)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,14 @@ ONE_SHAPE = " of one shape"
 # What is open beside the batch.
 NETWORKS = {"bert-base-128": ("length",), "gpt2-512": ("length",), "resnet50": (), "lstm-2x512-bi": ("length",), "centernet_r18": ("height", "width")}
 SIDES = range(256, 513, 32)
+MOST_OF_SIDES = 4  # images of a call, where sides are open: a call is host to host, and those are large
 
 
 def axes(network, largest_batch, longest):
     """What each open axis may be."""
     lengths = range(8 if longest >= 8 else 1, longest + 1)
-    return [range(1, largest_batch + 1), *(lengths if name == "length" else SIDES for name in NETWORKS[network])]
+    most = min(largest_batch, MOST_OF_SIDES) if "height" in NETWORKS[network] else largest_batch
+    return [range(1, most + 1), *(lengths if name == "length" else SIDES for name in NETWORKS[network])]
 
 
 def drawn(network, count, largest_batch, longest, seed=0):

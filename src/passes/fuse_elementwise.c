@@ -1,6 +1,7 @@
 // Vertical fusion of pointwise nodes: a node whose only user is another pointwise node over the same domain is computed inside it.
-// This comes before epilogue fusion, so that an activation written as ten operators is one node when an anchor takes it.
+// So is a mask that follows from positions, however many read it. This comes before epilogue fusion, so that an activation written as ten operators is one node when an anchor takes it.
 #include "passes/join.h"
+#include "passes/places.h"
 
 static Status apply(Rewrite *r) {
   Node *producer = matched(r, "producer");
@@ -20,4 +21,4 @@ static const Rule fuse_elementwise = {
 };
 
 const Pass pass_fuse_elementwise = {"fuse_elementwise", "joins chains of pointwise nodes",
-                                    (const Rule *const[]){&fuse_elementwise, NULL}};
+                                    (const Rule *const[]){&fuse_elementwise, &rule_positions_inside, NULL}};

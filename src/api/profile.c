@@ -75,7 +75,7 @@ static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int 
   if (!(seconds >= 0 && seconds <= 1e6)) FAIL(ERROR_INVALID_ARGUMENT, "%g seconds cannot be measured", seconds);
   TRY(api_take_inputs(session, inputs, input_count));
   double median;
-  TRY(runner_time(session->runner, session->inputs, seconds, 25, &median));
+  TRY(runner_time(session->runner, session->inputs, seconds, MOST_TIMED_BATCHES, &median));
   session->stats = runner_stats(session->runner);
   *milliseconds = median * 1e3;
   return OK;

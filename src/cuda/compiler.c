@@ -449,10 +449,10 @@ static Hash128 *find_keys(const Compiler *compiler, const KernelSource *sources,
   Hash128 *keys = arena_array(scratch, Hash128, (size_t)count);
   IntMap *first = int_map_new(scratch);  // of a text's address: its key
   for (int i = 0; i < count; i++) {
-    const Hash128 *known = sources[i].source ? int_map_get(first, (uint64_t)(uintptr_t)sources[i].source) : NULL;
-    keys[i] = known && sources[i].sm == sources[0].sm ? *known : source_key(compiler, &sources[i]);
-    if (sources[i].source && sources[i].sm == sources[0].sm)
-      int_map_set(first, (uint64_t)(uintptr_t)sources[i].source, &keys[i]);
+    uint64_t text = sources[i].sm == sources[0].sm ? (uint64_t)(uintptr_t)sources[i].source : 0;
+    const Hash128 *known = text ? int_map_get(first, text) : NULL;
+    keys[i] = known ? *known : source_key(compiler, &sources[i]);
+    if (text && !known) int_map_set(first, text, &keys[i]);
   }
   return keys;
 }

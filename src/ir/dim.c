@@ -324,7 +324,7 @@ int64_t dim_typical(const DimTable *table, Dim dim, int64_t symbol) {
 static Dim *place_of(DimTable *into, const DimTable *from, Dim dim) {
   Imported *imported = &into->imported;
   bool roomy = imported->capacity >= from->count;
-  if (!roomy) *imported = (Imported){from->number, arena_array(into->arena, Dim, from->count * 2), from->count * 2};
+  if (!roomy) *imported = (Imported){.dims = arena_array(into->arena, Dim, from->count * 2), .capacity = from->count * 2};
   else if (imported->from != from->number) memset(imported->dims, 0, imported->capacity * sizeof *imported->dims);
   imported->from = from->number;
   return &imported->dims[dim_index(dim)];

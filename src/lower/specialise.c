@@ -37,6 +37,8 @@ static bool all_inputs_constant(const Node *node) {
 // Of a large constant another part in every call: it stays where it is, and who reads it is told where; folded it would be copied and uploaded for each size.
 static bool is_part_of_constant(const Node *node) {
   enum { LARGE = 1 << 16 };
+  DType dtype = node->outputs[0]->dtype;
+  if (dtype == DTYPE_STRING || dtype_kind(dtype) == KIND_COMPLEX) return false;  // whose views the host makes, in every call
   return node->op->view && node->outputs[0]->open && tensor_bytes(node->inputs[0]->constant) >= LARGE;
 }
 
@@ -309,12 +311,12 @@ typedef struct Asked {
 } Asked;
 
 static bool ask_once(void *context, const Node *node) {
-  static const char yes, no;
+  enum { NO = 1, YES };
   Asked *asked = context;
-  const char *known = int_map_get(asked->answers, node->id);
-  if (!known) known = asked->hooks->runs(asked->hooks->context, node) ? &yes : &no;
-  int_map_set(asked->answers, node->id, (void *)(uintptr_t)known);
-  return known == &yes;
+  uintptr_t answer = (uintptr_t)int_map_get(asked->answers, node->id);
+  if (!answer) answer = asked->hooks->runs(asked->hooks->context, node) ? YES : NO;
+  int_map_set(asked->answers, node->id, (void *)answer);
+  return answer == YES;
 }
 
 Status specialise(const Graph *graph, const StageInput *inputs, const SpecialiseHooks *given, Arena *arena, Stage **out) {

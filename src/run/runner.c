@@ -390,7 +390,7 @@ Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, 
   return with_placed(runner, inputs, profile_placed, &(ProfileWork){out, limit, count});
 }
 
-enum { MOST_BATCHES = 25, TIMED_WARMUPS = 3 };
+enum { TIMED_WARMUPS = 3 };
 
 typedef struct TimeWork {
   double budget, *seconds;
@@ -428,7 +428,7 @@ static Status time_batch(Runner *runner, StageEntry *entry, void **in, void **ou
 // Runs that take long are measured less often.
 static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
   TimeWork *work = context;
-  double times[MOST_BATCHES], each;
+  double times[MOST_TIMED_BATCHES], each;
   for (int i = 0; i < TIMED_WARMUPS; i++) TRY(time_batch(runner, entry, in, out, work, 1, &each));
   int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
   double start = time_now();
@@ -440,7 +440,7 @@ static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **o
 }
 
 Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds) {
-  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, MIN(batches, MOST_BATCHES), inputs});
+  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, MIN(batches, MOST_TIMED_BATCHES), inputs});
 }
 
 void runner_let_go(Runner *runner, Storage *storage) {

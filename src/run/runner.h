@@ -77,7 +77,8 @@ MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor 
 MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
 // One profiled run of the first stage's plan.
 MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);
-// Median seconds of one run, over so many batches (25 at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
+enum { MOST_TIMED_BATCHES = 25 };
+// Median seconds of one run, over so many batches (MOST_TIMED_BATCHES at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
 MUST_CHECK Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds);
 RunnerStats runner_stats(const Runner *runner);
 // No stage writes there again.

@@ -300,14 +300,16 @@ static RunTensor *types_of(Value *const *values, int count, Arena *arena) {
   return types;
 }
 
-// What is bound to a stage's sizes now is let be bound to the next's.
-static void share(StageCache *cache, StageEntry *entry, const StageInput *inputs) {
+// What is bound to a stage's sizes now is let be bound to the next's, as long as binding has not left too much behind.
+static void share(StageMemory *memory, StageCache *cache, StageEntry *entry, const StageInput *inputs) {
   enum { MOST_GROWTH = 1 << 20 };  // binding leaves some memory behind each time
   SharedStage *shared = entry->shared;
   if (!shared || !shared->stage->rebinding) return;
   entry->sizes = arena_copy(entry->arena, inputs, (size_t)cache->graph->input_count * sizeof *inputs);
   if (!shared->first_bytes) shared->first_bytes = shared->bytes;
-  if (cache->shared || shared->bytes > 2 * shared->first_bytes + MOST_GROWTH) return;
+  bool fits = shared->bytes <= 2 * shared->first_bytes + MOST_GROWTH;
+  if (cache->shared && !fits) forget_shared(memory, cache);
+  if (cache->shared || !fits) return;
   cache->shared = shared;
   shared->users++;
 }
@@ -319,7 +321,7 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
   TRY(take_held(memory, cache, inputs, entry));
   if (!entry->executable) TRY(make_stage(memory, cache, inputs, entry));
   Stage *stage = entry->stage;
-  share(cache, entry, inputs);
+  share(memory, cache, entry, inputs);
   entry->input_types = types_of(stage->ready->inputs, stage->ready->input_count, entry->arena);
   entry->output_types = types_of(stage->ready->outputs, stage->ready->output_count, entry->arena);
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);

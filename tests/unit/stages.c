@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
 #include "kernels/deferred.h"
@@ -447,4 +448,24 @@ Test(stages, of_other_sizes_share_a_graph) {
     }
     finish(&run);
   }
+}
+
+// Binding leaves memory behind: a graph that has gone through many sizes is made anew.
+Test(stages, a_shared_graph_does_not_grow_for_ever) {
+  enum { SIZES = 6000, MOST = 3 << 20 };
+  Run run = start("graph g(%x: f32[n, 4], %z: f32[n]) -> (%y, %w) { %r: ?[?] = reshape(%x) {dims: dims[2, (2*n)]} %t: ?[?] = transpose(%r) "
+                  "{perm: [1, 0]} %y: ?[?] = elementwise(%t) " OP1("neg") " %e: ?[?] = expand(%z) {dims: dims[3, n]} %w: ?[?] = transpose(%e) "
+                  "{perm: [1, 0]} }",
+                  false);
+  size_t most = 0;
+  for (int64_t n = 1; n <= SIZES; n++) {
+    Executable *executable;
+    Stage *stage;
+    run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 2, .dims = {n, 4}};
+    run.inputs[1] = (RunTensor){.dtype = DTYPE_F32, .rank = 1, .dims = {n}};
+    expect_ok(runner_prepare(run.runner, run.inputs, &executable, &stage));
+    most = MAX(most, arena_held(stage->ready->arena));
+  }
+  cr_expect_lt(most, MOST, "%zu bytes", most);
+  finish(&run);
 }

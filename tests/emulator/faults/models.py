@@ -1,5 +1,5 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
-# product.onnx, one site that is quick to tune, open.onnx and rows.onnx, whose one half is of an open shape, with one kernel for all and with another (of a convolution in single precision) for each, and chain.onnx, of enough kernels for a recorded graph to pay
+# product.onnx, one site that is quick to tune, open.onnx and rows.onnx, whose one half is of an open shape, with one kernel for all and with another (of a convolution whose channels are open) for each, and chain.onnx, of enough kernels for a recorded graph to pay
 # whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
@@ -14,7 +14,7 @@ def values(shapes):
 def make(name, nodes, inputs, outputs, constants):
     graph = helper.make_graph(
         nodes, name, values(inputs), values(outputs),
-        [numpy_helper.from_array(value if value.dtype == numpy.int64 and key == "image" else value.astype(numpy.float32), key) for key, value in constants.items()],
+        [numpy_helper.from_array(value if value.dtype == numpy.int64 and key in ("image", "point") else value.astype(numpy.float32), key) for key, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
@@ -46,10 +46,11 @@ make(
 make(
     "rows",
     [
-        helper.make_node("Softmax", ["x"], ["s"], axis=0), helper.make_node("Unsqueeze", ["s", "image"], ["i"]), helper.make_node("Conv", ["i", "w"], ["c"], pads=[0, 1, 0, 1]),
-        helper.make_node("Squeeze", ["c", "image"], ["y"]), helper.make_node("Softmax", ["z"], ["v"]),
+        helper.make_node("Softmax", ["x"], ["s"], axis=0), helper.make_node("Unsqueeze", ["s", "image"], ["i"]), helper.make_node("Shape", ["x"], ["n"], end=1), helper.make_node("Concat", ["n", "n"], ["nn"], axis=0),
+        helper.make_node("ConstantOfShape", ["nn"], ["ones"], value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])), helper.make_node("EyeLike", ["ones"], ["e"]), helper.make_node("Unsqueeze", ["e", "point"], ["w"]),
+        helper.make_node("Conv", ["i", "w"], ["c"]), helper.make_node("Squeeze", ["c", "image"], ["y"]), helper.make_node("Softmax", ["z"], ["v"]),
     ],
-    {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {"w": numpy.array([[[[0, 1, 0]]]]), "image": numpy.array([0, 1], dtype=numpy.int64)},
+    {"x": ["n", 8], "z": [4, 8]}, {"y": ["n", 8], "v": [4, 8]}, {"image": numpy.array([0, 2], dtype=numpy.int64), "point": numpy.array([2, 3], dtype=numpy.int64)},
 )
 turns = [node for i in range(6) for node in (helper.make_node("Softmax", [f"v{i}"], [f"s{i}"]), helper.make_node("Transpose", [f"s{i}"], [f"v{i + 1}"]))]
 make("chain", turns, {"v0": [4, 8]}, {"v6": [4, 8]}, {})

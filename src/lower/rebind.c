@@ -191,7 +191,7 @@ static bool inputs_fit(const Rebinding *r, const StageInput *inputs) {
   return true;
 }
 
-// An attribute's elements that were bound get a new array: plans made before may point into the one that stands there.
+// An attribute's elements get a new array: plans made before may point into the one that stands there, and it may be gone with the arena of its call.
 static void write_places(Rebinding *r, Arena *arena) {
   const Attribute *last = NULL;
   for (uint32_t i = 0; i < r->place_count; i++) {
@@ -203,7 +203,7 @@ static void write_places(Rebinding *r, Arena *arena) {
     }
     Attribute *attribute = &place->node->attributes[place->attribute];
     if (attribute != last)
-      attribute->dims = arena_copy(arena, attribute->dims, (size_t)attribute->count * sizeof *attribute->dims);
+      attribute->dims = arena_copy(arena, attribute->open, (size_t)attribute->count * sizeof *attribute->open);
     last = attribute;
     ((Dim *)(uintptr_t)attribute->dims)[place->index] = dim_constant(r->graph->dims, now);
   }

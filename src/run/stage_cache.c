@@ -1,6 +1,6 @@
 // See stage_cache.h. One list holds all stages of a session in the order of their use. A stage is moved to its end when it is left, behind
 // those that it ran inside; so what is let go first are leaves, and a stage goes before what it hangs on.
-#include "run/stage_cache.h"
+#include "run/shared_stage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,6 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
-#include "ir/op.h"
-#include "lower/rebind.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
 
@@ -49,35 +47,8 @@ static void drop_all(RunTensor *tensors, int count) {
   for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
 }
 
-static void count_shared(StageMemory *memory, SharedStage *shared) {
-  size_t bytes = sizeof *shared + arena_held(shared->arena);
-  memory->bytes += bytes - shared->bytes;
-  shared->bytes = bytes;
-}
-
-static void leave_shared(StageMemory *memory, SharedStage *shared) {
-  if (!shared || --shared->users) return;
-  memory->bytes -= shared->bytes;
-  arena_free(shared->arena);
-  free(shared);
-}
-
-static void forget_shared(StageMemory *memory, StageCache *cache) {
-  leave_shared(memory, cache->shared);
-  cache->shared = NULL;
-}
-
-// The graph stands without the entry, which may be let go.
-static void unbind(const StageMemory *memory, const StageEntry *entry) {
-  SharedStage *shared = entry->shared;
-  if (shared->bound == entry) shared->bound = NULL;
-  if (!shared->copies_of || !entry->executable || shared->copies_of != memory->device->plan(entry->executable)) return;
-  plan_take_copies_out(shared->copies_of);
-  shared->copies_of = NULL;
-}
-
 static void entry_free(StageMemory *memory, StageEntry *entry) {
-  if (entry->shared) unbind(memory, entry);
+  if (entry->shared) shared_stage_unbind(memory, entry);
   if (entry->stage) {
     drop_all(entry->inputs, entry->stage->ready->input_count);
     drop_all(entry->outputs, entry->stage->ready->output_count);
@@ -85,7 +56,7 @@ static void entry_free(StageMemory *memory, StageEntry *entry) {
   }
   stage_cache_free(memory, entry->rest);
   if (entry->executable) memory->device->discard(memory->device, entry->executable);
-  leave_shared(memory, entry->shared);
+  shared_stage_leave(memory, entry->shared);
   arena_free(entry->arena);
   free(entry);
 }
@@ -99,7 +70,7 @@ static void forget(StageMemory *memory, StageEntry *entry) {
 void stage_cache_free(StageMemory *memory, StageCache *cache) {
   if (!cache) return;
   for (size_t i = 0; i < cache->count; i++) forget(memory, cache->slots[i].entry);
-  forget_shared(memory, cache);
+  shared_stage_leave(memory, cache->shared);
   free(cache->slots);
   free(cache->known);
   free(cache);
@@ -145,36 +116,6 @@ Status stage_cache_new(StageMemory *memory, const Graph *graph, const bool *know
   return OK;
 }
 
-static bool device_runs(void *context, const Node *node) {
-  Device *device = context;
-  for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i] && node->inputs[i]->dtype == DTYPE_STRING) return false;
-  for (int i = 0; i < node->output_count; i++)
-    if (node->outputs[i]->dtype == DTYPE_STRING) return false;  // the runner keeps the bytes
-  return device->runs(device, node);
-}
-
-// Known contents become constants of the stage: they have to live as long as it does.
-static Status own_contents(const Graph *graph, StageInput *inputs, Arena *arena) {
-  for (int i = 0; i < graph->input_count; i++) {
-    if (!inputs[i].known || inputs[i].known == graph->inputs[i]->initial) continue;
-    Tensor *content = arena_copy(arena, inputs[i].known, sizeof *content);
-    void *copy;
-    size_t bytes = tensor_bytes(content);
-    TRY(arena_try_alloc(arena, MAX(bytes, 1), 64, &copy));
-    memcpy(copy, content->data, bytes);
-    content->data = copy;
-    inputs[i].known = content;
-  }
-  return OK;
-}
-
-static bool has_defaults(const Graph *graph) {
-  for (int i = 0; i < graph->input_count; i++)
-    if (graph->inputs[i]->initial) return true;
-  return false;
-}
-
 // A plan at hand is a stage of its own, without anything behind it.
 static Status take_held(StageMemory *memory, const StageCache *cache, const StageInput *inputs, StageEntry *entry) {
   Plan *plan;
@@ -186,111 +127,6 @@ static Status take_held(StageMemory *memory, const StageCache *cache, const Stag
   return OK;
 }
 
-// ---- one graph for several sizes ---------------------------------------------------------------------------------------------
-
-static Status shared_new(StageMemory *memory, StageEntry *entry) {
-  SharedStage *shared = entry->shared = calloc(1, sizeof *shared);
-  if (!shared) return status_out_of_memory();
-  shared->users = 1;
-  shared->arena = arena_new();
-  count_shared(memory, shared);
-  return OK;
-}
-
-static Status specialise_entry(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  TRY(shared_new(memory, entry));
-  Arena *arena = entry->shared->arena;
-  TRY(own_contents(cache->graph, inputs, arena));
-  SpecialiseHooks hooks = {.translate = memory->hooks.translate,
-                           .is_deferred = memory->hooks.is_deferred,
-                           .runs = device_runs,
-                           .context = memory->device};
-  Stage *stage;
-  TRY(specialise(cache->graph, inputs, &hooks, arena, &stage));
-  entry->shared->stage = entry->stage = stage;                  // whole, or none
-  bool fresh = stage->rewritten || has_defaults(cache->graph);  // whose passes wait until it is known what is given
-  if (!fresh || !memory->hooks.optimise) return OK;
-  TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
-  specialise_regions(stage->ready, &hooks, arena);
-  stage->rebinding = NULL;
-  stage->closed = "passes went over it";
-  return OK;
-}
-
-static Status bind_to(StageMemory *memory, SharedStage *shared, const StageInput *sizes, StageEntry *entry, bool *fits) {
-  if (shared->copies_of) plan_take_copies_out(shared->copies_of);
-  shared->copies_of = NULL;
-  shared->bound = entry;
-  TRY(rebind(shared->stage->rebinding, sizes, entry->arena, fits));
-  count_shared(memory, shared);
-  return OK;
-}
-
-Status stage_bind(StageMemory *memory, StageEntry *entry) {
-  bool fits = true;
-  if (entry->shared && entry->shared->bound != entry && entry->shared->stage->rebinding)
-    TRY(RECOVER_GUARD(bind_to(memory, entry->shared, entry->sizes, entry, &fits)));
-  if (!fits) FAIL(ERROR_INTERNAL, "a stage does not fit the sizes it was made for");
-  return OK;
-}
-
-static Status compile_entry(StageMemory *memory, StageEntry *entry) {
-  SharedStage *shared = entry->shared;
-  TRY(memory->device->compile(memory->device, shared->stage->ready, entry->arena, &entry->executable));
-  shared->bound = entry;
-  shared->copies_of = memory->device->plan(entry->executable);
-  count_shared(memory, shared);
-  return OK;
-}
-
-// What specialising for the sizes alone may not meet, or says itself.
-static bool is_of_the_sizes(Status status) {
-  ErrorCode code = status_code(status);
-  return code == ERROR_UNSUPPORTED || code == ERROR_INVALID_MODEL || code == ERROR_INVALID_ARGUMENT || code == ERROR_MISMATCH;
-}
-
-// Takes the stage of other sizes, where it can be bound to these and the device runs it so. A stage that failed is bound no more.
-static Status try_shared(StageMemory *memory, StageCache *cache, const StageInput *inputs, StageEntry *entry) {
-  SharedStage *shared = cache->shared;
-  if (!shared) return OK;
-  double start = time_now();
-  bool fits = false;
-  shared->users++;
-  entry->shared = shared;
-  Status status = bind_to(memory, shared, inputs, entry, &fits);
-  double seconds = time_now() - start;
-  memory->device->opening.seconds[OPENING_SPECIALISE] += seconds;
-  if (!status && fits) status = compile_entry(memory, entry);
-  if (!status && fits) {
-    entry->stage = shared->stage;
-    memory->device->opening.bound++;
-    log_add(memory->device->log, LOG_VERBOSE, "bound to other sizes in %.2f ms", seconds * 1e3);
-    return OK;
-  }
-  shared->stage->rebinding = NULL;
-  forget_shared(memory, cache);
-  leave_shared(memory, shared);
-  entry->shared = NULL;
-  if (status && !is_of_the_sizes(status)) return status;
-  status_free(status);
-  return OK;
-}
-
-static Status make_stage(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  TRY(try_shared(memory, cache, inputs, entry));
-  if (entry->executable) return OK;
-  double start = time_now();
-  TRY(specialise_entry(memory, cache, inputs, entry));
-  double seconds = time_now() - start;
-  const Stage *stage = entry->stage;
-  memory->device->opening.seconds[OPENING_SPECIALISE] += seconds;
-  memory->device->opening.specialised++;
-  log_add(memory->device->log, LOG_VERBOSE, "specialised in %.1f ms, %zu bytes computed; %s%s", seconds * 1e3,
-          stage->folded_bytes,
-          stage->rebinding ? "for other sizes too" : "for these sizes alone: ", stage->rebinding ? "" : stage->closed);
-  return compile_entry(memory, entry);
-}
-
 static RunTensor *types_of(Value *const *values, int count, Arena *arena) {
   RunTensor *types = arena_array(arena, RunTensor, (size_t)count + 1);
   for (int i = 0; i < count; i++) {
@@ -300,28 +136,14 @@ static RunTensor *types_of(Value *const *values, int count, Arena *arena) {
   return types;
 }
 
-// What is bound to a stage's sizes now is let be bound to the next's, as long as binding has not left too much behind.
-static void share(StageMemory *memory, StageCache *cache, StageEntry *entry, const StageInput *inputs) {
-  enum { MOST_GROWTH = 1 << 20 };  // binding leaves some memory behind each time
-  SharedStage *shared = entry->shared;
-  if (!shared || !shared->stage->rebinding) return;
-  entry->sizes = arena_copy(entry->arena, inputs, (size_t)cache->graph->input_count * sizeof *inputs);
-  if (!shared->first_bytes) shared->first_bytes = shared->bytes;
-  bool fits = shared->bytes <= 2 * shared->first_bytes + MOST_GROWTH;
-  if (cache->shared && !fits) forget_shared(memory, cache);
-  if (cache->shared || !fits) return;
-  cache->shared = shared;
-  shared->users++;
-}
-
 static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
   budget_stage("compiling", 0, -1);
   TRY(budget_poll());
   TRY(take_held(memory, cache, inputs, entry));
-  if (!entry->executable) TRY(make_stage(memory, cache, inputs, entry));
+  if (!entry->executable) TRY(shared_stage_give(memory, cache, inputs, entry));
   Stage *stage = entry->stage;
-  share(memory, cache, entry, inputs);
+  shared_stage_keep(memory, cache, entry, inputs);
   entry->input_types = types_of(stage->ready->inputs, stage->ready->input_count, entry->arena);
   entry->output_types = types_of(stage->ready->outputs, stage->ready->output_count, entry->arena);
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
@@ -382,7 +204,7 @@ static Status entry_new(StageMemory *memory, StageCache *cache, StageInput *inpu
   if (status) {
     if (entry->shared && entry->shared == cache->shared) {  // its graph may be anything
       entry->shared->stage->rebinding = NULL;
-      forget_shared(memory, cache);
+      shared_stage_leave(memory, cache->shared);
     }
     entry_free(memory, entry);
     return status;

@@ -4,19 +4,9 @@
 #pragma once
 #include "run/runner.h"
 
-// What specialising made: of calls of other sizes too, where it can be bound to them (lower/rebind.h). Then each size's entry has a plan of its
-// own over the one graph, in which the sizes stand that it was bound to last.
-typedef struct StageEntry StageEntry;
-typedef struct SharedStage {
-  Arena *arena;
-  Stage *stage;
-  int users;
-  size_t bytes, first_bytes;  // as counted last, and when made
-  const StageEntry *bound;    // whose sizes stand in the graph; NULL: nobody's
-  const Plan *copies_of;      // whose copies do; NULL: nobody's
-} SharedStage;
+typedef struct SharedStage SharedStage;  // shared_stage.h
 
-struct StageEntry {
+typedef struct StageEntry {
   Hash128 key;
   Arena *arena;
   SharedStage *shared;  // NULL: a plan that was at hand
@@ -32,7 +22,7 @@ struct StageEntry {
   struct StageEntry *older, *newer;  // among all of the session's
   size_t bytes;                      // as counted last
   int users;
-};
+} StageEntry;
 
 typedef struct StageSlot {
   Hash128 key;

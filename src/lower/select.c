@@ -106,15 +106,17 @@ static bool copies_may_help(const Site *site) {
   return help;
 }
 
-// Tries the ways of one implementation that supports the site.
+// Tries the ways of one implementation that supports the site: mostly the first does, and the others need not be told apart.
 static Status try_implementation(const Site *site, const SelectOptions *options, const Implementation *implementation,
                                  Arena *arena, Selection *selection, bool *done) {
   Way ways[WAYS_ASKED];
   size_t least = 0;
-  int count = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED);
-  for (int w = 0; w < count && !*done; w++) {
-    *selection = (Selection){.implementation = implementation, .way = ways[w]};
-    TRY(try_way(site, options, arena, selection, &least, done));
+  for (int first = 0; first < 2 && !*done; first++) {
+    int count = implementation_ways(implementation, site, &options->machine, ways, first ? WAYS_ASKED : 1);
+    for (int w = first; w < count && !*done; w++) {
+      *selection = (Selection){.implementation = implementation, .way = ways[w]};
+      TRY(try_way(site, options, arena, selection, &least, done));
+    }
   }
   if (!*done && least)
     log_add(options->log, LOG_WARNING,

@@ -40,9 +40,24 @@ static void check(const Site *site, const Selection *selection) {
   }
 }
 
+// Whoever asks for one way gets the first of all.
+static void check_first_ways(const Site *site) {
+  Way all[64], one;
+  for (int i = 0; implementations[i]; i++) {
+    if (implementations[i]->library || !implementation_serves(implementations[i], site) || !implementations[i]->supports(site))
+      continue;
+    int count = implementation_ways(implementations[i], site, &(Machine){0}, all, 64);
+    cr_assert_eq(implementation_ways(implementations[i], site, &(Machine){0}, &one, 1), count ? 1 : 0);
+    if (count)
+      cr_assert(!strcmp(one.name, all[0].name) && !memcmp(one.config, all[0].config, sizeof one.config), "%s: %s is not %s",
+                implementations[i]->name, one.name, all[0].name);
+  }
+}
+
 // Every way that takes the step's site, and the one that was chosen.
 static void check_step(const PlanStep *step, const SelectOptions *options, Arena *arena) {
   Selection all[64];
+  check_first_ways(&step->site);
   int count = select_all(&step->site, options, all, 64);
   cr_assert_geq(count, 1);
   for (int i = 0; i < count; i++) {

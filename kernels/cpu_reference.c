@@ -1,6 +1,7 @@
 // The reference as an implementation: the last for the CPU, so that no model fails for want of another. It wants row-major tensors: inputs in
 // another order are copied, and outputs are put back in theirs.
 #include <string.h>
+#include "base/checked.h"
 #include "kernels/fused.h"
 #include "kernels/implementation.h"
 #include "kernels/reference.h"
@@ -16,9 +17,31 @@ static void find_inputs(const Site *site, Arena *scratch, int *numbers) {
     if (of_node[i] >= 0) numbers[of_node[i]] = i;
 }
 
+// The node as it is now: its graph may be bound to other sizes before it runs.
+static Node *copy_step(const Node *step, Arena *arena) {
+  uint32_t ids = 1;
+  for (int i = 0; i < step->input_count; i++)
+    if (step->inputs[i]) ids = MAX(ids, step->inputs[i]->id + 1);
+  Graph *graph = graph_new(arena, step->graph->ops, "step");
+  Value **map = arena_array(arena, Value *, ids);
+  for (int i = 0; i < step->input_count; i++) {
+    const Value *value = step->inputs[i];
+    if (!value || map[value->id]) continue;
+    int64_t dims[MAX_RANK];
+    value_get_dims(value, dims);
+    map[value->id] = value->constant ? graph_add_constant(graph, NULL, value->constant)
+                                     : graph_add_input(graph, NULL, value->dtype, value->rank, dims);
+  }
+  return node_copy(graph, step, map);
+}
+
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,
                          size_t *workspace_bytes) {
-  *state = arena_copy(arena, parameters->site, sizeof *parameters->site);
+  Site *site = arena_copy(arena, parameters->site, sizeof *parameters->site);
+  Node *step = copy_step(site_step(site), arena);
+  if (site->region) site->region = step;
+  else site->node = step;
+  *state = site;
   *workspace_bytes = 0;
   return OK;
 }

@@ -27,7 +27,8 @@ typedef struct HostParameters {
 typedef struct HostRoutine {
   const char *name;  // stands for the meaning of the parameters: another meaning has another name
   // Makes the state, in the arena (foreign handles are released through arena_on_free), and says how much workspace a run needs. Constants
-  // (site->inputs[i].constant) may be packed here. What the site points to outlives the state, the site itself does not.
+  // (site->inputs[i].constant) may be packed here. What the site points to outlives the state, the site itself does not, and sizes that the graph
+  // states, in types and in attributes, may be other calls' when it runs.
   Status (*open)(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state, size_t *workspace_bytes);
   Status (*run)(void *state, const HostCall *call);  // one thread at a time for one state
 } HostRoutine;

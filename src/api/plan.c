@@ -10,7 +10,7 @@ static Status print_plan(ingot_session *session, const ingot_tensor *inputs, int
   Executable *executable;
   Stage *stage;
   TRY(api_take_inputs(session, inputs, input_count));
-  TRY(runner_prepare(session->runner, session->inputs, &executable, &stage));
+  TRY(runner_plan(session->runner, session->inputs, &executable, &stage));
   session->stats = runner_stats(session->runner);
   Arena *scratch = arena_scratch();
   Text text = text_new(scratch);

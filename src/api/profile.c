@@ -30,7 +30,7 @@ static Status profile_run(ingot_session *session, const ingot_tensor *inputs, in
   Stage *stage;
   profile->arena = arena_new();
   TRY(api_take_inputs(session, inputs, input_count));
-  TRY(runner_prepare(session->runner, session->inputs, &executable, &stage));
+  TRY(runner_plan(session->runner, session->inputs, &executable, &stage));
   int limit = (int)session->device->plan(executable)->step_count;
   StepReport *reports = arena_array(profile->arena, StepReport, (size_t)limit);
   TRY(runner_profile(session->runner, session->inputs, reports, limit, &profile->count));

@@ -180,9 +180,7 @@ static Status set_shapes(ingot_session *session, const int64_t *const *shapes, i
     TRY(check_shape(value, shapes[i]));
     TRY(run_tensor_borrow_device(session->device, value->dtype, value->rank, shapes[i], NULL, &session->inputs[i]));
   }
-  Executable *executable;
-  Stage *stage;
-  TRY(runner_prepare(session->runner, session->inputs, &executable, &stage));
+  TRY(runner_prepare(session->runner, session->inputs));
   session->stats = runner_stats(session->runner);
   api_drop(session->inputs, graph->input_count);
   return OK;

@@ -97,12 +97,10 @@ static TuningDatabase *database_of(Words *w, const bool *taken) {
 
 static Status open_variant(Words *w, const bool *taken, Variant *out) {
   const LastWord *o = w->options;
-  Executable *executable;
-  Stage *stage;
   out->taken = arena_copy(w->arena, taken, w->count * sizeof *taken);
   cuda_device_use_tuning(o->device, database_of(w, taken));
   TRY(runner_new(o->graph, o->device, o->hooks, 0, &out->runner));
-  return runner_prepare(out->runner, w->inputs, &executable, &stage);
+  return runner_prepare(out->runner, w->inputs);
 }
 
 static void close_variant(Variant *variant) {

@@ -325,16 +325,27 @@ Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
   return cache_run(runner, runner->top, true, 0, inputs, outputs);
 }
 
-Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
-  StageEntry *entry;
-  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
+static void note_entry(Runner *runner, const StageEntry *entry) {
   runner->stats = (RunnerStats){.host_operator = ""};
   note_stats(runner, entry);
+}
+
+Status runner_prepare(Runner *runner, const RunTensor *inputs) {
+  StageEntry *entry;
+  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
+  note_entry(runner, entry);
+  stage_leave(&runner->stages, entry);
+  return OK;
+}
+
+Status runner_plan(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage) {
+  StageEntry *entry;
+  TRY(stage_enter_bound(&runner->stages, runner->top, inputs, &entry));
+  note_entry(runner, entry);
   *executable = entry->executable;
   *stage = entry->stage;
-  Status status = stage_bind(&runner->stages, entry);
   stage_leave(&runner->stages, entry);
-  return status;
+  return OK;
 }
 
 // Runs the stage's plan once and finds the addresses it used, so that it can be run again alone.
@@ -355,15 +366,13 @@ typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void 
 static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
   const RunTensor *flat = inputs;
-  TRY(stage_enter(&runner->stages, runner->top, inputs, &entry));
-  runner->stats = (RunnerStats){.host_operator = ""};
-  note_stats(runner, entry);
+  TRY(stage_enter_bound(&runner->stages, runner->top, inputs, &entry));
+  note_entry(runner, entry);
   Graph *ready = entry->stage->ready;
   RunTensor *outputs = calloc((size_t)ready->output_count + 1, sizeof *outputs);
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   Status status = OK;
   if (!outputs || !in) TRY_GOTO(status_out_of_memory());
-  TRY_GOTO(stage_bind(&runner->stages, entry));
   TRY_GOTO(flatten(inputs, runner->top->graph->input_count, &flat));
   TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
   TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));

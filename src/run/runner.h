@@ -72,9 +72,11 @@ typedef struct RunnerStats {
 // expected and the device memory where it is wanted (where one is not what comes, none is written to); on return, the results, each one
 // reference owned by the caller. The bytes of strings live until the run after the next.
 MUST_CHECK Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs);
-// Specialises, plans and compiles for these shapes without running. *executable is the first stage's. Inputs may have no memory: what
-// their contents would decide is left to the run. Both live until the next call.
-MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
+// Specialises, plans and compiles for these shapes without running. Inputs may have no memory: what their contents would decide is left to
+// the run.
+MUST_CHECK Status runner_prepare(Runner *runner, const RunTensor *inputs);
+// The same, for who wants to see: *executable is the first stage's, and its graph says these sizes and has its plan's nodes. Both live until the next call.
+MUST_CHECK Status runner_plan(Runner *runner, const RunTensor *inputs, Executable **executable, Stage **stage);
 // One profiled run of the first stage's plan.
 MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);
 enum { MOST_TIMED_BATCHES = 25 };

@@ -26,6 +26,8 @@ static void forget_shared(StageMemory *memory, StageCache *cache) {
   cache->shared = NULL;
 }
 
+bool shared_stage_is_bound(const StageEntry *entry) { return !entry->shared || entry->shared->bound == entry; }
+
 void shared_stage_unbind(const StageMemory *memory, const StageEntry *entry) {
   SharedStage *shared = entry->shared;
   if (shared->bound == entry) shared->bound = NULL;
@@ -93,21 +95,12 @@ static Status specialise_entry(StageMemory *memory, StageCache *cache, StageInpu
   return OK;
 }
 
-static Status bind_to(StageMemory *memory, SharedStage *shared, const StageInput *sizes, StageEntry *entry, bool *fits) {
+static Status bind_to(StageMemory *memory, SharedStage *shared, const StageInput *sizes, Arena *arena, bool *fits) {
   if (shared->copies_of) plan_take_copies_out(shared->copies_of);
   shared->copies_of = NULL;
-  shared->bound = NULL;  // while it is being bound
-  TRY(rebind(shared->stage->rebinding, sizes, entry->arena, fits));
-  if (*fits) shared->bound = entry;
+  shared->bound = NULL;
+  TRY(rebind(shared->stage->rebinding, sizes, arena, fits));
   count_shared(memory, shared);
-  return OK;
-}
-
-Status stage_bind(StageMemory *memory, StageEntry *entry) {
-  bool fits = true;
-  if (entry->shared && entry->shared->bound != entry && entry->shared->stage->rebinding)
-    TRY(RECOVER_GUARD(bind_to(memory, entry->shared, entry->sizes, entry, &fits)));
-  if (!fits) FAIL(ERROR_INTERNAL, "a stage does not fit the sizes it was made for");
   return OK;
 }
 
@@ -134,7 +127,7 @@ static Status try_shared(StageMemory *memory, StageCache *cache, const StageInpu
   bool fits = false;
   shared->users++;
   entry->shared = shared;
-  Status status = bind_to(memory, shared, inputs, entry, &fits);
+  Status status = bind_to(memory, shared, inputs, entry->arena, &fits);
   double seconds = time_now() - start;
   memory->device->opening.seconds[OPENING_SPECIALISE] += seconds;
   if (!status && fits) status = compile_entry(memory, entry);
@@ -144,7 +137,6 @@ static Status try_shared(StageMemory *memory, StageCache *cache, const StageInpu
     log_add(memory->device->log, LOG_VERBOSE, "bound to other sizes in %.2f ms", seconds * 1e3);
     return OK;
   }
-  shared->stage->rebinding = NULL;
   forget_shared(memory, cache);
   shared_stage_leave(memory, shared);
   entry->shared = NULL;
@@ -168,11 +160,10 @@ Status shared_stage_give(StageMemory *memory, StageCache *cache, StageInput *inp
   return compile_entry(memory, entry);
 }
 
-void shared_stage_keep(StageMemory *memory, StageCache *cache, StageEntry *entry, const StageInput *inputs) {
+void shared_stage_keep(StageMemory *memory, StageCache *cache, StageEntry *entry) {
   enum { MOST_GROWTH = 1 << 20 };  // binding leaves some memory behind each time
   SharedStage *shared = entry->shared;
   if (!shared || !shared->stage->rebinding) return;
-  entry->sizes = arena_copy(entry->arena, inputs, (size_t)cache->graph->input_count * sizeof *inputs);
   if (!shared->first_bytes) shared->first_bytes = shared->bytes;
   bool fits = shared->bytes <= 2 * shared->first_bytes + MOST_GROWTH;
   if (cache->shared && !fits) forget_shared(memory, cache);
@@ -182,7 +173,5 @@ void shared_stage_keep(StageMemory *memory, StageCache *cache, StageEntry *entry
 }
 
 void shared_stage_failed(StageMemory *memory, StageCache *cache, StageEntry *entry) {
-  if (!entry->shared || entry->shared != cache->shared) return;
-  entry->shared->stage->rebinding = NULL;
-  forget_shared(memory, cache);
+  if (entry->shared && entry->shared == cache->shared) forget_shared(memory, cache);
 }

@@ -143,7 +143,7 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
   TRY(take_held(memory, cache, inputs, entry));
   if (!entry->executable) TRY(shared_stage_give(memory, cache, inputs, entry));
   Stage *stage = entry->stage;
-  shared_stage_keep(memory, cache, entry, inputs);
+  shared_stage_keep(memory, cache, entry);
   entry->input_types = types_of(stage->ready->inputs, stage->ready->input_count, entry->arena);
   entry->output_types = types_of(stage->ready->outputs, stage->ready->output_count, entry->arena);
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
@@ -250,6 +250,14 @@ Status stage_enter(StageMemory *memory, StageCache *cache, const RunTensor *inpu
   TRY(RECOVER_GUARD(enter(memory, cache, inputs, out)));
   (*out)->users++;
   return OK;
+}
+
+Status stage_enter_bound(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out) {
+  TRY(stage_enter(memory, cache, inputs, out));
+  if (shared_stage_is_bound(*out)) return OK;
+  (*out)->users--;
+  evict(memory, *out);
+  return stage_enter(memory, cache, inputs, out);
 }
 
 void stage_leave(StageMemory *memory, StageEntry *entry) {

@@ -11,7 +11,6 @@ typedef struct StageEntry {
   Arena *arena;
   SharedStage *shared;  // NULL: a plan that was at hand
   Stage *stage;
-  StageInput *sizes;                      // of its inputs, where it may be bound again
   RunTensor *input_types, *output_types;  // of ready, without memory
   Executable *executable;
   StageCache *rest;     // for stage->rest
@@ -50,7 +49,8 @@ MUST_CHECK Status stage_cache_new(StageMemory *memory, const Graph *graph, const
 void stage_cache_free(StageMemory *memory, StageCache *cache);
 // The stage for these inputs, made if it is not there. It stays until stage_leave.
 MUST_CHECK Status stage_enter(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out);
-// Its sizes stand in the stage's graph from here on, until the next stage_enter.
-MUST_CHECK Status stage_bind(StageMemory *memory, StageEntry *entry);
+// The same, and the stage's graph says its sizes and has the nodes of its plan, until the next stage_enter: where it is bound to others, the
+// stage, which nobody is in, is made anew.
+MUST_CHECK Status stage_enter_bound(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out);
 // Counts the stage's memory anew, and lets others go where it is too much. The stage stays at least until the next stage_enter.
 void stage_leave(StageMemory *memory, StageEntry *entry);

@@ -97,15 +97,13 @@ static Status prepare_at(const Graph *graph, const int64_t *const *shapes, Devic
                          const Log *log) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
   Runner *runner = NULL;
-  Executable *executable;
-  Stage *stage;
   bool usable = false;
   Status status = OK;
   if (!inputs) return status_out_of_memory();
   TRY_GOTO(make_inputs(graph, shapes, device, inputs, &usable));
   if (!usable) goto done;
   TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
-  TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
+  TRY_GOTO(runner_prepare(runner, inputs));
 done:
   runner_free(runner);
   for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
@@ -136,7 +134,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
     bool last = round || options->seconds <= 0;
     if (last && on_gpu) cuda_device_record_kernels(device);
-    TRY_GOTO(runner_prepare(runner, inputs, &executable, &stage));
+    TRY_GOTO(runner_plan(runner, inputs, &executable, &stage));
     if (last) TRY_GOTO(keep_guarded(options, stage, device, executable));
     for (int i = 0; last && on_gpu && i < options->sample_count; i++)
       TRY_GOTO(prepare_at(graph, options->samples[i], device, hooks, options->log));

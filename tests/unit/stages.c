@@ -429,6 +429,7 @@ Test(stages, of_other_sizes_share_a_graph) {
     RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
     expect_ok(runner_new(run.graph, run.device, &hooks, limit, &run.runner));
     Graph *first = NULL;
+    const char *texts[17] = {0};
     for (int i = 0; i < 40; i++) {
       int64_t rows = 1 + i * 7 % 16, asked = 1 + i * 5 % 16;
       Executable *executable;
@@ -439,11 +440,15 @@ Test(stages, of_other_sizes_share_a_graph) {
         cr_assert_eq(tensor_get_f(&run.results[0], k), -(double)(k / 2 + k % 2 * 2 * rows));
       drop(&run);
       give_rows(&run, asked);
-      expect_ok(runner_prepare(run.runner, run.inputs, &executable, &stage));
+      expect_ok(runner_plan(run.runner, run.inputs, &executable, &stage));
       if (!first) first = stage->ready;
       cr_assert_eq(stage->ready, first, "a graph of its own");
       cr_assert_eq(stage->ready->inputs[0]->dims[0], asked);
       cr_assert_eq(stage->ready->outputs[0]->dims[0], 2 * asked);
+      Text plan = text_new(run.arena);
+      plan_print(&plan, run.device->plan(executable), NULL, NULL);
+      if (!texts[asked]) texts[asked] = text_get(&plan);
+      cr_assert_str_eq(text_get(&plan), texts[asked]);
       drop(&run);
     }
     finish(&run);
@@ -463,9 +468,32 @@ Test(stages, a_shared_graph_does_not_grow_for_ever) {
     Stage *stage;
     run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 2, .dims = {n, 4}};
     run.inputs[1] = (RunTensor){.dtype = DTYPE_F32, .rank = 1, .dims = {n}};
-    expect_ok(runner_prepare(run.runner, run.inputs, &executable, &stage));
+    expect_ok(runner_plan(run.runner, run.inputs, &executable, &stage));
     most = MAX(most, arena_held(stage->ready->arena));
   }
   cr_expect_lt(most, MOST, "%zu bytes", most);
+  finish(&run);
+}
+
+// A routine that works on the node itself has the one that it was planned with, whatever sizes stand in the graph when it runs.
+Test(stages, references_run_with_the_sizes_they_were_planned_for) {
+  static const char text[] =
+      "graph g(%x: f32[n, 2]) -> (%y) { %y: ?[?] = pad(%x) {pads: dims[0, 0, n, 0], mode: \"constant\"} }";
+  Run run = start(text, false);
+  runner_free(run.runner);
+  run.device->free(run.device);
+  DeviceOptions options = {.kind = DEVICE_CPU, .threads = 1, .log = &no_log, .references_only = true};
+  RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
+  expect_ok(cpu_device_new(&options, &run.device));
+  expect_ok(runner_new(run.graph, run.device, &hooks, 0, &run.runner));
+  for (int i = 0; i < 12; i++) {
+    int64_t n = 1 + i * 5 % 4;
+    double values[8] = {1, 2, 3, 4, 5, 6, 7, 8}, expected[16] = {0};
+    memcpy(expected, values, (size_t)n * 2 * sizeof *values);
+    give(&run, DTYPE_F32, 2, D(n, 2), values);
+    expect_ok(go(&run));
+    expect(&run, 0, 2, D(2 * n, 2), expected);
+    drop(&run);
+  }
   finish(&run);
 }

@@ -36,6 +36,8 @@ def add_open(rows):
     images("open-image-sides", "wrong stride", "known(p->in[i], desc_extent(x, axis));", "known(p->out[i], desc_extent(y, axis));", open="images")
     images("open-strips", "wrong offset", "s.out[2] = extent_ceil_div(s.dims, s.out[2], width);", "s.out[2] = extent_ceil_div(s.dims, s.out[2], width * 2);", filter="conv/all_last_depthwise_f16", tactic="depthwise_conv", open="images")
     images("open-wide", "wrong stride", "for (int i = 0; i < 3; i++) s.out[i] = s.in[i];", "", filter="conv/all_last_narrow_f16", tactic="mma_conv*", open="images")
+    images("open-phases", "wrong offset", "p->axis[i].phases ? p->axis[i].stride : 1);", "1);", filter="conv_transpose/last_3x3_short_bf16", tactic="mma_conv*", open="images")
+    images("open-channel", "wrong stride", "extent_text(arguments, s->x_channel, true)", "extent_text(arguments, s->x_image, true)", filter="conv/3x3_f32", tactic="simt_conv", open="images")
     order("open-order-columns", "wrong offset", "TILES_N ? TILES_N : across;", "TILES_N ? TILES_N : across + 1;", filter="matmul/column_f16", open="all")
     copy("open-load-stride", "wrong stride", "outer = OUTER == OPEN_STRIDE ? between : OUTER;", "outer = OUTER == OPEN_STRIDE ? between + 1 : OUTER;", open="all")
     store("open-store-columns", "missing predicate (columns)", "n < (COLUMNS < 0 ? columns : COLUMNS)", "n < (COLUMNS < 0 ? columns + 16 : COLUMNS)", open="all")

@@ -97,7 +97,7 @@ def add_rest(rows):
     anchor = rows("kernels/common/anchor_source.c", "matmul/residual_sliced", "simt_matmul", 80)
     anchor("host-offset", "misaligned vector", "  vector = extent_factor(table, extent_static(desc->offset), vector);\n", "")
     tiled("host-neighbours", "wrong grid", "(unsigned)(tiles.now * kernel->splits * neighbours)", "(unsigned)(tiles.now * kernel->splits)", filter="conv_transpose/4x4_f32", tactic="simt_conv")
-    anchor("host-bounds", "missing predicate (rows)", "    if (!runs_past(walk, axis, dim)) continue;\n", "    continue;\n", filter="conv_transpose/last_3x3_short_bf16", tactic="mma_conv")
+    anchor("host-bounds", "missing predicate (rows)", "    if (!runs_past(arguments->table, walk, axis, dim)) continue;\n", "    continue;\n", filter="conv_transpose/last_3x3_short_bf16", tactic="mma_conv")
     anchor("host-column-lines", "misaligned vector", "return (int)extent_factor(table, axis->extent, desc_vector(table, desc, y, axis->axis, 16));", "return desc_vector(table, desc, y, axis->axis, 16);", filter="conv_transpose/last_groups_f16", tactic="mma_conv")
     phases = rows("kernels/conv/phases.c", "conv_transpose/packed_1d_f16", "mma_conv", 80)
     phases("host-turn", "wrong order", "(phase[i].taps - 1 - tap[i]) * axes[i].step", "tap[i] * axes[i].step")

@@ -202,10 +202,7 @@ static Status entry_new(StageMemory *memory, StageCache *cache, StageInput *inpu
   entry->home = cache;
   Status status = RECOVER_GUARD(entry_build(memory, cache, inputs, entry));
   if (status) {
-    if (entry->shared && entry->shared == cache->shared) {  // its graph may be anything
-      entry->shared->stage->rebinding = NULL;
-      shared_stage_leave(memory, cache->shared);
-    }
+    shared_stage_failed(memory, cache, entry);
     entry_free(memory, entry);
     return status;
   }

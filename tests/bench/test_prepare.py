@@ -184,9 +184,9 @@ class JobsOf(Folder):
         before = dict(os.environ)
         self.addCleanup(lambda: (os.environ.clear(), os.environ.update(before)))
         for adapter.form in ("compile-max", "eager"):
-            adapter.use_caches(f"/work/{adapter.form}")
-        self.assertEqual(cleared, ["/work/compile-max/caches/compile-max-nomask/triton"])
-        self.assertEqual(os.environ["TORCHINDUCTOR_CACHE_DIR"], "/work/compile-max/caches/compile-max-nomask/inductor")
+            adapter.use_caches(os.path.join("rows", adapter.form))
+        self.assertEqual(cleared, [os.path.join("rows", "compile-max", "caches", "compile-max-nomask", "triton")])
+        self.assertEqual(os.environ["TORCHINDUCTOR_CACHE_DIR"], os.path.join("rows", "compile-max", "caches", "compile-max-nomask", "inductor"))
 
     def test_quick_runs_build_untuned_engines_of_what_was_exported(self):
         engines = [job for job in self.jobs(True) if job.name.startswith("engine-")]

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/checked.h"
 #include "ir/graph_text.h"
 #include "ir/verify.h"
@@ -495,5 +496,33 @@ Test(stages, references_run_with_the_sizes_they_were_planned_for) {
     expect(&run, 0, 2, D(2 * n, 2), expected);
     drop(&run);
   }
+  finish(&run);
+}
+
+// Wherever memory ends while a graph is being bound, nobody is given that graph any more, and the session goes on.
+Test(stages, a_graph_that_could_not_be_bound_is_shared_no_more) {
+  Run run = start(
+      "graph g(%x: f32[n, 4]) -> (%y) { %r: ?[?] = reshape(%x) {dims: dims[2, (2*n)]} %t: ?[?] = transpose(%r) "
+      "{perm: [1, 0]} %y: ?[?] = elementwise(%t) " OP1("neg") " }",
+      false);
+  int failed = 0;
+  bool whole = false;
+  for (int64_t n = 1; n < 400 && !whole; n += 2) {
+    Budget budget = {0};
+    give_rows(&run, 3);
+    expect_ok(go(&run));
+    drop(&run);
+    run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 2, .dims = {100 + n, 4}};
+    run.input_count = 0;
+    budget_enter(&budget, &(BudgetLimits){.memory = (size_t)n * 512});
+    Status status = runner_prepare(run.runner, run.inputs);
+    budget_leave(&budget);
+    whole = !status;
+    failed += !whole;
+    status_free(status);
+    run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 2, .dims = {1000 + n, 4}};
+    expect_ok(runner_prepare(run.runner, run.inputs));
+  }
+  cr_expect(whole && failed > 4, "%d calls failed", failed);
   finish(&run);
 }

@@ -143,7 +143,7 @@ def ingot(binary, model, shapes, options, more=()):
             found = json.loads(line)
             if "error" in found:
                 raise RuntimeError(found["error"])
-            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "again_ms": found["again_ms"], "device_ms": found["device_ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
             before = cached(cache)
         process.stdin.close()
         process.wait()
@@ -277,10 +277,10 @@ def measured(options, found):
     return record
 
 
-def over_static(record, name):
+def over_static(record, name, time):
     """[ratio] for each shape that was also measured alone."""
     alone = record["peers"].get(name.removesuffix(" of ranges") + ONE_SHAPE, [])
-    return [] if name.endswith(ONE_SHAPE) else [row["ms"] / one["ms"] for row, one in zip(record["peers"][name], alone)]
+    return [] if name.endswith(ONE_SHAPE) else [row[time] / one[time] for row, one in zip(record["peers"][name], alone)]
 
 
 def beyond(record):
@@ -290,9 +290,12 @@ def beyond(record):
         parts = [(part, stats.median([row[part] for row in rows[1:]])) for part in PARTS if len(rows) > 1 and part in rows[-1]]
         if parts:
             over = stats.median([row["first_ms"] - row["ms"] for row in rows[1:]])
-            lines.append(f"{name}: a first answer takes {over:.2f} ms more than later ones, of which " + ", ".join(f"{part.removesuffix('_ms')} {ms:.2f}" for part, ms in parts))
-        if (ratios := over_static(record, name)):
-            lines.append(f"{name}: later answers take {stats.geometric_mean(ratios):.3f} times as long as with a model of that shape alone, {max(ratios):.3f} at worst, over {len(ratios)} shapes")
+            again = stats.median([row["first_ms"] - row["again_ms"] for row in rows[1:]])
+            lines.append(f"{name}: a first answer takes {over:.2f} ms more than later ones, {again:.2f} more than one to the same shape after a pause and of inputs as new; of these " + ", ".join(f"{part.removesuffix('_ms')} {ms:.2f}" for part, ms in parts))
+        if (ratios := over_static(record, name, "ms")):
+            alone = over_static(record, name, "device_ms")
+            lines.append(f"{name}: later answers take {stats.geometric_mean(ratios):.3f} times as long as with a model of that shape alone, {max(ratios):.3f} at worst, over {len(ratios)} shapes; "
+                         f"on the device {stats.geometric_mean(alone):.3f}, {max(alone):.3f} at worst")
     return lines
 
 

@@ -75,11 +75,10 @@ static Status take_device(ingot_session *session, const Tensor *tensor, RunTenso
   TRY(run_tensor_borrow_device(device, tensor->dtype, tensor->rank, tensor->dims, tensor->data, out));
   size_t bytes = tensor_bytes(tensor);
   if (!bytes || ((uintptr_t)tensor->data % DEVICE_ALIGNMENT == 0 && !api_is_lent(session, tensor->data, bytes))) return OK;
-  void *copy;
-  TRY(device->allocate(device, bytes, &copy));
-  out->storage->device_memory = copy;
-  out->storage->owns_device = true;
-  return device->copy(device, copy, tensor->data, bytes);
+  run_tensor_drop(out);
+  const RunTensor type = *out;
+  TRY(run_tensor_allocate(device, &type, bytes, out));
+  return device->copy(device, out->storage->device_memory, tensor->data, bytes);
 }
 
 Status api_address(const ingot_tensor *given, size_t bytes, const char *what, const char *name, void **out) {

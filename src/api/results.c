@@ -20,12 +20,8 @@ static Status take(ingot_session *session, int index, ingot_result **out) {
   ingot_result *result = malloc(sizeof *result);
   if (!result) return status_out_of_memory();
   if (storage->staged) runner_let_go(session->runner, storage);
-  if (session->destinations[index].host && storage->host_memory && storage->owns_device) {
-    // Where a kernel wrote it. It goes now: a result on the host is freed without the session.
-    storage->device->release(storage->device, storage->device_memory, storage->bytes);
-    storage->owns_device = false;
-    storage->device_memory = NULL;
-  }
+  // Where a kernel wrote it goes now: a result on the host is freed without the session.
+  if (session->destinations[index].host && storage->host_memory) storage_release_device(storage);
   *result = (ingot_result){.process = session->process, .tensor = *tensor};
   *tensor = (RunTensor){0};
   *out = result;

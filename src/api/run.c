@@ -136,8 +136,8 @@ static Status place_output(ingot_session *session, int index) {
 
 // ---- handing it over ---------------------------------------------------------------------------------------------------------
 
-// What is lent is the session's own, and may be taken: not an input handed through, not a constant of the engine, not another output too. A stage that writes
-// later results there lets go of it then (results.c).
+// What is lent is the session's own, and may be taken: not an input handed through, not a constant of the engine, not another output too. The runner, which writes
+// later results there, lets go of it then (results.c).
 static bool is_of_one(const Storage *storage) { return storage->references == 1 + storage->staged; }
 
 static Status own_on_host(ingot_session *session, RunTensor *result, void **out) {
@@ -167,20 +167,16 @@ static Status own_on_device(ingot_session *session, RunTensor *result, void **ou
   Device *device = session->device;
   TRY(run_tensor_device(result, out));
   if (result->storage->owns_device && is_of_one(result->storage)) return OK;
-  void *copy;
   RunTensor owned;
-  size_t bytes = run_tensor_bytes(result);
-  TRY(device->allocate(device, bytes, &copy));
-  Status status = device->copy(device, copy, *out, bytes);
-  if (!status) status = run_tensor_borrow_device(device, result->dtype, result->rank, result->dims, copy, &owned);
+  TRY(run_tensor_allocate(device, result, run_tensor_bytes(result), &owned));
+  Status status = device->copy(device, owned.storage->device_memory, *out, run_tensor_bytes(result));
   if (status) {
-    device->release(device, copy, bytes);
+    run_tensor_drop(&owned);
     return status;
   }
-  owned.storage->owns_device = true;
   run_tensor_drop(result);
   *result = owned;
-  *out = copy;
+  *out = owned.storage->device_memory;
   return OK;
 }
 

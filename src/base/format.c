@@ -31,17 +31,8 @@ static const Plain plain[] = {{"s", 1, PLAIN_TEXT},      {"d", 1, PLAIN_INT},   
 
 static const Plain *plain_at(const char *conversion) {
   for (size_t i = 0; i < COUNT_OF(plain); i++)
-    if (!strncmp(conversion, plain[i].spelled, plain[i].length)) return &plain[i];
+    if (*conversion == *plain[i].spelled && !strncmp(conversion, plain[i].spelled, plain[i].length)) return &plain[i];
   return NULL;
-}
-
-static bool is_plain(const char *format) {
-  for (const char *at = strchr(format, '%'); at; at = strchr(at, '%')) {
-    const Plain *found = plain_at(at + 1);
-    if (!found) return false;
-    at += 1 + found->length;
-  }
-  return true;
 }
 
 typedef struct Writer {
@@ -70,9 +61,11 @@ static void put_signed(Writer *writer, long long value) {
 
 static const char *or_null(const char *string) { return string ? string : "(null)"; }  // as the C library writes it
 
-static int write_plain(Writer *writer, const char *format, va_list args) {
+// Whether all conversions are plain; only then the text is whole.
+static bool write_plain(Writer *writer, const char *format, va_list args) {
   for (const char *at = strchr(format, '%'); at; at = strchr(format, '%')) {
     const Plain *found = plain_at(at + 1);
+    if (!found) return false;
     put(writer, format, (size_t)(at - format));
     switch (found->kind) {
       case PLAIN_TEXT: put_string(writer, or_null(va_arg(args, const char *))); break;
@@ -88,12 +81,17 @@ static int write_plain(Writer *writer, const char *format, va_list args) {
   }
   put_string(writer, format);
   if (writer->room) writer->out[MIN(writer->length, writer->room - 1)] = 0;
-  return writer->length > INT_MAX ? -1 : (int)writer->length;
+  return true;
 }
 
 int format_text(char *out, size_t room, const char *format, va_list args) {
-  if (!is_plain(format)) return vsnprintf(out, room, format, args);
-  return write_plain(&(Writer){out, room, 0}, format, args);
+  Writer writer = {out, room, 0};
+  va_list again;
+  va_copy(again, args);
+  int length = write_plain(&writer, format, args) ? (writer.length > INT_MAX ? -1 : (int)writer.length)
+                                                  : vsnprintf(out, room, format, again);
+  va_end(again);
+  return length;
 }
 
 int format_into(char *out, size_t room, const char *format, ...) {

@@ -13,7 +13,7 @@ static void text_reserve(Text *text, size_t length) {
   if (!checked_add(text->length, length, &need) || !checked_add(need, 1, &need)) memory_exhausted();
   if (need <= text->capacity) return;
   if (!checked_mul(text->capacity, 2, &doubled)) memory_exhausted();
-  size_t capacity = MAX(MAX(need, doubled), (size_t)256);
+  size_t capacity = MAX(MAX(need, doubled), (size_t)1024);
   char *bytes = arena_alloc(text->arena, capacity);
   if (text->length) memcpy(bytes, text->bytes, text->length);
   text->bytes = bytes;

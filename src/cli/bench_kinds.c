@@ -260,9 +260,9 @@ done:
   return status;
 }
 
-// What is no tensor of numbers cannot stay on the device; the session then times itself, and each sample is a median of its own.
-static Status time_itself(Bench *bench, double seconds, BenchTime *out) {
+Status bench_time_itself(Bench *bench, double seconds, BenchTime *out) {
   double each[LEAST_SAMPLES];
+  *out = (BenchTime){0};
   for (int i = 0; i < LEAST_SAMPLES; i++)
     TRY(forwarded(
         ingot_session_time(bench->session, bench->inputs->tensors, bench->inputs->count, seconds / LEAST_SAMPLES, &each[i])));
@@ -272,7 +272,8 @@ static Status time_itself(Bench *bench, double seconds, BenchTime *out) {
 }
 
 static Status time_device(Bench *bench, double seconds, int warmup, BenchTime *out) {
-  if (!all_plain(bench)) return time_itself(bench, seconds, out);
+  // What is no tensor of numbers cannot stay on the device.
+  if (!all_plain(bench)) return bench_time_itself(bench, seconds, out);
   TRY(make_sets(bench, 1));
   return bench->gpu ? time_batches(bench, seconds, warmup, out)
                     : time_by_clock(bench, run_call_device, NULL, seconds, warmup, out);

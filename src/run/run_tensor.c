@@ -35,6 +35,28 @@ Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int
   return OK;
 }
 
+static void own_device(Storage *storage, void *memory, size_t room) {
+  storage->device_memory = memory;
+  storage->owns_device = true;
+  storage->room = room;
+}
+
+void storage_release_device(Storage *storage) {
+  if (!storage->owns_device) return;
+  storage->device->release(storage->device, storage->device_memory, storage->room);
+  storage->owns_device = false;
+  storage->device_memory = NULL;
+}
+
+Status run_tensor_allocate(Device *device, const RunTensor *type, size_t room, RunTensor *out) {
+  void *memory;
+  TRY(device->allocate(device, room, &memory));
+  Status status = run_tensor_borrow_device(device, type->dtype, type->rank, type->dims, memory, out);
+  if (status) device->release(device, memory, room);
+  else own_device(out->storage, memory, room);
+  return status;
+}
+
 Status run_tensor_host(const RunTensor *tensor, void **out) {
   Storage *storage = tensor->storage;
   if (!storage->host_memory) {
@@ -71,8 +93,7 @@ Status run_tensor_device(const RunTensor *tensor, void **out) {
       storage->device->release(storage->device, memory, storage->bytes);
       return status;
     }
-    storage->device_memory = memory;
-    storage->owns_device = true;
+    own_device(storage, memory, storage->bytes);
   }
   *out = storage->device_memory;
   return OK;
@@ -96,7 +117,7 @@ void run_tensor_drop(RunTensor *tensor) {
   tensor->storage = NULL;
   tensor->list = NULL;
   if (!storage || --storage->references) return;
-  if (storage->owns_device) storage->device->release(storage->device, storage->device_memory, storage->bytes);
+  storage_release_device(storage);
   if (storage->owns_host) memory_free(storage->host_memory);
   free(storage);
 }

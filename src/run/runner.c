@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/reference.h"
+#include "run/call_memory.h"
 #include "run/loop.h"
 #include "run/stage_cache.h"
 
@@ -18,6 +19,7 @@ struct Runner {
   Device *device;
   StageMemory stages;
   StageCache *top;
+  CallMemories memories;
   Arena *strings[2];  // bytes of the strings made in this run and in the one before
   int turn;
   RunnerStats stats;
@@ -51,15 +53,6 @@ static void free_flat(const RunTensor *flat, const RunTensor *values) {
   if (flat != values) free((void *)(uintptr_t)flat);
 }
 
-static Status allocate_tensor(Device *device, const RunTensor *type, RunTensor *out) {
-  void *memory;
-  TRY(device->allocate(device, run_tensor_bytes(type), &memory));
-  Status status = run_tensor_borrow_device(device, type->dtype, type->rank, type->dims, memory, out);
-  if (status) device->release(device, memory, run_tensor_bytes(type));
-  else out->storage->owns_device = true;
-  return status;
-}
-
 // Whether results are what the caller believes, who wants them somewhere. Where one is not, nothing may be written there.
 static bool are_as_wanted(const StageEntry *entry, const RunTensor *outputs) {
   for (int i = 0; i < entry->stage->ready->output_count; i++) {
@@ -71,46 +64,55 @@ static bool are_as_wanted(const StageEntry *entry, const RunTensor *outputs) {
   return true;
 }
 
-// Runs the stage's static part. At the top level inputs given on the host and outputs nobody provided use memory that stays
-// the entry's, so that addresses repeat from call to call and a CUDA graph can be replayed.
-static Status run_ready(Runner *runner, StageEntry *entry, bool top, const RunTensor *inputs, RunTensor *outputs) {
-  Graph *ready = entry->stage->ready;
-  Device *device = runner->device;
-  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
-  if (!in) return status_out_of_memory();
-  void **out = in + ready->input_count;
-  Status status = OK;
+// Addresses of the inputs. What comes on the host goes where the same input of other calls went (NULL: to memory of its own).
+static Status place_inputs(Device *device, StageEntry *entry, CallMemory *memory, const RunTensor *inputs, void **in) {
+  const Graph *ready = entry->stage->ready;
   for (int i = 0; i < ready->input_count; i++) {
     if (!value_use_count(ready->inputs[i])) continue;
-    Storage *storage = inputs[i].storage;
-    if (!storage) TRY_GOTO(status_make(ERROR_INVALID_MODEL, "'%s' is used, but absent", ready->inputs[i]->name));
-    if (top && device->info.kind != DEVICE_CPU && !storage->device_memory) {
-      if (!entry->inputs[i].storage) TRY_GOTO(allocate_tensor(device, &entry->input_types[i], &entry->inputs[i]));
-      in[i] = entry->inputs[i].storage->device_memory;
-      TRY_GOTO(device->upload(device, in[i], storage->host_memory, storage->bytes));
-    } else {
-      TRY_GOTO(run_tensor_device(&inputs[i], &in[i]));
+    const Storage *storage = inputs[i].storage;
+    if (!storage) FAIL(ERROR_INVALID_MODEL, "'%s' is used, but absent", ready->inputs[i]->name);
+    if (!memory || device->info.kind == DEVICE_CPU || storage->device_memory) {
+      TRY(run_tensor_device(&inputs[i], &in[i]));
+      continue;
     }
+    TRY(call_memory_place(device, &entry->input_types[i], &memory->inputs[i], &entry->inputs[i]));
+    in[i] = entry->inputs[i].storage->device_memory;
+    TRY(device->upload(device, in[i], storage->host_memory, storage->bytes));
   }
+  return OK;
+}
+
+// Results go where the caller wants them, or where they went in other calls (NULL: to memory of their own).
+static Status place_outputs(Device *device, StageEntry *entry, CallMemory *memory, RunTensor *outputs, void **out) {
+  for (int i = 0; i < entry->stage->ready->output_count; i++) {
+    const RunTensor *type = &entry->output_types[i];
+    if (!outputs[i].storage && memory) {
+      TRY(call_memory_place(device, type, &memory->outputs[i], &entry->outputs[i]));
+      run_tensor_share(&outputs[i], &entry->outputs[i]);
+    } else if (!outputs[i].storage) {
+      TRY(run_tensor_allocate(device, type, run_tensor_bytes(type), &outputs[i]));
+    }
+    TRY(run_tensor_device(&outputs[i], &out[i]));
+  }
+  return OK;
+}
+
+// Runs the stage's static part, the given one in the chain that a call runs through; a negative one runs inside of such a stage.
+static Status run_ready(Runner *runner, StageEntry *entry, int stage, const RunTensor *inputs, RunTensor *outputs) {
+  Graph *ready = entry->stage->ready;
+  Device *device = runner->device;
+  CallMemory *memory = NULL;
+  if (stage >= 0) TRY(call_memory_of(&runner->memories, stage, ready->input_count, ready->output_count, &memory));
+  void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
+  if (!in) return status_out_of_memory();
+  Status status = OK;
+  TRY_GOTO(place_inputs(device, entry, memory, inputs, in));
   if (!are_as_wanted(entry, outputs))
     for (int i = 0; i < ready->output_count; i++) run_tensor_drop(&outputs[i]);
-  for (int i = 0; i < ready->output_count; i++) {
-    if (!outputs[i].storage && !top) TRY_GOTO(allocate_tensor(device, &entry->output_types[i], &outputs[i]));
-    if (!outputs[i].storage) {
-      if (!entry->outputs[i].storage) TRY_GOTO(allocate_tensor(device, &entry->output_types[i], &entry->outputs[i]));
-      // The host copy of an earlier run is out of date.
-      Storage *storage = entry->outputs[i].storage;
-      if (storage->owns_host) memory_free(storage->host_memory);
-      storage->host_memory = NULL;
-      storage->owns_host = false;
-      storage->staged = true;
-      run_tensor_share(&outputs[i], &entry->outputs[i]);
-    }
-    TRY_GOTO(run_tensor_device(&outputs[i], &out[i]));
-  }
+  TRY_GOTO(place_outputs(device, entry, memory, outputs, in + ready->input_count));
   budget_stage("running", 0, -1);
   TRY_GOTO(budget_poll());
-  TRY_GOTO(device->run(device, entry->executable, in, out));
+  TRY_GOTO(device->run(device, entry->executable, in, in + ready->input_count));
 done:
   free(in);
   return status;
@@ -249,13 +251,13 @@ static void note_stats(Runner *runner, const StageEntry *entry) {
 }
 
 // Some results are not the device's: strings and sequences are made of what is at hand once the rest has run.
-static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, bool top, const RunTensor *inputs,
+static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, int stage_number, const RunTensor *inputs,
                              RunTensor *outputs) {
   const Stage *stage = entry->stage;
   int count = stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, top, inputs, ready);
+  Status status = run_ready(runner, entry, stage_number, inputs, ready);
   for (int i = 0; i < output_count && !status; i++) {
     run_tensor_drop(&outputs[i]);
     status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
@@ -269,7 +271,7 @@ static Status run_stages(Runner *runner, StageEntry *entry, bool top, int depth,
   int count = entry->stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, top, inputs, ready);
+  Status status = run_ready(runner, entry, top ? depth : -1, inputs, ready);
   if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
   drop_all(ready, count);
   free(ready);
@@ -285,8 +287,8 @@ static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, 
   Status status = flatten(inputs, cache->graph->input_count, &flat);
   if (status) goto done;
   status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
-           : entry->stage->direct  ? run_ready(runner, entry, top, flat, outputs)
-                                   : run_and_gather(runner, entry, cache->graph->output_count, top, flat, outputs);
+           : entry->stage->direct  ? run_ready(runner, entry, top ? depth : -1, flat, outputs)
+                                   : run_and_gather(runner, entry, cache->graph->output_count, top ? depth : -1, flat, outputs);
   free_flat(flat, inputs);
 done:
   stage_leave(&runner->stages, entry);
@@ -314,6 +316,7 @@ Status runner_new(const Graph *graph, Device *device, const RunnerHooks *hooks, 
 void runner_free(Runner *runner) {
   if (!runner) return;
   stage_cache_free(&runner->stages, runner->top);
+  call_memories_free(&runner->memories);
   for (int i = 0; i < 2; i++) arena_free(runner->strings[i]);
   free(runner);
 }
@@ -351,14 +354,11 @@ Status runner_plan(Runner *runner, const RunTensor *inputs, Executable **executa
 // Runs the stage's plan once and finds the addresses it used, so that it can be run again alone.
 static Status place(Runner *runner, StageEntry *entry, const RunTensor *inputs, RunTensor *outputs, void **in, void **out) {
   Graph *ready = entry->stage->ready;
-  TRY(run_ready(runner, entry, true, inputs, outputs));
-  for (int i = 0; i < ready->input_count; i++) {
-    if (!value_use_count(ready->inputs[i])) continue;
-    if (entry->inputs[i].storage) in[i] = entry->inputs[i].storage->device_memory;
-    else TRY(run_tensor_device(&inputs[i], &in[i]));
-  }
-  for (int i = 0; i < ready->output_count; i++) TRY(run_tensor_device(&outputs[i], &out[i]));
-  return OK;
+  CallMemory *memory;
+  TRY(run_ready(runner, entry, 0, inputs, outputs));
+  TRY(call_memory_of(&runner->memories, 0, ready->input_count, ready->output_count, &memory));
+  TRY(place_inputs(runner->device, entry, memory, inputs, in));
+  return place_outputs(runner->device, entry, memory, outputs, out);
 }
 
 typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void **out, void *context);
@@ -454,9 +454,8 @@ Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int b
 
 void runner_let_go(Runner *runner, Storage *storage) {
   for (StageEntry *entry = runner->stages.oldest; entry; entry = entry->newer)
-    for (int i = 0; i < entry->stage->ready->output_count; i++)
-      if (entry->outputs[i].storage == storage) run_tensor_drop(&entry->outputs[i]);
-  storage->staged = false;
+    call_memory_let_go(entry->outputs, entry->stage->ready->output_count, storage);
+  call_memories_let_go(&runner->memories, storage);
 }
 
 RunnerStats runner_stats(const Runner *runner) { return runner->stats; }

@@ -8,10 +8,10 @@
 typedef struct Storage {
   int references;
   Device *device;
-  size_t bytes;
+  size_t bytes, room;  // room: of device memory that is owned
   void *device_memory, *host_memory;
   bool owns_device, owns_host;
-  bool staged;  // one of the references is a stage's, which has later results written there
+  int staged;  // so many of the references are the runner's, which has later results written there
 } Storage;
 
 // A value of a run: a tensor, a sequence of tensors, or an optional without an element (kind VALUE_OPTIONAL). One with an element is
@@ -33,6 +33,10 @@ struct RunList {
 MUST_CHECK Status run_tensor_borrow_host(Device *device, const Tensor *tensor, RunTensor *out);
 MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank, const int64_t *dims, void *memory,
                                            RunTensor *out);
+// Device memory for such a tensor, `room` bytes at least as it needs, which its storage owns.
+MUST_CHECK Status run_tensor_allocate(Device *device, const RunTensor *type, size_t room, RunTensor *out);
+// What is there on the device goes back, where the storage owns it.
+void storage_release_device(Storage *storage);
 // Row-major bytes on the host / on the device; they live as long as the tensor's storage.
 MUST_CHECK Status run_tensor_host(const RunTensor *tensor, void **out);
 MUST_CHECK Status run_tensor_device(const RunTensor *tensor, void **out);
@@ -83,5 +87,5 @@ enum { MOST_TIMED_BATCHES = 25 };
 // Median seconds of one run, over so many batches (MOST_TIMED_BATCHES at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
 MUST_CHECK Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds);
 RunnerStats runner_stats(const Runner *runner);
-// No stage writes there again.
+// No later run writes there.
 void runner_let_go(Runner *runner, Storage *storage);

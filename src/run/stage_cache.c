@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
+#include "run/call_memory.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
 
@@ -24,36 +25,21 @@ static void link_newest(StageMemory *memory, StageEntry *entry) {
   memory->newest = entry;
 }
 
-static size_t staged_bytes(const RunTensor *tensors, int count) {
-  size_t bytes = 0;
-  for (int i = 0; tensors && i < count; i++) {
-    const Storage *storage = tensors[i].storage;
-    if (storage) bytes += storage->bytes * (size_t)((storage->device_memory != NULL) + (storage->host_memory != NULL));
-  }
-  return bytes;
-}
-
 static void count_bytes(StageMemory *memory, StageEntry *entry) {
-  const Graph *ready = entry->stage->ready;
-  size_t bytes = sizeof *entry + arena_held(entry->arena) + staged_bytes(entry->inputs, ready->input_count) +
-                 staged_bytes(entry->outputs, ready->output_count);
+  size_t bytes = sizeof *entry + arena_held(entry->arena);
   memory->bytes += bytes - entry->bytes;
   entry->bytes = bytes;
 }
 
 // ---- letting go --------------------------------------------------------------------------------------------------------------
 
-static void drop_all(RunTensor *tensors, int count) {
-  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
-}
-
 static void entry_free(StageMemory *memory, StageEntry *entry) {
   if (entry->shared) shared_stage_unbind(memory, entry);
   if (entry->stage) {
-    drop_all(entry->inputs, entry->stage->ready->input_count);
-    drop_all(entry->outputs, entry->stage->ready->output_count);
-    for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) stage_cache_free(memory, entry->bodies[i]);
+    call_memory_drop(entry->inputs, entry->stage->ready->input_count);
+    call_memory_drop(entry->outputs, entry->stage->ready->output_count);
   }
+  for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) stage_cache_free(memory, entry->bodies[i]);
   stage_cache_free(memory, entry->rest);
   if (entry->executable) memory->device->discard(memory->device, entry->executable);
   shared_stage_leave(memory, entry->shared);

@@ -15,7 +15,8 @@ typedef struct StageEntry {
   Executable *executable;
   StageCache *rest;     // for stage->rest
   StageCache **bodies;  // one for each action that is a loop or scan
-  RunTensor *inputs;    // pointer-stable staging, top level only; storage NULL until used
+  RunTensor *
+      inputs;  // where inputs and outputs of ready lie from call to call, where that is the runner's (call_memory.h); storage NULL until used
   RunTensor *outputs;
   StageCache *home;
   struct StageEntry *older, *newer;  // among all of the session's

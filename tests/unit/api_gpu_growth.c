@@ -27,15 +27,18 @@ static int times_called(const char *name) {
 }
 
 // Equal rows, whose number the result does not depend on. Calls of the driver are counted from the beginning of it.
-static void run(ingot_session *session, int64_t rows, float out[COLUMNS]) {
+static const float *run_from(ingot_session *session, int64_t rows, int begin, float out[COLUMNS]) {
   static float x[MOST_ROWS * COLUMNS];
   int64_t shape[] = {rows, COLUMNS};
   ingot_tensor input = {.data = x, .device = {INGOT_CPU, 0}, .ndim = 2, .dtype = {INGOT_FLOAT, 32, 1}, .shape = shape}, output;
-  for (int64_t i = 0; i < rows * COLUMNS; i++) x[i] = (float)(i % COLUMNS * 3 % COLUMNS) / COLUMNS;
+  for (int64_t i = 0; i < rows * COLUMNS; i++) x[i] = (float)((i % COLUMNS * 3 + begin) % COLUMNS) / COLUMNS;
   forget_calls(0, 0, false, "");
   expect_ok(ingot_session_run(session, &input, 1, &output, 1));
   memcpy(out, output.data, COLUMNS * sizeof *out);
+  return output.data;
 }
+
+static void run(ingot_session *session, int64_t rows, float out[COLUMNS]) { run_from(session, rows, 0, out); }
 
 static void expect_same(const float *a, const float *b) {
   for (int i = 0; i < COLUMNS; i++) cr_expect_float_eq(a[i], b[i], 1e-5, "%g and %g", (double)a[i], (double)b[i]);
@@ -76,6 +79,22 @@ Test(api_gpu_growth, keeps_recorded_graphs, .timeout = 240) {
   expect_same(many, one);
   cr_expect_eq(times_called("cuGraphLaunch"), 1, "the graph of before");
   cr_expect_eq(times_called("cuLaunchKernel") + times_called("cuStreamBeginCapture_v2"), 0);
+
+  // A smaller shape finds room for all it needs. What was taken of one is nobody else's later.
+  for (int64_t rows = 100; rows < 104; rows++) {
+    run(session, rows, many);
+    expect_same(many, one);
+    cr_expect_eq(times_called("cuMemAlloc_v2") + times_called("cuMemFree_v2"), 0, "%lld rows", (long long)rows);
+  }
+  ingot_result *taken;
+  const float *values = run_from(session, 103, 0, many);
+  expect_ok(ingot_session_take_output(session, 0, &taken));
+  for (int64_t rows = 103; rows < 105; rows++) {
+    run_from(session, rows, 1, many);
+    cr_expect(memcmp(many, one, sizeof one), "other inputs");
+  }
+  expect_same(values, one);
+  ingot_result_free(taken);
 
   ingot_session_free(session);
   ingot_engine_free(engine);

@@ -46,6 +46,13 @@ typedef struct CudaRunner {
   Executable *executables;  // those that may be reported
 } CudaRunner;
 
+// The addresses of a run, inputs then outputs, and the graph that runs there. There are two, since a loop's states take turns between two places.
+typedef struct Turn {
+  void **places;
+  bool used;
+  Recording recording;
+} Turn;
+
 struct Executable {
   Executable *next;
   uint64_t first_number;  // of its steps, for reports
@@ -57,10 +64,9 @@ struct Executable {
   bool loading;          // kernels and what libraries made are taken, or some of them
   Hash128 *weight_keys;  // to give back
   uint32_t weight_count;
-  void **last;  // addresses of the last run: inputs then outputs
-  bool has_last;
+  Turn turns[2];
+  int turn;  // of the last run
   uint64_t generation;
-  Recording recording;
   bool record_failed;
 };
 
@@ -377,8 +383,10 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   weights = weight_seconds(r) - weights;
   double kernels = time_now() - start - weights;
   r->device.opening.seconds[OPENING_KERNELS] += kernels;
-  recording_lay_out(&e->recording, &e->steps, r->context, e->arena);
-  e->last = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
+  for (Turn *turn = e->turns; turn < e->turns + 2; turn++) {
+    recording_lay_out(&turn->recording, &e->steps, r->context, e->arena);
+    turn->places = arena_array(e->arena, void *, plan->graph->input_count + plan->graph->output_count);
+  }
   log_add(&r->log, LOG_VERBOSE, "kernels in %.1f ms, weights in %.1f ms", kernels * 1e3, weights * 1e3);
   return OK;
 }
@@ -433,10 +441,17 @@ static int64_t graph_bytes(const Executable *e) {
   return (int64_t)e->plan->step_count * NODE_BYTES;
 }
 
-static void drop_graph(CudaRunner *r, Executable *e) {
-  if (!e->recording.exec) return;
-  recording_drop(&e->recording, r->context);
+static void drop_graph(CudaRunner *r, Executable *e, Turn *turn) {
+  if (!turn->recording.exec) return;
+  recording_drop(&turn->recording, r->context);
   arena_charge(e->arena, -graph_bytes(e));
+}
+
+static void drop_turns(CudaRunner *r, Executable *e) {
+  for (Turn *turn = e->turns; turn < e->turns + 2; turn++) {
+    drop_graph(r, e, turn);
+    turn->used = false;
+  }
 }
 
 static void device_discard(Device *device, Executable *e) {
@@ -445,7 +460,7 @@ static void device_discard(Device *device, Executable *e) {
   if (e->loading) {
     bool entered = cuda_enter_to_release(r->context);
     cuda_settle(r->context);
-    drop_graph(r, e);
+    drop_turns(r, e);
     for (uint32_t s = 0; s < e->plan->step_count; s++) launch_set_unload(e->steps.sets[s], &e->steps.machine);
     if (entered) cuda_leave(r->context);
   }
@@ -488,9 +503,9 @@ static Status ensure_block(CudaRunner *r, size_t bytes) {
 }
 
 // Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
-static void record(CudaRunner *r, Executable *e) {
+static void record(CudaRunner *r, Executable *e, Turn *turn) {
   double start = time_now();
-  Status status = recording_make(&e->recording, &e->steps, r->context);
+  Status status = recording_make(&turn->recording, &e->steps, r->context);
   r->device.opening.seconds[OPENING_RECORD] += time_now() - start;
   e->record_failed = status != OK;
   if (status) log_add(&r->log, LOG_WARNING, "running launch by launch: recording a CUDA graph: %s", status_message(status));
@@ -499,32 +514,50 @@ static void record(CudaRunner *r, Executable *e) {
 }
 
 // The same as above for one that cannot be changed.
-static void patch(CudaRunner *r, Executable *e) {
-  Status status = recording_patch(&e->recording, &e->steps, r->context);
+static void patch(CudaRunner *r, Executable *e, Turn *turn) {
+  Status status = recording_patch(&turn->recording, &e->steps, r->context);
   if (!status) return;
-  drop_graph(r, e);
+  drop_graph(r, e, turn);
   e->record_failed = true;
   log_add(&r->log, LOG_WARNING, "running launch by launch: changing a CUDA graph: %s", status_message(status));
   status_free(status);
 }
 
 static void bind(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs) {
-  bool first = !e->has_last;
+  bool first = !e->steps.bound;
   double start = first ? time_now() : 0;
   steps_bind(&e->steps, r->block, inputs, outputs);
-  for (int i = 0; i < e->plan->graph->input_count; i++) e->last[i] = inputs[i];
-  for (int i = 0; i < e->plan->graph->output_count; i++) e->last[e->plan->graph->input_count + i] = outputs[i];
-  e->has_last = true;
-  e->generation = r->generation;
   if (first) r->device.opening.seconds[OPENING_BIND] += time_now() - start;
 }
 
-static bool is_last(const Executable *e, void *const *inputs, void *const *outputs) {
+static bool is_of(const Executable *e, const Turn *turn, void *const *inputs, void *const *outputs) {
   const Graph *graph = e->plan->graph;
-  bool same = true;
-  for (int i = 0; i < graph->input_count && same; i++) same = e->last[i] == inputs[i];
-  for (int i = 0; i < graph->output_count && same; i++) same = e->last[graph->input_count + i] == outputs[i];
+  bool same = turn->used;
+  for (int i = 0; i < graph->input_count && same; i++) same = turn->places[i] == inputs[i];
+  for (int i = 0; i < graph->output_count && same; i++) same = turn->places[graph->input_count + i] == outputs[i];
   return same;
+}
+
+// The turn of these addresses. Where they are others than in the last two runs, that of the run before the last, with the graph that there is, if it can follow.
+static Turn *take_turn(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, bool *same) {
+  const Graph *graph = e->plan->graph;
+  Turn *last = &e->turns[e->turn], *turn = last;
+  *same = is_of(e, turn, inputs, outputs);
+  if (*same) return turn;
+  e->turn ^= 1;
+  turn = &e->turns[e->turn];
+  *same = is_of(e, turn, inputs, outputs);
+  if (*same) return turn;
+  if (!turn->recording.follows) drop_graph(r, e, turn);
+  if (!turn->recording.exec && last->recording.follows) {
+    Recording recording = turn->recording;
+    turn->recording = last->recording;
+    last->recording = recording;
+  }
+  for (int i = 0; i < graph->input_count; i++) turn->places[i] = inputs[i];
+  for (int i = 0; i < graph->output_count; i++) turn->places[graph->input_count + i] = outputs[i];
+  turn->used = true;
+  return turn;
 }
 
 // A graph is recorded in the second run: of what runs once none is made. Where it cannot follow other addresses it is made for those that come again.
@@ -532,14 +565,16 @@ static Status run_entered(CudaRunner *r, Executable *e, void *const *inputs, voi
   TRY(cuda_check_alive(r->context));
   TRY(take_report(r));
   TRY(ensure_block(r, e->plan->arena_bytes));
-  bool again = e->has_last && e->generation == r->generation, same = again && is_last(e, inputs, outputs);
-  if (!again || (!same && !e->recording.follows)) drop_graph(r, e);
-  if (!same) bind(r, e, inputs, outputs);
-  if (!same && e->recording.exec) patch(r, e);
-  bool worth = same || (again && e->recording.follows);
-  if (worth && !e->recording.exec && !r->no_graph && !e->record_failed && e->plan->step_count) record(r, e);
-  if (!e->recording.exec) return steps_run(&e->steps, r->context->stream);
-  CUDA_TRY(r->context, cuGraphLaunch(e->recording.exec, r->context->stream));
+  if (e->generation != r->generation) drop_turns(r, e);
+  e->generation = r->generation;
+  bool again = e->turns[e->turn].used, same;
+  Turn *turn = take_turn(r, e, inputs, outputs, &same);
+  if (!same || !turn->recording.exec) bind(r, e, inputs, outputs);
+  if (!same && turn->recording.exec) patch(r, e, turn);
+  bool worth = same || (again && turn->recording.follows);
+  if (worth && !turn->recording.exec && !r->no_graph && !e->record_failed && e->plan->step_count) record(r, e, turn);
+  if (!turn->recording.exec) return steps_run(&e->steps, r->context->stream);
+  CUDA_TRY(r->context, cuGraphLaunch(turn->recording.exec, r->context->stream));
   return OK;
 }
 
@@ -566,7 +601,7 @@ static Status run_timed(void *state, CudaStream stream) {
 static Status profile_entered(CudaRunner *r, Executable *e, void *const *inputs, void *const *outputs, StepReport *out,
                               int limit, int *count) {
   TRY(ensure_block(r, e->plan->arena_bytes));
-  e->has_last = false;
+  drop_turns(r, e);
   steps_bind(&e->steps, r->block, inputs, outputs);
   *count = (int)e->plan->step_count;
   CudaTiming timing = {.warmups = 2, .repeats = 11};

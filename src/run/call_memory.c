@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/memory.h"
 
 static void drop(RunTensor *tensor) {
   if (tensor->storage) tensor->storage->staged--;
@@ -84,9 +83,7 @@ Status call_memory_place(Device *device, const RunTensor *type, RunTensor *newes
   *mine = *type;
   mine->storage = storage;
   // The host's copy of an earlier result is out of date.
-  if (storage->owns_host) memory_free(storage->host_memory);
-  storage->host_memory = NULL;
-  storage->owns_host = false;
+  storage_forget_host(storage);
   storage->bytes = bytes;
   return OK;
 }

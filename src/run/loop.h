@@ -1,8 +1,15 @@
-// Loops and scans, driven from the host: the body is a graph that the caller runs; this file keeps the iteration, the states and
-// the stacking of what each iteration yields. Semantics: ONNX Loop and Scan.
+// Loops and scans, driven from the host: the body is a graph that the caller runs; this file keeps the iteration and the states. On a GPU nothing but a condition that depends on
+// data, and what decides shapes, comes to the host meanwhile: iterations are enqueued one behind the other, each reads what the one before left on the device. Semantics: ONNX Loop and Scan.
 #pragma once
-#include "run/runner.h"
+#include "run/loop_memory.h"
 
-typedef Status (*BodyRun)(void *context, const RunTensor *inputs, RunTensor *outputs);
-MUST_CHECK Status loop_run(Device *device, const Node *node, BodyRun body, void *context, const RunTensor *inputs,
-                           RunTensor *outputs);
+typedef struct LoopCall {
+  Device *device;
+  const Node *node;
+  LoopMemory *memory;
+  const bool *known;  // of which of the body's inputs the host looks at the content
+  // Runs the body. What lies on the device of its results is put in places of these, one for each.
+  Status (*body)(void *context, const RunTensor *inputs, Places *results, RunTensor *outputs);
+  void *context;
+} LoopCall;
+MUST_CHECK Status loop_run(const LoopCall *call, const RunTensor *inputs, RunTensor *outputs);

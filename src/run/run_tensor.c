@@ -57,6 +57,22 @@ Status run_tensor_allocate(Device *device, const RunTensor *type, size_t room, R
   return status;
 }
 
+Status run_tensor_new_on_host(Device *device, DType dtype, int rank, const int64_t *dims, RunTensor *out) {
+  Tensor shape = {.dtype = dtype, .rank = rank};
+  if (rank) memcpy(shape.dims, dims, (size_t)rank * sizeof *dims);
+  TRY(memory_take(tensor_bytes(&shape), &shape.data));
+  Status status = run_tensor_borrow_host(device, &shape, out);
+  if (status) memory_free(shape.data);
+  else out->storage->owns_host = true;
+  return status;
+}
+
+void storage_forget_host(Storage *storage) {
+  if (storage->owns_host) memory_free(storage->host_memory);
+  storage->host_memory = NULL;
+  storage->owns_host = false;
+}
+
 Status run_tensor_host(const RunTensor *tensor, void **out) {
   Storage *storage = tensor->storage;
   if (!storage->host_memory) {

@@ -82,13 +82,28 @@ static Status place_inputs(Device *device, StageEntry *entry, CallMemory *memory
   return OK;
 }
 
-// Results go where the caller wants them, or where they went in other calls (NULL: to memory of their own).
-static Status place_outputs(Device *device, StageEntry *entry, CallMemory *memory, RunTensor *outputs, void **out) {
+// Where a stage runs.
+typedef struct Where {
+  int depth;       // the number of loops and rests around it
+  bool top;        // in the chain of stages that a call runs through, not inside of a loop
+  Places *places;  // inside of a loop: where its body's results go, one for each
+} Where;
+static const Where at_top = {.top = true};
+
+// With results of the stage's own.
+static Where within(Where where) { return (Where){.depth = where.depth, .top = where.top}; }
+static Where behind(Where where) { return (Where){where.depth + 1, where.top, where.places}; }
+
+// Results go where the caller wants them, or where they went in other calls or iterations (NULL: to memory of their own).
+static Status place_outputs(Device *device, StageEntry *entry, CallMemory *memory, Places *places, RunTensor *outputs,
+                            void **out) {
   for (int i = 0; i < entry->stage->ready->output_count; i++) {
     const RunTensor *type = &entry->output_types[i];
     if (!outputs[i].storage && memory) {
       TRY(call_memory_place(device, type, &memory->outputs[i], &entry->outputs[i]));
       run_tensor_share(&outputs[i], &entry->outputs[i]);
+    } else if (!outputs[i].storage && places) {
+      TRY(places_take(&places[i], device, type, &outputs[i]));
     } else if (!outputs[i].storage) {
       TRY(run_tensor_allocate(device, type, run_tensor_bytes(type), &outputs[i]));
     }
@@ -97,19 +112,19 @@ static Status place_outputs(Device *device, StageEntry *entry, CallMemory *memor
   return OK;
 }
 
-// Runs the stage's static part, the given one in the chain that a call runs through; a negative one runs inside of such a stage.
-static Status run_ready(Runner *runner, StageEntry *entry, int stage, const RunTensor *inputs, RunTensor *outputs) {
+// Runs the stage's static part.
+static Status run_ready(Runner *runner, StageEntry *entry, Where where, const RunTensor *inputs, RunTensor *outputs) {
   Graph *ready = entry->stage->ready;
   Device *device = runner->device;
   CallMemory *memory = NULL;
-  if (stage >= 0) TRY(call_memory_of(&runner->memories, stage, ready->input_count, ready->output_count, &memory));
+  if (where.top) TRY(call_memory_of(&runner->memories, where.depth, ready->input_count, ready->output_count, &memory));
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   if (!in) return status_out_of_memory();
   Status status = OK;
   TRY_GOTO(place_inputs(device, entry, memory, inputs, in));
   if (!are_as_wanted(entry, outputs))
     for (int i = 0; i < ready->output_count; i++) run_tensor_drop(&outputs[i]);
-  TRY_GOTO(place_outputs(device, entry, memory, outputs, in + ready->input_count));
+  TRY_GOTO(place_outputs(device, entry, memory, where.places, outputs, in + ready->input_count));
   budget_stage("running", 0, -1);
   TRY_GOTO(budget_poll());
   TRY_GOTO(device->run(device, entry->executable, in, in + ready->input_count));
@@ -182,7 +197,7 @@ done:
   return status;
 }
 
-static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs);
+static Status cache_run(Runner *runner, StageCache *cache, Where where, const RunTensor *inputs, RunTensor *outputs);
 
 typedef struct BodyCall {
   Runner *runner;
@@ -190,9 +205,28 @@ typedef struct BodyCall {
   int depth;
 } BodyCall;
 
-static Status run_body(void *context, const RunTensor *inputs, RunTensor *outputs) {
+static Status run_body(void *context, const RunTensor *inputs, Places *results, RunTensor *outputs) {
   BodyCall *call = context;
-  return cache_run(call->runner, call->cache, false, call->depth + 1, inputs, outputs);
+  return cache_run(call->runner, call->cache, (Where){.depth = call->depth + 1, .places = results}, inputs, outputs);
+}
+
+// What a loop used stays for the next call, unless it would leave little room for the stages themselves.
+static Status run_loop(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
+  enum { SHARE = 8 };  // of the memory that all stages may take
+  BodyCall body = {runner, entry->bodies[index], depth};
+  LoopMemory **memory = &entry->loops[index];
+  if (!*memory) TRY(loop_memory_new(body.cache->graph, memory));
+  Status status = loop_run(&(LoopCall){.device = runner->device,
+                                       .node = entry->stage->actions[index].node,
+                                       .memory = *memory,
+                                       .known = body.cache->known,
+                                       .body = run_body,
+                                       .context = &body},
+                           inputs, outputs);
+  if (loop_memory_bytes(*memory) <= runner->stages.limit / SHARE) return status;
+  loop_memory_free(*memory);
+  *memory = NULL;
+  return status;
 }
 
 static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
@@ -201,11 +235,10 @@ static Status run_action(Runner *runner, StageEntry *entry, int index, int depth
     if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
     return RECOVER_GUARD(run_on_host(runner, node, inputs, outputs));
   }
-  BodyCall call = {runner, entry->bodies[index], depth};
-  return loop_run(runner->device, node, run_body, &call, inputs, outputs);
+  return run_loop(runner, entry, index, depth, inputs, outputs);
 }
 
-static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, const RunTensor *ready,
+static Status run_rest(Runner *runner, StageEntry *entry, Where where, const RunTensor *inputs, const RunTensor *ready,
                        RunTensor *outputs) {
   Stage *stage = entry->stage;
   RunTensor **actions = calloc(stage->action_count + 1, sizeof *actions);
@@ -221,14 +254,14 @@ static Status run_rest(Runner *runner, StageEntry *entry, bool top, int depth, c
     for (int i = 0; !status && i < action->node->input_count; i++)
       status = slot_tensor(runner, &action->inputs[i], &made, &operands[i]);
     if (!status)
-      status = status_context(run_action(runner, entry, (int)a, depth, operands, actions[a]), "running '%s' (%s)",
+      status = status_context(run_action(runner, entry, (int)a, where.depth, operands, actions[a]), "running '%s' (%s)",
                               action->node->outputs[0]->name, action->node->op->name);
     drop_all(operands, action->node->input_count);
     free(operands);
     if (status) goto done;
   }
   for (int i = 0; i < stage->rest->input_count; i++) TRY_GOTO(slot_tensor(runner, &stage->rest_inputs[i], &made, &rest[i]));
-  TRY_GOTO(cache_run(runner, entry->rest, top, depth + 1, rest, outputs));
+  TRY_GOTO(cache_run(runner, entry->rest, behind(where), rest, outputs));
 done:
   for (uint32_t a = 0; actions && a < stage->action_count; a++) {
     drop_all(actions[a], stage->actions[a].node->output_count);
@@ -251,13 +284,13 @@ static void note_stats(Runner *runner, const StageEntry *entry) {
 }
 
 // Some results are not the device's: strings and sequences are made of what is at hand once the rest has run.
-static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, int stage_number, const RunTensor *inputs,
+static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count, Where where, const RunTensor *inputs,
                              RunTensor *outputs) {
   const Stage *stage = entry->stage;
   int count = stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, stage_number, inputs, ready);
+  Status status = run_ready(runner, entry, within(where), inputs, ready);
   for (int i = 0; i < output_count && !status; i++) {
     run_tensor_drop(&outputs[i]);
     status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
@@ -267,28 +300,28 @@ static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count
   return status;
 }
 
-static Status run_stages(Runner *runner, StageEntry *entry, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
+static Status run_stages(Runner *runner, StageEntry *entry, Where where, const RunTensor *inputs, RunTensor *outputs) {
   int count = entry->stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, top ? depth : -1, inputs, ready);
-  if (!status) status = run_rest(runner, entry, top, depth, inputs, ready, outputs);
+  Status status = run_ready(runner, entry, within(where), inputs, ready);
+  if (!status) status = run_rest(runner, entry, where, inputs, ready, outputs);
   drop_all(ready, count);
   free(ready);
   return status;
 }
 
-static Status cache_run(Runner *runner, StageCache *cache, bool top, int depth, const RunTensor *inputs, RunTensor *outputs) {
-  if (depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
+static Status cache_run(Runner *runner, StageCache *cache, Where where, const RunTensor *inputs, RunTensor *outputs) {
+  if (where.depth > MAX_DEPTH * 16) FAIL(ERROR_UNSUPPORTED, "control flow is nested deeper than %d", MAX_DEPTH * 16);
   StageEntry *entry;
   const RunTensor *flat;
   TRY(stage_enter(&runner->stages, cache, inputs, &entry));
   note_stats(runner, entry);
   Status status = flatten(inputs, cache->graph->input_count, &flat);
   if (status) goto done;
-  status = !entry->stage->complete ? run_stages(runner, entry, top, depth, flat, outputs)
-           : entry->stage->direct  ? run_ready(runner, entry, top ? depth : -1, flat, outputs)
-                                   : run_and_gather(runner, entry, cache->graph->output_count, top ? depth : -1, flat, outputs);
+  status = !entry->stage->complete ? run_stages(runner, entry, where, flat, outputs)
+           : entry->stage->direct  ? run_ready(runner, entry, where, flat, outputs)
+                                   : run_and_gather(runner, entry, cache->graph->output_count, where, flat, outputs);
   free_flat(flat, inputs);
 done:
   stage_leave(&runner->stages, entry);
@@ -325,7 +358,7 @@ Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
   runner->stats = (RunnerStats){.host_operator = ""};
   runner->turn ^= 1;
   arena_reset(runner->strings[runner->turn]);
-  return cache_run(runner, runner->top, true, 0, inputs, outputs);
+  return cache_run(runner, runner->top, at_top, inputs, outputs);
 }
 
 static void note_entry(Runner *runner, const StageEntry *entry) {
@@ -355,10 +388,10 @@ Status runner_plan(Runner *runner, const RunTensor *inputs, Executable **executa
 static Status place(Runner *runner, StageEntry *entry, const RunTensor *inputs, RunTensor *outputs, void **in, void **out) {
   Graph *ready = entry->stage->ready;
   CallMemory *memory;
-  TRY(run_ready(runner, entry, 0, inputs, outputs));
+  TRY(run_ready(runner, entry, at_top, inputs, outputs));
   TRY(call_memory_of(&runner->memories, 0, ready->input_count, ready->output_count, &memory));
   TRY(place_inputs(runner->device, entry, memory, inputs, in));
-  return place_outputs(runner->device, entry, memory, outputs, out);
+  return place_outputs(runner->device, entry, memory, NULL, outputs, out);
 }
 
 typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void **out, void *context);
@@ -417,7 +450,7 @@ static Status run_placed(Runner *runner, StageEntry *entry, void **in, void **ou
   if (entry->stage->complete) return runner->device->run(runner->device, entry->executable, in, out);
   RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
   if (!outputs) return status_out_of_memory();
-  Status status = cache_run(runner, runner->top, true, 0, inputs, outputs);
+  Status status = cache_run(runner, runner->top, at_top, inputs, outputs);
   drop_all(outputs, runner->top->graph->output_count);
   free(outputs);
   return status;
@@ -452,9 +485,14 @@ Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int b
   return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, MIN(batches, MOST_TIMED_BATCHES), inputs});
 }
 
+static void entry_let_go(StageEntry *entry, Storage *storage) {
+  call_memory_let_go(entry->outputs, entry->stage->ready->output_count, storage);
+  for (uint32_t i = 0; entry->loops && i < entry->stage->action_count; i++)
+    if (entry->loops[i]) loop_memory_let_go(entry->loops[i], storage);
+}
+
 void runner_let_go(Runner *runner, Storage *storage) {
-  for (StageEntry *entry = runner->stages.oldest; entry; entry = entry->newer)
-    call_memory_let_go(entry->outputs, entry->stage->ready->output_count, storage);
+  for (StageEntry *entry = runner->stages.oldest; entry; entry = entry->newer) entry_let_go(entry, storage);
   call_memories_let_go(&runner->memories, storage);
 }
 

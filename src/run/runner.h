@@ -35,6 +35,10 @@ MUST_CHECK Status run_tensor_borrow_device(Device *device, DType dtype, int rank
                                            RunTensor *out);
 // Device memory for such a tensor, `room` bytes at least as it needs, which its storage owns.
 MUST_CHECK Status run_tensor_allocate(Device *device, const RunTensor *type, size_t room, RunTensor *out);
+// In host memory of its own.
+MUST_CHECK Status run_tensor_new_on_host(Device *device, DType dtype, int rank, const int64_t *dims, RunTensor *out);
+// What the host had of it is out of date.
+void storage_forget_host(Storage *storage);
 // What is there on the device goes back, where the storage owns it.
 void storage_release_device(Storage *storage);
 // Row-major bytes on the host / on the device; they live as long as the tensor's storage.

@@ -2,7 +2,7 @@
 // shapes and known contents of its inputs. All of a session's stages together are bounded by bytes: those least recently used go first,
 // a stage with all that hangs on it, and never one that is in use or was the last to be.
 #pragma once
-#include "run/runner.h"
+#include "run/loop_memory.h"
 
 typedef struct SharedStage SharedStage;  // shared_stage.h
 
@@ -15,9 +15,9 @@ typedef struct StageEntry {
   Executable *executable;
   StageCache *rest;     // for stage->rest
   StageCache **bodies;  // one for each action that is a loop or scan
-  RunTensor *
-      inputs;  // where inputs and outputs of ready lie from call to call, where that is the runner's (call_memory.h); storage NULL until used
-  RunTensor *outputs;
+  LoopMemory **loops;   // the same; NULL until one ran
+  // Where inputs and outputs of ready lie from call to call, where that is the runner's (call_memory.h); storage NULL until used.
+  RunTensor *inputs, *outputs;
   StageCache *home;
   struct StageEntry *older, *newer;  // among all of the session's
   size_t bytes;                      // as counted last
@@ -32,6 +32,8 @@ typedef struct StageSlot {
 struct StageCache {
   const Graph *graph;
   bool *known;          // which inputs' contents are part of the key
+  bool by_type;         // types of inputs are all there is to a key: no content is part of it, and none may be left out
+  StageEntry *last;     // that was entered, where its key is of types alone; NULL: none, or it is gone
   SharedStage *shared;  // to be bound to the sizes of the next entry; NULL: none can be
   StageSlot *slots;
   size_t count, capacity;

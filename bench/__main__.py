@@ -8,6 +8,7 @@ COMMANDS = {
     "compare": ("bench.compare", "two runs beside each other"),
     "shapes": ("bench.shapes", "one network over many shapes: first and repeated answers, compiler calls"),
     "serve": ("bench.serve", "1 to 32 sessions of one engine: throughput, p50 and p99"),
+    "loop": ("bench.loop", "greedy decoders in a Loop: what a step costs over its kernels"),
     "sites": ("bench.sites", "every distinct step of the zoo alone, against the libraries' kernels and its floor"),
     "transposed": ("bench.transposed", "transposed convolutions of drawn shapes beside cuDNN's"),
     "export": ("bench.export", "the zoo as ONNX files with PyTorch's results"),

@@ -56,9 +56,7 @@ static Status bring_all(Work *work, const RunTensor *inputs, int first_in, int f
   return OK;
 }
 
-static Status work_run(Work *work) {
-  return work->call->body(work->call->context, work->in, work->call->memory->results, work->out);
-}
+static Status work_run(Work *work) { return work->call->body(work->call->context, work->in, work->out); }
 
 // After an iteration: states move from out[first_out ...] to in[first_in ...], rows go onto the stacks.
 static Status work_advance(Work *work, int first_in, int first_out) {

@@ -8,8 +8,8 @@ typedef struct LoopCall {
   const Node *node;
   LoopMemory *memory;
   const bool *known;  // of which of the body's inputs the host looks at the content
-  // Runs the body. What lies on the device of its results is put in places of these, one for each.
-  Status (*body)(void *context, const RunTensor *inputs, Places *results, RunTensor *outputs);
+  // Runs the body. What lies on the device of its results is in the memory's places for them.
+  Status (*body)(void *context, const RunTensor *inputs, RunTensor *outputs);
   void *context;
 } LoopCall;
 MUST_CHECK Status loop_run(const LoopCall *call, const RunTensor *inputs, RunTensor *outputs);

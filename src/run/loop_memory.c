@@ -27,9 +27,16 @@ Status loop_memory_new(const Graph *body, LoopMemory **out) {
 
 static int places_count(const LoopMemory *memory) { return memory->given ? 2 * (memory->inputs + memory->outputs) : 0; }
 
+static void free_stage(LoopStage *stage) {
+  for (int i = 0; i < stage->count; i++) places_free(&stage->results[i]);
+  free(stage->results);
+}
+
 void loop_memory_free(LoopMemory *memory) {
   if (!memory) return;
   for (int i = 0; i < places_count(memory); i++) places_free(&memory->given[i]);
+  for (int i = 0; i < memory->stage_count; i++) free_stage(&memory->stages[i]);
+  free(memory->stages);
   run_tensor_drop(&memory->numbers);
   run_tensor_drop(&memory->yes);
   free(memory->given);
@@ -39,11 +46,37 @@ void loop_memory_free(LoopMemory *memory) {
 size_t loop_memory_bytes(const LoopMemory *memory) {
   size_t bytes = sizeof *memory + (memory->numbers.storage ? memory->numbers.storage->room : 0);
   for (int i = 0; i < places_count(memory); i++) bytes += sizeof(Places) + places_bytes(&memory->given[i]);
+  for (int s = 0; s < memory->stage_count; s++)
+    for (int i = 0; i < memory->stages[s].count; i++) bytes += sizeof(Places) + places_bytes(&memory->stages[s].results[i]);
   return bytes;
 }
 
 void loop_memory_let_go(LoopMemory *memory, Storage *storage) {
   for (int i = 0; i < places_count(memory); i++) places_let_go(&memory->given[i], storage);
+  for (int s = 0; s < memory->stage_count; s++)
+    for (int i = 0; i < memory->stages[s].count; i++) places_let_go(&memory->stages[s].results[i], storage);
+}
+
+static Status grow_stages(LoopMemory *memory, int count) {
+  if (count <= memory->stage_count) return OK;
+  LoopStage *stages = realloc(memory->stages, (size_t)count * sizeof *stages);
+  if (!stages) return status_out_of_memory();
+  memory->stages = stages;
+  while (memory->stage_count < count) stages[memory->stage_count++] = (LoopStage){0};
+  return OK;
+}
+
+Status loop_memory_of_stage(LoopMemory *memory, int number, int results, Places **out) {
+  TRY(grow_stages(memory, number + 1));
+  LoopStage *stage = &memory->stages[number];
+  if (results > stage->count) {
+    Places *places = realloc(stage->results, (size_t)results * sizeof *places);
+    if (!places) return status_out_of_memory();
+    stage->results = places;
+    while (stage->count < results) places[stage->count++] = (Places){0};
+  }
+  *out = stage->results;
+  return OK;
 }
 
 // ---- what the host knows -----------------------------------------------------------------------------------------------------

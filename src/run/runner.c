@@ -84,15 +84,26 @@ static Status place_inputs(Device *device, StageEntry *entry, CallMemory *memory
 
 // Where a stage runs.
 typedef struct Where {
-  int depth;       // the number of loops and rests around it
-  bool top;        // in the chain of stages that a call runs through, not inside of a loop
-  Places *places;  // inside of a loop: where its body's results go, one for each
+  int depth;         // the number of loops and rests around it
+  bool top;          // in the chain of stages that a call runs through, not inside of a loop
+  LoopMemory *loop;  // whose body it is, or a part of it; NULL: none's
+  int body;          // the body's depth
 } Where;
 static const Where at_top = {.top = true};
 
-// With results of the stage's own.
-static Where within(Where where) { return (Where){.depth = where.depth, .top = where.top}; }
-static Where behind(Where where) { return (Where){where.depth + 1, where.top, where.places}; }
+static Where behind(Where where) {
+  where.depth++;
+  return where;
+}
+
+// Where results of a loop's body go, one for each: its last stage's, or what another leaves for those behind.
+static Status body_places(const Where *where, const StageEntry *entry, Places **out) {
+  *out = NULL;
+  if (!where->loop) return OK;
+  *out = where->loop->results;
+  if (entry->stage->complete && entry->stage->direct) return OK;
+  return loop_memory_of_stage(where->loop, where->depth - where->body, entry->stage->ready->output_count, out);
+}
 
 // Results go where the caller wants them, or where they went in other calls or iterations (NULL: to memory of their own).
 static Status place_outputs(Device *device, StageEntry *entry, CallMemory *memory, Places *places, RunTensor *outputs,
@@ -117,6 +128,8 @@ static Status run_ready(Runner *runner, StageEntry *entry, Where where, const Ru
   Graph *ready = entry->stage->ready;
   Device *device = runner->device;
   CallMemory *memory = NULL;
+  Places *places;
+  TRY(body_places(&where, entry, &places));
   if (where.top) TRY(call_memory_of(&runner->memories, where.depth, ready->input_count, ready->output_count, &memory));
   void **in = calloc((size_t)(ready->input_count + ready->output_count) + 1, sizeof *in);
   if (!in) return status_out_of_memory();
@@ -124,7 +137,7 @@ static Status run_ready(Runner *runner, StageEntry *entry, Where where, const Ru
   TRY_GOTO(place_inputs(device, entry, memory, inputs, in));
   if (!are_as_wanted(entry, outputs))
     for (int i = 0; i < ready->output_count; i++) run_tensor_drop(&outputs[i]);
-  TRY_GOTO(place_outputs(device, entry, memory, where.places, outputs, in + ready->input_count));
+  TRY_GOTO(place_outputs(device, entry, memory, places, outputs, in + ready->input_count));
   budget_stage("running", 0, -1);
   TRY_GOTO(budget_poll());
   TRY_GOTO(device->run(device, entry->executable, in, in + ready->input_count));
@@ -202,30 +215,27 @@ static Status cache_run(Runner *runner, StageCache *cache, Where where, const Ru
 typedef struct BodyCall {
   Runner *runner;
   StageCache *cache;
-  int depth;
+  Where where;
 } BodyCall;
 
-static Status run_body(void *context, const RunTensor *inputs, Places *results, RunTensor *outputs) {
+static Status run_body(void *context, const RunTensor *inputs, RunTensor *outputs) {
   BodyCall *call = context;
-  return cache_run(call->runner, call->cache, (Where){.depth = call->depth + 1, .places = results}, inputs, outputs);
+  return cache_run(call->runner, call->cache, call->where, inputs, outputs);
 }
 
-// What a loop used stays for the next call, unless it would leave little room for the stages themselves.
 static Status run_loop(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
-  enum { SHARE = 8 };  // of the memory that all stages may take
-  BodyCall body = {runner, entry->bodies[index], depth};
   LoopMemory **memory = &entry->loops[index];
-  if (!*memory) TRY(loop_memory_new(body.cache->graph, memory));
+  StageCache *cache = entry->bodies[index];
+  if (!*memory) TRY(loop_memory_new(cache->graph, memory));
+  BodyCall body = {runner, cache, {.depth = depth + 1, .loop = *memory, .body = depth + 1}};
   Status status = loop_run(&(LoopCall){.device = runner->device,
                                        .node = entry->stage->actions[index].node,
                                        .memory = *memory,
-                                       .known = body.cache->known,
+                                       .known = cache->known,
                                        .body = run_body,
                                        .context = &body},
                            inputs, outputs);
-  if (loop_memory_bytes(*memory) <= runner->stages.limit / SHARE) return status;
-  loop_memory_free(*memory);
-  *memory = NULL;
+  stage_trim_loops(&runner->stages);
   return status;
 }
 
@@ -290,7 +300,7 @@ static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count
   int count = stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, within(where), inputs, ready);
+  Status status = run_ready(runner, entry, where, inputs, ready);
   for (int i = 0; i < output_count && !status; i++) {
     run_tensor_drop(&outputs[i]);
     status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
@@ -304,7 +314,7 @@ static Status run_stages(Runner *runner, StageEntry *entry, Where where, const R
   int count = entry->stage->ready->output_count;
   RunTensor *ready = calloc((size_t)count + 1, sizeof *ready);
   if (!ready) return status_out_of_memory();
-  Status status = run_ready(runner, entry, within(where), inputs, ready);
+  Status status = run_ready(runner, entry, where, inputs, ready);
   if (!status) status = run_rest(runner, entry, where, inputs, ready, outputs);
   drop_all(ready, count);
   free(ready);

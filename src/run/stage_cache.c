@@ -25,6 +25,14 @@ static void link_newest(StageMemory *memory, StageEntry *entry) {
   memory->newest = entry;
 }
 
+static void count_bytes(StageMemory *memory, StageEntry *entry) {
+  size_t bytes = sizeof *entry + arena_held(entry->arena);
+  memory->bytes += bytes - entry->bytes;
+  entry->bytes = bytes;
+}
+
+// ---- letting go --------------------------------------------------------------------------------------------------------------
+
 static size_t loops_bytes(const StageEntry *entry) {
   size_t bytes = 0;
   for (uint32_t i = 0; entry->loops && i < entry->stage->action_count; i++)
@@ -32,13 +40,12 @@ static size_t loops_bytes(const StageEntry *entry) {
   return bytes;
 }
 
-static void count_bytes(StageMemory *memory, StageEntry *entry) {
-  size_t bytes = sizeof *entry + arena_held(entry->arena) + loops_bytes(entry);
-  memory->bytes += bytes - entry->bytes;
-  entry->bytes = bytes;
+static void free_loops(StageEntry *entry) {
+  for (uint32_t i = 0; entry->loops && i < entry->stage->action_count; i++) {
+    loop_memory_free(entry->loops[i]);
+    entry->loops[i] = NULL;
+  }
 }
-
-// ---- letting go --------------------------------------------------------------------------------------------------------------
 
 static void entry_free(StageMemory *memory, StageEntry *entry) {
   if (entry->shared) shared_stage_unbind(memory, entry);
@@ -47,7 +54,7 @@ static void entry_free(StageMemory *memory, StageEntry *entry) {
     call_memory_drop(entry->outputs, entry->stage->ready->output_count);
   }
   for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) stage_cache_free(memory, entry->bodies[i]);
-  for (uint32_t i = 0; entry->loops && i < entry->stage->action_count; i++) loop_memory_free(entry->loops[i]);
+  free_loops(entry);
   stage_cache_free(memory, entry->rest);
   if (entry->executable) memory->device->discard(memory->device, entry->executable);
   shared_stage_leave(memory, entry->shared);
@@ -95,6 +102,19 @@ static void trim(StageMemory *memory) {
     while (entry->users && entry != memory->newest) entry = entry->newer;
     if (entry == memory->newest) return;
     evict(memory, entry);
+  }
+}
+
+// It is no part of the plans' memory: a loop over large states would leave room for none of its stages.
+void stage_trim_loops(StageMemory *memory) {
+  enum { SHARE = 8 };
+  size_t bytes = 0, most = memory->limit / SHARE;
+  if (budget_is_over(budget_current())) return;
+  for (StageEntry *entry = memory->oldest; entry; entry = entry->newer) bytes += loops_bytes(entry);
+  for (StageEntry *entry = memory->oldest; entry && bytes > most; entry = entry->newer) {
+    if (entry->users) continue;
+    bytes -= loops_bytes(entry);
+    free_loops(entry);
   }
 }
 

@@ -57,3 +57,5 @@ MUST_CHECK Status stage_enter(StageMemory *memory, StageCache *cache, const RunT
 MUST_CHECK Status stage_enter_bound(StageMemory *memory, StageCache *cache, const RunTensor *inputs, StageEntry **out);
 // Counts the stage's memory anew, and lets others go where it is too much. The stage stays at least until the next stage_enter.
 void stage_leave(StageMemory *memory, StageEntry *entry);
+// What loops of stages that nobody is in keep from call to call goes, the oldest first, where all of it is much.
+void stage_trim_loops(StageMemory *memory);

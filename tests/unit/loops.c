@@ -412,6 +412,41 @@ Test(loops, loops_inside_loops_with_branches) {
   }
 }
 
+// A branch by the data inside of a body: the body is several stages, whose values in between have their places too.
+Test(loops, iterations_of_several_stages_do_not_allocate) {
+  WITH(run, "graph g(%n: i64[], %x: f32[2]) -> (%y, %z) {"
+            "  %y: ?[?], %z: ?[?] = loop(%n, _, %x) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[2]) -> (%go, %t, %d) {"
+            "    %d: ?[?] = elementwise(%s, %s) " OP2("add") "    %f: ?[?] = rowwise(%d) {program: program {%0: f32 = input 0; %1 = reduce_sum %0; yield %1}, axes: [0]}"
+            "    %m: ?[?] = elementwise(%f) {program: program {%0: f32 = input 0; %1: f32 = const 50; %2 = lt %0 %1; yield %2}}"
+            "    %low: ?[?] = reshape(%m) {dims: dims[]}"
+            "    %t: ?[?] = if(%low, %d) {"
+            "      then_branch: graph t(%a: f32[2]) -> (%b) { %b: ?[?] = elementwise(%a, %a) " OP2("add") " },"
+            "      else_branch: graph e(%a: f32[2]) -> (%b) { %b: ?[?] = elementwise(%a) " OP1("neg") " }}"
+            "  }}"
+            "}") {
+    int asked[4];
+    for (int call = 0; call < 4; call++) {
+      int n = call % 2 ? 24 : 6;
+      double s[2] = {1, 2}, rows[48];
+      give_number(&run, n);
+      give(&run, DTYPE_F32, 1, D(2), s);
+      for (int i = 0; i < n; i++) {
+        for (int k = 0; k < 2; k++) rows[2 * i + k] = 2 * s[k];
+        bool low = rows[2 * i] + rows[2 * i + 1] < 50;
+        for (int k = 0; k < 2; k++) s[k] = low ? 2 * rows[2 * i + k] : -rows[2 * i + k];
+      }
+      int before = counts.allocations;
+      go(&run);
+      asked[call] = counts.allocations - before;
+      expect(&run, 0, 1, D(2), s);
+      expect(&run, 1, 2, D(n, 2), rows);
+      drop(&run);
+    }
+    cr_expect_eq(asked[2], 0, "%d", asked[2]);
+    cr_expect_eq(asked[3], 0, "%d", asked[3]);
+  }
+}
+
 Test(loops, a_loop_inside_a_branch) {
   WITH(run, "graph g(%c: bool[], %n: i64[], %x: f32[2]) -> (%y) {"
             "  %y: ?[?] = if(%c, %n, %x) {"
@@ -542,15 +577,27 @@ Test(loops, memory_that_ends_anywhere) {
   cr_expect(whole);
 }
 
-// What all stages may take is little: loops keep nothing from call to call.
-Test(loops, that_take_much_keep_nothing) {
-  Run run = start(counted);
+// Of loops of many shapes those used last keep what they used.
+Test(loops, that_are_many_do_not_keep_much) {
+  enum { LIMIT = 16 << 20, MOST_HELD = 6 << 20, CALLS = 20, ELEMENTS = 100000 };
+  Run run = start("graph g(%n: i64[], %x: f32[n]) -> (%y) {"
+                  "  %y: ?[?] = loop(%n, _, %x) {states: 1, body: graph b(%i: i64[], %go: bool[], %s: f32[n]) -> (%go, %t) { %t: ?[?] = elementwise(%s, %s) " OP2("add") " }}"
+                  "}");
+  double *values = calloc(ELEMENTS, sizeof *values);
   runner_free(run.runner);
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred};
-  expect_ok(runner_new(run.graph, run.device, &hooks, 1, &run.runner));
-  for (int call = 0; call < 4; call++) {
-    go_counted(&run, 6, call);
+  expect_ok(runner_new(run.graph, run.device, &hooks, LIMIT, &run.runner));
+  for (int call = 0; call < CALLS; call++) {
+    int64_t count = ELEMENTS - call * 100;
+    for (int64_t i = 0; i < count; i++) values[i] = (double)i;
+    give_number(&run, 3);
+    give(&run, DTYPE_F32, 1, &count, values);
+    go(&run);
+    for (int64_t i = 0; i < count; i++) values[i] *= 8;
+    expect(&run, 0, 1, &count, values);
     drop(&run);
+    cr_expect_leq(counts.held, MOST_HELD, "call %d: %zu bytes", call, counts.held);
   }
+  free(values);
   finish(&run);
 }

@@ -14,49 +14,68 @@ enum { MAX_ITERATIONS = 100000000 };
 // What the body takes and gives, and what becomes of it.
 typedef struct Work {
   const LoopCall *call;
-  const Graph *body;
-  RunTensor *in, *out;
+  const Graph *body;    // the whole of it
+  RunTensor *in, *out;  // its inputs and results
+  RunTensor *run;       // what running it gave
   int states, stacks, slice_count;
   Stack *stack;
   Slices *slices;
 } Work;
 
 static Status work_new(Work *work, const LoopCall *call, int stacks, int slices) {
-  const Graph *body = node_graph(call->node, "body");
+  const Graph *body = call->body->whole;
   *work = (Work){.call = call, .body = body, .states = (int)node_int(call->node, "states", 0), .stacks = stacks};
   work->in = calloc((size_t)body->input_count + 1, sizeof *work->in);
   work->out = calloc((size_t)body->output_count + 1, sizeof *work->out);
+  work->run = calloc((size_t)body->output_count + 1, sizeof *work->run);
   work->stack = calloc((size_t)stacks + 1, sizeof *work->stack);
   work->slices = calloc((size_t)slices + 1, sizeof *work->slices);
   work->slice_count = slices;
   for (int i = 0; work->stack && i < stacks; i++)
     work->stack[i].places = &call->memory->stacks[body->output_count - stacks + i];
-  return work->in && work->out && work->stack && work->slices ? OK : status_out_of_memory();
+  return work->in && work->out && work->run && work->stack && work->slices ? OK : status_out_of_memory();
 }
 
 static void work_free(Work *work) {
   for (int i = 0; work->in && i < work->body->input_count; i++) run_tensor_drop(&work->in[i]);
   for (int i = 0; work->out && i < work->body->output_count; i++) run_tensor_drop(&work->out[i]);
+  for (int i = 0; work->run && i < work->body->output_count; i++) run_tensor_drop(&work->run[i]);
   for (int i = 0; work->stack && i < work->stacks; i++) run_tensor_drop(&work->stack[i].whole);
   for (int i = 0; work->slices && i < work->slice_count; i++) run_tensor_drop(&work->slices[i].whole);
   free(work->in);
   free(work->out);
+  free(work->run);
   free(work->stack);
   free(work->slices);
+}
+
+// Before the first iteration. A state that the body hands on has no turn to take.
+static Status bring_state(Work *work, int input, int output, const RunTensor *given) {
+  const LoopCall *call = work->call;
+  RunTensor *in = &work->in[input];
+  if (call->body->inputs[output] >= 0)
+    return loop_memory_bring(&call->memory->given[input], call->device, given, call->known[input], in);
+  Places *places = &call->memory->results[call->body->outputs[output]];
+  return loop_memory_bring_state(places, call->device, given, call->known[input], in);
 }
 
 static Status bring_all(Work *work, const RunTensor *inputs, int first_in, int first_out) {
   const LoopCall *call = work->call;
   int states_end = first_in + work->states, slices_end = states_end + work->slice_count;
-  for (int i = first_in; i < states_end; i++)
-    TRY(loop_memory_bring_state(&call->memory->results[first_out + i - first_in], call->device, &inputs[i], call->known[i],
-                                &work->in[i]));
+  for (int i = first_in; i < states_end; i++) TRY(bring_state(work, i, first_out + i - first_in, &inputs[i]));
   for (int i = slices_end; i < work->body->input_count; i++)
     TRY(loop_memory_bring(&call->memory->given[i], call->device, &inputs[i], call->known[i], &work->in[i]));
   return OK;
 }
 
-static Status work_run(Work *work) { return work->call->body(work->call->context, work->in, work->out); }
+static Status work_run(Work *work) {
+  const LoopBody *body = work->call->body;
+  TRY(work->call->run(work->call->context, work->in, work->run));
+  for (int i = 0; i < body->whole->output_count; i++)
+    run_tensor_share(&work->out[i], body->inputs[i] >= 0 ? &work->in[body->inputs[i]] : &work->run[body->outputs[i]]);
+  for (int i = 0; i < body->graph->output_count; i++) run_tensor_drop(&work->run[i]);
+  return OK;
+}
 
 // After an iteration: states move from out[first_out ...] to in[first_in ...], rows go onto the stacks.
 static Status work_advance(Work *work, int first_in, int first_out) {
@@ -91,14 +110,6 @@ static Status read_scalar(const RunTensor *tensor, int64_t otherwise, int64_t *o
   return OK;
 }
 
-// Whether the body's graph says itself that iterations go on: it hands on its own condition, or gives one that is always true.
-static bool goes_on(const Graph *body) {
-  const Value *next = body->outputs[0];
-  if (next == body->inputs[1]) return true;
-  return next->constant && next->constant->dtype == DTYPE_BOOL && tensor_count(next->constant) == 1 &&
-         tensor_get_i(next->constant, 0);
-}
-
 static Status iterate(Work *work, int64_t number, bool sure, bool reads_number, int64_t *condition) {
   const LoopCall *call = work->call;
   if (number == MAX_ITERATIONS) FAIL(ERROR_INVALID_MODEL, "a loop ran %d iterations without end", MAX_ITERATIONS);
@@ -113,8 +124,8 @@ static Status iterate(Work *work, int64_t number, bool sure, bool reads_number, 
 
 static Status run_loop(const LoopCall *call, const RunTensor *inputs, RunTensor *outputs) {
   const Node *node = call->node;
-  const Graph *body = node_graph(node, "body");
-  bool sure = goes_on(body), reads_number = value_use_count(body->inputs[0]) > 0;
+  const Graph *body = call->body->whole;
+  bool sure = loop_body_goes_on(body), reads_number = value_use_count(body->inputs[0]) > 0;
   Work work = {0};
   Status status = OK;
   int64_t trips, condition;
@@ -179,7 +190,7 @@ static Status scan_step(Work *work, int64_t number) {
 
 static Status run_scan(const LoopCall *call, const RunTensor *inputs, RunTensor *outputs) {
   const Node *node = call->node;
-  const Graph *body = node_graph(node, "body");
+  const Graph *body = call->body->whole;
   int states = (int)node_int(node, "states", 0), scans = (int)node_int(node, "scan_inputs", 0);
   Work work = {0};
   Status status = OK;

@@ -226,14 +226,16 @@ static Status run_body(void *context, const RunTensor *inputs, RunTensor *output
 static Status run_loop(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
   LoopMemory **memory = &entry->loops[index];
   StageCache *cache = entry->bodies[index];
-  if (!*memory) TRY(loop_memory_new(cache->graph, memory));
-  BodyCall body = {runner, cache, {.depth = depth + 1, .loop = *memory, .body = depth + 1}};
+  const LoopBody *body = entry->trimmed[index];
+  if (!*memory) TRY(loop_memory_new(body->whole, memory));
+  BodyCall context = {runner, cache, {.depth = depth + 1, .loop = *memory, .body = depth + 1}};
   Status status = loop_run(&(LoopCall){.device = runner->device,
                                        .node = entry->stage->actions[index].node,
+                                       .body = body,
                                        .memory = *memory,
                                        .known = cache->known,
-                                       .body = run_body,
-                                       .context = &body},
+                                       .run = run_body,
+                                       .context = &context},
                            inputs, outputs);
   stage_trim_loops(&runner->stages);
   return status;

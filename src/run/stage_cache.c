@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
+#include "kernels/control/control.h"
 #include "run/call_memory.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
@@ -154,6 +155,12 @@ static RunTensor *types_of(Value *const *values, int count, Arena *arena) {
   return types;
 }
 
+static Status add_body(StageMemory *memory, StageEntry *entry, uint32_t action, const Node *node, const Graph *body) {
+  int condition = node->op == &op_loop && loop_body_goes_on(body) ? 0 : -1;
+  entry->trimmed[action] = loop_body_new(body, condition, entry->arena);
+  return stage_cache_new(memory, entry->trimmed[action]->graph, NULL, &entry->bodies[action]);
+}
+
 static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
   budget_stage("compiling", 0, -1);
@@ -169,11 +176,12 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
   if (stage->complete) return OK;
   TRY(stage_cache_new(memory, stage->rest, stage->fetch, &entry->rest));
   entry->bodies = arena_array(entry->arena, StageCache *, stage->action_count);
+  entry->trimmed = arena_array(entry->arena, LoopBody *, stage->action_count);
   entry->loops = arena_array(entry->arena, LoopMemory *, stage->action_count);
   for (uint32_t i = 0; i < stage->action_count; i++) {
     const Node *node = stage->actions[i].node;
     const Graph *body = node_graph(node, "body");
-    if (body) TRY(stage_cache_new(memory, body, NULL, &entry->bodies[i]));
+    if (body) TRY(add_body(memory, entry, i, node, body));
     else if (memory->device->info.kind != DEVICE_CPU)
       log_add(memory->device->log, LOG_INFO, "'%s' (%s) runs on the host", node->outputs[0]->name, node->op->name);
   }

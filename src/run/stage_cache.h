@@ -2,6 +2,7 @@
 // shapes and known contents of its inputs. All of a session's stages together are bounded by bytes: those least recently used go first,
 // a stage with all that hangs on it, and never one that is in use or was the last to be.
 #pragma once
+#include "run/loop_body.h"
 #include "run/loop_memory.h"
 
 typedef struct SharedStage SharedStage;  // shared_stage.h
@@ -14,7 +15,8 @@ typedef struct StageEntry {
   RunTensor *input_types, *output_types;  // of ready, without memory
   Executable *executable;
   StageCache *rest;     // for stage->rest
-  StageCache **bodies;  // one for each action that is a loop or scan
+  StageCache **bodies;  // one for each action that is a loop or scan: of what has to run of its body
+  LoopBody **trimmed;   // the same: what that is
   LoopMemory **loops;   // the same; NULL until one ran
   // Where inputs and outputs of ready lie from call to call, where that is the runner's (call_memory.h); storage NULL until used.
   RunTensor *inputs, *outputs;

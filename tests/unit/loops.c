@@ -14,6 +14,7 @@
 #include "kernels/deferred.h"
 #include "kernels/ops.h"
 #include "onnx/ops/translate.h"
+#include "run/loop_body.h"
 #include "run/runner.h"
 
 enum { MOST = 6 };
@@ -273,6 +274,57 @@ Test(loops, states_that_grow) {
       if (on_gpu() && call) cr_expect_leq(counts.allocations - before, 3, "%d allocations", counts.allocations - before);
     }
   }
+}
+
+// Inputs that are handed on, and a result that is given twice, need no run; the condition none where it is known.
+Test(loops, bodies_run_for_what_is_not_at_hand) {
+  static const char text[] =
+      "graph b(%i: i64[], %go: bool[], %p: f32[2], %q: f32[2]) -> (%go, %q, %p, %t, %t, %i) { %t: ?[?] = elementwise(%p, "
+      "%q) " OP2("add") " }";
+  static const char handed_on[] = "graph b(%i: i64[], %go: bool[], %p: f32[2]) -> (%go, %p) { }";
+  static const char constant[] =
+      "graph b(%i: i64[], %go: bool[], %p: f32[2]) -> (%yes, %t) { const %yes: bool[] = [1] %t: ?[?] = elementwise(%p, "
+      "%p) " OP2("add") " }";
+  Arena *arena = arena_new();
+  Graph *graph;
+  static const int inputs[] = {1, 3, 2, -1, -1, 0};
+  expect_ok(graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph));
+  infer_all(graph);
+  cr_expect(loop_body_goes_on(graph));
+  const LoopBody *body = loop_body_new(graph, -1, arena);
+  cr_assert_eq(body->graph->output_count, 1);
+  expect_ok(graph_verify(body->graph));
+  cr_expect_str_eq(body->graph->outputs[0]->name, "t");
+  for (int i = 0; i < 6; i++) cr_expect_eq(body->inputs[i], inputs[i], "result %d", i);
+  cr_expect(body->outputs[3] == 0 && body->outputs[4] == 0);
+  cr_expect_eq(graph->output_count, 6, "the whole stays what it is");
+  expect_ok(graph_verify(graph));
+  expect_ok(graph_parse(arena, core_ops, handed_on, strlen(handed_on), NULL, 0, &graph));
+  body = loop_body_new(graph, 0, arena);
+  cr_expect(body->graph == graph && body->inputs[1] == -1 && body->outputs[1] == 1, "a graph gives something");
+  expect_ok(graph_parse(arena, core_ops, constant, strlen(constant), NULL, 0, &graph));
+  infer_all(graph);
+  cr_expect(loop_body_goes_on(graph));
+  body = loop_body_new(graph, 0, arena);
+  cr_expect_eq(body->inputs[0], 1);
+  cr_expect_eq(body->outputs[1], 0);
+  cr_expect_eq(loop_body_new(graph, -1, arena)->graph, graph);
+  arena_free(arena);
+}
+
+// Each of two has memory of its own.
+Test(loops, of_two_sessions_at_once) {
+  Run a = start(counted), b = start(counted);
+  for (int call = 0; call < 4; call++) {
+    go_counted(&a, 5 + call % 2, call);
+    go_counted(&b, 6 - call % 2, -call);
+  }
+  drop(&a);
+  runner_free(a.runner);
+  go_counted(&b, 6, 3);
+  a.device->free(a.device);
+  arena_free(a.arena);
+  finish(&b);
 }
 
 // ---- conditions --------------------------------------------------------------------------------------------------------------

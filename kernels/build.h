@@ -4,11 +4,11 @@
 #pragma once
 #include "ir/op.h"
 
-typedef struct Builder {
+struct Builder {
   Graph *graph;
   Node *at;
   Status status;  // first error; later calls then return NULL at once, so that a chain is checked once at its end
-} Builder;
+};
 
 Value *build_node(Builder *b, const OpDef *op, int input_count, Value *const *inputs, int output_count,
                   void (*attributes)(Node *node, void *context), void *context);  // general form; outputs via producer

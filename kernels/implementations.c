@@ -25,6 +25,8 @@
   ROW(cuda_resize)              \
   ROW(cuda_cumulative)          \
   ROW(cuda_topk)                \
+  ROW(cuda_nonzero)             \
+  ROW(cuda_nms)                 \
   ROW(cuda_recurrent)           \
   ROW(cuda_grid_sample)         \
   ROW(cuda_roi_align)           \

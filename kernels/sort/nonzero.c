@@ -1,6 +1,7 @@
 // nonzero: the coordinates of the elements that are not zero, in row-major order, one column each. A scalar has no
 // coordinates: its result is [0, n].
 #include "kernels/meaning.h"
+#include "kernels/sort/reserved.h"
 #include "kernels/sort/sort.h"
 
 static Status infer_nonzero(Node *node) {
@@ -23,20 +24,72 @@ static bool is_nonzero(const Tensor *x, int64_t i) {
   }
 }
 
-static Status reference_nonzero(Reference *r) {
-  const Tensor *x = r->inputs[0];
-  int64_t count = tensor_count(x), found = 0, strides[MAX_RANK];
+static int64_t count_nonzero(const Tensor *x) {
+  int64_t count = tensor_count(x), found = 0;
   for (int64_t i = 0; i < count; i++) found += is_nonzero(x, i);
-  Tensor *out;
-  TRY(reference_output(r, 0, DTYPE_I64, 2, (int64_t[]){x->rank, found}, &out));
+  return found;
+}
+
+// to: [rank, found].
+static void list_nonzero(const Tensor *x, int64_t found, int64_t *to) {
+  int64_t count = tensor_count(x), strides[MAX_RANK], n = 0;
   dims_strides(x->rank, x->dims, strides);
-  int64_t *to = out->data, n = 0;
   for (int64_t i = 0; i < count; i++) {
     if (!is_nonzero(x, i)) continue;
     for (int k = 0; k < x->rank; k++) to[k * found + n] = i / strides[k] % x->dims[k];
     n++;
   }
+}
+
+static Status reference_nonzero(Reference *r) {
+  const Tensor *x = r->inputs[0];
+  int64_t found = count_nonzero(x);
+  Tensor *out;
+  TRY(reference_output(r, 0, DTYPE_I64, 2, (int64_t[]){x->rank, found}, &out));
+  list_nonzero(x, found, out->data);
   return OK;
+}
+
+// ---- into reserved memory ----------------------------------------------------------------------------------------------------
+
+static Status infer_nonzero_reserved(Node *node) {
+  Value *mask;
+  TRY(meaning_require(node, 0, &mask));
+  if (mask->dtype != DTYPE_BOOL) FAIL(ERROR_INVALID_MODEL, "the mask is %s, not bool", dtype_name(mask->dtype));
+  DimTable *dims = node->graph->dims;
+  Dim room = dim_mul(dims, value_count_dim(node->graph, mask), meaning_const(node, mask->rank)), one = meaning_const(node, 1);
+  value_set_type(node->outputs[0], DTYPE_I64, 1, &room);
+  value_set_type(node->outputs[1], DTYPE_I64, 1, &one);
+  return OK;
+}
+
+static Status reference_nonzero_reserved(Reference *r) {
+  const Tensor *mask = r->inputs[0];
+  int64_t found = count_nonzero(mask);
+  void *coordinates;
+  TRY(reference_scratch(r, sizeof(int64_t), found * mask->rank, &coordinates));
+  list_nonzero(mask, found, coordinates);
+  return reserved_output(r, coordinates, found * mask->rank, tensor_count(mask) * mask->rank, found);
+}
+
+const OpDef op_nonzero_reserved = {
+    .name = "nonzero_reserved",
+    .help = "coordinates of the elements that are true, with room for all, and how many there are",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .min_outputs = 2,
+    .max_outputs = 2,
+    .attributes = (const AttributeSpec[]){{0}},
+    .infer = infer_nonzero_reserved,
+    .reference = reference_nonzero_reserved,
+};
+
+static Value *reserve_nonzero(Builder *b, const Node *node) {
+  Value *x = node->inputs[0];
+  DTypeKind kind = dtype_kind(x->dtype);
+  if (kind == KIND_STRING || kind == KIND_COMPLEX) return NULL;
+  Value *mask = kind == KIND_BOOL ? x : build_binary(b, OP_ne, x, build_scalar(b, x->dtype, 0));
+  return mask ? counted_of(b, build_node(b, &op_nonzero_reserved, 1, &mask, 2, NULL, NULL), x->rank, 1) : NULL;
 }
 
 const OpDef op_nonzero = {
@@ -50,4 +103,5 @@ const OpDef op_nonzero = {
     .infer = infer_nonzero,
     .reference = reference_nonzero,
     .data_dependent = true,
+    .reserve = reserve_nonzero,
 };

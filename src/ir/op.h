@@ -5,6 +5,8 @@
 #pragma once
 #include "ir/graph.h"
 
+typedef struct Builder Builder;  // kernels/build.h
+
 typedef struct AttributeSpec {
   const char *name;
   AttributeKind kind;
@@ -84,6 +86,9 @@ struct OpDef {
   int64_t (*terms)(const Node *node);
   // Of integers, the form of the result by those of the inputs; false: it has none. NULL where a view or a program tells it, or nothing does.
   bool (*index_form)(const Node *node, const IndexForm *inputs, IndexForm *out);
+  // Of a data-dependent one: the same by an operator that writes into memory for all there may be, and tells how many there are; `counted` behind it gives the result (kernels/sort/reserved.h).
+  // NULL where that cannot be, or b's status says why not.
+  Value *(*reserve)(Builder *b, const Node *node);
   // What the verifier asks of a node besides, where inference would put right what is wrong. NULL: nothing.
   Status (*check)(const Node *node);
 };

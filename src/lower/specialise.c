@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "kernels/build.h"
 #include "kernels/control/control.h"
 #include "kernels/control/inline.h"
 #include "kernels/control/region.h"
@@ -182,6 +183,24 @@ static Status translate(Specialiser *s, Node *node, bool *done) {
   return OK;
 }
 
+// Makes it on the device, in memory for all there may be, where the device can.
+static Status reserve(Specialiser *s, Node *node) {
+  enum { MOST_BYTES = 256 << 20 };
+  Builder b = {.graph = s->graph, .at = node};
+  Value *counted = node->op->reserve(&b, node), *was = node->outputs[0];
+  TRY(b.status);
+  if (!counted) return OK;
+  const Value *room = counted->producer->inputs[0];
+  Tensor type = {.dtype = room->dtype, .rank = room->rank};
+  if (!value_get_dims(room, type.dims) || tensor_bytes(&type) > MOST_BYTES ||
+      !s->hooks->runs(s->hooks->context, room->producer))
+    return OK;  // what was added is not used
+  value_set_type(counted, was->dtype, was->rank, was->dims);
+  value_replace(was, counted);
+  node_remove(node);
+  return OK;
+}
+
 static Status infer(Specialiser *s, Node *node) {
   const Recorded *recorded = record(s, node);
   TRY(node_infer(node));
@@ -238,6 +257,8 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
     return OK;
   } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node) && !is_part_of_constant(node)) {
     return fold(s, node);
+  } else if (node->op->reserve && s->hooks->reserves && inputs_are_static(node)) {
+    return reserve(s, node);
   } else if (!node->op->data_dependent && inputs_are_static(node)) {
     TRY(infer(s, node));
   }

@@ -4,8 +4,8 @@
 //
 // Where something depends on data, the graph is cut into stages:
 //   ready    the static part that can run at once, planned like any model;
-//   actions  nodes that the host carries out after it: loops, operators whose output size depends on data, operators the device
-//            has no kernel for (run by their reference), and
+//   actions  nodes that the host carries out after it: loops, reads of how much a data-dependent operator gave, operators whose output
+//            size depends on data or that the device has no kernel for (run by their reference), and
 //   fetches  values whose contents decide how the rest looks;
 //   rest     what remains: specialised in turn once those contents and sizes are known.
 // A model without data-dependent shapes is one stage: ready alone.
@@ -62,6 +62,8 @@ typedef struct SpecialiseHooks {
   // Whether the device computes this (static) node itself.
   bool (*runs)(void *context, const Node *node);
   void *context;
+  bool
+      reserves;  // what data-dependent operators give is made on the device, in memory for all there may be, where it runs that; only the count is read
 } SpecialiseHooks;
 
 // The result lives in the arena; constants' bytes are shared with `graph`.

@@ -73,6 +73,17 @@ void storage_forget_host(Storage *storage) {
   storage->owns_host = false;
 }
 
+Status run_tensor_part(const RunTensor *whole, int rank, const int64_t *dims, RunTensor *out) {
+  *out = (RunTensor){.dtype = whole->dtype, .rank = rank};
+  memcpy(out->dims, dims, (size_t)rank * sizeof *dims);
+  TRY(storage_new(whole->storage->device, run_tensor_bytes(out), out));
+  out->storage->device_memory = whole->storage->device_memory;
+  out->storage->host_memory = whole->storage->host_memory;
+  out->storage->whole = whole->storage;
+  whole->storage->references++;
+  return OK;
+}
+
 Status run_tensor_host(const RunTensor *tensor, void **out) {
   Storage *storage = tensor->storage;
   if (!storage->host_memory) {
@@ -127,15 +138,20 @@ static void drop_list(RunList *list) {
   free(list);
 }
 
+static void drop_storage(Storage *storage) {
+  if (!storage || --storage->references) return;
+  drop_storage(storage->whole);
+  storage_release_device(storage);
+  if (storage->owns_host) memory_free(storage->host_memory);
+  free(storage);
+}
+
 void run_tensor_drop(RunTensor *tensor) {
   Storage *storage = tensor->storage;
   drop_list(tensor->list);
   tensor->storage = NULL;
   tensor->list = NULL;
-  if (!storage || --storage->references) return;
-  storage_release_device(storage);
-  if (storage->owns_host) memory_free(storage->host_memory);
-  free(storage);
+  drop_storage(storage);
 }
 
 Status run_sequence_new(DType dtype, int count, RunTensor *out) {

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/recover.h"
 #include "kernels/reference.h"
+#include "kernels/sort/sort.h"
 #include "run/call_memory.h"
 #include "run/loop.h"
 #include "run/stage_cache.h"
@@ -241,8 +242,18 @@ static Status run_loop(Runner *runner, StageEntry *entry, int index, int depth, 
   return status;
 }
 
+// Reads how many there are; the rest stays where it is.
+static Status read_count(const Node *node, const RunTensor *inputs, RunTensor *out) {
+  void *count;
+  int64_t dims[2];
+  TRY(run_tensor_host(&inputs[1], &count));
+  TRY(counted_dims(node, inputs[0].dims[0], *(const int64_t *)count, dims));
+  return run_tensor_part(&inputs[0], 2, dims, out);
+}
+
 static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
   const Node *node = entry->stage->actions[index].node;
+  if (node->op == &op_counted) return read_count(node, inputs, outputs);
   if (!entry->bodies[index]) {
     if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
     return RECOVER_GUARD(run_on_host(runner, node, inputs, outputs));

@@ -11,7 +11,8 @@ typedef struct Storage {
   size_t bytes, room;  // room: of device memory that is owned
   void *device_memory, *host_memory;
   bool owns_device, owns_host;
-  int staged;  // so many of the references are the runner's, which has later results written there
+  struct Storage *whole;  // whose memory this is a part of; NULL: none
+  int staged;             // so many of the references are the runner's, which has later results written there
 } Storage;
 
 // A value of a run: a tensor, a sequence of tensors, or an optional without an element (kind VALUE_OPTIONAL). One with an element is
@@ -39,6 +40,8 @@ MUST_CHECK Status run_tensor_allocate(Device *device, const RunTensor *type, siz
 MUST_CHECK Status run_tensor_new_on_host(Device *device, DType dtype, int rank, const int64_t *dims, RunTensor *out);
 // What the host had of it is out of date.
 void storage_forget_host(Storage *storage);
+// The first elements of `whole` as another tensor; it stays as long as the part does.
+MUST_CHECK Status run_tensor_part(const RunTensor *whole, int rank, const int64_t *dims, RunTensor *out);
 // What is there on the device goes back, where the storage owns it.
 void storage_release_device(Storage *storage);
 // Row-major bytes on the host / on the device; they live as long as the tensor's storage.

@@ -82,6 +82,7 @@ static Status specialise_entry(StageMemory *memory, StageCache *cache, StageInpu
   SpecialiseHooks hooks = {.translate = memory->hooks.translate,
                            .is_deferred = memory->hooks.is_deferred,
                            .runs = device_runs,
+                           .reserves = memory->device->info.kind != DEVICE_CPU,
                            .context = memory->device};
   Stage *stage;
   TRY(specialise(cache->graph, inputs, &hooks, arena, &stage));

@@ -10,6 +10,7 @@
 #include "base/recover.h"
 #include "base/thread.h"
 #include "kernels/control/control.h"
+#include "kernels/sort/sort.h"
 #include "run/call_memory.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
     const Node *node = stage->actions[i].node;
     const Graph *body = node_graph(node, "body");
     if (body) TRY(add_body(memory, entry, i, node, body));
-    else if (memory->device->info.kind != DEVICE_CPU)
+    else if (memory->device->info.kind != DEVICE_CPU && node->op != &op_counted)
       log_add(memory->device->log, LOG_INFO, "'%s' (%s) runs on the host", node->outputs[0]->name, node->op->name);
   }
   return OK;

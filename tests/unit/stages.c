@@ -1,5 +1,6 @@
 // Graphs whose shapes or paths depend on data, run whole: branches, loops, sizes that show only when something has run. Each graph
-// runs as it is and after the passes, several times with different inputs, and must give what a few lines of C give.
+// runs as it is and after the passes, several times with different inputs, and must give what a few lines of C give. On the CPU; where the
+// driver is the emulated GPU's, on that.
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -29,11 +30,16 @@ typedef struct Run {
 
 static Log no_log;
 
+static DeviceKind device_kind(void) {
+  const char *driver = getenv("INGOT_LIBCUDA");
+  return driver && strstr(driver, "emulator") ? DEVICE_CUDA : DEVICE_CPU;
+}
+
 static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
 static void expect_ok(Status status) { cr_assert(!status, "%s", status_message(status)); }
 
 static Status optimise(Graph *graph, void *context) {
-  PassOptions options = {.device = DEVICE_CPU, .precision = DTYPE_COUNT, .verify = true};
+  PassOptions options = {.device = device_kind(), .precision = DTYPE_COUNT, .verify = true};
   return passes_run(graph, &options, NULL, 0, NULL);
 }
 
@@ -52,8 +58,8 @@ static Run start(const char *text, bool passes) {
   infer_all(run.graph);
   expect_ok(graph_verify(run.graph));
   if (passes) expect_ok(optimise(run.graph, NULL));
-  DeviceOptions options = {.kind = DEVICE_CPU, .threads = 1, .log = &no_log};
-  expect_ok(cpu_device_new(&options, &run.device));
+  DeviceOptions options = {.kind = device_kind(), .threads = 1, .log = &no_log};
+  expect_ok(options.kind == DEVICE_CPU ? cpu_device_new(&options, &run.device) : cuda_device_new(&options, &run.device));
   RunnerHooks hooks = {.translate = translate_deferred, .is_deferred = is_deferred, .optimise = passes ? optimise : NULL};
   expect_ok(runner_new(run.graph, run.device, &hooks, 0, &run.runner));
   return run;
@@ -218,6 +224,38 @@ Test(stages, sizes_show_when_something_ran) {
     GIVE(&run, DTYPE_F32, D(5), 1, 3, 2, -1, 4);
     expect_ok(go(&run));
     EXPECT(&run, 0, D(5), 2, 6, 4, -2, 8);
+  }
+}
+
+// A GPU makes them itself, however many there are, and tells the host the count alone.
+Test(stages, what_is_counted_stays_on_the_device) {
+  BOTH(run,
+       "graph g(%x: f32[r, c], %b: f32[1, k, 4], %s: f32[1, 1, k], %m: i64[1]) -> (%p, %v, %n, %kept) {"
+       "  %p: i64[2, some] = nonzero(%x) %t: ?[?] = transpose(%p) {perm: [1, 0]} %v: ?[?] = gather_nd(%x, %t) {batch_dims: 0}"
+       "  const %o: f32[1] = [0.5] const %l: f32[1] = [0.1]"
+       "  %n: i64[found, 3] = nms(%b, %s, %m, %o, %l)"
+       "  const %two: i64[1] = [2] %i: ?[?] = gather(%n, %two) {axis: 1} %f: ?[?] = reshape(%i) {dims: dims[found]}"
+       "  %kept: ?[?] = gather(%s, %f) {axis: 2} }") {
+    // Two boxes that overlap, one apart, one whose score is too low.
+    const double boxes[] = {0, 0, 2, 2, 0, 0, 2, 2.1, 5, 5, 6, 6, 8, 8, 9, 9};
+    for (int call = 0; call < 4; call++) {
+      bool many = call % 2;
+      GIVE(&run, DTYPE_F32, D(2, 3), 0, 7, 0, many ? 3 : 0, many ? -2 : 0, 9);
+      give(&run, DTYPE_F32, 3, D(1, 4, 4), boxes);
+      GIVE(&run, DTYPE_F32, D(1, 1, 4), 0.5, 0.9, many ? 0.7 : 0.01, 0.05);
+      GIVE(&run, DTYPE_I64, D(1), call < 2 ? 5 : 1);
+      expect_ok(go(&run));
+      if (many) EXPECT(&run, 0, D(2, 4), 0, 1, 1, 1, 1, 0, 1, 2);
+      else EXPECT(&run, 0, D(2, 2), 0, 1, 1, 2);
+      if (many) EXPECT(&run, 1, D(4), 7, 3, -2, 9);
+      else EXPECT(&run, 1, D(2), 7, 9);
+      if (many && call < 2) EXPECT(&run, 2, D(2, 3), 0, 0, 1, 0, 0, 2);
+      else EXPECT(&run, 2, D(1, 3), 0, 0, 1);
+      if (many && call < 2) EXPECT(&run, 3, D(1, 1, 2), 0.9, 0.7);
+      else EXPECT(&run, 3, D(1, 1, 1), 0.9);
+      cr_expect_str_empty(runner_stats(run.runner).host_operator);
+      drop(&run);
+    }
   }
 }
 
@@ -447,7 +485,7 @@ Test(stages, of_other_sizes_share_a_graph) {
       cr_assert_eq(stage->ready->inputs[0]->dims[0], asked);
       cr_assert_eq(stage->ready->outputs[0]->dims[0], 2 * asked);
       Text plan = text_new(run.arena);
-      plan_print(&plan, run.device->plan(executable), NULL, NULL);
+      plan_print(&plan, run.device->plan(executable), run.device->compiler, NULL);
       if (!texts[asked]) texts[asked] = text_get(&plan);
       cr_assert_str_eq(text_get(&plan), texts[asked]);
       drop(&run);

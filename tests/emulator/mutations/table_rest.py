@@ -40,6 +40,22 @@ def add_rest(rows):
     sort("sort-pairs", "off by one at an edge", "pair < N / 2; pair", "pair <= N / 2; pair")
     sort("sort-half", "race of neighbours", "    slots[i] = b;\n    slots[i + stride] = a;", "    slots[i] = b;\n    slots[i + stride - 1] = a;")
 
+    nonzero = rows("kernels/sort/nonzero.cuh", "nonzero_reserved/pieces", "nonzero", 80)
+    nonzero("nonzero-tail", "missing predicate (n)", "if (first + i < n && mask[first + i])", "if (mask[first + i])")
+    nonzero("nonzero-before", "wrong order", "counts[at] = carry + before;", "counts[at] = before;", filter="nonzero_reserved/many_pieces")
+    nonzero("nonzero-found", "off by one at an edge", "*found = carry;", "*found = carry + 1;")
+    nonzero("nonzero-rest", "uninitialised buffer", "i < end; i += (i64)gridDim.x", "i < end - 1; i += (i64)gridDim.x")
+
+    nms = rows("kernels/sort/nms.cuh", "nms_reserved/classes", "nms", 80)
+    nms("nms-told", "missing barrier", "shared[threadIdx.x / 32] = mine;\n  __syncthreads();", "shared[threadIdx.x / 32] = mine;")
+    nms("nms-reuse", "early buffer reuse", "best = NmsBest::better(best, shared[i]);\n  __syncthreads();", "best = NmsBest::better(best, shared[i]);")
+    nms("nms-lanes", "wrong shuffle distance", "int distance = 16; distance > 0", "int distance = 8; distance > 0")
+    nms("nms-listed", "missing barrier", "    count += total;\n  }\n  __syncthreads();", "    count += total;\n  }", filter="nms_reserved/half")
+    nms("nms-ties", "wrong order", "a.number < b.number) ? a : b", "a.number > b.number) ? a : b", filter="nms_reserved/ties")
+    nms("nms-gone", "wrong order", "if (number == last_number || (", "if ((", filter="nms_reserved/ties")
+    nms("nms-begin", "wrong offset", "at < mine ? count : 0u", "at <= mine ? count : 0u", filter="nms_reserved/many_classes")
+    nms("nms-most", "off by one at an edge", "while (found < most)", "while (found <= most)", filter="nms_reserved/ties")
+
     det = rows("kernels/linear/det.cuh", "det/", "det", 80)
     det("det-column", "missing barrier", "    __syncthreads();\n    if (threadIdx.x == 0)", "    if (threadIdx.x == 0)")
     det("det-pivot", "missing barrier", "    __syncthreads();\n    const int row", "    const int row")

@@ -207,7 +207,7 @@ def add_rest(rows):
     context("download-event", "wrong event", "      TRY(cuda_wait_event(context, context->staging_events[i]));\n      memcpy(to + at",
             "      TRY(cuda_wait_event(context, context->staging_events[1 - i]));\n      memcpy(to + at", filter="matmul/odd_f32")
     device = rows("src/run/cuda_device.c", "matmul/odd_f32", "", 80)
-    device("graph-outputs", "stale pointer", "same = e->last[graph->input_count + i] == outputs[i];", "same = e->last[i] == inputs[i];")
+    device("graph-outputs", "stale pointer", "same = turn->places[graph->input_count + i] == outputs[i];", "same = turn->places[i] == inputs[i];")
     device("block-generation", "stale pointer", "  r->generation++;\n", "", known="a case has one shape, so that no session's memory grows under a recorded graph: tests/unit/api_gpu_growth.c has some that do")
     steps = rows("src/run/steps.c", "scatter_nd/of_sums", "", 80)
     steps("workspace-place", "wrong offset", "address_of(memory, &(PlanPlace){.buffer = step->workspace_buffer}, DTYPE_U8)", "memory->block")

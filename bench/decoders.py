@@ -1,7 +1,7 @@
 """Greedy decoders as ONNX models, made by hand with random weights: the last token's embedding, one step over states of fixed sizes, logits, ArgMax, the next token; so many steps in one Loop, their tokens stacked.
 
-Two kinds of step: a GRU of several layers, and a transformer over keys and values that lie in caches of fixed length. Two kinds of condition: `fixed`, of which the body says that it holds; `until`, which asks each token
-whether it ends the text (none does, so that both run all steps). Beside each model stands its body as a model of its own, with inputs as they are after some steps.
+Three kinds of step: a GRU of several layers; a transformer over keys and values that lie in caches of fixed length; and one whose caches grow by a row each step. Two kinds of condition: `fixed`, of which the body says that it holds; `until`, which asks each token
+whether it ends the text (none does, so that both run all steps). Beside each model stands its body as a model of its own, at the first step; of growing caches in the middle.
 """
 import collections
 import os
@@ -10,7 +10,7 @@ import numpy
 
 Sizes = collections.namedtuple("Sizes", "vocabulary width layers heads length steps")
 SIZES = Sizes(vocabulary=8192, width=512, layers=2, heads=8, length=64, steps=64)
-KINDS, CONDITIONS = ("gru", "attention"), ("fixed", "until")
+KINDS, CONDITIONS = ("gru", "attention", "growing"), ("fixed", "until")
 NO_TOKEN = -1
 
 
@@ -19,7 +19,7 @@ class Writer:
 
     def __init__(self, sizes):
         self.sizes, self.random = sizes, numpy.random.default_rng(1)
-        self.nodes, self.constants, self.states, self.next = [], {}, {}, {}
+        self.nodes, self.constants, self.states, self.next, self.growing = [], {}, {}, {}, set()
 
     def constant(self, name, values):
         self.constants[name] = numpy.asarray(values)
@@ -67,26 +67,48 @@ def normalised(writer, x, name):
     return writer.add("LayerNormalization", [x, writer.constant(name + "_scale", numpy.ones(width, numpy.float32)), writer.constant(name + "_shift", numpy.zeros(width, numpy.float32))], name)
 
 
-def attention(writer, x):
+def fixed_caches(writer):
+    """A function that puts a row into a cache, and the mask of what is not there yet."""
     sizes = writer.sizes
-    width, size = sizes.width, sizes.width // sizes.heads
     places = writer.constant("places", numpy.arange(sizes.length, dtype=numpy.int64).reshape(1, sizes.length, 1))
     here = writer.add("Equal", [places, "i"], "here")
     later = writer.add("Greater", [writer.add("Reshape", [places, writer.ints("as_row", 1, 1, sizes.length)], "places_row"), "i"], "later")
     mask = writer.add("Where", [later, writer.constant("never", numpy.float32(-1e4)), writer.constant("nothing", numpy.float32(0))], "mask")
+
+    def put(name, row):
+        cache = writer.state(name, numpy.zeros((sizes.heads, sizes.length, sizes.width // sizes.heads), numpy.float32))
+        writer.goes_on_as(cache, writer.add("Where", [here, row, cache], name + "_now"))
+        return name + "_now"
+
+    return put, mask
+
+
+def growing_caches(writer):
+    sizes = writer.sizes
+
+    def put(name, row):
+        cache = writer.state(name, numpy.zeros((sizes.heads, 0, sizes.width // sizes.heads), numpy.float32))
+        writer.growing.add(name)
+        writer.goes_on_as(cache, writer.add("Concat", [cache, row], name + "_now", axis=1))
+        return name + "_now"
+
+    return put, None
+
+
+def attention(writer, x, caches):
+    sizes = writer.sizes
+    width, size = sizes.width, sizes.width // sizes.heads
+    put, mask = caches(writer)
     apart = writer.ints("apart", sizes.heads, 1, size)
     for layer in range(sizes.layers):
         name = f"layer{layer}"
         products = writer.add("MatMul", [normalised(writer, x, name + "_norm"), writer.weight(name + "_qkv", width, 3 * width)], name + "_p")
         q, k, v = (writer.add("Reshape", [part, apart], part + "_heads") for part in writer.add("Split", [products], name + "_p3", 3, axis=1, num_outputs=3))
-        caches = []
-        for kind, value in (("k", k), ("v", v)):
-            cache = writer.state(f"{kind}{layer}", numpy.zeros((sizes.heads, sizes.length, size), numpy.float32))
-            caches.append(writer.add("Where", [here, value, cache], f"{name}_{kind}"))
-            writer.goes_on_as(cache, caches[-1])
-        scores = writer.add("MatMul", [q, writer.add("Transpose", [caches[0]], name + "_kt", perm=[0, 2, 1])], name + "_qk")
-        scaled = writer.add("Add", [writer.add("Mul", [scores, writer.constant("scale", numpy.float32(size**-0.5))], name + "_scaled"), mask], name + "_masked")
-        read = writer.add("MatMul", [writer.add("Softmax", [scaled], name + "_soft", axis=-1), caches[1]], name + "_read")
+        keys, values = put(f"k{layer}", k), put(f"v{layer}", v)
+        scores = writer.add("MatMul", [q, writer.add("Transpose", [keys], name + "_kt", perm=[0, 2, 1])], name + "_qk")
+        scaled = writer.add("Mul", [scores, writer.constant("scale", numpy.float32(size**-0.5))], name + "_scaled")
+        masked = writer.add("Add", [scaled, mask], name + "_masked") if mask else scaled
+        read = writer.add("MatMul", [writer.add("Softmax", [masked], name + "_soft", axis=-1), values], name + "_read")
         joined = writer.add("Reshape", [read, writer.ints("joined", 1, width)], name + "_joined")
         x = writer.add("Add", [x, writer.add("MatMul", [joined, writer.weight(name + "_o", width, width)], name + "_o_out")], name + "_mid")
         inner = writer.add("Relu", [writer.add("MatMul", [normalised(writer, x, name + "_norm2"), writer.weight(name + "_up", width, 4 * width)], name + "_upped")], name + "_inner")
@@ -95,20 +117,19 @@ def attention(writer, x):
 
 
 def step(kind, condition, sizes):
-    """A Writer with the whole step: (go_on, states ..., token) of (i, go, states ...)."""
+    """A Writer with the whole step; what `until` asks is go_on."""
     writer = Writer(sizes)
     token = writer.state("token", numpy.array([1], numpy.int64))
     table = writer.constant("embedding", writer.random.normal(size=(sizes.vocabulary, sizes.width)).astype(numpy.float32))
     embedded = writer.add("Gather", [table, token], "embedded")
-    x = {"gru": gru, "attention": attention}[kind](writer, writer.add("Add", [embedded, "context"], "x"))
+    x = writer.add("Add", [embedded, "context"], "x")
+    x = gru(writer, x) if kind == "gru" else attention(writer, x, growing_caches if kind == "growing" else fixed_caches)
     logits = writer.add("MatMul", [x, writer.weight("to_logits", sizes.width, sizes.vocabulary)], "logits")
     chosen = writer.add("ArgMax", [logits], "chosen", axis=1, keepdims=0)
     writer.goes_on_as(token, chosen)
     if condition == "until":
         ends = writer.add("Equal", [chosen, writer.ints("end", NO_TOKEN)], "ends")
         writer.add("Reshape", [writer.add("Not", [ends], "goes"), writer.ints("scalar")], "go_on")
-    else:
-        writer.add("Identity", ["go"], "go_on")
     return writer
 
 
@@ -128,22 +149,30 @@ def saved(nodes, inputs, outputs, constants, path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
 
 
+def in_the_middle(writer):
+    grown = lambda array: writer.random.normal(size=(array.shape[0], writer.sizes.steps // 2, array.shape[2])).astype(array.dtype)
+    return {name: grown(array) if name in writer.growing else array for name, array in writer.states.items()}
+
+
 def write(kind, condition, folder, sizes=SIZES):
     """folder/decoder/model.onnx and folder/step/model.onnx, each with its inputs as input_0.npy and so on."""
     from onnx import TensorProto, helper
 
     writer = step(kind, condition, sizes)
     context = (0.1 * numpy.random.default_rng(2).normal(size=(1, sizes.width))).astype(numpy.float32)  # little, so that tokens are not all alike
-    heads = [value("i", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ())]
-    states = [value(name, array) for name, array in writer.states.items()]
-    after = [value("go_on", TensorProto.BOOL, ()), *[value("next_" + name, array) for name, array in writer.states.items()]]
+    shape = lambda name, array: [array.shape[0], None, array.shape[2]] if name in writer.growing else array.shape
+    kind_of = lambda array: helper.np_dtype_to_tensor_dtype(array.dtype)
+    number, go, go_on = value("i", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ()), value("go_on", TensorProto.BOOL, ())
+    states = [value(name, kind_of(array), shape(name, array)) for name, array in writer.states.items()]
+    after = [value("next_" + name, kind_of(array), shape(name, array)) for name, array in writer.states.items()]
     handed = [helper.make_node("Identity", [writer.next[name]], ["next_" + name]) for name in writer.states]
-    row = value("row", TensorProto.INT64, (1,))
-    body = helper.make_graph([*writer.nodes, *handed, helper.make_node("Identity", ["chosen"], ["row"])], "step", [*heads, *states], [*after, row])
+    known = [helper.make_node("Identity", ["go"], ["go_on"])] if condition == "fixed" else []
+    # The step alone is what of the body has to run: not what it hands on, nor what it gives twice.
+    body = helper.make_graph([*writer.nodes, *handed, *known, helper.make_node("Identity", ["chosen"], ["row"])], "step", [number, go, *states], [go_on, *after, value("row", TensorProto.INT64, (1,))])
     loop = helper.make_node("Loop", ["steps", "", *["first_" + name for name in writer.states]], [*["last_" + name for name in writer.states], "tokens"], body=body)
     firsts = {"first_" + name: array for name, array in writer.states.items()}
     both = {"decoder": ([loop], [value("context", context)], [value("tokens", TensorProto.INT64, (sizes.steps, 1))], {**writer.constants, **firsts, "steps": numpy.array(sizes.steps, numpy.int64)}, [context]),
-            "step": (list(body.node), [value("context", context), *heads, *states], [*after, row], writer.constants, [context, numpy.array(3, numpy.int64), numpy.array(True), *writer.states.values()])}
+            "step": ([*writer.nodes, *handed], [value("context", context), number, *states], after if known else [go_on, *after], writer.constants, [context, numpy.array(3, numpy.int64), *in_the_middle(writer).values()])}
     for name, (nodes, inputs, outputs, constants, given) in both.items():
         os.makedirs(os.path.join(folder, name), exist_ok=True)
         saved(nodes, inputs, outputs, constants, os.path.join(folder, name, "model.onnx"))

@@ -103,6 +103,7 @@ static Value *add_rest_input(Cut *cut, Value *value) {
   for (int i = 0; i < value->rank; i++) dims[i] = dim_import(rest->dims, cut->work->dims, value->dims[i]);
   Value *input = graph_add_input(rest, value->name, value->dtype, value->rank, dims);
   input->kind = value->kind;
+  value_copy_open(input, value);
   uint32_t count = (uint32_t)rest->input_count - 1;
   if (count == cut->rest_slot_capacity) {
     uint32_t capacity = cut->rest_slot_capacity;
@@ -118,7 +119,11 @@ static Value *rest_value(Cut *cut, Value *value) {
   if (!value) return NULL;
   Value **mapped = &cut->rest_map[value->id];
   if (*mapped) return *mapped;
-  if (value->constant) return *mapped = graph_add_constant(cut->stage->rest, value->name, value->constant);
+  if (value->constant) {
+    *mapped = graph_add_constant(cut->stage->rest, value->name, value->constant);
+    value_copy_open(*mapped, value);
+    return *mapped;
+  }
   if (!value->producer || !value->producer->op->is_list) return *mapped = add_rest_input(cut, value);
   for (int i = 0; i < value->producer->input_count; i++) rest_value(cut, value->producer->inputs[i]);
   copy_node(cut->stage->rest, value->producer, cut->rest_map);

@@ -195,3 +195,9 @@ def transposed(x, y, into, out, kernel, **more):
 convolutions("images_transposed_of_sizes", [transposed("x", "a", 16, 24, 4, strides=[2, 2], pads=[1, 1, 1, 1]), node("Relu", ["a"], ["b"]), transposed("b", "c", 24, 16, 2, strides=[2, 2]), node("Relu", ["c"], ["d"]),
                                             transposed("d", "y", 16, 16, 3, strides=[2, 2], pads=[1, 1, 1, 1])], {"x": ["n", 16, "h", "w"]}, {"y": ["n", 16, "u", "v"]})
 convolutions("images_transposed_by_three", [transposed("x", "a", 16, 16, 5, strides=[3, 3], pads=[2, 1, 1, 2]), node("Relu", ["a"], ["y"])], {"x": ["n", 16, "h", "w"]}, {"y": ["n", 16, "u", "v"]})
+# Sizes that only a run shows: what is above a threshold, and which boxes of that overlap no better one.
+make("counted", [node("Greater", ["x", "threshold"], ["above"]), node("NonZero", ["above"], ["at"]), node("Transpose", ["at"], ["places"], perm=[1, 0]), node("GatherND", ["x", "places"], ["scores"]), node("Gather", ["at", "last"], ["box"], axis=0),
+                 node("Gather", ["z", "box"], ["boxes"], axis=0), node("Unsqueeze", ["boxes", "front"], ["b"]), node("Unsqueeze", ["scores", "fronts"], ["s"]), node("NonMaxSuppression", ["b", "s", "most", "overlap"], ["chosen"]),
+                 node("Gather", ["chosen", "third"], ["kept"], axis=1), node("Gather", ["boxes", "kept"], ["a"], axis=0), node("Gather", ["scores", "kept"], ["c"], axis=0), node("Unsqueeze", ["c", "behind"], ["d"]), node("Concat", ["a", "d"], ["y"], axis=1)],
+     {"x": ["c", "n"], "z": ["n", 4]}, {"y": ["found", 5]},
+     {"threshold": numpy.array(1.1), "last": numpy.array(1), "front": ints(0), "fronts": ints(0, 1), "most": ints(20), "overlap": numpy.array([0.3]), "third": numpy.array(2), "behind": ints(1)})

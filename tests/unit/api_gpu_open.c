@@ -239,6 +239,13 @@ Test(api_gpu_open, steps_compile_few_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
+// Whatever a call brings and however many there are of it, in stages of which each waits for the one before.
+Test(api_gpu_open, what_is_counted_compiles_nothing, .timeout = 240) {
+  begin();
+  try_model("counted", false, false, 0);
+  cr_expect_eq(findings(), 0);
+}
+
 Test(api_gpu_open, rows_of_open_lengths_compile_nothing, .timeout = 240) {
   begin();
   try_model("open_softmax", false, false, 0);

@@ -125,6 +125,12 @@ void budget_tell(const char *stage, double fraction) {
   if (current && current->stage && !strcmp(current->stage, stage)) current->fraction = fraction;
 }
 
+size_t budget_left(void) {
+  if (!current || !current->limits.memory) return SIZE_MAX;
+  int64_t left = (int64_t)current->limits.memory - atomic_load_explicit(&current->held, memory_order_relaxed);
+  return left > 0 ? (size_t)left : 0;
+}
+
 bool budget_charge(size_t bytes) {
   Budget *budget = current;
   if (!budget) return true;

@@ -67,6 +67,7 @@ void budget_tell(const char *stage, double fraction);  // from any of the call's
 // Memory. A charge that would exceed the limit ends the call: false, and nothing is charged.
 bool budget_charge(size_t bytes);
 void budget_correct(int64_t bytes);       // adds without asking
+size_t budget_left(void);                 // bytes that may still be taken; SIZE_MAX without a limit
 const Allocator *budget_allocator(void);  // of this thread; NULL: malloc
 // The error of an exceeded budget; where none is exceeded, memory is out.
 Status budget_error_or_out_of_memory(void);

@@ -95,14 +95,20 @@ static void evict(StageMemory *memory, StageEntry *entry) {
 
 static size_t shared_bytes(Device *device) { return device->shared_bytes ? device->shared_bytes(device) : 0; }
 
+// Under a limit of the caller's, remembered plans may have half of what nothing else takes: the other half is for the call at hand.
+static size_t limit_of(const StageMemory *memory) {
+  size_t left = budget_left();
+  return left == SIZE_MAX ? memory->limit : MIN(memory->limit, (left + memory->bytes) / 2);
+}
+
 // What is in use keeps what it hangs on in use. A call that was ended lets nothing go: the device may still use it, and waiting for that is
 // what was to end.
-static void trim(StageMemory *memory) {
+static void trim(StageMemory *memory, bool even_newest) {
   if (budget_is_over(budget_current())) return;
-  while (memory->bytes + shared_bytes(memory->device) > memory->limit) {
+  while (memory->bytes + shared_bytes(memory->device) > limit_of(memory)) {
     StageEntry *entry = memory->oldest;
-    while (entry->users && entry != memory->newest) entry = entry->newer;
-    if (entry == memory->newest) return;
+    while (entry && entry->users) entry = entry->newer;
+    if (!entry || (entry == memory->newest && !even_newest)) return;
     evict(memory, entry);
   }
 }
@@ -217,6 +223,7 @@ static Status describe(Arena *scratch, const RunTensor *tensor, bool known, Stag
 }
 
 static Status entry_new(StageMemory *memory, StageCache *cache, StageInput *inputs, Hash128 key, StageEntry **out) {
+  trim(memory, true);
   if (cache->count == cache->capacity) {
     size_t capacity = cache->capacity ? cache->capacity * 2 : 8;
     StageSlot *slots = realloc(cache->slots, capacity * sizeof *slots);
@@ -311,5 +318,5 @@ void stage_leave(StageMemory *memory, StageEntry *entry) {
   unlink_entry(memory, entry);
   link_newest(memory, entry);
   count_bytes(memory, entry);
-  trim(memory);
+  trim(memory, false);
 }

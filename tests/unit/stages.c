@@ -537,6 +537,31 @@ Test(stages, references_run_with_the_sizes_they_were_planned_for) {
   finish(&run);
 }
 
+// Plans that are remembered give way where a caller's limit leaves no memory for the next.
+Test(stages, remembered_plans_make_room_under_a_limit) {
+  enum { SIZES = 60 };
+  Budget budget = {0};
+  size_t most = 0;
+  for (int limited = 0; limited < 2; limited++) {
+    budget = (Budget){0};
+    budget_enter(&budget, &(BudgetLimits){.memory = limited ? 2 * most : (size_t)1 << 30});
+    Run run = start(
+        "graph g(%x: f32[n, 4]) -> (%y) { %t: ?[?] = transpose(%x) {perm: [1, 0]} %r: ?[?] = reshape(%t) {dims: dims[2, "
+        "(2*n)]} "
+        "%y: ?[?] = elementwise(%r) " OP1("neg") " }",
+        false);
+    for (int64_t n = 1; n <= SIZES; n++) {
+      if (n == 4 && !limited) most = (size_t)budget.most;  // a few of them
+      run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 2, .dims = {n, 4}};
+      Status status = runner_prepare(run.runner, run.inputs);
+      cr_assert(!status, "%lld rows: %s", (long long)n, status_message(status));
+    }
+    if (!limited) cr_assert_gt(budget.most, 3 * (int64_t)most, "all of them are more than the limit");
+    finish(&run);
+    budget_leave(&budget);
+  }
+}
+
 // Wherever memory ends while a graph is being bound, nobody is given that graph any more, and the session goes on.
 Test(stages, a_graph_that_could_not_be_bound_is_shared_no_more) {
   Run run = start(

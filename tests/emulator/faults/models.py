@@ -1,6 +1,7 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
 # product.onnx, one site that is quick to tune, open.onnx and rows.onnx, whose one half is of an open shape, with one kernel for all and with another (of a convolution whose channels are open) for each, and chain.onnx, of enough kernels for a recorded graph to pay
-# whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not. Needs the onnx package.
+# whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not, and
+# loop.onnx, a loop that data ends and a scan. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
@@ -14,7 +15,7 @@ def values(shapes):
 def make(name, nodes, inputs, outputs, constants):
     graph = helper.make_graph(
         nodes, name, values(inputs), values(outputs),
-        [numpy_helper.from_array(value if value.dtype == numpy.int64 and key in ("image", "point") else value.astype(numpy.float32), key) for key, value in constants.items()],
+        [numpy_helper.from_array(value if value.dtype == numpy.int64 and key in ("image", "point", "trips") else value.astype(numpy.float32), key) for key, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
@@ -62,4 +63,26 @@ make(
         helper.make_node("ReduceMax", ["w"], ["y"], axes=[0], keepdims=1),
     ],
     {"x": ["n", 8]}, {"y": [1, 8]}, {},
+)
+# A state and stacked rows, until what is computed says so; and a scan along the second axis.
+value = helper.make_tensor_value_info
+body = helper.make_graph(
+    [helper.make_node("Add", ["s", "s"], ["next"]), helper.make_node("ReduceMax", ["next"], ["largest"], keepdims=0), helper.make_node("Less", ["largest", "most"], ["more"])],
+    "body", [value("i", TensorProto.INT64, []), value("go", TensorProto.BOOL, []), value("s", TensorProto.FLOAT, [4, 5])],
+    [value("more", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, [4, 5]), value("next", TensorProto.FLOAT, [4, 5])],
+)
+slices = helper.make_graph(
+    [helper.make_node("Add", ["a", "e"], ["c"])], "slices", [value("a", TensorProto.FLOAT, [4]), value("e", TensorProto.FLOAT, [4])],
+    [value("c", TensorProto.FLOAT, [4]), value("c", TensorProto.FLOAT, [4])],
+)
+make(
+    "loop",
+    [
+        helper.make_node("Loop", ["trips", "", "x"], ["last", "rows"], body=body),
+        helper.make_node("Scan", ["zero", "x"], ["sum", "sums"], body=slices, num_scan_inputs=1, scan_input_axes=[1]),
+        helper.make_node("ReduceMax", ["rows"], ["top"], axes=[0, 1], keepdims=0), helper.make_node("ReduceMax", ["sums"], ["other"], axes=[0], keepdims=0),
+        helper.make_node("ReduceMax", ["last"], ["end"], axes=[0], keepdims=0), helper.make_node("Concat", ["end", "top", "sum", "other"], ["y"], axis=0),
+    ],
+    {"x": [4, 5]}, {"y": [18]},
+    {"trips": numpy.array(6, dtype=numpy.int64), "most": numpy.array(4), "zero": numpy.zeros(4)},
 )

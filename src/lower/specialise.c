@@ -35,12 +35,16 @@ static bool all_inputs_constant(const Node *node) {
   return true;
 }
 
-// Of a large constant another part in every call: it stays where it is, and who reads it is told where; folded it would be copied and uploaded for each size.
-static bool is_part_of_constant(const Node *node) {
+// A view of a constant stays one where what it reads is large and another part in every call, or where it repeats much: folded it would be copied and uploaded for each size.
+static bool stays_view(const Node *node) {
   enum { LARGE = 1 << 16 };
-  DType dtype = node->outputs[0]->dtype;
-  if (dtype == DTYPE_STRING || dtype_kind(dtype) == KIND_COMPLEX) return false;  // whose views the host makes, in every call
-  return node->op->view && node->outputs[0]->open && tensor_bytes(node->inputs[0]->constant) >= LARGE;
+  const Value *out = node->outputs[0];
+  if (!node->op->view || out->dtype == DTYPE_STRING || dtype_kind(out->dtype) == KIND_COMPLEX)
+    return false;  // whose views the host makes, in every call
+  Tensor type = {.dtype = out->dtype, .rank = out->rank};
+  size_t read = tensor_bytes(node->inputs[0]->constant);
+  bool repeats = value_get_dims(out, type.dims) && tensor_bytes(&type) >= LARGE && tensor_bytes(&type) > read;
+  return repeats || (out->open && read >= LARGE);
 }
 
 // ---- inputs ------------------------------------------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
     if (!keeps) s->closed = "the device has no kernel for a region";
   } else if (node->op->is_control || node->op->is_list) {
     return OK;
-  } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node) && !is_part_of_constant(node)) {
+  } else if (node->op->reference && !node->op->random && known && all_inputs_constant(node) && !stays_view(node)) {
     return fold(s, node);
   } else if (node->op->reserve && s->hooks->reserves && inputs_are_static(node)) {
     return reserve(s, node);

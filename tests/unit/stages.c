@@ -537,6 +537,30 @@ Test(stages, references_run_with_the_sizes_they_were_planned_for) {
   finish(&run);
 }
 
+// A number that is repeated for a call's sizes stays one number: nothing as large as its result is computed, kept or uploaded.
+Test(stages, what_repeats_is_not_computed) {
+  BOTH(run,
+       "graph g(%x: f32[n]) -> (%y) { %i: i64[1, some] = nonzero(%x) const %z: f32[1] = [2] %e: f32[some, 64, 64] = expand(%z) "
+       "{dims: dims[some, 64, 64]} "
+       "const %at: i64[1] = [0] %y: ?[?] = gather(%e, %at) {axis: 1} }") {
+    GIVE(&run, DTYPE_F32, D(9), 1, 2, 0, 4, 5, 6, 7, 8, 9);
+    expect_ok(go(&run));
+    cr_assert_eq(run.results[0].dims[0], 8);
+    cr_assert_eq(tensor_get_f(&run.results[0], 8 * 64 - 1), 2);
+    drop(&run);
+  }
+  Run run = start(
+      "graph g(%x: f32[n]) -> (%y) { const %z: f32[1] = [2] %e: f32[n, 64, 64] = expand(%z) {dims: dims[n, 64, 64]} "
+      "%y: ?[?] = reshape(%e) {dims: dims[(n*4096)]} }",
+      false);
+  Executable *executable;
+  Stage *stage;
+  run.inputs[0] = (RunTensor){.dtype = DTYPE_F32, .rank = 1, .dims = {8}};
+  expect_ok(runner_plan(run.runner, run.inputs, &executable, &stage));
+  cr_expect_lt(stage->folded_bytes, 1000);
+  finish(&run);
+}
+
 // Plans that are remembered give way where a caller's limit leaves no memory for the next.
 Test(stages, remembered_plans_make_room_under_a_limit) {
   enum { SIZES = 60 };

@@ -1,23 +1,11 @@
 // Loops and scans, run whole: on the CPU, and where the driver is the emulated one (loops_emulated) on a GPU. What each gives is computed by a few lines of C, or by what it must be equal to; what
 // it costs is counted at the device: memory asked for, and copies to and from the host.
-#include <criterion/criterion.h>
 #include <dlfcn.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/budget.h"
-#include "base/checked.h"
-#include "ir/graph_text.h"
-#include "ir/verify.h"
-#include "kernels/deferred.h"
-#include "kernels/ops.h"
-#include "onnx/ops/translate.h"
 #include "run/loop_body.h"
-#include "run/runner.h"
-
-enum { MOST = 6 };
+#include "tests/unit/runner_test.h"
 
 // What a device was asked for; its own functions stand behind.
 typedef struct Counts {
@@ -47,42 +35,8 @@ static Status count_download(Device *device, void *to, const void *from, size_t 
   return inner.download(device, to, from, bytes);
 }
 
-typedef struct Run {
-  Arena *arena;
-  Graph *graph;
-  Device *device;
-  Runner *runner;
-  RunTensor inputs[MOST], outputs[MOST];
-  Tensor results[MOST];
-  int input_count;
-} Run;
-
-static Log no_log;
-
-static bool is_deferred(const Node *node) { return node->op == &op_deferred; }
-static void expect_ok(Status status) { cr_assert(!status, "%s", status_message(status)); }
-
-static bool on_gpu(void) {
-  const char *driver = getenv("INGOT_LIBCUDA");
-  return driver && strstr(driver, "emulator");
-}
-
-// Bodies and branches first.
-static void infer_all(Graph *graph) {
-  FOR_NODES(node, graph) {
-    for (int i = 0; i < node->attribute_count; i++)
-      if (node->attributes[i].kind == ATTR_GRAPH) infer_all(node->attributes[i].graph);
-    expect_ok(node_infer(node));
-  }
-}
-
 static Run start(const char *text) {
-  Run run = {.arena = arena_new()};
-  expect_ok(graph_parse(run.arena, core_ops, text, strlen(text), NULL, 0, &run.graph));
-  infer_all(run.graph);
-  expect_ok(graph_verify(run.graph));
-  DeviceOptions options = {.kind = on_gpu() ? DEVICE_CUDA : DEVICE_CPU, .threads = 1, .log = &no_log};
-  expect_ok(on_gpu() ? cuda_device_new(&options, &run.device) : cpu_device_new(&options, &run.device));
+  Run run = run_of(text);
   inner = *run.device;
   run.device->allocate = count_allocate;
   run.device->release = count_release;
@@ -94,54 +48,15 @@ static Run start(const char *text) {
   return run;
 }
 
-static void give(Run *run, DType dtype, int rank, const int64_t *dims, const double *values) {
-  Tensor tensor;
-  expect_ok(tensor_new(run->arena, dtype, rank, dims, &tensor));
-  for (int64_t i = 0; i < tensor_count(&tensor); i++) tensor_set_f(&tensor, i, values[i]);
-  expect_ok(run_tensor_borrow_host(run->device, &tensor, &run->inputs[run->input_count++]));
-}
-#define D(...) ((const int64_t[]){__VA_ARGS__})
-#define GIVE(run, dtype, dims, ...) give(run, dtype, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
 static void give_number(Run *run, double value) { give(run, DTYPE_I64, 0, NULL, &value); }
-
-static void drop_inputs(Run *run) {
-  for (int i = 0; i < run->input_count; i++) run_tensor_drop(&run->inputs[i]);
-  run->input_count = 0;
-}
-static void drop(Run *run) {
-  drop_inputs(run);
-  for (int i = 0; i < run->graph->output_count; i++) run_tensor_drop(&run->outputs[i]);
-}
-
-static void fetch(Run *run) {
-  for (int i = 0; i < run->graph->output_count; i++) {
-    run->results[i] = (Tensor){.dtype = run->outputs[i].dtype, .rank = run->outputs[i].rank};
-    memcpy(run->results[i].dims, run->outputs[i].dims, sizeof run->results[i].dims);
-    expect_ok(run_tensor_host(&run->outputs[i], &run->results[i].data));
-    cr_assert_eq(run->outputs[i].storage->bytes, tensor_bytes(&run->results[i]));
-  }
-}
 
 // Inputs are given up, as a caller would do, and results fetched.
 static void go(Run *run) {
   for (int i = 0; i < run->graph->output_count; i++) run_tensor_drop(&run->outputs[i]);
   expect_ok(runner_run(run->runner, run->inputs, run->outputs));
   drop_inputs(run);
-  fetch(run);
+  expect_ok(fetch(run));
 }
-
-static void expect(const Run *run, int output, int rank, const int64_t *dims, const double *values) {
-  const Tensor *result = &run->results[output];
-  cr_assert_eq(result->rank, rank, "output %d has rank %d, not %d", output, result->rank, rank);
-  for (int k = 0; k < rank; k++)
-    cr_assert_eq(result->dims[k], dims[k], "output %d axis %d is %lld, not %lld", output, k, (long long)result->dims[k],
-                 (long long)dims[k]);
-  for (int64_t i = 0; i < tensor_count(result); i++)
-    cr_assert(fabs(tensor_get_f(result, i) - values[i]) <= 1e-5 * fmax(1, fabs(values[i])),
-              "output %d element %lld is %g, not %g", output, (long long)i, tensor_get_f(result, i), values[i]);
-}
-#define EXPECT(run, output, dims, ...) \
-  expect(run, output, (int)(sizeof(dims) / sizeof(int64_t)), dims, (const double[]){__VA_ARGS__})
 
 // All device memory went back.
 static void finish(Run *run) {
@@ -154,12 +69,10 @@ static void finish(Run *run) {
 #define WITH(run, text) for (Run run = start(text), *once_ = &run; once_; finish(&run), once_ = NULL)
 
 static void set_up(void) {
-  if (!on_gpu() && getenv("INGOT_LIBCUDA")) cr_skip_test("this is about the CPU and the emulated device");
+  if (device_kind() == DEVICE_CPU && getenv("INGOT_LIBCUDA")) cr_skip_test("this is about the CPU and the emulated device");
 }
 TestSuite(loops, .init = set_up, .timeout = 240);
 
-#define OP1(op) "{program: program {%0: f32 = input 0; %1 = " op " %0; yield %1}}"
-#define OP2(op) "{program: program {%0: f32 = input 0; %1: f32 = input 1; %2 = " op " %0 %1; yield %2}}"
 #define TO_FLOAT "{program: program {%0: i64 = input 0; %1: f32 = cast %0; yield %1}}"
 
 // ---- states ------------------------------------------------------------------------------------------------------------------
@@ -271,7 +184,8 @@ Test(loops, states_that_grow) {
       go(&run);
       expect(&run, 0, 1, D(26), expected);
       expect(&run, 1, 2, D(25, 1), rows);
-      if (on_gpu() && call) cr_expect_leq(counts.allocations - before, 3, "%d allocations", counts.allocations - before);
+      if (device_kind() == DEVICE_CUDA && call)
+        cr_expect_leq(counts.allocations - before, 3, "%d allocations", counts.allocations - before);
     }
   }
 }
@@ -575,13 +489,13 @@ Test(loops, a_condition_of_the_data_is_all_that_comes_to_the_host) {
       downloads[call % 2] = counts.downloads - before.downloads;
       if (call >= 2) cr_expect_leq(counts.uploads - before.uploads, 1, "%d uploads", counts.uploads - before.uploads);
     }
-    cr_expect_eq(downloads[1] - downloads[0], on_gpu() ? 10 : 0);
+    cr_expect_eq(downloads[1] - downloads[0], device_kind() == DEVICE_CUDA ? 10 : 0);
   }
 }
 
 // Recorded graphs of the two turns are launched again and again; none is told of other addresses.
 Test(loops, recorded_graphs_repeat) {
-  if (!on_gpu()) cr_skip_test("the CPU records nothing");
+  if (device_kind() == DEVICE_CPU) cr_skip_test("the CPU records nothing");
   void *library = dlopen(getenv("INGOT_LIBCUDA"), RTLD_NOW | RTLD_LOCAL);
   cr_assert(library);
   void (*forget)(long at, int code, bool sticky, const char *name) = NULL;
@@ -612,7 +526,7 @@ Test(loops, recorded_graphs_repeat) {
 
 // Wherever memory of the device ends, the call says so, nothing is lost, and the next one is right.
 static void fail_each(const char *text, void (*give_all)(Run *run), int outputs) {
-  Tensor expected[MOST];
+  Tensor expected[MOST_VALUES];
   Run whole = start(text);
   give_all(&whole);
   go(&whole);

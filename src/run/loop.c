@@ -37,9 +37,9 @@ static Status work_new(Work *work, const LoopCall *call, int stacks, int slices)
 }
 
 static void work_free(Work *work) {
-  for (int i = 0; work->in && i < work->body->input_count; i++) run_tensor_drop(&work->in[i]);
-  for (int i = 0; work->out && i < work->body->output_count; i++) run_tensor_drop(&work->out[i]);
-  for (int i = 0; work->run && i < work->body->output_count; i++) run_tensor_drop(&work->run[i]);
+  run_tensors_drop(work->in, work->body->input_count);
+  run_tensors_drop(work->out, work->body->output_count);
+  run_tensors_drop(work->run, work->body->output_count);
   for (int i = 0; work->stack && i < work->stacks; i++) run_tensor_drop(&work->stack[i].whole);
   for (int i = 0; work->slices && i < work->slice_count; i++) run_tensor_drop(&work->slices[i].whole);
   free(work->in);

@@ -154,6 +154,10 @@ void run_tensor_drop(RunTensor *tensor) {
   drop_storage(storage);
 }
 
+void run_tensors_drop(RunTensor *tensors, int count) {
+  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
+}
+
 Status run_sequence_new(DType dtype, int count, RunTensor *out) {
   *out = (RunTensor){.kind = VALUE_SEQUENCE, .dtype = dtype};
   out->list = calloc(1, sizeof *out->list + (size_t)count * sizeof *out->list->items);

@@ -6,29 +6,13 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
-#include "base/memory.h"
 #include "base/recover.h"
-#include "kernels/reference.h"
 #include "kernels/sort/sort.h"
-#include "run/call_memory.h"
+#include "run/host_node.h"
 #include "run/loop.h"
-#include "run/stage_cache.h"
+#include "run/runner_inside.h"
 
 enum { MAX_DEPTH = 64 };  // nested loops and rests
-
-struct Runner {
-  Device *device;
-  StageMemory stages;
-  StageCache *top;
-  CallMemories memories;
-  Arena *strings[2];  // bytes of the strings made in this run and in the one before
-  int turn;
-  RunnerStats stats;
-};
-
-static void drop_all(RunTensor *tensors, int count) {
-  for (int i = 0; tensors && i < count; i++) run_tensor_drop(&tensors[i]);
-}
 
 // The tensors among the values, the elements of a sequence in its place: what ready's inputs are. *flat is to be freed where it is not
 // `values` itself, which is handed back if it holds nothing else.
@@ -172,45 +156,6 @@ static Status slot_tensor(Runner *runner, const Slot *slot, const Made *made, Ru
   return OK;
 }
 
-// Elements point to bytes of the reference's scratch memory, or of its inputs': they get bytes that outlive both.
-static void keep_strings(Runner *runner, const char **elements, int64_t count) {
-  for (int64_t i = 0; i < count; i++) elements[i] = arena_string(runner->strings[runner->turn], elements[i]);
-}
-
-// Runs a node by its reference, on the host.
-static Status run_on_host(Runner *runner, const Node *node, const RunTensor *inputs, RunTensor *outputs) {
-  Arena *scratch = arena_scratch();
-  Status status = OK;
-  Tensor *tensors = arena_array(scratch, Tensor, node->input_count);
-  const Tensor **pointers = arena_array(scratch, const Tensor *, node->input_count);
-  Tensor *results = arena_array(scratch, Tensor, node->output_count);
-  for (int i = 0; i < node->input_count; i++) {
-    if (!inputs[i].storage) continue;
-    tensors[i] = (Tensor){.dtype = inputs[i].dtype, .rank = inputs[i].rank};
-    memcpy(tensors[i].dims, inputs[i].dims, sizeof tensors[i].dims);
-    TRY_GOTO(run_tensor_host(&inputs[i], &tensors[i].data));
-    pointers[i] = &tensors[i];
-  }
-  TRY_GOTO(reference_run(node, scratch, pointers, results));
-  for (int i = 0; i < node->output_count; i++) {
-    TRY_GOTO(run_tensor_borrow_host(runner->device, &results[i], &outputs[i]));
-    size_t bytes = tensor_bytes(&results[i]);
-    void *copy;
-    status = memory_take(bytes, &copy);
-    if (status) {
-      run_tensor_drop(&outputs[i]);
-      goto done;
-    }
-    memcpy(copy, results[i].data, bytes);
-    outputs[i].storage->host_memory = copy;
-    outputs[i].storage->owns_host = true;
-    if (results[i].dtype == DTYPE_STRING) keep_strings(runner, copy, tensor_count(&results[i]));
-  }
-done:
-  arena_free(scratch);
-  return status;
-}
-
 static Status cache_run(Runner *runner, StageCache *cache, Where where, const RunTensor *inputs, RunTensor *outputs);
 
 typedef struct BodyCall {
@@ -242,21 +187,12 @@ static Status run_loop(Runner *runner, StageEntry *entry, int index, int depth, 
   return status;
 }
 
-// Reads how many there are; the rest stays where it is.
-static Status read_count(const Node *node, const RunTensor *inputs, RunTensor *out) {
-  void *count;
-  int64_t dims[2];
-  TRY(run_tensor_host(&inputs[1], &count));
-  TRY(counted_dims(node, inputs[0].dims[0], *(const int64_t *)count, dims));
-  return run_tensor_part(&inputs[0], 2, dims, out);
-}
-
 static Status run_action(Runner *runner, StageEntry *entry, int index, int depth, const RunTensor *inputs, RunTensor *outputs) {
   const Node *node = entry->stage->actions[index].node;
-  if (node->op == &op_counted) return read_count(node, inputs, outputs);
+  if (node->op == &op_counted) return host_node_count(node, inputs, outputs);
   if (!entry->bodies[index]) {
     if (runner->device->info.kind != DEVICE_CPU) runner->stats.host_operator = node->op->name;
-    return RECOVER_GUARD(run_on_host(runner, node, inputs, outputs));
+    return RECOVER_GUARD(host_node_run(runner->device, node, runner->strings[runner->turn], inputs, outputs));
   }
   return run_loop(runner, entry, index, depth, inputs, outputs);
 }
@@ -279,7 +215,7 @@ static Status run_rest(Runner *runner, StageEntry *entry, Where where, const Run
     if (!status)
       status = status_context(run_action(runner, entry, (int)a, where.depth, operands, actions[a]), "running '%s' (%s)",
                               action->node->outputs[0]->name, action->node->op->name);
-    drop_all(operands, action->node->input_count);
+    run_tensors_drop(operands, action->node->input_count);
     free(operands);
     if (status) goto done;
   }
@@ -287,10 +223,10 @@ static Status run_rest(Runner *runner, StageEntry *entry, Where where, const Run
   TRY_GOTO(cache_run(runner, entry->rest, behind(where), rest, outputs));
 done:
   for (uint32_t a = 0; actions && a < stage->action_count; a++) {
-    drop_all(actions[a], stage->actions[a].node->output_count);
+    run_tensors_drop(actions[a], stage->actions[a].node->output_count);
     free(actions[a]);
   }
-  if (rest) drop_all(rest, stage->rest->input_count);
+  if (rest) run_tensors_drop(rest, stage->rest->input_count);
   free(actions);
   free(rest);
   return status;
@@ -318,7 +254,7 @@ static Status run_and_gather(Runner *runner, StageEntry *entry, int output_count
     run_tensor_drop(&outputs[i]);
     status = slot_tensor(runner, &stage->results[i], &(Made){inputs, ready, NULL}, &outputs[i]);
   }
-  drop_all(ready, count);
+  run_tensors_drop(ready, count);
   free(ready);
   return status;
 }
@@ -329,7 +265,7 @@ static Status run_stages(Runner *runner, StageEntry *entry, Where where, const R
   if (!ready) return status_out_of_memory();
   Status status = run_ready(runner, entry, where, inputs, ready);
   if (!status) status = run_rest(runner, entry, where, inputs, ready, outputs);
-  drop_all(ready, count);
+  run_tensors_drop(ready, count);
   free(ready);
   return status;
 }
@@ -381,6 +317,10 @@ Status runner_run(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
   runner->stats = (RunnerStats){.host_operator = ""};
   runner->turn ^= 1;
   arena_reset(runner->strings[runner->turn]);
+  return runner_run_again(runner, inputs, outputs);
+}
+
+Status runner_run_again(Runner *runner, const RunTensor *inputs, RunTensor *outputs) {
   return cache_run(runner, runner->top, at_top, inputs, outputs);
 }
 
@@ -417,9 +357,7 @@ static Status place(Runner *runner, StageEntry *entry, const RunTensor *inputs, 
   return place_outputs(runner->device, entry, memory, NULL, outputs, out);
 }
 
-typedef Status (*PlacedWork)(Runner *runner, StageEntry *entry, void **in, void **out, void *context);
-
-static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
+Status runner_with_placed(Runner *runner, const RunTensor *inputs, PlacedWork work, void *context) {
   StageEntry *entry;
   const RunTensor *flat = inputs;
   TRY(stage_enter_bound(&runner->stages, runner->top, inputs, &entry));
@@ -433,79 +371,12 @@ static Status with_placed(Runner *runner, const RunTensor *inputs, PlacedWork wo
   TRY_GOTO(place(runner, entry, flat, outputs, in, in + ready->input_count));
   TRY_GOTO(work(runner, entry, in, in + ready->input_count, context));
 done:
-  if (outputs) drop_all(outputs, ready->output_count);
+  if (outputs) run_tensors_drop(outputs, ready->output_count);
   free(outputs);
   free(in);
   free_flat(flat, inputs);
   stage_leave(&runner->stages, entry);
   return status;
-}
-
-typedef struct ProfileWork {
-  StepReport *out;
-  int limit, *count;
-} ProfileWork;
-
-static Status profile_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
-  ProfileWork *work = context;
-  return runner->device->profile(runner->device, entry->executable, in, out, work->out, work->limit, work->count);
-}
-
-Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count) {
-  return with_placed(runner, inputs, profile_placed, &(ProfileWork){out, limit, count});
-}
-
-enum { TIMED_WARMUPS = 3 };
-
-typedef struct TimeWork {
-  double budget, *seconds;
-  int batches;
-  const RunTensor *inputs;
-} TimeWork;
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
-// A model in several stages is run whole; one stage is replayed alone.
-static Status run_placed(Runner *runner, StageEntry *entry, void **in, void **out, const RunTensor *inputs) {
-  if (entry->stage->complete) return runner->device->run(runner->device, entry->executable, in, out);
-  RunTensor *outputs = calloc((size_t)runner->top->graph->output_count + 1, sizeof *outputs);
-  if (!outputs) return status_out_of_memory();
-  Status status = cache_run(runner, runner->top, at_top, inputs, outputs);
-  drop_all(outputs, runner->top->graph->output_count);
-  free(outputs);
-  return status;
-}
-
-static Status time_batch(Runner *runner, StageEntry *entry, void **in, void **out, const TimeWork *work, int batch,
-                         double *each) {
-  Device *device = runner->device;
-  TRY(device->synchronize(device));
-  double start = time_now();
-  for (int i = 0; i < batch; i++) TRY(run_placed(runner, entry, in, out, work->inputs));
-  TRY(device->synchronize(device));
-  *each = (time_now() - start) / batch;
-  return OK;
-}
-
-// Runs that take long are measured less often.
-static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
-  TimeWork *work = context;
-  double times[MOST_TIMED_BATCHES], each;
-  for (int i = 0; i < TIMED_WARMUPS; i++) TRY(time_batch(runner, entry, in, out, work, 1, &each));
-  int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
-  double start = time_now();
-  do TRY(time_batch(runner, entry, in, out, work, batch, &times[count++]));
-  while (count < work->batches && time_now() - start < 2 * work->budget);
-  qsort(times, (size_t)count, sizeof *times, ascending);
-  *work->seconds = times[count / 2];
-  return OK;
-}
-
-Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds) {
-  return with_placed(runner, inputs, time_placed, &(TimeWork){budget, seconds, MIN(batches, MOST_TIMED_BATCHES), inputs});
 }
 
 static void entry_let_go(StageEntry *entry, Storage *storage) {

@@ -51,6 +51,7 @@ size_t run_tensor_bytes(const RunTensor *tensor);
 // One more reference to what `from` holds / one fewer.
 void run_tensor_share(RunTensor *to, const RunTensor *from);
 void run_tensor_drop(RunTensor *tensor);
+void run_tensors_drop(RunTensor *tensors, int count);  // NULL is fine
 // A sequence whose items, absent as yet, are to be filled; each brings a reference.
 MUST_CHECK Status run_sequence_new(DType dtype, int count, RunTensor *out);
 

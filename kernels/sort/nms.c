@@ -46,10 +46,13 @@ static bool overlaps(Box a, Box b, double threshold) {
   return all > 0 && shared / all > threshold;
 }
 
+// What is no number is as bad as can be.
+static double score_of(const double *scores, int64_t i) { return isnan(scores[i]) ? -INFINITY : scores[i]; }
+
 static int compare_scores(const void *a, const void *b, void *context) {
-  const double *scores = context;
   int64_t i = *(const int64_t *)a, j = *(const int64_t *)b;
-  if (scores[i] != scores[j]) return scores[i] > scores[j] ? -1 : 1;
+  double x = score_of(context, i), y = score_of(context, j);
+  if (x != y) return x > y ? -1 : 1;
   return (i > j) - (i < j);
 }
 

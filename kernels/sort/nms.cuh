@@ -25,6 +25,12 @@ DEVICE bool nms_overlap(const NmsBox &a, const NmsBox &b, double threshold) {
   return all > 0 && shared / all > threshold;
 }
 
+// What is no number is as bad as can be.
+template <class S> DEVICE double nms_score(const typename S::Stored *scores, u32 number) {
+  const double score = S::get(scores[number]);
+  return score != score ? -__longlong_as_double(0x7ff0000000000000ll) : score;
+}
+
 // A box with its score; the number is NMS_GONE where there is none. Of equal scores the lower number is better.
 struct NmsBest {
   double score;
@@ -86,7 +92,7 @@ DEVICE u32 nms_choose(const typename E::Stored *boxes, const typename S::Stored 
         list[i] = NMS_GONE;  // nobody else looks at it
         continue;
       }
-      mine = NmsBest::better(mine, NmsBest{(double)S::get(scores[number]), number});
+      mine = NmsBest::better(mine, NmsBest{nms_score<S>(scores, number), number});
     }
     const NmsBest best = nms_best(mine, shared);
     if (best.number == NMS_GONE) break;

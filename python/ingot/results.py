@@ -65,6 +65,7 @@ class Taken:
         self.session = session
         self.handle = handle
         self.on_gpu = device[0] == abi.INGOT_CUDA
+        session._held += self.on_gpu
 
     def __del__(self) -> None:
         if self.on_gpu:
@@ -74,21 +75,20 @@ class Taken:
 
 
 class Taker:
-    """Takes what a session's run lent."""
+    """Takes what a session's run lent. It does not hold the session, which holds it."""
 
-    def __init__(self, session: "Session", outputs: Sequence[abi.ingot_output]) -> None:
-        self._session = session
+    def __init__(self, outputs: Sequence[abi.ingot_output]) -> None:
         # Views of the structs, of which ctypes makes a new one at every look.
         self._views = [(tensor, tensor.dtype, tensor.device) for tensor in (output.tensor for output in outputs)]
         self._taken = ctypes.c_void_p()
         self._reference = ctypes.byref(self._taken)
 
-    def result(self, index: int, kind: str) -> Any:
+    def result(self, session: "Session", index: int, kind: str) -> Any:
         """A result for a caller whose tensors are of that kind; of memory that is taken, Raw."""
         tensor, dtype, place = self._views[index]
         row = BY_KEY.get((dtype.code, dtype.bits))
         if row is None:
-            return self._no_tensor(index, kind)
+            return _no_tensor(session, index, kind)
         shape = tuple(tensor.shape[: tensor.ndim])
         if row is STRING:
             return present(_strings(tensor, shape), kind)
@@ -96,25 +96,26 @@ class Taker:
             small = copied_if_small(tensor.data, row, shape)
             if small is not None:
                 return small
-        check(lib.ingot_session_take_output(self._session._handle, index, self._reference))
+        check(lib.ingot_session_take_output(session._handle, index, self._reference))
         handle = self._taken.value
         assert handle is not None
         device = (abi.INGOT_CUDA, place.device_id) if place.device_type == abi.INGOT_CUDA else HOST
-        return Raw._of(tensor.data or 0, row, shape, device, Taken(self._session, handle, device), self._session)
+        return Raw._of(tensor.data or 0, row, shape, device, Taken(session, handle, device), session)
 
-    def _no_tensor(self, index: int, kind: str) -> Any:
-        """A sequence, or None. Elements are lent and copied, whoever else has the list."""
-        handle = self._session._handle
-        if lib.ingot_session_output_kind(handle, index) == abi.ingot_kind.INGOT_NOTHING:
-            return None
-        element = abi.ingot_tensor()
-        out: List[Any] = []
-        for number in range(lib.ingot_session_output_length(handle, index)):
-            check(lib.ingot_session_output_element(handle, index, number, ctypes.byref(element)))
-            row = BY_KEY[(element.dtype.code, element.dtype.bits)]
-            shape = tuple(element.shape[: element.ndim])
-            out.append(present(_strings(element, shape) if row is STRING else _copied(element, row, shape), kind))
-        return out
+
+def _no_tensor(session: "Session", index: int, kind: str) -> Any:
+    """A sequence, or None. Elements are lent and copied, whoever else has the list."""
+    handle = session._handle
+    if lib.ingot_session_output_kind(handle, index) == abi.ingot_kind.INGOT_NOTHING:
+        return None
+    element = abi.ingot_tensor()
+    out: List[Any] = []
+    for number in range(lib.ingot_session_output_length(handle, index)):
+        check(lib.ingot_session_output_element(handle, index, number, ctypes.byref(element)))
+        row = BY_KEY[(element.dtype.code, element.dtype.bits)]
+        shape = tuple(element.shape[: element.ndim])
+        out.append(present(_strings(element, shape) if row is STRING else _copied(element, row, shape), kind))
+    return out
 
 
 def _strings(tensor: abi.ingot_tensor, shape: Tuple[int, ...]) -> Tensor:

@@ -52,6 +52,7 @@ class Session:
         self._lock = threading.Lock()
         self.process = current_process()  # that may use it: not one that is forked from it
         self._garbage: List[int] = []  # results on a GPU that nobody holds any more
+        self._held = 0  # results on a GPU that were taken and not given back
         self._configuration = Configuration(options)
         self._watch = self._configuration.watch
         with self._watch:
@@ -66,13 +67,17 @@ class Session:
         self._at, self._output_count = ctypes.c_void_p(self._handle), len(engine.outputs)
         self._inputs_at, self._outputs_at = ctypes.c_void_p(ctypes.addressof(self._arguments.array)), ctypes.c_void_p(ctypes.addressof(self._places.array))
         self._results = results_named(self._places.names)
-        self._taker = Taker(self, self._places.structs)
+        self._taker = Taker(self._places.structs)
+
+    _ended = False
+    # Found here when the interpreter ends and modules are gone.
+    _free, _free_result = staticmethod(lib.ingot_session_free), staticmethod(lib.ingot_result_free)
 
     def __del__(self) -> None:
+        # Where a result goes with it in a cycle, the session may be asked first; it ends with the last of them.
+        self._ended = True
         if getattr(self, "_handle", 0):
             self._drain()
-            lib.ingot_session_free(self._handle)
-            self._handle = 0
 
     @property
     def device(self) -> str:
@@ -126,9 +131,12 @@ class Session:
                 if stream is None:
                     with contextlib.suppress(Error):
                         ordered.after(self)  # what was enqueued before it failed may still read the inputs
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # which its traceback would hold, and with it all that the caller's function does
             if places.lends:
-                given = [self._taker.result(i, arguments.kind) if one is None else one for i, one in enumerate(given)]
+                given = [self._taker.result(self, i, arguments.kind) if one is None else one for i, one in enumerate(given)]
                 if places.unseen is not None:
                     places.remember(given)
             if stream is None:
@@ -241,7 +249,11 @@ class Session:
     def _drain(self) -> None:
         # Freeing waits for whatever the GPU has been given, on whosever stream: nobody need know who took a result, or whether that stream is there still.
         while self._garbage:
-            lib.ingot_result_free(self._garbage.pop())
+            self._free_result(self._garbage.pop())
+            self._held -= 1
+        if self._ended and not self._held and self._handle:
+            handle, self._handle = self._handle, 0
+            self._free(handle)
 
     def _follow(self, stream: int) -> None:
         check(lib.ingot_session_follow(self._handle, stream))

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import types
+import weakref
 
 import numpy
 import pytest
@@ -100,6 +101,35 @@ def test_results_go_to_the_callers_memory_on_the_gpu(engine, stream, monkeypatch
     assert given is room
     out = ingot.Tensor._of(room.address.value, ingot.dtype("f32"), (2, 16), (2, 0), room)
     assert numpy.array_equal(read(out, stream), 2 * x)
+
+
+def test_a_session_and_its_results_may_go_by_the_cycle_collector(engine):
+    """In any order: the session is asked to go while a result still needs its device."""
+    x = numpy.ones((2, 16), numpy.float32)
+    for results in (1, 3):
+        session = engine.session()
+        cycle = [session] + [session.run([x], on="device")[0] for _ in range(results)]
+        cycle.append(cycle)
+        gone = weakref.ref(session)
+        del session, cycle
+        gc.collect()
+        assert gone() is None
+
+
+def test_a_run_that_is_refused_is_held_by_no_cycle(engine):
+    gc.disable()
+    try:
+        session = engine.session()
+        try:
+            session.run([numpy.ones((2, 3, 4), numpy.float32)])
+            pytest.fail("it is not refused")
+        except ingot.Error:
+            pass
+        gone = weakref.ref(session)
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_taker_on_another_stream_is_ordered_and_memory_goes_behind_it(engine, stream):

@@ -275,6 +275,15 @@ static void describe(ingot_session *session, int index, ingot_tensor *out) {
 
 // ---- the run -----------------------------------------------------------------------------------------------------------------
 
+// With the inputs and destinations that were read.
+static Status run_taken(ingot_session *session, int count) {
+  api_drop(session->outputs, count);
+  for (int i = 0; i < count; i++) TRY(place_output(session, i));
+  TRY(runner_run(session->runner, session->inputs, session->outputs));
+  session->stats = runner_stats(session->runner);
+  return hand_over(session, count);
+}
+
 static Status run(ingot_session *session, const ingot_tensor *inputs, int input_count, ingot_output *wanted, int output_count) {
   int expected = ingot_engine_output_count(session->engine);
   if (output_count != expected)
@@ -288,11 +297,10 @@ static Status run(ingot_session *session, const ingot_tensor *inputs, int input_
     else *to = (Destination){.host = true};
     if (to->callers) TRY(check_overlap(session, inputs, i, to));
   }
-  api_drop(session->outputs, expected);
-  for (int i = 0; i < expected; i++) TRY(place_output(session, i));
-  TRY(runner_run(session->runner, session->inputs, session->outputs));
-  session->stats = runner_stats(session->runner);
-  return hand_over(session, expected);
+  Status status = run_taken(session, expected);
+  if (!status || !runner_make_room(session->runner)) return status;
+  status_free(status);
+  return run_taken(session, expected);
 }
 
 // The caller's stream and a run between what it holds now and what it is given afterwards.

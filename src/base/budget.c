@@ -125,6 +125,11 @@ void budget_tell(const char *stage, double fraction) {
   if (current && current->stage && !strcmp(current->stage, stage)) current->fraction = fraction;
 }
 
+bool budget_begin_again(void) {
+  int verdict = OUT_OF_BYTES;
+  return current && atomic_compare_exchange_strong(&current->verdict, &verdict, GOING_ON);
+}
+
 size_t budget_left(void) {
   if (!current || !current->limits.memory) return SIZE_MAX;
   int64_t left = (int64_t)current->limits.memory - atomic_load_explicit(&current->held, memory_order_relaxed);

@@ -3,7 +3,7 @@
 // of its thread, and every loop whose length a file decides says now and then how much it did. A call without a limit, a
 // watcher or a way to be cancelled has no budget: then all of this is one look at a thread-local pointer.
 //
-// A budget that is exceeded stays exceeded until the call ends: no part of the call goes on by another way. Where a Status is at
+// A budget that is exceeded stays exceeded until the call ends: no part of the call goes on by another way (but for budget_begin_again). Where a Status is at
 // hand, TRY(budget_spend(work)); elsewhere budget_step(work), which unwinds to the innermost guard as running out of memory does
 // (recover.h), so it may stand wherever arena_alloc may. Threads that work for a call (parallel_for) inherit its budget; only the
 // thread that entered it calls the watcher.
@@ -66,7 +66,9 @@ void budget_tell(const char *stage, double fraction);  // from any of the call's
 
 // Memory. A charge that would exceed the limit ends the call: false, and nothing is charged.
 bool budget_charge(size_t bytes);
-void budget_correct(int64_t bytes);       // adds without asking
+void budget_correct(int64_t bytes);  // adds without asking
+// Where it was memory that ended the call: it goes on, since its owner gives memory back and begins again what it was about. False where it was something else.
+bool budget_begin_again(void);
 size_t budget_left(void);                 // bytes that may still be taken; SIZE_MAX without a limit
 const Allocator *budget_allocator(void);  // of this thread; NULL: malloc
 // The error of an exceeded budget; where none is exceeded, memory is out.

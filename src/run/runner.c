@@ -379,6 +379,14 @@ done:
   return status;
 }
 
+bool runner_make_room(Runner *runner) {
+  bool remembers = runner->stages.oldest || runner->memories.count;
+  if (!remembers || !budget_begin_again()) return false;
+  stage_forget_all(&runner->stages, runner->top);
+  call_memories_free(&runner->memories);
+  return true;
+}
+
 static void entry_let_go(StageEntry *entry, Storage *storage) {
   call_memory_let_go(entry->outputs, entry->stage->ready->output_count, storage);
   for (uint32_t i = 0; entry->loops && i < entry->stage->action_count; i++)

@@ -95,5 +95,8 @@ enum { MOST_TIMED_BATCHES = 25 };
 // Median seconds of one run, over so many batches (MOST_TIMED_BATCHES at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
 MUST_CHECK Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds);
 RunnerStats runner_stats(const Runner *runner);
+// After a run that a limit of memory ended: lets go of what is remembered from other runs, and says that it is worth to begin again. False where nothing is, or it was
+// something else that ended it.
+bool runner_make_room(Runner *runner);
 // No later run writes there.
 void runner_let_go(Runner *runner, Storage *storage);

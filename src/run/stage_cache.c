@@ -320,3 +320,9 @@ void stage_leave(StageMemory *memory, StageEntry *entry) {
   count_bytes(memory, entry);
   trim(memory, false);
 }
+
+void stage_forget_all(StageMemory *memory, StageCache *top) {
+  while (memory->oldest) evict(memory, memory->oldest);
+  shared_stage_leave(memory, top->shared);
+  top->shared = NULL;
+}

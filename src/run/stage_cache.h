@@ -61,3 +61,5 @@ MUST_CHECK Status stage_enter_bound(StageMemory *memory, StageCache *cache, cons
 void stage_leave(StageMemory *memory, StageEntry *entry);
 // What loops of stages that nobody is in keep from call to call goes, the oldest first, where all of it is much.
 void stage_trim_loops(StageMemory *memory);
+// All stages, of which nobody is in one, and what the top one keeps for the next.
+void stage_forget_all(StageMemory *memory, StageCache *top);

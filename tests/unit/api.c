@@ -433,6 +433,43 @@ Test(api, limits_end_calls_and_leave_objects_usable) {
   ingot_cancellation_free(cancellation);
 }
 
+static bool fits(ingot_engine *built, const ingot_config *tight, uint8_t *images, int count) {
+  ingot_session *fresh = NULL;
+  ingot_tensor out = {0};
+  expect_ok(ingot_session_create(built, tight, &fresh));
+  ingot_error *error = classify(fresh, images, count, &out);
+  bool fit = !error;
+  ingot_error_free(error);
+  ingot_session_free(fresh);
+  return fit;
+}
+
+// Whatever a fresh session does under a limit of memory, one does that remembers calls of other shapes: it lets go of what they left.
+Test(api, what_other_shapes_left_makes_room_under_a_limit) {
+  static const int counts[] = {40, 300, 310, 310, 300, 40, 310, 305, 300};
+  ingot_model *model = NULL;
+  ingot_engine *built = NULL;
+  ingot_session *limited = NULL;
+  ingot_config tight = config;
+  expect_ok(ingot_model_open(MODEL, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &built));
+  uint8_t *images = noise(310, 1);
+  tight.memory_limit = 1 << 18;
+  while (!fits(built, &tight, images, 40) || !fits(built, &tight, images, 300) || !fits(built, &tight, images, 310))
+    tight.memory_limit += tight.memory_limit / 16;
+  expect_ok(ingot_session_create(built, &tight, &limited));
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    ingot_tensor out = {0};
+    ingot_error *error = classify(limited, images, counts[i], &out);
+    cr_expect(!error, "call %zu, of %d images: %s", i, counts[i], error ? ingot_error_message(error) : "");
+    ingot_error_free(error);
+  }
+  free(images);
+  ingot_session_free(limited);
+  ingot_engine_free(built);
+  ingot_model_free(model);
+}
+
 Test(api, null_is_harmless_where_it_may_be) {
   ingot_model_free(NULL);
   ingot_engine_free(NULL);

@@ -212,9 +212,10 @@ typedef struct ingot_config {
   size_t memory_limit;              /* bytes; 0: none */
   double time_limit;                /* seconds; 0: none */
   ingot_cancellation *cancellation; /* NULL: none */
-  /* Bytes of the plans that a session remembers, one for each combination of shapes it met: descriptions, generated code, and the buffers
-   * that stay with a plan; on the host and the GPU together, beside weights, which are one copy, and the arena, which is that of the largest
-   * plan. Those used least recently go first, with the kernels that no other plan uses; the one in use always stays. Of kernels that no plan
+  /* Bytes of the plans that a session remembers, one for each combination of shapes it met: descriptions and generated code, on the host and
+   * the GPU together; beside weights, which are one copy, the arena, which is that of the largest plan, and memory of inputs and results, which
+   * calls of all shapes share. Under a memory_limit they have at most half of what nothing else takes, and a run that it ends all the same is begun
+   * again without anything that is remembered. Those used least recently go first, with the kernels that no other plan uses; the one in use always stays. Of kernels that no plan
    * uses any more, 16 MiB are kept in memory. 0: 256 MiB */
   size_t plan_cache_limit;
   /* An engine's kernels are machine code, which nothing can check. true: those that a loaded engine brings are ignored, and what a session

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "kernels/build.h"
 #include "kernels/control/control.h"
 #include "kernels/control/inline.h"
@@ -35,16 +36,16 @@ static bool all_inputs_constant(const Node *node) {
   return true;
 }
 
-// A view of a constant stays one where what it reads is large and another part in every call, or where it repeats much: folded it would be copied and uploaded for each size.
+// Of a constant another part in every call, or more of the same: where it is much it stays a view; folded it would be copied and uploaded for each size.
 static bool stays_view(const Node *node) {
   enum { LARGE = 1 << 16 };
   const Value *out = node->outputs[0];
-  if (!node->op->view || out->dtype == DTYPE_STRING || dtype_kind(out->dtype) == KIND_COMPLEX)
+  if (!node->op->view || !out->open) return false;
+  if (out->dtype == DTYPE_STRING || dtype_kind(out->dtype) == KIND_COMPLEX)
     return false;  // whose views the host makes, in every call
   Tensor type = {.dtype = out->dtype, .rank = out->rank};
-  size_t read = tensor_bytes(node->inputs[0]->constant);
-  bool repeats = value_get_dims(out, type.dims) && tensor_bytes(&type) >= LARGE && tensor_bytes(&type) > read;
-  return repeats || (out->open && read >= LARGE);
+  size_t written = value_get_dims(out, type.dims) ? tensor_bytes(&type) : 0;
+  return MAX(written, tensor_bytes(node->inputs[0]->constant)) >= LARGE;
 }
 
 // ---- inputs ------------------------------------------------------------------------------------------------------------------

@@ -55,11 +55,13 @@ static bool read_body(const Graph *body, const OpDef *op, Arena *arena, Behind *
 }
 
 bool behind_read(const Site *site, const OpDef *op, Arena *arena, Behind *out) {
-  if (!read_body(region_body(site->node), op, arena, out)) return false;
+  REQUIRE(site, read_body(region_body(site->node), op, arena, out),
+          "the region is no such operator with elementwise programs behind it");
   const Value *whole = out->anchor->outputs[0];
   TensorDesc made = {.rank = whole->rank};
-  if (!value_get_dims(whole, made.dims)) return false;
+  REQUIRE(site, value_get_dims(whole, made.dims), "sizes inside of the region are open");
   for (int i = 0; i < site->node->output_count; i++)
-    if (!desc_same_dims(&site->outputs[i], &made) || dtype_kind(site->outputs[i].dtype) == KIND_STRING) return false;
+    REQUIRE(site, desc_same_dims(&site->outputs[i], &made) && dtype_kind(site->outputs[i].dtype) != KIND_STRING,
+            "a result has other sizes, or strings");
   return true;
 }

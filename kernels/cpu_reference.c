@@ -6,7 +6,10 @@
 #include "kernels/implementation.h"
 #include "kernels/reference.h"
 
-static bool supports(const Site *site) { return site->node->op->reference != NULL; }
+static bool supports(const Site *site) {
+  REQUIRE(site, site->node->op->reference, "the operator has no reference");
+  return true;
+}
 
 // A region's inputs stand in another order than the site's.
 static void find_inputs(const Site *site, Arena *scratch, int *numbers) {

@@ -6,6 +6,11 @@
 #include "kernels/control/region.h"
 #include "kernels/packings.h"
 
+bool site_refuse(const Site *site, const char *why) {
+  if (site->refusal) *site->refusal = why;
+  return false;
+}
+
 int64_t desc_count(const TensorDesc *desc) {
   int64_t count = 1;
   for (int i = 0; i < desc->rank; i++) count *= desc->dims[i];

@@ -35,10 +35,19 @@ typedef struct Site {
   const TensorDesc *inputs;   // site_input_count
   const TensorDesc *outputs;  // node->output_count
   const DeviceInfo *device;
-  DimTable *dims;      // of the descs' open dims; NULL: there are none
-  bool tf32;           // f32 matrix products may use TF32 tensor cores
-  Packings *packings;  // keeps packed constants for all who want them; NULL: each has its own
+  DimTable *dims;        // of the descs' open dims; NULL: there are none
+  bool tf32;             // f32 matrix products may use TF32 tensor cores
+  Packings *packings;    // keeps packed constants for all who want them; NULL: each has its own
+  const char **refusal;  // told why an implementation does not take it; NULL: nobody asks
 } Site;
+
+// `REQUIRE(site, condition, "why not");` in what decides whether an implementation takes a site: false where it does not, and whoever asks is told why. Of several tries the
+// last one's reason stays.
+#define REQUIRE(site, condition, why)                \
+  do {                                               \
+    if (!(condition)) return site_refuse(site, why); \
+  } while (0)
+bool site_refuse(const Site *site, const char *why);  // false
 
 // A product or convolution whose integers are less zero points (inputs 2 and 3).
 static inline bool site_has_zero_points(const Site *site) { return site->node->input_count > 2; }

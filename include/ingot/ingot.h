@@ -457,6 +457,13 @@ INGOT_API ingot_error *ingot_session_time(ingot_session *session, const ingot_te
  * from and what each launches. Made, where it is not yet, but not run. The same each time; free() it. */
 INGOT_API ingot_error *ingot_session_plan_text(ingot_session *session, const ingot_tensor *inputs, int input_count, char **out);
 
+/* Why steps of that plan are computed as they are, as text or as JSON: of each the chosen implementation and way and what chose it, then every
+ * implementation there is for it, with what it lacks to take the step, or its ways, each with what the cost model says and what measuring said. What
+ * tuning tried and left out is known while the engine is the object that was built, not from a file. site: an ONNX node that steps came from, the name
+ * of a step's result, or a step's number; INGOT_NOT_FOUND where there is none. Ways are made for it, and nothing runs; free() the text. */
+INGOT_API ingot_error *ingot_session_explain(ingot_session *session, const ingot_tensor *inputs, int input_count,
+                                             const char *site, bool json, char **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -87,6 +87,7 @@ static bool supports(const Site *site) {
   MmaAttention m;
   bool supported = false, described = mma_attention_read(site, scratch, &m);
   for (size_t i = 0; i < COUNT_OF(rows) && described && !supported; i++) supported = fits(site, &m, rows[i].config);
+  if (described && !supported) site_refuse(site, "no tile of rows and keys fits a block's shared memory and registers");
   arena_free(scratch);
   return supported;
 }

@@ -33,7 +33,7 @@ static bool read_product(const Site *site, DimTable *table, const Graph *body, c
   for (int i = 0; i < 2; i++) {
     if (!operands[i]) continue;
     operands[i]->input = region_input(body, fused_operand(fused, i));
-    if (operands[i]->input < 0) return false;
+    REQUIRE(site, operands[i]->input >= 0, "an operand of a product is made inside of the region");
     inputs[i] = site->inputs[operands[i]->input];
     broadcast_strides(table, &inputs[i], result, operands[i]->batch);
   }
@@ -53,7 +53,8 @@ static bool read_product(const Site *site, DimTable *table, const Graph *body, c
   memcpy(p.b_batch, b->batch, sizeof p.b_batch);
   b->copy = matmul_b_vector(&product, &p, &b->fast) * (int)dtype_size(inputs[1].dtype);
   b->outer = b->fast ? p.b_n : p.b_k;
-  return b->copy && (!a || a->copy);
+  REQUIRE(site, b->copy && (!a || a->copy), "an operand is contiguous along neither of its matrices' axes");
+  return true;
 }
 
 // The second product as if it were alone: of its operands only what its epilogue reads is described.
@@ -62,7 +63,7 @@ static bool read_epilogue(const Site *site, const Graph *body, Arena *arena, Mma
   TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)last->operand_count);
   for (int i = last->anchor->input_count; i < last->operand_count; i++) {
     int input = region_input(body, fused_operand(last, i));
-    if (input < 0) return false;
+    REQUIRE(site, input >= 0, "what the epilogue reads is made inside of the region");
     inputs[i] = site->inputs[input];
   }
   out->product = (Site){
@@ -75,7 +76,8 @@ static bool read_sizes(const Site *site, Arena *arena, MmaAttention *out, Tensor
   const Value *sums = out->a.scores->outputs[0], *q = fused_operand(&out->a.first, 0);
   DimTable *table = out->table;
   int64_t dims[MAX_RANK];
-  if (!mma_attention_batch(table, arena, sums, &out->scores_batch, scores) || !value_get_dims(q, dims)) return false;
+  REQUIRE(site, mma_attention_batch(table, arena, sums, &out->scores_batch, scores) && value_get_dims(q, dims),
+          "sizes inside of the region are open");
   scores->dtype = DTYPE_F32;
   out->m = desc_extent_in(table, scores, sums->rank - 2), out->n = desc_extent_in(table, scores, sums->rank - 1);
   out->d = dims[q->rank - 1], out->dv = y->dims[y->rank - 1];
@@ -84,9 +86,12 @@ static bool read_sizes(const Site *site, Arena *arena, MmaAttention *out, Tensor
   walk_add(&out->output.column, y->rank - 1, out->dv, 1);
   out->batch = walk_extent(table, &out->output.batch);
   int64_t m = out->m.now, n = out->n.now, batch = out->batch.now;
-  return m > 0 && n > 0 && out->d > 0 && out->dv > 0 && batch > 0 && out->d <= LARGEST_HEAD && out->dv <= LARGEST_HEAD &&
-         m <= INT32_MAX && n <= INT32_MAX / 2 && batch == walk_count(&out->scores_batch) &&
-         batch <= INT32_MAX / ceil_div(m, 16);
+  REQUIRE(site, m > 0 && n > 0 && out->d > 0 && out->dv > 0 && batch > 0, "there is nothing to compute");
+  REQUIRE(site, out->d <= LARGEST_HEAD && out->dv <= LARGEST_HEAD, "heads are larger than 256");
+  REQUIRE(site, batch == walk_count(&out->scores_batch), "scores and results are of other batches");
+  REQUIRE(site, m <= INT32_MAX && n <= INT32_MAX / 2 && batch <= INT32_MAX / ceil_div(m, 16),
+          "rows, keys or blocks are more than 32 bits count");
+  return true;
 }
 
 // Coordinates and sizes are known of rows and columns: batch axes may be regrouped on the way.
@@ -117,19 +122,21 @@ static bool read_open(const Site *site, const Graph *body, DimTable *table, Aren
 
 bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
   const Graph *body = region_body(site->node);
-  if (body->output_count != 1 || !body->outputs[0]->producer) return false;
+  REQUIRE(site, body->output_count == 1 && body->outputs[0]->producer, "the region has several results");
   *out = (MmaAttention){0};
-  if (attention_read(body->outputs[0]->producer, arena, &out->a)) return false;
+  const char *why = attention_read(body->outputs[0]->producer, arena, &out->a);
+  REQUIRE(site, !why, why);
   int inside = 0;
   FOR_NODES(node, body) inside++;
   out->dtype = fused_operand(&out->a.last, 1)->dtype;
-  if (inside != out->a.node_count || dtype_size(out->dtype) != 2 || !mma_dtype_supported(site, out->dtype) ||
-      !score_is_emitted(out))
-    return false;
+  REQUIRE(site, inside == out->a.node_count, "the region holds more than the attention");
+  REQUIRE(site, dtype_size(out->dtype) == 2 && mma_dtype_supported(site, out->dtype),
+          "its elements are not f16, or bf16 from sm_80 on");
+  REQUIRE(site, score_is_emitted(out), "the score asks for places along the batch");
   for (int i = 0; i < out->a.score->input_count; i++) {
     if (!out->a.inputs[i].value) continue;
     out->score_inputs[i] = region_input(body, out->a.inputs[i].value);
-    if (out->score_inputs[i] < 0) return false;
+    REQUIRE(site, out->score_inputs[i] >= 0, "what the score reads is made inside of the region");
   }
   // An operand of one line now may be contiguous in no other call.
   return ((takes_open(site, out) && read_open(site, body, site->dims, arena, out)) ||

@@ -8,13 +8,18 @@ static bool computable(DType dtype) { return dtype_is_float(dtype) && dtype != D
 
 bool cpu_anchor_supports(const Site *site) {
   const Node *node = site->node;
-  if (!onednn_library()) return false;
+  REQUIRE(site, onednn_library(), "oneDNN is not here");
   for (int i = 0; i < site_input_count(site); i++) {
     const TensorDesc *desc = &site->inputs[i];
-    if (!desc->absent && i < node->input_count && (!computable(desc->dtype) || desc_count(desc) == 0)) return false;
-    if (!desc->absent && (dtype_kind(desc->dtype) == KIND_COMPLEX || dtype_kind(desc->dtype) == KIND_STRING)) return false;
+    if (desc->absent) continue;
+    REQUIRE(site, i >= node->input_count || computable(desc->dtype), "oneDNN computes with floats of 32 bits and fewer");
+    REQUIRE(site, i >= node->input_count || desc_count(desc) > 0, "an operand is empty");
+    REQUIRE(site, dtype_kind(desc->dtype) != KIND_COMPLEX && dtype_kind(desc->dtype) != KIND_STRING,
+            "the epilogue reads strings or complex numbers");
   }
-  return desc_count(&site->outputs[0]) > 0 && (site->epilogue || computable(site->outputs[0].dtype));
+  REQUIRE(site, desc_count(&site->outputs[0]) > 0, "the result is empty");
+  REQUIRE(site, site->epilogue || computable(site->outputs[0].dtype), "oneDNN gives floats of 32 bits and fewer");
+  return true;
 }
 
 Status cpu_anchor_new(const Site *site, Arena *arena, ThreadPool *pool, CpuAnchor **out) {

@@ -17,13 +17,16 @@ bool cpu_own_supports(const Site *site) {
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   bool floats = is_narrow_float(x->dtype) && is_narrow_float(w->dtype);
   bool integers = is_narrow_integer(x->dtype) && is_narrow_integer(w->dtype);
-  if (!floats && !integers) return false;
-  if (!w->constant && w->dtype != (floats ? DTYPE_F32 : DTYPE_I32)) return false;
-  if (desc_count(x) == 0 || desc_count(w) == 0 || desc_count(y) == 0) return false;
+  REQUIRE(site, floats || integers, "operands are neither floats of 32 bits and fewer nor integers of 8 bits or 32");
+  REQUIRE(site, w->constant || w->dtype == (floats ? DTYPE_F32 : DTYPE_I32),
+          "weights that are not constant are of fewer than 32 bits");
+  REQUIRE(site, desc_count(x) > 0 && desc_count(w) > 0 && desc_count(y) > 0, "a tensor is empty");
   const TensorDesc *w_zero = zero_point(site, 1);
-  if (w_zero && !(w->constant && w_zero->constant)) return false;
-  if (!site->epilogue) return floats ? is_narrow_float(y->dtype) : y->dtype == DTYPE_I32;
-  return site->epilogue->code[0].op == OP_input;
+  REQUIRE(site, !w_zero || (w->constant && w_zero->constant), "the weights' zero points, or they themselves, are not constant");
+  REQUIRE(site, site->epilogue || (floats ? is_narrow_float(y->dtype) : y->dtype == DTYPE_I32),
+          "the result's type is not that of the sums");
+  REQUIRE(site, !site->epilogue || site->epilogue->code[0].op == OP_input, "the epilogue does not begin with the result");
+  return true;
 }
 
 static bool is_byte(DType dtype) { return dtype == DTYPE_U8 || dtype == DTYPE_I8; }

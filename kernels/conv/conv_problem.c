@@ -60,10 +60,11 @@ bool conv_problem(const Site *site, ConvProblem *p) {
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   int spatial = x->rank - 2;
   bool transposed = node->op == &op_conv_transpose;
-  if (node->op == &op_conv && site_has_zero_points(site)) return false;
-  if (spatial < 1 || spatial > 3 || w->rank != x->rank || !has_arithmetic(x->dtype) || !has_arithmetic(w->dtype)) return false;
+  REQUIRE(site, node->op != &op_conv || !site_has_zero_points(site), "it has zero points");
+  REQUIRE(site, spatial >= 1 && spatial <= 3 && w->rank == x->rank, "it has more than three spatial axes, or none");
+  REQUIRE(site, has_arithmetic(x->dtype) && has_arithmetic(w->dtype), "its elements are neither floats nor integers");
   *p = (ConvProblem){.phases = 1, .images = x->dims[0], .groups = node_int(node, "group", 1)};
-  if (p->groups <= 0) return false;
+  REQUIRE(site, p->groups > 0, "it has no groups");
   p->channels = x->dims[1] / p->groups;
   p->filters = y->dims[1] / p->groups;
   read_axes(node, "strides", spatial, 1, p->stride);
@@ -80,7 +81,7 @@ bool conv_problem(const Site *site, ConvProblem *p) {
   }
   p->taps = product_of(p->kernel);
   const int64_t scale[3] = {p->stride[0], p->stride[1], p->stride[2]}, unit[3] = {1, 1, 1};
-  if (transposed && !take_apart(y, p)) return false;
+  REQUIRE(site, !transposed || take_apart(y, p), "strides and dilations make more phases than 32 bits count");
   p->m = p->images * product_of(p->out);
   p->k = product_of(p->kernel) * p->channels;
   p->x_image = x->strides[0], p->x_channel = x->strides[1];
@@ -96,7 +97,9 @@ bool conv_problem(const Site *site, ConvProblem *p) {
   if (transposed) walk_phases(&p->output.batch, y->rank, p);
   walk_rows(p, y->rank, transposed ? scale : unit);
   walk_add(&p->output.column, 1, p->filters, 1);
-  return p->m * p->phases <= INT32_MAX && p->k <= INT32_MAX && p->filters <= INT32_MAX;
+  REQUIRE(site, p->m * p->phases <= INT32_MAX && p->k <= INT32_MAX && p->filters <= INT32_MAX,
+          "it has more elements than 32 bits count");
+  return true;
 }
 
 bool conv_merge_phases(const Site *site, const ConvProblem *phased, MergedPhases *merged, ConvProblem *p) {

@@ -50,11 +50,15 @@ static bool supports(const Site *site) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   Window window;
   Status status = read_geometry(site, &window);
-  bool fine = !status && cpu_anchor_supports(site) && x->rank <= 5;
+  bool read = !status;
   status_free(status);
-  if (!fine) return false;
-  return site->node->op == &op_conv ? window_fits(&window, x->dims + 2, y->dims + 2)
-                                    : window_fits(&window, y->dims + 2, x->dims + 2);
+  REQUIRE(site, read, "its window cannot be read");
+  REQUIRE(site, x->rank <= 5, "it has more than three spatial axes");
+  if (!cpu_anchor_supports(site)) return false;
+  bool fits = site->node->op == &op_conv ? window_fits(&window, x->dims + 2, y->dims + 2)
+                                         : window_fits(&window, y->dims + 2, x->dims + 2);
+  REQUIRE(site, fits, "windows lie outside of the padded image");
+  return true;
 }
 
 // [outputs, inputs / group, kernel] as oneDNN wants it: groups are an axis of their own, outputs come before inputs.

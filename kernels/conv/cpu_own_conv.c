@@ -52,18 +52,22 @@ static Status read_geometry(const Site *site, Window *window) {
 static bool supports(const Site *site) {
   const TensorDesc *x = &site->inputs[0];
   Window window;
-  if (x->rank > 5 || !cpu_own_supports(site)) return false;
+  REQUIRE(site, x->rank <= 5, "it has more than three spatial axes");
+  if (!cpu_own_supports(site)) return false;
   Status status = read_geometry(site, &window);
   bool fine = !status;
   status_free(status);
+  REQUIRE(site, fine, "its window cannot be read");
   int64_t taps = 1, phases = 1;
   for (int i = 0; i < window.axes && fine; i++) {
-    if (window.kernel[i] > GEMM_MOST_TAPS || window.stride[i] > MOST_PHASES) return false;
+    REQUIRE(site, window.kernel[i] <= GEMM_MOST_TAPS && window.stride[i] <= MOST_PHASES,
+            "its windows or strides are too large");
     taps *= window.kernel[i];
     phases *= window.stride[i];
     fine = taps <= GEMM_MOST_TAPS && (site->node->op == &op_conv || phases <= MOST_PHASES);
   }
-  return fine;
+  REQUIRE(site, fine, "its windows or strides are too large");
+  return true;
 }
 
 // ---- Geometry ---------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@
 
 static bool supports(const Site *site) {
   CudnnProblem problem;
-  return site->device->cudnn && cudnn_problem(site, &problem);
+  REQUIRE(site, site->device->cudnn, "cuDNN is not here");
+  return cudnn_problem(site, &problem);
 }
 
 // --- Ways: {algorithm, fused}.

@@ -84,22 +84,26 @@ static bool set_window(const Site *site, CudnnProblem *p) {
   status_free(status);
   for (int i = 0; i < shift; i++) p->stride[i] = p->dilation[i] = 1, p->pad[i] = 0;
   for (int i = 0; read && i < own; i++) {
-    if (window.pad_begin[i] != window.pad_end[i] || window.pad_begin[i] < 0) return false;
+    REQUIRE(site, window.pad_begin[i] == window.pad_end[i] && window.pad_begin[i] >= 0,
+            "padding differs between begin and end, or is negative");
     p->stride[i + shift] = window.stride[i];
     p->dilation[i + shift] = window.dilation[i];
     p->pad[i + shift] = window.pad_begin[i];
   }
-  return read;
+  REQUIRE(site, read, "its window cannot be read");
+  return true;
 }
 
 bool cudnn_problem(const Site *site, CudnnProblem *p) {
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1], *y = &site->outputs[0];
   *p = (CudnnProblem){.groups = node_int(site->node, "group", 1)};
-  if (site_has_zero_points(site) || x->rank < 3 || x->rank > CUDNN_MAX_RANK || !set_types(site, p)) return false;
+  REQUIRE(site, !site_has_zero_points(site), "it has zero points");
+  REQUIRE(site, x->rank >= 3 && x->rank <= CUDNN_MAX_RANK, "cuDNN takes one to three spatial axes");
+  REQUIRE(site, set_types(site, p), "operands are not floats of one type");
   // The library counts elements in 32 bits.
-  if (desc_count(x) > INT32_MAX || desc_count(w) > INT32_MAX || desc_count(y) > INT32_MAX || desc_count(y) == 0 ||
-      desc_count(x) == 0)
-    return false;
+  REQUIRE(site, desc_count(x) <= INT32_MAX && desc_count(w) <= INT32_MAX && desc_count(y) <= INT32_MAX,
+          "a tensor has more elements than 32 bits count");
+  REQUIRE(site, desc_count(x) > 0 && desc_count(y) > 0, "a tensor is empty");
   p->axes = MAX(2, x->rank - 2);
   p->rank = p->axes + 2;
   LibraryResult result = library_result(site, p->natural, 0);
@@ -109,15 +113,17 @@ bool cudnn_problem(const Site *site, CudnnProblem *p) {
   if (!set_window(site, p)) return false;
   // Where both orders describe the tensors, tensor cores want channels last.
   bool channels_last = dtype_bits(p->natural) == 16;
-  if (!try_order(p, channels_last) && !try_order(p, !channels_last)) return false;
+  REQUIRE(site, try_order(p, channels_last) || try_order(p, !channels_last),
+          "image and result lie in no common order, channels first or last");
   if (!has_order(&p->w, p->rank, p->channels_last, false)) {
-    if (!w->constant) return false;
+    REQUIRE(site, w->constant, "filters lie in another order and are not constant");
     p->pack_weights = true;
     p->w.alignment = 16;
     dense_strides(&p->w, p->rank, p->channels_last);
   }
   int alignment = dtype_bits(p->natural) == 16 ? 16 : (int)dtype_size(p->natural);
-  if (p->x.alignment < alignment || p->w.alignment < alignment || p->y.alignment < alignment) return false;
+  REQUIRE(site, p->x.alignment >= alignment && p->w.alignment >= alignment && p->y.alignment >= alignment,
+          "a tensor begins where it is not aligned");
   p->fused = p->natural != DTYPE_F64 && library_epilogue(site, 1, p->natural, &p->epilogue) &&
              p->epilogue.activation != LIBRARY_GELU_TANH && p->epilogue.scale == 1;
   if (!site->epilogue) p->fused = true;

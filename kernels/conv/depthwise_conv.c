@@ -9,8 +9,12 @@ enum { BLOCK = 128 };
 
 static bool describe(const Site *site, ConvProblem *p) {
   const TensorDesc *x = &site->inputs[0], *w = &site->inputs[1];
-  if (!conv_problem(site, p) || p->channels != 1 || p->filters != 1 || p->groups < 2 || w->dtype != x->dtype) return false;
-  return x->dtype == DTYPE_F32 || x->dtype == DTYPE_F16 || x->dtype == DTYPE_BF16;
+  if (!conv_problem(site, p)) return false;
+  REQUIRE(site, p->channels == 1 && p->filters == 1 && p->groups > 1,
+          "it is not depthwise: groups have more than one channel or filter");
+  REQUIRE(site, w->dtype == x->dtype && (x->dtype == DTYPE_F32 || x->dtype == DTYPE_F16 || x->dtype == DTYPE_BF16),
+          "operands are not both f32, f16 or bf16");
+  return true;
 }
 
 static bool supports(const Site *site) {

@@ -77,10 +77,10 @@ static bool prologue_fits(const Site *site, const ConvProblem *p) {
 static bool complete(const Site *site, const Site *read, MmaConv *out) {
   const ConvProblem *p = &out->p;
   int size = (int)dtype_size(out->dtype), chunk = 16 / size;
-  if (p->k == 0) return false;
+  REQUIRE(site, p->k > 0, "there is nothing to sum");
   out->plain = !p->phased && is_plain(p, &out->a_outer);
-  if (!out->plain && p->kernel[0] + p->kernel[1] + p->kernel[2] > TAP_BITS) return false;
-  if (!out->plain && !conv_offsets_fit(read, p)) return false;
+  REQUIRE(site, out->plain || p->kernel[0] + p->kernel[1] + p->kernel[2] <= TAP_BITS, "its windows have too many taps");
+  REQUIRE(site, out->plain || conv_offsets_fit(read, p), "offsets into the image do not fit 32 bits");
   out->sizes = conv_sizes(site, &read->inputs[0], p);
   out->copy_a = conv_x_copy(read, p);
   out->copy_b = 16;
@@ -131,12 +131,17 @@ static int join(const Site *site, const ConvProblem *own, DType dtype, MmaConv *
 static int describe(const Site *site, MmaConv *ways) {
   ConvProblem p;
   DType dtype = site->inputs[0].dtype;
-  if (!conv_problem(site, &p) || site->inputs[1].dtype != dtype || !mma_dtype_supported(site, dtype)) return 0;
-  if (!prologue_fits(site, &p)) return 0;
-  if (p.accumulator != DTYPE_F32) return 0;
-  if (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP)) return join(site, &p, dtype, ways);
+  if (!conv_problem(site, &p)) return 0;
+  REQUIRE(site, site->inputs[1].dtype == dtype && mma_dtype_supported(site, dtype), MMA_TYPES);
+  REQUIRE(site, prologue_fits(site, &p), "the program in front does not fit windows, groups or sizes");
+  REQUIRE(site, p.accumulator == DTYPE_F32, "its sums are not in f32");
+  if (p.groups > 1 && (p.channels % MIN_GROUP || p.filters < MIN_GROUP)) {
+    int joined = join(site, &p, dtype, ways);
+    REQUIRE(site, joined, "its groups are too narrow for tiles, and cannot be joined");
+    return joined;
+  }
   bool pack = p.phased || !filters_ready(site, &p);
-  if (pack && !site->inputs[1].constant) return 0;
+  REQUIRE(site, !pack || site->inputs[1].constant, "filters lie in another order than tiles read, and are not constant");
   int count = 0;
   MmaConv *merged = &ways[0];
   *merged = (MmaConv){.form = FORM_PHASES_MERGED, .own = p, .dtype = dtype, .pack = true};

@@ -6,8 +6,11 @@
 static bool supports(const Site *site) {
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   const Program *program = node_program(site->node, "program");
-  return site->node->input_count == 1 && program_is_identity(program) && !x->absent && x->dtype == y->dtype &&
-         x->rank <= y->rank && program->code[program->outputs[0]].dtype == x->dtype && desc_is_dense(y);
+  REQUIRE(site, site->node->input_count == 1 && program_is_identity(program) && !x->absent,
+          "it computes: only copies of one operand are taken");
+  REQUIRE(site, x->dtype == y->dtype && program->code[program->outputs[0]].dtype == x->dtype, "it changes the type");
+  REQUIRE(site, x->rank <= y->rank && desc_is_dense(y), "the result has holes");
+  return true;
 }
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **state,

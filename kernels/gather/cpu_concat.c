@@ -12,7 +12,9 @@ typedef struct ConcatState {
 
 static bool supports(const Site *site) {
   // Copies write each element of the output once.
-  return desc_is_dense(&site->outputs[0]) && !site->epilogue;
+  REQUIRE(site, desc_is_dense(&site->outputs[0]), "the result has holes");
+  REQUIRE(site, !site->epilogue, "it has an epilogue");
+  return true;
 }
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,

@@ -40,7 +40,10 @@ static bool read_strides(const Site *site, GatherState *state) {
 
 static bool supports(const Site *site) {
   GatherState state;
-  return desc_is_row_major(&site->inputs[1]) && desc_is_row_major(&site->outputs[0]) && read_strides(site, &state);
+  REQUIRE(site, desc_is_row_major(&site->inputs[1]) && desc_is_row_major(&site->outputs[0]),
+          "indices or the result are not row-major");
+  REQUIRE(site, read_strides(site, &state), "what an index names lies in more than one piece, or is strings");
+  return true;
 }
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,

@@ -7,7 +7,10 @@
 
 enum { MOST_PARTS = 64, MOST_OPEN_PARTS = 16 };  // a launch's arguments may take 4 KiB; of open sizes a part has many
 
-static bool supports(const Site *site) { return dtype_kind(site->outputs[0].dtype) != KIND_STRING; }
+static bool supports(const Site *site) {
+  REQUIRE(site, dtype_kind(site->outputs[0].dtype) != KIND_STRING, "elements are strings");
+  return true;
+}
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   out[0] = (Way){.name = "copies"};

@@ -18,7 +18,8 @@ static bool describe(const Site *site, Arena *arena, Joined *out) {
   if (!behind_read(site, &op_concat, arena, &out->behind)) return false;
   out->axis = (int)node_int(out->behind.anchor, "axis", 0);
   out->parts = out->behind.operands;
-  return 2 * (out->parts + out->behind.beside) <= MOST_POINTERS;
+  REQUIRE(site, 2 * (out->parts + out->behind.beside) <= MOST_POINTERS, "it has more operands than a launch's arguments");
+  return true;
 }
 
 static bool supports(const Site *site) {

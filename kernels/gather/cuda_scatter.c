@@ -13,7 +13,10 @@
 
 static bool supports(const Site *site) {
   DTypeKind kind = dtype_kind(site->inputs[0].dtype);
-  return kind != KIND_STRING && (kind != KIND_COMPLEX || strcmp(node_string(site->node, "reduction", "none"), "none") == 0);
+  REQUIRE(site, kind != KIND_STRING, "elements are strings");
+  REQUIRE(site, kind != KIND_COMPLEX || strcmp(node_string(site->node, "reduction", "none"), "none") == 0,
+          "complex numbers are not reduced");
+  return true;
 }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {

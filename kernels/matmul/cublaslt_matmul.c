@@ -15,7 +15,8 @@ enum { WORKSPACE_LIMIT = 32 << 20, HEURISTIC_LIMIT = 8, POINTER_ALIGNMENT = 256 
 
 static bool supports(const Site *site) {
   LtProblem p;
-  return site->device->cublaslt && cublaslt_problem(site, &p);
+  REQUIRE(site, site->device->cublaslt, "cuBLASLt is not here");
+  return cublaslt_problem(site, &p);
 }
 
 // --- The library's proposals.

@@ -130,9 +130,14 @@ static bool set_batch(LtProblem *p) {
 bool cublaslt_problem(const Site *site, LtProblem *p) {
   const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
   *p = (LtProblem){0};
-  if (site_has_zero_points(site) || a->rank < 2 || b->rank < 2 || desc_count(y) == 0 || !set_types(site, p)) return false;
+  REQUIRE(site, !site_has_zero_points(site), "it has zero points");
+  REQUIRE(site, a->rank >= 2 && b->rank >= 2, "an operand is no matrix");
+  REQUIRE(site, desc_count(y) > 0, "the result is empty");
+  REQUIRE(site, set_types(site, p), "cuBLASLt has no product of these types");
   LibraryResult result = library_result(site, p->natural, 0);
-  if (!set_matrices(site, &result.desc, p) || !set_batch(p)) return false;
+  REQUIRE(site, set_matrices(site, &result.desc, p),
+          "a matrix is contiguous along neither axis, is empty, or has more elements than 32 bits count");
+  REQUIRE(site, set_batch(p), "its batch axes take too many calls");
   // The library adds a bias along the rows of its result: y's columns, unless the product is swapped.
   bool swapped = p->first_input == 0;
   p->fused = library_epilogue(site, y->rank - 1, p->natural, &p->epilogue) && !(swapped && p->epilogue.bias >= 0) &&
@@ -148,6 +153,8 @@ bool cublaslt_problem(const Site *site, LtProblem *p) {
   if (p->input != DTYPE_I8) return true;
   // Integer tensor cores: first operand transposed, second not, all extents and leading dimensions multiples of 4.
   int64_t m = p->result.rows, k = p->second.rows;
-  return p->first.transposed && !p->second.transposed && m % 4 == 0 && k % 4 == 0 && p->first.leading % 4 == 0 &&
-         p->second.leading % 4 == 0;
+  bool fours = m % 4 == 0 && k % 4 == 0 && p->first.leading % 4 == 0 && p->second.leading % 4 == 0;
+  REQUIRE(site, p->first.transposed && !p->second.transposed && fours,
+          "bytes want a transposed first operand, and extents in multiples of 4");
+  return true;
 }

@@ -34,8 +34,9 @@ static int merge_rows(const TensorDesc *y, MatmulProblem *p) {
 
 static bool describe(const Site *site, DimTable *table, MatmulProblem *p) {
   const TensorDesc *a = &site->inputs[0], *b = &site->inputs[1], *y = &site->outputs[0];
-  if (site_has_zero_points(site)) return false;
-  if (a->rank < 2 || b->rank < 2 || y->rank < 2 || !has_arithmetic(a->dtype) || !has_arithmetic(b->dtype)) return false;
+  REQUIRE(site, !site_has_zero_points(site), "it has zero points");
+  REQUIRE(site, a->rank >= 2 && b->rank >= 2 && y->rank >= 2, "an operand is no matrix");
+  REQUIRE(site, has_arithmetic(a->dtype) && has_arithmetic(b->dtype), "its elements are neither floats nor integers");
   int rank = y->rank;
   *p = (MatmulProblem){.table = table,
                        .m = desc_extent_in(table, y, rank - 2),
@@ -53,7 +54,9 @@ static bool describe(const Site *site, DimTable *table, MatmulProblem *p) {
   walk_add_extent(&p->output.column, rank - 1, p->n, 1);
   p->batch = walk_extent(table, &p->output.batch);
   int64_t most = p->batch.open ? INT32_MAX : (int64_t)65535 * 65535;
-  return p->m.now <= INT32_MAX && p->n.now <= INT32_MAX && p->k.now <= INT32_MAX && p->batch.now <= most;
+  REQUIRE(site, p->m.now <= INT32_MAX && p->n.now <= INT32_MAX && p->k.now <= INT32_MAX && p->batch.now <= most,
+          "it has more rows, columns or products than launches count");
+  return true;
 }
 
 // What a prologue reads lies in tables for k.

@@ -22,15 +22,18 @@ static bool copies(const Site *site, MmaMatmul *out) {
   int size = (int)dtype_size(out->dtype);
   out->copy_a = matmul_a_vector(site, &out->p, &out->a_k_fast) * size;
   out->copy_b = matmul_b_vector(site, &out->p, &out->b_k_fast) * size;
-  return out->copy_a && out->copy_b && prologue_fits(site, out);
+  REQUIRE(site, out->copy_a && out->copy_b, "an operand is contiguous along neither of its matrices' axes");
+  REQUIRE(site, prologue_fits(site, out),
+          "the program in front wants f16 or bf16 with k fastest, operands along k alone, and sizes that pay");
+  return true;
 }
 
 static bool describe(const Site *site, MmaMatmul *out) {
   if (!matmul_problem(site, &out->p)) return false;
   out->dtype = site->inputs[0].dtype;
-  if (site->inputs[1].dtype != out->dtype || !mma_dtype_supported(site, out->dtype) || out->p.accumulator != DTYPE_F32 ||
-      out->p.k.now <= 0)
-    return false;
+  REQUIRE(site, site->inputs[1].dtype == out->dtype && mma_dtype_supported(site, out->dtype), MMA_TYPES);
+  REQUIRE(site, out->p.accumulator == DTYPE_F32, "its sums are not in f32");
+  REQUIRE(site, out->p.k.now > 0, "there is nothing to sum");
   // An operand of one line now may be contiguous in no other call.
   return copies(site, out) || (out->p.table && matmul_problem_static(site, &out->p) && copies(site, out));
 }

@@ -10,7 +10,10 @@ typedef struct PadState {
 
 static bool supports(const Site *site) {
   const TensorDesc *y = &site->outputs[0];
-  return y->dtype != DTYPE_STRING && desc_count(&site->inputs[0]) > 0 && cpu_pick_supports(y);
+  REQUIRE(site, y->dtype != DTYPE_STRING, "elements are strings");
+  REQUIRE(site, desc_count(&site->inputs[0]) > 0, "the operand is empty");
+  REQUIRE(site, cpu_pick_supports(y), "the result has holes, or no contiguous axis");
+  return true;
 }
 
 static Status open_state(const HostParameters *parameters, Arena *arena, ThreadPool *pool, void **out,

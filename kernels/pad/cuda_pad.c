@@ -4,7 +4,10 @@
 #include <string.h>
 #include "kernels/common/points.h"
 
-static bool supports(const Site *site) { return dtype_kind(site->inputs[0].dtype) != KIND_STRING; }
+static bool supports(const Site *site) {
+  REQUIRE(site, dtype_kind(site->inputs[0].dtype) != KIND_STRING, "elements are strings");
+  return true;
+}
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   out[0] = (Way){.name = "points"};

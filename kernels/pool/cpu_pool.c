@@ -102,18 +102,23 @@ static bool supports(const Site *site) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
   bool average = pool_is_average(node), floats = dtype_is_float(x->dtype);
-  if (node->output_count != 1 || x->rank > 2 + POOL_AXES || desc_count(x) == 0 || desc_count(y) == 0) return false;
-  if (!average && strcmp(node_string(node, "kind", ""), "max") != 0) return false;
-  if (average ? !floats : !floats && !dtype_is_integer(x->dtype)) return false;
-  if (dtype_bits(x->dtype) < 8 || (site->epilogue && !dtype_fits_float(x->dtype)) || (!site->epilogue && y->dtype != x->dtype))
-    return false;
-  if (site->epilogue && site->epilogue->code[0].op != OP_input) return false;
-  if (pool_exceeds_input(node, x->dims)) return false;
+  REQUIRE(site, node->output_count == 1, "it gives indices, too");
+  REQUIRE(site, x->rank <= 2 + POOL_AXES, "it has too many spatial axes");
+  REQUIRE(site, desc_count(x) > 0 && desc_count(y) > 0, "a tensor is empty");
+  REQUIRE(site, average || strcmp(node_string(node, "kind", ""), "max") == 0, "it is neither an average nor a maximum");
+  REQUIRE(site, average ? floats : floats || dtype_is_integer(x->dtype),
+          "elements are neither floats nor, of a maximum, integers");
+  REQUIRE(site, dtype_bits(x->dtype) >= 8, "elements are of fewer than 8 bits");
+  REQUIRE(site, site->epilogue ? dtype_fits_float(x->dtype) : y->dtype == x->dtype,
+          "the result's type is another, or the epilogue's elements do not fit f32");
+  REQUIRE(site, !site->epilogue || site->epilogue->code[0].op == OP_input, "the epilogue does not begin with the result");
+  REQUIRE(site, !pool_exceeds_input(node, x->dims), "a window lies outside of the padded input");
   Window window;
   Status status = pool_read_window(node, x->rank - 2, &window);
   bool fine = !status && (floats || sees_always(site, &window));
   status_free(status);
-  return fine;
+  REQUIRE(site, fine, "its window cannot be read, or sees padding of integers only");
+  return true;
 }
 
 // ---- Preparing --------------------------------------------------------------------------------------------------------------

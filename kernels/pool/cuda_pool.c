@@ -201,7 +201,12 @@ static Status emit(const Site *site, const Behind *behind, Emission *out) {
   return OK;
 }
 
-static bool supports(const Site *site) { return !pool_exceeds_input(site->node, site->inputs[0].dims); }
+static const char outside[] = "a window lies outside of the padded input";
+
+static bool supports(const Site *site) {
+  REQUIRE(site, !pool_exceeds_input(site->node, site->inputs[0].dims), outside);
+  return true;
+}
 
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) { return emit(site, NULL, out); }
 
@@ -217,11 +222,18 @@ static bool reads_neighbours(const Site *site, const Behind *behind) {
   return true;
 }
 
+static bool takes_programs(const Site *site, Arena *scratch) {
+  Behind behind;
+  if (!behind_read(site, &op_pool, scratch, &behind)) return false;
+  REQUIRE(site, dtype_is_float(site->inputs[0].dtype), "elements are no floats");
+  REQUIRE(site, !pool_exceeds_input(behind.anchor, site->inputs[0].dims), outside);
+  REQUIRE(site, reads_neighbours(site, &behind), "what its programs read beside the result lies in another order");
+  return true;
+}
+
 static bool supports_programs(const Site *site) {
   Arena *scratch = arena_scratch();
-  Behind behind;
-  bool takes = behind_read(site, &op_pool, scratch, &behind) && dtype_is_float(site->inputs[0].dtype) &&
-               !pool_exceeds_input(behind.anchor, site->inputs[0].dims) && reads_neighbours(site, &behind);
+  bool takes = takes_programs(site, scratch);
   arena_free(scratch);
   return takes;
 }

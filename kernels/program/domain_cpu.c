@@ -7,7 +7,7 @@ static bool computable(DType dtype) { return dtype_kind(dtype) != KIND_COMPLEX &
 
 bool domain_cpu_supports(const Site *site) {
   for (int i = 0; i < site->node->input_count; i++)
-    if (!site->inputs[i].absent && !computable(site->inputs[i].dtype)) return false;
+    REQUIRE(site, site->inputs[i].absent || computable(site->inputs[i].dtype), "strings and complex numbers are in no program");
   return true;
 }
 

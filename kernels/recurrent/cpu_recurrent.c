@@ -54,12 +54,16 @@ static bool all_full(const TensorDesc *lengths, int64_t steps) {
 
 static bool supports(const Site *site) {
   for (int i = 0; i < site->node->input_count; i++)
-    if (has_input(site, i) && i != LENGTHS && (site->inputs[i].dtype != DTYPE_F32 || !desc_is_row_major(&site->inputs[i])))
-      return false;
+    REQUIRE(site,
+            !has_input(site, i) || i == LENGTHS || (site->inputs[i].dtype == DTYPE_F32 && desc_is_row_major(&site->inputs[i])),
+            "an operand is not f32, or not row-major");
   for (int i = 0; i < site->node->output_count; i++)
-    if (!desc_is_row_major(&site->outputs[i])) return false;
-  if (has_input(site, LENGTHS) && !all_full(&site->inputs[LENGTHS], site->inputs[X].dims[0])) return false;
-  return has_input(site, W) && desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0;
+    REQUIRE(site, desc_is_row_major(&site->outputs[i]), "a result is not row-major");
+  REQUIRE(site, !has_input(site, LENGTHS) || all_full(&site->inputs[LENGTHS], site->inputs[X].dims[0]),
+          "sequences may end early");
+  REQUIRE(site, has_input(site, W) && desc_count(&site->inputs[X]) > 0 && desc_count(&site->outputs[0]) > 0,
+          "there is nothing to compute");
+  return true;
 }
 
 typedef struct Packing {

@@ -36,11 +36,15 @@ static bool computable(DType dtype) { return dtype_kind(dtype) != KIND_STRING &&
 static bool supports(const Site *site) {
   const Node *node = site->node;
   const TensorDesc *x = &site->inputs[0], *y = &site->outputs[0];
-  if (strcmp(node_string(node, "coordinates", "half_pixel"), "tf_crop_and_resize") == 0) return false;
-  if (desc_count(x) == 0 || desc_count(y) == 0 || !desc_is_dense(y)) return false;
-  if (is_nearest(node)) return (!site->epilogue || computable(x->dtype)) && x->dtype == y->dtype && cpu_pick_supports(y);
-  return dtype_is_float(x->dtype) && x->dtype != DTYPE_F64 && dtype_kind(y->dtype) != KIND_STRING &&
-         dtype_kind(y->dtype) != KIND_COMPLEX;
+  REQUIRE(site, strcmp(node_string(node, "coordinates", "half_pixel"), "tf_crop_and_resize"), "it crops");
+  REQUIRE(site, desc_count(x) > 0 && desc_count(y) > 0 && desc_is_dense(y), "a tensor is empty, or the result has holes");
+  bool nearest = is_nearest(node);
+  REQUIRE(site, !nearest || ((!site->epilogue || computable(x->dtype)) && x->dtype == y->dtype),
+          "the result's type is another, or in no program");
+  REQUIRE(site, !nearest || cpu_pick_supports(y), "the result has no contiguous axis");
+  bool floats = dtype_is_float(x->dtype) && x->dtype != DTYPE_F64 && computable(y->dtype);
+  REQUIRE(site, nearest || floats, "it interpolates other elements than floats of 32 bits and fewer");
+  return true;
 }
 
 // The epilogue over `result`, which may be the output itself; node inputs follow it.

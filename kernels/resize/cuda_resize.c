@@ -26,8 +26,10 @@ static bool crops(const Node *node) {
 }
 
 static bool supports(const Site *site) {
-  if (dtype_kind(site->inputs[0].dtype) == KIND_STRING) return false;
-  return !crops(site->node) || (site->node->input_count > 1 && site->inputs[1].constant);
+  REQUIRE(site, dtype_kind(site->inputs[0].dtype) != KIND_STRING, "elements are strings");
+  REQUIRE(site, !crops(site->node) || (site->node->input_count > 1 && site->inputs[1].constant),
+          "the region that it crops is not constant");
+  return true;
 }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {

@@ -18,7 +18,8 @@ static void launch(const RowPlan *p, Emission *out, const char *source, const ch
 
 static bool supports(const Site *site) {
   for (int i = 0; i < site->node->input_count; i++)
-    if (site->inputs[i].absent || dtype_kind(site->inputs[i].dtype) == KIND_STRING) return false;
+    REQUIRE(site, !site->inputs[i].absent && dtype_kind(site->inputs[i].dtype) != KIND_STRING,
+            "an operand is absent, or strings");
   return true;
 }
 

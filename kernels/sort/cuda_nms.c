@@ -8,8 +8,10 @@ enum { THREADS = 256 };  // as in nms.cuh
 
 static bool supports(const Site *site) {
   const TensorDesc *boxes = &site->inputs[0], *scores = &site->inputs[1];
-  return desc_is_row_major(boxes) && desc_is_row_major(scores) && scores->dims[2] < INT32_MAX / 4 &&
-         scores->dims[0] * scores->dims[1] < INT32_MAX / 4;
+  REQUIRE(site, desc_is_row_major(boxes) && desc_is_row_major(scores), "boxes or scores are not row-major");
+  REQUIRE(site, scores->dims[2] < INT32_MAX / 4 && scores->dims[0] * scores->dims[1] < INT32_MAX / 4,
+          "there are more scores than its indices count");
+  return true;
 }
 
 static double cost(const Site *site) { return cost_of_site(site, 2); }

@@ -8,7 +8,9 @@ enum { THREADS = 256, PIECE = 2048 };  // as in nonzero.cuh
 
 static bool supports(const Site *site) {
   const TensorDesc *mask = &site->inputs[0];
-  return desc_is_row_major(mask) && desc_count(mask) < INT32_MAX - PIECE;
+  REQUIRE(site, desc_is_row_major(mask), "the mask is not row-major");
+  REQUIRE(site, desc_count(mask) < INT32_MAX - PIECE, "the mask has more elements than its indices count");
+  return true;
 }
 
 // A mask that comes twice, and more than one launch.

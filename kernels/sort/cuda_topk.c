@@ -23,7 +23,9 @@ typedef struct TopK {
 
 static bool supports(const Site *site) {
   DTypeKind kind = dtype_kind(site->inputs[0].dtype);
-  return kind != KIND_STRING && kind != KIND_COMPLEX && site->inputs[0].dims[node_int(site->node, "axis", 0)] < INT32_MAX;
+  REQUIRE(site, kind != KIND_STRING && kind != KIND_COMPLEX, "elements have no order");
+  REQUIRE(site, site->inputs[0].dims[node_int(site->node, "axis", 0)] < INT32_MAX, "the axis is longer than its indices count");
+  return true;
 }
 
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {

@@ -7,6 +7,7 @@ typedef struct MmaConfig {
 } MmaConfig;
 
 bool mma_dtype_supported(const Site *site, DType dtype);  // by this device, and for f32 only as tf32
+#define MMA_TYPES "its operands are not both f16, bf16 or, where allowed, tf32, on a GPU that multiplies those"  // why not
 // The tile engine's type, "MmaTile<Problem, MmaF16>".
 char *mma_tile_type(Arena *arena, const Way *way, DType dtype);
 // Tiles and splits for a product, or for any of several that make the site, cheapest first, but the best of each before all others; config

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import threading
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ingot import _abi as abi
 from ingot import reports
@@ -213,6 +214,14 @@ class Session:
         finish_others(inputs, self)
         with self._lock, _Given(self, inputs) as count, self._watch:
             return owned_text(created(lib.ingot_session_plan_text, self._handle, self._arguments.array, count))
+
+    def explain(self, site: Union[str, int], inputs: Inputs = ()) -> Dict[str, Any]:
+        """Why steps of that plan are computed as they are: what there was to choose from for the ONNX node, the result or the number of a step, and what chose."""
+        finish_others(inputs, self)
+        with self._lock, _Given(self, inputs) as count, self._watch:
+            text = owned_text(created(lib.ingot_session_explain, self._handle, self._arguments.array, count, str(site).encode(), True))
+        explanation: Dict[str, Any] = json.loads(text)
+        return explanation
 
     # ---- inputs and outputs
 

@@ -155,6 +155,8 @@ def test_what_an_engine_tells(digits, images):
     assert "predicted" in str(profile)
     assert session.plan([images[:4]]) == session.plan({"image": images[:4]})
     assert "stem.conv" in session.plan([images[:4]])
+    sites = session.explain("right.conv", [images[:4]])["sites"]
+    assert sites and all(sum(way["chosen"] for each in site["implementations"] for way in each["ways"]) == 1 for site in sites)
     assert session.time([images[:4]], seconds=0.05) > 0
     assert "threads" in session.device
     assert digits.memory.weights == session.memory.weights

@@ -126,6 +126,7 @@ static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *optio
   TRY(tune_graph(engine->graph, device, &hooks, options, database));
   if (device->info.kind == DEVICE_CPU) return OK;
   engine->tuning = tuning_print(database, engine->arena);
+  engine->tried = database;
   DeviceKernel *kernels;
   int count;
   TRY(cuda_device_kernels(device, engine->arena, &kernels, &count));

@@ -20,6 +20,11 @@ const Command command_inspect = {
     "  --passes         what each pass changed, and the plans that the engine holds\n"
     "  --sites          each step of the plan: time, what the cost model predicts, operator, tactic, and the ONNX nodes it "
     "came from\n"
+    "  --explain SITE   why a step is computed as it is: what each implementation lacks to take it, or its ways with "
+    "predicted\n"
+    "                   and measured times, and what chose; an ONNX node, a step's result, or its number. (What became of a "
+    "node on\n"
+    "                   its way to the step: ingot passes --explain)\n"
     "  --memory         weights, arena, and what the arena would be without reuse\n"
     "  --plan           the plan as text, from which it can be read back: its graph, its buffers (kind, offset, bytes, first "
     "to "
@@ -45,10 +50,11 @@ const Command command_inspect = {
 typedef struct Inspection {
   bool before, after, passes, sites, memory, plan;
   bool by_default;  // nothing was asked for
+  const char *explain;
   ingot_engine *engine;
   ingot_session *session;
   ingot_profile *steps;
-  char *plan_text;
+  char *plan_text, *explanation;
   const char *kernels;  // the folder for their sources
 } Inspection;
 
@@ -107,15 +113,15 @@ static void print_sites(const Inspection *seen) {
   const ingot_profile *steps = seen->steps;
   int count = ingot_profile_step_count(steps);
   double total = 0, predicted = 0;
-  printf("\n%9s %9s  %-14s %-36s %s\n", "ms", "predicted", "operator", "tactic", "from");
+  printf("\n%5s %9s %9s  %-14s %-36s %s\n", "step", "ms", "predicted", "operator", "tactic", "from");
   for (int i = 0; i < count; i++) {
-    printf("%9.4f %9.4f  %-14s %-36.36s %s\n", ingot_profile_milliseconds(steps, i), ingot_profile_predicted(steps, i),
+    printf("%5d %9.4f %9.4f  %-14s %-36.36s %s\n", i, ingot_profile_milliseconds(steps, i), ingot_profile_predicted(steps, i),
            ingot_profile_op(steps, i), ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
     predicted += ingot_profile_predicted(steps, i);
     total += ingot_profile_milliseconds(steps, i);
   }
-  printf("%9.4f %9.4f  %d steps, each timed alone, on %s%s\n", total, predicted, count, ingot_session_device(seen->session),
-         cli_profile_rest(seen->session));
+  printf("%5s %9.4f %9.4f  %d steps, each timed alone, on %s%s\n", "", total, predicted, count,
+         ingot_session_device(seen->session), cli_profile_rest(seen->session));
 }
 
 static void print_memory(const Inspection *seen) {
@@ -140,6 +146,7 @@ static void print(const Inspection *seen, const ingot_model *model) {
   if (seen->sites) print_sites(seen);
   if (seen->memory) print_memory(seen);
   if (seen->plan) fputs(seen->plan_text, stdout);
+  if (seen->explain) fputs(seen->explanation, stdout);
   if (seen->by_default && !seen->sites)
     printf("\nsites and memory need sizes that the model leaves open: say --shapes NAME:1x3x8x8, or --input\n");
 }
@@ -262,6 +269,8 @@ static int profile(const Common *common, Inspection *seen) {
   error = NULL;
   if (seen->sites || seen->memory) error = ingot_session_profile(seen->session, inputs.tensors, inputs.count, &seen->steps);
   if (!error && seen->plan) error = plan(seen, &inputs);
+  if (!error && seen->explain)
+    error = ingot_session_explain(seen->session, inputs.tensors, inputs.count, seen->explain, common->json, &seen->explanation);
   code = error ? cli_fail_run(error, &inputs) : 0;
   cli_free_inputs(&inputs);
   return code;
@@ -287,9 +296,10 @@ static int inspect(const Common *common, Inspection *seen) {
   if (!error) error = cli_open_engine(common->model, &common->config, &seen->engine);
   int code = error ? cli_fail(error) : 0;
   if (!code && seen->by_default && has_open_dims(common, seen->engine)) seen->sites = seen->memory = false;
-  if (!code && (seen->sites || seen->memory || seen->plan)) code = profile(common, seen);
+  if (!code && (seen->sites || seen->memory || seen->plan || seen->explain)) code = profile(common, seen);
   if (!code) {
-    if (common->json) print_json(common->model, seen, model);
+    if (common->json && seen->explain) puts(seen->explanation);
+    else if (common->json) print_json(common->model, seen, model);
     else print(seen, model);
   }
   ingot_session_free(seen->session);
@@ -297,6 +307,7 @@ static int inspect(const Common *common, Inspection *seen) {
   ingot_model_free(model);
   ingot_profile_free(seen->steps);
   free(seen->plan_text);
+  free(seen->explanation);
   return code;
 }
 
@@ -305,14 +316,21 @@ static int run(int count, char **arguments) {
   Inspection seen = {0};
   int positional_count;
   bool stop;
-  const Option options[] = {{"before", OPTION_FLAG, &seen.before},     {"after", OPTION_FLAG, &seen.after},
-                            {"passes", OPTION_FLAG, &seen.passes},     {"sites", OPTION_FLAG, &seen.sites},
-                            {"memory", OPTION_FLAG, &seen.memory},     {"plan", OPTION_FLAG, &seen.plan},
-                            {"kernels", OPTION_STRING, &seen.kernels}, {NULL, OPTION_FLAG, NULL}};
+  const Option options[] = {{"before", OPTION_FLAG, &seen.before},
+                            {"after", OPTION_FLAG, &seen.after},
+                            {"passes", OPTION_FLAG, &seen.passes},
+                            {"sites", OPTION_FLAG, &seen.sites},
+                            {"memory", OPTION_FLAG, &seen.memory},
+                            {"plan", OPTION_FLAG, &seen.plan},
+                            {"explain", OPTION_STRING, &seen.explain},
+                            {"kernels", OPTION_STRING, &seen.kernels},
+                            {NULL, OPTION_FLAG, NULL}};
   int code = cli_parse(&command_inspect, count, arguments, &common, options, NULL, 0, &positional_count, &stop);
   if (code || stop) return code;
   if (seen.kernels && !seen.plan) return cli_fail_text("--kernels is for the kernels of --plan"), 2;
-  seen.by_default = !seen.before && !seen.after && !seen.passes && !seen.sites && !seen.memory && !seen.plan;
+  bool others = seen.before || seen.after || seen.passes || seen.sites || seen.memory || seen.plan;
+  if (seen.explain && others) return cli_fail_text("--explain tells of one site: it goes without what tells of the whole"), 2;
+  seen.by_default = !others && !seen.explain;
   if (seen.by_default) seen.passes = seen.sites = seen.memory = true;
   return inspect(&common, &seen);
 }

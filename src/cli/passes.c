@@ -226,6 +226,7 @@ static void print_steps_of(const EnginePlan *plan, const char *name, Arena *aren
     at += length + (at[length] == '\n');
   }
   if (!printed) printf("    no step of its own\n");
+  else printf("\n  what there was to choose from: ingot inspect --explain %s\n", name);
 }
 
 // A region is one step where something takes it for its sizes, which plans find out.

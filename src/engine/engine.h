@@ -69,6 +69,7 @@ typedef struct Engine {
   EngineKernel *kernels;
   uint32_t kernel_count, kernel_capacity;
   const char *tuning;
+  const struct TuningDatabase *tried;  // with records of what tuning did while it was built; NULL of an engine from a file
   EnginePass *passes;
   uint32_t pass_count, pass_capacity;
   EngineRewrite *rewrites;

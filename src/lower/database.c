@@ -11,6 +11,7 @@ TuningDatabase *tuning_new(Arena *arena) {
   TuningDatabase *database = arena_new_of(arena, TuningDatabase);
   database->arena = arena;
   database->map = string_map_new(arena);
+  database->records = string_map_new(arena);
   return database;
 }
 
@@ -45,6 +46,47 @@ void tuning_add(TuningDatabase *database, const TuningEntry *entry) {
 void tuning_merge(TuningDatabase *into, const TuningDatabase *from) {
   for (uint32_t i = 0; from && i < from->count; i++) tuning_add(into, from->entries[i]);
 }
+
+// ---- records -----------------------------------------------------------------------------------------------------------------
+
+const TuningRecord *tuning_record(const TuningDatabase *database, int sm, const char *site) {
+  if (!database) return NULL;
+  Arena *scratch = arena_scratch();
+  const TuningRecord *record = string_map_get(database->records, entry_key(scratch, sm, site));
+  arena_free(scratch);
+  return record;
+}
+
+const TuningTrial *tuning_trial(const TuningRecord *record, const char *implementation, const char *way) {
+  for (uint32_t i = 0; record && i < record->count; i++)
+    if (!strcmp(record->trials[i].implementation, implementation) && !strcmp(record->trials[i].way, way))
+      return &record->trials[i];
+  return NULL;
+}
+
+static TuningRecord *record_of(TuningDatabase *database, int sm, const char *site) {
+  const char *key = entry_key(database->arena, sm, site);
+  TuningRecord *record = string_map_get(database->records, key);
+  if (!record) string_map_set(database->records, key, record = arena_new_of(database->arena, TuningRecord));
+  return record;
+}
+
+void tuning_record_trial(TuningDatabase *database, int sm, const char *site, const TuningTrial *trial) {
+  TuningRecord *record = record_of(database, sm, site);
+  Arena *arena = database->arena;
+  TuningTrial *known = (TuningTrial *)tuning_trial(record, trial->implementation, trial->way);
+  if (known && trial->outcome == TRIAL_AGREES && (known->outcome != TRIAL_AGREES || known->microseconds <= trial->microseconds))
+    return;
+  if (!known) known = ARENA_PUSH(arena, record->trials, record->count, record->capacity);
+  *known = (TuningTrial){arena_string(arena, trial->implementation), arena_string(arena, trial->way), trial->outcome,
+                         trial->microseconds, arena_string(arena, trial->why ? trial->why : "")};
+}
+
+void tuning_record_word(TuningDatabase *database, int sm, const char *site, bool kept) {
+  record_of(database, sm, site)->word = kept ? WORD_KEPT : WORD_REJECTED;
+}
+
+// ---- text --------------------------------------------------------------------------------------------------------------------
 
 Status tuning_parse(Arena *arena, const char *text, TuningDatabase **out) {
   TuningDatabase *database = tuning_new(arena);

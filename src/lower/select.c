@@ -132,30 +132,53 @@ static Kinds kind_of(const Implementation *implementation, const Site *site) {
   return implementation->yields && implementation->yields(site) ? YIELDING : LIBRARIES;
 }
 
-// Tries the implementations of these kinds in order.
-static Status select_among(const Site *site, const SelectOptions *options, bool last, Kinds kinds, Arena *arena,
-                           Selection *selection, bool *done) {
-  for (int i = 0; implementations[i] && !*done; i++) {
-    const Implementation *implementation = implementations[i];
-    if (!implementation_serves(implementation, site) || !(kinds & kind_of(implementation, site))) continue;
-    if (implementation->general ? !last : options->general_only) continue;
-    TRY(open_for(implementation, options));
-    if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
-  }
-  return OK;
+// Kinds in the order in which they are asked.
+typedef struct Order {
+  Kinds kinds[3];
+  const char *text;
+} Order;
+static const Order by_table = {{ALL}, "the order of the table of implementations"},
+                   open_first = {{OWN, LIBRARIES | YIELDING},
+                                 "own kernels before libraries, which prepare for each size anew, since sizes are open"},
+                   small_first = {{OWN, LIBRARIES | YIELDING},
+                                  "own kernels before libraries, since it has fewer than 5e8 multiply-adds"},
+                   large_first = {
+                       {LIBRARIES, OWN, YIELDING},
+                       "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that are "
+                       "known to be slower for such a site"};
+
+static const Order *order_of(const Site *site) {
+  double small = preference_of(site)->small_products;
+  if (!small) return &by_table;
+  if (site_is_open(site)) return &open_first;
+  return work_of(site).products < small ? &small_first : &large_first;
+}
+
+int select_order(const Site *site, const Implementation **out, int limit, const char **text) {
+  const Order *order = order_of(site);
+  int count = 0;
+  for (int turn = 0; turn < 3 && order->kinds[turn]; turn++)
+    for (int i = 0; implementations[i] && count < limit; i++)
+      if (implementation_serves(implementations[i], site) && (order->kinds[turn] & kind_of(implementations[i], site)))
+        out[count++] = implementations[i];
+  *text = order->text;
+  return count;
 }
 
 static Status select_freely(const Site *site, const SelectOptions *options, bool last, Arena *arena, Selection *selection,
                             bool *done) {
-  double small = preference_of(site)->small_products;
+  const Implementation *order[MOST_IMPLEMENTATIONS];
+  const char *text;
   TRY(from_database(site, options, arena, selection, done));
   if (*done) return OK;
   last = last || !copies_may_help(site);
-  if (!small) return select_among(site, options, last, ALL, arena, selection, done);
-  const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
-  bool is_small = site_is_open(site) || work_of(site).products < small;  // a library prepares for each size anew
-  for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
-    TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
+  int count = select_order(site, order, MOST_IMPLEMENTATIONS, &text);
+  for (int i = 0; i < count && !*done; i++) {
+    const Implementation *implementation = order[i];
+    if (implementation->general ? !last : options->general_only) continue;
+    TRY(open_for(implementation, options));
+    if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
+  }
   return OK;
 }
 

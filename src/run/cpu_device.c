@@ -151,14 +151,24 @@ static Status load_plan(Plan *plan, Keeper *keeper, HostStates *states, Executab
   return OK;
 }
 
+static SelectOptions select_options(const CpuDevice *cpu, HostStates *states) {
+  return (SelectOptions){.machine = {.host = states},
+                         .workspace_limit = cpu->workspace_limit,
+                         .log = cpu->device.log,
+                         .general_only = cpu->references_only};
+}
+
+static Status cpu_ask(Device *device, Arena *arena, Status (*see)(void *context, const SelectOptions *options), void *context) {
+  CpuDevice *cpu = (CpuDevice *)device;
+  SelectOptions select = select_options(cpu, host_states_new(arena, cpu->pool, NULL));
+  return see(context, &select);
+}
+
 static Status cpu_compile(Device *device, Graph *graph, Arena *arena, Executable **out) {
   CpuDevice *cpu = (CpuDevice *)device;
   Keeper keeper = {{take_packing}, cpu, arena, int_map_new(arena)};
   HostStates *states = host_states_new(arena, cpu->pool, &keeper.packings);
-  SelectOptions select = {.machine = {.host = states},
-                          .workspace_limit = cpu->workspace_limit,
-                          .log = cpu->device.log,
-                          .general_only = cpu->references_only};
+  SelectOptions select = select_options(cpu, states);
   Plan *plan;
   TRY(plan_make(graph, &(PlanTarget){.info = &device->info, .select = &select}, arena, &plan));
   if (device->check_plans) TRY(plan_reread(plan, NULL, arena, &plan));
@@ -264,6 +274,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .run = cpu_run,
                          .profile = cpu_profile,
                          .plan = cpu_plan,
+                         .ask = cpu_ask,
                          .discard = cpu_discard,
                          .free = cpu_free};
   cpu->workspace_limit = options->workspace_limit;

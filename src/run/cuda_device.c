@@ -391,16 +391,31 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
   return OK;
 }
 
+static SelectOptions select_options(CudaRunner *r) {
+  return (SelectOptions){.machine = {.cuda = r->context},
+                         .tuning = r->tuning,
+                         .workspace_limit = r->workspace_limit,
+                         .log = &r->log,
+                         .open_libraries = open_libraries,
+                         .context = r,
+                         .forced = r->forced,
+                         .forced_way = r->forced_way,
+                         .forced_taken = r->forced_taken};
+}
+
+static Status device_ask(Device *device, Arena *arena, Status (*see)(void *context, const SelectOptions *options),
+                         void *context) {
+  CudaRunner *r = of(device);
+  TRY(open_libraries(r));
+  TRY(cuda_enter(r->context));
+  SelectOptions select = select_options(r);
+  Status status = RECOVER_GUARD(see(context, &select));
+  cuda_leave(r->context);
+  return status;
+}
+
 static Status compile_entered(CudaRunner *r, Graph *graph, Executable *e) {
-  SelectOptions select = {.machine = {.cuda = r->context},
-                          .tuning = r->tuning,
-                          .workspace_limit = r->workspace_limit,
-                          .log = &r->log,
-                          .open_libraries = open_libraries,
-                          .context = r,
-                          .forced = r->forced,
-                          .forced_way = r->forced_way,
-                          .forced_taken = r->forced_taken};
+  SelectOptions select = select_options(r);
   double start = time_now();
   Plan *plan;
   TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, e->arena, &plan));
@@ -751,6 +766,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .run = device_run,
                        .profile = device_profile,
                        .plan = device_plan,
+                       .ask = device_ask,
                        .shared_bytes = device_shared_bytes,
                        .discard = device_discard,
                        .preload = device_preload,

@@ -50,6 +50,8 @@ struct Device {
   Status (*profile)(Device *device, Executable *executable, void *const *inputs, void *const *outputs, StepReport *out,
                     int limit, int *count);
   const Plan *(*plan)(const Executable *executable);
+  // Calls `see` with what implementations are asked under when the device plans: on a GPU its context is current and its libraries are open. States that are opened are the arena's.
+  Status (*ask)(Device *device, Arena *arena, Status (*see)(void *context, const SelectOptions *options), void *context);
   size_t (*shared_bytes)(Device *device);                   // of what executables hold together: kernels; NULL: nothing
   void (*discard)(Device *device, Executable *executable);  // lets go of device memory and graphs; the arena goes later
   Status (*preload)(Device *device, Hash128 hash,

@@ -156,8 +156,11 @@ static Status choose(Words *w, TuningDatabase *database) {
   TogetherFound found;
   TRY(fill_inputs(w));
   TRY(choose_together(&(Together){compare, is_over, w}, (int)w->count, taken, &found));
-  for (uint32_t i = 0; i < w->count; i++)
-    if (!taken[i]) tuning_set(database, &w->changes[i].chosen);
+  for (uint32_t i = 0; i < w->count; i++) {
+    const TuningEntry *chosen = &w->changes[i].chosen;
+    if (!taken[i]) tuning_set(database, chosen);
+    tuning_record_word(database, chosen->sm, chosen->site, taken[i]);
+  }
   log_add(o->log, LOG_INFO, "the whole plan takes %.3f of its time with %u of %u changes, in %.1f s", found.ratio,
           w->count - (uint32_t)found.left_out, w->count, time_now() - w->start);
   return OK;

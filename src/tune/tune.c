@@ -56,10 +56,17 @@ static Status tell_progress(Tuner *t) {
   return budget_poll();
 }
 
+static void record(const Tuner *t, const Subject *s, const Attempt *attempt, TuningTrial trial) {
+  trial.implementation = attempt->selection.implementation->name;
+  trial.way = attempt->selection.way.name;
+  tuning_record_trial(t->database, s->site->device->sm, s->key, &trial);
+}
+
 // A candidate that failed is passed over. A limit of the call fails no candidate, nor does a device that is lost.
 static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt, Status failed) {
   log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site_step(s->site)->outputs[0]->name,
           attempt->selection.implementation->name, attempt->selection.way.name, status_message(failed));
+  record(t, s, attempt, (TuningTrial){.outcome = TRIAL_FAILED, .why = status_message(failed)});
   status_free(failed);
   TRY(budget_poll());
   return cuda_check_alive(t->options->cuda);
@@ -143,6 +150,8 @@ static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
   attempts->timed += !attempts->list[number].tried;
   log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->implementation->name, selection->way.name,
           seconds * 1e6);
+  record(t, s, &attempts->list[number],
+         (TuningTrial){.outcome = agrees ? TRIAL_AGREES : TRIAL_DISAGREES, .microseconds = seconds * 1e6});
   if (!agrees) {
     t->report->rejected++;
     log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name,

@@ -79,6 +79,14 @@ says 0 "memory" inspect digits.ingot $cpu --memory
 says 0 "predicted" inspect digits.ingot $cpu --sites
 says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
 says 0 "--plan" inspect --help
+# why a step is computed as it is
+says 0 "chosen by order: the first that can be had" inspect "$digits/digits.onnx" $cpu --explain right.conv
+grep -qE "^\* (onednn|gemm)_conv " out && grep -q "^  reference .*general" out || fail "inspect --explain: $(cat out)"
+says 0 "does not take it: it computes" inspect digits.ingot $cpu --explain 0
+says 1 "nosuch" inspect "$digits/digits.onnx" $cpu --explain nosuch
+says 1 "there are " inspect "$digits/digits.onnx" $cpu --explain 99
+says 2 "--explain" inspect "$digits/digits.onnx" $cpu --explain 0 --sites
+json inspect "$digits/digits.onnx" $cpu --explain stem.conv
 hash="[0-9a-f]{32}"
 plan "^plan for the CPU: .* steps" "^buffer %image: input 0, 64 bytes" "^buffer %probabilities: output 0, 40 bytes" \
   "^buffer %stem.weight.*: constant %stem.weight.* order 0,1,2,3, 864 bytes" "const %stem.weight.* = &$hash" "^buffer %workspace: arena at [0-9]+, [0-9]+ bytes" \
@@ -91,6 +99,16 @@ plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 
   "^  kernel simt_conv_kernel $hash grid [0-9 ]+ block 128 1 1 shared [0-9]+ \(in 0, .*out 0" -- emulated inspect "$digits/digits.onnx" --device cuda
 [ "$(grep -oE "kernel simt_conv_kernel $hash" plan.a | sort -u | wc -l)" -gt 2 ] || fail "kernels have one hash"
 says 0 "probabilities" run digits.ingot $cpu --check-plans
+emulated inspect "$digits/digits.onnx" --device cuda --fp16 --tune 2 --shapes image:1x1x8x8 --explain right.conv --json >explained.json || fail "inspect --tune --explain"
+python3 - <<'PYTHON' || fail "what tuning tried is not in the explanation: $(head -c 2000 explained.json)"
+import json
+site, = json.load(open("explained.json"))["sites"]
+ways = [way for each in site["implementations"] for way in each["ways"]]
+tried = [way for way in ways if "measured_ms" in way]
+assert len(tried) > 1 and any("agrees" in way for way in tried)
+assert sum(way["chosen"] for way in ways) == 1 and site["chosen_by"] in ("measurement", "the whole plan", "order")
+assert any("cuDNN is not here" == each["refusal"] for each in site["implementations"])
+PYTHON
 emulated inspect "$digits/digits.onnx" --device cuda --plan --kernels "$work/sources" >plan.a || fail "inspect --plan --kernels"
 for kernel in $(grep -oE "^  kernel [a-z_]+ $hash" plan.a | grep -oE "$hash" | sort -u); do
   grep -q "__global__" "sources/$kernel.cu" || fail "no source of kernel $kernel"

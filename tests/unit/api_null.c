@@ -222,6 +222,11 @@ static void runs(void) {
   REFUSED(ingot_session_plan_text(session, NULL, 1, &plan));
   REFUSED(ingot_session_plan_text(session, &input, 1, NULL));
   REFUSED(ingot_session_plan_text(session, &input, -1, &plan));
+  REFUSED(ingot_session_explain(NULL, &input, 1, "0", false, &plan));
+  REFUSED(ingot_session_explain(session, NULL, 1, "0", false, &plan));
+  REFUSED(ingot_session_explain(session, &input, 1, NULL, false, &plan));
+  REFUSED(ingot_session_explain(session, &input, 1, "0", true, NULL));
+  REFUSED(ingot_session_explain(session, &input, -1, "0", true, &plan));
   REFUSED(ingot_session_time(NULL, &input, 1, 0.01, &milliseconds));
   REFUSED(ingot_session_time(session, NULL, 1, 0.01, &milliseconds));
   REFUSED(ingot_session_time(session, &input, 1, 0.01, NULL));

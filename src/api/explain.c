@@ -1,0 +1,231 @@
+// Why steps are computed as they are, as text and as JSON: see lower/explain.h.
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/json.h"
+#include "ir/origins.h"
+#include "lower/explain.h"
+
+typedef struct Question {
+  ingot_session *session;
+  const char *site;  // what was asked for
+  const Plan *plan;
+  Arena *arena;
+  Text *text;
+  Json *json;  // NULL: for people
+  int answered;
+} Question;
+
+// How a step came to what it is.
+typedef struct Choice {
+  const char *by, *why;
+} Choice;
+
+// ---- what was measured -------------------------------------------------------------------------------------------------------
+
+typedef struct Measured {
+  const TuningEntry *entry;    // of the database
+  const TuningRecord *record;  // of what tuning tried while the engine was built; NULL: that was not here, or not at all
+} Measured;
+
+static Measured measured_of(const Question *q, const PlanStep *step) {
+  const char *key = site_key(&step->site, q->arena);
+  int sm = step->site.device->sm;
+  const ingot_engine *engine = q->session->engine;
+  return (Measured){tuning_get(engine->tuning, sm, key), tuning_record(engine->engine->tried, sm, key)};
+}
+
+static bool is_entry(const TuningEntry *entry, const Implementation *implementation, const Way *way) {
+  return entry && !strcmp(entry->implementation, implementation->name) && !strcmp(entry->way, way->name);
+}
+
+// Milliseconds; negative: nobody measured it. An entry that the last word put there has the time of the way that it replaces.
+static double measured_way(const Measured *m, const Implementation *implementation, const Way *way) {
+  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->name);
+  if (trial) return trial->outcome == TRIAL_FAILED ? -1 : trial->microseconds / 1e3;
+  return (!m->record || m->record->word != WORD_REJECTED) && is_entry(m->entry, implementation, way)
+             ? m->entry->microseconds / 1e3
+             : -1;
+}
+
+static const char *remark(const Measured *m, const Implementation *implementation, const ExplainedWay *way) {
+  static const char general[] = "general: taken where nothing else can be had";
+  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->way.name);
+  if (way->failure) return way->failure;
+  if (!trial) return implementation->general && !way->chosen ? general : "";
+  switch (trial->outcome) {
+    case TRIAL_AGREES: return "";
+    case TRIAL_DISAGREES: return "left out: its results are not those of the others";
+    case TRIAL_FAILED: return trial->why;
+  }
+  return "";
+}
+
+static Choice choice_of(const PlanStep *step, const Measured *m, const Explanation *explained, Arena *arena) {
+  const Selection *s = &step->selection;
+  bool by_entry = is_entry(m->entry, s->implementation, &s->way);
+  if (m->record && m->record->word == WORD_REJECTED)
+    return (Choice){"the whole plan", "another way measured best for the site alone, but a run was no faster with it"};
+  if (by_entry && m->record && m->record->word == WORD_KEPT)
+    return (Choice){"measurement", "it measured best for the site, and a run was faster with it"};
+  if (by_entry) return (Choice){"measurement", "it measured best for the site"};
+  return (Choice){"order", arena_printf(arena, "the first that can be had, in %s", explained->order)};
+}
+
+// ---- for people --------------------------------------------------------------------------------------------------------------
+
+static void print_time(Text *text, double milliseconds) {
+  if (milliseconds < 0) text_add(text, " %9s", "-");
+  else text_add(text, " %9.4f", milliseconds);
+}
+
+static void print_implementation(Text *text, const Measured *m, const ExplainedImplementation *each) {
+  const char *name = each->implementation->name;
+  if (each->refusal) text_add(text, "  %-50s does not take it: %s\n", name, each->refusal);
+  for (int i = 0; i < each->way_count; i++) {
+    const ExplainedWay *way = &each->ways[i];
+    const char *why = remark(m, each->implementation, way);
+    text_add(text, "%c %-20s %-29s %9.4f", way->chosen ? '*' : ' ', name, way->way.name, way->way.cost / 1e3);
+    print_time(text, measured_way(m, each->implementation, &way->way));
+    text_add(text, "%s%s\n", *why ? "  " : "", why);
+  }
+}
+
+static void print_step(Question *q, uint32_t number, const Measured *m, const Explanation *explained) {
+  const PlanStep *step = &q->plan->steps[number];
+  Choice choice = choice_of(step, m, explained, q->arena);
+  const char *origins = node_origins_text(step->node, q->arena);
+  text_add(q->text, "%sstep %u, '%s' (%s), from %s\n", q->answered ? "\n" : "", number, step->node->outputs[0]->name,
+           step->site.node->op->name, *origins ? origins : "nothing of the model's: a copy that what reads it needs");
+  text_add(q->text, "  %s\n", site_key(&step->site, q->arena));
+  text_add(q->text, "  is computed by %s, chosen by %s: %s\n", selection_text(&step->selection, q->arena), choice.by,
+           choice.why);
+  text_add(q->text, "  by the chip's peaks it takes %.2g ms or more\n\n", cost_at_least(&step->site) / 1e3);
+  text_add(q->text, "  %-20s %-29s %9s %9s\n", "implementation", "way", "predicted", "measured");
+  for (int i = 0; i < explained->count; i++) print_implementation(q->text, m, &explained->implementations[i]);
+}
+
+// ---- for programs ------------------------------------------------------------------------------------------------------------
+
+static void json_way(Json *json, const Measured *m, const Implementation *implementation, const ExplainedWay *way) {
+  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->way.name);
+  const char *why = remark(m, implementation, way);
+  double measured = measured_way(m, implementation, &way->way);
+  json_object(json, NULL);
+  json_string(json, "way", way->way.name);
+  json_double(json, "predicted_ms", way->way.cost / 1e3);
+  if (measured >= 0) json_double(json, "measured_ms", measured);
+  if (trial) json_bool(json, "agrees", trial->outcome == TRIAL_AGREES);
+  if (*why) json_string(json, "left_out", why);
+  json_bool(json, "chosen", way->chosen);
+  json_end_object(json);
+}
+
+static void json_step(Question *q, uint32_t number, const Measured *m, const Explanation *explained) {
+  const PlanStep *step = &q->plan->steps[number];
+  Choice choice = choice_of(step, m, explained, q->arena);
+  Json *json = q->json;
+  json_object(json, NULL);
+  json_int(json, "step", number);
+  json_string(json, "name", step->node->outputs[0]->name);
+  json_string(json, "op", step->site.node->op->name);
+  json_string(json, "origins", node_origins_text(step->node, q->arena));
+  json_string(json, "site", site_key(&step->site, q->arena));
+  json_string(json, "tactic", selection_text(&step->selection, q->arena));
+  json_string(json, "chosen_by", choice.by);
+  json_string(json, "why", choice.why);
+  json_double(json, "least_ms", cost_at_least(&step->site) / 1e3);
+  json_array(json, "implementations");
+  for (int i = 0; i < explained->count; i++) {
+    const ExplainedImplementation *each = &explained->implementations[i];
+    json_object(json, NULL);
+    json_string(json, "name", each->implementation->name);
+    json_string(json, "refusal", each->refusal);
+    json_array(json, "ways");
+    for (int w = 0; w < each->way_count; w++) json_way(json, m, each->implementation, &each->ways[w]);
+    json_end_array(json);
+    json_end_object(json);
+  }
+  json_end_array(json);
+  json_end_object(json);
+}
+
+// ---- the question ------------------------------------------------------------------------------------------------------------
+
+static bool is_named(const PlanStep *step, const char *name) {
+  for (int i = 0; i < step->node->origin_count; i++)
+    if (!strcmp(step->node->origins[i].name, name)) return true;
+  for (int i = 0; i < step->node->output_count; i++)
+    if (!strcmp(step->node->outputs[i]->name, name)) return true;
+  return false;
+}
+
+static Status answer(Question *q, uint32_t number, const SelectOptions *options) {
+  const PlanStep *step = &q->plan->steps[number];
+  Explanation explained;
+  TRY(explain_step(step, options, q->arena, &explained));
+  Measured measured = measured_of(q, step);
+  if (q->json) json_step(q, number, &measured, &explained);
+  else print_step(q, number, &measured, &explained);
+  q->answered++;
+  return OK;
+}
+
+// Names come first: a node may be called "7".
+static Status answer_all(void *context, const SelectOptions *options) {
+  Question *q = context;
+  char *end;
+  for (uint32_t i = 0; i < q->plan->step_count; i++)
+    if (is_named(&q->plan->steps[i], q->site)) TRY(answer(q, i, options));
+  unsigned long number = strtoul(q->site, &end, 10);
+  bool is_number = *q->site >= '0' && *q->site <= '9' && !*end;
+  if (!q->answered && is_number && number < q->plan->step_count) TRY(answer(q, (uint32_t)number, options));
+  if (q->answered) return OK;
+  FAIL(ERROR_NOT_FOUND,
+       "no step of the plan comes from an ONNX node '%s', or has it as its result or number: there are %u steps", q->site,
+       q->plan->step_count);
+}
+
+static Status explain(Question *q, const ingot_tensor *inputs, int input_count, bool as_json) {
+  ingot_session *session = q->session;
+  Executable *executable;
+  Stage *stage;
+  TRY(api_take_inputs(session, inputs, input_count));
+  TRY(runner_plan(session->runner, session->inputs, &executable, &stage));
+  session->stats = runner_stats(session->runner);
+  q->plan = session->device->plan(executable);
+  Text text = text_new(q->arena);
+  Json json = json_new(&text);
+  q->text = &text;
+  if (as_json) {
+    q->json = &json;
+    json_object(&json, NULL);
+    json_string(&json, "device", ingot_session_device(session));
+    json_array(&json, "sites");
+  }
+  TRY(session->device->ask(session->device, q->arena, answer_all, q));
+  if (as_json) {
+    json_end_array(&json);
+    json_end_object(&json);
+  }
+  return OK;
+}
+
+static Status explain_to(Question *q, const ingot_tensor *inputs, int input_count, bool as_json, char **out) {
+  TRY(explain(q, inputs, input_count, as_json));
+  *out = strdup(text_get(q->text));
+  return *out ? OK : status_out_of_memory();
+}
+
+ingot_error *ingot_session_explain(ingot_session *session, const ingot_tensor *inputs, int input_count, const char *site,
+                                   bool json, char **out) {
+  Status status = api_require("ingot_session_explain", "session", session, "inputs", input_count ? inputs : (void *)&status,
+                              "site", site, "out", out, NULL);
+  if (status) return api_error(status);
+  Question question = {.session = session, .site = site, .arena = arena_try_new()};
+  if (!question.arena) return api_error(status_out_of_memory());
+  status = SESSION_CALL(session, explain_to(&question, inputs, input_count, json, out));
+  arena_free(question.arena);
+  return api_error(status);
+}

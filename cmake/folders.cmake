@@ -128,7 +128,15 @@ add_library(ingot_api STATIC ${api_objects})
 target_link_libraries(ingot_api PUBLIC ${run_folders} ingot_onnx PRIVATE ingot_flags)
 target_include_directories(ingot_api PUBLIC ${PROJECT_SOURCE_DIR}/include)
 ingot_shows(ingot_api src/api PUBLIC)
-file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
+file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c ${PROJECT_SOURCE_DIR}/src/cli/report/*.c)
+# What a report's page looks like and how it is joined, as text.
+set(report_folder ${PROJECT_SOURCE_DIR}/src/cli/report)
+add_custom_command(
+  OUTPUT ${PROJECT_BINARY_DIR}/generated/report_files.c
+  COMMAND ${CMAKE_COMMAND} -DROOT=${report_folder} "-DSOURCES=page.css;page.js" -DTABLE=report_files -DOUT=${PROJECT_BINARY_DIR}/generated/report_files.c
+          -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${report_folder}/page.css ${report_folder}/page.js ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+list(APPEND cli_sources ${PROJECT_BINARY_DIR}/generated/report_files.c)
 # Reading pictures, which tests share: stb takes compilers longer than all else in the folder.
 set(picture_sources ${PROJECT_SOURCE_DIR}/src/cli/picture.c ${PROJECT_SOURCE_DIR}/src/cli/picture_check.c)
 list(REMOVE_ITEM cli_sources ${picture_sources})

@@ -114,9 +114,14 @@ double cost_of_library(const Site *site, double share, bool fused) {
   return cost;
 }
 
-double cost_at_least(const Site *site) {
+CostFloor cost_floor(const Site *site) {
   SiteWork work = work_of(site);
-  return fmax(work.bytes / (site->device->rates.memory * 1e3), work.products / cost_product_rate(site) * CLOCK_SHARE);
+  return (CostFloor){work.bytes / (site->device->rates.memory * 1e3), work.products / cost_product_rate(site) * CLOCK_SHARE};
+}
+
+double cost_at_least(const Site *site) {
+  CostFloor floor = cost_floor(site);
+  return fmax(floor.moving, floor.products);
 }
 
 // ---- tiles -------------------------------------------------------------------------------------------------------------------

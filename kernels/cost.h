@@ -31,8 +31,12 @@ double cost_of_products(const Site *site, double share);
 double cost_of_moving(const DeviceInfo *device, double bytes);
 // The same by a library, and where it does not take the epilogue, a launch that reads and writes the result again.
 double cost_of_library(const Site *site, double share, bool fused);
-// What no way beats: the chip's peaks.
-double cost_at_least(const Site *site);
+// What no way beats, by the chip's peaks: moving the site's bytes, and its products.
+typedef struct CostFloor {
+  double moving, products;  // microseconds
+} CostFloor;
+CostFloor cost_floor(const Site *site);
+double cost_at_least(const Site *site);  // the longer of the two
 
 // ---- tiles -------------------------------------------------------------------------------------------------------------------
 

@@ -82,6 +82,9 @@ struct ingot_session {
 ingot_error *api_plan_text(ingot_session *session, const ingot_tensor *inputs, int input_count, const PlanWitness *witness,
                            char **out);
 
+// The plan that a call with these inputs follows, as far as their shapes decide it; it lives until the session's next call.
+ingot_error *api_plan(ingot_session *session, const ingot_tensor *inputs, int input_count, const Plan **out);
+
 Opening api_opening(const ingot_session *session);  // of its engine's file, and its own so far
 
 bool api_is_deferred(const Node *node);

@@ -5,16 +5,27 @@
 #include "api/api.h"
 #include "base/recover.h"
 
-static Status print_plan(ingot_session *session, const ingot_tensor *inputs, int input_count, const PlanWitness *witness,
-                         char **out) {
+static Status find_plan(ingot_session *session, const ingot_tensor *inputs, int input_count, const Plan **out) {
   Executable *executable;
   Stage *stage;
   TRY(api_take_inputs(session, inputs, input_count));
   TRY(runner_plan(session->runner, session->inputs, &executable, &stage));
   session->stats = runner_stats(session->runner);
+  *out = session->device->plan(executable);
+  return OK;
+}
+
+ingot_error *api_plan(ingot_session *session, const ingot_tensor *inputs, int input_count, const Plan **out) {
+  return api_error(SESSION_CALL(session, find_plan(session, inputs, input_count, out)));
+}
+
+static Status print_plan(ingot_session *session, const ingot_tensor *inputs, int input_count, const PlanWitness *witness,
+                         char **out) {
+  const Plan *plan;
+  TRY(find_plan(session, inputs, input_count, &plan));
   Arena *scratch = arena_scratch();
   Text text = text_new(scratch);
-  plan_print(&text, session->device->plan(executable), session->device->compiler, witness);
+  plan_print(&text, plan, session->device->compiler, witness);
   *out = strdup(text_get(&text));
   arena_free(scratch);
   return *out ? OK : status_out_of_memory();

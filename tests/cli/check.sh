@@ -45,7 +45,7 @@ cpu="--device cpu"
 says 0 "usage: ingot COMMAND" --help
 says 0 "ingot 0." --version
 says 2 "usage: ingot COMMAND"
-for command in build run bench inspect passes verify; do
+for command in build run bench inspect passes report verify; do
   says 0 "ingot $command" $command --help
   says 2 "usage: ingot $command" $command
   says 2 "no option '--frobnicate'" $command model.onnx --frobnicate
@@ -79,6 +79,58 @@ says 0 "memory" inspect digits.ingot $cpu --memory
 says 0 "predicted" inspect digits.ingot $cpu --sites
 says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
 says 0 "--plan" inspect --help
+# one page of all that, which needs nothing else; a model is a stranger's, and so are its names
+python3 - <<'PYTHON' || fail "no model with hostile names"
+import onnx
+from onnx import helper, TensorProto
+evil = "</script><img src=x onerror=alert(1)>\"'&<!--"
+nodes = [helper.make_node("Conv", ["x" + evil, "w"], ["c" + evil], name=evil), helper.make_node("Relu", ["c" + evil], ["y" + evil], name="r" + evil)]
+weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], [0.1] * 108)
+given = [helper.make_tensor_value_info("x" + evil, TensorProto.FLOAT, [1, 3, 8, 8])]
+made = [helper.make_tensor_value_info("y" + evil, TensorProto.FLOAT, None)]
+onnx.save(helper.make_model(helper.make_graph(nodes, "g", given, made, [weight]), ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), "evil.onnx")
+PYTHON
+"$ingot" build "$digits/digits.onnx" $cpu --quiet -o for_report.ingot
+says 0 "digits.html: " report "$digits/digits.onnx" $cpu -o digits.html --trace digits.json
+says 0 "evil.html: " report evil.onnx $cpu --trace evil.json
+says 0 "for_report.html: " report for_report.ingot $cpu
+says 1 "/nowhere" report "$digits/digits.onnx" $cpu -o /nowhere/x.html
+"$dev" emulate 90 "$ingot" report "$digits/digits.onnx" --device cuda --quiet -o "$work/gpu.html" --trace "$work/gpu.json" || fail "report on the emulated GPU"
+json report "$digits/digits.onnx" $cpu -o digits.html
+python3 - <<'PYTHON' || fail "a report is not what it should be"
+import html.parser, json
+class Page(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.facts, self.text = [], [], "", ""
+        self.feed(text)
+        self.close()
+    def handle_starttag(self, tag, attributes):
+        assert not any(name.startswith("on") for name, value in attributes), (tag, attributes)
+        assert not any(name in ("src", "href") and not value.startswith("#") for name, value in attributes), (tag, attributes)
+        self.tags.append(tag)
+        if tag not in ("meta", "rect", "path", "br", "img"): self.open.append((tag, dict(attributes)))
+    def handle_startendtag(self, tag, attributes): self.tags.append(tag)
+    def handle_endtag(self, tag):
+        if tag in ("rect", "path"): return
+        assert self.open and self.open.pop()[0] == tag, tag
+    def handle_data(self, data):
+        if self.open and self.open[-1][1].get("id") == "facts": self.facts += data
+        else: self.text += data
+for name, device in (("digits", "CPU"), ("evil", "CPU"), ("for_report", "CPU"), ("gpu", "emulated")):
+    page = Page(open(name + ".html", encoding="utf-8").read())
+    assert not page.open and page.tags.count("script") == 2 and "img" not in page.tags, name
+    facts = json.loads(page.facts)
+    assert facts["steps"] and all(step["ms"] >= 0 and step["bytes"] > 0 for step in facts["steps"]), name
+    assert page.tags.count("tr") > 2 * len(facts["steps"]) and "svg" in page.tags, name
+evil = json.loads(Page(open("evil.html", encoding="utf-8").read()).facts)
+assert any(source[0].startswith("</script><img") for step in evil["steps"] for source in step["from"])
+assert "onerror=alert(1)>" in Page(open("evil.html", encoding="utf-8").read()).text
+assert "right.conv" in Page(open("digits.html", encoding="utf-8").read()).text
+for name in ("digits", "evil", "gpu"):
+    events = [event for event in json.load(open(name + ".json"))["traceEvents"] if event["ph"] == "X"]
+    assert events and all(a["ts"] + a["dur"] <= b["ts"] + 1e-6 for a, b in zip(events, events[1:])), name
+PYTHON
 # why a step is computed as it is
 says 0 "chosen by order: the first that can be had" inspect "$digits/digits.onnx" $cpu --explain right.conv
 grep -qE "^\* (onednn|gemm)_conv " out && grep -q "^  reference .*general" out || fail "inspect --explain: $(cat out)"

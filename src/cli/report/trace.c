@@ -1,0 +1,54 @@
+// See trace.h: "Trace Event Format". Steps are timed one by one, so each begins where the one before ended; times are in microseconds.
+#include "cli/report/trace.h"
+
+enum { PROCESS = 1, STREAM = 1 };
+
+static void name_track(Json *json, const char *what, const char *name) {
+  json_object(json, NULL);
+  json_string(json, "name", what);
+  json_string(json, "ph", "M");
+  json_int(json, "pid", PROCESS);
+  json_int(json, "tid", STREAM);
+  json_object(json, "args");
+  json_string(json, "name", name);
+  json_end_object(json);
+  json_end_object(json);
+}
+
+static void add_step(Json *json, const ReportStep *step, int number, double start) {
+  json_object(json, NULL);
+  json_string(json, "name", step->name);
+  json_string(json, "cat", step->op);
+  json_string(json, "ph", "X");
+  json_double(json, "ts", start);
+  json_double(json, "dur", step->ms * 1e3);
+  json_int(json, "pid", PROCESS);
+  json_int(json, "tid", STREAM);
+  json_object(json, "args");
+  json_int(json, "step", number);
+  json_string(json, "tactic", step->tactic);
+  json_string(json, "from", step->origins);
+  json_double(json, "predicted_us", step->predicted * 1e3);
+  json_double(json, "floor_us", report_floor(step) * 1e3);
+  json_string(json, "bound", step->products > step->moving ? "compute" : "memory");
+  json_double(json, "flops", step->flops);
+  json_double(json, "bytes", step->bytes);
+  json_end_object(json);
+  json_end_object(json);
+}
+
+void trace_write(Text *text, const Report *report) {
+  Json json = json_new(text);
+  double start = 0;
+  json_object(&json, NULL);
+  json_string(&json, "displayTimeUnit", "ns");
+  json_array(&json, "traceEvents");
+  name_track(&json, "process_name", report->device);
+  name_track(&json, "thread_name", "steps, each timed alone");
+  for (int i = 0; i < report->step_count; i++) {
+    add_step(&json, &report->steps[i], i, start);
+    start += report->steps[i].ms * 1e3;
+  }
+  json_end_array(&json);
+  json_end_object(&json);
+}

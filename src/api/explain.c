@@ -12,7 +12,7 @@ typedef struct Question {
   const char *site;  // what was asked for
   const Plan *plan;
   Arena *arena;
-  Text *text;
+  Text text;
   Json *json;  // NULL: for people
   int answered;
 } Question;
@@ -96,14 +96,14 @@ static void print_step(Question *q, uint32_t number, const Measured *m, const Ex
   const PlanStep *step = &q->plan->steps[number];
   Choice choice = choice_of(step, m, explained, q->arena);
   const char *origins = node_origins_text(step->node, q->arena);
-  text_add(q->text, "%sstep %u, '%s' (%s), from %s\n", q->answered ? "\n" : "", number, step->node->outputs[0]->name,
+  text_add(&q->text, "%sstep %u, '%s' (%s), from %s\n", q->answered ? "\n" : "", number, step->node->outputs[0]->name,
            step->site.node->op->name, *origins ? origins : "nothing of the model's: a copy that what reads it needs");
-  text_add(q->text, "  %s\n", site_key(&step->site, q->arena));
-  text_add(q->text, "  is computed by %s, chosen by %s: %s\n", selection_text(&step->selection, q->arena), choice.by,
+  text_add(&q->text, "  %s\n", site_key(&step->site, q->arena));
+  text_add(&q->text, "  is computed by %s, chosen by %s: %s\n", selection_text(&step->selection, q->arena), choice.by,
            choice.why);
-  text_add(q->text, "  by the chip's peaks it takes %.2g ms or more\n\n", cost_at_least(&step->site) / 1e3);
-  text_add(q->text, "  %-20s %-29s %9s %9s\n", "implementation", "way", "predicted", "measured");
-  for (int i = 0; i < explained->count; i++) print_implementation(q->text, m, &explained->implementations[i]);
+  text_add(&q->text, "  by the chip's peaks it takes %.2g ms or more\n\n", cost_at_least(&step->site) / 1e3);
+  text_add(&q->text, "  %-20s %-29s %9s %9s\n", "implementation", "way", "predicted", "measured");
+  for (int i = 0; i < explained->count; i++) print_implementation(&q->text, m, &explained->implementations[i]);
 }
 
 // ---- for programs ------------------------------------------------------------------------------------------------------------
@@ -195,9 +195,8 @@ static Status explain(Question *q, const ingot_tensor *inputs, int input_count, 
   TRY(runner_plan(session->runner, session->inputs, &executable, &stage));
   session->stats = runner_stats(session->runner);
   q->plan = session->device->plan(executable);
-  Text text = text_new(q->arena);
-  Json json = json_new(&text);
-  q->text = &text;
+  q->text = text_new(q->arena);
+  Json json = json_new(&q->text);
   if (as_json) {
     q->json = &json;
     json_object(&json, NULL);
@@ -208,13 +207,14 @@ static Status explain(Question *q, const ingot_tensor *inputs, int input_count, 
   if (as_json) {
     json_end_array(&json);
     json_end_object(&json);
+    q->json = NULL;
   }
   return OK;
 }
 
 static Status explain_to(Question *q, const ingot_tensor *inputs, int input_count, bool as_json, char **out) {
   TRY(explain(q, inputs, input_count, as_json));
-  *out = strdup(text_get(q->text));
+  *out = strdup(text_get(&q->text));
   return *out ? OK : status_out_of_memory();
 }
 

@@ -218,6 +218,16 @@ Test(api, profiles_and_times) {
   cr_expect_str_eq(plan, again);
   free(plan);
   free(again);
+  expect_ok(ingot_session_explain(session, &input, 1, "stem.norm", false, &plan));
+  expect_ok(ingot_session_explain(session, &input, 1, "0", true, &again));
+  cr_expect(strstr(plan, "(conv), from ") && strstr(plan, "\n* ") && strstr(plan, "reference"), "%s", plan);
+  cr_expect(!strncmp(again, "{\"device\":", 10) && strstr(again, "\"chosen\":true"), "%s", again);
+  free(plan);
+  free(again);
+  plan = NULL;
+  ingot_error *unknown = ingot_session_explain(session, &input, 1, "nobody", false, &plan);
+  cr_expect(ingot_error_code(unknown) == INGOT_NOT_FOUND && !plan);
+  ingot_error_free(unknown);
   double milliseconds = -1;
   expect_ok(ingot_session_time(session, &input, 1, 0.02, &milliseconds));
   cr_expect_gt(milliseconds, 0);

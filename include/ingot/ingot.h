@@ -156,6 +156,9 @@ typedef struct ingot_allocator {
  *   device, device_index,            -         used              loading: -; sessions: used. An index, a context or a stream with
  *     cuda_context, cuda_stream                                  device CPU is refused, and with AUTO the CPU is then no substitute
  *   no_cuda_graph                    -         -                 sessions: used on a GPU; refused with device CPU
+ *   streams                          -         for the plans     sessions: used on a GPU, where the engine's plan has more: put on
+ *                                              it makes; refused fewer; refused with device CPU
+ *                                              with device CPU
  *   precision, disabled_passes       -         used              refused where the engine was built without them. Passes left out are
  *                                                                left out of what sessions optimise later, too
  *   tuning_seconds, tuning_file,     -         used; on the CPU  refused where the engine was built without any of them
@@ -241,6 +244,10 @@ typedef struct ingot_config {
    * for each the engine gets the plan of the declared shapes, or of tuning_shapes, made of Ingot's own kernels, and the kernels. Takes NVRTC,
    * and neither a driver nor a GPU. The same bytes each time. NULL: the engine is built for the device at hand. */
   const char *targets;
+  /* Branches of a model that need nothing of each other may run side by side on a GPU, on so many streams at most, inside of the one CUDA graph that a
+   * run is; a plan does so where that is predicted to be faster. 1 to 4; 1: everything runs one after the other; 0: 4. Launches without a graph are
+   * one after the other in any case. Results are the same bits. */
+  int streams;
 } ingot_config;
 /* Sets defaults; a NULL config anywhere means these. An error, with the struct zeroed, where the caller's struct is larger than this
  * library knows: the program was compiled for a newer Ingot than it runs with. Never writes more than `size` bytes. */
@@ -447,6 +454,9 @@ INGOT_API double ingot_profile_milliseconds(const ingot_profile *profile, int st
 /* What the cost model says of the step in milliseconds, from its work and the device's rates alone: nothing of it was measured here. 0 for a
  * step that there is not. */
 INGOT_API double ingot_profile_predicted(const ingot_profile *profile, int step);
+/* Which of the plan's streams the step is on, from 0: those on different ones may run side by side, where runs are recorded as CUDA graphs (`streams`
+ * in the configuration). 0 for a step that there is not. */
+INGOT_API int ingot_profile_stream(const ingot_profile *profile, int step);
 
 /* How long one inference takes when runs are enqueued back to back, inputs and outputs staying where they are: the median over
  * batches of runs, in milliseconds, measured for about `seconds`. */

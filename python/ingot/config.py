@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     cache_directory: where compiled kernels are kept.
     cuda_context, cuda_stream: the caller's CUcontext and CUstream as integers; Ingot uses the device's primary context and a stream of its own else.
     cuda_graph: False launches kernel by kernel instead of replaying a CUDA graph.
+    streams: branches of a model that run side by side on a GPU, at most; 1: none do; 4 if not said.
     untrusted_engine: True for an engine of a stranger's: its kernels are compiled anew.
     check_plans: True prints every plan and reads it back before it runs.
     progress: True draws a bar; or a function, see `ingot.Progress`.
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     cuda_context: int
     cuda_stream: int
     cuda_graph: bool
+    streams: int
     untrusted_engine: bool
     check_plans: bool
     progress: Union[bool, Progress]
@@ -146,6 +148,7 @@ _SETTERS: Dict[str, Callable[[abi.ingot_config, Any], None]] = {
     "cuda_context": _setter("cuda_context", int),
     "cuda_stream": _setter("cuda_stream", int),
     "cuda_graph": _setter("no_cuda_graph", lambda graph: not graph),
+    "streams": _setter("streams", int),
     "untrusted_engine": _setter("untrusted_engine", bool),
     "check_plans": _setter("check_plans", bool),
 }

@@ -54,7 +54,7 @@ class Memory(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step of a profiled run. Times in milliseconds; predicted is what the cost model says.
+    """A step of a profiled run. Times in milliseconds; predicted is what the cost model says. Steps of different streams may run side by side.
 
     name: of the value it computes. op: its operator. tactic: how. origins: ONNX nodes it came from, "conv1 (Conv), relu1 (Relu)"."""
 
@@ -64,6 +64,7 @@ class Step(NamedTuple):
     origins: str
     milliseconds: float
     predicted: float
+    stream: int
 
 
 class Profile(Tuple[Step, ...]):
@@ -112,7 +113,8 @@ def read_profile(profile: int) -> Profile:
     try:
         return Profile(
             Step(text(lib.ingot_profile_name(profile, i)), text(lib.ingot_profile_op(profile, i)), text(lib.ingot_profile_tactic(profile, i)),
-                 text(lib.ingot_profile_origins(profile, i)), lib.ingot_profile_milliseconds(profile, i), lib.ingot_profile_predicted(profile, i))
+                 text(lib.ingot_profile_origins(profile, i)), lib.ingot_profile_milliseconds(profile, i), lib.ingot_profile_predicted(profile, i),
+                 lib.ingot_profile_stream(profile, i))
             for i in range(lib.ingot_profile_step_count(profile)))
     finally:
         lib.ingot_profile_free(profile)

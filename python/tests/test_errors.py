@@ -46,7 +46,7 @@ def test_errors_say_what_is_wrong(digits, images, tmp_path):
 def test_every_option_reaches_the_configuration():
     given = {"device": "cuda:1", "precision": ("fp16", "tf32"), "shapes": {"x": (1, 2)}, "tune": 3, "tuning_file": "t", "targets": ["sm_80", "H100"], "limits": {"memory": 5, "time": 6},
              "disabled_passes": ["a", "b"], "workspace_limit": 7, "model_limit": 8, "plan_cache_limit": 9, "threads": 10, "cache_directory": "c", "cuda_context": 11,
-             "cuda_stream": 12, "cuda_graph": False, "untrusted_engine": True, "check_plans": True, "progress": lambda *_: None}
+             "cuda_stream": 12, "cuda_graph": False, "streams": 2, "untrusted_engine": True, "check_plans": True, "progress": lambda *_: None}
     assert set(given) == set(ingot.Options.__annotations__)
     from ingot.config import Configuration
 

@@ -77,6 +77,7 @@ Status api_open_device(const ingot_config *config, const Log *log, bool tf32, We
                            .parallel_context = config->parallel_context,
                            .tf32 = tf32,
                            .no_graph = config->no_cuda_graph,
+                           .streams = config->streams,
                            .check_plans = config->check_plans,
                            .workspace_limit = config->workspace_limit,
                            .cache_directory = config->cache_directory,

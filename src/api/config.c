@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/checked.h"
 #include "base/chips.h"
+#include "lower/plan.h"
 #include "passes/selection.h"
 
 // The shortest a caller may bring: what the first version of the struct began with.
@@ -47,6 +48,10 @@ static Status check_device(const ingot_config *config) {
   if (config->device == INGOT_DEVICE_CPU && (api_wants_gpu(config) || config->no_cuda_graph))
     FAIL(ERROR_INVALID_ARGUMENT,
          "device_index, cuda_context, cuda_stream and no_cuda_graph are about a GPU, but the device asked for is the CPU");
+  if (config->streams < 0 || config->streams > PLAN_STREAMS)
+    FAIL(ERROR_INVALID_ARGUMENT, "%d streams are not between 1 and %d; 0 is %d", config->streams, PLAN_STREAMS, PLAN_STREAMS);
+  if (config->device == INGOT_DEVICE_CPU && config->streams)
+    FAIL(ERROR_INVALID_ARGUMENT, "streams are about a GPU, but the device asked for is the CPU");
   if (config->threads < 0 || config->threads > MOST_THREADS)
     FAIL(ERROR_INVALID_ARGUMENT, "%d threads are not between 0, for one a core, and %d", config->threads, MOST_THREADS);
   return OK;

@@ -21,7 +21,8 @@ static Status copy_steps(ingot_profile *profile, const StepReport *reports) {
                                      .tactic = arena_string(profile->arena, reports[i].tactic),
                                      .origins = arena_string(profile->arena, reports[i].origins),
                                      .milliseconds = reports[i].milliseconds,
-                                     .predicted = reports[i].predicted};
+                                     .predicted = reports[i].predicted,
+                                     .stream = reports[i].stream};
   return OK;
 }
 
@@ -69,6 +70,7 @@ const char *ingot_profile_tactic(const ingot_profile *profile, int step) { retur
 const char *ingot_profile_origins(const ingot_profile *profile, int step) { return step_of(profile, step)->origins; }
 double ingot_profile_milliseconds(const ingot_profile *profile, int step) { return step_of(profile, step)->milliseconds; }
 double ingot_profile_predicted(const ingot_profile *profile, int step) { return step_of(profile, step)->predicted; }
+int ingot_profile_stream(const ingot_profile *profile, int step) { return step_of(profile, step)->stream; }
 
 static Status time_runs(ingot_session *session, const ingot_tensor *inputs, int input_count, double seconds,
                         double *milliseconds) {

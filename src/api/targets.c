@@ -63,7 +63,9 @@ static Status make_plan(const Targets *t, const DeviceInfo *info, InputShapes sh
   }
   SelectOptions select = {.workspace_limit = t->config->workspace_limit ? t->config->workspace_limit : DEFAULT_WORKSPACE,
                           .log = t->log};
-  return plan_make((*stage)->ready, &(PlanTarget){info, t->engine->built.tf32, &select}, arena, plan);
+  return plan_make((*stage)->ready,
+                   &(PlanTarget){info, t->engine->built.tf32, &select, t->config->streams ? t->config->streams : PLAN_STREAMS},
+                   arena, plan);
 }
 
 static bool has_kernel(const Engine *engine, Hash128 key, int sm) {

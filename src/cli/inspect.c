@@ -18,8 +18,9 @@ const Command command_inspect = {
     "  --before         the graph as imported, before the passes (models only)\n"
     "  --after          the optimised graph\n"
     "  --passes         what each pass changed, and the plans that the engine holds\n"
-    "  --sites          each step of the plan: time, what the cost model predicts, operator, tactic, and the ONNX nodes it "
-    "came from\n"
+    "  --sites          each step of the plan: time, what the cost model predicts, its stream where there are several, "
+    "operator, tactic,\n"
+    "                   and the ONNX nodes it came from\n"
     "  --explain SITE   why a step is computed as it is: what each implementation lacks to take it, or its ways with "
     "predicted\n"
     "                   and measured times, and what chose; an ONNX node, a step's result, or its number. (What became of a "
@@ -29,7 +30,8 @@ const Command command_inspect = {
     "  --plan           the plan as text, from which it can be read back: its graph, its buffers (kind, offset, bytes, first "
     "to "
     "last\n"
-    "                   step), then each step: implementation and way, the ONNX nodes it came from, where its operands lie, "
+    "                   step), then each step: its stream and what it waits for, where that is not stream 0 and nothing; "
+    "implementation and way, the ONNX nodes it came from, where its operands lie, "
     "packed\n"
     "                   constants with their recipe, and its launches: kernel with the hash it is compiled under, grid, block, "
     "cluster,\n"
@@ -109,14 +111,23 @@ static void print_plans(const ingot_engine *engine) {
   }
 }
 
+static bool runs_beside(const ingot_profile *steps) {
+  bool beside = false;
+  for (int i = 0; i < ingot_profile_step_count(steps); i++) beside |= ingot_profile_stream(steps, i) != 0;
+  return beside;
+}
+
 static void print_sites(const Inspection *seen) {
   const ingot_profile *steps = seen->steps;
   int count = ingot_profile_step_count(steps);
   double total = 0, predicted = 0;
-  printf("\n%5s %9s %9s  %-14s %-36s %s\n", "step", "ms", "predicted", "operator", "tactic", "from");
+  bool beside = runs_beside(steps);
+  printf("\n%5s %9s %9s  %s%-14s %-36s %s\n", "step", "ms", "predicted", beside ? "stream " : "", "operator", "tactic", "from");
   for (int i = 0; i < count; i++) {
-    printf("%5d %9.4f %9.4f  %-14s %-36.36s %s\n", i, ingot_profile_milliseconds(steps, i), ingot_profile_predicted(steps, i),
-           ingot_profile_op(steps, i), ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
+    char stream[16] = "";
+    if (beside) snprintf(stream, sizeof stream, "%6d ", ingot_profile_stream(steps, i));
+    printf("%5d %9.4f %9.4f  %s%-14s %-36.36s %s\n", i, ingot_profile_milliseconds(steps, i), ingot_profile_predicted(steps, i),
+           stream, ingot_profile_op(steps, i), ingot_profile_tactic(steps, i), ingot_profile_origins(steps, i));
     predicted += ingot_profile_predicted(steps, i);
     total += ingot_profile_milliseconds(steps, i);
   }

@@ -27,6 +27,7 @@ static const char common_help[] =
     "  --time-limit SECONDS    how long each of these may take\n"
     "  --check-plans           every plan is printed, read back and compared before it runs\n"
     "  --no-graph              launch kernel by kernel, without a CUDA graph\n"
+    "  --streams N             branches of a model that run side by side on a GPU, at most; 1: none do; default: 4\n"
     "  --shapes IN:1x3x8x8,..  shapes where the model leaves them open (of random inputs, of pictures, to tune for); sizes\n"
     "                          that the model calls by one name are said once\n"
     "  --input FILE            .npy, .npz, .pb, .jpg or .png, for one input after the other, or NAME=FILE; repeat as needed.\n"
@@ -155,6 +156,7 @@ int cli_parse(const Command *command, int count, char **arguments, Common *commo
                            {"time-limit", OPTION_DOUBLE, &common->config.time_limit},
                            {"check-plans", OPTION_FLAG, &common->config.check_plans},
                            {"no-graph", OPTION_FLAG, &common->config.no_cuda_graph},
+                           {"streams", OPTION_INT, &common->config.streams},
                            {"shapes", OPTION_STRING, &common->shapes},
                            {"input", OPTION_STRING, &input},
                            {"mean", OPTION_STRING, &mean},
@@ -340,6 +342,7 @@ void cli_json_steps(Json *json, const ingot_profile *profile) {
     json_string(json, "origins", ingot_profile_origins(profile, i));
     json_double(json, "ms", ingot_profile_milliseconds(profile, i));
     json_double(json, "predicted_ms", ingot_profile_predicted(profile, i));
+    json_int(json, "stream", ingot_profile_stream(profile, i));
     json_end_object(json);
   }
   json_end_array(json);

@@ -214,6 +214,8 @@ static void release_resources(CudaContext *context) {
     if (context->staging_events[i]) driver->cuEventDestroy(context->staging_events[i]);
   }
   if (context->order) driver->cuEventDestroy(context->order);
+  for (int i = 0; i < CUDA_STREAMS_BESIDE; i++)
+    if (context->beside[i]) driver->cuStreamDestroy(context->beside[i]);
   cuda_free(context, context->flush, context->flush_bytes);
   if (context->owns_stream) driver->cuStreamDestroy(context->stream);
 }

@@ -33,6 +33,7 @@ typedef struct CudaContextOptions {
   const Allocator *allocator;  // where device memory comes from; NULL: the driver
 } CudaContextOptions;
 
+enum { CUDA_STREAMS_BESIDE = 3 };
 enum { CUDA_STAGING_BYTES = 8 << 20, CUDA_STAGING_BUFFERS = 2, CUDA_STAGING_PARTS = 64 };
 
 struct CudaContext {
@@ -58,7 +59,8 @@ struct CudaContext {
   Cudnn *cudnn;
   CudaShared *shared;  // all dropped by those who took them before the context closes
   CudaEvent order;     // of cuda_order; one context serves one thread at a time
-  void *flush;         // for timing: what pushes everything else out of the L2 cache
+  CudaStream beside[CUDA_STREAMS_BESIDE];
+  void *flush;  // for timing: what pushes everything else out of the L2 cache
   size_t flush_bytes;
   _Atomic size_t allocated, allocated_peak;
   pthread_mutex_t staging_mutex;  // guards what follows
@@ -131,6 +133,8 @@ MUST_CHECK Status cuda_synchronize(CudaContext *context, CudaStream stream);
 MUST_CHECK Status cuda_wait_event(CudaContext *context, CudaEvent event);
 // What `second` is given from now on begins when what `first` holds now is done. Nobody waits here.
 MUST_CHECK Status cuda_order(CudaContext *context, CudaStream first, CudaStream second);
+// The context's streams beside its own, by number below CUDA_STREAMS_BESIDE, made when first asked for: to capture on. Nothing runs there.
+MUST_CHECK Status cuda_stream_beside(CudaContext *context, int number, CudaStream *out);
 // To the end, whatever the budget says: before something goes that the context's stream may still use. A failure is logged, and it is tried twice.
 void cuda_settle(CudaContext *context);
 
@@ -160,8 +164,8 @@ MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const
 
 // --- Recorded graphs. Whether the driver knows how to find and to change a kernel in one (from 12.3 on).
 bool cuda_graph_can_change(const CudaContext *context);
-// The node of what was captured last on the context's stream.
-MUST_CHECK Status cuda_captured_node(CudaContext *context, CudaGraphNode *out);
+// The node of what was captured last on the stream.
+MUST_CHECK Status cuda_captured_node(CudaContext *context, CudaStream stream, CudaGraphNode *out);
 // Other arguments for a kernel that was launched with the same of all else. The graph that the node is of is there; what was enqueued before keeps
 // its arguments.
 MUST_CHECK Status cuda_graph_change(CudaContext *context, CudaGraphExec exec, CudaGraphNode node, CudaFunction function,

@@ -189,12 +189,12 @@ bool cuda_graph_can_change(const CudaContext *context) {
   return context->driver->cuStreamGetCaptureInfo && context->driver->cuGraphExecKernelNodeSetParams;
 }
 
-Status cuda_captured_node(CudaContext *context, CudaGraphNode *out) {
+Status cuda_captured_node(CudaContext *context, CudaStream stream, CudaGraphNode *out) {
   int capturing;
   const CudaGraphNode *last;
   const void *edges;
   size_t count;
-  CUDA_TRY(context, cuStreamGetCaptureInfo(context->stream, &capturing, NULL, NULL, &last, &edges, &count));
+  CUDA_TRY(context, cuStreamGetCaptureInfo(stream, &capturing, NULL, NULL, &last, &edges, &count));
   if (!capturing || count != 1) FAIL(ERROR_INTERNAL, "%zu nodes were captured last, where one launch was enqueued", count);
   *out = last[0];
   return OK;

@@ -47,6 +47,13 @@ Status cuda_order(CudaContext *context, CudaStream first, CudaStream second) {
   return OK;
 }
 
+Status cuda_stream_beside(CudaContext *context, int number, CudaStream *out) {
+  CudaStream *stream = &context->beside[number];
+  if (!*stream) CUDA_TRY(context, cuStreamCreateWithPriority(stream, CUDA_STREAM_NON_BLOCKING, 0));
+  *out = *stream;
+  return OK;
+}
+
 void cuda_settle(CudaContext *context) {
   if (budget_is_watched()) status_free(wait_watched(context, context->stream, NULL));
   CudaResult result = context->driver->cuStreamSynchronize(context->stream);

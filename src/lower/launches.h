@@ -34,6 +34,7 @@ MUST_CHECK Status launch_set_load(LaunchSet *set, const Machine *machine, const 
 // Drops all of that, also after a load that failed half way; the GPU is done with them (cuda_settle).
 void launch_set_unload(LaunchSet *set, const Machine *machine);
 void launch_set_patch(LaunchSet *set);
-// What the host computes is there when it returns, the rest is enqueued.
-MUST_CHECK Status launch_set_run_one(const LaunchSet *set, uint32_t launch, const Machine *machine, CudaStream stream);
+// What the host computes is there when it returns, the rest is enqueued. overlap: a kernel may begin while the one before it on the stream ends.
+MUST_CHECK Status launch_set_run_one(const LaunchSet *set, uint32_t launch, const Machine *machine, CudaStream stream,
+                                     bool overlap);
 MUST_CHECK Status launch_set_run(const LaunchSet *set, const Machine *machine, CudaStream stream);

@@ -80,3 +80,22 @@ int owners_find(const Owners *owners, int buffer) {
   if (owners->first[buffer] == owners->last[buffer]) return buffer;
   return find(owners->owner, 0, 0, owners->count, &(Range){owners->first[buffer], owners->last[buffer], buffer});
 }
+
+typedef struct Question {
+  Range range;
+  bool (*ask)(void *context, int owner);
+  void *context;
+} Question;
+
+static int ask(const int *owner, int node, int low, int high, const Question *q) {
+  if (q->range.last <= low || high <= q->range.first || owner[node] == OWNER_NONE) return OWNER_NONE;
+  if (owner[node] != OWNER_MIXED) return q->ask(q->context, owner[node]) ? OWNER_NONE : owner[node];
+  int middle = (low + high) / 2, found = ask(owner, 2 * node + 1, low, middle, q);
+  return found != OWNER_NONE ? found : ask(owner, 2 * node + 2, middle, high, q);
+}
+
+int owners_ask(const Owners *owners, int buffer, bool (*one)(void *context, int owner), void *context) {
+  const Question question = {{owners->first[buffer], owners->last[buffer], buffer}, one, context};
+  if (owners->first[buffer] == owners->last[buffer]) return OWNER_NONE;
+  return ask(owners->owner, 0, 0, owners->count, &question);
+}

@@ -14,3 +14,5 @@ Owners *owners_new(const Plan *plan, Arena *arena);
 void owners_write(Owners *owners, int buffer);
 // The buffer itself where all of it was written by itself last; else one that wrote a part, or OWNER_NONE.
 int owners_find(const Owners *owners, int buffer);
+// Asks of each that wrote a part of the buffer's bytes last, some more than once; stops at the first for which `ask` says no, and returns it, or OWNER_NONE.
+int owners_ask(const Owners *owners, int buffer, bool (*ask)(void *context, int owner), void *context);

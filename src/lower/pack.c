@@ -1,11 +1,12 @@
 // Memory reuse: temporaries are intervals of steps; the largest is placed first, each at the lowest offset where it overlaps no placed interval that
 // lives at the same time. Greedy by size is within a few percent of optimal on real networks. Who lives at the same time is asked of
 // the order of beginnings: whoever begins while an item lives stands in one stretch of it, and whoever lives on when an item begins lies in
-// a tree over it. So it takes n log n, and what is sorted is what meets.
+// a tree over it. So it takes n log n, and what is sorted is what meets. Where streams run side by side, intervals are as wide as what may live at the same time, and of
+// those that overlap their spans say what does.
 #include <stdlib.h>
 #include <string.h>
 #include "base/checked.h"
-#include "lower/plan.h"
+#include "lower/clocks.h"
 
 typedef struct Packer {
   const PackItem *items;
@@ -73,15 +74,22 @@ static void note_placed(Packer *p, int item, Arena *scratch) {
   }
 }
 
+// One of two whose intervals overlap may be over before the other begins all the same.
+static void meet(Packer *p, int *count, const PackItem *one, int other) {
+  const BufferSpan *span = one->span, *others = p->items[other].span;
+  if (span && (span_is_before(span, others) || span_is_before(others, span))) return;
+  p->meets[(*count)++] = other;
+}
+
 // Fills p->meets with what is placed and lives at the same time; returns how many.
 static int find_meeting(Packer *p, int item) {
   const PackItem *one = &p->items[item];
   int count = 0, begin = rank_of(p, one->first), end = rank_of(p, (int64_t)one->last + 1);
   for (int r = begin; r < end; r++)
-    if (p->placed[p->by_first[r]]) p->meets[count++] = p->by_first[r];
+    if (p->placed[p->by_first[r]]) meet(p, &count, one, p->by_first[r]);
   for (int node = begin + p->leaves; node; node /= 2)
     for (int at = p->heads[node]; at >= 0; at = p->next[at])
-      if (p->items[p->owners[at]].first < one->first) p->meets[count++] = p->owners[at];
+      if (p->items[p->owners[at]].first < one->first) meet(p, &count, one, p->owners[at]);
   return count;
 }
 

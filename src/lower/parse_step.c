@@ -129,6 +129,19 @@ static Status check_offer(PlanStep *step) {
        step->node->op->name);
 }
 
+// "on 2 behind 3, 5", either or neither; of what they mean plan_verify judges.
+static Status parse_stream(PlanParser *p, PlanStep *step) {
+  if (plan_accept_word(p, "on")) TRY(plan_int(p, 1, &step->stream));
+  if (!plan_accept_word(p, "behind")) return OK;
+  do {
+    int64_t number;
+    if (step->wait_count == PLAN_STREAMS - 1) FAIL(ERROR_INVALID_MODEL, "a step that waits for more than %d", step->wait_count);
+    TRY(plan_number(p, 0, UINT32_MAX, &number));
+    step->waits[step->wait_count++] = (uint32_t)number;
+  } while (plan_accept(p, ","));
+  return OK;
+}
+
 Status plan_parse_step(PlanParser *p) {
   char *op, *implementation;
   int64_t number;
@@ -138,6 +151,7 @@ Status plan_parse_step(PlanParser *p) {
   Selection *selection = &step.selection;
   TRY(plan_number(p, 0, INT_MAX, &number));
   if (number != plan->step_count) FAIL(ERROR_INVALID_MODEL, "step %lld is number %u", (long long)number, plan->step_count);
+  TRY(parse_stream(p, &step));
   TRY(plan_expect(p, ":"));
   TRY(parse_node(p, &node));
   int *numbers;

@@ -1,5 +1,5 @@
-// Making a plan: one walk over the nodes binds every value to a place (views become strides of their source), a second finds
-// lifetimes and packs them. See plan.h.
+// Making a plan: one walk over the nodes binds every value to a place (views become strides of their source); then steps get their streams (streams.c) and
+// buffers their places (place.c). See plan.h.
 #include "lower/plan.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "kernels/fused.h"
 #include "kernels/view/view.h"
 #include "lower/alike.h"
+#include "lower/streams.h"
 
 typedef struct Binding {
   bool bound;
@@ -369,62 +370,10 @@ static Status plan_outputs(Planner *p) {
   return OK;
 }
 
-static void touch(Plan *plan, int buffer, int step) {
-  if (buffer < 0) return;
-  PlanBuffer *b = &plan->buffers[buffer];
-  if (b->first_step < 0) b->first_step = step;
-  b->last_step = step;
-}
-
-void plan_find_lifetimes(Plan *plan) {
-  for (uint32_t s = 0; s < plan->step_count; s++) {
-    const PlanStep *step = &plan->steps[s];
-    touch(plan, step->workspace_buffer, (int)s);
-    for (int i = 0; i < site_input_count(&step->site); i++) touch(plan, step->inputs[i].buffer, (int)s);
-    for (int i = 0; i < step->node->output_count; i++) touch(plan, step->outputs[i].buffer, (int)s);
-  }
-}
-
-static void add_workspaces(Planner *p) {
-  Plan *plan = p->plan;
-  for (uint32_t s = 0; s < plan->step_count; s++) {
-    PlanStep *step = &plan->steps[s];
-    if (!step->selection.emission->workspace_bytes) continue;
-    PlanBuffer *buffer = ARENA_PUSH(p->arena, plan->buffers, plan->buffer_count, plan->buffer_capacity);
-    *buffer = (PlanBuffer){.kind = PLAN_ARENA,
-                           .index = -1,
-                           .bytes = step->selection.emission->workspace_bytes,
-                           .first_step = -1,
-                           .last_step = -1,
-                           .name = "workspace"};
-    step->workspace_buffer = (int)plan->buffer_count - 1;
-  }
-}
-
-static Status pack(Planner *p) {
-  Plan *plan = p->plan;
-  add_workspaces(p);
-  plan_find_lifetimes(plan);
-  PackItem *items = arena_array(p->arena, PackItem, plan->buffer_count);
-  int *owner = arena_array(p->arena, int, plan->buffer_count);
-  int count = 0;
-  for (uint32_t b = 0; b < plan->buffer_count; b++) {
-    PlanBuffer *buffer = &plan->buffers[b];
-    if (buffer->kind != PLAN_ARENA || buffer->first_step < 0) continue;
-    items[count] = (PackItem){.bytes = buffer->bytes, .first = buffer->first_step, .last = buffer->last_step};
-    owner[count++] = (int)b;
-    if (!checked_add(plan->temporary_bytes, align_up(buffer->bytes, PLAN_ALIGNMENT), &plan->temporary_bytes))
-      FAIL(ERROR_OUT_OF_MEMORY, "all values together take more than the address space");
-  }
-  plan->arena_bytes = pack_intervals(items, count, PLAN_ALIGNMENT, p->arena);
-  for (int i = 0; i < count; i++) plan->buffers[owner[i]].offset = items[i].offset;
-  return OK;
-}
-
 Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **out) {
   SelectOptions select = *target->select;
   select.alike = alike_new(arena);
-  Planner p = {.arena = arena, .target = &(PlanTarget){target->info, target->tf32, &select}};
+  Planner p = {.arena = arena, .target = &(PlanTarget){target->info, target->tf32, &select, target->streams}};
   Plan *plan = p.plan = arena_new_of(arena, Plan);
   plan->graph = graph;
   plan->before = (GraphNumbers){graph->next_value_id, graph->next_node_id, graph->next_suffix};
@@ -434,7 +383,8 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   FOR_NODES(node, graph)
   TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
   TRY(plan_outputs(&p));
-  TRY(pack(&p));
+  streams_assign(plan, target->streams, arena);
+  TRY(plan_place(plan, arena));
 #ifdef INGOT_DEBUG
   TRY(plan_verify(plan, arena));
 #endif

@@ -29,12 +29,19 @@ typedef struct PlanPlace {
   int64_t offset;  // elements
 } PlanPlace;
 
+enum { PLAN_STREAMS = 4 };  // that a plan's steps may run on
+
+// Steps of one stream run one after the other, in the plan's order; those of different streams side by side, but for what `waits` says. The plan's
+// order is one in which everything may run on one stream.
 typedef struct PlanStep {
   Node *node;
   Site site;                    // descs with resolved strides
   PlanPlace *inputs, *outputs;  // the site's
   Selection selection;          // how it is computed, and its launches
   int workspace_buffer;         // -1: none
+  int stream;                   // 0 to PLAN_STREAMS - 1
+  int wait_count;
+  uint32_t waits[PLAN_STREAMS - 1];  // steps of other streams, one of each at most, that are done before it begins
 } PlanStep;
 
 // A node between a value and one that reads it.
@@ -70,6 +77,7 @@ typedef struct PlanTarget {
   const DeviceInfo *info;
   bool tf32;
   const SelectOptions *select;
+  int streams;  // at most so many; 0 is 1
 } PlanTarget;
 
 enum { PLAN_ALIGNMENT = 256 };  // bytes, of every buffer in the arena
@@ -115,6 +123,8 @@ MUST_CHECK Status plan_verify(const Plan *plan, Arena *scratch);
 MUST_CHECK Status plan_verify_buffer(const Plan *plan, const PlanBuffer *buffer);
 MUST_CHECK Status plan_verify_step(const Plan *plan, const PlanStep *step);
 
+// Gives workspaces and all temporaries their places.
+MUST_CHECK Status plan_place(Plan *plan, Arena *arena);
 // Which steps use each buffer, the first and the last: -1 in both before.
 void plan_find_lifetimes(Plan *plan);
 
@@ -125,6 +135,8 @@ void order_strides(int rank, const int64_t *dims, const uint8_t *order, int64_t 
 typedef struct PackItem {
   size_t bytes;
   int first, last;
+  const struct BufferSpan
+      *span;  // where streams run side by side (clocks.h): of items whose intervals overlap, what they really do; else NULL
   size_t offset;
 } PackItem;
 size_t pack_intervals(PackItem *items, int count, size_t alignment, Arena *scratch);  // returns the block's size

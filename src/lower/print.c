@@ -16,6 +16,8 @@
 //     library cudnn_conv 0100000002... (in 0, in 1, out 0, workspace)
 //     host strips
 //
+// A step on another stream than 0, or that waits for steps on others, says so behind its number: "step 7 on 2 behind 3, 5: ...".
+//
 // A buffer is called what its value is; of several with one name, all but the first have their number behind it. A place is a buffer, elements
 // from its start, strides in elements; `const`: what is there is known. Blocks of parameters are printed byte by byte.
 #include <string.h>
@@ -221,7 +223,10 @@ static void print_step(Printer *p, uint32_t number) {
   const PlanStep *step = &p->plan->steps[number];
   const Selection *selection = &step->selection;
   const Emission *emission = selection->emission;
-  text_add(p->text, "step %u: ", number);
+  text_add(p->text, "step %u", number);
+  if (step->stream) text_add(p->text, " on %d", step->stream);
+  for (int i = 0; i < step->wait_count; i++) text_add(p->text, i ? ", %u" : " behind %u", step->waits[i]);
+  text_add(p->text, ": ");
   for (int i = 0; i < step->node->output_count; i++) {
     if (i) text_add(p->text, ", ");
     print_value(p->text, step->node->outputs[i]->name);

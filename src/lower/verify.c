@@ -1,13 +1,18 @@
 // Checks a plan from what it says alone; it shares nothing with the planner and the packing that it judges. Places lie inside of their buffers,
 // buffers have the sizes of what they hold, launches name operands that are there; and, followed step by step, what a step reads must
-// still be what the step that made it wrote.
+// still be what the step that made it wrote. Where steps run side by side, each use of memory must be behind those that it follows by what streams and waits promise, whatever
+// comes first: what reads behind what wrote, and what writes behind all that used the place before.
 #include "base/checked.h"
+#include "lower/clocks.h"
 #include "lower/owners.h"
 
 typedef struct Follower {
   const Plan *plan;
-  bool *written;  // by buffer
+  bool *written;      // by buffer
+  uint32_t *writers;  // by buffer that is written: the step
+  StepClock *until;   // by buffer: of each stream's steps, what may use it, so far
   Owners *owners;
+  PlanClocks clocks;
 } Follower;
 
 // ---- buffers and places ------------------------------------------------------------------------------------------------------
@@ -127,20 +132,43 @@ Status plan_verify_step(const Plan *plan, const PlanStep *step) {
 
 // ---- what is there when it is read -------------------------------------------------------------------------------------------
 
-static Status take(Follower *f, int number) {
-  const PlanBuffer *buffer = &f->plan->buffers[number];
+typedef struct Writing {
+  const Follower *f;
+  uint32_t step;
+} Writing;
+
+// Whether whoever used it so far is done when the step begins.
+static bool is_over(void *context, int number) {
+  const Writing *writing = context;
+  const uint32_t *until = writing->f->until[number].done, *done = writing->f->clocks.begins[writing->step].done;
+  bool over = true;
+  for (int i = 0; i < PLAN_STREAMS && over; i++) over = until[i] <= done[i];
+  return over;
+}
+
+static Status take(Follower *f, int number, uint32_t step) {
+  const PlanBuffer *buffers = f->plan->buffers, *buffer = &buffers[number];
   if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
     FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
+  Writing writing = {f, step};
+  if (!is_over(&writing, number)) FAIL(ERROR_INTERNAL, "'%s' is written while another stream may use it", buffer->name);
+  int other = buffer->kind == PLAN_ARENA ? owners_ask(f->owners, number, is_over, &writing) : OWNER_NONE;
+  if (other != OWNER_NONE)
+    FAIL(ERROR_INTERNAL, "'%s' is written where another stream may still use '%s'", buffer->name, buffers[other].name);
   f->written[number] = true;
+  f->writers[number] = step;
   if (buffer->kind == PLAN_ARENA) owners_write(f->owners, number);
   return OK;
 }
 
-static Status check_read(const Follower *f, int number) {
+static Status check_read(const Follower *f, int number, uint32_t step) {
   const PlanBuffer *buffer = &f->plan->buffers[number];
   if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT || !buffer->bytes) return OK;
   if (!f->written[number] || owners_find(f->owners, number) != number)
     FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", buffer->name);
+  if (!clocks_is_before(&f->clocks, f->writers[number], step))
+    FAIL(ERROR_INTERNAL, "'%s' is read without waiting for step %u, which writes it on another stream", buffer->name,
+         f->writers[number]);
   return OK;
 }
 
@@ -154,16 +182,29 @@ static Status check_kept(const Follower *f, int number, bool read) {
   FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", other, buffer->name);
 }
 
-static Status follow_step(Follower *f, const PlanStep *step) {
+static void note_use(Follower *f, int number, uint32_t step) {
+  if (number >= 0) f->until[number].done[f->plan->steps[step].stream] = f->clocks.places[step] + 1;
+}
+
+static void note_uses(Follower *f, uint32_t number) {
+  const PlanStep *step = &f->plan->steps[number];
+  note_use(f, step->workspace_buffer, number);
+  for (int i = 0; i < site_input_count(&step->site); i++) note_use(f, step->inputs[i].buffer, number);
+  for (int i = 0; i < step->node->output_count; i++) note_use(f, step->outputs[i].buffer, number);
+}
+
+static Status follow_step(Follower *f, uint32_t number) {
+  const PlanStep *step = &f->plan->steps[number];
   int inputs = site_input_count(&step->site), outputs = step->node->output_count;
   for (int i = 0; i < inputs; i++)
-    if (step->inputs[i].buffer >= 0) TRY(check_read(f, step->inputs[i].buffer));
-  if (step->workspace_buffer >= 0) TRY(take(f, step->workspace_buffer));
-  for (int i = 0; i < outputs; i++) TRY(take(f, step->outputs[i].buffer));
+    if (step->inputs[i].buffer >= 0) TRY(check_read(f, step->inputs[i].buffer, number));
+  if (step->workspace_buffer >= 0) TRY(take(f, step->workspace_buffer, number));
+  for (int i = 0; i < outputs; i++) TRY(take(f, step->outputs[i].buffer, number));
   for (int i = 0; i < inputs; i++)
     if (step->inputs[i].buffer >= 0) TRY(check_kept(f, step->inputs[i].buffer, true));
   if (step->workspace_buffer >= 0) TRY(check_kept(f, step->workspace_buffer, false));
   for (int i = 0; i < outputs; i++) TRY(check_kept(f, step->outputs[i].buffer, false));
+  note_uses(f, number);
   return OK;
 }
 
@@ -185,11 +226,16 @@ Status plan_verify(const Plan *plan, Arena *scratch) {
     TRY(status_context(plan_verify_buffer(plan, &plan->buffers[b]), "the plan's buffer of '%s'", plan->buffers[b].name));
   if (plan->arena_bytes > plan->temporary_bytes)
     FAIL(ERROR_INTERNAL, "the plan's arena has %zu bytes, for temporaries of %zu", plan->arena_bytes, plan->temporary_bytes);
-  Follower f = {plan, arena_array(scratch, bool, plan->buffer_count), owners_new(plan, scratch)};
+  Follower f = {.plan = plan,
+                .written = arena_array(scratch, bool, plan->buffer_count),
+                .writers = arena_array(scratch, uint32_t, plan->buffer_count),
+                .until = arena_array(scratch, StepClock, plan->buffer_count),
+                .owners = owners_new(plan, scratch)};
+  TRY(clocks_find(plan, scratch, &f.clocks));
   for (uint32_t s = 0; s < plan->step_count; s++) {
     const PlanStep *step = &plan->steps[s];
     Status status = plan_verify_step(plan, step);
-    TRY(status_context(status ? status : follow_step(&f, step), "the plan's step %u (%s)", s, step->node->op->name));
+    TRY(status_context(status ? status : follow_step(&f, s), "the plan's step %u (%s)", s, step->node->op->name));
   }
   return check_outputs(&f, scratch);
 }

@@ -28,7 +28,7 @@ typedef struct CudaRunner {
   WeightStore *weights, *own_weights;
   const TuningDatabase *tuning;
   size_t workspace_limit;
-  int threads;
+  int threads, streams;
   bool no_graph, libraries_opened;
   const Implementation *forced;
   int forced_way;
@@ -418,7 +418,7 @@ static Status compile_entered(CudaRunner *r, Graph *graph, Executable *e) {
   SelectOptions select = select_options(r);
   double start = time_now();
   Plan *plan;
-  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select}, e->arena, &plan));
+  TRY(plan_make(graph, &(PlanTarget){&r->device.info, r->device.tf32, &select, r->streams}, e->arena, &plan));
   if (r->device.check_plans) TRY(plan_reread(plan, r->compiler, e->arena, &plan));
   double seconds = time_now() - start;
   r->device.opening.seconds[OPENING_PLAN] += seconds;
@@ -520,7 +520,7 @@ static Status ensure_block(CudaRunner *r, size_t bytes) {
 // Records the launches into a graph. A failure here is not an error of the run: it goes on launch by launch, and says so once.
 static void record(CudaRunner *r, Executable *e, Turn *turn) {
   double start = time_now();
-  Status status = recording_make(&turn->recording, &e->steps, r->context);
+  Status status = recording_make(&turn->recording, &e->steps, r->streams, r->context);
   r->device.opening.seconds[OPENING_RECORD] += time_now() - start;
   e->record_failed = status != OK;
   if (status) log_add(&r->log, LOG_WARNING, "running launch by launch: recording a CUDA graph: %s", status_message(status));
@@ -749,6 +749,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
   r->workspace_limit = options->workspace_limit ? options->workspace_limit : DEFAULT_WORKSPACE;
   r->threads = options->threads;
   r->no_graph = options->no_graph;
+  r->streams = options->streams ? options->streams : PLAN_STREAMS;
   r->device = (Device){.log = &r->log,
                        .tf32 = options->tf32,
                        .check_plans = options->check_plans,

@@ -19,6 +19,7 @@ typedef struct StepReport {
   const char *name, *op, *tactic, *origins;  // origins: ONNX nodes it came from, "conv1 (Conv), relu1 (Relu)"
   double milliseconds;                       // measured; negative if not
   double predicted;                          // milliseconds
+  int stream;                                // that it runs on in a recorded graph
 } StepReport;
 
 struct Device {
@@ -69,6 +70,7 @@ typedef struct DeviceOptions {
   void (*parallel)(void *context, int count, void (*task)(void *argument, int index), void *argument);  // NULL: own threads
   void *parallel_context;
   bool tf32, no_graph;
+  int streams;                  // that a GPU's plans and their graphs may use; 0: PLAN_STREAMS
   bool check_plans;             // every plan is printed and read back before it runs
   bool references_only;         // CPU: every operator by its reference
   size_t workspace_limit;       // bytes one step may use beside its tensors; 0: the device's default

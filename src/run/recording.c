@@ -2,6 +2,7 @@
 #include "run/recording.h"
 
 #include <string.h>
+#include "run/lanes.h"
 
 // ---- which nodes --------------------------------------------------------------------------------------------------------------
 
@@ -54,19 +55,26 @@ static void note_pointers(RecordedNode *node, const ReadyLaunch *ready) {
   if (ready->launch->arg_count) memcpy(node->pointers, ready->pointers, (size_t)ready->launch->arg_count * sizeof(void *));
 }
 
-static Status capture(Recording *recording, const Steps *steps, CudaContext *context) {
+static Status capture_step(Recording *recording, const Steps *steps, uint32_t step, uint32_t *next, Lanes *lanes) {
+  CudaStream stream = lanes_stream(lanes, step);
+  TRY(lanes_enter(lanes, step));
+  for (uint32_t i = 0; i < steps->sets[step]->emission->launch_count; i++) {
+    RecordedNode *node = *next < recording->node_count ? &recording->nodes[*next] : NULL;
+    TRY(steps_run_launch(steps, step, i, stream, i || lanes_only_follows(lanes, step)));
+    if (!node || node->step != step || node->launch != i) continue;
+    ++*next;
+    if (!recording->follows) continue;
+    TRY(cuda_captured_node(lanes->context, stream, &node->node));
+    note_pointers(node, launch_of(steps, node));
+  }
+  return lanes_leave(lanes, step);
+}
+
+static Status capture(Recording *recording, const Steps *steps, Lanes *lanes) {
   uint32_t next = 0;
-  for (uint32_t s = 0; s < steps->plan->step_count; s++)
-    for (uint32_t i = 0; i < steps->sets[s]->emission->launch_count; i++) {
-      RecordedNode *node = next < recording->node_count ? &recording->nodes[next] : NULL;
-      TRY(steps_run_launch(steps, s, i, context->stream));
-      if (!node || node->step != s || node->launch != i) continue;
-      next++;
-      if (!recording->follows) continue;
-      TRY(cuda_captured_node(context, &node->node));
-      note_pointers(node, launch_of(steps, node));
-    }
-  return OK;
+  TRY(lanes_fork(lanes));
+  for (uint32_t s = 0; s < steps->plan->step_count; s++) TRY(capture_step(recording, steps, s, &next, lanes));
+  return lanes_join(lanes);
 }
 
 static Status end_capture(CudaContext *context, CudaGraph *graph) {
@@ -74,9 +82,10 @@ static Status end_capture(CudaContext *context, CudaGraph *graph) {
   return OK;
 }
 
-static Status record(Recording *recording, const Steps *steps, CudaContext *context) {
+static Status record(Recording *recording, const Steps *steps, Lanes *lanes) {
+  CudaContext *context = lanes->context;
   CUDA_TRY(context, cuStreamBeginCapture(context->stream, CUDA_CAPTURE_THREAD_LOCAL));
-  Status status = capture(recording, steps, context),
+  Status status = capture(recording, steps, lanes),
          ended = end_capture(context, &recording->graph);  // it has to end in any case
   if (!status) return ended;
   status_free(ended);
@@ -89,8 +98,13 @@ static Status instantiate(Recording *recording, CudaContext *context) {
   return OK;
 }
 
-Status recording_make(Recording *recording, const Steps *steps, CudaContext *context) {
-  Status status = record(recording, steps, context);
+Status recording_make(Recording *recording, const Steps *steps, int streams, CudaContext *context) {
+  Arena *scratch = arena_scratch();
+  Lanes lanes;
+  Status status = lanes_open(&lanes, steps->plan, streams, context, scratch);
+  if (!status) status = record(recording, steps, &lanes);
+  lanes_close(&lanes);
+  arena_free(scratch);
   if (!status) status = instantiate(recording, context);
   if (status) recording_drop(recording, context);
   return status;

@@ -19,8 +19,8 @@ typedef struct Recording {
 
 // Finds the nodes; the arena's memory is all it takes.
 void recording_lay_out(Recording *recording, const Steps *steps, const CudaContext *context, Arena *arena);
-// Enqueues nothing. Where it fails there is no recording.
-MUST_CHECK Status recording_make(Recording *recording, const Steps *steps, CudaContext *context);
+// Enqueues nothing. streams: at most so many of the plan's run side by side. Where it fails there is no recording.
+MUST_CHECK Status recording_make(Recording *recording, const Steps *steps, int streams, CudaContext *context);
 // After steps_bind, of a recording that follows. Where it fails, the recording is to be dropped.
 MUST_CHECK Status recording_patch(Recording *recording, const Steps *steps, CudaContext *context);
 void recording_drop(Recording *recording, CudaContext *context);

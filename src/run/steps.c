@@ -97,8 +97,9 @@ Status step_context(Status status, const Node *node) {
   return status_context(status, "running '%s' (%s)", node->outputs[0]->name, node->op->name);
 }
 
-Status steps_run_launch(const Steps *steps, uint32_t step, uint32_t launch, CudaStream stream) {
-  return step_context(launch_set_run_one(steps->sets[step], launch, &steps->machine, stream), steps->plan->steps[step].node);
+Status steps_run_launch(const Steps *steps, uint32_t step, uint32_t launch, CudaStream stream, bool overlap) {
+  return step_context(launch_set_run_one(steps->sets[step], launch, &steps->machine, stream, overlap),
+                      steps->plan->steps[step].node);
 }
 
 Status steps_run_one(const Steps *steps, uint32_t step, CudaStream stream) {
@@ -116,5 +117,6 @@ StepReport step_report(const PlanStep *step, double milliseconds, Arena *arena) 
                       .tactic = selection_text(&step->selection, arena),
                       .origins = node_origins_text(step->node, arena),
                       .milliseconds = milliseconds,
-                      .predicted = selection_cost(&step->selection, &step->site) / 1e3};
+                      .predicted = selection_cost(&step->selection, &step->site) / 1e3,
+                      .stream = step->stream};
 }

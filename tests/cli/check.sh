@@ -264,6 +264,8 @@ says 1 "built without fp16" run digits.ingot $cpu --fp16
 says 1 "built for the CPU" build "$digits/digits.onnx" $cpu --tune 1
 says 1 "built without tuning" run digits.ingot $cpu --tune 1
 says 1 "about a GPU" run digits.ingot $cpu --no-graph
+says 1 "about a GPU" run digits.ingot $cpu --streams 1
+says 1 "5 streams are not between" run digits.ingot --streams 5
 says 1 "-3 threads" run digits.ingot $cpu --threads -3
 says 2 "--device takes" run digits.ingot --device cuda:first
 says 2 "how many MiB" run digits.ingot $cpu --workspace -1

@@ -75,6 +75,7 @@ static const ErrorText errors[] = {
      "operation not permitted when stream is capturing"},
     {CUDA_STREAM_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
      "operation failed due to a previous error during capture"},
+    {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED", "another stream's work was captured and is not waited for"},
     {CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", "the stream does not capture"},
 };
 static const ErrorText *error_text(CudaResult result) {

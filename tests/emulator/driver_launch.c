@@ -169,11 +169,13 @@ EMULATED_API CudaResult cuStreamEndCapture(CudaStream stream, CudaGraph *out) {
   Stream *s = stream_of(stream);
   Graph *graph = s->capturing;
   if (!graph || !s->capture_origin) return CAPTURE_UNMATCHED;
+  if (!fault && !context_current()) fault = INVALID_CONTEXT;
+  if (!fault && !capture_is_joined(s)) fault = CAPTURE_UNJOINED;
   capture_end(graph);
-  if (fault || !context_current()) {  // the capture is over all the same
+  if (fault) {  // the capture is over all the same
     graph_free(graph);
     *out = NULL;
-    return fault ? fault : INVALID_CONTEXT;
+    return fault;
   }
   live_objects++;
   graph_captured(graph);

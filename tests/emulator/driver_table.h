@@ -32,7 +32,8 @@ enum {
   INVALID_HANDLE = 400,
   NOT_FOUND = 500,
   NOT_SUPPORTED = 801,
-  CAPTURE_UNMATCHED = 903
+  CAPTURE_UNMATCHED = 903,
+  CAPTURE_UNJOINED = 904
 };
 
 // The only one of its device.

@@ -359,6 +359,25 @@ void event_free(Event *event) {
   free(event);
 }
 
+static void mark_joined(Operation *op) {
+  if (op) op->joined = true;
+}
+
+// Nodes stand in an order in which what is waited for comes first.
+bool capture_is_joined(const Stream *origin) {
+  const Graph *graph = origin->capturing;
+  mark_joined(origin->capture_last);
+  for (int i = graph->count; i--;) {
+    const Operation *op = graph->nodes[i];
+    if (!op->joined) continue;
+    mark_joined(op->before);
+    for (int w = 0; w < op->wait_count; w++) mark_joined(op->waits[w]);
+  }
+  bool joined = true;
+  for (int i = 0; i < graph->count && joined; i++) joined = graph->nodes[i]->joined;
+  return joined;
+}
+
 // All streams of the capture stop capturing.
 void capture_end(Graph *graph) {
   for (Stream *s = streams; s; s = s->next) {

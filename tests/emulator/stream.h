@@ -15,7 +15,7 @@ typedef struct Operation {
   struct Operation *next;  // in its stream's queue
   OperationKind kind;
   int references;
-  bool done;
+  bool done, joined;
   struct Operation *before;  // on its stream
   struct Operation **waits;
   int wait_count;
@@ -72,6 +72,7 @@ void stream_enqueue(Stream *stream, Operation *op);
 void stream_wait(Stream *stream, Event *event);
 void event_record(Event *event, Stream *stream);
 void event_free(Event *event);
+bool capture_is_joined(const Stream *origin);  // everything that was captured is before what it is given next
 void capture_end(Graph *graph);
 void graph_free(Graph *graph);
 Graph *graph_copy(const Graph *graph);

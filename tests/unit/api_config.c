@@ -129,8 +129,11 @@ Test(api_config, values_without_sense_are_refused_everywhere) {
   EXPECT_REFUSED("about a GPU", bad.cuda_stream = &bad);
   EXPECT_REFUSED("about a GPU", bad.cuda_context = &bad);
   EXPECT_REFUSED("about a GPU", bad.no_cuda_graph = true);
+  EXPECT_REFUSED("about a GPU", bad.streams = 2);
   EXPECT_REFUSED("-1 threads", bad.threads = -1);
   EXPECT_REFUSED("threads are not", bad.threads = 100000);
+  EXPECT_REFUSED("5 streams are not", bad.streams = 5, bad.device = INGOT_DEVICE_CUDA);
+  EXPECT_REFUSED("-1 streams", bad.streams = -1);
   EXPECT_REFUSED("unknown bits 0x8", bad.precision = 8 | INGOT_FP16);
   EXPECT_REFUSED("both", bad.precision = INGOT_BF16 | INGOT_FP16);
   EXPECT_REFUSED("-1 seconds", bad.tuning_seconds = -1);

@@ -262,6 +262,7 @@ static void profiles(void) {
   EMPTY(ingot_profile_origins(NULL, 0));
   EQUALS(ingot_profile_milliseconds(NULL, 0), 0);
   EQUALS(ingot_profile_predicted(NULL, 0), 0);
+  EQUALS(ingot_profile_stream(NULL, 0), 0);
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     EMPTY(ingot_profile_name(profile, wrong[i]));
     EMPTY(ingot_profile_op(profile, wrong[i]));
@@ -269,6 +270,7 @@ static void profiles(void) {
     EMPTY(ingot_profile_origins(profile, wrong[i]));
     EQUALS(ingot_profile_milliseconds(profile, wrong[i]), 0);
     EQUALS(ingot_profile_predicted(profile, wrong[i]), 0);
+    EQUALS(ingot_profile_stream(profile, wrong[i]), 0);
   }
 }
 

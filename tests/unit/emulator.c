@@ -211,6 +211,23 @@ Test(emulator, a_captured_graph_without_its_event_is_found) {
   driver->cuGraphExecDestroy(exec);
 }
 
+// Work of another stream that the capturing one does not wait for is no part of its graph: a driver refuses that.
+Test(emulator, a_capture_that_is_not_joined_is_refused) {
+  CudaAddress a = buffer(true), b = buffer(true);
+  CudaGraph graph;
+  CudaEvent fork;
+  CHECK(cuEventCreate(&fork, 0));
+  CHECK(cuStreamBeginCapture(streams[0], CUDA_CAPTURE_THREAD_LOCAL));
+  CHECK(cuEventRecord(fork, streams[0]));
+  CHECK(cuStreamWaitEvent(streams[1], fork, 0));
+  launch(a, b, 1);
+  cr_expect_eq(driver->cuStreamEndCapture(streams[0], &graph), 904);  // CUDA_ERROR_STREAM_CAPTURE_UNJOINED
+  cr_expect_null(graph);
+  launch(a, b, 1);  // nothing is captured any more
+  cr_expect_float_eq(first_of(b, 1), 2, 0);
+  CHECK(cuEventDestroy(fork));
+}
+
 // What a GPU would refuse is refused.
 Test(emulator, launches_no_gpu_accepts_are_refused) {
   CudaAddress a = buffer(true), b = buffer(true);

@@ -193,7 +193,7 @@ def add_rest(rows):
     pooled("pooled-alignment", "wrong alignment", "desc_vector_width(pool->site->dims, desc, channel, pool->vector)", "pool->vector", filter="pool/programs_part_bf16")
     pooled("pooled-result", "wrong buffer", "text_add(text, \"    stored%d[i] = %s;\\n\", i,", "text_add(text, \"    stored%d[i] = %s;\\n\", program->output_count - 1 - i,", filter="pool/programs_part_bf16")
     joined("joined-extent", "wrong size", "desc_with_extent(arena, desc, own, extent);", "desc_with_extent(arena, desc, own, extent_static(extent.now - 1));")
-    plan = rows("src/lower/plan.c", "matmul/chain_f32", "", 80)
+    plan = rows("src/lower/place.c", "matmul/chain_f32", "", 80)
     plan("plan-liveness", "buffer reused while live", "touch(plan, step->inputs[i].buffer, (int)s);", "touch(plan, step->inputs[i].buffer, (int)s - (s > 0));")
     pack = rows("src/lower/pack.c", "matmul/chain_f32", "", 80)
     pack("pack-overlap", "buffer reused while live", "(int64_t)p->items[item].last + 1) + p->leaves;", "p->items[item].last) + p->leaves;")

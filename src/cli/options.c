@@ -264,7 +264,8 @@ int cli_fail(ingot_error *error) {
 }
 
 int cli_fail_run(ingot_error *error, const InputSet *inputs) {
-  if (!*inputs->guessed || ingot_error_code(error) == INGOT_LIMIT || ingot_error_code(error) == INGOT_CANCELLED)
+  if (!*inputs->guessed || ingot_error_code(error) == INGOT_LIMIT || ingot_error_code(error) == INGOT_CANCELLED ||
+      ingot_error_code(error) == INGOT_NOT_FOUND)
     return cli_fail(error);
   clear_bar();
   fprintf(stderr, "ingot: %s (sizes that the model leaves open were taken as 1: say which, like --shapes %s)\n",

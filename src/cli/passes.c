@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "cli/bisect.h"
+#include "cli/measure_rules.h"
 #include "ir/graph_text.h"
 #include "ir/token.h"
 #include "onnx/absent.h"
@@ -26,11 +27,15 @@ const Command command_passes = {
     "  ingot passes model.onnx --disable fuse_epilogue@/conv1/Conv   a rule left out at one node\n"
     "  ingot passes model.onnx --dump graphs            the graph after each pass, as text and for viewers of ONNX\n"
     "  ingot passes model.onnx --bisect                 which application of a rule makes the result wrong?\n"
+    "  ingot passes model.onnx --measure 60             what each rule is worth here: built and timed without it\n"
     "  ingot passes model.ingot --log                   what was done when an engine was built\n\n"
     "  --log                each application of a rule\n"
     "  --explain NODE       what became of one ONNX node (a model's; by its name, or that of its first output)\n"
     "  --bisect             the first application that makes the result wrong, judged like ingot verify (a model's)\n"
     "  --data DIR, --rtol R, --atol A, --norm E   what judges, as for ingot verify\n"
+    "  --measure SECONDS    without each pass and rule that applied, and without the CUDA graph: the difference in time, "
+    "beside\n"
+    "                       that of the whole to itself, steps and memory; those first that applied most (a model's)\n"
     "  --only NAMES         passes or rules, or at one node, RULE@NODE, with commas between; no others run\n"
     "  --stop-after NAME    no pass after the first run of this one, or of the one that has this rule\n"
     "  --dump DIR           NN-PASS.txt and NN-PASS.onnx of each pass that changed something\n",
@@ -39,6 +44,7 @@ const Command command_passes = {
 typedef struct Passes {
   Common common;
   bool log, bisect;
+  double measure;  // seconds; NaN: not asked for
   const char *data;
   Tolerance tolerance;
   const char *explain, *only, *stop_after, *dump;
@@ -307,6 +313,12 @@ static int bisect(Passes *p) {
                       p->arena);
 }
 
+static int measure(Passes *p) {
+  if (!(p->measure > 0 && p->measure <= 1e6)) return cli_fail_text("--measure %g: for how many seconds?", p->measure), 2;
+  ingot_error *error = open_model(p);
+  return error ? cli_fail(error) : measure_rules(&p->common, p->model, p->measure, p->arena);
+}
+
 static int build_and_show(Passes *p) {
   ingot_error *error = build(p);
   return error ? cli_fail(error) : show(p);
@@ -316,23 +328,30 @@ static int build_and_show(Passes *p) {
 static const char *unheeded(const Passes *p) {
   const Tolerance *t = &p->tolerance;
   bool judged = p->data || !isinf(t->rtol) || !isinf(t->atol) || !isinf(t->norm);
-  if (cli_is_engine(p->common.model) && (p->only || p->stop_after || p->dump || p->bisect))
-    return "--only, --stop-after, --dump and --bisect need a model: the passes of an engine have run";
+  bool measured = !isnan(p->measure);
+  if (cli_is_engine(p->common.model) && (p->only || p->stop_after || p->dump || p->bisect || measured))
+    return "--only, --stop-after, --dump, --bisect and --measure need a model: the passes of an engine have run";
   if (p->bisect && (p->log || p->explain || p->dump || p->common.json))
     return "--bisect names one application: it goes without --log, --explain, --dump and --json";
   if (!p->bisect && judged) return "--data, --rtol, --atol and --norm say how --bisect judges, which was not asked for";
+  if (measured && (p->bisect || p->log || p->explain || p->dump || p->only || p->stop_after))
+    return "--measure builds with all rules and without one of them: it goes without --bisect, --log, --explain, --dump, "
+           "--only and --stop-after";
+  if (measured && p->common.config.tuning_seconds > 0)
+    return "--measure builds many engines, and each would be tuned: give it what was measured once, with --tuning";
   if (p->explain && (p->log || p->common.json))
     return "--explain tells of one node, in words: it goes without --log and --json";
   return NULL;
 }
 
 static int run(int count, char **arguments) {
-  Passes p = {.tolerance = TOLERANCE_NOT_GIVEN};
+  Passes p = {.tolerance = TOLERANCE_NOT_GIVEN, .measure = NAN};
   bool stop;
   int positional_count;
   const Option options[] = {{"log", OPTION_FLAG, &p.log},
                             {"explain", OPTION_STRING, &p.explain},
                             {"bisect", OPTION_FLAG, &p.bisect},
+                            {"measure", OPTION_DOUBLE, &p.measure},
                             {"data", OPTION_STRING, &p.data},
                             {"rtol", OPTION_DOUBLE, &p.tolerance.rtol},
                             {"atol", OPTION_DOUBLE, &p.tolerance.atol},
@@ -346,7 +365,7 @@ static int run(int count, char **arguments) {
   if (unheeded(&p)) return cli_fail_text("%s", unheeded(&p)), 2;
   if (!verify_tolerance(&p.common, &p.tolerance)) return 2;
   p.arena = arena_new();
-  code = p.bisect ? bisect(&p) : build_and_show(&p);
+  code = p.bisect ? bisect(&p) : !isnan(p.measure) ? measure(&p) : build_and_show(&p);
   ingot_engine_free(p.engine);
   ingot_model_free(p.model);
   arena_free(p.arena);

@@ -79,6 +79,27 @@ says 0 "memory" inspect digits.ingot $cpu --memory
 says 0 "predicted" inspect digits.ingot $cpu --sites
 says 0 "graph digits" inspect "$digits/digits.onnx" $cpu --before
 says 0 "--plan" inspect --help
+# what each rule is worth
+says 0 "against itself it differs by" passes "$digits/digits.onnx" $cpu --measure 2
+grep -qE "^fuse_epilogue +5 +[+-][0-9.]+ +[+-][0-9.]+% +[0-9.]+ +14 " out || fail "without fuse_epilogue there are 14 steps: $(cat out)"
+says 0 "no time was left for: fuse_elementwise" passes "$digits/digits.onnx" $cpu --measure 1e-3
+says 2 "for how many seconds" passes "$digits/digits.onnx" $cpu --measure 0
+says 2 "--measure" passes "$digits/digits.onnx" $cpu --measure 1 --log
+says 2 "--tuning" passes "$digits/digits.onnx" $cpu --measure 1 --tune 1
+says 2 "need a model" passes digits.ingot $cpu --measure 1
+for seconds in 1 2; do "$ingot" passes "$digits/digits.onnx" $cpu --measure $seconds --json >measured.$seconds; done
+"$dev" emulate 90 "$ingot" passes "$here/../regress/bn_f32/model.onnx" --device cuda --measure 8 --json >measured.gpu || fail "passes --measure on the emulated GPU"
+python3 - <<'PYTHON' || fail "what --measure says: $(head -c 600 measured.1)"
+import json
+one, two, gpu = (json.load(open("measured." + name)) for name in ("1", "2", "gpu"))
+order = lambda result: [each["without"] for each in result["without"]] + result["no_time_for"]
+assert order(one) == order(two) and len(set(order(one))) == len(order(one)) > 5
+assert [each["applied"] for each in two["without"]] == sorted((each["applied"] for each in two["without"]), reverse=True)
+assert one["noise"]["turns"] >= 5 and one["ms"] > 0
+for each in two["without"]:
+    assert each["same_plan"] or (each["turns"] >= 5 and isinstance(each["within_noise"], bool) and each["steps"] > 0), each
+assert gpu["without"][0]["without"] in ("fold_scale", "fuse_epilogue", "inline_scalars") and order(gpu)[-1] == "the CUDA graph" and "the CUDA graph" not in order(one)
+PYTHON
 # one page of all that, which needs nothing else; a model is a stranger's, and so are its names
 python3 - <<'PYTHON' || fail "no model with hostile names"
 import onnx

@@ -13,7 +13,7 @@
 enum { FEWEST_TURNS = 5, MOST_TURNS = 41 };
 
 // A way to leave something out.
-typedef enum LeftOut { NOTHING, RULE, PASS, CUDA_GRAPH } LeftOut;
+typedef enum LeftOut { NOTHING, RULE, PASS, CUDA_GRAPH, STREAMS } LeftOut;
 
 typedef struct Subject {
   LeftOut kind;
@@ -32,7 +32,7 @@ typedef struct Variant {
   ingot_engine *engine;
   ingot_session *session;
   char *plan;
-  int steps, launches;
+  int steps, launches, streams;
 } Variant;
 
 typedef struct Measure {
@@ -81,6 +81,7 @@ static void find_subjects(Measure *m) {
   if (m->count) qsort(m->subjects, m->count, sizeof *m->subjects, most_applied_first);
   bool on_gpu = m->whole.session->device->info.kind == DEVICE_CUDA;
   if (on_gpu && !m->common->config.no_cuda_graph) subject_of(m, CUDA_GRAPH, "the CUDA graph");
+  if (m->whole.streams > 1) subject_of(m, STREAMS, "streams side by side");
 }
 
 // ---- variants ----------------------------------------------------------------------------------------------------------------
@@ -97,6 +98,7 @@ static ingot_error *note_plan(Measure *m, Variant *v) {
   ingot_error *error = api_plan(v->session, m->inputs.tensors, m->inputs.count, &plan);
   for (uint32_t i = 0; !error && i < plan->step_count; i++) {
     v->steps++;
+    v->streams = MAX(v->streams, plan->steps[i].stream + 1);
     v->launches += (int)plan->steps[i].selection.emission->launch_count;
   }
   return error ? error : ingot_session_plan_text(v->session, m->inputs.tensors, m->inputs.count, &v->plan);
@@ -111,6 +113,7 @@ static ingot_error *open_variant(Measure *m, const Subject *subject, Variant *v)
   ingot_config config = m->common->config;
   if (subject->kind == RULE || subject->kind == PASS) config.disabled_passes = without(m, subject->name);
   config.no_cuda_graph |= subject->kind == CUDA_GRAPH;
+  if (subject->kind == STREAMS) config.streams = 1;
   ingot_error *error = api_error(api_build(m->model, &config, &(BuildHooks){0}, &v->engine));
   if (!error) error = ingot_session_create(v->engine, &config, &v->session);
   if (error || subject->kind == NOTHING) return error;
@@ -196,7 +199,8 @@ static bool within_noise(const Measure *m, const Subject *s) {
 }
 
 static const char *kind_text(LeftOut kind) {
-  static const char *const texts[] = {[NOTHING] = "nothing", [RULE] = "rule", [PASS] = "pass", [CUDA_GRAPH] = "choice"};
+  static const char *const texts[] = {
+      [NOTHING] = "nothing", [RULE] = "rule", [PASS] = "pass", [CUDA_GRAPH] = "choice", [STREAMS] = "choice"};
   return texts[kind];
 }
 

@@ -33,9 +33,9 @@ const Command command_passes = {
     "  --explain NODE       what became of one ONNX node (a model's; by its name, or that of its first output)\n"
     "  --bisect             the first application that makes the result wrong, judged like ingot verify (a model's)\n"
     "  --data DIR, --rtol R, --atol A, --norm E   what judges, as for ingot verify\n"
-    "  --measure SECONDS    without each pass and rule that applied, and without the CUDA graph: the difference in time, "
-    "beside\n"
-    "                       that of the whole to itself, steps and memory; those first that applied most (a model's)\n"
+    "  --measure SECONDS    without each pass and rule that applied, and without the CUDA graph and streams side by side: the\n"
+    "                       difference in time, beside that of the whole to itself, steps and memory; those first that applied "
+    "most (a model's)\n"
     "  --only NAMES         passes or rules, or at one node, RULE@NODE, with commas between; no others run\n"
     "  --stop-after NAME    no pass after the first run of this one, or of the one that has this rule\n"
     "  --dump DIR           NN-PASS.txt and NN-PASS.onnx of each pass that changed something\n",

@@ -88,7 +88,7 @@ says 2 "--measure" passes "$digits/digits.onnx" $cpu --measure 1 --log
 says 2 "--tuning" passes "$digits/digits.onnx" $cpu --measure 1 --tune 1
 says 2 "need a model" passes digits.ingot $cpu --measure 1
 for seconds in 1 2; do "$ingot" passes "$digits/digits.onnx" $cpu --measure $seconds --json >measured.$seconds; done
-"$dev" emulate 90 "$ingot" passes "$here/../regress/bn_f32/model.onnx" --device cuda --measure 8 --json >measured.gpu || fail "passes --measure on the emulated GPU"
+"$dev" emulate 90 "$ingot" passes "$here/../regress/bn_f32/model.onnx" --device cuda --measure 4 --json >measured.gpu || fail "passes --measure on the emulated GPU"
 python3 - <<'PYTHON' || fail "what --measure says: $(head -c 600 measured.1)"
 import json
 one, two, gpu = (json.load(open("measured." + name)) for name in ("1", "2", "gpu"))
@@ -109,14 +109,22 @@ nodes = [helper.make_node("Conv", ["x" + evil, "w"], ["c" + evil], name=evil), h
 weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], [0.1] * 108)
 given = [helper.make_tensor_value_info("x" + evil, TensorProto.FLOAT, [1, 3, 8, 8])]
 made = [helper.make_tensor_value_info("y" + evil, TensorProto.FLOAT, None)]
-onnx.save(helper.make_model(helper.make_graph(nodes, "g", given, made, [weight]), ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), "evil.onnx")
+def save(name, *graph): onnx.save(helper.make_model(helper.make_graph(*graph), ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), name)
+save("evil.onnx", nodes, "g", given, made, [weight])
+# branches that a GPU runs side by side
+sizes = [1, 3, 5]
+weights = [helper.make_tensor(f"w{size}", TensorProto.FLOAT, [16, 16, size, size], [size / 100] * (256 * size * size)) for size in sizes]
+nodes = [helper.make_node("Conv", ["x", f"w{size}"], [f"c{size}"], pads=[size // 2] * 4, name=f"conv{size}") for size in sizes]
+nodes.append(helper.make_node("Concat", [f"c{size}" for size in sizes], ["y"], axis=1, name="join"))
+given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 4, 4])]
+save("branches.onnx", nodes, "g", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], weights)
 PYTHON
 "$ingot" build "$digits/digits.onnx" $cpu --quiet -o for_report.ingot
 says 0 "digits.html: " report "$digits/digits.onnx" $cpu -o digits.html --trace digits.json
 says 0 "evil.html: " report evil.onnx $cpu --trace evil.json
 says 0 "for_report.html: " report for_report.ingot $cpu
 says 1 "/nowhere" report "$digits/digits.onnx" $cpu -o /nowhere/x.html
-"$dev" emulate 90 "$ingot" report "$digits/digits.onnx" --device cuda --quiet -o "$work/gpu.html" --trace "$work/gpu.json" || fail "report on the emulated GPU"
+"$dev" emulate 90 "$ingot" report "$work/branches.onnx" --device cuda --fp16 --quiet -o "$work/branches.html" --trace "$work/branches.json" || fail "report of branches"
 json report "$digits/digits.onnx" $cpu -o digits.html
 python3 - <<'PYTHON' || fail "a report is not what it should be"
 import html.parser, json
@@ -138,7 +146,7 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1][1].get("id") == "facts": self.facts += data
         else: self.text += data
-for name, device in (("digits", "CPU"), ("evil", "CPU"), ("for_report", "CPU"), ("gpu", "emulated")):
+for name in ("digits", "evil", "for_report", "branches"):
     page = Page(open(name + ".html", encoding="utf-8").read())
     assert not page.open and page.tags.count("script") == 2 and "img" not in page.tags, name
     facts = json.loads(page.facts)
@@ -148,9 +156,10 @@ evil = json.loads(Page(open("evil.html", encoding="utf-8").read()).facts)
 assert any(source[0].startswith("</script><img") for step in evil["steps"] for source in step["from"])
 assert "onerror=alert(1)>" in Page(open("evil.html", encoding="utf-8").read()).text
 assert "right.conv" in Page(open("digits.html", encoding="utf-8").read()).text
-for name in ("digits", "evil", "gpu"):
+for name in ("digits", "evil", "branches"):
     events = [event for event in json.load(open(name + ".json"))["traceEvents"] if event["ph"] == "X"]
-    assert events and all(a["ts"] + a["dur"] <= b["ts"] + 1e-6 for a, b in zip(events, events[1:])), name
+    assert events and all(a["ts"] + a["dur"] <= b["ts"] + 1e-6 for a in events for b in events if a["tid"] == b["tid"] and a["args"]["step"] < b["args"]["step"]), name
+assert len({event["tid"] for event in json.load(open("branches.json"))["traceEvents"] if event["ph"] == "X"}) > 1
 PYTHON
 # why a step is computed as it is
 says 0 "chosen by order: the first that can be had" inspect "$digits/digits.onnx" $cpu --explain right.conv

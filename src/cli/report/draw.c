@@ -8,7 +8,7 @@
 #include "cli/report/layout.h"
 
 enum { NODE_WIDTH = 152, NODE_HEIGHT = 34, LAYER_HEIGHT = 52, GAP = 12, MARGIN = 12, LABEL = 20 };
-enum { PICTURE_WIDTH = 1160, TIMELINE_HEIGHT = 44, MEMORY_HEIGHT = 260 };
+enum { PICTURE_WIDTH = 1160, LANE_HEIGHT = 44, LANE_GAP = 4, MEMORY_HEIGHT = 260 };
 
 // ---- graphs ------------------------------------------------------------------------------------------------------------------
 
@@ -94,23 +94,22 @@ static void draw_moment(Text *text, double x, double y, const char *anchor, cons
   text_add(text, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, label);
 }
 
+// A lane a stream.
 void draw_timeline(Text *text, const Report *report) {
-  double total = 0, at = 0;
   char label[48];
-  for (int i = 0; i < report->step_count; i++) total += report->steps[i].ms;
-  begin_picture(text, "timeline", TIMELINE_HEIGHT + 18);
-  for (int i = 0; i < report->step_count && total > 0; i++) {
+  int height = MAX(report->streams, 1) * (LANE_HEIGHT + LANE_GAP);
+  begin_picture(text, "timeline", height + 18);
+  for (int i = 0; i < report->step_count && report->end > 0; i++) {
     const ReportStep *step = &report->steps[i];
-    double x = at / total * PICTURE_WIDTH, width = step->ms / total * PICTURE_WIDTH;
-    text_add(text, "<rect class=\"f%d\" data-s=\"%d\" x=\"%.2f\" y=\"0\" width=\"%.2f\" height=\"%d\"><title>%d  ",
-             step->family, i, x, MAX(width, 0.3), TIMELINE_HEIGHT, i);
+    double x = step->start / report->end * PICTURE_WIDTH, width = step->ms / report->end * PICTURE_WIDTH;
+    text_add(text, "<rect class=\"f%d\" data-s=\"%d\" x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\"><title>%d  ",
+             step->family, i, x, step->stream * (LANE_HEIGHT + LANE_GAP), MAX(width, 0.3), LANE_HEIGHT, i);
     html_add(text, step->name);
     text_add(text, "  %.4f ms</title></rect>\n", step->ms);
-    at += step->ms;
   }
   for (int i = 0; i <= 4; i++) {
-    snprintf(label, sizeof label, "%.4g ms", total * i / 4);
-    draw_moment(text, PICTURE_WIDTH * i / 4.0, TIMELINE_HEIGHT + 14, i == 0 ? "start" : i == 4 ? "end" : "middle", label);
+    snprintf(label, sizeof label, "%.4g ms", report->end * i / 4);
+    draw_moment(text, PICTURE_WIDTH * i / 4.0, height + 12, i == 0 ? "start" : i == 4 ? "end" : "middle", label);
   }
   text_add(text, "</svg>\n");
 }

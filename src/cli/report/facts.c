@@ -102,6 +102,22 @@ static void take_steps(Report *r, const Plan *plan) {
   }
 }
 
+static double end_of(const ReportStep *step) { return step->start + step->ms; }
+
+static void take_times(Report *r, const Plan *plan) {
+  double free[PLAN_STREAMS] = {0};
+  for (int i = 0; i < r->step_count && i < (int)plan->step_count; i++) {
+    const PlanStep *from = &plan->steps[i];
+    ReportStep *step = &r->steps[i];
+    step->stream = from->stream;
+    step->start = free[from->stream];
+    for (int w = 0; w < from->wait_count; w++) step->start = fmax(step->start, end_of(&r->steps[from->waits[w]]));
+    free[from->stream] = end_of(step);
+    r->streams = MAX(r->streams, from->stream + 1);
+    r->end = fmax(r->end, end_of(step));
+  }
+}
+
 static void take_buffers(Report *r, const Plan *plan) {
   r->buffers = arena_array(r->arena, ReportBuffer, plan->buffer_count + 1);
   for (uint32_t i = 0; i < plan->buffer_count; i++) {
@@ -238,6 +254,7 @@ static void take_events(Report *r, const RuleLog *log) {
 
 static Status take_plan(Report *r, const Plan *plan, const ingot_model *model, const RuleLog *log) {
   take_steps(r, plan);
+  take_times(r, plan);
   take_buffers(r, plan);
   take_after(r, plan);
   if (model) take_before(r, model->graph);

@@ -23,7 +23,8 @@ typedef struct ReportStep {
   double ms, predicted;     // ms: the median of the profiled runs
   double moving, products;  // ms that no way beats, by the chip's peaks
   double flops, bytes;
-  int launches;
+  int launches, stream;
+  double start;  // ms: of a run in which each step takes `ms`, and begins when its stream and what it waits for are done
   const Origin *from;
   int from_count;
 } ReportStep;
@@ -59,7 +60,8 @@ typedef struct Report {
   const char *model, *device, *precision, *rest;  // rest: what profiles leave out
   const ingot_engine *engine;
   double ms;  // of a run, back to back with others
-  int profiled, kernels;
+  int profiled, kernels, streams;
+  double end;  // ms: of the last step, by their `start`
   size_t weights, arena_bytes, unpacked;
   ReportStep *steps;
   int step_count;

@@ -126,8 +126,8 @@ static void pictures(Text *text, const Report *r) {
   text_add(
       text,
       "<section id=\"timeline\"><h2>Timeline</h2><p class=\"soft\">Steps in the order in which they run, as wide as each takes "
-      "alone: the median of %d profiled runs.</p><div class=\"card\">",
-      r->profiled);
+      "alone: the median of %d profiled runs.%s</p><div class=\"card\">",
+      r->profiled, r->streams > 1 ? " A lane a stream: each step begins where its stream and what it waits for are done." : "");
   draw_timeline(text, r);
   legend(text);
   text_add(text,

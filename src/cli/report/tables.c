@@ -44,7 +44,7 @@ static void site_row(Text *text, const Report *r, int number, double dearest, do
   text_add(text, "</small></td>");
   text_add(text, "<td class=\"bar\"><div><i style=\"width:%.2f%%\"></i><em style=\"left:%.2f%%\"></em></div></td>",
            s->ms / whole * 100, MIN(floor / whole * 100, 100));
-  text_add(text, "<td>%.4f</td><td>%.1f%%</td><td>%.4f</td><td>%.4f</td>", s->ms, total > 0 ? s->ms / total * 100 : 0,
+  text_add(text, "<td>%.4f</td><td>%.1f%%</td><td>%.3g</td><td>%.3g</td>", s->ms, total > 0 ? s->ms / total * 100 : 0,
            s->predicted, floor);
   if (floor > 0 && s->ms > 0) text_add(text, "<td>%.0f%%</td>", floor / s->ms * 100);
   else text_add(text, "<td>-</td>");

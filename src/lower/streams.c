@@ -28,6 +28,7 @@ typedef struct Player {
   int *writers;            // by buffer: the step that writes it, or -1
   int64_t *times, *ways;   // by step: how long it takes; from its beginning to the end of all that needs it
   int *heirs;              // by step: of those that read what it writes the one with the longest way to the end, or -1
+  int *there;              // by step: of its inputs the first so many are known to be written by steps that have begun
   int *shares;             // by step: of the chip, of WHOLE
   int64_t *ends;           // by step that has begun
   int *streams;            // by step: -1 before it has begun
@@ -66,16 +67,17 @@ static int writer_of(const int *writers, const PlanStep *step, int input) {
 
 static Player player_new(const Plan *plan, int limit, Arena *arena) {
   uint32_t count = plan->step_count;
-  Player p = {plan,
-              limit,
-              arena_array(arena, int, plan->buffer_count),
-              arena_array(arena, int64_t, count),
-              arena_array(arena, int64_t, count),
-              arena_array(arena, int, count),
-              arena_array(arena, int, count),
-              arena_array(arena, int64_t, count),
-              arena_array(arena, int, count),
-              {-1, -1, -1, -1}};
+  Player p = {.plan = plan,
+              .limit = limit,
+              .writers = arena_array(arena, int, plan->buffer_count),
+              .times = arena_array(arena, int64_t, count),
+              .ways = arena_array(arena, int64_t, count),
+              .heirs = arena_array(arena, int, count),
+              .there = arena_array(arena, int, count),
+              .shares = arena_array(arena, int, count),
+              .ends = arena_array(arena, int64_t, count),
+              .streams = arena_array(arena, int, count)};
+  for (int i = 0; i < PLAN_STREAMS; i++) p.last[i] = -1;
   find_writers(plan, p.writers);
   for (uint32_t s = count; s--;) {
     const PlanStep *step = &plan->steps[s];
@@ -121,12 +123,12 @@ static int64_t find_room(const Player *p, int step, int64_t at) {
 
 static bool may_begin(const Player *p, int number) {
   const PlanStep *step = &p->plan->steps[number];
-  bool may = p->streams[number] < 0;
-  for (int i = 0; i < site_input_count(&step->site) && may; i++) {
-    int writer = writer_of(p->writers, step, i);
-    may = writer < 0 || p->streams[writer] >= 0;
+  int count = site_input_count(&step->site), *there = &p->there[number];
+  for (; *there < count; ++*there) {
+    int writer = writer_of(p->writers, step, *there);
+    if (writer >= 0 && p->streams[writer] < 0) return false;
   }
-  return may;
+  return p->streams[number] < 0;
 }
 
 // What the one that continues the stream's last step, and could begin, is made to wait for another.

@@ -197,6 +197,25 @@ Test(streams, plans_read_back) {
   }
 }
 
+#ifdef __SANITIZE_ADDRESS__
+enum { WIDE = 2000 };
+#else
+enum { WIDE = 12000 };
+#endif
+// Each of many values that one step reads is looked at a few times, not once for each of the others: half a minute, were it so.
+Test(streams, a_step_that_reads_thousands_is_planned_in_moments, .timeout = 20) {
+  Arena *arena = arena_new();
+  Text text = text_new(arena);
+  text_add(&text, "graph g(%%x: f32[64, 64]) -> (%%y) {\n");
+  for (int i = 0; i < WIDE; i++) text_add(&text, "  %%v%d: f32[64, 64] = matmul(%%x, %%x)\n", i);
+  text_add(&text, "  %%y: f32[%d, 64] = concat(", WIDE * 64);
+  for (int i = 0; i < WIDE; i++) text_add(&text, i ? ", %%v%d" : "%%v%d", i);
+  text_add(&text, ") {axis: 0}\n}\n");
+  Plan *plan = plan_on(arena, text_get(&text), 4);
+  cr_expect_eq(streams_of(plan), 4);
+  arena_free(arena);
+}
+
 // ---- clocks and memory -------------------------------------------------------------------------------------------------------
 
 static bool *reachable(const Plan *plan, Arena *arena) {

@@ -1,6 +1,6 @@
 # Makes small.onnx, a network of fixed shapes with one of each thing whose failure differs (weights that are packed, several kernels), and
 # product.onnx, one site that is quick to tune, open.onnx and rows.onnx, whose one half is of an open shape, with one kernel for all and with another (of a convolution whose channels are open) for each, and chain.onnx, of enough kernels for a recorded graph to pay
-# whose calls bring other addresses, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not, and
+# whose calls bring other addresses, branches.onnx, whose two branches run side by side on a GPU that is large enough, and grow.onnx, whose memory grows with its rows and whose result for equal rows does not, and
 # loop.onnx, a loop that data ends and a scan. Needs the onnx package.
 import os, numpy
 from onnx import TensorProto, checker, helper, numpy_helper, save
@@ -55,6 +55,8 @@ make(
 )
 turns = [node for i in range(6) for node in (helper.make_node("Softmax", [f"v{i}"], [f"s{i}"]), helper.make_node("Transpose", [f"s{i}"], [f"v{i + 1}"]))]
 make("chain", turns, {"v0": [4, 8]}, {"v6": [4, 8]}, {})
+sides = [node for i in range(4) for node in (helper.make_node("Softmax", [f"a{i}" if i else "h"], [f"a{i + 1}"], axis=i % 2), helper.make_node("Softmax", [f"b{i}" if i else "h"], [f"b{i + 1}"], axis=1 - i % 2))]
+make("branches", [helper.make_node("LpNormalization", ["x"], ["h"]), *sides, helper.make_node("Sub", ["a4", "b4"], ["y"])], {"x": [4, 8]}, {"y": [4, 8]}, {})
 make(
     "grow",
     [

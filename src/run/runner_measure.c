@@ -54,13 +54,15 @@ static Status time_batch(Runner *runner, StageEntry *entry, void **in, void **ou
   return OK;
 }
 
-// Runs that take long are measured less often.
+// Runs that take long are measured less often, and warmed up once.
 static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
   TimeWork *work = context;
   double times[MOST_TIMED_BATCHES], each;
-  for (int i = 0; i < TIMED_WARMUPS; i++) TRY(time_batch(runner, entry, in, out, work, 1, &each));
-  int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
   double start = time_now();
+  for (int i = 0; i < TIMED_WARMUPS && (!i || time_now() - start < work->budget); i++)
+    TRY(time_batch(runner, entry, in, out, work, 1, &each));
+  int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
+  start = time_now();
   do TRY(time_batch(runner, entry, in, out, work, batch, &times[count++]));
   while (count < work->batches && time_now() - start < 2 * work->budget);
   qsort(times, (size_t)count, sizeof *times, ascending);

@@ -26,9 +26,11 @@ typedef struct Files {
   const char *page, *trace;
 } Files;
 
+// Inputs that nobody gives keep their defaults, so that what becomes of them shows in the build and its log.
 static ingot_error *open_engine(const Common *common, RuleLog *log, ingot_model **model, ingot_engine **engine) {
   if (cli_is_engine(common->model)) return cli_load_engine(common->model, &common->config, engine);
   ingot_error *error = cli_open_model(common->model, &common->config, model);
+  if (!error && !common->input_count) graph_keep_defaults((*model)->graph);
   return error ? error : api_error(api_build(*model, &common->config, &(BuildHooks){.rules = log}, engine));
 }
 

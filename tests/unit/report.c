@@ -64,6 +64,26 @@ Test(report, an_edge_over_layers_passes_beside_their_nodes) {
   arena_free(arena);
 }
 
+Test(report, what_comes_of_constants_alone_stands_near_its_reader) {
+  Arena *arena = arena_new();
+  int edges[][2] = {{0, 1}, {1, 2}, {2, 5}, {3, 4}, {4, 5}};
+  const bool pinned[6] = {true};
+  Layout layout = {.arena = arena,
+                   .count = 6,
+                   .edge_count = COUNT_OF(edges),
+                   .edges = edges,
+                   .pinned = pinned,
+                   .node_width = WIDTH,
+                   .node_height = HEIGHT,
+                   .gap = GAP,
+                   .layer_height = LAYER};
+  layout_make(&layout);
+  cr_expect_eq(layout.nodes[4].y, layout.nodes[2].y);
+  cr_expect_eq(layout.nodes[3].y, layout.nodes[1].y);
+  cr_expect_eq(layout.nodes[0].y, 0);
+  arena_free(arena);
+}
+
 Test(report, graphs_of_nothing_and_of_very_much_are_laid_out) {
   Arena *arena = arena_new();
   enum { COUNT = 700 };

@@ -72,6 +72,9 @@ void draw_graph(Text *text, const Report *report, const ReportGraph *graph, cons
                    .node_height = NODE_HEIGHT,
                    .gap = GAP,
                    .layer_height = LAYER_HEIGHT};
+  bool *pinned = arena_array(report->arena, bool, (size_t)graph->count + 1);
+  for (int i = 0; i < graph->count; i++) pinned[i] = graph->nodes[i].end;
+  layout.pinned = pinned;
   layout_make(&layout);
   double width = layout.width + 2 * MARGIN, height = layout.height + 2 * MARGIN, dearest = dearest_step(report);
   text_add(text,
@@ -131,7 +134,7 @@ void draw_memory(Text *text, const Report *report) {
     text_add(text, "  %s at %zu, steps %d to %d</title></rect>\n", cli_bytes((double)b->bytes, label), b->offset, b->first_step,
              b->last_step);
   }
-  draw_moment(text, 4, 12, "start", cli_bytes((double)report->arena_bytes, label));
+  draw_moment(text, PICTURE_WIDTH - 4.0, 12, "end", cli_bytes((double)report->arena_bytes, label));
   draw_moment(text, 0, MEMORY_HEIGHT + 14, "start", "first step");
   draw_moment(text, PICTURE_WIDTH, MEMORY_HEIGHT + 14, "end", "last step");
   text_add(text, "</svg>\n");

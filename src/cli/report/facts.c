@@ -169,9 +169,11 @@ static int maker_of(const GraphMaker *m, const Value *value) {
 
 static GraphMaker begin_graph(Report *r, ReportGraph *graph, const Graph *source) {
   GraphMaker m = {.report = r, .graph = graph, .makers = int_map_new(r->arena)};
-  for (int i = 0; i < source->input_count; i++)
-    set_maker(&m, source->inputs[i],
-              add_node(&m, (ReportNode){"input", arena_string(r->arena, source->inputs[i]->name), -1, true, FAMILY_OTHER}));
+  for (int i = 0; i < source->input_count; i++) {
+    const Value *input = source->inputs[i];
+    if (input->initial || !value_use_count(input)) continue;  // left out, or not read
+    set_maker(&m, input, add_node(&m, (ReportNode){"input", arena_string(r->arena, input->name), -1, true, FAMILY_OTHER}));
+  }
   return m;
 }
 

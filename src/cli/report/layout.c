@@ -39,6 +39,26 @@ typedef struct Drawing {
 
 // ---- layers ------------------------------------------------------------------------------------------------------------------
 
+// What comes of no pinned node goes down to its first reader.
+static void sink(Drawing *d, int *layers) {
+  const Layout *layout = d->layout;
+  bool *held = arena_array(d->arena, bool, (size_t)layout->count + 1), moved = layout->pinned != NULL;
+  int *first = arena_array(d->arena, int, (size_t)layout->count + 1);
+  for (int i = 0; i < layout->count && layout->pinned; i++) held[i] = layout->pinned[i];
+  for (int e = 0; e < layout->edge_count; e++) held[layout->edges[e][1]] |= held[layout->edges[e][0]];
+  while (moved) {
+    moved = false;
+    for (int i = 0; i < layout->count; i++) first[i] = INT32_MAX;
+    for (int e = 0; e < layout->edge_count; e++)
+      first[layout->edges[e][0]] = MIN(first[layout->edges[e][0]], layers[layout->edges[e][1]]);
+    for (int i = 0; i < layout->count; i++) {
+      if (held[i] || first[i] == INT32_MAX || layers[i] >= first[i] - 1) continue;
+      layers[i] = first[i] - 1;
+      moved = true;
+    }
+  }
+}
+
 static void find_layers(Drawing *d) {
   const Layout *layout = d->layout;
   int *layers = arena_array(d->arena, int, (size_t)layout->count + 1);
@@ -53,6 +73,7 @@ static void find_layers(Drawing *d) {
       moved = true;
     }
   }
+  sink(d, layers);
   for (int i = 0; i < layout->count; i++) {
     d->items[i].layer = layers[i];
     d->layer_count = MAX(d->layer_count, layers[i] + 1);

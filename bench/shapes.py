@@ -1,7 +1,7 @@
 """`bench shapes`: networks whose batch, and length or sides, are open, each over many shapes drawn with a seed: the first answer to each, repeated ones, and compiler calls.
 
 All take the same shapes in the same order, each peer in one process from beginning to end. Compilations are counted from outside: kernels that appear in the peer's cache
-directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler, and for --static shapes as an engine of each. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
+directory, which starts empty. On a GPU each Ingot also takes part as an engine built for the ranges, without a compiler, which for --static shapes takes turns with a model that has that shape alone. Version 0.1 has no session that outlives a shape from the command line, and takes no part.
 """
 import argparse
 import concurrent.futures
@@ -21,7 +21,8 @@ from bench import measure, peer, report, stats, wire, zoo
 # Of a first answer: what was done before anything ran. The record of a graph falls into the second.
 PARTS = ("specialise_ms", "plan_ms", "kernels_ms", "constants_ms", "upload_ms", "bind_ms")
 
-ONE_SHAPE = " of one shape"
+# An engine of ranges beside a model of one shape: kinds of time, turns of each, and their length.
+KINDS, TURNS, TURN_SECONDS = ("call", "device"), 3, 0.1
 
 # What is open beside the batch.
 NETWORKS = {"bert-base-128": ("length",), "gpt2-512": ("length",), "resnet50": (), "lstm-2x512-bi": ("length",), "centernet_r18": ("height", "width")}
@@ -95,11 +96,13 @@ def ingot_of_ranges(binary, made, model, shapes, options):
     engine, facts = made
     rows = ingot(binary, engine, shapes, options, {"INGOT_NVRTC": "/none"})
     rows[0].update(facts)
+    for row, shape in zip(rows, shapes[:options.static]):
+        row["beside"] = beside_one_shape(binary, engine, model, shape, options)
     if options.static:
         with tempfile.TemporaryDirectory() as folder:
             fixed, size = os.path.join(folder, "fixed.onnx"), dims(options.network, *shapes[0])
             fix_input(model, size, fixed)
-            rows[0]["engine_of_one_bytes"] = built(binary, fixed, os.path.join(folder, "fixed.ingot"), "input:" + "x".join(map(str, size)), options)[1]["engine_bytes"]
+            rows[0]["engine_of_one_bytes"] = built(binary, fixed, os.path.join(folder, "fixed.ingot"), named(size), options)[1]["engine_bytes"]
     return rows
 
 
@@ -114,39 +117,64 @@ def fix_input(model, sizes, path):
     onnx.save(proto, path)
 
 
-def ingot_of_one_shape(binary, model, shapes, options):
-    """For each of the first shapes a model that has no other: what knowing them beforehand gains once kernels are there."""
-    rows = []
+class Waiting:
+    """An `ingot bench` that waits for requests."""
+
+    def __init__(self, binary, model, size, options, environment):
+        precision = ["--fp16"] if options.precision == "fp16" else []
+        command = [binary, "bench", model, "--device", options.device, *precision, "--on-request", "--json", "--shapes", named(size)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"ingot bench ended with exit code {self.process.wait()}")
+        found = json.loads(answer)
+        if "error" in found:
+            raise RuntimeError(found["error"])
+        return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def named(size):
+    return "input:" + "x".join(map(str, size))
+
+
+def beside_one_shape(binary, engine, model, shape, options):
+    """{kind: {"open": ms, "one": ms}} of the engine of ranges and of a model that has this shape and no other, which take turns once both have all that they need."""
+    size = dims(options.network, *shape)
     with tempfile.TemporaryDirectory() as folder:
-        fixed = os.path.join(folder, "fixed.onnx")
-        for shape in shapes[:options.static]:
-            fix_input(model, dims(options.network, *shape), fixed)
-            rows += ingot(binary, fixed, [shape], options)
-    return rows
+        fixed, cache = os.path.join(folder, "fixed.onnx"), os.path.join(folder, "cache")
+        os.mkdir(cache)
+        fix_input(model, size, fixed)
+        with Waiting(binary, engine, size, options, {"INGOT_NVRTC": "/none"}) as of_ranges, Waiting(binary, fixed, size, options, {"INGOT_CACHE_DIR": cache}) as of_one:
+            both = {"open": of_ranges, "one": of_one}
+            times = {}
+            for kind in KINDS:
+                times[kind] = {name: [] for name in both}
+                for _ in range(TURNS):
+                    for name, process in both.items():
+                        times[kind][name].append(process.ask(f"{kind} {TURN_SECONDS}")["ms"])
+    return {kind: {name: stats.median(each) for name, each in of.items()} for kind, of in times.items()}
 
 
 def ingot(binary, model, shapes, options, more=()):
-    precision = ["--fp16"] if options.precision == "fp16" else []
     rows = []
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "INGOT_CACHE_DIR": cache, **dict(more)}
-        first = "x".join(map(str, dims(options.network, *shapes[0])))
-        command = [binary, "bench", model, "--device", options.device, *precision, "--on-request", "--json", "--shapes", f"input:{first}"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    with tempfile.TemporaryDirectory() as cache, Waiting(binary, model, dims(options.network, *shapes[0]), options, {"INGOT_CACHE_DIR": cache, **dict(more)}) as process:
         before = cached(cache)
         for shape in shapes:
-            process.stdin.write(f"shapes input:{'x'.join(map(str, dims(options.network, *shape)))} {options.seconds}\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"ingot bench ended with exit code {process.wait()}")
-            found = json.loads(line)
-            if "error" in found:
-                raise RuntimeError(found["error"])
-            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "again_ms": found["again_ms"], "device_ms": found["device_ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
+            found = process.ask(f"shapes {named(dims(options.network, *shape))} {options.seconds}")
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "again_ms": found["again_ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
             before = cached(cache)
-        process.stdin.close()
-        process.wait()
     return rows
 
 
@@ -205,8 +233,6 @@ def peers(options, engines):
             found[label] = lambda model, shapes, options, path=path: ingot(path, model, shapes, options)
         if options.device == "cuda" and "ranges" in options.ways:
             found[label + " of ranges"] = lambda model, shapes, options, path=path: ingot_of_ranges(path, engines[path], model, shapes, options)
-        if options.static:
-            found[label + ONE_SHAPE] = lambda model, shapes, options, path=path: ingot_of_one_shape(path, model, shapes, options)
     for name, run in (("torch eager", torch_peer(False)), ("torch compile dynamic", torch_peer(True)), ("ort", onnxruntime_peer)):
         if not options.peers or any(name.startswith(word) for word in options.peers.split(",")):
             found[name] = run
@@ -219,7 +245,7 @@ def main(arguments):
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--largest-batch", type=int, default=32)
     parser.add_argument("--longest", type=int, default=128)
-    parser.add_argument("--static", type=int, default=0, metavar="COUNT", help="of the first COUNT shapes a model of each alone takes part: repeated answers of the others are compared with its")
+    parser.add_argument("--static", type=int, default=0, metavar="COUNT", help="at the first COUNT shapes the engine of ranges takes turns with a model of each alone")
     parser.add_argument("--seconds", type=float, default=0.1, help="of repeated answers to each shape")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--ingot", action="append", metavar="NAME=PATH")
@@ -277,10 +303,9 @@ def measured(options, found):
     return record
 
 
-def over_static(record, name, time):
-    """[ratio] for each shape that was also measured alone."""
-    alone = record["peers"].get(name.removesuffix(" of ranges") + ONE_SHAPE, [])
-    return [] if name.endswith(ONE_SHAPE) else [row[time] / one[time] for row, one in zip(record["peers"][name], alone)]
+def over_one_shape(rows, kind):
+    """[ratio] for each shape that was also measured beside a model of it alone."""
+    return [row["beside"][kind]["open"] / row["beside"][kind]["one"] for row in rows if "beside" in row]
 
 
 def beyond(record):
@@ -292,14 +317,14 @@ def beyond(record):
             over = stats.median([row["first_ms"] - row["ms"] for row in rows[1:]])
             again = stats.median([row["first_ms"] - row["again_ms"] for row in rows[1:]])
             lines.append(f"{name}: a first answer takes {over:.2f} ms more than later ones, {again:.2f} more than one to the same shape after a pause and of inputs as new; of these " + ", ".join(f"{part.removesuffix('_ms')} {ms:.2f}" for part, ms in parts))
-        if (ratios := over_static(record, name, "ms")):
-            alone = over_static(record, name, "device_ms")
-            lines.append(f"{name}: later answers take {stats.geometric_mean(ratios):.3f} times as long as with a model of that shape alone, {max(ratios):.3f} at worst, over {len(ratios)} shapes; "
+        if (calls := over_one_shape(rows, "call")):
+            alone = over_one_shape(rows, "device")
+            lines.append(f"{name}: calls take {stats.geometric_mean(calls):.3f} times as long as with a model of that shape alone, {max(calls):.3f} at worst, over {len(calls)} shapes in turns; "
                          f"on the device {stats.geometric_mean(alone):.3f}, {max(alone):.3f} at worst")
     return lines
 
 
-def over_one(row):
+def size_over_one(row):
     return f" ({row['engine_bytes'] / row['engine_of_one_bytes']:.2f} times the engine of the first shape alone)" if "engine_of_one_bytes" in row else ""
 
 
@@ -309,7 +334,7 @@ def table(record):
         first, again = [row["first_ms"] for row in rows], [row["ms"] for row in rows]
         counts = [str(sum(row[key] for row in rows)) if key in rows[0] else report.NONE for key in ("compiled", "specialised")]
         lines.append([name, *map(report.milliseconds, (first[0], stats.median(first[1:] or first), stats.percentile(first, 0.99), max(first), stats.median(again))), f"{(sum(first) + sum(again)) / 1e3:.2f}", *counts])
-    made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB{over_one(rows[0])}, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
+    made = [f"{name}: built in {rows[0]['build_s']:.1f} s, {rows[0]['engine_bytes'] / 1e6:.1f} MB{size_over_one(rows[0])}, {rows[0]['kernels']} kernels" for name, rows in record["peers"].items() if "build_s" in rows[0]]
     return [f"{record['network']}, {record['device']}, {record['precision']}: {len(record['shapes'])} shapes; milliseconds of a call, host to host", *report.columns(lines), *beyond(record), *made,
             *[f"failed: {name}: {error}" for name, error in record["failures"].items()]]
 

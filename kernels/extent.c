@@ -47,10 +47,14 @@ int64_t extent_factor(const DimTable *table, Extent a, int64_t most) {
 
 int64_t extent_typical(const DimTable *table, Extent a) { return a.open ? dim_typical(table, a.dim, TYPICAL) : a.now; }
 
-int64_t extent_to_choose_by(Extent a) {
-  int64_t size = FEWEST;
-  while (a.open && size < a.now) size *= 2;
-  return a.open ? size : a.now;
+int64_t extent_at(Extent a, Rung rung) {
+  if (!a.open || rung == RUNG_NOW) return a.now;
+  int64_t above = FEWEST, below = FEWEST;
+  while (above < a.now) {
+    below = above;
+    above = above & (above - 1) ? above / 3 * 4 : above / 2 * 3;
+  }
+  return rung == RUNG_BELOW && above > a.now ? below : above;
 }
 
 int64_t extent_constant(const DimTable *table, Extent a) { return a.open ? -extent_factor(table, a, LARGEST_TILE) : a.now; }

@@ -25,8 +25,10 @@ static inline bool extent_is(Extent a, int64_t value) { return !a.open && a.now 
 int64_t extent_factor(const DimTable *table, Extent a, int64_t most);
 // To order open ones by, the same for every call: what it would be if every symbol had one and the same middling value.
 int64_t extent_typical(const DimTable *table, Extent a);
-// To choose a kernel's form by: of open sizes a few stand for all, since each is a kernel to compile.
-int64_t extent_to_choose_by(Extent a);
+// To choose a kernel's form by: of open sizes a few stand for all, powers of two and what lies halfway between, since each form is a kernel to compile.
+typedef enum Rung { RUNG_NOW, RUNG_BELOW, RUNG_ABOVE } Rung;
+// The size of now, or the one of those that is at most or at least that; a static one's is always its size.
+int64_t extent_at(Extent a, Rung rung);
 // What a kernel's template is told: a static one; of an open one, which an argument holds, a number below 0: minus a power of two that divides it always.
 int64_t extent_constant(const DimTable *table, Extent a);
 

@@ -10,6 +10,7 @@ typedef struct Way {
   int config[12];  // the implementation's own numbers: tile sizes, stages, splits, an algorithm's index
   char name[64];   // what `inspect` prints: "128x128x32 s4 splitk2"; may be empty
   double cost;     // microseconds, as predicted (kernels/cost.h)
+  bool at_rung;    // one of the few that open sizes choose among (kernels/tile/way_list.h)
 } Way;
 
 typedef struct HostCall {

@@ -42,11 +42,11 @@ static const struct {
 };
 
 // Multiply-adds at their rate where eight warps share a multiprocessor or more, and what blocks and tiles take to start.
-static double microseconds(const Site *site, const MmaAttention *m, const int *config, double rate) {
+static double microseconds(const Site *site, const MmaAttention *m, Rung rung, const int *config, double rate) {
   const double start = 3000, turn = 150, full_warps = 8;
   const DeviceRates *rates = &site->device->rates;
   rate *= config[WARPGROUPS] ? rates->tensor / 2048 : rates->warp_tensor / 1620;
-  int64_t rows = extent_to_choose_by(m->m), keys = extent_to_choose_by(m->n), batch = extent_to_choose_by(m->batch);
+  int64_t rows = extent_at(m->m, rung), keys = extent_at(m->n, rung), batch = extent_at(m->batch, rung);
   double height = config[WARPS] * config[FRAGMENTS] * 16, tiles = (double)ceil_div(keys, config[KEYS]);
   double work = height * tiles * config[KEYS] * (mma_attention_padded(m->d) + mma_attention_padded(m->dv));
   double blocks = (double)ceil_div(rows, (int64_t)height) * (double)batch, each = blocks / site->device->multiprocessors;
@@ -64,21 +64,28 @@ static bool fits(const Site *site, const MmaAttention *m, const int *config) {
          registers(m, config) <= MIN(255, 65536 / 32 / config[WARPS]);
 }
 
-static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
-  Arena *scratch = arena_scratch();
-  MmaAttention m;
-  WayList list = {.items = out, .limit = limit};
-  bool described = mma_attention_read(site, scratch, &m);
-  for (size_t i = 0; i < COUNT_OF(rows) && described; i++) {
+static int ways_at(const Site *site, Rung rung, const Way *only, const void *context, Way *out, int limit) {
+  const MmaAttention *m = context;
+  WayList list = {.items = out, .limit = limit, .only = only};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
     const int *c = rows[i].config;
-    if (!fits(site, &m, c)) continue;
-    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]}, .cost = microseconds(site, &m, c, rows[i].rate)};
+    if (!fits(site, m, c)) continue;
+    Way way = {.config = {c[WARPS], c[FRAGMENTS], c[KEYS], c[WARPGROUPS]},
+               .cost = microseconds(site, m, rung, c, rows[i].rate)};
     if (c[WARPGROUPS]) format_into(way.name, sizeof way.name, "%dx%d wg%d", c[WARPS] * 16, c[KEYS], c[WARPS] / 4);
     else format_into(way.name, sizeof way.name, "%dx%d w%d", c[WARPS] * c[FRAGMENTS] * 16, c[KEYS], c[WARPS]);
     way_offer(&list, &way);
   }
-  arena_free(scratch);
   return list.count;
+}
+
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  Arena *scratch = arena_scratch();
+  MmaAttention m;
+  bool described = mma_attention_read(site, scratch, &m);
+  int count = described ? ways_of_sizes(site, m.table, ways_at, &m, out, limit) : 0;
+  arena_free(scratch);
+  return count;
 }
 
 // A region that no way has room for is taken apart.

@@ -124,8 +124,6 @@ Status onednn_new(Arena *arena, ThreadPool *pool, Onednn **out) {
   *one = (Onednn){.library = library, .arena = arena, .pool = pool};
   arena_on_free(arena, release, one);
   TRY_ONEDNN(library->dnnl_engine_create(&one->engine, ONEDNN_CPU, 0), "making an engine");
-  TRY_ONEDNN(library->dnnl_primitive_attr_create(&one->attributes), "making attributes");
-  TRY_ONEDNN(library->dnnl_primitive_attr_set_scratchpad_mode(one->attributes, ONEDNN_USER_SCRATCHPAD), "making attributes");
   return OK;
 }
 
@@ -163,10 +161,20 @@ static OnednnResult append_link(const OnednnLibrary *library, OnednnPostOps oper
   return result;
 }
 
+// Attributes of their own for each description: given fewer links than they had, those of 2.6 keep the rest.
+static OnednnResult renew_attributes(Onednn *one) {
+  const OnednnLibrary *library = one->library;
+  if (one->attributes) library->dnnl_primitive_attr_destroy(one->attributes);
+  one->attributes = NULL;
+  OnednnResult result = library->dnnl_primitive_attr_create(&one->attributes);
+  return result ? result : library->dnnl_primitive_attr_set_scratchpad_mode(one->attributes, ONEDNN_USER_SCRATCHPAD);
+}
+
 static OnednnResult set_links(Onednn *one, const OnednnLink *links, int count) {
   const OnednnLibrary *library = one->library;
   OnednnPostOps operations;
-  OnednnResult result = library->dnnl_post_ops_create(&operations);
+  OnednnResult result = renew_attributes(one);
+  if (!result) result = library->dnnl_post_ops_create(&operations);
   if (result) return result;
   for (int i = 0; i < count && !result; i++) result = append_link(library, operations, &links[i]);
   if (!result) result = library->dnnl_primitive_attr_set_post_ops(one->attributes, operations);
@@ -270,10 +278,21 @@ static const char *part_implementation(const Onednn *one, int part) {
   return result == ONEDNN_SUCCESS ? name : "";
 }
 
-static bool is_fast(const Onednn *one) {
-  return one->part_count && strncmp(onednn_implementation(one), "ref", 3) != 0 &&
-         strncmp(part_implementation(one, one->part_count - 1), "ref", 3) != 0;
+// The name, or one of what it has before a colon: "ref:any", "x64:gemm:jit".
+static bool is_called(const Onednn *one, const char *name) {
+  return strstr(part_implementation(one, 0), name) || strstr(part_implementation(one, one->part_count - 1), name);
 }
+
+// Convolutions as products of unfolded images read operands of links in the wrong places, where axes have size 1 (seen in 2.6).
+static bool reads_operands_elsewhere(const Onednn *one) {
+  bool any = false;
+  for (int i = 0; i < one->link_count; i++)
+    for (int axis = 0; one->links[i].function >= ONEDNN_ADD && axis < one->links[i].operand.rank; axis++)
+      any = any || one->links[i].operand.dims[axis] != 1;
+  return any && one->operation.kind != ONEDNN_MATMUL && is_called(one, "gemm");
+}
+
+static bool is_fast(const Onednn *one) { return one->part_count && !is_called(one, "ref") && !reads_operands_elsewhere(one); }
 
 Status onednn_describe(Onednn *one, const OnednnOperation *operation, const OnednnLink *links, int link_count, bool *fast) {
   int threads = thread_pool_size(one->pool);

@@ -117,9 +117,9 @@ const char *conv_sizes_emit(Text *text, const char *name, const ConvSizes *s, Ke
   return arena_printf(text->arena, "%s{%s}", name, s->rows.open ? "dims" : "");
 }
 
-void conv_sizes_round(const ConvSizes *s, TiledProduct *product) {
+void conv_sizes_round(const ConvSizes *s, Rung rung, TiledProduct *product) {
   if (!s->rows.open) return;
-  double scale = (double)extent_to_choose_by(s->rows) / (double)MAX(s->rows.now, 1);
-  product->m = extent_to_choose_by(s->rows);
+  double scale = (double)extent_at(s->rows, rung) / (double)MAX(s->rows.now, 1);
+  product->m = extent_at(s->rows, rung);
   product->elements *= scale, product->before *= scale;
 }

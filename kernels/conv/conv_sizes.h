@@ -20,5 +20,5 @@ ConvSizes conv_sizes_of_image(const Site *site, const ConvProblem *problem);
 ConvSizes conv_sizes_of_strips(const ConvSizes *sizes, int width);
 // Adds `struct NAME { ... }` (P::Sizes of kernels/conv/window.cuh), whose member is the kernel's `dims` where something is open, and gives the expression that makes it.
 const char *conv_sizes_emit(Text *text, const char *name, const ConvSizes *sizes, KernelArguments *arguments);
-// What the cost model sees where rows are open: of so many as stand for a few sizes (extent_to_choose_by).
-void conv_sizes_round(const ConvSizes *sizes, TiledProduct *product);
+// What the cost model sees where rows are open.
+void conv_sizes_round(const ConvSizes *sizes, Rung rung, TiledProduct *product);

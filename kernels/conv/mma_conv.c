@@ -179,18 +179,31 @@ static const char *joined_name(const MmaConv *c) {
   return names[doublings];
 }
 
-static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
-  MmaConv ways[MOST_WAYS];
+typedef struct Forms {
+  MmaConv list[MOST_WAYS];
+  int count;
+} Forms;
+
+static int ways_at(const Site *site, Rung rung, const Way *only, const void *context, Way *out, int limit) {
+  const Forms *forms = context;
   TiledProduct products[MOST_WAYS];
-  int count = describe(site, ways);
-  for (int i = 0; i < count; i++) {
-    products[i] = conv_product(&ways[i].p, ways[i].dtype);
-    if (ways[i].form == FORM_PHASES_MERGED && ways[i].own.phases > 1) products[i].name = " merged";
-    if (ways[i].form == FORM_GROUPS_JOINED) products[i].name = joined_name(&ways[i]);
-    if (ways[i].form == FORM_WIDENED) tell_widened(site, &ways[i], &products[i]);
-    conv_sizes_round(&ways[i].sizes, &products[i]);
+  for (int i = 0; i < forms->count; i++) {
+    const MmaConv *form = &forms->list[i];
+    products[i] = conv_product(&form->p, form->dtype);
+    if (form->form == FORM_PHASES_MERGED && form->own.phases > 1) products[i].name = " merged";
+    if (form->form == FORM_GROUPS_JOINED) products[i].name = joined_name(form);
+    if (form->form == FORM_WIDENED) tell_widened(site, form, &products[i]);
+    conv_sizes_round(&form->sizes, rung, &products[i]);
   }
-  return mma_ways(site, products, count, out, limit);
+  return mma_ways(site, products, forms->count, only, out, limit);
+}
+
+static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  Forms forms;
+  forms.count = describe(site, forms.list);
+  bool open = false;
+  for (int i = 0; i < forms.count; i++) open = open || forms.list[i].sizes.rows.open;
+  return ways_of_sizes(site, open, ways_at, &forms, out, limit);
 }
 
 typedef struct Operands {

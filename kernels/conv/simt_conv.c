@@ -9,13 +9,23 @@ static bool supports(const Site *site) {
   return conv_problem(site, &p);
 }
 
+typedef struct SizedConv {
+  ConvProblem problem;
+  ConvSizes sizes;
+} SizedConv;
+
+static int ways_at(const Site *site, Rung rung, const Way *only, const void *context, Way *out, int limit) {
+  const SizedConv *c = context;
+  TiledProduct product = conv_product(&c->problem, site->inputs[0].dtype);
+  conv_sizes_round(&c->sizes, rung, &product);
+  return simt_ways(site, &product, c->problem.accumulator, only, out, limit);
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
-  ConvProblem p;
-  if (!conv_problem(site, &p)) return 0;
-  TiledProduct product = conv_product(&p, site->inputs[0].dtype);
-  ConvSizes sizes = conv_sizes(site, &site->inputs[0], &p);
-  conv_sizes_round(&sizes, &product);
-  return simt_ways(site, &product, p.accumulator, out, limit);
+  SizedConv c;
+  if (!conv_problem(site, &c.problem)) return 0;
+  c.sizes = conv_sizes(site, &site->inputs[0], &c.problem);
+  return ways_of_sizes(site, c.sizes.rows.open, ways_at, &c, out, limit);
 }
 
 typedef struct FilterLayout {

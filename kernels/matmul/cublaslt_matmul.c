@@ -194,6 +194,7 @@ const Implementation cuda_cublaslt_matmul = {
     .backend = BACKEND_CUDA,
     .op = &op_matmul,
     .library = true,
+    .any_size = true,
     .supports = supports,
     .ways = ways,
     .cost = cost,

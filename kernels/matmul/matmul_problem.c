@@ -70,11 +70,11 @@ bool matmul_problem(const Site *site, MatmulProblem *p) {
   return (takes_open(site) && describe(site, site->dims, p)) || matmul_problem_static(site, p);
 }
 
-TiledProduct matmul_to_choose_by(const MatmulProblem *p, DType dtype) {
-  return (TiledProduct){.m = extent_to_choose_by(p->m),
-                        .n = extent_to_choose_by(p->n),
-                        .k = extent_to_choose_by(p->k),
-                        .batch = extent_to_choose_by(p->batch),
+TiledProduct matmul_product(const MatmulProblem *p, DType dtype, Rung rung) {
+  return (TiledProduct){.m = extent_at(p->m, rung),
+                        .n = extent_at(p->n, rung),
+                        .k = extent_at(p->k, rung),
+                        .batch = extent_at(p->batch, rung),
                         .k_open = p->k.open,
                         .dtype = dtype};
 }

@@ -16,8 +16,8 @@ typedef struct MatmulProblem {
 bool matmul_problem(const Site *site, MatmulProblem *out);
 bool matmul_problem_static(const Site *site, MatmulProblem *out);  // of the sizes of now
 
-// Of now, and where open, one of few: for which a tile is chosen.
-TiledProduct matmul_to_choose_by(const MatmulProblem *problem, DType dtype);
+// For which a tile is chosen, with open sizes as the rung says.
+TiledProduct matmul_product(const MatmulProblem *problem, DType dtype, Rung rung);
 // Elements of a and b that may be copied at once along the contiguous axis, of at most 16 bytes; 0 where neither axis is. *k_fast says
 // whether that axis is k.
 int matmul_a_vector(const Site *site, const MatmulProblem *problem, bool *k_fast);

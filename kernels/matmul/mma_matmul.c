@@ -43,11 +43,15 @@ static bool supports(const Site *site) {
   return describe(site, &m);
 }
 
+static int ways_at(const Site *site, Rung rung, const Way *only, const void *context, Way *out, int limit) {
+  const MmaMatmul *m = context;
+  TiledProduct product = matmul_product(&m->p, m->dtype, rung);
+  return mma_ways(site, &product, 1, only, out, limit);
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MmaMatmul m;
-  if (!describe(site, &m)) return 0;
-  TiledProduct product = matmul_to_choose_by(&m.p, m.dtype);
-  return mma_ways(site, &product, 1, out, limit);
+  return describe(site, &m) ? ways_of_sizes(site, m.p.table, ways_at, &m, out, limit) : 0;
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {

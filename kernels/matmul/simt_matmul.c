@@ -9,11 +9,15 @@ static bool supports(const Site *site) {
   return matmul_problem(site, &p);
 }
 
+static int ways_at(const Site *site, Rung rung, const Way *only, const void *context, Way *out, int limit) {
+  const MatmulProblem *p = context;
+  TiledProduct product = matmul_product(p, site->inputs[0].dtype, rung);
+  return simt_ways(site, &product, p->accumulator, only, out, limit);
+}
+
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   MatmulProblem p;
-  if (!matmul_problem(site, &p)) return 0;
-  TiledProduct product = matmul_to_choose_by(&p, site->inputs[0].dtype);
-  return simt_ways(site, &product, p.accumulator, out, limit);
+  return matmul_problem(site, &p) ? ways_of_sizes(site, p.table, ways_at, &p, out, limit) : 0;
 }
 
 static void bind(Emission *emission, Launch *launch, const void *context) {

@@ -79,6 +79,8 @@ static const TileOverhead warpgroup_overhead = {
 
 static void offer_tile(WayList *list, const Site *site, const TiledProduct *p, int number, const MmaConfig *c,
                        bool warpgroups) {
+  const int *only = list->only ? list->only->config : NULL;
+  if (only && (only[MMA_BM] != c->bm || only[MMA_BN] != c->bn || only[MMA_WARPGROUPS] != warpgroups)) return;
   int size = (int)dtype_size(p->dtype), most = site->device->shared_per_block, fewest = warpgroups ? 3 : 2;
   int threads = tile_threads(c->bm, c->bn, c->wm, c->wn, warpgroups), stages = site->device->sm < 80 ? 2 : c->stages;
   while (stages > fewest && tile_shared_bytes(c->bm, c->bn, c->bk_bytes, c->wn, stages, threads, warpgroups) > most) stages--;
@@ -134,9 +136,10 @@ static void name_way(Way *way, const TiledProduct *products) {
               product ? product : "");
 }
 
-int mma_ways(const Site *site, const TiledProduct *products, int count, Way *out, int limit) {
-  WayList list = {.items = out, .limit = limit};
-  for (int i = 0; i < count; i++) offer_tiles(&list, site, &products[i], i);
+int mma_ways(const Site *site, const TiledProduct *products, int count, const Way *only, Way *out, int limit) {
+  WayList list = {.items = out, .limit = limit, .only = only};
+  for (int i = 0; i < count; i++)
+    if (!only || only->config[MMA_PRODUCT] == i) offer_tiles(&list, site, &products[i], i);
   best_of_each(out, list.count);
   for (int i = 0; i < list.count; i++) name_way(&out[i], products);  // texts cost more than costs do
   return list.count;

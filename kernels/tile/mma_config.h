@@ -11,8 +11,8 @@ bool mma_dtype_supported(const Site *site, DType dtype);  // by this device, and
 // The tile engine's type, "MmaTile<Problem, MmaF16>".
 char *mma_tile_type(Arena *arena, const Way *way, DType dtype);
 // Tiles and splits for a product, or for any of several that make the site, cheapest first, but the best of each before all others; config
-// as numbered below.
-int mma_ways(const Site *site, const TiledProduct *products, int count, Way *out, int limit);
+// as numbered below. only: see WaysAt.
+int mma_ways(const Site *site, const TiledProduct *products, int count, const Way *only, Way *out, int limit);
 // Adds the tile's constants to the generated `struct Problem`, and the includes the engine needs before it.
 void mma_emit_tile(Text *text, const Way *way, DType dtype);
 void mma_emit_includes(Text *text, const Way *way);

@@ -12,8 +12,8 @@ static const TileOverhead overhead = {.start = 100, .step = 350, .full_warps = 7
 
 int simt_threads(const SimtTile *t) { return t->bm / t->tm * (t->bn / t->tn); }
 
-int simt_ways(const Site *site, const TiledProduct *p, DType accumulator, Way *out, int limit) {
-  WayList list = {.items = out, .limit = limit};
+int simt_ways(const Site *site, const TiledProduct *p, DType accumulator, const Way *only, Way *out, int limit) {
+  WayList list = {.items = out, .limit = limit, .only = only};
   for (int i = accumulator == DTYPE_F32 ? 0 : SIMT_TILES - 1; i < SIMT_TILES; i++) {
     const SimtTile *t = &simt_tiles[i];
     TileCost cost = {.bm = t->bm,

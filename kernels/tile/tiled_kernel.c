@@ -18,19 +18,6 @@ int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledPro
   return count;
 }
 
-bool way_is_wanted(const WayList *list, double cost) {
-  return list->count < list->limit || (list->limit && list->items[list->limit - 1].cost > cost);
-}
-
-void way_offer(WayList *list, const Way *way) {
-  int at = list->count;
-  while (at > 0 && list->items[at - 1].cost > way->cost) at--;
-  if (at >= list->limit) return;
-  if (list->count < list->limit) list->count++;
-  for (int i = list->count - 1; i > at; i--) list->items[i] = list->items[i - 1];
-  list->items[at] = *way;
-}
-
 // Open sizes of the output, in a kernel's parameters and its template's.
 typedef struct OutputSizes {
   Extent batch, rows, columns;

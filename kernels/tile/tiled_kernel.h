@@ -2,18 +2,10 @@
 // frame (entry, grid, split-K) around a body that multiplies.
 #pragma once
 #include "kernels/common/anchor_source.h"
-#include "kernels/cost.h"
+#include "kernels/tile/way_list.h"
 
 // Splits of K worth trying for a tile: fills at most `limit` numbers (1 first), returns how many.
 int split_choices(const DeviceInfo *device, const TileCost *tile, const TiledProduct *product, int *out, int limit);
-
-// Keeps the `limit` cheapest of a stream of ways, cheapest first.
-typedef struct WayList {
-  Way *items;
-  int count, limit;
-} WayList;
-void way_offer(WayList *list, const Way *way);         // whose cost is set
-bool way_is_wanted(const WayList *list, double cost);  // whether one of this cost would be kept
 
 // A kernel of tiles over batch x rows x columns.
 typedef struct TiledKernel {

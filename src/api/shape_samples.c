@@ -1,10 +1,11 @@
-// Shapes that stand for all in the ranges of a profile (ShapeProfile): kernels of open sizes are told apart by powers of two at most (kernels/extent.h), and by what is
-// special about the ends. Every symbol takes its ends, what it mostly is, and the powers of two between, each with those of the others; fewer where these are too many.
+// Shapes that stand for all in the ranges of a profile (ShapeProfile): kernels of open sizes are told apart by the rungs around them (kernels/tile/way_list.h), and by what is
+// special about the ends. Every symbol takes its ends, what it mostly is, and the powers of two between with the quarters of each octave, closer than
+// rungs are, so that sizes that are multiples of it meet every rung too; each with those of the others, and fewer where these are too many.
 #include <string.h>
 
 #include "api/api.h"
 
-enum { MOST_SAMPLES = 256, MOST_VALUES = 64 };
+enum { MOST_SAMPLES = 512, MOST_VALUES = 256 };
 
 typedef struct Symbol {
   Dim dim;
@@ -38,7 +39,10 @@ static void add_symbol(Sampling *s, Dim dim, const ShapeRange *range, int axis) 
   add_value(symbol, range->most[axis]);
   add_value(symbol, range->best[axis]);
   for (int64_t power = 1; power < range->most[axis]; power *= 2)
-    if (power > range->least[axis]) add_value(symbol, power);
+    for (int64_t quarter = 4; quarter < 8; quarter++) {
+      int64_t value = power * quarter / 4;
+      if (value > range->least[axis] && value < range->most[axis]) add_value(symbol, value);
+    }
 }
 
 static void find_symbols(Sampling *s, const ShapeRange *const *ranges) {

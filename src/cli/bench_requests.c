@@ -11,7 +11,7 @@
 
 // The first answer of other shapes, and one more to them after as much else, from inputs as new.
 typedef struct First {
-  double milliseconds, again, device;
+  double milliseconds, again;
   Opening before, after;
 } First;
 
@@ -26,7 +26,6 @@ static void answer(Arena *arena, Status status, const BenchTime *time, const Fir
     if (first) json_double(&json, "first_ms", first->milliseconds);
     json_double(&json, "ms", time->median);
     if (first) json_double(&json, "again_ms", first->again);
-    if (first) json_double(&json, "device_ms", first->device);
     json_int(&json, "samples", time->samples);
     if (first) bench_json_shape(&json, &first->before, &first->after);
   }
@@ -42,14 +41,7 @@ static Status timed_run(Bench *bench, double *milliseconds) {
   return status;
 }
 
-static Status timed_device(Bench *bench, double seconds, double *milliseconds) {
-  BenchTime device;
-  TRY(bench_time_itself(bench, seconds, &device));
-  *milliseconds = device.median;
-  return OK;
-}
-
-// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "again_ms": 1.7, "device_ms": 1.2, "samples": 100, "specialise_ms": 2, ...}
+// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "again_ms": 1.7, "samples": 100, "specialise_ms": 2, ...}
 static int answer_shapes(Bench *bench, Common *common, const char *shapes, double seconds) {
   InputSet inputs = {0};
   const InputSet *before = bench->inputs;
@@ -66,7 +58,6 @@ static int answer_shapes(Bench *bench, Common *common, const char *shapes, doubl
   inputs = (InputSet){0};
   code = cli_make_inputs(bench->engine, common, NULL, 1, &inputs);
   if (!status && !code) status = timed_run(bench, &first.again);
-  if (!status && !code) status = timed_device(bench, seconds, &first.device);
   if (!code) answer(bench->arena, status, &later, &first);
   bench->inputs = before;
   cli_free_inputs(&inputs);

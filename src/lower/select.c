@@ -35,15 +35,26 @@ static bool fits(const SelectOptions *options, size_t bytes) {
   return !options->workspace_limit || bytes <= options->workspace_limit;
 }
 
+// Where sizes are open, engines hold the ways that own kernels choose among; a kernel that would stand beside a library's is in none.
+static bool is_at_hand(const Site *site, const Selection *selection) {
+  if (!selection->implementation->library || !site_is_open(site)) return true;
+  const Emission *emission = selection->emission;
+  for (uint32_t i = 0; i < emission->launch_count; i++)
+    if (emission->launches[i].kind == LAUNCH_KERNEL) return false;
+  return true;
+}
+
 // Tries one way; one that needs too much workspace, or that a library refuses, is passed over. *least: the smallest workspace that was too much.
 static Status try_way(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, size_t *least,
                       bool *done) {
   Status status = selection_lower(site, options, arena, selection);
-  *done = !status && fits(options, selection->emission->workspace_bytes);
+  bool refused = !status && !is_at_hand(site, selection);
+  *done = !status && !refused && fits(options, selection->emission->workspace_bytes);
   if (status && status_code(status) != ERROR_UNSUPPORTED) return status;
   if (status)
     log_add(options->log, LOG_VERBOSE, "%s passed over: %s", selection_text(selection, arena), status_message(status));
-  else if (!*done) *least = *least ? MIN(*least, selection->emission->workspace_bytes) : selection->emission->workspace_bytes;
+  else if (!*done && !refused)
+    *least = *least ? MIN(*least, selection->emission->workspace_bytes) : selection->emission->workspace_bytes;
   status_free(status);
   return OK;
 }
@@ -111,6 +122,10 @@ static Status try_implementation(const Site *site, const SelectOptions *options,
                                  Arena *arena, Selection *selection, bool *done) {
   Way ways[WAYS_ASKED];
   size_t least = 0;
+  if (options->own_rung == 2 && implementation_ways(implementation, site, &options->machine, ways, 2) == 2 && ways[1].at_rung) {
+    *selection = (Selection){.implementation = implementation, .way = ways[1]};
+    TRY(try_way(site, options, arena, selection, &least, done));
+  }
   for (int first = 0; first < 2 && !*done; first++) {
     int count = implementation_ways(implementation, site, &options->machine, ways, first ? WAYS_ASKED : 1);
     for (int w = first; w < count && !*done; w++) {
@@ -129,6 +144,7 @@ typedef enum Kinds { LIBRARIES = 1, OWN = 2, YIELDING = 4, ALL = LIBRARIES | OWN
 
 static Kinds kind_of(const Implementation *implementation, const Site *site) {
   if (!implementation->library) return OWN;
+  if (site_is_open(site) && !implementation->any_size) return YIELDING;
   return implementation->yields && implementation->yields(site) ? YIELDING : LIBRARIES;
 }
 
@@ -172,6 +188,7 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
   TRY(from_database(site, options, arena, selection, done));
   if (*done) return OK;
   last = last || !copies_may_help(site);
+<<<<<<< HEAD
   int count = select_order(site, order, MOST_IMPLEMENTATIONS, &text);
   for (int i = 0; i < count && !*done; i++) {
     const Implementation *implementation = order[i];
@@ -179,6 +196,13 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
     TRY(open_for(implementation, options));
     if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
   }
+=======
+  if (!small) return select_among(site, options, last, ALL, arena, selection, done);
+  const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
+  bool is_small = work_of(site).products < small || (site_is_open(site) && options->own_rung);
+  for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
+    TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
+>>>>>>> 84a0210 (Of the kernels that open sizes choose among each size takes the fastest; cuBLASLt takes large products of open sizes; random graphs whole, with other sizes at each call; oneDNN's links are those of the description at hand)
   return OK;
 }
 

@@ -14,6 +14,8 @@ typedef struct Selection {
   Emission *emission;  // the steps
 } Selection;
 
+enum { RUNGS_PREPARED = 2 };  // of own_rung, for each of the shapes that stand for others
+
 typedef struct SelectOptions {
   Machine machine;  // without it libraries of a GPU are left out
   const TuningDatabase *tuning;
@@ -27,6 +29,8 @@ typedef struct SelectOptions {
   const Implementation *forced;  // for sites it serves: its way of this number, or nothing; NULL: free choice
   int forced_way;
   bool *forced_taken;  // set when a site was; may be NULL
+  // 1, 2: where sizes are open, own kernels alone, in the best or the next of the few ways that sizes near these choose among (Way.at_rung); 0: free choice.
+  int own_rung;
 } SelectOptions;
 
 // out->implementation is NULL where nothing supports the site as it is; slow general implementations are offered with `last` only, when every

@@ -33,6 +33,7 @@ typedef struct CudaRunner {
   const Implementation *forced;
   int forced_way;
   bool *forced_taken;
+  int own_rung;
   void *block;  // the session's arena: as large as the first plan wants
   size_t block_bytes;
   CudaRange range;      // where it is once another plan has wanted more
@@ -400,7 +401,8 @@ static SelectOptions select_options(CudaRunner *r) {
                          .context = r,
                          .forced = r->forced,
                          .forced_way = r->forced_way,
-                         .forced_taken = r->forced_taken};
+                         .forced_taken = r->forced_taken,
+                         .own_rung = r->own_rung};
 }
 
 static Status device_ask(Device *device, Arena *arena, Status (*see)(void *context, const SelectOptions *options),
@@ -673,6 +675,8 @@ void cuda_device_force(Device *device, const Implementation *implementation, int
   r->forced_way = way;
   r->forced_taken = taken;
 }
+
+void cuda_device_take_own_rung(Device *device, int rung) { of(device)->own_rung = rung; }
 
 void cuda_device_use_tuning(Device *device, const TuningDatabase *database) { of(device)->tuning = database; }
 

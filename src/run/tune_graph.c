@@ -114,6 +114,17 @@ done:
   return OK;
 }
 
+// The kernels that sizes between the samples take, too.
+static Status prepare_samples(const Graph *graph, const TuneGraphOptions *options, Device *device, const RunnerHooks *hooks) {
+  Status status = OK;
+  for (int i = 0; i < RUNGS_PREPARED * options->sample_count && !status; i++) {
+    cuda_device_take_own_rung(device, i % RUNGS_PREPARED + 1);
+    status = prepare_at(graph, options->samples[i / RUNGS_PREPARED], device, hooks, options->log);
+  }
+  cuda_device_take_own_rung(device, 0);
+  return status;
+}
+
 Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
                   TuningDatabase *database) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
@@ -136,8 +147,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     if (last && on_gpu) cuda_device_record_kernels(device);
     TRY_GOTO(runner_plan(runner, inputs, &executable, &stage));
     if (last) TRY_GOTO(keep_guarded(options, stage, device, executable));
-    for (int i = 0; last && on_gpu && i < options->sample_count; i++)
-      TRY_GOTO(prepare_at(graph, options->samples[i], device, hooks, options->log));
+    if (last && on_gpu) TRY_GOTO(prepare_samples(graph, options, device, hooks));
     if (last) break;
     TRY_GOTO(tune_guarded(graph, device, hooks, options, inputs, device->plan(executable), database));
   }

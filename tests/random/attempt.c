@@ -7,7 +7,7 @@
 #include "ir/graph_text.h"
 #include "passes/rule_log.h"
 
-void way_print(Text *text, const Way *way) {
+void way_print(Text *text, const RewriteWay *way) {
   text_add(text, "passes %s", *way->passes ? way->passes : "all");
   if (*way->without) text_add(text, " without %s", way->without);
   if (way->cuda) text_add(text, " cuda");
@@ -15,9 +15,9 @@ void way_print(Text *text, const Way *way) {
   if (way->precision < DTYPE_COUNT) text_add(text, " precision %s", dtype_name(way->precision));
 }
 
-Status way_parse(const char *text, Way *out) {
+Status way_parse(const char *text, RewriteWay *out) {
   char line[640], *rest = NULL;
-  *out = (Way){.precision = DTYPE_COUNT};
+  *out = (RewriteWay){.precision = DTYPE_COUNT};
   snprintf(line, sizeof line, "%s", text);
   for (char *word = strtok_r(line, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
     bool is_passes = !strcmp(word, "passes"), is_without = !strcmp(word, "without"), is_precision = !strcmp(word, "precision");
@@ -51,7 +51,7 @@ const char *rule_name_at(int index) {
   return rule ? rule->name : NULL;
 }
 
-bool way_rule_alone(Way *way, int index) {
+bool way_rule_alone(RewriteWay *way, int index) {
   const Pass *pass;
   const Rule *rule = find_rule(index, &pass);
   size_t used = 0;
@@ -62,13 +62,13 @@ bool way_rule_alone(Way *way, int index) {
   return used > 0;
 }
 
-void way_list_pipeline(Way *way) {
+void way_list_pipeline(RewriteWay *way) {
   size_t used = 0;
   for (int i = 0; pass_pipeline[i] && used < sizeof way->passes; i++)
     used += (size_t)snprintf(way->passes + used, sizeof way->passes - used, "%s%s", i ? "," : "", pass_pipeline[i]->name);
 }
 
-bool way_drop_pass(Way *way, int index) {
+bool way_drop_pass(RewriteWay *way, int index) {
   char *from = way->passes;
   for (; index > 0; index--, from++)
     if (!(from = strchr(from, ','))) return false;
@@ -82,7 +82,7 @@ bool way_drop_pass(Way *way, int index) {
 static void note_change(void *context, const char *pass, const Graph *graph) { *(bool *)context = true; }
 
 // log NULL: nothing is noted.
-static Status rewrite(Graph *graph, const Way *way, RuleLog *log, bool *changed) {
+static Status rewrite(Graph *graph, const RewriteWay *way, RuleLog *log, bool *changed) {
   *changed = false;
   PassOptions options = {.device = way->cuda ? DEVICE_CUDA : DEVICE_CPU,
                          .sm = 90,
@@ -129,7 +129,7 @@ Status attempt_reads_back(const Graph *graph) {
   return OK;
 }
 
-static Status check_fixed_point(const Graph *graph, const Way *way) {
+static Status check_fixed_point(const Graph *graph, const RewriteWay *way) {
   const Pass *pass = pass_named(way->passes, strlen(way->passes));
   if (!pass || !pass->rules) return OK;
   bool changed;
@@ -138,7 +138,7 @@ static Status check_fixed_point(const Graph *graph, const Way *way) {
   return OK;
 }
 
-Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt) {
+Status attempt_way(const Judge *judge, const RewriteWay *way, Attempt *attempt) {
   Graph *graph = graph_copy(judge->arena, judge->graph);
   RuleLog *log = rule_log_new(judge->arena, false);
   *attempt = (Attempt){0};
@@ -150,7 +150,7 @@ Status attempt_way(const Judge *judge, const Way *way, Attempt *attempt) {
   return judge_compare(judge, graph, allowance, &attempt->verdict);
 }
 
-Status attempt_text(Arena *arena, const Graph *graph, const Way *way, const char **out) {
+Status attempt_text(Arena *arena, const Graph *graph, const RewriteWay *way, const char **out) {
   Graph *copy = graph_copy(arena, graph);
   bool changed;
   TRY(rewrite(copy, way, NULL, &changed));

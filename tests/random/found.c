@@ -11,7 +11,7 @@
 #include "kernels/ops.h"
 #include "ir/verify.h"
 
-void found_print(Text *text, const char *what, const Graph *graph, uint64_t values, const Way *way) {
+void found_print(Text *text, const char *what, const Graph *graph, uint64_t values, const RewriteWay *way) {
   text_add(text, "// %s\n// way: ", what);
   way_print(text, way);
   text_add(text, "\n// values: %llu\n", (unsigned long long)values);
@@ -23,7 +23,7 @@ static const char *line_after(const char *text, const char *mark) {
   return at ? at + strlen(mark) : NULL;
 }
 
-Status found_read(Arena *arena, const char *path, Graph **graph, uint64_t *values, Way *way) {
+Status found_read(Arena *arena, const char *path, Graph **graph, uint64_t *values, RewriteWay *way) {
   Bytes bytes;
   TRY(file_read(path, 0, arena, &bytes));
   const char *text = (const char *)bytes.data;
@@ -39,7 +39,7 @@ Status found_read(Arena *arena, const char *path, Graph **graph, uint64_t *value
 static Status try_file(Arena *arena, const char *folder, const char *name, Trial *trial) {
   Graph *graph;
   uint64_t values;
-  Way way;
+  RewriteWay way;
   TRY(found_read(arena, arena_printf(arena, "%s/%s", folder, name), &graph, &values, &way));
   trial_run(&(Subject){.graph = graph, .values = values, .ways = &way, .way_count = 1}, trial);
   return OK;

@@ -56,7 +56,7 @@ static Status find_open_bits(Judge *judge) {
   return OK;
 }
 
-Status judge_new(Arena *arena, const Graph *graph, uint64_t values, Judge *out) {
+Status judge_begin(Arena *arena, const Graph *graph, uint64_t values, Judge *out) {
   *out = (Judge){.arena = arena, .graph = graph, .values = values, .narrow = is_narrow(graph)};
   out->bound = evaluate_bind(arena, graph, values);
   TRY(check_sizes(out->bound));
@@ -206,19 +206,11 @@ static Status compare_bounded(const Judge *judge, const Tensor *actual, Allowanc
   return check_bounds(&bounds, actual);
 }
 
-Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowance, Verdict *verdict) {
-  *verdict = (Verdict){0};
-  if (changed->output_count != judge->graph->output_count) FAIL(ERROR_MISMATCH, "outputs come or go");
-  const Graph *bound = evaluate_bind(judge->arena, changed, judge->values);
-  Tensor *actual = arena_array(judge->arena, Tensor, (size_t)bound->output_count + 1);
-  Evaluation evaluation = {.arena = judge->arena};
-  TRY(evaluate_run(&evaluation, bound, judge->inputs, actual));
+Status judge_results(const Judge *judge, const Tensor *actual, Allowance allowance, Verdict *verdict) {
   Status difference = OK;
-  for (int o = 0; o < bound->output_count; o++) {
-    if (strcmp(bound->outputs[o]->name, judge->graph->outputs[o]->name)) FAIL(ERROR_MISMATCH, "output %d has another name", o);
-    TRY(same_type(&actual[o], &judge->expected[o], o));
-  }
-  for (int o = 0; o < bound->output_count; o++) {
+  *verdict = (Verdict){0};
+  for (int o = 0; o < judge->graph->output_count; o++) TRY(same_type(&actual[o], &judge->expected[o], o));
+  for (int o = 0; o < judge->graph->output_count; o++) {
     const Tensor *expected = &judge->expected[o];
     int64_t at = first_difference(&actual[o], expected, allowance.exactness);
     if (at >= 0 && !difference)
@@ -235,4 +227,15 @@ Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowan
   status_free(difference);
   verdict->unjudged = strange;
   return strange ? OK : compare_bounded(judge, actual, allowance, verdict);
+}
+
+Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowance, Verdict *verdict) {
+  if (changed->output_count != judge->graph->output_count) FAIL(ERROR_MISMATCH, "outputs come or go");
+  const Graph *bound = evaluate_bind(judge->arena, changed, judge->values);
+  Tensor *actual = arena_array(judge->arena, Tensor, (size_t)bound->output_count + 1);
+  Evaluation evaluation = {.arena = judge->arena};
+  TRY(evaluate_run(&evaluation, bound, judge->inputs, actual));
+  for (int o = 0; o < bound->output_count; o++)
+    if (strcmp(bound->outputs[o]->name, judge->graph->outputs[o]->name)) FAIL(ERROR_MISMATCH, "output %d has another name", o);
+  return judge_results(judge, actual, allowance, verdict);
 }

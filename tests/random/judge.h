@@ -26,6 +26,7 @@ typedef struct Verdict {
 } Verdict;
 
 // Fails where the graph itself cannot be run: it is no graph to try rewrites on.
-MUST_CHECK Status judge_new(Arena *arena, const Graph *graph, uint64_t values, Judge *out);
+MUST_CHECK Status judge_begin(Arena *arena, const Graph *graph, uint64_t values, Judge *out);
 // ERROR_MISMATCH where `changed` gives something else.
+MUST_CHECK Status judge_results(const Judge *judge, const Tensor *actual, Allowance allowance, Verdict *verdict);
 MUST_CHECK Status judge_compare(const Judge *judge, const Graph *changed, Allowance allowance, Verdict *verdict);

@@ -32,7 +32,7 @@ static void draw_order(Graph *graph, Draw *draw, Arena *arena) {
   for (int n = count - 2; n >= 0; n--) node_move_before(chosen[n], chosen[n + 1]);
 }
 
-static Status ordered_text(Arena *arena, const Graph *graph, const Way *way, Draw *draw, const char **out) {
+static Status ordered_text(Arena *arena, const Graph *graph, const RewriteWay *way, Draw *draw, const char **out) {
   Graph *copy = graph_copy(arena, graph), *read;
   if (draw) draw_order(copy, draw, arena);
   Text text = text_new(arena);
@@ -67,7 +67,7 @@ typedef struct Difference {
 
 static Status compare_orders(Arena *arena, uint64_t seed, const Graph *graph, int orders, bool show, Difference *out) {
   Draw draw = {.seed = hash_mix(seed, 3)};
-  Way way = {.cuda = seed % 2, .precision = DTYPE_COUNT};
+  RewriteWay way = {.cuda = seed % 2, .precision = DTYPE_COUNT};
   const char *expected, *actual;
   TRY(ordered_text(arena, graph, &way, NULL, &expected));
   int most = 0;  // 1 to 3, as they differ

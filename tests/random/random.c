@@ -1,12 +1,12 @@
 // ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
 // rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
 //
-//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--print]
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--bindings N] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
 // Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with some passes and some
 // rules alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
-// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --found and --try: see found.h.
+// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --bindings: see bindings.h. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "base/thread.h"
+#include "tests/random/bindings.h"
 #include "tests/random/found.h"
 #include "ir/graph_text.h"
 #include "tests/random/maker.h"
@@ -25,7 +26,7 @@ enum { MOST_WAYS = 40, PASSES_ALONE = 10, RULES_ALONE = 6, DRAWN_WAYS = 2, SECON
 
 typedef struct Options {
   long seed, count;
-  int nodes, failures, orders;
+  int nodes, failures, orders, bindings;
   const char *passes, *found, *file;
   bool no_shrink, print, regions;
 } Options;
@@ -48,29 +49,29 @@ static void draw_names(Draw *draw, NameAt *at, char *out, size_t size) {
 
 typedef struct Ways {
   Draw draw;
-  Way *ways;
+  RewriteWay *ways;
   int count;
 } Ways;
 
-static Way *add_way(Ways *w) {
-  Way *way = &w->ways[w->count];
+static RewriteWay *add_way(Ways *w) {
+  RewriteWay *way = &w->ways[w->count];
   w->count += w->count + 1 < MOST_WAYS;
-  *way = (Way){.cuda = draw_one_in(&w->draw, 3), .tf32 = draw_one_in(&w->draw, 4), .precision = DTYPE_COUNT};
+  *way = (RewriteWay){.cuda = draw_one_in(&w->draw, 3), .tf32 = draw_one_in(&w->draw, 4), .precision = DTYPE_COUNT};
   return way;
 }
 
-static void draw_precision(Ways *w, Way *way, int chance) {
+static void draw_precision(Ways *w, RewriteWay *way, int chance) {
   if (draw_one_in(&w->draw, chance)) way->precision = draw_one_in(&w->draw, 2) ? DTYPE_F16 : DTYPE_BF16;
 }
 
-static int draw_ways(uint64_t seed, const char *passes, Way *ways) {
+static int draw_ways(uint64_t seed, const char *passes, RewriteWay *ways) {
   Ways w = {.draw = {.seed = hash_mix(seed, 7)}, .ways = ways};
   for (int cuda = 0; cuda < 2; cuda++) {
-    Way *way = add_way(&w);
+    RewriteWay *way = add_way(&w);
     way->cuda = cuda;
     if (passes) snprintf(way->passes, sizeof way->passes, "%s", passes);
   }
-  Way *way = add_way(&w);
+  RewriteWay *way = add_way(&w);
   if (passes) snprintf(way->passes, sizeof way->passes, "%s", passes);
   draw_precision(&w, way, 1);
   for (int i = 0, alone = count_names(pass_name_at); !passes && i < PASSES_ALONE; i++) {
@@ -108,7 +109,7 @@ static Status make_subject(Arena *arena, const Work *work, Graph **out) {
 static Status make_and_try(const Work *work, Trial *trial) {
   Arena *arena = arena_scratch();
   Graph *graph;
-  Way ways[MOST_WAYS];
+  RewriteWay ways[MOST_WAYS];
   Status status = make_subject(arena, work, &graph);
   if (status) {
     trial->outcome = REFUSED;
@@ -120,6 +121,7 @@ static Status make_and_try(const Work *work, Trial *trial) {
       Text text = text_new(arena);
       found_print(&text, "as made", graph, work->seed, &ways[0]);
       fputs(text_get(&text), stdout);
+      fflush(stdout);  // the process ends without
     }
     trial_ways(&(Subject){.graph = graph, .values = work->seed, .ways = ways, .way_count = count}, trial);
   }
@@ -136,7 +138,7 @@ static Status print_smallest(const Work *work, const Trial *trial) {
   Arena *arena = arena_scratch();
   Graph *graph;
   uint64_t values = work->seed;
-  Way way = trial->way;
+  RewriteWay way = trial->way;
   TRY(make_subject(arena, work, &graph));
   if (!work->options->no_shrink) shrink(arena, &graph, &values, &way, trial->outcome);
   Trial again;
@@ -215,7 +217,7 @@ static Status try_file(const char *path, int *failed) {
   Arena *arena = arena_scratch();
   Graph *graph;
   uint64_t values;
-  Way way;
+  RewriteWay way;
   Trial trial;
   TRY(found_read(arena, path, &graph, &values, &way));
   trial_run(&(Subject){.graph = graph, .values = values, .ways = &way, .way_count = 1}, &trial);
@@ -233,6 +235,8 @@ static Status run(const Options *options, int *result) {
   else if (options->file) return try_file(options->file, result);
   else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
   else if (options->regions) return regions_run((uint64_t)options->seed, options->count, options->nodes, result);
+  else if (options->bindings)
+    return bindings_run((uint64_t)options->seed, options->count, options->nodes, options->bindings, result);
   else *result = run_all(options);
   return OK;
 }
@@ -248,6 +252,7 @@ int main(int count, char **arguments) {
       {"--failures", TEST_INT, &options.failures, 1},
       {"--orders", TEST_INT, &options.orders, 1},
       {"--regions", TEST_FLAG, &options.regions},
+      {"--bindings", TEST_INT, &options.bindings, 1},
       {"--print", TEST_FLAG, &options.print},
       {"--found", TEST_TEXT, &options.found},
       {"--try", TEST_TEXT, &options.file},
@@ -256,7 +261,7 @@ int main(int count, char **arguments) {
   test_options(
       count, arguments, table,
       "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] "
-      "[--regions] [--print] | "
+      "[--regions] [--bindings N] [--print] | "
       "--found FOLDER | --try FILE");
   int result = 1;
   Status status = RECOVER_GUARD(run(&options, &result));

@@ -88,7 +88,7 @@ static Status try_graph(Arena *arena, const Graph *graph, uint64_t seed, int *ma
   TRY(open_text(arena, changed, &before));
   TRY(regions_outline(changed, seed, made));
   TRY(attempt_reads_back(changed));
-  Status status = judge_new(arena, graph, seed, &judge);
+  Status status = judge_begin(arena, graph, seed, &judge);
   if (!status) TRY(judge_compare(&judge, changed, (Allowance){UNSTORED, DTYPE_COUNT}, &verdict));
   status_free(status);  // it cannot be run, and has a text all the same
   TRY(open_text(arena, changed, &after));

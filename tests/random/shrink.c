@@ -12,12 +12,12 @@ typedef struct Failing {
   Arena *arena;
   Graph *graph;
   uint64_t values;
-  Way way;
+  RewriteWay way;
   Outcome outcome;
   int tries;
 } Failing;
 
-static bool fails(Failing *f, const Graph *graph, uint64_t values, const Way *way) {
+static bool fails(Failing *f, const Graph *graph, uint64_t values, const RewriteWay *way) {
   Trial trial = {0};
   Subject subject = {.graph = graph, .values = values, .ways = way, .way_count = 1};
   f->tries++;
@@ -93,23 +93,23 @@ static bool simpler_values(Failing *f) {
 // Without one of its passes; without what is said of the device.
 static bool shorter_way(Failing *f) {
   bool any = false;
-  Way plain = f->way;
+  RewriteWay plain = f->way;
   plain.cuda = plain.tf32 = false;
   if ((f->way.cuda || f->way.tf32) && fails(f, f->graph, f->values, &plain)) f->way = plain, any = true;
   if (!*f->way.passes) {
-    Way listed = f->way;
+    RewriteWay listed = f->way;
     way_list_pipeline(&listed);
     if (!fails(f, f->graph, f->values, &listed)) return any;
     f->way = listed;
   }
   for (int at = 0;; at++) {
-    Way less = f->way;
+    RewriteWay less = f->way;
     if (!way_drop_pass(&less, at)) return any;
     if (fails(f, f->graph, f->values, &less)) f->way = less, any = true, at--;
   }
 }
 
-void shrink(Arena *arena, Graph **graph, uint64_t *values, Way *way, Outcome outcome) {
+void shrink(Arena *arena, Graph **graph, uint64_t *values, RewriteWay *way, Outcome outcome) {
   Failing f = {.arena = arena_new(), .graph = *graph, .values = *values, .way = *way, .outcome = outcome};
   for (bool any = true; any && f.tries < MOST_TRIES;) {
     any = shorter_way(&f);

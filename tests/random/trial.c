@@ -56,11 +56,11 @@ static void note(Trial *trial, Outcome outcome, Status status) {
   status_free(status);
 }
 
-static Status try_way(const Subject *subject, const Way *way, Trial *trial) {
+static Status try_way(const Subject *subject, const RewriteWay *way, Trial *trial) {
   Arena *arena = arena_scratch();
   Judge judge;
   Attempt attempt;
-  Status status = judge_new(arena, subject->graph, subject->values, &judge);
+  Status status = judge_begin(arena, subject->graph, subject->values, &judge);
   if (status) note(trial, REFUSED, status);
   else {
     trial->ways++;

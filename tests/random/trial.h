@@ -12,7 +12,7 @@ typedef enum Outcome {
 
 typedef struct Trial {
   Outcome outcome;
-  Way way;  // the last one tried
+  RewriteWay way;  // the last one tried
   int nodes, ways, changed, bounded, unjudged, applied[MOST_RULES];
   char message[1000];
 } Trial;
@@ -20,7 +20,7 @@ typedef struct Trial {
 typedef struct Subject {
   const Graph *graph;
   uint64_t values;  // the inputs and sizes are drawn from it
-  const Way *ways;
+  const RewriteWay *ways;
   int way_count;
 } Subject;
 
@@ -33,4 +33,4 @@ void trial_run(const Subject *subject, Trial *out);
 const char *outcome_name(Outcome outcome);
 
 // The smallest case found that fails in the same way: changes graph, values and the one way. To be run apart.
-void shrink(Arena *arena, Graph **graph, uint64_t *values, Way *way, Outcome outcome);
+void shrink(Arena *arena, Graph **graph, uint64_t *values, RewriteWay *way, Outcome outcome);

@@ -26,3 +26,8 @@ graph_case(folder, 'epilogue_of_bytes', [node('ConvInteger', 'x w p', 'a'), node
            dict(w=rng.integers(-99, 99, (16, 8, 1, 1), np.int8), p=np.array(7, np.uint8), s=x(16, 1, 1) / 100))
 graph_case(folder, 'epilogue_of_two_columns', [node('MatMul', 'x v', 'a'), node('Add', 'a b', 'c'), node('Reshape', 'c s', 'd'), node('MatMul', 'x w', 'e'), node('Add', 'e f', 'g'), node('Reshape', 'g s', 'h'), node('Concat', 'd h', 'y', axis=0)],
            dict(x=x(6, 16)), dict(v=x(16, 8), w=x(16, 8), b=x(8), f=x(8), s=np.array([3, 16], np.int64)))
+# Filters that the caller gives lie as the model has them: other code of the library, and few of its sizes are 1 by chance.
+graph_case(folder, 'epilogue_one_channel', [node('Conv', 'x w', 'a'), node('Mul', 'a s', 'b'), node('Add', 'b r', 'y')], dict(x=x(2, 3, 5, 4), w=x(1, 3, 1, 1), r=x(2, 1, 5, 4)), dict(s=np.array(4, np.float32)))
+graph_case(folder, 'epilogue_one_point', [node('Conv', 'x w', 'a', pads=[1, 1, 1, 1]), node('Add', 'a s', 'b'), node('Relu', 'b', 'y')], dict(x=x(1, 3, 1, 1), w=x(1, 3, 3, 3)), dict(s=np.array(1.5, np.float32)))
+graph_case(folder, 'epilogue_one_input', [node('Conv', 'x w', 'a'), node('Add', 'a r', 'y')], dict(x=x(1, 1, 3, 2, 5), w=x(7, 1, 1, 1, 1), r=x(1, 7, 1, 1, 1)), {})
+graph_case(folder, 'epilogue_one_position', [node('Conv', 'x w', 'a', pads=[1, 1]), node('Sub', 'r a', 'b'), node('Relu', 'b', 'y')], dict(x=x(3, 1, 1), r=x(3, 5, 1)), dict(w=x(5, 1, 3)))

@@ -78,20 +78,12 @@ typedef enum Backend { BACKEND_CUDA, BACKEND_CPU } Backend;
 typedef struct Implementation {
   const char *name;  // "mma_matmul", "cudnn_conv"
   Backend backend;
-<<<<<<< HEAD
   const OpDef *op;                     // the operator it serves; NULL: any
   bool general;                        // slow but does everything: tried only when nothing else supports the site
   bool library;                        // computes through cuBLASLt, cuDNN or oneDNN
+  bool any_size;                       // a library that is asked for an algorithm for other sizes and prepares nothing for them
   bool takes_prologue;                 // is asked about sites with a program in front of their first operand, too
   bool (*supports)(const Site *site);  // where not, it says why: REQUIRE
-=======
-  const OpDef *op;      // the operator it serves; NULL: any
-  bool general;         // slow but does everything: tried only when nothing else supports the site
-  bool library;         // computes through cuBLASLt, cuDNN or oneDNN
-  bool any_size;        // a library that is asked for an algorithm for other sizes and prepares nothing for them
-  bool takes_prologue;  // is asked about sites with a program in front of their first operand, too
-  bool (*supports)(const Site *site);
->>>>>>> 84a0210 (Of the kernels that open sizes choose among each size takes the fastest; cuBLASLt takes large products of open sizes; random graphs whole, with other sizes at each call; oneDNN's links are those of the description at hand)
   // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.
   bool (*yields)(const Site *site);
   // Fills at most `limit` ways, best guess first; returns how many. At least 1 where supports() is true. To be asked through implementation_ways.

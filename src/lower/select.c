@@ -153,25 +153,27 @@ typedef struct Order {
   Kinds kinds[3];
   const char *text;
 } Order;
-static const Order by_table = {{ALL}, "the order of the table of implementations"},
-                   open_first = {{OWN, LIBRARIES | YIELDING},
-                                 "own kernels before libraries, which prepare for each size anew, since sizes are open"},
-                   small_first = {{OWN, LIBRARIES | YIELDING},
-                                  "own kernels before libraries, since it has fewer than 5e8 multiply-adds"},
-                   large_first = {
-                       {LIBRARIES, OWN, YIELDING},
-                       "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that are "
-                       "known to be slower for such a site"};
+static const Order
+    by_table = {{ALL}, "the order of the table of implementations"},
+    own_first = {{OWN, LIBRARIES | YIELDING}, "own kernels before libraries, since those are asked for"},
+    small_first = {{OWN, LIBRARIES | YIELDING}, "own kernels before libraries, since it has fewer than 5e8 multiply-adds"},
+    large_first = {{LIBRARIES, OWN, YIELDING},
+                   "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that are "
+                   "known to be slower for such a site"},
+    large_open = {{LIBRARIES, OWN, YIELDING},
+                  "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that "
+                  "prepare for each size anew, since sizes are open, or are known to be slower for such a site"};
 
-static const Order *order_of(const Site *site) {
+static const Order *order_of(const Site *site, bool own) {
   double small = preference_of(site)->small_products;
   if (!small) return &by_table;
-  if (site_is_open(site)) return &open_first;
-  return work_of(site).products < small ? &small_first : &large_first;
+  if (own && site_is_open(site)) return &own_first;
+  if (work_of(site).products < small) return &small_first;
+  return site_is_open(site) ? &large_open : &large_first;
 }
 
-int select_order(const Site *site, const Implementation **out, int limit, const char **text) {
-  const Order *order = order_of(site);
+int select_order(const Site *site, bool own, const Implementation **out, int limit, const char **text) {
+  const Order *order = order_of(site, own);
   int count = 0;
   for (int turn = 0; turn < 3 && order->kinds[turn]; turn++)
     for (int i = 0; implementations[i] && count < limit; i++)
@@ -188,21 +190,13 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
   TRY(from_database(site, options, arena, selection, done));
   if (*done) return OK;
   last = last || !copies_may_help(site);
-<<<<<<< HEAD
-  int count = select_order(site, order, MOST_IMPLEMENTATIONS, &text);
+  int count = select_order(site, options->own_rung, order, MOST_IMPLEMENTATIONS, &text);
   for (int i = 0; i < count && !*done; i++) {
     const Implementation *implementation = order[i];
     if (implementation->general ? !last : options->general_only) continue;
     TRY(open_for(implementation, options));
     if (implementation->supports(site)) TRY(try_implementation(site, options, implementation, arena, selection, done));
   }
-=======
-  if (!small) return select_among(site, options, last, ALL, arena, selection, done);
-  const Kinds small_order[] = {OWN, LIBRARIES | YIELDING}, large_order[] = {LIBRARIES, OWN, YIELDING};
-  bool is_small = work_of(site).products < small || (site_is_open(site) && options->own_rung);
-  for (int i = 0; i < (is_small ? 2 : 3) && !*done; i++)
-    TRY(select_among(site, options, last, (is_small ? small_order : large_order)[i], arena, selection, done));
->>>>>>> 84a0210 (Of the kernels that open sizes choose among each size takes the fastest; cuBLASLt takes large products of open sizes; random graphs whole, with other sizes at each call; oneDNN's links are those of the description at hand)
   return OK;
 }
 

@@ -37,8 +37,8 @@ typedef struct SelectOptions {
 // input is as dense as it gets.
 MUST_CHECK Status select_implementation(const Site *site, const SelectOptions *options, bool last, Arena *arena,
                                         Selection *out);
-// The implementations for the site in the order in which they are asked, those that do not take it among them, at most `limit`; and what that order is, in words.
-int select_order(const Site *site, const Implementation **out, int limit, const char **order);
+// The implementations for the site in the order in which they are asked (own: as SelectOptions.own_rung has them), those that do not take it among them, at most `limit`; and what that order is, in words.
+int select_order(const Site *site, bool own, const Implementation **out, int limit, const char **order);
 // Every way there is, for the tuner: at most `limit` selections, best guesses first, their emissions not yet made.
 int select_all(const Site *site, const SelectOptions *options, Selection *out, int limit);
 MUST_CHECK Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection);

@@ -81,7 +81,6 @@ typedef struct Implementation {
   const OpDef *op;                     // the operator it serves; NULL: any
   bool general;                        // slow but does everything: tried only when nothing else supports the site
   bool library;                        // computes through cuBLASLt, cuDNN or oneDNN
-  bool any_size;                       // a library that is asked for an algorithm for other sizes and prepares nothing for them
   bool takes_prologue;                 // is asked about sites with a program in front of their first operand, too
   bool (*supports)(const Site *site);  // where not, it says why: REQUIRE
   // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.

@@ -76,7 +76,8 @@ static Status make_question(const Site *site, CudaContext *cuda, Arena *arena, L
   return OK;
 }
 
-static Status ask_heuristic(const Site *site, const LtQuestion *question, CublasLtHeuristic *results, int *count) {
+// wanted: so many proposals, HEURISTIC_LIMIT at most.
+static Status ask_heuristic(const Site *site, const LtQuestion *question, int wanted, CublasLtHeuristic *results, int *count) {
   const LtDescriptors *made = question->made;
   const CublasLt *lt = made->lt;
   CublasLtMatmulDesc desc;
@@ -88,8 +89,9 @@ static Status ask_heuristic(const Site *site, const LtQuestion *question, Cublas
     bias = (const void *)(uintptr_t)(POINTER_ALIGNMENT + (uint64_t)vector->offset * dtype_size(vector->dtype));
   }
   TRY(cublaslt_matmul_desc(&question->problem, lt, bias, &desc));
-  CublasResult result = lt->cublasLtMatmulAlgoGetHeuristic(lt->handle, desc, made->first, made->second, made->result,
-                                                           made->result, question->preference, HEURISTIC_LIMIT, results, count);
+  CublasResult result =
+      lt->cublasLtMatmulAlgoGetHeuristic(lt->handle, desc, made->first, made->second, made->result, made->result,
+                                         question->preference, MIN(wanted, HEURISTIC_LIMIT), results, count);
   lt->cublasLtMatmulDescDestroy(desc);
   if (result) return cublaslt_error(lt, result, "cublasLtMatmulAlgoGetHeuristic");
   int valid = 0;
@@ -120,7 +122,7 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   LtQuestion *question;
   int count = 0;
   Status status = make_question(site, cuda, scratch, &question);
-  if (!status) status = ask_heuristic(site, question, results, &count);
+  if (!status) status = ask_heuristic(site, question, limit, results, &count);
   for (int i = 0; i < MIN(count, limit); i++) {
     int facts[ALGO_FACTS];
     algo_facts(question->made->lt, &results[i].algo, facts);
@@ -139,12 +141,17 @@ static double cost(const Site *site) {
   return cost_of_library(site, PEAK_SHARE, cublaslt_problem(site, &p) && p.fused);
 }
 
+static bool is_way(const CublasLt *lt, const Way *way, const CublasLtHeuristic *result) {
+  int facts[ALGO_FACTS];
+  algo_facts(lt, &result->algo, facts);
+  return memcmp(facts, way->config + 1, sizeof facts) == 0;
+}
+
 // The way's algorithm in the list; the list's first where a new version of the library no longer offers it.
 static int choose(const CublasLt *lt, const Way *way, const CublasLtHeuristic *results, int count) {
   for (int offset = 0; offset < count; offset++) {
-    int i = (way->config[0] + offset) % count, facts[ALGO_FACTS];
-    algo_facts(lt, &results[i].algo, facts);
-    if (memcmp(facts, way->config + 1, sizeof facts) == 0) return i;
+    int i = (way->config[0] + offset) % count;
+    if (is_way(lt, way, &results[i])) return i;
   }
   return 0;
 }
@@ -165,8 +172,9 @@ static Status ask(const Site *site, const Way *way, CudaContext *cuda, Arena *sc
   LtQuestion *question;
   int count;
   TRY(make_question(site, cuda, scratch, &question));
-  TRY(ask_heuristic(site, question, results, &count));
   const CublasLt *lt = question->made->lt;
+  TRY(ask_heuristic(site, question, way->config[0] + 1, results, &count));
+  if (!is_way(lt, way, &results[count - 1])) TRY(ask_heuristic(site, question, HEURISTIC_LIMIT, results, &count));
   int chosen = choose(lt, way, results, count);
   out->problem = question->problem;
   out->algo = results[chosen].algo;
@@ -194,7 +202,6 @@ const Implementation cuda_cublaslt_matmul = {
     .backend = BACKEND_CUDA,
     .op = &op_matmul,
     .library = true,
-    .any_size = true,
     .supports = supports,
     .ways = ways,
     .cost = cost,

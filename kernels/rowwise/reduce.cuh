@@ -9,6 +9,8 @@ template <class T> struct Arg {
   T value;
   i64 index;  // -1: nothing yet
 };
+// Of a row without elements: 0.
+template <class T> DEVICE i64 place_of(Arg<T> found) { return found.index < 0 ? 0 : found.index; }
 
 struct ReduceSum {
   template <class T> DEVICE T combine(T a, T b) { return a + b; }

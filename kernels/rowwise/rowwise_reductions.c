@@ -63,7 +63,7 @@ char *reduction_result(const Emitter *e, int i) {
     const Instruction *distance = &p->program->code[p->program->code[p->program->code[i].args[0]].args[0]];
     value = arena_printf(p->arena, "acc%d[i].about(%s, %s)", p->moments[i],
                          e->values[distance->args[p->level[distance->args[0]] ? 1 : 0]], row_length(p));
-  } else if (row_plan_is_arg(opcode(p, i))) value = arena_printf(p->arena, "acc%d[i].index", i);
+  } else if (row_plan_is_arg(opcode(p, i))) value = arena_printf(p->arena, "place_of(acc%d[i])", i);
   if (dtype_is_integer(dtype)) return arena_printf(p->arena, "Element_%s::wrap((i64)%s)", dtype_name(dtype), value);
   return arena_printf(p->arena, "(%s)%s", value_type(dtype), value);
 }

@@ -48,8 +48,8 @@ static Status describe_inputs(const Targets *t, InputShapes shapes, Arena *arena
   return OK;
 }
 
-static Status make_plan(const Targets *t, const DeviceInfo *info, InputShapes shapes, int own_rung, Arena *arena, Stage **stage,
-                        Plan **plan) {
+static Status make_plan(const Targets *t, const DeviceInfo *info, InputShapes shapes, bool other_rung, Arena *arena,
+                        Stage **stage, Plan **plan) {
   StageInput *inputs;
   StagePasses passes = {info, &t->engine->built, t->log};
   RunnerHooks hooks = api_runner_hooks(&passes);
@@ -63,7 +63,7 @@ static Status make_plan(const Targets *t, const DeviceInfo *info, InputShapes sh
   }
   SelectOptions select = {.workspace_limit = t->config->workspace_limit ? t->config->workspace_limit : DEFAULT_WORKSPACE,
                           .log = t->log,
-                          .own_rung = own_rung};
+                          .other_rung = other_rung};
   return plan_make((*stage)->ready,
                    &(PlanTarget){info, t->engine->built.tf32, &select, t->config->streams ? t->config->streams : PLAN_STREAMS},
                    arena, plan);
@@ -104,11 +104,11 @@ static Status compile(const Targets *t, const Plan *plan, Arena *arena) {
 }
 
 // The kernels alone.
-static Status compile_for(const Targets *t, const DeviceInfo *info, InputShapes shapes, int own_rung) {
+static Status compile_for(const Targets *t, const DeviceInfo *info, InputShapes shapes, bool other_rung) {
   Arena *scratch = arena_scratch();
   Stage *stage;
   Plan *plan;
-  Status status = make_plan(t, info, shapes, own_rung, scratch, &stage, &plan);
+  Status status = make_plan(t, info, shapes, other_rung, scratch, &stage, &plan);
   if (!status) status = compile(t, plan, scratch);
   arena_free(scratch);
   return status;
@@ -119,12 +119,11 @@ static Status build_for(const Targets *t, const char *name, Arena *arena) {
   Stage *stage;
   Plan *plan;
   TRY(chip_find(name, info));
-  TRY(make_plan(t, info, t->profile->best, 0, arena, &stage, &plan));
+  TRY(make_plan(t, info, t->profile->best, false, arena, &stage, &plan));
   if (t->config->check_plans) TRY(plan_reread(plan, t->compiler, arena, &plan));
   TRY(compile(t, plan, arena));
   api_keep_plan(t->engine, stage, plan, t->compiler);
-  for (int i = 0; i < RUNGS_PREPARED * t->profile->sample_count; i++)
-    TRY(compile_for(t, info, t->profile->samples[i / RUNGS_PREPARED], i % RUNGS_PREPARED + 1));
+  for (int i = 0; i < 2 * t->profile->sample_count; i++) TRY(compile_for(t, info, t->profile->samples[i / 2], i % 2));
   log_add(t->log, LOG_INFO, "for sm_%d (%s): %u steps", info->sm, info->name, plan->step_count);
   return OK;
 }

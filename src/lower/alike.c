@@ -75,11 +75,11 @@ const Selection *alike_find(const AlikeSites *alike, const Site *site, bool last
   return NULL;
 }
 
-// Launches of kernels, which know of a constant no more than its type. Packed constants, and what libraries and the host are told, are each site's own.
+// Launches of kernels, which know of a constant no more than its type, and calls of libraries, which are told numbers. Packed constants, and what the host is told, are each site's own.
 static bool can_be_shared(const Selection *selection) {
   const Emission *emission = selection->emission;
   bool shared = !emission->packed_count;
-  for (uint32_t i = 0; i < emission->launch_count && shared; i++) shared = emission->launches[i].kind == LAUNCH_KERNEL;
+  for (uint32_t i = 0; i < emission->launch_count && shared; i++) shared = emission->launches[i].kind != LAUNCH_HOST;
   return shared;
 }
 

@@ -36,7 +36,7 @@ static Status explain_ways(const PlanStep *step, const SelectOptions *options, A
 Status explain_step(const PlanStep *step, const SelectOptions *options, Arena *arena, Explanation *out) {
   const Implementation *order[MOST_IMPLEMENTATIONS];
   Site site = step->site;
-  out->count = select_order(&step->site, false, order, MOST_IMPLEMENTATIONS, &out->order);
+  out->count = select_order(&step->site, order, MOST_IMPLEMENTATIONS, &out->order);
   out->implementations = arena_array(arena, ExplainedImplementation, (size_t)out->count + 1);
   for (int i = 0; i < out->count; i++) {
     ExplainedImplementation *each = &out->implementations[i];

@@ -35,26 +35,15 @@ static bool fits(const SelectOptions *options, size_t bytes) {
   return !options->workspace_limit || bytes <= options->workspace_limit;
 }
 
-// Where sizes are open, engines hold the ways that own kernels choose among; a kernel that would stand beside a library's is in none.
-static bool is_at_hand(const Site *site, const Selection *selection) {
-  if (!selection->implementation->library || !site_is_open(site)) return true;
-  const Emission *emission = selection->emission;
-  for (uint32_t i = 0; i < emission->launch_count; i++)
-    if (emission->launches[i].kind == LAUNCH_KERNEL) return false;
-  return true;
-}
-
 // Tries one way; one that needs too much workspace, or that a library refuses, is passed over. *least: the smallest workspace that was too much.
 static Status try_way(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, size_t *least,
                       bool *done) {
   Status status = selection_lower(site, options, arena, selection);
-  bool refused = !status && !is_at_hand(site, selection);
-  *done = !status && !refused && fits(options, selection->emission->workspace_bytes);
+  *done = !status && fits(options, selection->emission->workspace_bytes);
   if (status && status_code(status) != ERROR_UNSUPPORTED) return status;
   if (status)
     log_add(options->log, LOG_VERBOSE, "%s passed over: %s", selection_text(selection, arena), status_message(status));
-  else if (!*done && !refused)
-    *least = *least ? MIN(*least, selection->emission->workspace_bytes) : selection->emission->workspace_bytes;
+  else if (!*done) *least = *least ? MIN(*least, selection->emission->workspace_bytes) : selection->emission->workspace_bytes;
   status_free(status);
   return OK;
 }
@@ -122,7 +111,7 @@ static Status try_implementation(const Site *site, const SelectOptions *options,
                                  Arena *arena, Selection *selection, bool *done) {
   Way ways[WAYS_ASKED];
   size_t least = 0;
-  if (options->own_rung == 2 && implementation_ways(implementation, site, &options->machine, ways, 2) == 2 && ways[1].at_rung) {
+  if (options->other_rung && implementation_ways(implementation, site, &options->machine, ways, 2) == 2 && ways[1].at_rung) {
     *selection = (Selection){.implementation = implementation, .way = ways[1]};
     TRY(try_way(site, options, arena, selection, &least, done));
   }
@@ -144,7 +133,6 @@ typedef enum Kinds { LIBRARIES = 1, OWN = 2, YIELDING = 4, ALL = LIBRARIES | OWN
 
 static Kinds kind_of(const Implementation *implementation, const Site *site) {
   if (!implementation->library) return OWN;
-  if (site_is_open(site) && !implementation->any_size) return YIELDING;
   return implementation->yields && implementation->yields(site) ? YIELDING : LIBRARIES;
 }
 
@@ -153,27 +141,25 @@ typedef struct Order {
   Kinds kinds[3];
   const char *text;
 } Order;
-static const Order
-    by_table = {{ALL}, "the order of the table of implementations"},
-    own_first = {{OWN, LIBRARIES | YIELDING}, "own kernels before libraries, since those are asked for"},
-    small_first = {{OWN, LIBRARIES | YIELDING}, "own kernels before libraries, since it has fewer than 5e8 multiply-adds"},
-    large_first = {{LIBRARIES, OWN, YIELDING},
-                   "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that are "
-                   "known to be slower for such a site"},
-    large_open = {{LIBRARIES, OWN, YIELDING},
-                  "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that "
-                  "prepare for each size anew, since sizes are open, or are known to be slower for such a site"};
+static const Order by_table = {{ALL}, "the order of the table of implementations"},
+                   open_first = {{OWN, LIBRARIES | YIELDING},
+                                 "own kernels before libraries, which prepare for each size anew, since sizes are open"},
+                   small_first = {{OWN, LIBRARIES | YIELDING},
+                                  "own kernels before libraries, since it has fewer than 5e8 multiply-adds"},
+                   large_first = {
+                       {LIBRARIES, OWN, YIELDING},
+                       "libraries before own kernels, since it has 5e8 multiply-adds or more; but those last that are "
+                       "known to be slower for such a site"};
 
-static const Order *order_of(const Site *site, bool own) {
+static const Order *order_of(const Site *site) {
   double small = preference_of(site)->small_products;
   if (!small) return &by_table;
-  if (own && site_is_open(site)) return &own_first;
-  if (work_of(site).products < small) return &small_first;
-  return site_is_open(site) ? &large_open : &large_first;
+  if (site_is_open(site)) return &open_first;
+  return work_of(site).products < small ? &small_first : &large_first;
 }
 
-int select_order(const Site *site, bool own, const Implementation **out, int limit, const char **text) {
-  const Order *order = order_of(site, own);
+int select_order(const Site *site, const Implementation **out, int limit, const char **text) {
+  const Order *order = order_of(site);
   int count = 0;
   for (int turn = 0; turn < 3 && order->kinds[turn]; turn++)
     for (int i = 0; implementations[i] && count < limit; i++)
@@ -190,7 +176,7 @@ static Status select_freely(const Site *site, const SelectOptions *options, bool
   TRY(from_database(site, options, arena, selection, done));
   if (*done) return OK;
   last = last || !copies_may_help(site);
-  int count = select_order(site, options->own_rung, order, MOST_IMPLEMENTATIONS, &text);
+  int count = select_order(site, order, MOST_IMPLEMENTATIONS, &text);
   for (int i = 0; i < count && !*done; i++) {
     const Implementation *implementation = order[i];
     if (implementation->general ? !last : options->general_only) continue;

@@ -14,8 +14,6 @@ typedef struct Selection {
   Emission *emission;  // the steps
 } Selection;
 
-enum { RUNGS_PREPARED = 2 };  // of own_rung, for each of the shapes that stand for others
-
 typedef struct SelectOptions {
   Machine machine;  // without it libraries of a GPU are left out
   const TuningDatabase *tuning;
@@ -29,16 +27,16 @@ typedef struct SelectOptions {
   const Implementation *forced;  // for sites it serves: its way of this number, or nothing; NULL: free choice
   int forced_way;
   bool *forced_taken;  // set when a site was; may be NULL
-  // 1, 2: where sizes are open, own kernels alone, in the best or the next of the few ways that sizes near these choose among (Way.at_rung); 0: free choice.
-  int own_rung;
+  // Where open sizes choose among a few ways (Way.at_rung): not the best for those at hand, but the next, which sizes near them take.
+  bool other_rung;
 } SelectOptions;
 
 // out->implementation is NULL where nothing supports the site as it is; slow general implementations are offered with `last` only, when every
 // input is as dense as it gets.
 MUST_CHECK Status select_implementation(const Site *site, const SelectOptions *options, bool last, Arena *arena,
                                         Selection *out);
-// The implementations for the site in the order in which they are asked (own: as SelectOptions.own_rung has them), those that do not take it among them, at most `limit`; and what that order is, in words.
-int select_order(const Site *site, bool own, const Implementation **out, int limit, const char **order);
+// The implementations for the site in the order in which they are asked, those that do not take it among them, at most `limit`; and what that order is, in words.
+int select_order(const Site *site, const Implementation **out, int limit, const char **order);
 // Every way there is, for the tuner: at most `limit` selections, best guesses first, their emissions not yet made.
 int select_all(const Site *site, const SelectOptions *options, Selection *out, int limit);
 MUST_CHECK Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection);

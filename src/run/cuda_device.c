@@ -33,7 +33,7 @@ typedef struct CudaRunner {
   const Implementation *forced;
   int forced_way;
   bool *forced_taken;
-  int own_rung;
+  bool other_rung;
   void *block;  // the session's arena: as large as the first plan wants
   size_t block_bytes;
   CudaRange range;      // where it is once another plan has wanted more
@@ -402,7 +402,7 @@ static SelectOptions select_options(CudaRunner *r) {
                          .forced = r->forced,
                          .forced_way = r->forced_way,
                          .forced_taken = r->forced_taken,
-                         .own_rung = r->own_rung};
+                         .other_rung = r->other_rung};
 }
 
 static Status device_ask(Device *device, Arena *arena, Status (*see)(void *context, const SelectOptions *options),
@@ -676,7 +676,7 @@ void cuda_device_force(Device *device, const Implementation *implementation, int
   r->forced_taken = taken;
 }
 
-void cuda_device_take_own_rung(Device *device, int rung) { of(device)->own_rung = rung; }
+void cuda_device_take_other_rung(Device *device, bool other) { of(device)->other_rung = other; }
 
 void cuda_device_use_tuning(Device *device, const TuningDatabase *database) { of(device)->tuning = database; }
 

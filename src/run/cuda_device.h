@@ -8,8 +8,8 @@ MUST_CHECK Status cuda_device_tune(Device *device, const PlanStep *steps, int co
                                    TuningDatabase *database, TuneReport *report);
 // What is planned from here on is planned by it; it outlives the device, or the next call.
 void cuda_device_use_tuning(Device *device, const TuningDatabase *database);
-// Until told otherwise, the kernels that sizes near those at hand may take (SelectOptions.own_rung).
-void cuda_device_take_own_rung(Device *device, int rung);
+// Until told otherwise, the kernels that sizes near those at hand take (SelectOptions.other_rung).
+void cuda_device_take_other_rung(Device *device, bool other);
 // Kernels used from here on are the ones cuda_device_kernels returns.
 void cuda_device_record_kernels(Device *device);
 

@@ -117,11 +117,11 @@ done:
 // The kernels that sizes between the samples take, too.
 static Status prepare_samples(const Graph *graph, const TuneGraphOptions *options, Device *device, const RunnerHooks *hooks) {
   Status status = OK;
-  for (int i = 0; i < RUNGS_PREPARED * options->sample_count && !status; i++) {
-    cuda_device_take_own_rung(device, i % RUNGS_PREPARED + 1);
-    status = prepare_at(graph, options->samples[i / RUNGS_PREPARED], device, hooks, options->log);
+  for (int i = 0; i < 2 * options->sample_count && !status; i++) {
+    cuda_device_take_other_rung(device, i % 2);
+    status = prepare_at(graph, options->samples[i / 2], device, hooks, options->log);
   }
-  cuda_device_take_own_rung(device, 0);
+  cuda_device_take_other_rung(device, false);
   return status;
 }
 

@@ -301,6 +301,8 @@ Stream *stream_new(int device) {
 
 // What is queued is still done.
 void stream_free(Stream *s) {
+  for (int i = 0; i < STREAM_LIMIT; i++)
+    if (s->beside[i]) stream_free(s->beside[i]);
   if (s->queue) s->closed = true;
   else stream_remove(s);
 }
@@ -414,8 +416,6 @@ void graph_free(Graph *graph) {
   for (int i = 0; i < graph->count; i++) operation_drop(graph->nodes[i]);
   for (int i = 0; graph->changed && i < graph->count; i++) operation_drop(graph->changed[i]);
   free(graph->changed);
-  for (int i = 1; i < STREAM_LIMIT; i++)
-    if (graph->streams[i]) stream_free(graph->streams[i]);
   free(graph->nodes);
   free(graph);
 }
@@ -463,14 +463,14 @@ static Operation *node_again(const Operation *node) {
 }
 
 CudaResult graph_launch(Graph *graph, Stream *s) {
-  Stream **lanes = graph->streams;
-  lanes[0] = s;
+  Stream *lanes[STREAM_LIMIT] = {s};
   Operation *before = s->last;
   Operation **made = calloc((size_t)graph->count + 1, sizeof *made);
   if (!made) return CUDA_OUT_OF_MEMORY;
   CudaResult result = CUDA_OK;
   for (int i = 1; i < graph->lanes && !result; i++)
-    if (i >= STREAM_LIMIT || (!lanes[i] && !(lanes[i] = stream_new(s->device)))) result = CUDA_OUT_OF_MEMORY;
+    if (i >= STREAM_LIMIT || (!s->beside[i] && !(s->beside[i] = stream_new(s->device)))) result = CUDA_OUT_OF_MEMORY;
+    else lanes[i] = s->beside[i];
   for (int i = 0; i < graph->count && !result; i++) {
     const Operation *node = graph->nodes[i];
     made[i] = operation_keep(node_again(graph->changed[i] ? graph->changed[i] : node));
@@ -517,6 +517,7 @@ void streams_forget(void) {
     next = s->next;
     if (s != &default_stream) stream_remove(s);
   }
+  if (emulator.failed) memset(default_stream.beside, 0, sizeof default_stream.beside);
   operation_drop(default_stream.last);
   default_stream.last = NULL;
   while (kept_launches) {

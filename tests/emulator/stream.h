@@ -33,11 +33,10 @@ typedef struct Operation {
 
 typedef struct Graph {
   Operation **nodes;
-  Operation **changed;                   // of one that was instantiated: what is launched in a node's place; NULL: the node
-  int count, lanes;                      // lanes: streams that took part in the capture
-  struct Stream *streams[STREAM_LIMIT];  // that stand for them when it is launched
-  struct Graph *next;                    // of those that were captured and are there
-  uint64_t number, origin;               // of a captured one; of that which it was instantiated from
+  Operation **changed;      // of one that was instantiated: what is launched in a node's place; NULL: the node
+  int count, lanes;         // lanes: streams that took part in the capture
+  struct Graph *next;       // of those that were captured and are there
+  uint64_t number, origin;  // of a captured one; of that which it was instantiated from
 } Graph;
 
 typedef struct Stream {
@@ -49,6 +48,7 @@ typedef struct Stream {
   int capture_lane;
   bool capture_origin;
   Operation *capture_last;
+  struct Stream *beside[STREAM_LIMIT];  // that stand for the other lanes of graphs launched here, one graph after the other
 } Stream;
 
 typedef struct Event {

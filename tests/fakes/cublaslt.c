@@ -75,8 +75,8 @@ CublasResult cublasLtMatmulPreferenceSetAttribute(CublasLtPreference preference,
 CublasResult cublasLtMatmulAlgoGetHeuristic(CublasLtHandle handle, CublasLtMatmulDesc desc, CublasLtLayout a, CublasLtLayout b,
                                             CublasLtLayout c, CublasLtLayout d, CublasLtPreference preference, int wanted,
                                             CublasLtHeuristic *results, int *count) {
-  *count = 2;
-  for (int i = 0; i < 2; i++) results[i] = (CublasLtHeuristic){.algo = {{(uint64_t)i}}, .workspace_bytes = 100};
+  *count = wanted < 2 ? wanted : 2;
+  for (int i = 0; i < *count; i++) results[i] = (CublasLtHeuristic){.algo = {{(uint64_t)i}}, .workspace_bytes = 100};
   return 0;
 }
 CublasResult cublasLtMatmulAlgoConfigGetAttribute(const CublasLtAlgo *algo, int attribute, void *value, size_t size,

@@ -50,7 +50,7 @@ static int expect_reasons(const OperatorCase *row, const Node *node, const Devic
     cr_expect(why && *why, "%s: %s does not say why it does not take %s", row->name, implementations[i]->name, node->op->name);
     refused++;
   }
-  int asked = select_order(&site, false, order, MOST_IMPLEMENTATIONS, &text);
+  int asked = select_order(&site, order, MOST_IMPLEMENTATIONS, &text);
   cr_expect_eq(asked, serving, "%s: %d implementations are asked of %d", row->name, asked, serving);
   cr_expect_gt(strlen(text), 0);
   return refused;

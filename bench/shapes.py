@@ -21,6 +21,8 @@ from bench import measure, peer, report, stats, wire, zoo
 # Of a first answer: what was done before anything ran. The record of a graph falls into the second.
 PARTS = ("specialise_ms", "plan_ms", "kernels_ms", "constants_ms", "upload_ms", "bind_ms")
 
+MEMORY = ("weights_bytes", "arena_bytes", "device_bytes", "host_bytes")
+
 # An engine of ranges beside a model of one shape: kinds of time, turns of each, and their length.
 KINDS, TURNS, TURN_SECONDS = ("call", "device"), 3, 0.1
 
@@ -173,7 +175,7 @@ def ingot(binary, model, shapes, options, more=()):
         before = cached(cache)
         for shape in shapes:
             found = process.ask(f"shapes {named(dims(options.network, *shape))} {options.seconds}")
-            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "again_ms": found["again_ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS) if part in found}})
+            rows.append({"first_ms": found["first_ms"], "ms": found["ms"], "again_ms": found["again_ms"], "compiled": cached(cache) - before, **{part: found[part] for part in ("specialised", *PARTS, *MEMORY) if part in found}})
             before = cached(cache)
     return rows
 
@@ -317,6 +319,10 @@ def beyond(record):
             over = stats.median([row["first_ms"] - row["ms"] for row in rows[1:]])
             again = stats.median([row["first_ms"] - row["again_ms"] for row in rows[1:]])
             lines.append(f"{name}: a first answer takes {over:.2f} ms more than later ones, {again:.2f} more than one to the same shape after a pause and of inputs as new; of these " + ", ".join(f"{part.removesuffix('_ms')} {ms:.2f}" for part, ms in parts))
+        if rows and "device_bytes" in rows[-1]:
+            most, weights, arena = (max(row[key] for row in rows) for key in ("device_bytes", "weights_bytes", "arena_bytes"))
+            lines.append(f"{name}: at most {most / 1e6:.1f} MB on the device: weights {weights / 1e6:.1f}, and {(most - weights) / max(arena, 1):.2f} times the largest arena, {arena / 1e6:.1f}; "
+                         f"{max(row['host_bytes'] for row in rows) / 1e6:.0f} MB on the host")
         if (calls := over_one_shape(rows, "call")):
             alone = over_one_shape(rows, "device")
             lines.append(f"{name}: calls take {stats.geometric_mean(calls):.3f} times as long as with a model of that shape alone, {max(calls):.3f} at worst, over {len(calls)} shapes in turns; "

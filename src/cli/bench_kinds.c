@@ -97,6 +97,7 @@ static Status make_place(Bench *bench, const ingot_tensor *result, ingot_output 
 
 // On the GPU, for as many sets.
 static Status make_places(Bench *bench, int wanted) {
+  if (bench->place_count < wanted) TRY(bench_run(bench));  // those of now: other shapes may have run since
   for (; bench->place_count < wanted; bench->place_count++) {
     ingot_output *places = arena_array(bench->arena, ingot_output, (size_t)bench->output_count + 1);
     bench->places[bench->place_count] = places;
@@ -313,6 +314,10 @@ void bench_note_memory(Bench *bench) {
 void bench_json_opened(const Bench *bench, Json *json) {
   json_double(json, "first_run_ms", bench->first_ms);
   json_double(json, "open_ms", bench->open_ms);
+  bench_json_memory(bench, json);
+}
+
+void bench_json_memory(const Bench *bench, Json *json) {
   json_int(json, "weights_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_WEIGHTS));
   json_int(json, "arena_bytes", (int64_t)ingot_session_memory(bench->session, INGOT_MEMORY_ARENA));
   if (bench->gpu) json_int(json, "device_bytes", (int64_t)bench->device_bytes);

@@ -42,5 +42,7 @@ MUST_CHECK Status bench_time(Bench *bench, const char *kind, double seconds, int
 MUST_CHECK Status bench_run(Bench *bench);               // once, host to host
 void bench_note_memory(Bench *bench);                    // fills device_bytes and host_bytes
 void bench_json_opened(const Bench *bench, Json *json);  // "first_run_ms", "open_ms", and what memory it took
+void bench_json_memory(const Bench *bench,
+                       Json *json);  // what was noted last: of weights, of the arena of the last shapes, of device and host
 // Runs of the present inputs, which the session times itself in its own memory: nothing is brought or fetched. Each sample is a median.
 MUST_CHECK Status bench_time_itself(Bench *bench, double seconds, BenchTime *out);

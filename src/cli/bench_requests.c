@@ -11,6 +11,7 @@
 
 // The first answer of other shapes, and one more to them after as much else, from inputs as new.
 typedef struct First {
+  Bench *bench;
   double milliseconds, again;
   Opening before, after;
 } First;
@@ -28,6 +29,7 @@ static void answer(Arena *arena, Status status, const BenchTime *time, const Fir
     if (first) json_double(&json, "again_ms", first->again);
     json_int(&json, "samples", time->samples);
     if (first) bench_json_shape(&json, &first->before, &first->after);
+    if (first) bench_json_memory(first->bench, &json);
   }
   json_end_object(&json);
   puts(text_get(&text));
@@ -41,7 +43,7 @@ static Status timed_run(Bench *bench, double *milliseconds) {
   return status;
 }
 
-// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "again_ms": 1.7, "samples": 100, "specialise_ms": 2, ...}
+// The same session with other shapes: {"first_ms": 50, "ms": 1.5, "again_ms": 1.7, "samples": 100, "specialise_ms": 2, ..., "arena_bytes": 1000, ...}
 static int answer_shapes(Bench *bench, Common *common, const char *shapes, double seconds) {
   InputSet inputs = {0};
   const InputSet *before = bench->inputs;
@@ -50,7 +52,7 @@ static int answer_shapes(Bench *bench, Common *common, const char *shapes, doubl
   if (code) return code;
   bench->inputs = &inputs;
   BenchTime later = {0};
-  First first = {.before = api_opening(bench->session)};
+  First first = {.bench = bench, .before = api_opening(bench->session)};
   Status status = timed_run(bench, &first.milliseconds);
   first.after = api_opening(bench->session);
   if (!status) status = bench_time(bench, "call", seconds, 0, &later);
@@ -58,6 +60,7 @@ static int answer_shapes(Bench *bench, Common *common, const char *shapes, doubl
   inputs = (InputSet){0};
   code = cli_make_inputs(bench->engine, common, NULL, 1, &inputs);
   if (!status && !code) status = timed_run(bench, &first.again);
+  bench_note_memory(bench);
   if (!code) answer(bench->arena, status, &later, &first);
   bench->inputs = before;
   cli_free_inputs(&inputs);

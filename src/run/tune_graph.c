@@ -92,9 +92,9 @@ static Status keep_guarded(const TuneGraphOptions *options, const Stage *stage, 
   return RECOVER_GUARD(options->keep(options->keep_context, stage, device->plan(executable), device->compiler));
 }
 
-// What a model refuses at a shape is not prepared for it.
+// What a model refuses at a shape is not prepared for it. *arena: at least what it takes.
 static Status prepare_at(const Graph *graph, const int64_t *const *shapes, Device *device, const RunnerHooks *hooks,
-                         const Log *log) {
+                         const Log *log, size_t *arena) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
   Runner *runner = NULL;
   bool usable = false;
@@ -104,6 +104,7 @@ static Status prepare_at(const Graph *graph, const int64_t *const *shapes, Devic
   if (!usable) goto done;
   TRY_GOTO(runner_new(graph, device, hooks, 0, &runner));
   TRY_GOTO(runner_prepare(runner, inputs));
+  *arena = MAX(*arena, runner_stats(runner).arena_bytes);
 done:
   runner_free(runner);
   for (int i = 0; i < graph->input_count; i++) run_tensor_drop(&inputs[i]);
@@ -117,11 +118,14 @@ done:
 // The kernels that sizes between the samples take, too.
 static Status prepare_samples(const Graph *graph, const TuneGraphOptions *options, Device *device, const RunnerHooks *hooks) {
   Status status = OK;
+  size_t arena = 0;
   for (int i = 0; i < 2 * options->sample_count && !status; i++) {
     cuda_device_take_other_rung(device, i % 2);
-    status = prepare_at(graph, options->samples[i / 2], device, hooks, options->log);
+    status = prepare_at(graph, options->samples[i / 2], device, hooks, options->log, &arena);
   }
   cuda_device_take_other_rung(device, false);
+  if (arena)
+    log_add(options->log, LOG_INFO, "shapes of the ranges take %.1f MiB of temporaries at most", (double)arena / (1 << 20));
   return status;
 }
 

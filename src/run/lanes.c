@@ -19,18 +19,19 @@ static Status make_events(Lanes *lanes) {
   return OK;
 }
 
-Status lanes_open(Lanes *lanes, const Plan *plan, int limit, CudaContext *context, Arena *arena) {
+Status lanes_open(Lanes *lanes, const Plan *plan, int limit, CudaContext *context, CudaEvent *events) {
   int most = 0;
   for (uint32_t s = 0; s < plan->step_count; s++) most = MAX(most, plan->steps[s].stream);
-  *lanes = (Lanes){context, plan, MIN(most + 1, limit), {context->stream}, NULL, {-1, -1, -1, -1}};
-  lanes->events = arena_array(arena, CudaEvent, plan->step_count);
+  *lanes = (Lanes){context, plan, MIN(most + 1, limit), {context->stream}, events, {-1, -1, -1, -1}};
   for (int i = 1; i < lanes->count; i++) TRY(cuda_stream_beside(context, i - 1, &lanes->streams[i]));
   return make_events(lanes);
 }
 
 void lanes_close(Lanes *lanes) {
-  for (uint32_t s = 0; lanes->events && s < lanes->plan->step_count; s++)
+  for (uint32_t s = 0; s < lanes->plan->step_count; s++) {
     if (lanes->events[s]) lanes->context->driver->cuEventDestroy(lanes->events[s]);
+    lanes->events[s] = NULL;
+  }
 }
 
 Status lanes_fork(Lanes *lanes) {

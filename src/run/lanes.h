@@ -13,8 +13,8 @@ typedef struct Lanes {
   int64_t last[PLAN_STREAMS];  // the step that each was given last; -1: none
 } Lanes;
 
-// Makes streams and events. At most `limit` lanes. To be closed where it fails, too.
-MUST_CHECK Status lanes_open(Lanes *lanes, const Plan *plan, int limit, CudaContext *context, Arena *arena);
+// Makes streams and events. At most `limit` lanes. events: one a step of the plan, all NULL, as they are again when it is closed. To be closed where it fails, too.
+MUST_CHECK Status lanes_open(Lanes *lanes, const Plan *plan, int limit, CudaContext *context, CudaEvent *events);
 void lanes_close(Lanes *lanes);
 // While the context's stream is captured: at the beginning, before and behind each step in the plan's order, and at the end.
 MUST_CHECK Status lanes_fork(Lanes *lanes);

@@ -34,7 +34,9 @@ void recording_lay_out(Recording *recording, const Steps *steps, const CudaConte
   const Plan *plan = steps->plan;
   uint32_t most = 0;
   for (uint32_t c = 0; c < steps->caller_count; c++) most += steps->sets[steps->callers[c]]->emission->launch_count;
-  *recording = (Recording){.nodes = arena_array(arena, RecordedNode, most), .follows = cuda_graph_can_change(context)};
+  *recording = (Recording){.nodes = arena_array(arena, RecordedNode, most),
+                           .events = arena_array(arena, CudaEvent, plan->step_count),
+                           .follows = cuda_graph_can_change(context)};
   for (uint32_t c = 0; c < steps->caller_count; c++) {
     uint32_t step = steps->callers[c];
     const Emission *emission = steps->sets[step]->emission;
@@ -99,12 +101,10 @@ static Status instantiate(Recording *recording, CudaContext *context) {
 }
 
 Status recording_make(Recording *recording, const Steps *steps, int streams, CudaContext *context) {
-  Arena *scratch = arena_scratch();
   Lanes lanes;
-  Status status = lanes_open(&lanes, steps->plan, streams, context, scratch);
+  Status status = lanes_open(&lanes, steps->plan, streams, context, recording->events);
   if (!status) status = record(recording, steps, &lanes);
   lanes_close(&lanes);
-  arena_free(scratch);
   if (!status) status = instantiate(recording, context);
   if (status) recording_drop(recording, context);
   return status;

@@ -13,6 +13,7 @@ typedef struct Recording {
   CudaGraph graph;  // stays as long as exec: its nodes are what exec's are called by
   CudaGraphExec exec;
   RecordedNode *nodes;  // that reach the caller's memory, in the order of the launches
+  CudaEvent *events;    // by step, while it is made: a run takes no memory that it could not have
   uint32_t node_count;
   bool follows;  // other addresses can be put into it, and that pays
 } Recording;

@@ -181,13 +181,14 @@ plan "^plan for sm_90" "^step [0-9]+: %stem.relu = conv by simt_conv \"8x128x16 
   "^  kernel simt_conv_kernel $hash grid [0-9 ]+ block 128 1 1 shared [0-9]+ \(in 0, .*out 0" -- emulated inspect "$digits/digits.onnx" --device cuda
 [ "$(grep -oE "kernel simt_conv_kernel $hash" plan.a | sort -u | wc -l)" -gt 2 ] || fail "kernels have one hash"
 says 0 "probabilities" run digits.ingot $cpu --check-plans
-emulated inspect "$digits/digits.onnx" --device cuda --fp16 --tune 2 --shapes image:1x1x8x8 --explain right.conv --json >explained.json || fail "inspect --tune --explain"
+# of a model with few ways, and time enough for all of them on any machine
+emulated inspect "$here/../regress/epilogue_one_point/model.onnx" --device cuda --fp16 --tune 600 --explain y --json >explained.json || fail "inspect --tune --explain"
 python3 - <<'PYTHON' || fail "what tuning tried is not in the explanation: $(head -c 2000 explained.json)"
 import json
-site, = json.load(open("explained.json"))["sites"]
+site, = (site for site in json.load(open("explained.json"))["sites"] if site["op"] == "conv")
 ways = [way for each in site["implementations"] for way in each["ways"]]
 tried = [way for way in ways if "measured_ms" in way]
-assert len(tried) > 1 and any("agrees" in way for way in tried)
+assert len(tried) == len(ways) > 1 and all("agrees" in way for way in tried)
 assert sum(way["chosen"] for way in ways) == 1 and site["chosen_by"] in ("measurement", "the whole plan", "order")
 assert any("cuDNN is not here" == each["refusal"] for each in site["implementations"])
 PYTHON

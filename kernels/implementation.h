@@ -44,6 +44,7 @@ typedef struct Launch {
   Hash128 code;  // of one read from text without its source, which is NULL: what it was compiled under
   unsigned grid[3], block[3];
   unsigned cluster[3];    // all 0: no cluster
+  bool cooperative;       // all blocks are in place at once, so that they may wait for each other: one a multiprocessor fits
   unsigned shared_bytes;  // dynamic shared memory
   // LAUNCH_LIBRARY: arguments are buffers, in the routine's order.
   const LibraryRoutine *routine;

@@ -34,7 +34,7 @@ const Command command_inspect = {
     "implementation and way, the ONNX nodes it came from, where its operands lie, "
     "packed\n"
     "                   constants with their recipe, and its launches: kernel with the hash it is compiled under, grid, block, "
-    "cluster,\n"
+    "cluster, whether all blocks are in place at once,\n"
     "                   shared bytes and arguments; library routine with its parameters; or host routine. Constants are hashes "
     "of their\n"
     "                   bytes. No addresses, no times: the same each time\n"

@@ -156,10 +156,14 @@ typedef struct CudaFunctionInfo {
 } CudaFunctionInfo;
 MUST_CHECK Status cuda_function_info(CudaContext *context, CudaFunction function, int block, unsigned shared_bytes,
                                      CudaFunctionInfo *out);
-// arguments: pointers to the values, in order. cluster all 0: none.
 // overlap: where driver and chip know how, blocks begin while the launch before ends; the kernel waits for what that one writes (kernels/common/launch.cuh).
+// cooperative: all blocks are given places at once, or none; where the device has not as many, the launch fails.
+typedef struct CudaLaunchHow {
+  bool overlap, cooperative;
+} CudaLaunchHow;
+// arguments: pointers to the values, in order. cluster all 0: none.
 MUST_CHECK Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
-                              const unsigned cluster[3], unsigned shared_bytes, bool overlap, void **arguments,
+                              const unsigned cluster[3], unsigned shared_bytes, CudaLaunchHow how, void **arguments,
                               CudaStream stream);
 
 // --- Recorded graphs. Whether the driver knows how to find and to change a kernel in one (from 12.3 on).

@@ -1,5 +1,5 @@
 // From cubins to running kernels: each cubin is loaded into a context once for all plans that use it, each function looked up once, and
-// launched, in clusters where a kernel asks for them. Entries are malloc'ed: threads add them under a mutex.
+// launched, in clusters or all blocks at once where a kernel asks for it. Entries are malloc'ed: threads add them under a mutex.
 #include "cuda/module.h"
 #include <stdlib.h>
 #include <string.h>
@@ -161,19 +161,21 @@ static bool may_overlap(const CudaContext *context) {
 }
 
 Status cuda_launch(CudaContext *context, CudaFunction function, const unsigned grid[3], const unsigned block[3],
-                   const unsigned cluster[3], unsigned shared_bytes, bool overlap, void **arguments, CudaStream stream) {
-  bool clustered = cluster && cluster[0], overlaps = overlap && may_overlap(context);
-  if (!clustered && !overlaps) {
+                   const unsigned cluster[3], unsigned shared_bytes, CudaLaunchHow how, void **arguments, CudaStream stream) {
+  bool clustered = cluster && cluster[0], overlaps = how.overlap && may_overlap(context);
+  if (!clustered && !overlaps && !how.cooperative) {
     CUDA_TRY(context, cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared_bytes, stream,
                                      arguments, NULL));
     return OK;
   }
   if (!context->driver->cuLaunchKernelEx)
-    FAIL(ERROR_UNSUPPORTED, "the CUDA driver is too old for thread block clusters (11.8 or newer is needed)");
-  CudaLaunchAttribute attributes[2];
+    FAIL(ERROR_UNSUPPORTED, "the CUDA driver is too old for %s (11.8 or newer is needed)",
+         clustered ? "thread block clusters" : "blocks that are all in place at once");
+  CudaLaunchAttribute attributes[3];
   unsigned count = 0;
   if (clustered)
     attributes[count++] = (CudaLaunchAttribute){.id = CUDA_LAUNCH_CLUSTER, .cluster = {cluster[0], cluster[1], cluster[2]}};
+  if (how.cooperative) attributes[count++] = (CudaLaunchAttribute){.id = CUDA_LAUNCH_COOPERATIVE, .flag = 1};
   if (overlaps) attributes[count++] = (CudaLaunchAttribute){.id = CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION, .flag = 1};
   CudaLaunchConfig config = {.grid = {grid[0], grid[1], grid[2]},
                              .block = {block[0], block[1], block[2]},

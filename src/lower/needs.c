@@ -7,7 +7,7 @@
 #include "lower/plan.h"
 
 // Of what plans say, and of what running them takes for granted of the kernels that they bring (launch.cuh): another meaning is another version.
-enum { PLAN_VERSION = 3 };
+enum { PLAN_VERSION = 4 };
 
 static bool uses_library(const Plan *plan) {
   for (uint32_t s = 0; s < plan->step_count; s++)

@@ -150,6 +150,7 @@ static Status parse_kernel(PlanParser *p, Emission *emission) {
   Launch *launch = emit_kernel(emission, source, entry, grid, block);
   launch->code = key;
   if (plan_accept_word(p, "cluster")) TRY(parse_dims(p, launch->cluster));
+  launch->cooperative = plan_accept_word(p, "cooperative");
   TRY(plan_expect_word(p, "shared"));
   TRY(plan_number(p, 0, INT32_MAX, &shared));
   launch->shared_bytes = (unsigned)shared;

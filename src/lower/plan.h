@@ -110,7 +110,7 @@ MUST_CHECK Status plan_parse(const char *text, size_t length, const DeviceInfo *
 // The graph as it was before plan_make. The plan runs on as it is, but is to be printed no more.
 void plan_take_copies_out(const Plan *plan);
 
-// What it depends on beyond its text: where this is another text, the plan is to be made anew. "plan version 3, sm_90".
+// What it depends on beyond its text: where this is another text, the plan is to be made anew. "plan version 4, sm_90".
 const char *plan_needs(const Plan *plan, Arena *arena);
 
 // Prints the plan, reads it back from its text, and checks that this prints alike. *out is what was read.

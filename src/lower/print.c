@@ -145,6 +145,7 @@ static void print_kernel(Printer *p, const Launch *launch) {
   print_dims(p->text, "grid", launch->grid);
   print_dims(p->text, "block", launch->block);
   if (launch->cluster[0]) print_dims(p->text, "cluster", launch->cluster);
+  if (launch->cooperative) text_add(p->text, " cooperative");
   text_add(p->text, " shared %u", launch->shared_bytes);
 }
 

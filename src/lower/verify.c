@@ -106,8 +106,22 @@ static Status check_argument(const PlanStep *step, const LaunchArg *arg) {
   return OK;
 }
 
+// What waits for each other has to be in place at once; that a multiprocessor takes a block is what the device's limits of a block say.
+static Status check_cooperative(const Launch *launch, const DeviceInfo *device) {
+  uint64_t blocks = 1;
+  for (int i = 0; i < 3; i++) {
+    if (launch->cluster[i]) FAIL(ERROR_INTERNAL, "a cooperative launch in clusters");
+    if (launch->grid[i] > (uint64_t)device->multiprocessors / blocks)
+      FAIL(ERROR_UNSUPPORTED, "%s needs all of its %u x %u x %u blocks at once, and the device has %d multiprocessors",
+           launch->entry, launch->grid[0], launch->grid[1], launch->grid[2], device->multiprocessors);
+    blocks *= launch->grid[i];
+  }
+  return OK;
+}
+
 static Status check_launch(const Plan *plan, const PlanStep *step, const Launch *launch) {
   if ((launch->kind == LAUNCH_HOST) != (plan->device->kind == DEVICE_CPU)) FAIL(ERROR_INTERNAL, "a launch for another device");
+  if (launch->cooperative) TRY(check_cooperative(launch, plan->device));
   int wanted = launch->kind == LAUNCH_LIBRARY ? launch->routine->arguments(launch->parameters) : launch->arg_count;
   if (launch->arg_count != wanted)
     FAIL(ERROR_INTERNAL, "%s is given %d addresses, and takes %d", launch->label, launch->arg_count, wanted);

@@ -204,7 +204,7 @@ static=$here/../regress/bn_f32/model.onnx
 says 0 "" build "$static" $cpu --threads 1 --quiet -o static.ingot
 says 0 "" build "$static" $cpu --threads 1 --quiet -o again.ingot
 cmp static.ingot again.ingot || fail "the same build with a plan gives other bytes"
-says 0 "plan version 3, CPU" inspect static.ingot $cpu --passes
+says 0 "plan version 4, CPU" inspect static.ingot $cpu --passes
 json inspect static.ingot $cpu --passes
 says 0 "running by the engine's plan" run static.ingot $cpu --threads 1 --verbose
 says 0 "made anew: it was made for" run static.ingot $cpu --threads 2 --verbose
@@ -213,7 +213,7 @@ for name in far again; do
   "$dev" emulate 90 "$ingot" build "$static" --for sm_80,rtx4090,sm_90a --quiet -o "$work/$name.ingot" || fail "build --for"
 done
 cmp far.ingot again.ingot || fail "the same build for several GPUs gives other bytes"
-says 0 "plan version 3, sm_89 (128 multiprocessors)" inspect far.ingot $cpu --passes
+says 0 "plan version 4, sm_89 (128 multiprocessors)" inspect far.ingot $cpu --passes
 ! grep -q "not in the engine" out || fail "kernels are missing: $(cat out)"
 "$dev" emulate 90 "$ingot" run "$work/far.ingot" --device cuda --verbose >out 2>&1 || fail "run far.ingot: $(cat out)"
 grep -q "running by the engine's plan" out || fail "the plan that was built for sm_90 is not used: $(cat out)"

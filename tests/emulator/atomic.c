@@ -1,6 +1,7 @@
 // Atomic operations, and what they order. A thread that fences (__threadfence) and then changes a place atomically publishes what it knew at its
 // fence; whoever changes the place after it learns of that. So the last block of a grid, by a counter, may read what the others left.
 // What other threads of a block wrote must be known to the thread that fences: the barrier goes before the fence, not after.
+// Blocks of a cooperative launch are one group, and know of each other by its clocks: red.release publishes at its place, and ld.acquire learns there.
 #include <stdlib.h>
 #include <string.h>
 #include "tests/emulator/emulator.h"
@@ -61,12 +62,15 @@ static void learn(Thread *t, Release *r) {
   t->group->acquired = a;
 }
 
-static void meet_at(Thread *t, Place *place) {
+static void learn_at(Thread *t, Place *place) {
   for (Release *r = place->releases; r; r = r->next) learn(t, r);
-  if (!t->published) return;
+}
+
+static void publish_at(const Thread *t, Place *place, const Knowledge *known) {
+  if (!known) return;
   Release *r = release_of(place, t->group);
   for (size_t i = 0; i < r->count; i++)
-    if (t->published->clock[i] > r->clock[i]) r->clock[i] = t->published->clock[i];
+    if (known->clock[i] > r->clock[i]) r->clock[i] = known->clock[i];
 }
 
 // Whether the work of another group of this launch was published to the thread, or to one that it has met since.
@@ -139,7 +143,11 @@ EMULATED_API void emulated_atomic(int kind, char type, void *address, const void
   if ((uintptr_t)address % size)
     finding(FOUND_MISALIGNED, pc, "changes %u bytes at %p, no multiple of %u", size, address, size);
   access_memory(emulator.thread, (uintptr_t)address, size, ACCESS_WRITE | ACCESS_ATOMIC, pc);
-  if (memory_is_device((uintptr_t)address)) meet_at(emulator.thread, place_of((uintptr_t)address));
+  if (memory_is_device((uintptr_t)address)) {
+    Place *place = place_of((uintptr_t)address);
+    learn_at(emulator.thread, place);
+    publish_at(emulator.thread, place, emulator.thread->published);
+  }
 #define CASE(letter, T) \
   case letter: atomic_##T(kind, address, *(const T *)operand, *(const T *)compare, old); break
   switch (type) {
@@ -159,4 +167,42 @@ EMULATED_API void emulated_thread_fence(void) {
   emulator.ticks++;
   knowledge_drop(t->group, t->published);
   t->published = clock_release(t, NULL);
+}
+
+// --- Releases and acquisitions: atomic, of 4 bytes of device memory.
+
+static Place *ordered_place(const void *address, AccessKind kind, uintptr_t pc) {
+  emulator.ticks++;
+  if ((uintptr_t)address % 4) finding(FOUND_MISALIGNED, pc, "%s 4 bytes at %p, no multiple of 4", access_verb(kind), address);
+  access_memory(emulator.thread, (uintptr_t)address, 4, kind | ACCESS_ATOMIC, pc);
+  if (!memory_is_device((uintptr_t)address))
+    finding(FOUND_ADDRESS, pc, "%s %p, no device memory", access_verb(kind | ACCESS_ATOMIC), address);
+  return place_of((uintptr_t)address);
+}
+
+// Where all that runs are threads that ask, none will be answered.
+static void note_ask(Group *group, uintptr_t pc) {
+  group->asks = emulator.ticks == group->asked_at + 1 ? group->asks + 1 : 0;
+  group->asked_at = emulator.ticks;
+  if (group->asks <= 2 * group->thread_count || bulk_progress(group)) return;
+  finding(FOUND_TIMEOUT, pc, "waits for ever: it asks again and again for what nobody is left to write");
+}
+
+// Threads that ask again and again let others run meanwhile.
+EMULATED_API unsigned emulated_load_acquire(const unsigned *from) {
+  learn_at(emulator.thread, ordered_place(from, ACCESS_READ, CALLER));
+  unsigned value = *from;
+  note_ask(emulator.group, CALLER);
+  thread_yield();
+  return value;
+}
+
+EMULATED_API void emulated_release_add(unsigned *to, unsigned value) {
+  Thread *t = emulator.thread;
+  Place *place = ordered_place(to, ACCESS_WRITE, CALLER);
+  Knowledge *known = clock_release(t, NULL);
+  publish_at(t, place, known);
+  knowledge_drop(t->group, known);
+  *to += value;
+  if (emulator_random(4) == 0) thread_yield();
 }

@@ -141,8 +141,8 @@ EMULATED_API void emulated_bulk_load(unsigned to, const void *from, unsigned byt
   uint32_t offset;
   aligned(to, (uintptr_t)from, bytes, pc);
   Block *own = shared_block(t, to, &offset);
-  if (blocks >> t->group->block_count)
-    finding(FOUND_INSTRUCTION, pc, "copies to the blocks %04x of a cluster of %u", blocks, t->group->block_count);
+  if (blocks >> group_cluster(t->group))
+    finding(FOUND_INSTRUCTION, pc, "copies to the blocks %04x of a cluster of %u", blocks, group_cluster(t->group));
   for (unsigned rank = 0; rank < t->group->block_count; rank++) {
     if (blocks ? !(blocks >> rank & 1) : rank != own->rank) continue;
     unsigned there = blocks ? (rank + 1) << 24 | (barrier & 0xffffff) : barrier;

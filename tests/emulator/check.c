@@ -153,7 +153,7 @@ static Epoch add_reader(const Thread *t, Epoch readers) {
 // --- What is wrong.
 
 const char *access_verb(AccessKind kind) {
-  return kind & ACCESS_ATOMIC  ? "changes atomically"
+  return kind & ACCESS_ATOMIC  ? kind & ACCESS_WRITE ? "changes atomically" : "reads atomically"
          : kind & ACCESS_WRITE ? kind & ACCESS_PROXY ? "lets an asynchronous copy write" : "writes"
          : kind & ACCESS_PROXY ? "lets the asynchronous proxy read"
                                : "reads";
@@ -218,11 +218,12 @@ judge(Thread *t, Cell *cells, unsigned size, AccessKind kind, uintptr_t pc, uint
     } else {
       if (w != good_write || !w) {
         if (!w) unwritten(kind, pc, where + i);
-        if (w != mine && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
+        bool both_atomic = kind & ACCESS_ATOMIC && w & EPOCH_ATOMIC && !(w & EPOCH_PENDING);
+        if (w != mine && !both_atomic && !write_ordered(t, w)) hazard(t, w, false, kind, pc, where + i);
         if (kind & ACCESS_PROXY) check_fenced(t, w, kind, pc, where + i);
         good_write = w;
       }
-      if (r == mine) continue;
+      if (r == mine || kind & ACCESS_ATOMIC) continue;  // who changes it atomically need not come behind
       if (r != read_from || !read_to) read_from = r, read_to = add_reader(t, r);
       cell->read = read_to;
     }

@@ -3,13 +3,16 @@
 #include <string.h>
 #include "tests/emulator/emulator.h"
 
-EMULATED_API unsigned emulated_cluster_rank(void) { return emulator.thread->block->rank; }
-EMULATED_API unsigned emulated_cluster_size(void) { return emulator.group->block_count; }
+EMULATED_API unsigned emulated_cluster_rank(void) {
+  return emulator.group->launch->cooperative ? 0 : emulator.thread->block->rank;
+}
+EMULATED_API unsigned emulated_cluster_size(void) { return group_cluster(emulator.group); }
 
 EMULATED_API unsigned emulated_cluster_address(unsigned shared, unsigned rank) {
-  if (rank >= emulator.group->block_count)
+  if (rank >= group_cluster(emulator.group))
     finding(FOUND_ADDRESS, CALLER, "asks for the shared memory of block %u of a cluster of %u", rank,
-            emulator.group->block_count);
+            group_cluster(emulator.group));
+  if (emulator.group->launch->cooperative) return shared & 0xffffff;
   return rank == emulator.thread->block->rank ? shared & 0xffffff : (shared & 0xffffff) | (rank + 1) << 24;
 }
 
@@ -56,6 +59,8 @@ static void run_arrive(Meeting *m) {
     Thread *t = m->threads[i];
     if (!t) continue;
     struct ClusterBarrier *b = &t->group->cluster_barrier;
+    if (t->group->launch->cooperative)
+      finding(FOUND_INSTRUCTION, m->line, "meets a cluster in a cooperative launch, which has none");
     same_line(m, *(uintptr_t *)m->arguments[i]);
     if (t->in_cluster_barrier)
       finding(FOUND_INSTRUCTION, m->line, "arrives at the cluster's barrier again without having waited");

@@ -93,6 +93,8 @@ void emulated_tensor_load(unsigned to, const void *map, int rank, const int *pla
 void emulated_tensor_store(const void *map, int rank, const int *place, unsigned from);
 bool emulated_elect();
 void emulated_registers(int count, bool raise);
+unsigned emulated_load_acquire(const unsigned *from);
+void emulated_release_add(unsigned *to, unsigned value);
 void emulated_grid_wait();
 void emulated_grid_launch_next();
 unsigned emulated_cluster_rank();

@@ -75,6 +75,20 @@ static CudaResult launch_check(const Launch *launch) {
   return CUDA_OK;
 }
 
+// All blocks are there at once, one on a multiprocessor; of more than CLUSTER_BLOCKS, or of too many threads, the emulator has no memory.
+static CudaResult cooperative_check(const Launch *launch) {
+  enum { COOPERATIVE_LAUNCH_TOO_LARGE = 720, COOPERATIVE_THREADS = 8192 };
+  uint64_t blocks = 1;
+  if (launch->cluster[0] || launch->overlaps) return NOT_SUPPORTED;
+  for (int i = 0; i < 3; i++) {
+    blocks *= launch->grid[i];
+    if (blocks > (uint64_t)emulator.multiprocessors) return COOPERATIVE_LAUNCH_TOO_LARGE;
+  }
+  if (blocks > CLUSTER_BLOCKS) return NOT_SUPPORTED;
+  blocks *= (uint64_t)launch->block[0] * launch->block[1] * launch->block[2];
+  return blocks > COOPERATIVE_THREADS ? NOT_SUPPORTED : CUDA_OK;
+}
+
 // Devices do not reach each other's memory.
 static void check_places(const Operation *op, int device) {
   const Function *function = op->launch.function;
@@ -106,11 +120,13 @@ static CudaResult launch(const Context *context, const CudaLaunchConfig *config,
       memcpy(op->launch.cluster, config->attributes[i].cluster, sizeof op->launch.cluster);
     else if (config->attributes[i].id == CUDA_LAUNCH_PROGRAMMATIC_SERIALIZATION)
       op->launch.overlaps = config->attributes[i].flag != 0;
-    else if (config->attributes[i].id == CUDA_LAUNCH_COOPERATIVE && config->attributes[i].flag) result = NOT_SUPPORTED;
+    else if (config->attributes[i].id == CUDA_LAUNCH_COOPERATIVE) op->launch.cooperative = config->attributes[i].flag != 0;
   }
   if (op->launch.overlaps && emulator.sm < 90) result = NOT_SUPPORTED;
+  if (op->launch.cooperative && !result) result = cooperative_check(&op->launch);
   if (!result) result = launch_check(&op->launch);
-  unsigned blocks = op->launch.cluster[0] ? op->launch.cluster[0] * op->launch.cluster[1] * op->launch.cluster[2] : 1;
+  const unsigned *together = op->launch.cooperative ? op->launch.grid : op->launch.cluster;
+  unsigned blocks = together[0] ? together[0] * together[1] * together[2] : 1;
   for (unsigned rank = 0; rank < blocks && !result; rank++) {
     ModuleCopy *copy;
     result = module_copy(function->module, rank, &copy);

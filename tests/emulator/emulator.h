@@ -10,7 +10,7 @@
 //   warp.c barrier.c copy.c atomic.c product.c   the instructions; mbarrier.c bulk.c tensor.c cluster.c   those that go on beside
 //                  the threads; tensor_map.c what the driver makes for tensor.c; report.c what was found
 //
-// One launch runs at a time, under one lock.
+// One launch runs at a time, under one lock: group after group, a cluster or a block on its own, or all blocks of a cooperative launch.
 #pragma once
 #include <setjmp.h>
 #include <stdbool.h>
@@ -177,6 +177,8 @@ struct Group {
     Knowledge *gathering, *completed;
   } cluster_barrier;
   struct BulkCopy *bulk_copies;  // under way
+  uint64_t asked_at;             // tick of the last load that acquires
+  unsigned asks;                 // of those, so many in a row with nothing else between them
   uint32_t agent_clock[AGENTS];
   unsigned agents;  // given away
 };
@@ -191,6 +193,7 @@ typedef struct Kernel {
 struct Launch {
   const struct Function *function;
   unsigned grid[3], block[3], cluster[3], shared_bytes;
+  bool cooperative;  // the whole grid is one group
   void **arguments;
   uint32_t serial_first;
   int stream;             // whose time it belongs to
@@ -332,6 +335,8 @@ void clock_learn_begun(Thread *thread);    // that the launch before this one is
 size_t clock_numbers(const Group *group);  // of a Knowledge: clock, then fenced, in one array
 void knowledge_drop(Group *group, Knowledge *knowledge);
 Knowledge *clock_add(Group *group, const Knowledge *from, Knowledge *into);  // into NULL: a new one
+// Of a cluster; blocks of a cooperative launch are none.
+static inline unsigned group_cluster(const Group *group) { return group->launch->cooperative ? 1 : group->block_count; }
 static inline uint32_t clock_agent(const Group *group, unsigned agent) {
   return group->thread_count + agent;
 }  // its number among the threads
@@ -340,8 +345,8 @@ static inline uint32_t clock_agent(const Group *group, unsigned agent) {
 typedef enum AccessKind {
   ACCESS_READ = 0,
   ACCESS_WRITE = 1,
-  ACCESS_ATOMIC = 2,
-  ACCESS_PROXY = 4,  // by the asynchronous proxy, for the thread
+  ACCESS_ATOMIC = 2,  // of reads: one that need not be ordered behind atomic changes
+  ACCESS_PROXY = 4,   // by the asynchronous proxy, for the thread
 } AccessKind;
 void access_memory(Thread *thread, uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc);
 void access_shared(Thread *thread, Block *block, uint32_t offset, unsigned size, AccessKind kind, uintptr_t pc);

@@ -220,7 +220,7 @@ static void run_cluster(Launch *launch, const unsigned cluster[3], uint64_t numb
 
 void launch_run(Launch *launch) {
   unsigned cluster[3];
-  for (int i = 0; i < 3; i++) cluster[i] = launch->cluster[0] ? launch->cluster[i] : 1;
+  for (int i = 0; i < 3; i++) cluster[i] = launch->cooperative ? launch->grid[i] : launch->cluster[0] ? launch->cluster[i] : 1;
   uint64_t count = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2] / (cluster[0] * cluster[1] * cluster[2]);
   emulator.watchdog = emulator.ticks + WATCHDOG_TICKS;
   emulator.preempt_at = emulator.ticks + 1 + emulator_random(PREEMPT_TICKS);

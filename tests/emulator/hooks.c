@@ -4,16 +4,18 @@
 
 void thread_preempt(uintptr_t pc);
 
+// A local variable whose address is taken: where it lies, and what of it is moved at once, is the host compiler's affair.
+static inline bool is_local(uintptr_t address) { return address - (uintptr_t)emulator.thread->fiber.stack < (128u << 10); }
+
 static inline void hook(uintptr_t address, unsigned size, AccessKind kind, uintptr_t pc) {
-  Thread *t = emulator.thread;
-  if (address - (uintptr_t)t->fiber.stack < (128u << 10)) return;
+  if (is_local(address)) return;
   if (++emulator.ticks >= emulator.preempt_at) thread_preempt(pc);
-  access_memory(t, address, size, kind, pc);
+  access_memory(emulator.thread, address, size, kind, pc);
 }
 
 static inline void hook_aligned(void *address, unsigned size, AccessKind kind, uintptr_t pc) {
   uintptr_t at = (uintptr_t)address;
-  if (at & (size - 1)) {
+  if (at & (size - 1) && !is_local(at)) {
     char place[160];
     finding(FOUND_MISALIGNED, pc, "%s %u bytes at an address that is no multiple of %u: %s", kind ? "writes" : "reads", size,
             size, where_name(at, place, sizeof place));

@@ -51,7 +51,8 @@ const char *where_name(uintptr_t address, char *out, size_t room) {
   if (address < (uintptr_t)CLUSTER_BLOCKS << 24) {
     unsigned rank = (unsigned)(address >> 24);
     if (emulator.group && emulator.group->block_count > 1)
-      snprintf(out, room, "shared memory of block %u of its cluster at +%u", rank, (unsigned)(address & 0xffffff));
+      snprintf(out, room, "shared memory of block %u of its %s at +%u", rank,
+               emulator.group->launch->cooperative ? "launch" : "cluster", (unsigned)(address & 0xffffff));
     else snprintf(out, room, "shared memory at +%u", (unsigned)(address & 0xffffff));
   } else if (!memory_is_device(address)) {
     snprintf(out, room, "%p, which is no memory of the device", (void *)address);

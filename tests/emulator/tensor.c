@@ -174,8 +174,8 @@ EMULATED_API void emulated_tensor_load(unsigned to, const void *address, int ran
   uint32_t at, bytes = box_bytes(&map);
   Block *own = shared_block(t, to, &at);
   check_shared(&map, at, pc);
-  if (blocks >> t->group->block_count)
-    finding(FOUND_INSTRUCTION, pc, "copies to the blocks %04x of a cluster of %u", blocks, t->group->block_count);
+  if (blocks >> group_cluster(t->group))
+    finding(FOUND_INSTRUCTION, pc, "copies to the blocks %04x of a cluster of %u", blocks, group_cluster(t->group));
   for (unsigned rank_to = 0; rank_to < t->group->block_count; rank_to++) {
     if (blocks ? !(blocks >> rank_to & 1) : rank_to != own->rank) continue;
     unsigned there = blocks && rank_to != t->block->rank ? (rank_to + 1) << 24 | (barrier & 0xffffff)

@@ -8,6 +8,7 @@ typedef struct Mistake {
   unsigned block, cluster;
   const char *before;  // a kernel that this one overlaps
   unsigned grid;       // 0: one block, or the cluster
+  bool cooperative;
 } Mistake;
 
 static const Mistake mistakes[] = {
@@ -65,13 +66,21 @@ static const Mistake mistakes[] = {
     {"published_unfenced", "another block of the launch writes with nothing to order the two", NULL, 64, 0, NULL, 2},
     {"published_too_soon", "another block of the launch writes with nothing to order the two", NULL, 64, 0, NULL, 2},
     {"second_waits_in_part", "kernel first_of_two, launched before", NULL, 64, 0, "first_of_two"},
+    {"arrival_relaxed", "with nothing to order the two", NULL, 64, 0, NULL, 2, true},
+    {"arrival_of_one_thread", "with nothing to order the two", NULL, 64, 0, NULL, 2, true},
+    {"arrival_too_soon", "with nothing to order the two", "which nothing wrote", 64, 0, NULL, 2, true},
+    {"arrival_asked_plainly", "changes atomically with nothing to order the two", "with nothing to order the two", 64, 0, NULL,
+     2, true},
+    {"arrival_missing", "asks again and again for what nobody is left to write", NULL, 64, 0, NULL, 2, true},
+    {"arrival_of_too_few", "with nothing to order the two", "which nothing wrote", 64, 0, NULL, 2, true},
+    {"arrival_in_cluster", "meets a cluster in a cooperative launch", NULL, 64, 0, NULL, 2, true},
 };
 
 enum { WORDS = 4096 };
 
 static Status commit(Lab *lab, const Mistake *m) {
   static uint32_t in[WORDS];
-  for (uint32_t i = 0; i < WORDS; i++) in[i] = lab_word(i);
+  for (uint32_t i = 0; i < WORDS; i++) in[i] = i == WORDS - 1 ? 0 : lab_word(i);
   void *from, *to;
   CudaTensorMap map;
   TRY(lab_memory(lab, in, sizeof in, &from));
@@ -87,6 +96,7 @@ static Status commit(Lab *lab, const Mistake *m) {
                                       : 1,
                  .block = m->block,
                  .cluster = m->cluster,
+                 .cooperative = m->cooperative,
                  .shared = 17 << 10};  // for those that multiply
   if (m->before) {
     TRY(lab_launch(lab, "findings.cuh", m->before, shape, arguments));

@@ -1,5 +1,6 @@
 // Kernels with one mistake each. All have the same parameters: in and out are 4,096 words, the map is of in as 64 columns of 64 rows with boxes
 // of 32 x 8 and a swizzle of 128 bytes.
+#include "kernels/common/arrivals.cuh"
 #include "kernels/tile/tensor_copy.cuh"
 #include "kernels/tile/wgmma.cuh"
 
@@ -506,4 +507,52 @@ extern "C" __global__ void published_too_soon(PARAMETERS) {
   if (i == 0) ticket = atomicExch((u32 *)in, 7u);
   __syncthreads();
   if (ticket == 7) out[128 + i] = out[(blockIdx.x ^ 1) * 64 + i];
+}
+// --- Two blocks of 64 threads in place at once, which count their arrivals in the last word of `in`, 0 at first, and read each other's words.
+#define ARRIVALS ((u32 *)in + 4095)
+DEVICE void leave_words(u32 *out) { out[blockIdx.x * 64 + threadIdx.x] = threadIdx.x; }
+DEVICE void read_words(u32 *out) { out[128 + blockIdx.x * 64 + threadIdx.x] = out[(blockIdx.x ^ 1) * 64 + threadIdx.x]; }
+extern "C" __global__ void arrival_relaxed(PARAMETERS) {
+  leave_words(out);
+  __syncthreads();
+  if (threadIdx.x == 0) atomicAdd(ARRIVALS, 1u);
+  blocks_wait(ARRIVALS, 2);
+  read_words(out);
+}
+extern "C" __global__ void arrival_of_one_thread(PARAMETERS) {
+  leave_words(out);
+  if (threadIdx.x == 0) release_add(ARRIVALS, 1);
+  blocks_wait(ARRIVALS, 2);
+  read_words(out);
+}
+extern "C" __global__ void arrival_too_soon(PARAMETERS) {
+  blocks_arrive(ARRIVALS);
+  leave_words(out);
+  blocks_wait(ARRIVALS, 2);
+  read_words(out);
+}
+extern "C" __global__ void arrival_asked_plainly(PARAMETERS) {
+  leave_words(out);
+  blocks_arrive(ARRIVALS);
+  if (threadIdx.x == 0)
+    while (*(volatile u32 *)ARRIVALS < 2) {}
+  __syncthreads();
+  read_words(out);
+}
+extern "C" __global__ void arrival_missing(PARAMETERS) {
+  leave_words(out);
+  if (blockIdx.x == 0) blocks_arrive(ARRIVALS);
+  blocks_wait(ARRIVALS, 2);
+  read_words(out);
+}
+extern "C" __global__ void arrival_of_too_few(PARAMETERS) {
+  leave_words(out);
+  blocks_arrive(ARRIVALS);
+  blocks_wait(ARRIVALS, 1);
+  read_words(out);
+}
+extern "C" __global__ void arrival_in_cluster(PARAMETERS) {
+  leave_words(out);
+  cluster_barrier();
+  read_words(out);
 }

@@ -53,8 +53,8 @@ Status lab_launch(Lab *lab, const char *file, const char *kernel, Shape shape, v
   TRY(cuda_function(lab->context, &(ModuleImage){cubin.key, cubin.data, cubin.size}, kernel, shape.shared, &module, &function));
   unsigned grid[3] = {shape.grid, 1, 1}, block[3] = {shape.block, 1, 1},
            cluster[3] = {shape.cluster, shape.cluster ? 1 : 0, shape.cluster ? 1 : 0};
-  return cuda_launch(lab->context, function, grid, block, cluster, shape.shared, shape.overlaps, arguments,
-                     lab->context->stream);
+  const CudaLaunchHow how = {.overlap = shape.overlaps, .cooperative = shape.cooperative};
+  return cuda_launch(lab->context, function, grid, block, cluster, shape.shared, how, arguments, lab->context->stream);
 }
 
 Status lab_finish(Lab *lab) { return cuda_synchronize(lab->context, lab->context->stream); }

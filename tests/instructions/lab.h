@@ -27,7 +27,7 @@ typedef struct TrialTable {
   const Trial *trials;
   int count;
 } TrialTable;
-extern const TrialTable warp_trials, async_trials, tensor_trials, im2col_trials, cluster_trials, matrix_trials;
+extern const TrialTable warp_trials, async_trials, tensor_trials, im2col_trials, cluster_trials, blocks_trials, matrix_trials;
 
 // A kernel of wrong code, and a part of what must be found when it runs.
 Status findings_run(Lab *lab, const char *filter, int *passed, int *total);
@@ -43,6 +43,7 @@ Status lab_memory(Lab *lab, const void *data, size_t size, void **out);
 typedef struct Shape {
   unsigned grid, block, cluster, shared;  // cluster 0: none
   bool overlaps;                          // the launch before it
+  bool cooperative;
 } Shape;
 Status lab_launch(Lab *lab, const char *file, const char *kernel, Shape shape, void **arguments);
 Status lab_finish(Lab *lab);  // waits

@@ -13,8 +13,8 @@
 #include "tests/options.h"
 #include "kernels/device_sources.h"
 
-static const TrialTable *const tables[] = {&warp_trials,   &async_trials,   &tensor_trials,
-                                           &im2col_trials, &cluster_trials, &matrix_trials};
+static const TrialTable *const tables[] = {&warp_trials,    &async_trials,  &tensor_trials, &im2col_trials,
+                                           &cluster_trials, &blocks_trials, &matrix_trials};
 
 enum { SKIPPED = 77 };  // what ctest is told
 
@@ -64,9 +64,9 @@ static Status compile_all(Lab *lab, const Options *options, Tally *tally) {
     const char *file;
     int sm;
     bool only;
-  } files[] = {
-      {"warp.cuh", 75},   {"async.cuh", 80},           {"bulk.cuh", 90},          {"tensor.cuh", 90}, {"cluster.cuh", 90},
-      {"matrix.cuh", 75}, {"warpgroup.cuh", 90, true}, {"findings.cuh", 90, true}};
+  } files[] = {{"warp.cuh", 75},   {"blocks.cuh", 75},          {"async.cuh", 80},
+               {"bulk.cuh", 90},   {"tensor.cuh", 90},          {"cluster.cuh", 90},
+               {"matrix.cuh", 75}, {"warpgroup.cuh", 90, true}, {"findings.cuh", 90, true}};
   for (size_t i = 0; i < COUNT_OF(files); i++)
     for (size_t k = 0; k < COUNT_OF(targets); k++) {
       char name[64];

@@ -114,7 +114,7 @@ Test(api_held_plans, built_for_what_is_not_here) {
   expect_ok(ingot_engine_build(model, &far, &engine));
   ingot_model_free(model);
   cr_assert_eq(ingot_engine_plan_count(engine), 5);
-  cr_expect_str_eq(ingot_plan_needs(ingot_engine_plan(engine, 1)), "plan version 3, sm_89");
+  cr_expect_str_eq(ingot_plan_needs(ingot_engine_plan(engine, 1)), "plan version 4, sm_89");
   cr_expect_eq(ingot_plan_multiprocessors(ingot_engine_plan(engine, 1)), 58);
   cr_expect_eq(ingot_plan_multiprocessors(ingot_engine_plan(engine, 2)), 128);
   for (int i = 0; i < 5; i++) {
@@ -165,7 +165,7 @@ Test(api_held_plans, what_does_not_fit_is_refused_with_the_reason_and_made_anew)
   static const struct {
     const char *from, *to, *says;
   } rows[] = {
-      {"plan version 3", "plan version 9", "it was made for 'plan version 9"},
+      {"plan version 4", "plan version 9", "it was made for 'plan version 9"},
       {"\nstep 0:", "\nstep 7:", "step 7 is number 0"},
       {"\nbuffer ", "\nbudder ", "expected a buffer, a step or the end"},
       {"input 0, ", "input 5, ", "the graph has no input 5"},

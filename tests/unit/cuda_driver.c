@@ -34,8 +34,8 @@ static Status use_context(CudaContext *context, Memory *memory, const char *data
   if (module != same || cuda_module_bytes(context) != 5) FAIL(ERROR_INTERNAL, "a module is loaded twice");
   TRY(cuda_function_info(context, function, 128, 0, &info));
   unsigned one[3] = {1, 1, 1}, none[3] = {0};
-  TRY(cuda_launch(context, function, one, one, none, 0, false, NULL, context->stream));
-  TRY(cuda_launch(context, again, one, one, one, 0, false, NULL, context->stream));
+  TRY(cuda_launch(context, function, one, one, none, 0, (CudaLaunchHow){0}, NULL, context->stream));
+  TRY(cuda_launch(context, again, one, one, one, 0, (CudaLaunchHow){0}, NULL, context->stream));
   int runs = 0;
   double seconds;
   CudaTiming timing = {.warmups = 1, .repeats = 3, .flush_l2 = true};

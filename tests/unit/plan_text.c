@@ -299,6 +299,37 @@ Test(plan_text, launches_that_lie_are_refused) {
   arena_free(arena);
 }
 
+// Blocks that are to be in place at once: said, read back, and refused where there is no room for all, or in clusters.
+Test(plan_text, blocks_at_once_need_room) {
+  Arena *arena = arena_new();
+  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  const char *text = replaced(arena, gpu_text(arena, compiler), " shared ", " cooperative shared ");
+  DeviceInfo device = gpu;
+  Plan *plan;
+  Text again = text_new(arena);
+  device.multiprocessors = 1 << 20;
+  Status status = plan_parse(text, strlen(text), &device, &with_weights, arena, &plan);
+  cr_assert(!status, "%s\n%s", status_message(status), text);
+  const Launch *launch = &plan->steps[0].selection.emission->launches[0];
+  cr_expect(launch->cooperative);
+  plan_print(&again, plan, compiler, NULL);
+  cr_expect_str_eq(text_get(&again), text);
+  unsigned blocks = launch->grid[0] * launch->grid[1] * launch->grid[2];
+  cr_assert_gt(blocks, 1);
+  device.multiprocessors = (int)blocks;
+  status = plan_parse(text, strlen(text), &device, &with_weights, arena, &plan);
+  cr_expect(!status, "%s", status_message(status));
+  device.multiprocessors = (int)blocks - 1;
+  status = plan_parse(text, strlen(text), &device, &with_weights, arena, &plan);
+  cr_assert(status, "accepted, though a block finds no place");
+  cr_expect(strstr(status_message(status), "blocks at once"), "%s", status_message(status));
+  cr_expect_eq(status_code(status), ERROR_UNSUPPORTED);
+  status_free(status);
+  expect_refused_gpu(arena, replaced(arena, text, " cooperative", " cluster 1 1 1 cooperative"), "in clusters");
+  compiler_free(compiler);
+  arena_free(arena);
+}
+
 // ---- cuts --------------------------------------------------------------------------------------------------------------------
 
 // Whatever the text is cut down to: an error, never another plan.

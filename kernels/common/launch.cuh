@@ -29,3 +29,15 @@ DEVICE void begin_kernel() {
   grid_launch_next();
 #endif
 }
+
+// Both apart, for a kernel that has the chip for long: the next one is let in when it nearly is over, and takes no room before.
+DEVICE void begin_alone() {
+#if __CUDA_ARCH__ >= 900 || defined(EMULATED)
+  grid_wait();
+#endif
+}
+DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900 || defined(EMULATED)
+  grid_launch_next();
+#endif
+}

@@ -1,6 +1,8 @@
-// recurrent: the host side of recurrent.cuh and recurrent_mma.cuh. Writes the struct through which the device code sees the site, and the launches: the
-// projections, unless they come in, then either one launch that runs all steps or one or two launches a step, on tensor cores where those take them.
+// recurrent: the host side of recurrent.cuh, recurrent_grid.cuh and recurrent_mma.cuh. Writes the struct through which the device code sees the site, and the launches: the
+// projections, unless they come in, then either one launch that runs all steps, in a block for some rows or on the whole chip, or one or two launches a step, on tensor cores where
+// those take them.
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/common/points.h"
@@ -12,8 +14,9 @@ enum {
   MMA_THREADS = 128,
   MMA_FROM_BYTES = 1 << 17,
   MMA_DEPTH = 64
-};                     // see recurrent_mma.cuh; smaller layers are one launch
-enum { WAY_MMA = 1 };  // a way's config
+};                                                      // see recurrent_mma.cuh; smaller layers are one launch
+enum { GRID_THREADS = 256, GRID_COUNTER_BYTES = 128 };  // see recurrent_grid.cuh
+enum { WAY_MMA = 1, WAY_GRID };                         // a way's config; a grid's: units, rows, row warps
 
 typedef struct Recurrent {
   const Site *site;
@@ -98,19 +101,117 @@ static bool read_mma(const Recurrent *r, MmaSteps *out) {
   return mma_bytes(r, out) <= r->site->device->shared_per_block;
 }
 
-// Small layers are faster in one launch, whose weights stay near.
+// --- All multiprocessors
+
+// What a block has, see recurrent_grid.cuh; clocks: of a step, as predicted.
+typedef struct GridSteps {
+  int units, rows, row_warps;
+  double clocks;
+} GridSteps;
+
+enum { GRID_WARPS = GRID_THREADS / 32, MOST_GRIDS = 3 };
+// Numbers of a thread: what there is, less what addresses, sums and the compiler take; and of those the most that are weights.
+enum { GRID_REGISTERS = 200, GRID_WEIGHT_REGISTERS = 128 };
+
+static int grid_groups(const Recurrent *r, const GridSteps *g) {
+  return (int)(ceil_div(r->batch, g->rows) * r->spec.directions);
+}
+
+static int grid_columns(const Recurrent *r, const GridSteps *g) { return r->spec.gates * g->units; }
+
+// As RecurrentGrid::BYTES.
+static int grid_bytes(const Recurrent *r, const GridSteps *g) {
+  int columns = grid_columns(r, g);
+  return GRID_WARPS * 16 * (columns % 16 ? columns : columns + 8) * 4;
+}
+
+static int grid_chunks(const Recurrent *r, const GridSteps *g) {
+  return (int)ceil_div(ceil_div(r->hidden, 32), GRID_WARPS / g->row_warps);
+}
+
+static int grid_items(const GridSteps *g) { return (int)ceil_div(16 * g->row_warps * g->units, GRID_THREADS); }
+
+// Of a step: meeting the others, then of each pass its states from L2, products, the warps' sums there and back, and the units. The constants are latencies of an H200.
+static double grid_clocks(const Recurrent *r, const GridSteps *g, int64_t batch) {
+  enum { MEETING = 1900, READING = 700, PRODUCT = 16, UNIT = 150, SHARED_BYTES = 128 };
+  int phases = 1 + has_two_phases(r), passes = g->rows / (16 * g->row_warps);
+  double pass_rows = 16 * g->row_warps, columns = grid_columns(r, g);
+  double states = (double)(MIN(g->rows, batch) * r->hidden) * 2 / r->site->device->rates.l2_bytes;
+  double products = grid_chunks(r, g) * 2 * columns / 8 * PRODUCT;
+  double sums = 2 * GRID_WARPS / g->row_warps * pass_rows * columns * 4 / SHARED_BYTES;
+  return phases * (MEETING + READING + states) + passes * (products + sums + grid_items(g) * UNIT);
+}
+
+// Up to a power of two, so that open sizes of the batch have few kernels.
+static int64_t batch_class(const Recurrent *r) {
+  int64_t class = 16;
+  while (class < r->batch) class *= 2;
+  return class;
+}
+
+// Whether the registers take it, and each multiprocessor has no more than one block.
+static bool takes_grid(const Recurrent *r, const GridSteps *g) {
+  int weights = grid_chunks(r, g) * grid_columns(r, g) / 8 * 4, states = grid_chunks(r, g) * 8;
+  int sums = grid_columns(r, g) / 8 * 4, units = g->rows / (16 * g->row_warps) * grid_items(g) * (2 + r->spec.gates);
+  int64_t blocks = ceil_div(r->hidden, g->units), groups = ceil_div(batch_class(r), g->rows) * r->spec.directions;
+  return blocks > 1 && blocks * groups <= r->site->device->multiprocessors && weights <= GRID_WEIGHT_REGISTERS &&
+         weights + states + sums + units <= GRID_REGISTERS && grid_bytes(r, g) <= r->site->device->shared_per_block;
+}
+
+static void keep_grid(GridSteps *list, int *count, GridSteps grid) {
+  int at = *count < MOST_GRIDS ? (*count)++ : MOST_GRIDS - 1;
+  if (at == MOST_GRIDS - 1 && list[at].clocks && list[at].clocks <= grid.clocks) return;
+  for (; at && list[at - 1].clocks > grid.clocks; at--) list[at] = list[at - 1];
+  list[at] = grid;
+}
+
+// The fastest first.
+static int find_grids(const Recurrent *r, GridSteps list[MOST_GRIDS]) {
+  int count = 0;
+  memset(list, 0, MOST_GRIDS * sizeof *list);
+  for (int units = 8; units <= 32; units *= 2)
+    for (int rows = 16; rows <= 128; rows *= 2)
+      for (int row_warps = 1; row_warps <= 2 && row_warps * 16 <= rows; row_warps++) {
+        GridSteps grid = {units, rows, row_warps};
+        grid.clocks = grid_clocks(r, &grid, batch_class(r));
+        if (rows <= batch_class(r) && takes_grid(r, &grid)) keep_grid(list, &count, grid);
+      }
+  return count;
+}
+
+// --- Ways
+
+static double cost_of_steps(const Recurrent *r) {
+  const Site *site = r->site;
+  if (!is_persistent(r)) return cost_of_site(site, 1 + (int)MIN(r->steps, 1 << 20) * (1 + has_two_phases(r)));
+  double a_step = (double)step_weights(r) / (site->device->rates.l2_bytes * cost_clocks(site->device));
+  return cost_of_site(site, 2) + (double)r->steps * a_step;
+}
+
+static Way way_of_grid(const Recurrent *r, const GridSteps *g) {
+  Way way = {.config = {WAY_GRID, g->units, g->rows, g->row_warps},
+             .cost = cost_of_site(r->site, 2) + (double)r->steps * g->clocks / cost_clocks(r->site->device)};
+  snprintf(way.name, sizeof way.name, "grid u%d r%dx%d", g->units, g->rows, g->row_warps);
+  return way;
+}
+
+// Small layers are faster in one launch of few blocks, whose weights stay near; of others a few steps are as fast a launch each.
 static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  enum { GRID_FROM_STEPS = 3 };
   Recurrent r;
   MmaSteps mma;
+  GridSteps grids[MOST_GRIDS];
   Status status = read_recurrent(site, &r);
   bool tensor_cores = !status && read_mma(&r, &mma);
   status_free(status);
   Way steps = {.name = "steps"}, products = {.name = "mma", .config = {WAY_MMA}};
-  bool first = tensor_cores && step_weights(&r) >= MMA_FROM_BYTES;
-  int count = 0;
-  if (first) out[count++] = products;
+  bool large = tensor_cores && step_weights(&r) >= MMA_FROM_BYTES, first = large && r.steps >= GRID_FROM_STEPS;
+  int count = 0, grid_count = tensor_cores ? find_grids(&r, grids) : 0;
+  for (int i = 0; i < grid_count && first && count < limit; i++) out[count++] = way_of_grid(&r, &grids[i]);
+  if (large && count < limit) out[count++] = products;
   if (count < limit) out[count++] = steps;
-  if (tensor_cores && !first && count < limit) out[count++] = products;
+  if (tensor_cores && !large && count < limit) out[count++] = products;
+  for (int i = 0; i < grid_count && !first && count < limit; i++) out[count++] = way_of_grid(&r, &grids[i]);
   return count;
 }
 
@@ -120,10 +221,7 @@ static double cost(const Site *site) {
   Status status = read_recurrent(site, &r);
   bool known = !status;
   status_free(status);
-  if (!known || !is_persistent(&r))
-    return cost_of_site(site, known ? 1 + (int)MIN(r.steps, 1 << 20) * (1 + has_two_phases(&r)) : 1);
-  double a_step = (double)step_weights(&r) / (site->device->rates.l2_bytes * cost_clocks(site->device));
-  return cost_of_site(site, 2) + (double)r.steps * a_step;
+  return known ? cost_of_steps(&r) : cost_of_site(site, 1);
 }
 
 // --- Text
@@ -177,6 +275,16 @@ static char *activation(Arena *arena, const RecurrentActivation *f) {
   }
 }
 
+// Then which one is known where the code is compiled.
+static bool have_same_activations(const RecurrentSpec *spec) {
+  bool same = true;
+  for (int f = 0; f < spec->functions && spec->directions == 2; f++) {
+    const RecurrentActivation *a = &spec->activations[0][f], *b = &spec->activations[1][f];
+    same &= a->function == b->function && a->alpha == b->alpha && a->beta == b->beta;
+  }
+  return same;
+}
+
 static void add_struct(Text *text, const Recurrent *r) {
   const Node *node = r->site->node;
   const RecurrentSpec *spec = &r->spec;
@@ -224,17 +332,20 @@ static void add_struct(Text *text, const Recurrent *r) {
            spec->clip > 0 ? arena_printf(text->arena, "x_min(%s, x_max(-%s, v))", number(text->arena, spec->clip),
                                          number(text->arena, spec->clip))
                           : "v");
-  text_add(text, "  DEVICE A activate(int direction, int function, A v) {\n    switch (direction * 3 + function) {\n");
-  for (int d = 0; d < spec->directions; d++)
+  bool alike = have_same_activations(spec);
+  text_add(text, "  DEVICE A activate(int direction, int function, A v) {\n    switch (%sfunction) {\n",
+           alike ? "" : "direction * 3 + ");
+  for (int d = 0; d < (alike ? 1 : spec->directions); d++)
     for (int f = 0; f < spec->functions; f++)
       text_add(text, "      case %d: return %s;\n", d * 3 + f, activation(text->arena, &spec->activations[d][f]));
   text_add(text, "      default: return v;\n    }\n  }\n");
 }
 
-static void add_mma(Text *text, const Recurrent *r, const MmaSteps *m) {
+// What products of two bytes need.
+static void add_narrow(Text *text, const Recurrent *r) {
   const char *type = dtype_name(r->site->inputs[2].dtype);
   const char *names[] = {"a", "b", "0"};
-  text_add(text, "  typedef Element_%s::Stored T;\n  static constexpr int ROWS = %d, DEPTH = %d;\n", type, m->rows, m->depth);
+  text_add(text, "  typedef Element_%s::Stored T;\n", type);
   text_add(text, "  DEVICE T narrow(A v) { return Element_%s::set(v); }\n", type);
   text_add(text, "  __device__ __forceinline__ const T *weights(int a, int b) const { return x2 + %s; }\n",
            offset(text, r, &r->site->inputs[2], names));
@@ -286,6 +397,8 @@ static void begin_source(Text *text, const Recurrent *r, const char *header, con
   text_add(text, "%s};\n", in);
 }
 
+static const char *instruction(const Recurrent *r) { return r->site->inputs[2].dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16"; }
+
 static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
   static const struct {
     const char *entry;
@@ -293,14 +406,15 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
   } phases[] = {{"recurrent_step_kernel", false}, {"recurrent_second_kernel", true}};
   Text text = text_new(out->arena), in = text_new(out->arena);
   add_struct(&in, r);
-  add_mma(&in, r, m);
+  add_narrow(&in, r);
+  text_add(&in, "  static constexpr int ROWS = %d, DEPTH = %d;\n", m->rows, m->depth);
   begin_source(&text, r, "recurrent_mma", text_get(&in));
   int count = 1 + has_two_phases(r);
   for (int p = 0; p < count; p++)
-    add_kernel(&text, r, phases[p].entry, MMA_THREADS, "In::A *states, int step", "",
-               arena_printf(out->arena, "RecurrentStep<In, %s, %d, %d, %s>::run(in, states, step)",
-                            r->site->inputs[2].dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", phases[p].second ? 2 : 0,
-                            phases[p].second ? 1 : most_gates(r), phases[p].second ? "true" : "false"));
+    add_kernel(
+        &text, r, phases[p].entry, MMA_THREADS, "In::A *states, int step", "",
+        arena_printf(out->arena, "RecurrentStep<In, %s, %d, %d, %s>::run(in, states, step)", instruction(r),
+                     phases[p].second ? 2 : 0, phases[p].second ? 1 : most_gates(r), phases[p].second ? "true" : "false"));
   size_t elements = (size_t)(r->spec.directions * r->batch * r->hidden);
   out->workspace_bytes = MAX(out->workspace_bytes, elements * (5 * r->sum_size + 3 * sizeof(uint16_t)));
   unsigned grid[3] = {(unsigned)ceil_div(r->hidden, MMA_UNITS), (unsigned)(ceil_div(r->batch, m->rows) * r->spec.directions),
@@ -314,6 +428,38 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
       emit_workspace(out, launch, 0);
       emit_i32(out, launch, step);
     }
+  return OK;
+}
+
+// Counters lie in front of the states. What sets them to 0 is a launch of its own, so that whatever a run left there, or never came to leave, is nothing to the next.
+static Status emit_grid(const Recurrent *r, const GridSteps *g, Emission *out) {
+  Text text = text_new(out->arena), in = text_new(out->arena);
+  int groups = grid_groups(r, g);
+  size_t counters = align_up((size_t)groups * GRID_COUNTER_BYTES, 256),
+         elements = (size_t)(r->spec.directions * r->batch * r->hidden);
+  add_struct(&in, r);
+  add_narrow(&in, r);
+  text_add(&in, "  static constexpr int UNITS = %d, ROWS = %d, ROW_WARPS = %d;\n", g->units, g->rows, g->row_warps);
+  begin_source(&text, r, "recurrent_grid", text_get(&in));
+  text_add(&text,
+           "extern \"C\" __global__ void __launch_bounds__(%d) recurrent_grid_begin_kernel(u32 *counters, int count) {\n"
+           "  recurrent_grid_begin(counters, count);\n}\n",
+           32);
+  add_kernel(&text, r, "recurrent_grid_kernel", GRID_THREADS, "u32 *counters, In::T *states", "",
+             arena_printf(out->arena, "RecurrentGrid<In, %s>::run(in, counters, states)", instruction(r)));
+  out->workspace_bytes = MAX(out->workspace_bytes, counters + elements * 3 * sizeof(uint16_t));
+  Launch *launch =
+      emit_kernel(out, text_get(&text), "recurrent_grid_begin_kernel", (unsigned[]){1, 1, 1}, (unsigned[]){32, 1, 1});
+  emit_workspace(out, launch, 0);
+  emit_i32(out, launch, groups);
+  unsigned grid[3] = {(unsigned)ceil_div(r->hidden, g->units), (unsigned)groups, 1};
+  launch = emit_kernel(out, text_get(&text), "recurrent_grid_kernel", grid, (unsigned[]){GRID_THREADS, 1, 1});
+  launch->cooperative = true;
+  launch->shared_bytes = (unsigned)grid_bytes(r, g);
+  site_arguments(out, launch, r->site);
+  emit_arguments(out, launch, r->arguments);
+  emit_workspace(out, launch, 0);
+  emit_workspace(out, launch, counters);
   return OK;
 }
 
@@ -351,6 +497,11 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   if (way->config[0] == WAY_MMA) {
     if (!read_mma(r, &mma)) FAIL(ERROR_UNSUPPORTED, "tensor cores do not take this recurrent layer");
     return emit_mma(r, &mma, out);
+  }
+  GridSteps grid = {way->config[1], way->config[2], way->config[3]};
+  if (way->config[0] == WAY_GRID) {
+    if (!read_mma(r, &mma) || !takes_grid(r, &grid)) FAIL(ERROR_UNSUPPORTED, "its blocks are not all in place at once here");
+    return emit_grid(r, &grid, out);
   }
   Text text = text_new(out->arena), in = text_new(out->arena);
   if (r->steps == 0) return emit_initial(r, out, &text);

@@ -2,7 +2,7 @@
 // every tensor is read and written, and its activation functions. Arithmetic is in In::A, float or double.
 //
 // Two parts. The projections of all inputs, W x + b, of every step at once, unless they are what comes in: a plain tiled product, or a warp for each result when
-// there are few rows. Then the steps, where recurrent_mma.cuh does not do them: a warp computes all gates of one hidden unit for up to ROWS batch rows, its lanes along the
+// there are few rows. Then the steps, where neither recurrent_grid.cuh nor recurrent_mma.cuh does them: a warp computes all gates of one hidden unit for up to ROWS batch rows, its lanes along the
 // state, so that a weight is read once for all rows. Blocks run one step each (a launch a step), or a block keeps a batch group
 // for all steps when the weights are small enough to come from the cache again and again.
 // Traffic of a step: the recurrent weights once for ROWS batch rows. Limit on the chip: latency of a step, then L2 bandwidth.
@@ -92,55 +92,87 @@ template <class In> DEVICE RecurrentRow recurrent_row(const In &in, int directio
   return row;
 }
 
-template <class In> DEVICE typename In::A old_h(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
-  return row.step == 0 ? in.h0(row.direction, row.batch, k) : state.h[row.step & 1][row.state + k];
-}
-template <class In> DEVICE typename In::A old_c(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
-  return row.step == 0 ? in.c0(row.direction, row.batch, k) : state.c[row.state + k];
-}
-
-template <class In>
-DEVICE void finish_unit(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k, typename In::A h,
-                        typename In::A c) {
-  in.set_y(row.time, row.direction, row.batch, k, row.active ? h : (typename In::A)0);
-  if (!row.active) h = old_h(in, state, row, k);
-  state.h[(row.step + 1) & 1][row.state + k] = h;
-  if (row.step == in.steps() - 1) in.set_h(row.direction, row.batch, k, h);
-  if (In::KIND != In::LSTM) return;
-  if (!row.active) c = old_c(in, state, row, k);
-  state.c[row.state + k] = c;
-  if (row.step == in.steps() - 1) in.set_c(row.direction, row.batch, k, c);
-}
+// A hidden unit of a batch row, between steps and within one. update and reset: between the two phases of a GRU that resets before the product.
+template <class A> struct RecurrentUnit { A h, c, update, reset; };
 
 // gate[g]: input projection of gate g; product[g]: recurrent product with its bias.
 template <class In, int G>
-DEVICE void update_unit(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k,
-                        const typename In::A (&gate)[4], const typename In::A (&product)[G]) {
+DEVICE void update_unit(const In &in, int d, int k, const typename In::A (&gate)[4], const typename In::A (&product)[G],
+                        RecurrentUnit<typename In::A> &unit) {
   typedef typename In::A A;
   constexpr int N = In::HIDDEN;
-  const int d = row.direction;
   if constexpr (In::KIND == In::LSTM) {
-    const A cell = old_c(in, state, row, k);
+    const A cell = unit.c;
     const A i = In::activate(d, 0, In::clipped(gate[0] + product[0] + in.peephole(d, k) * cell));
     const A f =
         In::INPUT_FORGET ? 1 - i : In::activate(d, 0, In::clipped(gate[2] + product[2] + in.peephole(d, 2 * N + k) * cell));
-    const A next = f * cell + i * In::activate(d, 1, In::clipped(gate[3] + product[3]));
-    const A o = In::activate(d, 0, In::clipped(gate[1] + product[1] + in.peephole(d, N + k) * next));
-    finish_unit(in, state, row, k, o * In::activate(d, 2, next), next);
+    unit.c = f * cell + i * In::activate(d, 1, In::clipped(gate[3] + product[3]));
+    const A o = In::activate(d, 0, In::clipped(gate[1] + product[1] + in.peephole(d, N + k) * unit.c));
+    unit.h = o * In::activate(d, 2, unit.c);
   } else if constexpr (In::KIND == In::GRU) {
     const A z = In::activate(d, 0, In::clipped(gate[0] + product[0])),
             r = In::activate(d, 0, In::clipped(gate[1] + product[1]));
-    const A h = old_h(in, state, row, k);
     if constexpr (In::LINEAR_BEFORE_RESET) {
       const A candidate = In::activate(d, 1, In::clipped(gate[2] + r * product[2]));
-      finish_unit(in, state, row, k, (1 - z) * candidate + z * h, (A)0);
+      unit.h = (1 - z) * candidate + z * unit.h;
     } else {
-      state.update[row.state + k] = z;
-      state.reset[row.state + k] = r * h;
+      unit.update = z;
+      unit.reset = r * unit.h;
     }
   } else {
-    finish_unit(in, state, row, k, In::activate(d, 0, In::clipped(gate[0] + product[0])), (A)0);
+    unit.h = In::activate(d, 0, In::clipped(gate[0] + product[0]));
   }
+}
+
+// The second phase, whose product sees the state after the reset gate.
+template <class In>
+DEVICE void update_candidate(int d, typename In::A gate, typename In::A product, RecurrentUnit<typename In::A> &unit) {
+  const typename In::A candidate = In::activate(d, 1, In::clipped(gate + product));
+  unit.h = (1 - unit.update) * candidate + unit.update * unit.h;
+}
+
+// Beyond its row's length a unit stays as it was before the step.
+template <class A> DEVICE void keep_unit(const RecurrentRow &row, const RecurrentUnit<A> &before, RecurrentUnit<A> &unit) {
+  if (!row.active) unit.h = before.h, unit.c = before.c;
+}
+
+// What the step leaves in the layer's results.
+template <class In>
+DEVICE void write_unit(const In &in, const RecurrentRow &row, int k, const RecurrentUnit<typename In::A> &unit) {
+  in.set_y(row.time, row.direction, row.batch, k, row.active ? unit.h : (typename In::A)0);
+  if (row.step != in.steps() - 1) return;
+  in.set_h(row.direction, row.batch, k, unit.h);
+  if (In::KIND == In::LSTM) in.set_c(row.direction, row.batch, k, unit.c);
+}
+
+template <class In> DEVICE typename In::A old_h(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k) {
+  return row.step == 0 ? in.h0(row.direction, row.batch, k) : state.h[row.step & 1][row.state + k];
+}
+
+// Where a launch does one step: the unit comes from memory and goes there.
+template <class In, int G, bool SECOND>
+DEVICE void step_unit(const In &in, const RecurrentState<In> &state, const RecurrentRow &row, int k,
+                      const typename In::A (&gate)[4], const typename In::A (&product)[G]) {
+  typedef RecurrentUnit<typename In::A> Unit;
+  const i64 at = row.state + k;
+  Unit unit = {old_h(in, state, row, k)};
+  if (In::KIND == In::LSTM) unit.c = row.step == 0 ? in.c0(row.direction, row.batch, k) : state.c[at];
+  const Unit before = unit;
+  if constexpr (SECOND) {
+    unit.update = state.update[at];
+    update_candidate<In>(row.direction, gate[2], product[0], unit);
+  } else {
+    update_unit<In, G>(in, row.direction, k, gate, product, unit);
+  }
+  if constexpr (In::KIND == In::GRU && !In::LINEAR_BEFORE_RESET && !SECOND) {
+    state.update[at] = unit.update;
+    state.reset[at] = unit.reset;
+    return;
+  }
+  keep_unit(row, before, unit);
+  write_unit(in, row, k, unit);
+  state.h[(row.step + 1) & 1][at] = unit.h;
+  if (In::KIND == In::LSTM) state.c[at] = unit.c;
 }
 
 // G gates from FIRST on of units k, k + stride ... of ROWS batch rows from batch0 on. SECOND: the candidate of a GRU whose products
@@ -179,12 +211,7 @@ DEVICE void recurrent_phase(const In &in, const typename In::A *projected, const
 #pragma unroll
       for (int g = 0; g < 4; g++)
         gate[g] = g < In::GATES ? in.projection(projected, direction, rows[r].time, rows[r].batch, g * N + k) : (A)0;
-      if constexpr (SECOND) {
-        const A candidate = In::activate(direction, 1, In::clipped(gate[2] + sum[r][0])), z = state.update[rows[r].state + k];
-        finish_unit(in, state, rows[r], k, (1 - z) * candidate + z * old_h(in, state, rows[r], k), (A)0);
-      } else {
-        update_unit<In, G>(in, state, rows[r], k, gate, sum[r]);
-      }
+      step_unit<In, G, SECOND>(in, state, rows[r], k, gate, sum[r]);
     }
   }
 }

@@ -107,12 +107,7 @@ template <class In, class Mma, int FIRST, int G, bool SECOND> struct RecurrentSt
 #pragma unroll
       for (int g = 0; g < 4; g++)
         gate[g] = g < In::GATES ? in.projection(nullptr, direction, row.time, batch, g * N + k) : (A)0;
-      if constexpr (SECOND) {
-        const A candidate = In::activate(direction, 1, In::clipped(gate[2] + product[0])), z = state.update[row.state + k];
-        finish_unit(in, state, row, k, (1 - z) * candidate + z * old_h(in, state, row, k), (A)0);
-      } else {
-        update_unit<In, G>(in, state, row, k, gate, product);
-      }
+      step_unit<In, G, SECOND>(in, state, row, k, gate, product);
       const i64 place = row.state + k;
       if constexpr (G == 2) narrow.reset[place] = In::narrow(state.reset[place]);
       else narrow.h[(step + 1) & 1][place] = In::narrow(state.h[(step + 1) & 1][place]);

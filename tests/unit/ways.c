@@ -32,12 +32,18 @@ typedef struct Row {
    ", " n "] = matmul(%q, %k) %p: f16[" q ", " n "] = rowwise(%s) {program: " PROGRAM ", axes: 2} %y: f16[" q ", " d           \
    "] = matmul(%p, %v) }} }",                                                                                                  \
    false, picks},
+#define RECURRENT(kind, x, w, picks)                                                                  \
+  {"graph g(%x: f16[" x "], %w: f16[" w "]) -> (%y) { %y: ?[?] = recurrent(%x, _, %w) {kind: \"" kind \
+   "\", direction: \"bidirectional\"} }",                                                             \
+   false, picks},
 static const Row rows[] = {
 #include "tests/unit/ways.inc"
 };
 
 // Images with channels innermost, as the layout pass has them; weights are constants.
 static void describe(Arena *arena, const Value *value, bool image, TensorDesc *desc) {
+  *desc = (TensorDesc){.absent = !value};
+  if (!value) return;
   *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
   cr_assert(value_get_dims(value, desc->dims));
   dims_strides(desc->rank, desc->dims, desc->strides);

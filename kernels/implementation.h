@@ -79,10 +79,11 @@ typedef enum Backend { BACKEND_CUDA, BACKEND_CPU } Backend;
 typedef struct Implementation {
   const char *name;  // "mma_matmul", "cudnn_conv"
   Backend backend;
-  const OpDef *op;                     // the operator it serves; NULL: any
-  bool general;                        // slow but does everything: tried only when nothing else supports the site
-  bool library;                        // computes through cuBLASLt, cuDNN or oneDNN
-  bool takes_prologue;                 // is asked about sites with a program in front of their first operand, too
+  const OpDef *op;       // the operator it serves; NULL: any
+  bool general;          // slow but does everything: tried only when nothing else supports the site
+  bool library;          // computes through cuBLASLt, cuDNN or oneDNN
+  bool takes_prologue;   // is asked about sites with a program in front of their first operand, too
+  bool writes_anywhere;  // its results, like what it reads, may be parts of other tensors: with any offset and strides
   bool (*supports)(const Site *site);  // where not, it says why: REQUIRE
   // Of a library: whether own kernels are known to be faster, however large the site is; NULL: nowhere.
   bool (*yields)(const Site *site);
@@ -109,9 +110,9 @@ const Implementation *implementation_named(const char *name, const Site *site);
 enum { WAYS_ASKED = 24 };                              // that anybody asks an implementation for, but for tests
 extern const Implementation *const implementations[];  // NULL-terminated, preferred first among those of one operator
 
-// Whether it is one for the site's operator, prologue and device.
+// Whether it is one for the site's operator, prologue, results and device.
 static inline bool implementation_serves(const Implementation *implementation, const Site *site) {
-  return (!site->prologue || implementation->takes_prologue) &&
+  return (!site->prologue || implementation->takes_prologue) && (implementation->writes_anywhere || site_writes_whole(site)) &&
          (implementation->backend == BACKEND_CPU) == (site->device->kind == DEVICE_CPU) &&
          (!implementation->op || implementation->op == site->node->op);
 }

@@ -105,6 +105,12 @@ bool desc_is_dense(const TensorDesc *desc) {
   return true;
 }
 
+bool site_writes_whole(const Site *site) {
+  for (int i = 0; site->outputs && i < site_step(site)->output_count; i++)
+    if (site->outputs[i].offset || !desc_is_dense(&site->outputs[i])) return false;
+  return true;
+}
+
 Value *site_operand(const Site *site, int index) {
   Value *value = site->node->inputs[index];
   for (int i = 0; site->region && i < site->region->input_count; i++)

@@ -59,6 +59,7 @@ static inline int site_input_count(const Site *site) {
   return site_prologue_input(site, site->prologue ? site->prologue->input_count : 1);
 }
 static inline const Node *site_step(const Site *site) { return site->region ? site->region : site->node; }  // of the graph
+bool site_writes_whole(const Site *site);          // no result is a part of another tensor
 Value *site_operand(const Site *site, int index);  // of the node, as the graph has it
 int64_t desc_count(const TensorDesc *desc);
 // Static where the desc was changed since: of what is now nobody knows how it came to be.

@@ -128,6 +128,7 @@ const Implementation cuda_mma_attention = {
     .name = "mma_attention",
     .backend = BACKEND_CUDA,
     .op = &op_region,
+    .writes_anywhere = true,
     .supports = supports,
     .ways = ways,
     .lower = lower,

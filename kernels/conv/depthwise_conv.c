@@ -103,6 +103,7 @@ const Implementation cuda_depthwise_conv = {
     .name = "depthwise_conv",
     .backend = BACKEND_CUDA,
     .op = &op_conv,
+    .writes_anywhere = true,
     .supports = supports,
     .ways = ways,
     .lower = lower,

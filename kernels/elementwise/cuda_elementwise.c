@@ -32,6 +32,7 @@ const Implementation cuda_elementwise = {
     .name = "elementwise",
     .backend = BACKEND_CUDA,
     .op = &op_elementwise,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

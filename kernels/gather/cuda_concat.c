@@ -64,6 +64,7 @@ const Implementation cuda_concat = {
     .name = "concat",
     .backend = BACKEND_CUDA,
     .op = &op_concat,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

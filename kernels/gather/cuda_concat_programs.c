@@ -101,6 +101,7 @@ const Implementation cuda_concat_programs = {
     .name = "concat_programs",
     .backend = BACKEND_CUDA,
     .op = &op_region,
+    .writes_anywhere = true,
     .supports = supports,
     .ways = one_way,
     .lower = lower,

@@ -101,6 +101,7 @@ const Implementation cuda_gather = {
     .name = "gather",
     .backend = BACKEND_CUDA,
     .op = &op_gather,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

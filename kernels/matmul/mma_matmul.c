@@ -115,6 +115,7 @@ const Implementation cuda_mma_matmul = {
     .name = "mma_matmul",
     .backend = BACKEND_CUDA,
     .op = &op_matmul,
+    .writes_anywhere = true,
     .takes_prologue = true,
     .supports = supports,
     .ways = ways,

@@ -93,6 +93,7 @@ const Implementation cuda_simt_matmul = {
     .name = "simt_matmul",
     .backend = BACKEND_CUDA,
     .op = &op_matmul,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

@@ -53,6 +53,7 @@ const Implementation cuda_pad = {
     .name = "pad",
     .backend = BACKEND_CUDA,
     .op = &op_pad,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

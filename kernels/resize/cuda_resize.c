@@ -200,6 +200,7 @@ const Implementation cuda_resize = {
     .name = "resize",
     .backend = BACKEND_CUDA,
     .op = &op_resize,
+    .writes_anywhere = true,
     .general = true,
     .supports = supports,
     .ways = ways,

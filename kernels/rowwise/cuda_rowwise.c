@@ -83,6 +83,7 @@ const Implementation cuda_rowwise = {
     .name = "rowwise",
     .backend = BACKEND_CUDA,
     .op = &op_rowwise,
+    .writes_anywhere = true,
     .supports = supports,
     .ways = ways,
     .cost = cost,

@@ -29,21 +29,44 @@ static Status find_content(PlanParser *p, const PlanPlace *place, const Value *v
   return OK;
 }
 
+static Status parse_strides(PlanParser *p, TensorDesc *desc) {
+  for (int i = 0; i < desc->rank; i++) {
+    if (i) TRY(plan_expect(p, ","));
+    TRY(plan_number(p, -(INT64_MAX / 32), INT64_MAX / 32, &desc->strides[i]));
+  }
+  return plan_expect(p, "]");
+}
+
+static Status parse_offset(PlanParser *p, PlanPlace *place, TensorDesc *desc) {
+  if (plan_accept(p, "+")) TRY(plan_number(p, 1, INT64_MAX / 32, &place->offset));
+  desc->offset = place->offset;
+  return OK;
+}
+
 static Status parse_place(PlanParser *p, const Value *value, PlanPlace *place, TensorDesc *desc) {
   *place = (PlanPlace){.buffer = -1};
   *desc = (TensorDesc){.absent = !value};
   if (!value) return plan_expect_word(p, "_");
   TRY(describe(value, desc));
   TRY(plan_buffer_name(p, &place->buffer));
-  if (plan_accept(p, "+")) TRY(plan_number(p, 1, INT64_MAX / 32, &place->offset));
-  desc->offset = place->offset;
+  TRY(parse_offset(p, place, desc));
   if (plan_accept_word(p, "const")) TRY(find_content(p, place, value, desc));
   TRY(plan_expect(p, "["));
-  for (int i = 0; i < desc->rank; i++) {
-    if (i) TRY(plan_expect(p, ","));
-    TRY(plan_number(p, -(INT64_MAX / 32), INT64_MAX / 32, &desc->strides[i]));
-  }
-  return plan_expect(p, "]");
+  return parse_strides(p, desc);
+}
+
+// Without strides it fills its buffer, and lies there in the value's own order.
+static Status parse_result(PlanParser *p, const Value *value, int number, PlanPlace *place, TensorDesc *desc) {
+  TRY(describe(value, desc));
+  TRY(plan_buffer_name(p, &place->buffer));
+  TRY(parse_offset(p, place, desc));
+  if (plan_accept(p, "[")) return parse_strides(p, desc);
+  const PlanBuffer *buffer = &p->plan->buffers[place->buffer];
+  if (place->offset || desc_bytes(desc) != buffer->bytes)
+    FAIL(ERROR_INVALID_MODEL, "result %d has %zu bytes, the buffer of '%s' %zu", number, desc_bytes(desc), buffer->name,
+         buffer->bytes);
+  order_strides(desc->rank, desc->dims, value->order, desc->strides);
+  return OK;
 }
 
 static Status parse_places(PlanParser *p, const int *numbers, PlanStep *step) {
@@ -62,9 +85,7 @@ static Status parse_places(PlanParser *p, const int *numbers, PlanStep *step) {
   }
   for (int i = 0; i < node->output_count; i++) {
     TRY(i ? plan_expect(p, ",") : plan_expect_word(p, "writes"));
-    TRY(describe(node->outputs[i], &outputs[i]));
-    TRY(plan_buffer_name(p, &step->outputs[i].buffer));
-    order_strides(outputs[i].rank, outputs[i].dims, node->outputs[i]->order, outputs[i].strides);
+    TRY(parse_result(p, node->outputs[i], i, &step->outputs[i], &outputs[i]));
   }
   return plan_accept_word(p, "workspace") ? plan_buffer_name(p, &step->workspace_buffer) : OK;
 }

@@ -1,4 +1,4 @@
-// Making a plan: one walk over the nodes binds every value to a place (views become strides of their source); then steps get their streams (streams.c) and
+// Making a plan: one walk over the nodes binds every value to a place (views become strides of their source, what is concatenated lies where it is wanted); then steps get their streams (streams.c) and
 // buffers their places (place.c). See plan.h.
 #include "lower/plan.h"
 
@@ -7,13 +7,15 @@
 #include "base/checked.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/fused.h"
+#include "kernels/gather/gather.h"
 #include "kernels/view/view.h"
 #include "lower/alike.h"
+#include "lower/lines.h"
 #include "lower/streams.h"
 
 typedef struct Binding {
   bool bound;
-  int buffer;
+  int buffer;  // -1: a result's, until it is known whether it is written into a line
   int64_t offset;
   TensorDesc desc;
 } Binding;
@@ -22,6 +24,7 @@ typedef struct Planner {
   Plan *plan;
   Arena *arena;
   const PlanTarget *target;
+  Lines *lines;
   Binding *bindings;  // by value id
   uint32_t binding_capacity;
 } Planner;
@@ -77,8 +80,8 @@ static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const 
   return buffer;
 }
 
-// A fresh dense buffer for the value, in the value's stride order; what a caller gave is row-major.
-static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
+// Dense memory that the value has for itself, in the value's stride order; what a caller gave is row-major.
+static Status bind_alone(Planner *p, const Value *value, PlanBufferKind kind) {
   Binding *binding = binding_of(p, value);
   TensorDesc *desc = &binding->desc;
   desc->dtype = value->dtype;
@@ -94,12 +97,20 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
   OpenDims *open = open_dims(p, value, desc);
   if (open) open_strides(p, desc->rank, order, open);
   desc->open = open;
-  PlanBuffer *buffer = add_buffer(p, kind, index, value, desc->dims);
-  buffer->constant = value->constant;
-  memcpy(buffer->order, order, MAX_RANK);
   binding->bound = true;
-  binding->buffer = (int)p->plan->buffer_count - 1;
+  binding->buffer = -1;
   binding->offset = 0;
+  return OK;
+}
+
+// ... in a buffer.
+static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
+  TRY(bind_alone(p, value, kind));
+  Binding *binding = binding_of(p, value);
+  PlanBuffer *buffer = add_buffer(p, kind, index, value, binding->desc.dims);
+  buffer->constant = value->constant;
+  for (int i = 0; i < MAX_RANK; i++) buffer->order[i] = kind == PLAN_INPUT ? (uint8_t)i : value->order[i];
+  binding->buffer = (int)p->plan->buffer_count - 1;
   if (kind == PLAN_CONSTANT) p->plan->constant_bytes += buffer->bytes;
   return OK;
 }
@@ -248,6 +259,115 @@ static bool seen_row_major(Planner *p, const Value *value, const Value *output) 
   return place.offset == 0 && element_count(&place.desc) == all && desc_is_row_major(&place.desc);
 }
 
+// ---- lines (lines.h) ----------------------------------------------------------------------------------------------------------
+
+static Line *line_of(const Planner *p, const Value *value, int64_t *at) {
+  Line *line = lines_of(p->lines, value, at);
+  return line ? line : lines_joined(p->lines, value, at);
+}
+
+// Where the value lies in its line, whose memory is made with the first of them; false where it has none.
+static bool place_in_line(Planner *p, const Value *value, TensorDesc *desc, PlanPlace *place) {
+  int64_t at, dims[MAX_RANK], strides[MAX_RANK];
+  Line *line = line_of(p, value, &at);
+  if (!line) return false;
+  line_layout(line, dims, strides);
+  if (line->buffer < 0) {
+    add_buffer(p, PLAN_ARENA, -1, line->like, dims);
+    line->buffer = (int)p->plan->buffer_count - 1;
+    memcpy(p->plan->buffers[line->buffer].order, line->like->order, MAX_RANK);
+  }
+  *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
+  value_get_dims(value, desc->dims);
+  memcpy(desc->strides, strides, sizeof strides);
+  desc->offset = (at - line->low) * strides[line->axis];
+  *place = (PlanPlace){line->buffer, desc->offset};
+  return true;
+}
+
+static void bind_in_line(Planner *p, const Value *value) {
+  Binding binding = {.bound = true};
+  PlanPlace place;
+  place_in_line(p, value, &binding.desc, &place);
+  binding.buffer = place.buffer;
+  binding.offset = place.offset;
+  *binding_of(p, value) = binding;
+}
+
+// The step with its waiting results in their lines, by the same implementation; false where that cannot be.
+static Status try_lines(Planner *p, const Node *node, PlanStep *step, bool *done) {
+  const Selection *alone = &step->selection;
+  Selection selection = {0};
+  Site site = step->site;
+  TensorDesc *outputs = arena_copy(p->arena, site.outputs, (size_t)node->output_count * sizeof *outputs);
+  PlanPlace place;
+  *done = false;
+  if (!alone->implementation->writes_anywhere) return OK;
+  for (int i = 0; i < node->output_count; i++)
+    if (step->outputs[i].buffer < 0) place_in_line(p, node->outputs[i], &outputs[i], &place);
+  site.outputs = outputs;
+  TRY(select_implementation(&site, p->target->select, alone->implementation->general, p->arena, &selection));
+  *done = selection.implementation == alone->implementation;
+  if (!*done) return OK;
+  step->site = site;
+  step->selection = selection;
+  return OK;
+}
+
+// Results that have no memory yet are written into their lines, or get memory of their own where the way that computes them cannot.
+static Status settle(Planner *p, const Node *node, PlanStep *step) {
+  bool waits = false, done = false;
+  for (int i = 0; i < node->output_count; i++) waits |= step->outputs[i].buffer < 0;
+  if (!waits) return OK;
+  TRY(try_lines(p, node, step, &done));
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *value = node->outputs[i];
+    if (binding_of(p, value)->buffer >= 0) continue;
+    if (done) bind_in_line(p, value);
+    else TRY(bind_new(p, value, PLAN_ARENA, -1));
+    step->outputs[i] = (PlanPlace){binding_of(p, value)->buffer, binding_of(p, value)->offset};
+  }
+  return OK;
+}
+
+static bool lies_so(Planner *p, const Value *value, const TensorDesc *desc, int buffer, int64_t offset) {
+  const Binding *binding = binding_of(p, value);
+  return binding->bound && binding->buffer == buffer && binding->offset == offset &&
+         !memcmp(binding->desc.strides, desc->strides, (size_t)desc->rank * sizeof *desc->strides);
+}
+
+// Whether its place in a line is only its own: not that of a concatenation which became a step of its own, whose operands may lie there.
+static bool may_be_copied(const Planner *p, const Value *value) {
+  int64_t at;
+  while (value->producer && value->producer->op == &op_slice) value = value->producer->inputs[0];
+  return !lines_joined(p->lines, value, &at);
+}
+
+static Status copy_into_line(Planner *p, Node *concat, int index, Line *line, int64_t at);
+
+// A concatenation whose operands lie where it is, but for one at most, which is copied there. *done: it is there, and takes no step.
+static Status plan_in_line(Planner *p, Node *node, bool *done) {
+  TensorDesc desc;
+  PlanPlace place;
+  int missing = -1, count = 0;
+  int64_t at, missing_at = 0;
+  Line *line = node->op == &op_concat ? lines_joined(p->lines, node->outputs[0], &at) : NULL;
+  *done = false;
+  if (!line || !place_in_line(p, node->outputs[0], &desc, &place)) return OK;
+  for (int i = 0; i < node->input_count; i++) {
+    int64_t width = node->inputs[i]->dims[line->axis];
+    if (width && !lies_so(p, node->inputs[i], &desc, place.buffer, place.offset)) missing = i, missing_at = at, count++;
+    place.offset += width * desc.strides[line->axis];
+    at += width;
+  }
+  if (count > 1 || (count && !may_be_copied(p, node->inputs[missing]))) return OK;
+  if (count) TRY(copy_into_line(p, node, missing, line, missing_at));
+  if (count && binding_of(p, node->inputs[missing])->buffer != line->buffer) return OK;
+  bind_in_line(p, node->outputs[0]);
+  *done = true;
+  return OK;
+}
+
 // The graph output number whose buffer `value` can be written to directly, or -1.
 static int direct_output(Planner *p, const Value *value) {
   const Graph *graph = p->plan->graph;
@@ -262,20 +382,32 @@ static const OpDef *copies_of(const Value *value) {
   return scalar ? &op_elementwise : &op_bitcast;
 }
 
+// Where the results of a step will be, as far as that is known before it is.
+static Status bind_results(Planner *p, const Node *node) {
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *value = node->outputs[i];
+    int64_t at;
+    int direct = direct_output(p, value);
+    if (direct < 0 && lines_of(p->lines, value, &at)) TRY(bind_alone(p, value, PLAN_ARENA));
+    else TRY(bind_new(p, value, direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
+  }
+  return OK;
+}
+
 static Status plan_node(Planner *p, Node *node) {
   Plan *plan = p->plan;
+  bool in_line;
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) TRY(bind_constant(p, node->inputs[i]));
+  TRY(plan_in_line(p, node, &in_line));
+  if (in_line) return OK;
   if (node->op->view && node->inputs[0]) {
     if (bind_view(p, node)) return OK;
     TRY(insert_copy(p, node, 0, true));
     if (bind_view(p, node)) return OK;
     FAIL(ERROR_INTERNAL, "a view of value '%s' could not be resolved", node->inputs[0]->name);
   }
-  for (int i = 0; i < node->output_count; i++) {
-    int direct = direct_output(p, node->outputs[i]);
-    TRY(bind_new(p, node->outputs[i], direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
-  }
+  TRY(bind_results(p, node));
   if (does_nothing(node)) return OK;
   PlanStep step = {0};
   TRY(fill_site(p, node, &step));
@@ -301,6 +433,7 @@ static Status plan_node(Planner *p, Node *node) {
   }
   if (!step.selection.implementation)
     FAIL(ERROR_UNSUPPORTED, "nothing computes '%s' (%s) on %s", node->outputs[0]->name, node->op->name, p->target->info->name);
+  TRY(settle(p, node, &step));
   *ARENA_PUSH(p->arena, plan->steps, plan->step_count, plan->step_capacity) = step;
   return OK;
 }
@@ -343,6 +476,19 @@ static Status insert_copy(Planner *p, Node *node, int index, bool row_major) {
   return OK;
 }
 
+// Afterwards the concatenation reads the copy.
+static Status copy_into_line(Planner *p, Node *concat, int index, Line *line, int64_t at) {
+  Value *source = concat->inputs[index];
+  Node *copy = add_copy(p->plan->graph, concat, source);
+  TRY(node_infer(copy));
+  memcpy(copy->outputs[0]->order, line->like->order, sizeof line->like->order);
+  lines_add(p->lines, copy->outputs[0], line, at);
+  TRY(plan_node(p, copy));
+  node_set_input(concat, index, copy->outputs[0]);
+  note_copy(p, (PlanCopy){copy, concat, index, source});
+  return OK;
+}
+
 // Every graph output must lie in its own caller's buffer; values that do not (views, inputs, constants, doubles) are copied there.
 static Status plan_outputs(Planner *p) {
   Graph *graph = p->plan->graph;
@@ -379,6 +525,7 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   plan->before = (GraphNumbers){graph->next_value_id, graph->next_node_id, graph->next_suffix};
   plan->device = target->info;
   plan->tf32 = target->tf32;
+  p.lines = lines_find(graph, target->info, arena);
   for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
   FOR_NODES(node, graph)
   TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));

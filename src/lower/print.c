@@ -19,7 +19,7 @@
 // A step on another stream than 0, or that waits for steps on others, says so behind its number: "step 7 on 2 behind 3, 5: ...".
 //
 // A buffer is called what its value is; of several with one name, all but the first have their number behind it. A place is a buffer, elements
-// from its start, strides in elements; `const`: what is there is known. Blocks of parameters are printed byte by byte.
+// from its start, strides in elements; `const`: what is there is known. Of a result that fills its buffer the buffer says it all. Blocks of parameters are printed byte by byte.
 #include <string.h>
 
 #include "ir/graph_text.h"
@@ -210,8 +210,12 @@ static void print_places(Printer *p, const PlanStep *step) {
   }
   if (site_input_count(&step->site)) text_add(p->text, "\n");
   for (int i = 0; i < step->node->output_count; i++) {
+    const TensorDesc *desc = &step->site.outputs[i];
+    const PlanPlace *place = &step->outputs[i];
+    bool fills = !place->offset && desc_is_dense(desc) && desc_bytes(desc) == p->plan->buffers[place->buffer].bytes;
     text_add(p->text, i ? ", " : "  writes ");
-    print_value(p->text, p->names[step->outputs[i].buffer]);
+    if (fills) print_value(p->text, p->names[place->buffer]);
+    else print_place(p, place, desc);
   }
   text_add(p->text, "\n");
   if (step->workspace_buffer < 0) return;

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "lower/clocks.h"
+#include "lower/pieces.h"
 
 enum {
   CROSSING =
@@ -22,13 +23,19 @@ enum {
   WHOLE = 1 << 20,  // of a chip
 };
 
+// Of each step the steps that write what it reads: those numbered from first[step] to first[step + 1], excluded, in `steps`.
+typedef struct Sources {
+  uint32_t *first;
+  int *steps;
+} Sources;
+
 typedef struct Player {
   const Plan *plan;
   int limit;
-  int *writers;            // by buffer: the step that writes it, or -1
+  Sources sources;
   int64_t *times, *ways;   // by step: how long it takes; from its beginning to the end of all that needs it
   int *heirs;              // by step: of those that read what it writes the one with the longest way to the end, or -1
-  int *there;              // by step: of its inputs the first so many are known to be written by steps that have begun
+  int *there;              // by step: of its sources the first so many are known to have begun
   int *shares;             // by step: of the chip, of WHOLE
   int64_t *ends;           // by step that has begun
   int *streams;            // by step: -1 before it has begun
@@ -53,23 +60,53 @@ static int share_of(const PlanStep *step, const DeviceInfo *device, double micro
   return (int)(fmin(share, 1) * WHOLE);
 }
 
-static void find_writers(const Plan *plan, int *writers) {
-  for (uint32_t b = 0; b < plan->buffer_count; b++) writers[b] = -1;
-  for (uint32_t s = 0; s < plan->step_count; s++)
-    for (int i = 0; i < plan->steps[s].node->output_count; i++) writers[plan->steps[s].outputs[i].buffer] = (int)s;
+// A piece of a buffer, and the step that writes it.
+typedef struct Written {
+  Piece piece;
+  int step;
+  const struct Written *next;
+} Written;
+
+// Those that write what the step reads, from number `count` of the list on; returns how many are in it then.
+static uint32_t add_sources(const PlanStep *step, const Written *const *written, Arena *arena, Sources *out, uint32_t count,
+                            uint32_t *capacity) {
+  for (int i = 0; i < site_input_count(&step->site); i++) {
+    const Written *at = step->inputs[i].buffer < 0 ? NULL : written[step->inputs[i].buffer];
+    if (!at || !desc_count(&step->site.inputs[i])) continue;
+    Piece read = piece_read(&step->site.inputs[i], step->inputs[i].offset, at->piece.row);
+    for (; at; at = at->next)
+      if (pieces_meet(&at->piece, &read)) *ARENA_PUSH(arena, out->steps, count, *capacity) = at->step;
+  }
+  return count;
 }
 
-// The step that writes the input, or -1.
-static int writer_of(const int *writers, const PlanStep *step, int input) {
-  int buffer = step->inputs[input].buffer;
-  return buffer < 0 ? -1 : writers[buffer];
+static Sources find_sources(const Plan *plan, Arena *arena) {
+  Sources sources = {.first = arena_array(arena, uint32_t, plan->step_count + 1)};
+  const Written **written = arena_array(arena, const Written *, plan->buffer_count);
+  uint32_t count = 0, capacity = 0;
+  for (uint32_t s = 0; s < plan->step_count; s++) {
+    const PlanStep *step = &plan->steps[s];
+    sources.first[s] = count;
+    count = add_sources(step, written, arena, &sources, count, &capacity);
+    for (int i = 0; i < step->node->output_count; i++) {
+      int buffer = step->outputs[i].buffer;
+      Written *piece = arena_new_of(arena, Written);
+      *piece = (Written){.step = (int)s, .next = written[buffer]};
+      if (!desc_count(&step->site.outputs[i]) ||
+          !piece_of(&step->site.outputs[i], step->outputs[i].offset, plan->buffers[buffer].bytes, &piece->piece))
+        continue;
+      written[buffer] = piece;
+    }
+  }
+  sources.first[plan->step_count] = count;
+  return sources;
 }
 
 static Player player_new(const Plan *plan, int limit, Arena *arena) {
   uint32_t count = plan->step_count;
   Player p = {.plan = plan,
               .limit = limit,
-              .writers = arena_array(arena, int, plan->buffer_count),
+              .sources = find_sources(plan, arena),
               .times = arena_array(arena, int64_t, count),
               .ways = arena_array(arena, int64_t, count),
               .heirs = arena_array(arena, int, count),
@@ -78,7 +115,6 @@ static Player player_new(const Plan *plan, int limit, Arena *arena) {
               .ends = arena_array(arena, int64_t, count),
               .streams = arena_array(arena, int, count)};
   for (int i = 0; i < PLAN_STREAMS; i++) p.last[i] = -1;
-  find_writers(plan, p.writers);
   for (uint32_t s = count; s--;) {
     const PlanStep *step = &plan->steps[s];
     double microseconds = selection_cost(&step->selection, &step->site);
@@ -87,11 +123,10 @@ static Player player_new(const Plan *plan, int limit, Arena *arena) {
     p.streams[s] = p.heirs[s] = -1;
   }
   for (uint32_t s = count; s--;) {
-    const PlanStep *step = &plan->steps[s];
     p.ways[s] += p.times[s];
-    for (int i = 0; i < site_input_count(&step->site); i++) {
-      int writer = writer_of(p.writers, step, i);
-      if (writer < 0 || p.ways[writer] > p.ways[s]) continue;
+    for (uint32_t i = p.sources.first[s]; i < p.sources.first[s + 1]; i++) {
+      int writer = p.sources.steps[i];
+      if (p.ways[writer] > p.ways[s]) continue;
       p.ways[writer] = p.ways[s];
       p.heirs[writer] = (int)s;
     }
@@ -122,12 +157,11 @@ static int64_t find_room(const Player *p, int step, int64_t at) {
 }
 
 static bool may_begin(const Player *p, int number) {
-  const PlanStep *step = &p->plan->steps[number];
-  int count = site_input_count(&step->site), *there = &p->there[number];
-  for (; *there < count; ++*there) {
-    int writer = writer_of(p->writers, step, *there);
-    if (writer >= 0 && p->streams[writer] < 0) return false;
-  }
+  const uint32_t *first = &p->sources.first[number];
+  const int *sources = p->sources.steps + first[0], count = (int)(first[1] - first[0]);
+  int *there = &p->there[number];
+  for (; *there < count; ++*there)
+    if (p->streams[sources[*there]] < 0) return false;
   return p->streams[number] < 0;
 }
 
@@ -138,12 +172,10 @@ static int64_t delay_of(const Player *p, int number, int stream) {
 }
 
 static Move move_of(const Player *p, int number, int stream) {
-  const PlanStep *step = &p->plan->steps[number];
   int64_t begin = p->last[stream] < 0 ? 0 : p->ends[p->last[stream]];
   bool alone = true, home = false;
-  for (int i = 0; i < site_input_count(&step->site); i++) {
-    int writer = writer_of(p->writers, step, i);
-    if (writer < 0) continue;
+  for (uint32_t i = p->sources.first[number]; i < p->sources.first[number + 1]; i++) {
+    int writer = p->sources.steps[i];
     bool here = p->streams[writer] == stream;
     begin = MAX(begin, p->ends[writer] + (here ? 0 : CROSSING));
     alone = false;
@@ -218,15 +250,13 @@ static void drop_implied(PlanStep *step, const PlanClocks *clocks) {
 }
 
 static void find_waits(Plan *plan, Arena *arena) {
-  int *writers = arena_array(arena, int, plan->buffer_count);
+  Sources sources = find_sources(plan, arena);
   PlanClocks clocks = clocks_new(plan, arena);
-  find_writers(plan, writers);
   for (uint32_t s = 0; s < plan->step_count; s++) {
     PlanStep *step = &plan->steps[s];
-    for (int i = 0; i < site_input_count(&step->site); i++) {
-      int writer = writer_of(writers, step, i);
-      if (writer >= 0 && !clock_has(&clocks.ends[step->stream], &clocks, (uint32_t)writer))
-        want_wait(step, &clocks, (uint32_t)writer);
+    for (uint32_t i = sources.first[s]; i < sources.first[s + 1]; i++) {
+      uint32_t writer = (uint32_t)sources.steps[i];
+      if (!clock_has(&clocks.ends[step->stream], &clocks, writer)) want_wait(step, &clocks, writer);
     }
     drop_implied(step, &clocks);
     clocks_take(&clocks, s);

@@ -5,12 +5,22 @@
 #include "base/checked.h"
 #include "lower/clocks.h"
 #include "lower/owners.h"
+#include "lower/pieces.h"
+
+// A piece of a buffer that holds what a step wrote.
+typedef struct Held {
+  Piece piece;
+  uint32_t writer;
+  StepClock until;  // of each stream's steps, what may use it, so far
+  struct Held *next;
+} Held;
 
 typedef struct Follower {
   const Plan *plan;
-  bool *written;      // by buffer
-  uint32_t *writers;  // by buffer that is written: the step
-  StepClock *until;   // by buffer: of each stream's steps, what may use it, so far
+  Arena *arena;
+  Held **held;        // by buffer
+  StepClock *until;   // by buffer: of each stream's steps, what may use any of it, so far
+  StepClock *behind;  // by buffer: what may have used its memory before it did
   Owners *owners;
   PlanClocks clocks;
 } Follower;
@@ -84,7 +94,9 @@ static Status check_output(const Plan *plan, const PlanPlace *place, const Tenso
   if (place->buffer < 0 || place->buffer >= (int)plan->buffer_count)
     FAIL(ERROR_INTERNAL, "result %d is not in a buffer", number);
   const PlanBuffer *buffer = &plan->buffers[place->buffer];
-  if (place->offset || !desc_is_dense(desc) || desc_bytes(desc) != buffer->bytes)
+  Piece piece;
+  bool empty = !desc_count(desc) && !buffer->bytes;
+  if (!empty && (!desc_count(desc) || !piece_of(desc, place->offset, buffer->bytes, &piece)))
     FAIL(ERROR_INTERNAL, "result %d has %zu bytes, the buffer of '%s' %zu", number, desc_bytes(desc), buffer->name,
          buffer->bytes);
   return OK;
@@ -146,44 +158,116 @@ Status plan_verify_step(const Plan *plan, const PlanStep *step) {
 
 // ---- what is there when it is read -------------------------------------------------------------------------------------------
 
+static bool clock_within(const StepClock *clock, const StepClock *limit) {
+  bool within = true;
+  for (int i = 0; i < PLAN_STREAMS && within; i++) within = clock->done[i] <= limit->done[i];
+  return within;
+}
+
+static void clock_join(StepClock *clock, const StepClock *other) {
+  for (int i = 0; i < PLAN_STREAMS; i++) clock->done[i] = MAX(clock->done[i], other->done[i]);
+}
+
 typedef struct Writing {
-  const Follower *f;
+  Follower *f;
   uint32_t step;
+  int buffer;
 } Writing;
 
-// Whether whoever used it so far is done when the step begins.
+// Whether whoever used a buffer of the same memory so far is done when the step begins.
 static bool is_over(void *context, int number) {
   const Writing *writing = context;
-  const uint32_t *until = writing->f->until[number].done, *done = writing->f->clocks.begins[writing->step].done;
-  bool over = true;
-  for (int i = 0; i < PLAN_STREAMS && over; i++) over = until[i] <= done[i];
-  return over;
+  Follower *f = writing->f;
+  clock_join(&f->behind[writing->buffer], &f->until[number]);
+  return clock_within(&f->until[number], &f->clocks.begins[writing->step]);
 }
 
-static Status take(Follower *f, int number, uint32_t step) {
+// The first step to write into the buffer takes its memory.
+static Status take_memory(Follower *f, int number, uint32_t step) {
   const PlanBuffer *buffers = f->plan->buffers, *buffer = &buffers[number];
-  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
-    FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
-  Writing writing = {f, step};
+  Writing writing = {f, step, number};
+  f->held[number] = NULL;
   if (!is_over(&writing, number)) FAIL(ERROR_INTERNAL, "'%s' is written while another stream may use it", buffer->name);
-  int other = buffer->kind == PLAN_ARENA ? owners_ask(f->owners, number, is_over, &writing) : OWNER_NONE;
+  if (buffer->kind != PLAN_ARENA) return OK;
+  int other = owners_ask(f->owners, number, is_over, &writing);
   if (other != OWNER_NONE)
     FAIL(ERROR_INTERNAL, "'%s' is written where another stream may still use '%s'", buffer->name, buffers[other].name);
-  f->written[number] = true;
-  f->writers[number] = step;
-  if (buffer->kind == PLAN_ARENA) owners_write(f->owners, number);
+  owners_write(f->owners, number);
   return OK;
 }
 
-static Status check_read(const Follower *f, int number, uint32_t step) {
-  const PlanBuffer *buffer = &f->plan->buffers[number];
-  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT || !buffer->bytes) return OK;
-  if (!f->written[number] || owners_find(f->owners, number) != number)
-    FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", buffer->name);
-  if (!clocks_is_before(&f->clocks, f->writers[number], step))
-    FAIL(ERROR_INTERNAL, "'%s' is read without waiting for step %u, which writes it on another stream", buffer->name,
-         f->writers[number]);
+// What the piece replaces must be all over, and nothing of it stay.
+static Status drop_replaced(Follower *f, int number, uint32_t step, const Piece *piece) {
+  const char *name = f->plan->buffers[number].name;
+  int count = 0;
+  for (Held **at = &f->held[number]; *at;) {
+    Held *held = *at;
+    if (held->piece.row != piece->row)
+      FAIL(ERROR_INTERNAL, "'%s' is written in rows of %zu and of %zu bytes", name, held->piece.row, piece->row);
+    if (++count == MOST_PIECES) FAIL(ERROR_INTERNAL, "'%s' is written in more than %d pieces", name, MOST_PIECES);
+    if (!pieces_meet(&held->piece, piece)) {
+      at = &held->next;
+      continue;
+    }
+    if (!clock_within(&held->until, &f->clocks.begins[step]))
+      FAIL(ERROR_INTERNAL, "'%s' is written while another stream may use it", name);
+    if (held->piece.low < piece->low || held->piece.high > piece->high)
+      FAIL(ERROR_INTERNAL, "'%s' is written where it holds another step's result in part", name);
+    *at = held->next;
+  }
   return OK;
+}
+
+static Status take(Follower *f, int number, uint32_t step, const Piece *piece) {
+  const PlanBuffer *buffer = &f->plan->buffers[number];
+  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT)
+    FAIL(ERROR_INTERNAL, "the plan writes over '%s'", buffer->name);
+  bool kept = f->held[number] && (buffer->kind != PLAN_ARENA || owners_find(f->owners, number) == number);
+  if (!kept) TRY(take_memory(f, number, step));
+  else if (!clock_within(&f->behind[number], &f->clocks.begins[step]))
+    FAIL(ERROR_INTERNAL, "'%s' is written where another stream may still use what was there before", buffer->name);
+  TRY(drop_replaced(f, number, step, piece));
+  Held *held = arena_new_of(f->arena, Held);
+  *held = (Held){.piece = *piece, .writer = step, .next = f->held[number]};
+  f->held[number] = held;
+  return OK;
+}
+
+static Status take_result(Follower *f, const PlanStep *step, int output, uint32_t number) {
+  const PlanPlace *place = &step->outputs[output];
+  const TensorDesc *desc = &step->site.outputs[output];
+  Piece piece = {0};
+  if (desc_count(desc)) piece_of(desc, place->offset, f->plan->buffers[place->buffer].bytes, &piece);
+  return take(f, place->buffer, number, &piece);
+}
+
+static const Held *held_at(const Follower *f, int number, size_t at) {
+  const Held *held = f->held[number];
+  while (held && (at < held->piece.low || at >= held->piece.high)) held = held->next;
+  return held;
+}
+
+// All of it was written, by steps that are over.
+static Status check_written(const Follower *f, int number, uint32_t step, const Piece *read) {
+  const char *name = f->plan->buffers[number].name;
+  for (size_t at = read->low; at < read->high;) {
+    const Held *held = held_at(f, number, at);
+    if (!held) FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", name);
+    if (!clocks_is_before(&f->clocks, held->writer, step))
+      FAIL(ERROR_INTERNAL, "'%s' is read without waiting for step %u, which writes it on another stream", name, held->writer);
+    at = held->piece.high;
+  }
+  return OK;
+}
+
+static Status check_read(const Follower *f, const PlanPlace *place, const TensorDesc *desc, uint32_t step) {
+  const PlanBuffer *buffer = &f->plan->buffers[place->buffer];
+  const Held *held = f->held[place->buffer];
+  if (buffer->kind == PLAN_CONSTANT || buffer->kind == PLAN_INPUT || !buffer->bytes || !desc_count(desc)) return OK;
+  if (!held || owners_find(f->owners, place->buffer) != place->buffer)
+    FAIL(ERROR_INTERNAL, "'%s' is read when its memory is not written, or no longer holds it", buffer->name);
+  Piece read = piece_read(desc, place->offset, held->piece.row);
+  return check_written(f, place->buffer, step, &read);
 }
 
 // What a step reads and writes is in use at the same time.
@@ -196,24 +280,42 @@ static Status check_kept(const Follower *f, int number, bool read) {
   FAIL(ERROR_INTERNAL, "the plan gives '%s' and '%s' the same memory", other, buffer->name);
 }
 
-static void note_use(Follower *f, int number, uint32_t step) {
-  if (number >= 0) f->until[number].done[f->plan->steps[step].stream] = f->clocks.places[step] + 1;
+static void note_use(Follower *f, int number, uint32_t step, const Piece *piece) {
+  int stream = f->plan->steps[step].stream;
+  uint32_t end = f->clocks.places[step] + 1;
+  f->until[number].done[stream] = end;
+  for (Held *held = f->held[number]; held; held = held->next)
+    if (!piece || pieces_meet(&held->piece, piece)) held->until.done[stream] = end;
 }
 
 static void note_uses(Follower *f, uint32_t number) {
   const PlanStep *step = &f->plan->steps[number];
-  note_use(f, step->workspace_buffer, number);
-  for (int i = 0; i < site_input_count(&step->site); i++) note_use(f, step->inputs[i].buffer, number);
-  for (int i = 0; i < step->node->output_count; i++) note_use(f, step->outputs[i].buffer, number);
+  if (step->workspace_buffer >= 0) note_use(f, step->workspace_buffer, number, NULL);
+  for (int i = 0; i < site_input_count(&step->site); i++) {
+    int buffer = step->inputs[i].buffer;
+    if (buffer < 0) continue;
+    const TensorDesc *desc = &step->site.inputs[i];
+    Piece read = {0};
+    if (f->held[buffer] && desc_count(desc)) read = piece_read(desc, step->inputs[i].offset, f->held[buffer]->piece.row);
+    note_use(f, buffer, number, &read);
+  }
+  for (int i = 0; i < step->node->output_count; i++) {
+    int buffer = step->outputs[i].buffer;
+    Piece written = f->held[buffer]->piece;  // the newest
+    note_use(f, buffer, number, &written);
+  }
 }
 
 static Status follow_step(Follower *f, uint32_t number) {
   const PlanStep *step = &f->plan->steps[number];
   int inputs = site_input_count(&step->site), outputs = step->node->output_count;
   for (int i = 0; i < inputs; i++)
-    if (step->inputs[i].buffer >= 0) TRY(check_read(f, step->inputs[i].buffer, number));
-  if (step->workspace_buffer >= 0) TRY(take(f, step->workspace_buffer, number));
-  for (int i = 0; i < outputs; i++) TRY(take(f, step->outputs[i].buffer, number));
+    if (step->inputs[i].buffer >= 0) TRY(check_read(f, &step->inputs[i], &step->site.inputs[i], number));
+  if (step->workspace_buffer >= 0) {
+    size_t bytes = f->plan->buffers[step->workspace_buffer].bytes;
+    TRY(take(f, step->workspace_buffer, number, &(Piece){bytes, 0, bytes}));
+  }
+  for (int i = 0; i < outputs; i++) TRY(take_result(f, step, i, number));
   for (int i = 0; i < inputs; i++)
     if (step->inputs[i].buffer >= 0) TRY(check_kept(f, step->inputs[i].buffer, true));
   if (step->workspace_buffer >= 0) TRY(check_kept(f, step->workspace_buffer, false));
@@ -222,12 +324,20 @@ static Status follow_step(Follower *f, uint32_t number) {
   return OK;
 }
 
+// All of every row.
+static bool is_whole(const Follower *f, int number) {
+  const Held *held = f->held[number];
+  size_t row = held ? held->piece.row : 0, at = 0;
+  while (held && at < row && (held = held_at(f, number, at))) at = held->piece.high;
+  return held != NULL;
+}
+
 static Status check_outputs(const Follower *f, Arena *scratch) {
   const Graph *graph = f->plan->graph;
   bool *made = arena_array(scratch, bool, (size_t)graph->output_count);
   for (uint32_t b = 0; b < f->plan->buffer_count; b++) {
     const PlanBuffer *buffer = &f->plan->buffers[b];
-    if (buffer->kind == PLAN_OUTPUT) made[buffer->index] |= f->written[b] || !buffer->bytes;
+    if (buffer->kind == PLAN_OUTPUT) made[buffer->index] |= is_whole(f, (int)b) || !buffer->bytes;
   }
   for (int i = 0; i < graph->output_count; i++)
     if (!made[i]) FAIL(ERROR_INTERNAL, "the plan does not make its output '%s'", graph->outputs[i]->name);
@@ -241,9 +351,10 @@ Status plan_verify(const Plan *plan, Arena *scratch) {
   if (plan->arena_bytes > plan->temporary_bytes)
     FAIL(ERROR_INTERNAL, "the plan's arena has %zu bytes, for temporaries of %zu", plan->arena_bytes, plan->temporary_bytes);
   Follower f = {.plan = plan,
-                .written = arena_array(scratch, bool, plan->buffer_count),
-                .writers = arena_array(scratch, uint32_t, plan->buffer_count),
+                .arena = scratch,
+                .held = arena_array(scratch, Held *, plan->buffer_count),
                 .until = arena_array(scratch, StepClock, plan->buffer_count),
+                .behind = arena_array(scratch, StepClock, plan->buffer_count),
                 .owners = owners_new(plan, scratch)};
   TRY(clocks_find(plan, scratch, &f.clocks));
   for (uint32_t s = 0; s < plan->step_count; s++) {

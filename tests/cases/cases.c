@@ -1,12 +1,12 @@
 // ingot-cases: runs the operator case table on a device and compares with the reference.
 //
 //   ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] [--quick]
-//               [--repeat-first] [--tf32] [--open all|leading|images|lengths] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
+//               [--repeat-first] [--tf32] [--open all|leading|images|lengths] [--parts first|last] [--seed N] [--jobs N] [--record FILE | --against FILE] [--verbose]
 //
 // On a GPU, --tactics runs every case through every tactic that supports it, not only the preferred one, and each tactic's first
 // candidates (4, with --quick 1, or as many as --candidates says); --tactic only through that one. --quick runs each once, without replaying, and what
 // is preferred not again beside the tactics (for slow checkers); --repeat-first replays the first candidate of each tactic only. --tf32 lets products
-// of f32 use it. --open has the planner take sizes for ones that differ from call to call (see open.h). --every takes each N-th of the cases that match, and says how many were left out; --further N takes all, and candidates behind a
+// of f32 use it. --open has the planner take sizes for ones that differ from call to call (see open.h). --parts has results written into parts of other tensors (see parts.h). --every takes each N-th of the cases that match, and says how many were left out; --further N takes all, and candidates behind a
 // tactic's first in each N-th. --jobs divides the cases among processes.
 // --record keeps what each tactic computed, --against compares it with what was kept (see record.h). Prints the cases that differ and a
 // summary; exits with 1 if any did.
@@ -32,12 +32,13 @@
 #include "run/cuda_device.h"
 #include "run/runner.h"
 #include "tests/cases/open.h"
+#include "tests/cases/parts.h"
 #include "tests/cases/record.h"
 #include "tests/options.h"
 
 typedef struct Options {
   DeviceKind device;
-  const char *filter, *tactic, *open;
+  const char *filter, *tactic, *open, *parts;
   bool tactics, quick, repeat_first, tf32, verbose;
   int jobs, candidates, every, further;
   uint64_t seed;
@@ -262,6 +263,7 @@ static Status run_case(const OperatorCase *row, Device **device, const Options *
     return OK;
   }
   if (!status && options->open) open_sizes(graph, options->open);
+  if (!status && options->parts) status = join_results(graph, options->parts);
   if (!status) {
     Tensor *inputs = arena_array(arena, Tensor, (size_t)graph->input_count + 1),
            *expected = arena_array(arena, Tensor, (size_t)graph->output_count + 1);
@@ -362,8 +364,8 @@ static bool run_jobs(const Options *options, Tally *tally, char name[128]) {
 static const char usage[] =
     "ingot-cases [--device cpu|cuda] [--filter TEXT] [--every N] [--tactics] [--tactic NAME] [--candidates N] [--further N] "
     "[--quick] "
-    "[--repeat-first] [--tf32] [--open all|leading|images|lengths] [--seed N] [--jobs N] [--record FILE | --against FILE] "
-    "[--verbose]";
+    "[--repeat-first] [--tf32] [--open all|leading|images|lengths] [--parts first|last] [--seed N] [--jobs N] "
+    "[--record FILE | --against FILE] [--verbose]";
 
 int main(int count, char **arguments) {
   Options options = {.jobs = 1, .every = 1, .further = 1};
@@ -382,13 +384,15 @@ int main(int count, char **arguments) {
                               {"--tactics", TEST_FLAG, &options.tactics},
                               {"--tactic", TEST_TEXT, &options.tactic},
                               {"--open", TEST_TEXT, &options.open},
+                              {"--parts", TEST_TEXT, &options.parts},
                               {"--quick", TEST_FLAG, &options.quick},
                               {"--repeat-first", TEST_FLAG, &options.repeat_first},
                               {"--tf32", TEST_FLAG, &options.tf32},
                               {"--verbose", TEST_FLAG, &options.verbose},
                               {NULL}};
   bool wrong = test_options(count, arguments, table, usage) || (record && against);
-  if (wrong || (options.open && !open_sizes_known(options.open))) return fprintf(stderr, "usage: %s\n", usage), 2;
+  if (wrong || (options.open && !open_sizes_known(options.open)) || (options.parts && !join_results_known(options.parts)))
+    return fprintf(stderr, "usage: %s\n", usage), 2;
   options.device = cuda ? DEVICE_CUDA : DEVICE_CPU;
   options.seed = (uint64_t)seed;
   options.record_path = record ? record : against;

@@ -31,7 +31,7 @@ static Site site_of(const Node *node, const DeviceInfo *device, bool spread, Are
   TensorDesc *inputs = arena_array(arena, TensorDesc, (size_t)count + 1),
              *outputs = arena_array(arena, TensorDesc, (size_t)node->output_count);
   for (int i = 0; i < count; i++) inputs[i] = describe(numbers[i] < 0 ? NULL : node->inputs[numbers[i]], spread);
-  for (int i = 0; i < node->output_count; i++) outputs[i] = describe(node->outputs[i], spread);
+  for (int i = 0; i < node->output_count; i++) outputs[i] = describe(node->outputs[i], false);
   site.inputs = inputs, site.outputs = outputs;
   return site;
 }

@@ -1,6 +1,7 @@
 // What rules look for, as models have it: arithmetic that does nothing, casts there and back, parallel convolutions that are summed, scales in front of
-// products, chains of linear work, shuffles of channels, activations and norms in other spellings.
+// products, chains of linear work, shuffles of channels, siblings, activations and norms in other spellings.
 #include <math.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
@@ -136,6 +137,23 @@ static bool make_shuffle(Maker *maker) {
   return maker_built(maker, &b, build_reshape(&b, moved, 4, (Dim[]){n, c / 4, dim_mul(table, h, two), dim_mul(table, w, two)}));
 }
 
+// Convolutions of one image, some with the same windows, that meet in a concatenation or are read by others.
+static bool make_siblings(Maker *maker) {
+  Value *x = maker_pick(maker, is_image), *parts[4];
+  if (!x) return false;
+  Builder b = builder_of(maker);
+  int count = 2 + maker_below(maker, 3), kept = 0;
+  bool relu = maker_one_in(maker, 2);
+  for (int i = 0; i < count; i++) {
+    Value *y = same_conv(maker, x, 8 * (1 + maker_below(maker, 2)), maker_one_in(maker, 4) ? 3 : 1, 1);
+    if (y) y = per_channel(maker, &b, y, OP_add);
+    if (y && relu) y = build_unary(&b, OP_relu, y);
+    if (y && maker_one_in(maker, 2)) y = same_conv(maker, y, 8, 3, 1);
+    if (y && (!kept || !memcmp(y->dims + 2, parts[0]->dims + 2, (size_t)(y->rank - 2) * sizeof *y->dims))) parts[kept++] = y;
+  }
+  return kept > 1 ? maker_built(maker, &b, build_concat(&b, kept, parts, 1)) : (status_free(b.status), false);
+}
+
 static bool make_spelling(Maker *maker) {
   Value *x = maker_pick(maker, is_float);
   if (!x || !x->rank) return false;
@@ -177,6 +195,7 @@ const MakeRow idiom_makes[] = {
     {"linear_chain", 3, make_linear_chain},
     {"scaled", 3, make_scaled_product},
     {"shuffle", 2, make_shuffle},
+    {"siblings", 2, make_siblings},
     {"spelling", 3, make_spelling},
     {"layer_of_rows", 2, make_layer_of_rows},
     {0},

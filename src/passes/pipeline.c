@@ -4,7 +4,7 @@
 extern const Pass pass_fold_constants, pass_inline_scalars, pass_simplify_views, pass_fold_scale, pass_pad_into_conv,
     pass_common_subexpressions, pass_fuse_elementwise, pass_fuse_epilogue, pass_fuse_rowwise, pass_precision, pass_zero_points,
     pass_layout, pass_relu_behind_pool, pass_simplify_programs, pass_merge_branches, pass_inline_regions, pass_merge_products,
-    pass_project_ahead, pass_outline_regions, pass_outline_prologues, pass_fold_steps;
+    pass_project_ahead, pass_channel_places, pass_outline_regions, pass_outline_prologues, pass_fold_steps;
 
 const Pass *const pass_pipeline[] = {
     &pass_fold_constants,
@@ -15,6 +15,7 @@ const Pass *const pass_pipeline[] = {
     &pass_fold_scale,  // before fusion hides the batch norms
     &pass_inline_scalars,
     &pass_fuse_elementwise,  // so that a sum, or an activation, is one node ...
+    &pass_channel_places,    // ... that a gather of channels can pass ...
     &pass_merge_branches,
     &pass_simplify_programs,  // ... in one spelling ...
     &pass_simplify_views,     // ... that can move in front of a view ...

@@ -1,5 +1,5 @@
 // What rules look for, as models have it: arithmetic that does nothing, casts there and back, parallel convolutions that are summed, scales in front of
-// products, chains of linear work, shuffles of channels, siblings, activations and norms in other spellings.
+// products, chains of linear work, shuffles of channels and what passes by them, siblings, activations and norms in other spellings.
 #include <math.h>
 #include <string.h>
 
@@ -137,6 +137,51 @@ static bool make_shuffle(Maker *maker) {
   return maker_built(maker, &b, build_reshape(&b, moved, 4, (Dim[]){n, c / 4, dim_mul(table, h, two), dim_mul(table, w, two)}));
 }
 
+static Value *shuffled(Builder *b, Value *x, Dim parts) {
+  Dim n = x->dims[0], c = x->dims[1], h = x->dims[2], w = x->dims[3];
+  Value *split = build_reshape(b, x, 5, (Dim[]){n, parts, c / parts, h, w});
+  return build_reshape(b, build_transpose(b, split, (int[]){0, 2, 1, 3, 4}), 4, x->dims);
+}
+
+static Value *channels(Builder *b, Value *x, Dim first, Dim count) {
+  return build_slice(b, x, (Dim[]){0, first, 0, 0}, (int64_t[]){1, 1, 1, 1},
+                     (Dim[]){x->dims[0], count, x->dims[2], x->dims[3]});
+}
+
+static Value *activated(Maker *maker, Builder *b, Value *x) {
+  if (x && maker_one_in(maker, 2)) x = per_channel(maker, b, x, OP_add);
+  return x && maker_one_in(maker, 2) ? build_unary(b, OP_relu, x) : x;
+}
+
+// A unit of ShuffleNet: half of the channels pass by convolutions of the other half, and all are shuffled. Sometimes the halves are no halves, or read by others.
+static Value *unit(Maker *maker, Builder *b, Value *x) {
+  Dim all = x->dims[1], passing = maker_one_in(maker, 4) ? 1 + maker_below(maker, (int)all - 1) : all / 2;
+  Value *by = channels(b, x, 0, passing), *y = channels(b, x, passing, all - passing);
+  if (!by || !y) return NULL;
+  y = activated(maker, b, same_conv(maker, y, y->dims[1], 1, 1));
+  if (y && maker_one_in(maker, 2)) y = activated(maker, b, same_conv(maker, y, y->dims[1], 3, y->dims[1]));
+  if (y && maker_one_in(maker, 2)) y = activated(maker, b, same_conv(maker, y, y->dims[1], 1, 1));
+  if (!y || y->dims[1] != all - passing) return NULL;
+  if (maker_one_in(maker, 6)) maker_keep(maker, y);
+  Value *joined =
+      maker_one_in(maker, 3) ? build_concat(b, 2, (Value *[]){y, by}, 1) : build_concat(b, 2, (Value *[]){by, y}, 1);
+  return joined ? shuffled(b, joined, maker_one_in(maker, 2) ? 2 : all / 2) : NULL;
+}
+
+static bool make_units(Maker *maker) {
+  Value *x = maker_pick(maker, is_image);
+  if (!x || x->rank != 4) return false;
+  Builder b = builder_of(maker);
+  int64_t half = 2 * (1 + maker_below(maker, 3));
+  Value *one = activated(maker, &b, same_conv(maker, x, half, 1, 1)), *other = same_conv(maker, x, half, 1, 1);
+  Value *y = one && other ? build_concat(&b, 2, (Value *[]){one, other}, 1) : NULL;
+  y = y ? shuffled(&b, y, 2) : NULL;
+  for (int i = 0, count = 1 + maker_below(maker, 3); y && i < count; i++) y = unit(maker, &b, y);
+  if (y && maker_one_in(maker, 2)) y = activated(maker, &b, same_conv(maker, y, y->dims[1], 3, y->dims[1]));
+  if (y && !maker_one_in(maker, 3)) y = same_conv(maker, y, 1 + maker_below(maker, 3), 1, 1);
+  return y ? maker_built(maker, &b, y) : (status_free(b.status), false);
+}
+
 // Convolutions of one image, some with the same windows, that meet in a concatenation or are read by others.
 static bool make_siblings(Maker *maker) {
   Value *x = maker_pick(maker, is_image), *parts[4];
@@ -195,6 +240,7 @@ const MakeRow idiom_makes[] = {
     {"linear_chain", 3, make_linear_chain},
     {"scaled", 3, make_scaled_product},
     {"shuffle", 2, make_shuffle},
+    {"units", 2, make_units},
     {"siblings", 2, make_siblings},
     {"spelling", 3, make_spelling},
     {"layer_of_rows", 2, make_layer_of_rows},

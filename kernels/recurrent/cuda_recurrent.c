@@ -84,18 +84,25 @@ static int mma_bytes(const Recurrent *r, const MmaSteps *m) {
   return (columns + m->rows) * m->depth * 2 + splits * m->rows * (columns + 4) * 4;
 }
 
+// Of 16 bytes.
 static bool has_rows_of_chunks(const TensorDesc *r) {
-  const int chunk = 8;
+  const int chunk = 16 / (int)dtype_size(r->dtype);
   return r->constant && r->strides[2] == 1 && r->offset % chunk == 0 && r->strides[0] % chunk == 0 &&
          r->strides[1] % chunk == 0 && r->dims[2] % chunk == 0;
 }
 
+// What both ways ask that keep weights near.
+static bool has_constant_weights(const Recurrent *r) {
+  return r->projected && r->steps > 0 && r->batch > 0 && r->hidden > 0 && r->hidden <= INT16_MAX &&
+         has_rows_of_chunks(&r->site->inputs[2]);
+}
+static bool has_narrow_weights(const Recurrent *r) {
+  DType dtype = r->site->inputs[2].dtype;
+  return (dtype == DTYPE_F16 || dtype == DTYPE_BF16) && r->site->device->sm >= (dtype == DTYPE_F16 ? 75 : 80);
+}
+
 static bool read_mma(const Recurrent *r, MmaSteps *out) {
-  const TensorDesc *weights = &r->site->inputs[2];
-  bool narrow = weights->dtype == DTYPE_F16 || weights->dtype == DTYPE_BF16;
-  if (!r->projected || !narrow || r->site->device->sm < (weights->dtype == DTYPE_F16 ? 75 : 80) || r->steps == 0 ||
-      r->batch == 0 || r->hidden == 0 || !has_rows_of_chunks(weights) || r->hidden > INT16_MAX)
-    return false;
+  if (!has_narrow_weights(r) || !has_constant_weights(r)) return false;
   *out = (MmaSteps){.rows = r->batch > 16 ? 32 : 16, .depth = (int)align_up((size_t)r->hidden, MMA_DEPTH)};
   if (mma_bytes(r, out) > r->site->device->shared_per_block) out->rows = 16;
   return mma_bytes(r, out) <= r->site->device->shared_per_block;
@@ -110,36 +117,45 @@ typedef struct GridSteps {
 } GridSteps;
 
 enum { GRID_WARPS = GRID_THREADS / 32, MOST_GRIDS = 3 };
-// Numbers of a thread: what there is, less what addresses, sums and the compiler take; and of those the most that are weights.
-enum { GRID_REGISTERS = 200, GRID_WEIGHT_REGISTERS = 128 };
+// Numbers of a thread: what there is, less what addresses, sums and the compiler take; and of those the most that are weights, as fragments and as columns: with more of these the compiler
+// keeps some in memory.
+enum { GRID_REGISTERS = 200, GRID_FRAGMENT_REGISTERS = 128, GRID_LANE_REGISTERS = 96 };
 
 static int grid_groups(const Recurrent *r, const GridSteps *g) {
   return (int)(ceil_div(r->batch, g->rows) * r->spec.directions);
 }
-
 static int grid_columns(const Recurrent *r, const GridSteps *g) { return r->spec.gates * g->units; }
-
-// As RecurrentGrid::BYTES.
-static int grid_bytes(const Recurrent *r, const GridSteps *g) {
-  int columns = grid_columns(r, g);
-  return GRID_WARPS * 16 * (columns % 16 ? columns : columns + 8) * 4;
-}
-
+static int grid_passes(const GridSteps *g) { return g->rows / (16 * g->row_warps); }
+static int grid_items(const GridSteps *g) { return (int)ceil_div(16 * g->row_warps * g->units, GRID_THREADS); }
+// Of two bytes in chunks of 32 of a warp's depth, of f32 the depth.
 static int grid_chunks(const Recurrent *r, const GridSteps *g) {
   return (int)ceil_div(ceil_div(r->hidden, 32), GRID_WARPS / g->row_warps);
 }
+static int grid_depth(const Recurrent *r) { return (int)align_up((size_t)ceil_div(r->hidden, GRID_WARPS), 4); }
 
-static int grid_items(const GridSteps *g) { return (int)ceil_div(16 * g->row_warps * g->units, GRID_THREADS); }
+// As GridShape::SUMS, and behind it GridLanes' states.
+static int grid_bytes(const Recurrent *r, const GridSteps *g) {
+  int columns = grid_columns(r, g), states = has_narrow_weights(r) ? 0 : grid_depth(r);
+  return GRID_WARPS * 16 * ((columns % 16 ? columns : columns + 8) + states) * 4;
+}
 
-// Of a step: meeting the others, then of each pass its states from L2, products, the warps' sums there and back, and the units. The constants are latencies of an H200.
+// Of a step, by a pass of so many rows. PRODUCT and STEP: of a fragment's product and of a multiply-add, with two warps on a scheduler.
+static double product_clocks(const Recurrent *r, const GridSteps *g, double rows) {
+  enum { PRODUCT = 16, STEP = 3 };
+  int columns = grid_columns(r, g);
+  if (has_narrow_weights(r)) return (double)grid_chunks(r, g) * 2 * columns / 8 * PRODUCT;
+  return rows * grid_depth(r) * (double)ceil_div(columns, 32) * STEP;
+}
+
+// Meeting the others, then of each pass its states from L2, products, the warps' sums there and back, and the units. The constants are latencies of an H200.
 static double grid_clocks(const Recurrent *r, const GridSteps *g, int64_t batch) {
-  enum { MEETING = 1900, READING = 700, PRODUCT = 16, UNIT = 150, SHARED_BYTES = 128 };
-  int phases = 1 + has_two_phases(r), passes = g->rows / (16 * g->row_warps);
-  double pass_rows = 16 * g->row_warps, columns = grid_columns(r, g);
-  double states = (double)(MIN(g->rows, batch) * r->hidden) * 2 / r->site->device->rates.l2_bytes;
-  double products = grid_chunks(r, g) * 2 * columns / 8 * PRODUCT;
-  double sums = 2 * GRID_WARPS / g->row_warps * pass_rows * columns * 4 / SHARED_BYTES;
-  return phases * (MEETING + READING + states) + passes * (products + sums + grid_items(g) * UNIT);
+  enum { MEETING = 1900, READING = 700, UNIT = 150, SHARED_BYTES = 128 };
+  int phases = 1 + has_two_phases(r);
+  double rows = (double)MIN((int64_t)g->rows, batch), pass_rows = 16 * g->row_warps;
+  double states = rows * (double)((size_t)r->hidden * dtype_size(r->site->inputs[2].dtype)) / r->site->device->rates.l2_bytes;
+  double sums = 2 * GRID_WARPS / g->row_warps * pass_rows * grid_columns(r, g) * 4 / SHARED_BYTES;
+  return phases * (MEETING + READING + states) +
+         grid_passes(g) * (product_clocks(r, g, fmin(pass_rows, rows)) + sums + grid_items(g) * UNIT);
 }
 
 // Up to a power of two, so that open sizes of the batch have few kernels.
@@ -149,13 +165,24 @@ static int64_t batch_class(const Recurrent *r) {
   return class;
 }
 
+static int weight_registers(const Recurrent *r, const GridSteps *g) {
+  int columns = grid_columns(r, g);
+  return has_narrow_weights(r) ? grid_chunks(r, g) * columns / 8 * 4 : (int)ceil_div(columns, 32) * grid_depth(r);
+}
+static int other_registers(const Recurrent *r, const GridSteps *g) {
+  int units = grid_passes(g) * grid_items(g) * (2 + r->spec.gates);
+  return units + (has_narrow_weights(r) ? grid_chunks(r, g) * 8 + grid_columns(r, g) / 8 * 4 : 16);
+}
+
 // Whether the registers take it, and each multiprocessor has no more than one block.
 static bool takes_grid(const Recurrent *r, const GridSteps *g) {
-  int weights = grid_chunks(r, g) * grid_columns(r, g) / 8 * 4, states = grid_chunks(r, g) * 8;
-  int sums = grid_columns(r, g) / 8 * 4, units = g->rows / (16 * g->row_warps) * grid_items(g) * (2 + r->spec.gates);
+  DType dtype = r->site->inputs[2].dtype;
+  if (!has_constant_weights(r) || (!has_narrow_weights(r) && (dtype != DTYPE_F32 || g->row_warps > 1))) return false;
+  int weights = weight_registers(r, g);
   int64_t blocks = ceil_div(r->hidden, g->units), groups = ceil_div(batch_class(r), g->rows) * r->spec.directions;
-  return blocks > 1 && blocks * groups <= r->site->device->multiprocessors && weights <= GRID_WEIGHT_REGISTERS &&
-         weights + states + sums + units <= GRID_REGISTERS && grid_bytes(r, g) <= r->site->device->shared_per_block;
+  return blocks > 1 && blocks * groups <= r->site->device->multiprocessors &&
+         weights <= (has_narrow_weights(r) ? GRID_FRAGMENT_REGISTERS : GRID_LANE_REGISTERS) &&
+         weights + other_registers(r, g) <= GRID_REGISTERS && grid_bytes(r, g) <= r->site->device->shared_per_block;
 }
 
 static void keep_grid(GridSteps *list, int *count, GridSteps grid) {
@@ -173,8 +200,9 @@ static int find_grids(const Recurrent *r, GridSteps list[MOST_GRIDS]) {
     for (int rows = 16; rows <= 128; rows *= 2)
       for (int row_warps = 1; row_warps <= 2 && row_warps * 16 <= rows; row_warps++) {
         GridSteps grid = {units, rows, row_warps};
+        if (rows > batch_class(r) || !takes_grid(r, &grid)) continue;
         grid.clocks = grid_clocks(r, &grid, batch_class(r));
-        if (rows <= batch_class(r) && takes_grid(r, &grid)) keep_grid(list, &count, grid);
+        keep_grid(list, &count, grid);
       }
   return count;
 }
@@ -201,17 +229,20 @@ static int ways(const Site *site, const Machine *machine, Way *out, int limit) {
   Recurrent r;
   MmaSteps mma;
   GridSteps grids[MOST_GRIDS];
+  Way list[MOST_GRIDS + 2];
+  int count = 0, grid_count = 0;
   Status status = read_recurrent(site, &r);
-  bool tensor_cores = !status && read_mma(&r, &mma);
+  bool known = !status, large = known && step_weights(&r) >= MMA_FROM_BYTES, products = known && read_mma(&r, &mma);
   status_free(status);
-  Way steps = {.name = "steps"}, products = {.name = "mma", .config = {WAY_MMA}};
-  bool large = tensor_cores && step_weights(&r) >= MMA_FROM_BYTES, first = large && r.steps >= GRID_FROM_STEPS;
-  int count = 0, grid_count = tensor_cores ? find_grids(&r, grids) : 0;
-  for (int i = 0; i < grid_count && first && count < limit; i++) out[count++] = way_of_grid(&r, &grids[i]);
-  if (large && count < limit) out[count++] = products;
-  if (count < limit) out[count++] = steps;
-  if (tensor_cores && !large && count < limit) out[count++] = products;
-  for (int i = 0; i < grid_count && !first && count < limit; i++) out[count++] = way_of_grid(&r, &grids[i]);
+  if (known) grid_count = find_grids(&r, grids);
+  bool first = large && r.steps >= GRID_FROM_STEPS;
+  for (int i = 0; i < grid_count && first; i++) list[count++] = way_of_grid(&r, &grids[i]);
+  if (products && large) list[count++] = (Way){.name = "mma", .config = {WAY_MMA}};
+  list[count++] = (Way){.name = "steps"};
+  if (products && !large) list[count++] = (Way){.name = "mma", .config = {WAY_MMA}};
+  for (int i = 0; i < grid_count && !first; i++) list[count++] = way_of_grid(&r, &grids[i]);
+  count = MIN(count, limit);
+  memcpy(out, list, (size_t)count * sizeof *out);
   return count;
 }
 
@@ -341,24 +372,28 @@ static void add_struct(Text *text, const Recurrent *r) {
   text_add(text, "      default: return v;\n    }\n  }\n");
 }
 
-// What products of two bytes need.
-static void add_narrow(Text *text, const Recurrent *r) {
+// What ways need that keep weights near.
+static void add_weights(Text *text, const Recurrent *r) {
   const char *type = dtype_name(r->site->inputs[2].dtype);
   const char *names[] = {"a", "b", "0"};
-  text_add(text, "  typedef Element_%s::Stored T;\n", type);
-  text_add(text, "  DEVICE T narrow(A v) { return Element_%s::set(v); }\n", type);
+  text_add(text, "  typedef Element_%s::Stored T;\n  DEVICE T narrow(A v) { return Element_%s::set(v); }\n", type, type);
   text_add(text, "  __device__ __forceinline__ const T *weights(int a, int b) const { return x2 + %s; }\n",
            offset(text, r, &r->site->inputs[2], names));
+}
+
+static void add_mma(Text *text, const Recurrent *r, const MmaSteps *m) {
+  add_weights(text, r);
+  text_add(text, "  static constexpr int ROWS = %d, DEPTH = %d;\n", m->rows, m->depth);
   text_add(text,
            "  __device__ __forceinline__ u16 h0_bits(int a, int b, int c) const {\n    union {\n      T value;\n      u16 "
            "bits;\n    } "
            "word = {narrow(h0(a, b, c))};\n    return word.bits;\n  }\n");
 }
 
-// begin: what it does first.
-static void add_kernel(Text *text, const Recurrent *r, const char *entry, int threads, const char *more, const char *begin,
-                       const char *body) {
-  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", threads, entry);
+// bounds: threads, and where the compiler is not to choose, blocks of a multiprocessor. begin: what it does first.
+static void add_kernel(Text *text, const Recurrent *r, const char *entry, const char *bounds, const char *more,
+                       const char *begin, const char *body) {
+  text_add(text, "extern \"C\" __global__ void __launch_bounds__(%s) %s(", bounds, entry);
   site_parameters(text, r->site);
   kernel_arguments_parameters(text, r->arguments);
   text_add(text, ", %s) {\n%s", more, begin);
@@ -406,13 +441,12 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
   } phases[] = {{"recurrent_step_kernel", false}, {"recurrent_second_kernel", true}};
   Text text = text_new(out->arena), in = text_new(out->arena);
   add_struct(&in, r);
-  add_narrow(&in, r);
-  text_add(&in, "  static constexpr int ROWS = %d, DEPTH = %d;\n", m->rows, m->depth);
+  add_mma(&in, r, m);
   begin_source(&text, r, "recurrent_mma", text_get(&in));
   int count = 1 + has_two_phases(r);
   for (int p = 0; p < count; p++)
     add_kernel(
-        &text, r, phases[p].entry, MMA_THREADS, "In::A *states, int step", "",
+        &text, r, phases[p].entry, arena_printf(out->arena, "%d", MMA_THREADS), "In::A *states, int step", "",
         arena_printf(out->arena, "RecurrentStep<In, %s, %d, %d, %s>::run(in, states, step)", instruction(r),
                      phases[p].second ? 2 : 0, phases[p].second ? 1 : most_gates(r), phases[p].second ? "true" : "false"));
   size_t elements = (size_t)(r->spec.directions * r->batch * r->hidden);
@@ -434,20 +468,22 @@ static Status emit_mma(const Recurrent *r, const MmaSteps *m, Emission *out) {
 // Counters lie in front of the states. What sets them to 0 is a launch of its own, so that whatever a run left there, or never came to leave, is nothing to the next.
 static Status emit_grid(const Recurrent *r, const GridSteps *g, Emission *out) {
   Text text = text_new(out->arena), in = text_new(out->arena);
+  const char *product =
+      has_narrow_weights(r) ? arena_printf(out->arena, "GridFragments<In, %s>", instruction(r)) : "GridLanes<In>";
   int groups = grid_groups(r, g);
   size_t counters = align_up((size_t)groups * GRID_COUNTER_BYTES, 256),
          elements = (size_t)(r->spec.directions * r->batch * r->hidden);
   add_struct(&in, r);
-  add_narrow(&in, r);
+  add_weights(&in, r);
   text_add(&in, "  static constexpr int UNITS = %d, ROWS = %d, ROW_WARPS = %d;\n", g->units, g->rows, g->row_warps);
   begin_source(&text, r, "recurrent_grid", text_get(&in));
   text_add(&text,
            "extern \"C\" __global__ void __launch_bounds__(%d) recurrent_grid_begin_kernel(u32 *counters, int count) {\n"
            "  recurrent_grid_begin(counters, count);\n}\n",
            32);
-  add_kernel(&text, r, "recurrent_grid_kernel", GRID_THREADS, "u32 *counters, In::T *states", "",
-             arena_printf(out->arena, "RecurrentGrid<In, %s>::run(in, counters, states)", instruction(r)));
-  out->workspace_bytes = MAX(out->workspace_bytes, counters + elements * 3 * sizeof(uint16_t));
+  add_kernel(&text, r, "recurrent_grid_kernel", arena_printf(out->arena, "%d, 1", GRID_THREADS), "u32 *counters, In::T *states",
+             "", arena_printf(out->arena, "RecurrentGrid<In, %s>::run(in, counters, states)", product));
+  out->workspace_bytes = MAX(out->workspace_bytes, counters + elements * 3 * dtype_size(r->site->inputs[2].dtype));
   Launch *launch =
       emit_kernel(out, text_get(&text), "recurrent_grid_begin_kernel", (unsigned[]){1, 1, 1}, (unsigned[]){32, 1, 1});
   emit_workspace(out, launch, 0);
@@ -500,7 +536,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   }
   GridSteps grid = {way->config[1], way->config[2], way->config[3]};
   if (way->config[0] == WAY_GRID) {
-    if (!read_mma(r, &mma) || !takes_grid(r, &grid)) FAIL(ERROR_UNSUPPORTED, "its blocks are not all in place at once here");
+    if (!takes_grid(r, &grid)) FAIL(ERROR_UNSUPPORTED, "its blocks are not all in place at once here");
     return emit_grid(r, &grid, out);
   }
   Text text = text_new(out->arena), in = text_new(out->arena);
@@ -517,9 +553,10 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   add_struct(&in, r);
   begin_source(&text, r, "recurrent", text_get(&in));
   if (!r->projected)
-    add_kernel(&text, r, "recurrent_project", PROJECT_THREADS, "In::A *out", "  begin_kernel();\n",
-               few ? "project_warp(in, out)" : "project_tile(in, out)");
-  add_kernel(&text, r, "recurrent_steps_kernel", step_weights(r) <= PERSISTENT_BYTES ? ALONE_THREADS : STEP_THREADS,
+    add_kernel(&text, r, "recurrent_project", arena_printf(out->arena, "%d", PROJECT_THREADS), "In::A *out",
+               "  begin_kernel();\n", few ? "project_warp(in, out)" : "project_tile(in, out)");
+  add_kernel(&text, r, "recurrent_steps_kernel",
+             arena_printf(out->arena, "%d", step_weights(r) <= PERSISTENT_BYTES ? ALONE_THREADS : STEP_THREADS),
              "const In::A *projected, In::A *states, int first, int last, int phases", "  begin_kernel();\n",
              arena_printf(out->arena, "recurrent_steps<In, %d>(in, projected, states, first, last, phases)", r->rows));
   const char *source = text_get(&text);

@@ -49,6 +49,7 @@ static double share_of_launch(const Launch *launch, const DeviceInfo *device) {
   double blocks = (double)launch->grid[0] * launch->grid[1] * launch->grid[2];
   double warps = ceil((double)launch->block[0] * launch->block[1] * launch->block[2] / 32);
   double on_each = blocks / device->multiprocessors;
+  if (launch->cooperative) return on_each;  // a block keeps what it reads again and again in all of a multiprocessor
   return fmax(on_each * warps / FULL_WARPS, on_each * launch->shared_bytes / device->shared_per_multiprocessor);
 }
 

@@ -32,9 +32,9 @@ typedef struct Row {
    ", " n "] = matmul(%q, %k) %p: f16[" q ", " n "] = rowwise(%s) {program: " PROGRAM ", axes: 2} %y: f16[" q ", " d           \
    "] = matmul(%p, %v) }} }",                                                                                                  \
    false, picks},
-#define RECURRENT(kind, x, w, picks)                                                                  \
-  {"graph g(%x: f16[" x "], %w: f16[" w "]) -> (%y) { %y: ?[?] = recurrent(%x, _, %w) {kind: \"" kind \
-   "\", direction: \"bidirectional\"} }",                                                             \
+#define RECURRENT(kind, dtype, x, w, picks)                                                                         \
+  {"graph g(%x: " #dtype "[" x "], %w: " #dtype "[" w "]) -> (%y) { %y: ?[?] = recurrent(%x, _, %w) {kind: \"" kind \
+   "\", direction: \"bidirectional\"} }",                                                                           \
    false, picks},
 static const Row rows[] = {
 #include "tests/unit/ways.inc"

@@ -1,8 +1,11 @@
 // See behind.h.
 #include "kernels/behind.h"
 
+#include "base/checked.h"
 #include "kernels/control/region.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gather/assembly.h"
+#include "kernels/gather/gather.h"
 #include "kernels/program/generate.h"
 
 enum { MOST_BESIDE = 15 };
@@ -29,13 +32,33 @@ static int append(Program *program, const Behind *behind, const Graph *body, con
   return results[own->outputs[0]];
 }
 
+// The last concatenation of those that the body begins with.
+static const Node *last_joining(const Graph *body) {
+  const Node *last = body->first;
+  while (last->next && (assembly_cuts(last->next) || assembly_joins(last->next))) last = last->next;
+  return last;
+}
+
+// What moves reads the first inputs.
+static bool read_operands(const Graph *body, Behind *out) {
+  for (const Node *node = body->first; out->assembled; node = node->next) {
+    for (int i = 0; i < node->input_count; i++) out->operands = MAX(out->operands, region_input(body, node->inputs[i]) + 1);
+    if (node == out->anchor) return true;
+  }
+  out->operands = out->anchor->input_count;
+  for (int i = 0; i < out->operands; i++)
+    if (region_input(body, out->anchor->inputs[i]) != i) return false;
+  return true;
+}
+
 static bool read_body(const Graph *body, const OpDef *op, Arena *arena, Behind *out) {
-  const Node *anchor = body->first;
-  if (!anchor || anchor->op != op || anchor->output_count != 1 || body->node_count < 2) return false;
-  *out = (Behind){.anchor = anchor, .operands = anchor->input_count, .beside = body->input_count - anchor->input_count};
+  if (!body->first || body->node_count < 2) return false;
+  const Node *anchor = op == &op_concat ? last_joining(body) : body->first;
+  if (anchor->op != op || anchor->output_count != 1) return false;
+  *out = (Behind){.anchor = anchor, .assembled = anchor != body->first};
+  if (!read_operands(body, out)) return false;
+  out->beside = body->input_count - out->operands;
   if (out->beside < 0 || out->beside > MOST_BESIDE) return false;
-  for (int i = 0; i < anchor->input_count; i++)
-    if (region_input(body, anchor->inputs[i]) != i) return false;
   Program *program = program_new(arena, 1 + out->beside);
   int *results = arena_array(arena, int, (size_t)body->output_count);
   for (int i = 0; i < body->output_count; i++) results[i] = -1;

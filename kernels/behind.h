@@ -3,14 +3,17 @@
 //
 //   %w, %y = region(%x, %s) {body: graph joined(%x, %s) -> (%w, %y) { %w = pool(%x) %y = elementwise(%w, %s) {program: ...} }}
 //
+// In front of a concatenation others, and slices, may stand, which make its operands (gather/assembly.h); then there need be no program.
+//
 // A program reads the anchor's result and inputs of the region, not what another one makes. Inside, the anchor's result is not rounded (control/region.h).
 #pragma once
 #include "kernels/site.h"
 
 typedef struct Behind {
   const Node *anchor;
-  int operands;  // inputs of the region: first the anchor's, in its order
-  int beside;    // then what programs read beside its result, each once
+  bool assembled;  // something stands in front of it
+  int operands;    // inputs of the region: first the anchor's, in its order; assembled: those of all that moves, in any order
+  int beside;      // then what programs read beside its result, each once
   const Program *
       program;  // of one element: input 0 is the anchor's result, input k the site's number operands + k - 1; outputs are the region's
 } Behind;

@@ -1,7 +1,9 @@
 // A concatenation with pointwise programs behind it (kernels/behind.h), as one step: what each part brings is read once, copied into its place where the whole is wanted too, and worked on. What
-// programs read beside the concatenation is broadcast, or cut along with it.
+// programs read beside the concatenation is broadcast, or cut along with it. Where concatenations and slices make its operands, each box of theirs (assembly.h) goes to its place at once.
 #include "kernels/behind.h"
+#include "base/checked.h"
 #include "kernels/control/region.h"
+#include "kernels/gather/assembly.h"
 #include "kernels/gather/gather.h"
 #include "kernels/meaning.h"
 #include "kernels/program/generate.h"
@@ -12,14 +14,29 @@ enum { MOST_PARTS = 64, MOST_POINTERS = 400, MOST_OPEN_PARTS = 16, MOST_OPEN_POI
 typedef struct Joined {
   Behind behind;
   int axis, parts;
+  AssemblyBox boxes[MOST_BOXES];  // of one that is assembled
+  int count;
 } Joined;
+
+static bool is_operand(const void *context, const Value *value) { return region_input(context, value) >= 0; }
+
+static bool find_boxes(const Site *site, Joined *out) {
+  const Graph *body = region_body(site->node);
+  if (!out->behind.assembled) return true;
+  REQUIRE(site, !site_is_open(site), "sizes of what is cut and joined again are open");
+  out->count = assembly_boxes(out->behind.anchor->outputs[0], is_operand, body, out->boxes);
+  REQUIRE(site, out->count >= 0, "it is put together from more boxes than a launch has parts");
+  for (int i = 0; i < out->count; i++)
+    REQUIRE(site, region_input(body, out->boxes[i].from) >= 0, "it holds what is made inside");
+  return true;
+}
 
 static bool describe(const Site *site, Arena *arena, Joined *out) {
   if (!behind_read(site, &op_concat, arena, &out->behind)) return false;
   out->axis = (int)node_int(out->behind.anchor, "axis", 0);
   out->parts = out->behind.operands;
   REQUIRE(site, 2 * (out->parts + out->behind.beside) <= MOST_POINTERS, "it has more operands than a launch's arguments");
-  return true;
+  return find_boxes(site, out);
 }
 
 static bool supports(const Site *site) {
@@ -55,6 +72,32 @@ static void fill_part(const Site *site, const Joined *joined, int source, Extent
   *part = (ElementwisePart){joined->behind.program, inputs, outputs, descs, descs + inputs, bases, site->dims};
 }
 
+// The tensor's part that belongs to a box of the result, or of what brings it.
+static Extent cut_box(const TensorDesc *desc, int rank, const int64_t *at, const int64_t *dims, TensorDesc *out) {
+  int64_t base = 0;
+  *out = *desc;
+  for (int own = 0; own < desc->rank; own++) {
+    int axis = own + rank - desc->rank;
+    if (desc->dims[own] == 1) continue;
+    out->dims[own] = dims[axis];
+    base += at[axis] * desc->strides[own];
+  }
+  return extent_static(base);
+}
+
+static void fill_box(const Site *site, const Joined *joined, const AssemblyBox *box, int source, Arena *arena,
+                     ElementwisePart *part) {
+  int inputs = 1 + joined->behind.beside, outputs = site->node->output_count, rank = site->outputs[0].rank;
+  TensorDesc *descs = arena_array(arena, TensorDesc, (size_t)(inputs + outputs));
+  Extent *bases = arena_array(arena, Extent, (size_t)(inputs + outputs));
+  bases[0] = cut_box(&site->inputs[source], rank, box->at, box->dims, &descs[0]);
+  for (int i = 1; i < inputs + outputs; i++) {
+    const TensorDesc *whole = i < inputs ? &site->inputs[joined->parts + i - 1] : &site->outputs[i - inputs];
+    bases[i] = cut_box(whole, rank, box->to, box->dims, &descs[i]);
+  }
+  *part = (ElementwisePart){joined->behind.program, inputs, outputs, descs, descs + inputs, bases, site->dims};
+}
+
 static Status emit(const Site *site, const Joined *joined, int count, const ElementwisePart *parts, const int *sources,
                    Emission *out) {
   GeneratedKernel kernel;
@@ -77,6 +120,20 @@ static int most_parts(const Site *site, const Joined *joined) {
   return open ? MAX(1, MIN(MOST_OPEN_PARTS, MOST_OPEN_POINTERS / pointers)) : MIN(MOST_PARTS, MOST_POINTERS / pointers);
 }
 
+static Status lower_boxes(const Site *site, const Joined *joined, Emission *out) {
+  ElementwisePart parts[MOST_PARTS];
+  int sources[MOST_PARTS], most = most_parts(site, joined);
+  for (int first = 0; first < joined->count; first += most) {
+    int count = MIN(most, joined->count - first);
+    for (int i = 0; i < count; i++) {
+      sources[i] = region_input(region_body(site->node), joined->boxes[first + i].from);
+      fill_box(site, joined, &joined->boxes[first + i], sources[i], out->arena, &parts[i]);
+    }
+    TRY(emit(site, joined, count, parts, sources, out));
+  }
+  return OK;
+}
+
 static Status lower(const Site *site, const Way *way, const Machine *machine, Emission *out) {
   Joined joined;
   if (!describe(site, out->arena, &joined)) FAIL(ERROR_UNSUPPORTED, "it is no concatenation with programs behind");
@@ -84,6 +141,7 @@ static Status lower(const Site *site, const Way *way, const Machine *machine, Em
   int sources[MOST_PARTS], count = 0, most = most_parts(site, &joined);
   Extent at = extent_static(0), extent;
   if (desc_count(&site->outputs[0]) == 0) return OK;
+  if (joined.behind.assembled) return lower_boxes(site, &joined, out);
   for (int i = 0; i < joined.parts; at = extent_add(site->dims, at, extent), i++) {
     extent = desc_extent(&site->inputs[i], joined.axis);
     if (extent.now == 0 && !(extent.open && site->outputs[0].open)) continue;

@@ -4,6 +4,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/conv/conv.h"
+#include "kernels/gather/assembly.h"
 #include "kernels/gather/gather.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/meaning.h"
@@ -109,27 +110,96 @@ static const Rule rule_prologue = {
     .apply = outline_prologue};
 
 // What an anchor makes is worked on while it is at hand, by the pointwise root; where others want it as it is, it is written too.
-static Status outline_behind(Rewrite *r, const char *name) {
+static Status outline_behind(Rewrite *r, Node *const *moving, int count, const char *name) {
   Node *anchor = matched(r, "anchor"), *root = matched(r, "root");
+  Node **nodes = arena_array(rewrite_scratch(r), Node *, (size_t)count + 1);
   const Value *whole = anchor->outputs[0];
   WANT(!rewrite_options(r)->in_region, "it is part of a region");
   WANT(root->output_count == 1 && value_same_shape(root->outputs[0], whole), "its result has another shape");
   WANT(!memcmp(root->outputs[0]->order, whole->order, sizeof whole->order), "its result lies in another order");
   WANT(!reads_coordinates(node_program(root, "program")), "it depends on places");
-  Node *nodes[] = {anchor, root};
-  return rewrite_outline(r, nodes, 2, name);
+  for (int i = 0; i < count; i++) rewrite_cover(r, nodes[i] = moving[i]);
+  nodes[count] = root;
+  return rewrite_outline(r, nodes, count + 1, name);
 }
 
-static Status outline_concat(Rewrite *r) { return outline_behind(r, "joined"); }
+enum { MOST_MOVING = 16 };
 
-static const Rule rule_concat = {.name = "outline_concat",
-                                 .help = "a concatenation becomes a region with a pointwise node behind it",
-                                 .pattern = "elementwise(..., anchor: concat(...), ...)",
-                                 .exactness = EXACT,
-                                 .device = CUDA_ONLY,
-                                 .root = reads_little,
-                                 .tells_misses = true,
-                                 .apply = outline_concat};
+// Concatenations and slices that are there for what follows alone, one upon the other.
+typedef struct Moving {
+  Node *nodes[MOST_MOVING];
+  int count;
+} Moving;
+
+static bool is_in(const Moving *moving, const Node *node) {
+  for (int i = 0; i < moving->count; i++)
+    if (moving->nodes[i] == node) return true;
+  return false;
+}
+
+static bool serves_only(const Moving *moving, const Value *value) {
+  for (const Use *use = value->uses; use; use = use->next)
+    if (!is_in(moving, use->node)) return false;
+  return !value->is_output;
+}
+
+// Adds what makes a concatenation's operands, as long as something is found; slices that are cut from what stays outside stand there as views.
+static void add_moving(Moving *moving) {
+  for (bool more = true; more;) {
+    more = false;
+    for (int i = 0; i < moving->count; i++)
+      for (int k = 0; k < moving->nodes[i]->input_count && moving->count < MOST_MOVING; k++) {
+        Node *before = moving->nodes[i]->inputs[k]->producer;
+        if (is_in(moving, before) || !(assembly_joins(before) || assembly_cuts(before))) continue;
+        if (!serves_only(moving, before->outputs[0])) continue;
+        moving->nodes[moving->count++] = before;
+        more = true;
+      }
+  }
+}
+
+static bool ends_outside(const void *context, const Value *value) { return !is_in(context, value->producer); }
+
+// What stands in front of a concatenation and goes into one step with it: other concatenations with what cuts them up. Where there is none, it stands alone.
+static bool find_moving(Node *concat, Moving *moving) {
+  AssemblyBox boxes[MOST_BOXES];
+  bool joins = false;
+  *moving = (Moving){{concat}, 1};
+  if (!assembly_joins(concat)) return false;
+  add_moving(moving);
+  for (int i = 1; i < moving->count; i++) joins |= moving->nodes[i]->op == &op_concat;
+  if (joins && assembly_boxes(concat->outputs[0], ends_outside, moving, boxes) >= 0) return true;
+  moving->count = 1;
+  return false;
+}
+
+static Status outline_assembly(Rewrite *r) {
+  Node *root = matched(r, "root");
+  Moving moving;
+  WANT(!rewrite_options(r)->in_region, "it is part of a region");
+  WANT(find_moving(root, &moving), "no other concatenation makes what it joins, for it alone");
+  for (const Use *use = root->outputs[0]->uses; use; use = use->next)
+    WANT(use->node->op != &op_elementwise, "a program behind it goes with it");
+  for (int i = 1; i < moving.count; i++) rewrite_cover(r, moving.nodes[i]);
+  return rewrite_outline(r, moving.nodes, moving.count, "assembled");
+}
+
+static bool joins_cuts(const Node *node) {
+  if (node->op != &op_concat) return false;
+  for (int i = 0; i < node->input_count; i++)
+    if (assembly_cuts(node->inputs[i]->producer) || assembly_joins(node->inputs[i]->producer)) return true;
+  return false;
+}
+
+static const Rule rule_assembly = {
+    .name = "outline_assembly",
+    .help = "concatenations of pieces of concatenations become a region: each piece goes to its place at once",
+    .pattern = "concat(...)",
+    .exactness = EXACT,
+    .device = CUDA_ONLY,
+    .root = joins_cuts,
+    .tells_misses = true,
+    .apply = outline_assembly};
 
 // Whether the one product behind would do the program as its operand comes in, which writes nothing more: by the sizes that are known.
 static bool product_does_it(const Node *front, Arena *arena) {
@@ -146,11 +216,26 @@ static bool product_does_it(const Node *front, Arena *arena) {
   return prologue_takes_sizes(k, rows, columns);
 }
 
+static Status outline_concat(Rewrite *r) {
+  Moving moving;
+  find_moving(matched(r, "anchor"), &moving);
+  return outline_behind(r, moving.nodes, moving.count, "joined");
+}
+
+static const Rule rule_concat = {.name = "outline_concat",
+                                 .help = "a concatenation becomes a region with a pointwise node behind it",
+                                 .pattern = "elementwise(..., anchor: concat(...), ...)",
+                                 .exactness = EXACT,
+                                 .device = CUDA_ONLY,
+                                 .root = reads_little,
+                                 .tells_misses = true,
+                                 .apply = outline_concat};
+
 static Status outline_pool(Rewrite *r) {
   const Node *pool = matched(r, "anchor"), *root = matched(r, "root");
   WANT(pool->output_count == 1 && dtype_is_float(pool->outputs[0]->dtype), "it pools integers, or gives out places");
   WANT(!product_does_it(root, rewrite_scratch(r)), "the product behind it does it");
-  return outline_behind(r, "pooled");
+  return outline_behind(r, (Node *[]){matched(r, "anchor")}, 1, "pooled");
 }
 
 static const Rule rule_pool = {.name = "outline_pool",
@@ -166,6 +251,7 @@ static const Rule rule_pool = {.name = "outline_pool",
 const Pass pass_outline_prologues = {.name = "outline_prologues",
                                      .help = "gives anchors the pointwise nodes before them",
                                      .rules = (const Rule *const[]){&rule_prologue, NULL}};
-const Pass pass_outline_regions = {.name = "outline_regions",
-                                   .help = "makes a region of what one step computes",
-                                   .rules = (const Rule *const[]){&rule_attention, &rule_concat, &rule_pool, NULL}};
+const Pass pass_outline_regions = {
+    .name = "outline_regions",
+    .help = "makes a region of what one step computes",
+    .rules = (const Rule *const[]){&rule_attention, &rule_assembly, &rule_concat, &rule_pool, NULL}};

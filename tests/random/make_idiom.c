@@ -1,5 +1,5 @@
 // What rules look for, as models have it: arithmetic that does nothing, casts there and back, parallel convolutions that are summed, scales in front of
-// products, chains of linear work, shuffles of channels and what passes by them, siblings, activations and norms in other spellings.
+// products, chains of linear work, shuffles of channels and what passes by them, siblings, rolls, activations and norms in other spellings.
 #include <math.h>
 #include <string.h>
 
@@ -182,6 +182,37 @@ static bool make_units(Maker *maker) {
   return y ? maker_built(maker, &b, y) : (status_free(b.status), false);
 }
 
+static Value *rolled(Builder *b, Value *x, int axis, Dim by) {
+  Dim starts[MAX_RANK] = {0}, dims[MAX_RANK];
+  int64_t steps[MAX_RANK];
+  Value *parts[2];
+  for (int i = 0; i < x->rank; i++) steps[i] = 1, dims[i] = x->dims[i];
+  for (int i = 0; i < 2; i++) {
+    starts[axis] = i ? 0 : by;
+    dims[axis] = i ? by : x->dims[axis] - by;
+    parts[i] = build_slice(b, x, starts, steps, dims);
+  }
+  return parts[0] && parts[1] ? build_concat(b, 2, parts, axis) : NULL;
+}
+
+static bool has_axes(const Value *value) { return is_float(value) && value->rank >= 2 && value->rank <= 4; }
+
+// Pictures as windows that are shifted see them: rolled along two axes; sometimes there and back, with something added.
+static bool make_roll(Maker *maker) {
+  Value *x = maker_pick(maker, has_axes), *y = x;
+  if (!x) return false;
+  Builder b = builder_of(maker);
+  for (int i = 0, count = 2 + maker_below(maker, 2); y && i < count; i++) {
+    int axis = maker_below(maker, y->rank);
+    if (!dim_is_static(y->dims[axis]) || y->dims[axis] < 2) return status_free(b.status), false;
+    y = rolled(&b, y, axis, 1 + maker_below(maker, (int)y->dims[axis] - 1));
+    if (y && maker_one_in(maker, 8)) maker_keep(maker, y);
+  }
+  if (y && maker_one_in(maker, 2))
+    y = build_binary(&b, OP_add, maker_one_in(maker, 2) ? x : maker_broadcast(maker, y, y->dtype), y);
+  return y ? maker_built(maker, &b, y) : (status_free(b.status), false);
+}
+
 // Convolutions of one image, some with the same windows, that meet in a concatenation or are read by others.
 static bool make_siblings(Maker *maker) {
   Value *x = maker_pick(maker, is_image), *parts[4];
@@ -242,6 +273,7 @@ const MakeRow idiom_makes[] = {
     {"shuffle", 2, make_shuffle},
     {"units", 2, make_units},
     {"siblings", 2, make_siblings},
+    {"roll", 2, make_roll},
     {"spelling", 3, make_spelling},
     {"layer_of_rows", 2, make_layer_of_rows},
     {0},

@@ -24,6 +24,7 @@ typedef struct TensorDesc {
 } TensorDesc;
 
 typedef struct Packings Packings;  // packings.h
+typedef struct BestWays BestWays;  // tile/best_ways.h
 
 typedef struct Site {
   const Node *node;  // whose operator and attributes count: with an epilogue the anchor
@@ -38,6 +39,7 @@ typedef struct Site {
   DimTable *dims;        // of the descs' open dims; NULL: there are none
   bool tf32;             // f32 matrix products may use TF32 tensor cores
   Packings *packings;    // keeps packed constants for all who want them; NULL: each has its own
+  BestWays *best;        // of the device, remembers tiles; NULL: each is looked for anew
   const char **refusal;  // told why an implementation does not take it; NULL: nobody asks
 } Site;
 

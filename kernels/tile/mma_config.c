@@ -3,6 +3,7 @@
 
 #include "base/format.h"
 #include <string.h>
+#include "kernels/tile/best_ways.h"
 
 static const MmaConfig configs[] = {
     {128, 256, 128, 64, 64, 3}, {256, 128, 128, 64, 64, 3}, {128, 256, 64, 64, 64, 4}, {256, 128, 64, 64, 64, 4},
@@ -137,10 +138,13 @@ static void name_way(Way *way, const TiledProduct *products) {
 }
 
 int mma_ways(const Site *site, const TiledProduct *products, int count, const Way *only, Way *out, int limit) {
+  bool best = limit == 1 && !only && count;
+  if (best && best_ways_find(site->best, products, count, out)) return 1;
   WayList list = {.items = out, .limit = limit, .only = only};
   for (int i = 0; i < count; i++)
     if (!only || only->config[MMA_PRODUCT] == i) offer_tiles(&list, site, &products[i], i);
   best_of_each(out, list.count);
   for (int i = 0; i < list.count; i++) name_way(&out[i], products);  // texts cost more than costs do
+  if (best && list.count) best_ways_keep(site->best, products, count, out);
   return list.count;
 }

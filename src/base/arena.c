@@ -29,7 +29,7 @@ enum { RED_ZONE = 16 };
 enum { RED_ZONE = 0 };
 #endif
 
-enum { UNIT = 16, FIRST_BLOCK = 8 << 10, LARGEST_BLOCK = 1 << 20, LARGEST_ALIGNMENT = 4096 };
+enum { UNIT = 16, FIRST_BLOCK = 8 << 10, LARGEST_BLOCK = 256 << 10, LARGEST_ALIGNMENT = 4096 };
 
 typedef struct Block {
   struct Block *next;  // older
@@ -180,13 +180,18 @@ static void *block_take(Block *block, size_t size, size_t extent, size_t alignme
   return bytes;
 }
 
+// What a request of this size takes of a block, but for padding.
+static bool extent_of(size_t size, size_t *extent) {
+  if (!checked_add(size, UNIT - 1 + RED_ZONE, extent)) return false;
+  *extent &= ~(size_t)(UNIT - 1);
+  return true;
+}
+
 static void *arena_take(Arena *arena, size_t size, size_t alignment) {
   if (size == 0) size = 1;
   if (alignment < UNIT) alignment = UNIT;
   size_t extent, need;
-  if (!checked_add(size, UNIT - 1 + RED_ZONE, &extent)) return NULL;
-  extent &= ~(size_t)(UNIT - 1);
-  if (!checked_add(extent, alignment - UNIT, &need)) return NULL;
+  if (!extent_of(size, &extent) || !checked_add(extent, alignment - UNIT, &need)) return NULL;
   void *bytes = arena->blocks ? block_take(arena->blocks, size, extent, alignment) : NULL;
   if (!bytes) {
     bool alone = arena->blocks && need > arena->next_size / 4;
@@ -205,6 +210,17 @@ static void *arena_take(Arena *arena, size_t size, size_t alignment) {
   }
   arena->used += size;
   return bytes;
+}
+
+bool arena_extend(Arena *arena, void *bytes, size_t size, size_t wanted) {
+  Block *block = arena->blocks;
+  size_t before, after;
+  if (!block || !extent_of(size, &before) || !extent_of(wanted, &after)) return false;
+  if ((unsigned char *)bytes + before != block->bytes + block->used || after - before > block->size - block->used) return false;
+  block->used += after - before;
+  arena->used += wanted - size;
+  UNPOISON(bytes, wanted);
+  return true;
 }
 
 void *arena_alloc(Arena *arena, size_t size) {
@@ -246,13 +262,15 @@ char *arena_string_n(Arena *arena, const char *text, size_t length) {
 char *arena_string(Arena *arena, const char *text) { return arena_string_n(arena, text, text ? strlen(text) : 0); }
 
 char *arena_vprintf(Arena *arena, const char *format, va_list args) {
+  char shown[256];  // most are a name or a number
   va_list again;
   va_copy(again, args);
-  int length = format_text(NULL, 0, format, again);
+  int written = format_text(shown, sizeof shown, format, again);
   va_end(again);
-  if (length < 0) length = 0;
-  char *text = arena_alloc(arena, (size_t)length + 1);
-  format_text(text, (size_t)length + 1, format, args);
+  size_t length = written > 0 ? (size_t)written : 0;
+  char *text = arena_alloc(arena, length + 1);
+  if (length < sizeof shown) memcpy(text, shown, length);
+  else format_text(text, length + 1, format, args);
   return text;
 }
 

@@ -25,6 +25,8 @@ void arena_charge(Arena *arena, int64_t bytes);          // a library keeps so m
 void *arena_alloc(Arena *arena, size_t size);
 // alignment: a power of two up to 4096. *out is zeroed; ERROR_OUT_OF_MEMORY when the system refuses.
 MUST_CHECK Status arena_try_alloc(Arena *arena, size_t size, size_t alignment, void **out);
+// Where what was handed out last grows as it lies: whether it did. What it grows by is zeroed.
+bool arena_extend(Arena *arena, void *bytes, size_t size, size_t wanted);
 void *arena_copy(Arena *arena, const void *bytes, size_t size);
 char *arena_string(Arena *arena, const char *text);                   // copy; NULL gives ""
 char *arena_string_n(Arena *arena, const char *text, size_t length);  // copy of length bytes + NUL

@@ -9,32 +9,6 @@
 
 #include "base/checked.h"
 
-typedef enum PlainKind {
-  PLAIN_TEXT,
-  PLAIN_CHARACTER,
-  PLAIN_INT,
-  PLAIN_UNSIGNED,
-  PLAIN_LONG,
-  PLAIN_UNSIGNED_LONG,
-  PLAIN_SIZE,
-  PLAIN_PERCENT
-} PlainKind;
-
-typedef struct Plain {
-  const char *spelled;
-  size_t length;
-  PlainKind kind;
-} Plain;
-static const Plain plain[] = {{"s", 1, PLAIN_TEXT},      {"d", 1, PLAIN_INT},    {"u", 1, PLAIN_UNSIGNED},
-                              {"c", 1, PLAIN_CHARACTER}, {"lld", 3, PLAIN_LONG}, {"llu", 3, PLAIN_UNSIGNED_LONG},
-                              {"zu", 2, PLAIN_SIZE},     {"%", 1, PLAIN_PERCENT}};
-
-static const Plain *plain_at(const char *conversion) {
-  for (size_t i = 0; i < COUNT_OF(plain); i++)
-    if (*conversion == *plain[i].spelled && !strncmp(conversion, plain[i].spelled, plain[i].length)) return &plain[i];
-  return NULL;
-}
-
 typedef struct Writer {
   char *out;
   size_t room, length;  // what does not fit is counted alone
@@ -61,23 +35,33 @@ static void put_signed(Writer *writer, long long value) {
 
 static const char *or_null(const char *string) { return string ? string : "(null)"; }  // as the C library writes it
 
+// The conversion behind a '%', and what stands behind that; NULL where it is not a plain one.
+static const char *write_conversion(Writer *writer, const char *at, va_list *args) {
+  switch (*at) {
+    case 's': put_string(writer, or_null(va_arg(*args, const char *))); return at + 1;
+    case 'd': put_signed(writer, va_arg(*args, int)); return at + 1;
+    case 'u': put_unsigned(writer, va_arg(*args, unsigned), false); return at + 1;
+    case 'c': put(writer, &(char){(char)va_arg(*args, int)}, 1); return at + 1;
+    case '%': put(writer, "%", 1); return at + 1;
+    case 'z':
+      if (at[1] != 'u') return NULL;
+      put_unsigned(writer, va_arg(*args, size_t), false);
+      return at + 2;
+    case 'l':
+      if (at[1] != 'l' || (at[2] != 'd' && at[2] != 'u')) return NULL;
+      if (at[2] == 'd') put_signed(writer, va_arg(*args, long long));
+      else put_unsigned(writer, va_arg(*args, unsigned long long), false);
+      return at + 3;
+    default: return NULL;
+  }
+}
+
 // Whether all conversions are plain; only then the text is whole.
-static bool write_plain(Writer *writer, const char *format, va_list args) {
+static bool write_plain(Writer *writer, const char *format, va_list *args) {
   for (const char *at = strchr(format, '%'); at; at = strchr(format, '%')) {
-    const Plain *found = plain_at(at + 1);
-    if (!found) return false;
     put(writer, format, (size_t)(at - format));
-    switch (found->kind) {
-      case PLAIN_TEXT: put_string(writer, or_null(va_arg(args, const char *))); break;
-      case PLAIN_CHARACTER: put(writer, &(char){(char)va_arg(args, int)}, 1); break;
-      case PLAIN_INT: put_signed(writer, va_arg(args, int)); break;
-      case PLAIN_UNSIGNED: put_unsigned(writer, va_arg(args, unsigned), false); break;
-      case PLAIN_LONG: put_signed(writer, va_arg(args, long long)); break;
-      case PLAIN_UNSIGNED_LONG: put_unsigned(writer, va_arg(args, unsigned long long), false); break;
-      case PLAIN_SIZE: put_unsigned(writer, va_arg(args, size_t), false); break;
-      case PLAIN_PERCENT: put(writer, "%", 1); break;
-    }
-    format = at + 1 + found->length;
+    format = write_conversion(writer, at + 1, args);
+    if (!format) return false;
   }
   put_string(writer, format);
   if (writer->room) writer->out[MIN(writer->length, writer->room - 1)] = 0;
@@ -86,11 +70,11 @@ static bool write_plain(Writer *writer, const char *format, va_list args) {
 
 int format_text(char *out, size_t room, const char *format, va_list args) {
   Writer writer = {out, room, 0};
-  va_list again;
-  va_copy(again, args);
-  int length = write_plain(&writer, format, args) ? (writer.length > INT_MAX ? -1 : (int)writer.length)
-                                                  : vsnprintf(out, room, format, again);
-  va_end(again);
+  va_list first;
+  va_copy(first, args);
+  int length = write_plain(&writer, format, &first) ? (writer.length > INT_MAX ? -1 : (int)writer.length)
+                                                    : vsnprintf(out, room, format, args);
+  va_end(first);
   return length;
 }
 

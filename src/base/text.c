@@ -1,4 +1,4 @@
-// Text grows by doubling inside its arena; the outgrown copies stay behind until the arena goes, at most as much again.
+// Text grows by doubling inside its arena: as it lies, where nothing was taken behind it; else outgrown copies stay behind until the arena goes, at most as much again.
 #include "base/text.h"
 #include <string.h>
 #include "base/checked.h"
@@ -14,6 +14,10 @@ static void text_reserve(Text *text, size_t length) {
   if (need <= text->capacity) return;
   if (!checked_mul(text->capacity, 2, &doubled)) memory_exhausted();
   size_t capacity = MAX(MAX(need, doubled), (size_t)1024);
+  if (text->bytes && arena_extend(text->arena, text->bytes, text->capacity, capacity)) {
+    text->capacity = capacity;
+    return;
+  }
   char *bytes = arena_alloc(text->arena, capacity);
   if (text->length) memcpy(bytes, text->bytes, text->length);
   text->bytes = bytes;

@@ -14,7 +14,7 @@
 #include "base/thread.h"
 #include "cuda/nvrtc.h"
 
-enum { BUCKETS = 1024, CUBIN_LIMIT = 1 << 28 };
+enum { BUCKETS = 1024, CUBIN_LIMIT = 1 << 28, KNOWN_KEYS = 1024 };
 
 typedef struct Entry {
   struct Entry *next;           // in its bucket
@@ -26,8 +26,20 @@ typedef struct Entry {
   _Alignas(16) char bytes[];
 } Entry;
 
+// Keys of texts asked for lately: plans for other sizes are of the same texts, mostly. By hash, each in the one place it may have.
+typedef struct KnownKey {
+  Hash128 text;
+  int sm;  // 0: none
+  Hash128 key;
+} KnownKey;
+typedef struct KnownKeys {
+  pthread_mutex_t mutex;
+  KnownKey list[KNOWN_KEYS];
+} KnownKeys;
+
 struct Compiler {
   Arena *arena;
+  KnownKeys *known;
   const DeviceSource *headers;
   Hash128 *header_hashes;
   bool **reached;  // by header: which headers it includes, directly or not, itself among them
@@ -92,6 +104,8 @@ Compiler *compiler_new(const CompilerOptions *options) {
   compiler->log = options->log;
   compiler->idle_limit = options->idle_bytes ? options->idle_bytes : COMPILER_IDLE_BYTES;
   pthread_mutex_init(&compiler->mutex, NULL);
+  compiler->known = arena_new_of(arena, KnownKeys);
+  pthread_mutex_init(&compiler->known->mutex, NULL);
   while (options->headers && options->headers[compiler->header_count].path) compiler->header_count++;
   compiler->header_hashes = arena_array(arena, Hash128, (size_t)compiler->header_count);
   compiler->reached = arena_array(arena, bool *, (size_t)compiler->header_count);
@@ -115,26 +129,43 @@ void compiler_free(Compiler *compiler) {
       free(entry);
     }
   pthread_mutex_destroy(&compiler->mutex);
+  pthread_mutex_destroy(&compiler->known->mutex);
   arena_free(compiler->arena);
 }
 
-static Hash128 key_of(const Compiler *compiler, const char *source, int sm, const bool *included) {
+static Hash128 key_of(const Compiler *compiler, Hash128 text, int sm, const bool *included) {
   char arch[16];
   cuda_arch_name(sm, arch);
-  Hash128 key = hash128_bytes(source, strlen(source));
-  key = hash128_combine(key, hash128_bytes(arch, strlen(arch)));
+  Hash128 key = hash128_combine(text, hash128_bytes(arch, strlen(arch)));
   key = hash128_combine(key, hash128_bytes(nvrtc_options(), strlen(nvrtc_options())));
   for (int i = 0; i < compiler->header_count; i++)
     if (included[i]) key = hash128_combine(key, compiler->header_hashes[i]);
   return key;
 }
 
+static bool find_known(KnownKeys *known, Hash128 text, int sm, Hash128 *key) {
+  pthread_mutex_lock(&known->mutex);
+  KnownKey found = known->list[text.low % KNOWN_KEYS];
+  pthread_mutex_unlock(&known->mutex);
+  *key = found.key;
+  return found.sm == sm && hash_equal(found.text, text);
+}
+
+static void keep_known(KnownKeys *known, KnownKey key) {
+  pthread_mutex_lock(&known->mutex);
+  known->list[key.text.low % KNOWN_KEYS] = key;
+  pthread_mutex_unlock(&known->mutex);
+}
+
 Hash128 compiler_key(const Compiler *compiler, const char *source, int sm) {
+  Hash128 text = hash128_bytes(source, strlen(source)), key;
+  if (find_known(compiler->known, text, sm, &key)) return key;
   Arena *scratch = arena_scratch();
   bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
   mark_includes(compiler, source, included);
-  Hash128 key = key_of(compiler, source, sm, included);
+  key = key_of(compiler, text, sm, included);
   arena_free(scratch);
+  keep_known(compiler->known, (KnownKey){text, sm, key});
   return key;
 }
 
@@ -337,10 +368,10 @@ static Status find_by_key(Compiler *compiler, const KernelSource *source, Cubin 
 
 static Status compile_in(Compiler *compiler, const KernelSource *source, Arena *scratch, Cubin *out) {
   if (!source->source) return find_by_key(compiler, source, out);
+  Hash128 key = compiler_key(compiler, source->source, source->sm);
+  if (find_and_hold(compiler, key, out)) return OK;
   bool *included = arena_array(scratch, bool, (size_t)compiler->header_count);
   mark_includes(compiler, source->source, included);
-  Hash128 key = key_of(compiler, source->source, source->sm, included);
-  if (find_and_hold(compiler, key, out)) return OK;
   return compile_missing(compiler, source, key, included, scratch, out);
 }
 

@@ -31,7 +31,8 @@ typedef struct Planner {
 
 static Binding *binding_of(Planner *p, const Value *value) {
   if (value->id >= p->binding_capacity) {
-    uint32_t capacity = MAX(value->id + 1, p->binding_capacity * 2);
+    // All that the graph has; copies come behind them.
+    uint32_t capacity = MAX(MAX(value->id + 1, p->plan->graph->next_value_id), p->binding_capacity / 2 * 3);
     Binding *grown = arena_array(p->arena, Binding, capacity);
     if (p->binding_capacity) memcpy(grown, p->bindings, p->binding_capacity * sizeof *grown);
     p->bindings = grown;
@@ -185,7 +186,8 @@ static Status insert_copy(Planner *p, Node *node, int index, bool row_major);
 
 static Status fill_site(Planner *p, Node *node, PlanStep *step) {
   int *numbers;
-  step->site = (Site){.device = p->target->info, .tf32 = p->target->tf32, .dims = p->plan->graph->dims};
+  step->site =
+      (Site){.device = p->target->info, .tf32 = p->target->tf32, .dims = p->plan->graph->dims, .best = p->target->select->best};
   fused_site(node, p->arena, &step->site, &numbers);
   int count = site_input_count(&step->site);
   TensorDesc *inputs = arena_array(p->arena, TensorDesc, count);

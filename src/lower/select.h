@@ -23,6 +23,7 @@ typedef struct SelectOptions {
   Status (*open_libraries)(void *context);
   void *context;
   struct AlikeSites *alike;  // of one plan, whose device and limits are the same for all its sites; NULL: none are remembered
+  BestWays *best;            // of the device; NULL: none are remembered
   bool general_only;         // implementations that are not general are left out
   const Implementation *forced;  // for sites it serves: its way of this number, or nothing; NULL: free choice
   int forced_way;

@@ -13,6 +13,7 @@
 #include "ir/op.h"
 #include "kernels/device_sources.h"
 #include "kernels/packings.h"
+#include "kernels/tile/best_ways.h"
 #include "run/cuda_device.h"
 #include "run/device.h"
 #include "run/recording.h"
@@ -27,6 +28,7 @@ typedef struct CudaRunner {
   Compiler *compiler;
   WeightStore *weights, *own_weights;
   const TuningDatabase *tuning;
+  BestWays *best;
   size_t workspace_limit;
   int threads, streams;
   bool no_graph, libraries_opened;
@@ -395,6 +397,7 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
 static SelectOptions select_options(CudaRunner *r) {
   return (SelectOptions){.machine = {.cuda = r->context},
                          .tuning = r->tuning,
+                         .best = r->best,
                          .workspace_limit = r->workspace_limit,
                          .log = &r->log,
                          .open_libraries = open_libraries,
@@ -734,6 +737,7 @@ static Status open_context(CudaRunner *r, const DeviceOptions *options) {
   r->device.info = r->context->info;
   r->device.place = (uintptr_t)r->context->handle;
   const char *folder = options->cache_directory ? path_join(r->arena, options->cache_directory, "kernels") : NULL;
+  r->best = best_ways_new(r->arena);
   r->compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = folder, .log = r->log});
   r->device.compiler = r->compiler;
   r->weights = options->weights;

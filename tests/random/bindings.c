@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "onnx/import.h"
 #include "base/checked.h"
 #include "passes/passes.h"
 #include "passes/rule_log.h"
@@ -17,11 +18,11 @@
 #include "tests/random/maker.h"
 #include "tests/random/trial.h"
 
-enum { SECONDS_A_GRAPH = 300 };
+enum { SECONDS_A_GRAPH = 300, SECONDS_A_MODEL = 7200 };
 
 typedef struct Work {
   uint64_t seed;
-  int nodes, bindings;
+  const BindingsOptions *options;
 } Work;
 
 typedef struct Session {
@@ -141,10 +142,18 @@ static Status run_refused(Session *s, uint64_t values, Arena *arena) {
   return run(s, inputs, results);
 }
 
+// Two sizes of a model may have to be equal that have two names.
+static Status check_sizes(Arena *arena, const Graph *graph, uint64_t values) {
+  Graph *bound = evaluate_bind(arena, graph, values);
+  FOR_NODES(node, bound) TRY(node_infer(node));
+  return OK;
+}
+
 static Status call(Session *s, uint64_t values, Trial *trial) {
   Arena *arena = arena_scratch();
   Judge judge;
-  Status status = judge_begin(arena, s->graph, values, &judge);
+  Status status = check_sizes(arena, s->graph, values);
+  if (!status) status = judge_begin(arena, s->graph, values, &judge);
   if (!status) {
     judge.strange += strange_constants(s->graph);
     status = status_context(compare(s, &judge, arena, trial), "with sizes and inputs %llu", (unsigned long long)values);
@@ -161,7 +170,7 @@ static Status call(Session *s, uint64_t values, Trial *trial) {
 static Status call_all(Session *s, const Work *work, Trial *trial) {
   trial->nodes = s->graph->node_count;
   uint64_t before[2] = {hash_mix(work->seed, 1), hash_mix(work->seed, 2)};
-  for (int i = 0; i < work->bindings; i++) {
+  for (int i = 0; i < work->options->bindings; i++) {
     uint64_t values = i % 4 == 3 ? before[0] : hash_mix(work->seed, (uint64_t)i + 3);
     TRY(call(s, values, trial));
     before[0] = before[1], before[1] = values;
@@ -169,10 +178,21 @@ static Status call_all(Session *s, const Work *work, Trial *trial) {
   return OK;
 }
 
+static Status read_model(Arena *arena, const char *path, Graph **out) {
+  Model *model;
+  TRY(onnx_model_open(path, NULL, arena, &no_log, &model));
+  return onnx_import(model, arena, out);
+}
+
+static Status take_graph(const Work *work, Arena *arena, Graph **out) {
+  const BindingsOptions *options = work->options;
+  return options->model ? read_model(arena, options->model, out) : make_graph(arena, work->seed, options->nodes, out);
+}
+
 static Status try_graph(const Work *work, Trial *trial) {
   Arena *arena = arena_scratch();
   Session s = {.arena = arena};
-  Status status = make_graph(arena, work->seed, work->nodes, &s.graph);
+  Status status = take_graph(work, arena, &s.graph);
   trial->outcome = HELD;
   if (!status && is_open(s.graph)) {
     status = open_session(&s, work);
@@ -197,13 +217,14 @@ static void work_apart(void *context, Trial *trial) {
   status_free(status);
 }
 
-Status bindings_run(uint64_t seed, long count, int nodes, int bindings, int *result) {
-  long graphs = 0, calls = 0, bounded = 0, unjudged = 0, failed = 0;
+Status bindings_run(const BindingsOptions *options, int *result) {
+  uint64_t seed = options->seed;
+  long count = options->model ? 1 : options->count, graphs = 0, calls = 0, bounded = 0, unjudged = 0, failed = 0;
   for (uint64_t i = seed; i < seed + (uint64_t)count; i++) {
-    Work work = {i, nodes, bindings};
+    Work work = {i, options};
     Trial trial;
-    trial_apart(work_apart, &work, SECONDS_A_GRAPH, &trial);
-    if (trial.outcome == REFUSED) continue;
+    trial_apart(work_apart, &work, options->model ? SECONDS_A_MODEL : SECONDS_A_GRAPH, &trial);
+    if (trial.outcome == REFUSED && !options->model) continue;
     graphs++, calls += trial.ways, bounded += trial.bounded, unjudged += trial.unjudged;
     if (trial.outcome == HELD) continue;
     printf("seed %llu %s: %s\n", (unsigned long long)i, outcome_name(trial.outcome), trial.message);

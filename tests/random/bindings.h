@@ -3,5 +3,13 @@
 #pragma once
 #include "passes/rule.h"
 
-// On the CPU; where the driver is the emulated GPU's, on that. bindings: calls of each graph.
-MUST_CHECK Status bindings_run(uint64_t seed, long count, int nodes, int bindings, int *result);
+typedef struct BindingsOptions {
+  uint64_t seed;
+  long count;         // graphs
+  int nodes;          // of each, at most
+  int bindings;       // calls of each graph
+  const char *model;  // an ONNX model, in the graphs' place; NULL: graphs of the generator
+} BindingsOptions;
+
+// On the CPU; where the driver is the emulated GPU's, on that.
+MUST_CHECK Status bindings_run(const BindingsOptions *options, int *result);

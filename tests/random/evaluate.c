@@ -12,6 +12,7 @@
 #include "kernels/view/view.h"
 
 enum { MOST_TRIPS = 64 };
+int evaluate_most;
 
 static double as_stored(DType dtype, double value) {
   uint64_t element;
@@ -28,7 +29,8 @@ static void bind_symbols(const DimTable *table, Dim dim, uint64_t values, Arena 
     case DIM_CONSTANT: return;
     case DIM_SYMBOL: {
       Draw draw = draw_named(values, dim_symbol_name(table, dim));
-      int size = sizes[draw_below(&draw, values % FLAVOURS == FLAVOURS - 1 ? 8 : 7)];
+      int size = evaluate_most ? 1 + draw_below(&draw, evaluate_most)
+                               : sizes[draw_below(&draw, values % FLAVOURS == FLAVOURS - 1 ? 8 : 7)];
       dim_bind(binding, arena, dim_symbol_name(table, dim), size);
       return;
     }

@@ -22,6 +22,8 @@ typedef struct Evaluation {
   int depth;             // of the region at hand, whose values are no results
 } Evaluation;
 
+// Sizes of open dims are drawn from 1 to this; 0: as suits the generator's graphs, few and mostly small.
+extern int evaluate_most;
 // The graph with what is symbolic in it replaced by the sizes that `values` draws for its symbols.
 Graph *evaluate_bind(Arena *arena, const Graph *graph, uint64_t values);
 // The inputs that `values` draws, by their names.

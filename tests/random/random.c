@@ -1,12 +1,12 @@
 // ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
 // rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
 //
-//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--bindings N] [--print]
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--bindings N [--model FILE] [--sizes N]] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
 // Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with some passes and some
 // rules alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
-// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --bindings: see bindings.h. --found and --try: see found.h.
+// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --bindings: see bindings.h; --model: of an ONNX model instead; --sizes: what is open is 1 to N. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ enum { MOST_WAYS = 40, PASSES_ALONE = 10, RULES_ALONE = 6, DRAWN_WAYS = 2, SECON
 typedef struct Options {
   long seed, count;
   int nodes, failures, orders, bindings;
-  const char *passes, *found, *file;
+  const char *passes, *found, *file, *model;
   bool no_shrink, print, regions;
 } Options;
 
@@ -236,7 +236,12 @@ static Status run(const Options *options, int *result) {
   else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
   else if (options->regions) return regions_run((uint64_t)options->seed, options->count, options->nodes, result);
   else if (options->bindings)
-    return bindings_run((uint64_t)options->seed, options->count, options->nodes, options->bindings, result);
+    return bindings_run(&(BindingsOptions){.seed = (uint64_t)options->seed,
+                                           .count = options->count,
+                                           .nodes = options->nodes,
+                                           .bindings = options->bindings,
+                                           .model = options->model},
+                        result);
   else *result = run_all(options);
   return OK;
 }
@@ -253,6 +258,8 @@ int main(int count, char **arguments) {
       {"--orders", TEST_INT, &options.orders, 1},
       {"--regions", TEST_FLAG, &options.regions},
       {"--bindings", TEST_INT, &options.bindings, 1},
+      {"--model", TEST_TEXT, &options.model},
+      {"--sizes", TEST_INT, &evaluate_most, 1},
       {"--print", TEST_FLAG, &options.print},
       {"--found", TEST_TEXT, &options.found},
       {"--try", TEST_TEXT, &options.file},
@@ -261,7 +268,7 @@ int main(int count, char **arguments) {
   test_options(
       count, arguments, table,
       "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] "
-      "[--regions] [--bindings N] [--print] | "
+      "[--regions] [--bindings N [--model FILE] [--sizes N]] [--print] | "
       "--found FOLDER | --try FILE");
   int result = 1;
   Status status = RECOVER_GUARD(run(&options, &result));

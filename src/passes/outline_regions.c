@@ -218,8 +218,6 @@ static bool product_does_it(const Node *front, Arena *arena) {
 
 static Status outline_concat(Rewrite *r) {
   Moving moving;
-  WANT(!product_does_it(matched(r, "root"), rewrite_scratch(r)),
-       "the product behind it does it, and reads what is joined where it lies");
   find_moving(matched(r, "anchor"), &moving);
   return outline_behind(r, moving.nodes, moving.count, "joined");
 }

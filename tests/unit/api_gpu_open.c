@@ -231,11 +231,12 @@ Test(api_gpu_open, convolutions_compile_few_for_other_sizes, .timeout = 240) {
   cr_expect_eq(findings(), 0);
 }
 
-// A launch a step, of the same kernel; tensor cores take 16 rows or 32, and what is ahead of the steps is a product.
+// A launch a step, of the same kernel, or one for all steps, of another for 16 rows, 32 and 64; tensor cores take 16 rows or 32 of few steps, and what is ahead of the steps is a
+// product.
 Test(api_gpu_open, steps_compile_few_for_other_sizes, .timeout = 240) {
   begin();
   try_model("steps", false, false, 2);
-  try_model("steps_from_states", true, false, 6);
+  try_model("steps_from_states", true, false, 9);
   cr_expect_eq(findings(), 0);
 }
 
@@ -264,6 +265,7 @@ Test(api_gpu_open, engines_of_ranges_hold_all_kernels, .timeout = 240) {
   try_built("images_transposed_by_three", "x:1..41x16x1..41x1..41", true, false, 0);
   try_built("product", "x:1..41x1..41x64,r:1..41x1..41x48", true, false, 0);
   try_built("norm", "x:1..3..41x1..41x72", false, false, 0);
+  try_built("steps_from_states", "x:1..41x1..41x16,h:1x1..41x128", true, false, 0);
   try_built("attention_mask", "x:1..41x1..41x128,m:1..41x1x1x1..41", true, false, 0);
   cr_expect_eq(findings(), 0);
 }

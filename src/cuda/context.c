@@ -92,8 +92,17 @@ Status cuda_check_alive(CudaContext *context) {
   return OK;
 }
 
+// Of a context that is gone once: giving back each of a session's buffers fails alike.
+static bool is_told(CudaContext *context) {
+  pthread_mutex_lock(&context->mutex);
+  bool told = context->is_lost && context->loss_told;
+  context->loss_told = context->is_lost;
+  pthread_mutex_unlock(&context->mutex);
+  return told;
+}
+
 void cuda_note(CudaContext *context, const char *doing, Status status) {
-  if (status) log_add(&context->log, LOG_WARNING, "%s: %s", doing, status_message(status));
+  if (status && !is_told(context)) log_add(&context->log, LOG_WARNING, "%s: %s", doing, status_message(status));
   status_free(status);
 }
 

@@ -51,7 +51,7 @@ struct CudaContext {
   // Private to src/cuda.
   bool retained, owns_stream;
   pthread_mutex_t mutex;  // guards what follows; taken for loads and library handles, never while waiting for the GPU
-  bool is_lost;
+  bool is_lost, loss_told;
   char lost[512];  // the first error that destroyed the context
   LoadedModule *modules;
   size_t module_bytes;  // of their images
@@ -87,7 +87,7 @@ void cuda_leave(CudaContext *context);
 // --- Errors. Makes a Status of a driver's result; remembers the first that destroyed the context.
 MUST_CHECK Status cuda_error(CudaContext *context, CudaResult result, const char *call);
 MUST_CHECK Status cuda_check_alive(CudaContext *context);  // fails with that first error
-// Frees an error that nobody can be given, and logs it as a warning. OK is fine.
+// Frees an error that nobody can be given, and logs it as a warning; of a context that is destroyed the first alone. OK is fine.
 void cuda_note(CudaContext *context, const char *doing, Status status);
 // Calls context->driver->call and forwards an error: CUDA_TRY(context, cuEventRecord(event, stream));
 #define CUDA_TRY(context, call)                                          \

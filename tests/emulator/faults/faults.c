@@ -43,6 +43,10 @@ void log_message(void *context, ingot_severity severity, const char *message) {
   Run *run = context;
   pthread_mutex_lock(&run->mutex);
   size_t room = sizeof run->log - run->log_used, length = strlen(message);
+  // A context that is gone makes everything fail that is given back: that is one thing to say.
+  bool again = run->log_used > length && strstr(message, "earlier error") &&
+               !strncmp(run->log + run->log_used - length - 1, message, length);
+  if (again) problem(run, "says twice in a row: %s", message);
   if (length + 2 < room) run->log_used += (size_t)snprintf(run->log + run->log_used, room, "%s\n", message);
   pthread_mutex_unlock(&run->mutex);
 }

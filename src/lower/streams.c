@@ -159,10 +159,9 @@ static int64_t find_room(const Player *p, int step, int64_t at) {
 
 static bool may_begin(const Player *p, int number) {
   const uint32_t *first = &p->sources.first[number];
-  const int *sources = p->sources.steps + first[0], count = (int)(first[1] - first[0]);
   int *there = &p->there[number];
-  for (; *there < count; ++*there)
-    if (p->streams[sources[*there]] < 0) return false;
+  for (; (uint32_t)*there < first[1] - first[0]; ++*there)
+    if (p->streams[p->sources.steps[first[0] + (uint32_t)*there]] < 0) return false;
   return p->streams[number] < 0;
 }
 

@@ -14,9 +14,9 @@ enum {
   MMA_THREADS = 128,
   MMA_FROM_BYTES = 1 << 17,
   MMA_DEPTH = 64
-};                                                      // see recurrent_mma.cuh; smaller layers are one launch
-enum { GRID_THREADS = 256, GRID_COUNTER_BYTES = 128 };  // see recurrent_grid.cuh
-enum { WAY_MMA = 1, WAY_GRID };                         // a way's config; a grid's: units, rows, row warps
+};  // see recurrent_mma.cuh; smaller layers are one launch
+enum { GRID_THREADS = 256, GRID_BEGIN_THREADS = 32, GRID_COUNTER_BYTES = 128 };  // see recurrent_grid.cuh
+enum { WAY_MMA = 1, WAY_GRID };  // a way's config; a grid's: units, rows, row warps
 
 typedef struct Recurrent {
   const Site *site;
@@ -480,12 +480,12 @@ static Status emit_grid(const Recurrent *r, const GridSteps *g, Emission *out) {
   text_add(&text,
            "extern \"C\" __global__ void __launch_bounds__(%d) recurrent_grid_begin_kernel(u32 *counters, int count) {\n"
            "  recurrent_grid_begin(counters, count);\n}\n",
-           32);
+           GRID_BEGIN_THREADS);
   add_kernel(&text, r, "recurrent_grid_kernel", arena_printf(out->arena, "%d, 1", GRID_THREADS), "u32 *counters, In::T *states",
              "", arena_printf(out->arena, "RecurrentGrid<In, %s>::run(in, counters, states)", product));
   out->workspace_bytes = MAX(out->workspace_bytes, counters + elements * 3 * dtype_size(r->site->inputs[2].dtype));
-  Launch *launch =
-      emit_kernel(out, text_get(&text), "recurrent_grid_begin_kernel", (unsigned[]){1, 1, 1}, (unsigned[]){32, 1, 1});
+  Launch *launch = emit_kernel(out, text_get(&text), "recurrent_grid_begin_kernel", (unsigned[]){1, 1, 1},
+                               (unsigned[]){GRID_BEGIN_THREADS, 1, 1});
   emit_workspace(out, launch, 0);
   emit_i32(out, launch, groups);
   unsigned grid[3] = {(unsigned)ceil_div(r->hidden, g->units), (unsigned)groups, 1};

@@ -138,7 +138,7 @@ static void name_way(Way *way, const TiledProduct *products) {
 }
 
 int mma_ways(const Site *site, const TiledProduct *products, int count, const Way *only, Way *out, int limit) {
-  bool best = limit == 1 && !only && count;
+  bool best = limit == 1 && !only && count;  // follows from the products and the device alone
   if (best && best_ways_find(site->best, products, count, out)) return 1;
   WayList list = {.items = out, .limit = limit, .only = only};
   for (int i = 0; i < count; i++)

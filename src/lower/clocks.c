@@ -3,10 +3,20 @@
 
 #include "base/checked.h"
 
+void clock_join(StepClock *clock, const StepClock *other) {
+  for (int i = 0; i < PLAN_STREAMS; i++) clock->done[i] = MAX(clock->done[i], other->done[i]);
+}
+
+bool clock_within(const StepClock *clock, const StepClock *limit) {
+  bool within = true;
+  for (int i = 0; i < PLAN_STREAMS && within; i++) within = clock->done[i] <= limit->done[i];
+  return within;
+}
+
 // What is over when the step is, too.
 static void clock_add(StepClock *clock, const PlanClocks *clocks, uint32_t step) {
   int stream = clocks->plan->steps[step].stream;
-  for (int i = 0; i < PLAN_STREAMS; i++) clock->done[i] = MAX(clock->done[i], clocks->begins[step].done[i]);
+  clock_join(clock, &clocks->begins[step]);
   clock->done[stream] = MAX(clock->done[stream], clocks->places[step] + 1);
 }
 
@@ -68,8 +78,4 @@ void span_add(BufferSpan *span, const PlanClocks *clocks, uint32_t step) {
   for (int i = 0; i < PLAN_STREAMS; i++) span->behind.done[i] = MIN(span->behind.done[i], clocks->begins[step].done[i]);
 }
 
-bool span_is_before(const BufferSpan *first, const BufferSpan *second) {
-  bool before = true;
-  for (int i = 0; i < PLAN_STREAMS && before; i++) before = first->until.done[i] <= second->behind.done[i];
-  return before;
-}
+bool span_is_before(const BufferSpan *first, const BufferSpan *second) { return clock_within(&first->until, &second->behind); }

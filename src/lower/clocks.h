@@ -20,6 +20,8 @@ MUST_CHECK Status clocks_find(const Plan *plan, Arena *arena, PlanClocks *out);
 PlanClocks clocks_new(const Plan *plan, Arena *arena);
 void clocks_take(PlanClocks *clocks, uint32_t step);
 bool clocks_is_before(const PlanClocks *clocks, uint32_t first, uint32_t second);
+void clock_join(StepClock *clock, const StepClock *other);          // what is over by either
+bool clock_within(const StepClock *clock, const StepClock *limit);  // all of it is over by the limit
 bool clock_has(const StepClock *clock, const PlanClocks *clocks, uint32_t step);
 
 // When a buffer is in use: of each stream's steps the first `until` may use it, and of them the first `behind` are over before anyone does.

@@ -158,16 +158,6 @@ Status plan_verify_step(const Plan *plan, const PlanStep *step) {
 
 // ---- what is there when it is read -------------------------------------------------------------------------------------------
 
-static bool clock_within(const StepClock *clock, const StepClock *limit) {
-  bool within = true;
-  for (int i = 0; i < PLAN_STREAMS && within; i++) within = clock->done[i] <= limit->done[i];
-  return within;
-}
-
-static void clock_join(StepClock *clock, const StepClock *other) {
-  for (int i = 0; i < PLAN_STREAMS; i++) clock->done[i] = MAX(clock->done[i], other->done[i]);
-}
-
 typedef struct Writing {
   Follower *f;
   uint32_t step;

@@ -75,13 +75,14 @@ typedef struct Machine {
 } Machine;
 
 typedef enum Backend { BACKEND_CUDA, BACKEND_CPU } Backend;
+typedef enum Library { LIBRARY_NONE, LIBRARY_CUBLASLT, LIBRARY_CUDNN, LIBRARY_ONEDNN } Library;
 
 typedef struct Implementation {
   const char *name;  // "mma_matmul", "cudnn_conv"
   Backend backend;
   const OpDef *op;       // the operator it serves; NULL: any
   bool general;          // slow but does everything: tried only when nothing else supports the site
-  bool library;          // computes through cuBLASLt, cuDNN or oneDNN
+  Library library;       // that it computes through
   bool takes_prologue;   // is asked about sites with a program in front of their first operand, too
   bool writes_anywhere;  // its results, like what it reads, may be parts of other tensors: with any offset and strides
   bool (*supports)(const Site *site);  // where not, it says why: REQUIRE

@@ -181,16 +181,19 @@ typedef struct ingot_allocator {
  *   log, progress, limits            used      used              used; sessions keep them for their runs
  */
 typedef struct ingot_config {
-  size_t size;             /* of the struct as the caller knows it; set by ingot_config_init */
-  ingot_device device;     /* AUTO: CUDA where a usable GPU is present, else the CPU. The choice is logged */
-  int device_index;        /* CUDA ordinal */
-  uint32_t precision;      /* INGOT_FP16 | ... ; 0: as the model is written */
-  double tuning_seconds;   /* 0: no measuring, the cost model picks. The tuner may stop at any moment; at last it measures the
+  size_t size;           /* of the struct as the caller knows it; set by ingot_config_init */
+  ingot_device device;   /* AUTO: CUDA where a usable GPU is present, else the CPU. The choice is logged */
+  int device_index;      /* CUDA ordinal */
+  uint32_t precision;    /* INGOT_FP16 | ... ; 0: as the model is written */
+  double tuning_seconds; /* 0: no measuring, the cost model picks. The tuner may stop at any moment; at last it measures the
                               whole, with what it found and without, and keeps what is faster */
-  const char *tuning_file; /* database of measurements, read before and merged into after tuning; NULL: none */
-  size_t workspace_limit;  /* bytes one operator may use beside its tensors; 0: 256 MiB on a GPU, no limit on a CPU */
-  size_t model_limit;      /* bytes of a model with its external data, or of an engine, that is accepted; 0: 64 GiB */
-  int threads;             /* CPU threads, at most 1024; 0: one for each core */
+  const char *
+      tuning_file; /* database of measurements: read before, and each is added when it is made, so that whatever ends the tuning loses
+                              one at most. What it knows is not measured again, what was measured with other kernels or libraries is
+                              told of in the log and left out. Several processes may tune into one file. NULL: none */
+  size_t workspace_limit;      /* bytes one operator may use beside its tensors; 0: 256 MiB on a GPU, no limit on a CPU */
+  size_t model_limit;          /* bytes of a model with its external data, or of an engine, that is accepted; 0: 64 GiB */
+  int threads;                 /* CPU threads, at most 1024; 0: one for each core */
   const char *cache_directory; /* compiled kernels; NULL: $INGOT_CACHE_DIR, else $XDG_CACHE_HOME/ingot, else ~/.cache/ingot */
   const char *
       disabled_passes; /* comma-separated: what to leave out, PASS, RULE or "all", or at one node of the model, RULE@NODE; NULL or "": none. inline_regions cannot be left out */

@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
     shapes: `{"ids": (1, 128)}`: shapes to tune, plan and compile for where the model leaves them open. `{"ids": ((1, 8), (16, 128, 512))}`: sizes from the least to the most,
         with the usual one between; kernels that take sizes as arguments are compiled for all of them, the rest when a shape is met. Other sizes run, too.
     tune: seconds of measuring kernels; 0: the cost model picks.
-    tuning_file: a database of measurements, read before and merged into after tuning.
+    tuning_file: a database of measurements, read before and added to while tuning; what it knows is not measured again.
     targets: "sm_80,H100": GPUs to build for that need not be here.
     disabled_passes: passes or rules to leave out, PASS, RULE, RULE@NODE or "all"; a text or several.
     limits: `{"memory": bytes, "time": seconds}` of one call on the host; exceeding one raises `ingot.LimitReached`.

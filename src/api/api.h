@@ -105,13 +105,14 @@ size_t api_size_limit(const ingot_config *config);  // model_limit, or its defau
 bool api_wants_gpu(const ingot_config *config);
 ingot_error *api_error(Status status);
 
-// What the command line has to say while passes run. All NULL: nothing.
+// What the command line has to say while passes run, and wants to know. All NULL: nothing.
 typedef struct BuildHooks {
   const char *only, *stop_after;  // as in PassOptions
   int *allowed;
   struct RuleLog *rules;  // in place of the engine's own
   void (*observe)(void *context, const char *pass, const Graph *graph);
   void *context;
+  struct TuneReport *tuned;  // what became of tuning, also where it was ended
 } BuildHooks;
 MUST_CHECK Status api_build(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, ingot_engine **out);
 // "ingot_session_run: inputs is NULL" for the first of the NULL-terminated pairs of name and pointer that is.

@@ -117,6 +117,16 @@ static Status keep_plan(void *engine, const Stage *stage, const Plan *plan, cons
   return OK;
 }
 
+static void tell_stale(const TuningDatabase *database, const Log *log) {
+  int sites, count = tuning_count_stale(database, &sites);
+  if (count)
+    log_add(
+        log, LOG_WARNING,
+        "%d of the tuning database's entries, of %d sites, were measured with other kernels or libraries than are here, and "
+        "were left out: tune again",
+        count, sites);
+}
+
 // The plan of the declared shapes, where they are known; on a GPU its sites are tuned first, and its kernels kept.
 static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *options, TuningDatabase *database) {
   StagePasses passes = {&device->info, &engine->built, options->log};
@@ -125,8 +135,9 @@ static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *optio
   options->keep_context = engine;
   TRY(tune_graph(engine->graph, device, &hooks, options, database));
   if (device->info.kind == DEVICE_CPU) return OK;
-  engine->tuning = tuning_print(database, engine->arena);
+  engine->tuning = tuning_print_chosen(database, engine->arena);
   engine->tried = database;
+  tell_stale(database, options->log);
   DeviceKernel *kernels;
   int count;
   TRY(cuda_device_kernels(device, engine->arena, &kernels, &count));
@@ -136,9 +147,10 @@ static Status prepare_on(Engine *engine, Device *device, TuneGraphOptions *optio
   return OK;
 }
 
-static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, const ShapeProfile *profile, const Log *log) {
+static Status prepare(Engine *engine, const ingot_config *config, const BuildHooks *hooks, bool on_gpu,
+                      const ShapeProfile *profile, const Log *log) {
   TuningDatabase *database;
-  if (config->tuning_file) TRY(tuning_load(engine->arena, config->tuning_file, &database));
+  if (config->tuning_file) TRY(tuning_open(engine->arena, config->tuning_file, &database));
   else database = tuning_new(engine->arena);
   Device *device;
   ingot_config chosen = *config;
@@ -149,10 +161,11 @@ static Status prepare(Engine *engine, const ingot_config *config, bool on_gpu, c
                               .seconds = config->tuning_seconds,
                               .samples = profile->samples,
                               .sample_count = profile->sample_count,
+                              .report = hooks->tuned,
                               .log = log};
   Status status = RECOVER_GUARD(prepare_on(engine, device, &options, database));
   device->free(device);
-  if (!status && config->tuning_file) status = tuning_save(database, config->tuning_file);
+  if (!status && config->tuning_seconds > 0) status = tuning_compact(database);
   return status;
 }
 
@@ -250,7 +263,8 @@ static Status build(const ingot_model *model, const ingot_config *given, const B
   TRY(graph_own_tensors(engine->graph));  // the engine outlives its model
   graph_name_constants(engine->graph);
   log_add(&log, LOG_INFO, "%d nodes after the passes, %.0f ms", engine->graph->node_count, (time_now() - start) * 1e3);
-  return config.targets ? api_build_targets(engine, &config, &profile, &log) : prepare(engine, &config, cuda, &profile, &log);
+  return config.targets ? api_build_targets(engine, &config, &profile, &log)
+                        : prepare(engine, &config, hooks, cuda, &profile, &log);
 }
 
 static Status build_and_wrap(const ingot_model *model, const ingot_config *config, const BuildHooks *hooks, Arena *arena,

@@ -25,51 +25,53 @@ typedef struct Choice {
 // ---- what was measured -------------------------------------------------------------------------------------------------------
 
 typedef struct Measured {
-  const TuningEntry *entry;    // of the database
-  const TuningRecord *record;  // of what tuning tried while the engine was built; NULL: that was not here, or not at all
+  const TuningSite *site;   // of what tuning tried while the engine was built, else of what the engine holds; NULL: nothing
+  const TuningEntry *best;  // that fits, alone; NULL: none
 } Measured;
 
 static Measured measured_of(const Question *q, const PlanStep *step) {
-  const char *key = site_key(&step->site, q->arena);
-  int sm = step->site.device->sm;
   const ingot_engine *engine = q->session->engine;
-  return (Measured){tuning_get(engine->tuning, sm, key), tuning_record(engine->engine->tried, sm, key)};
+  const TuningDatabase *database = engine->engine->tried ? engine->engine->tried : engine->tuning;
+  Measured m = {.site = tuning_site(database, step->site.device->name, site_key(&step->site, q->arena))};
+  for (uint32_t i = 0; m.site && i < m.site->count && !m.best; i++)
+    if (!m.site->entries[i]->stale && m.site->entries[i]->remark <= TUNING_REJECTED) m.best = m.site->entries[i];
+  return m;
 }
 
-static bool is_entry(const TuningEntry *entry, const Implementation *implementation, const Way *way) {
-  return entry && !strcmp(entry->implementation, implementation->name) && !strcmp(entry->way, way->name);
+static const TuningEntry *entry_of(const Measured *m, const Implementation *implementation, const Way *way) {
+  const TuningEntry *entry = tuning_entry(m->site, implementation->name, way->name, NULL);
+  return entry && !entry->stale ? entry : NULL;
 }
 
-// Milliseconds; negative: nobody measured it. An entry that the last word put there has the time of the way that it replaces.
+// Milliseconds; negative: nobody measured it.
 static double measured_way(const Measured *m, const Implementation *implementation, const Way *way) {
-  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->name);
-  if (trial) return trial->outcome == TRIAL_FAILED ? -1 : trial->microseconds / 1e3;
-  return (!m->record || m->record->word != WORD_REJECTED) && is_entry(m->entry, implementation, way)
-             ? m->entry->microseconds / 1e3
-             : -1;
+  const TuningEntry *entry = entry_of(m, implementation, way);
+  return entry && entry->remark != TUNING_FAILED ? entry->microseconds / 1e3 : -1;
 }
 
 static const char *remark(const Measured *m, const Implementation *implementation, const ExplainedWay *way) {
   static const char general[] = "general: taken where nothing else can be had";
-  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->way.name);
+  const TuningEntry *entry = entry_of(m, implementation, &way->way);
   if (way->failure) return way->failure;
-  if (!trial) return implementation->general && !way->chosen ? general : "";
-  switch (trial->outcome) {
-    case TRIAL_AGREES: return "";
-    case TRIAL_DISAGREES: return "left out: its results are not those of the others";
-    case TRIAL_FAILED: return trial->why;
+  if (!entry) return implementation->general && !way->chosen ? general : "";
+  switch (entry->remark) {
+    case TUNING_AGREES:
+    case TUNING_KEPT:
+    case TUNING_REJECTED: return "";
+    case TUNING_DIFFERS: return "left out: its results are not those of the others";
+    case TUNING_FAILED: return entry->why;
   }
   return "";
 }
 
 static Choice choice_of(const PlanStep *step, const Measured *m, const Explanation *explained, Arena *arena) {
   const Selection *s = &step->selection;
-  bool by_entry = is_entry(m->entry, s->implementation, &s->way);
-  if (m->record && m->record->word == WORD_REJECTED)
-    return (Choice){"the whole plan", "another way measured best for the site alone, but a run was no faster with it"};
-  if (by_entry && m->record && m->record->word == WORD_KEPT)
+  const TuningEntry *entry = entry_of(m, s->implementation, &s->way);
+  if (entry && entry->remark == TUNING_KEPT)
     return (Choice){"measurement", "it measured best for the site, and a run was faster with it"};
-  if (by_entry) return (Choice){"measurement", "it measured best for the site"};
+  if (m->best && m->best->remark == TUNING_REJECTED)
+    return (Choice){"the whole plan", "another way measured best for the site alone, but a run was no faster with it"};
+  if (entry && entry == m->best) return (Choice){"measurement", "it measured best for the site"};
   return (Choice){"order", arena_printf(arena, "the first that can be had, in %s", explained->order)};
 }
 
@@ -109,14 +111,14 @@ static void print_step(Question *q, uint32_t number, const Measured *m, const Ex
 // ---- for programs ------------------------------------------------------------------------------------------------------------
 
 static void json_way(Json *json, const Measured *m, const Implementation *implementation, const ExplainedWay *way) {
-  const TuningTrial *trial = tuning_trial(m->record, implementation->name, way->way.name);
+  const TuningEntry *entry = entry_of(m, implementation, &way->way);
   const char *why = remark(m, implementation, way);
   double measured = measured_way(m, implementation, &way->way);
   json_object(json, NULL);
   json_string(json, "way", way->way.name);
   json_double(json, "predicted_ms", way->way.cost / 1e3);
   if (measured >= 0) json_double(json, "measured_ms", measured);
-  if (trial) json_bool(json, "agrees", trial->outcome == TRIAL_AGREES);
+  if (entry) json_bool(json, "agrees", entry->remark <= TUNING_REJECTED);
   if (*why) json_string(json, "left_out", why);
   json_bool(json, "chosen", way->chosen);
   json_end_object(json);

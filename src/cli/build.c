@@ -16,7 +16,7 @@ const Command command_build = {
     "writes one file that opens in milliseconds, on this machine or another.\n\n"
     "  ingot build resnet50.onnx                            writes resnet50.ingot here, in seconds\n"
     "  ingot build resnet50.onnx --fp16 --tune 60 -o r.ingot   half precision, a minute of measuring\n"
-    "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build\n"
+    "  ingot build bert.onnx --tuning my.tuning --tune 600  keeps what it measured for the next build (see ingot tune)\n"
     "  ingot build model.onnx --disable fuse_epilogue       what does that pass gain? then: ingot bench\n"
     "  ingot build bert.onnx --shapes ids:1..8x16..512      sizes that differ from call to call: from the least to the most,\n"
     "                                                       1..4..8 with the usual one between. Kernels that take sizes as\n"

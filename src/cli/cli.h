@@ -12,7 +12,8 @@ typedef struct Command {
   const char *usage;  // the whole help text behind the synopsis
   int (*run)(int count, char **arguments);
 } Command;
-extern const Command command_build, command_run, command_bench, command_inspect, command_passes, command_report, command_verify;
+extern const Command command_build, command_run, command_bench, command_inspect, command_passes, command_report, command_tune,
+    command_verify;
 
 // Options every command has.
 typedef struct Common {

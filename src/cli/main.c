@@ -4,8 +4,9 @@
 #include "base/file.h"
 #include "cli/cli.h"
 
-static const Command *const commands[] = {&command_build,  &command_run,    &command_bench,  &command_inspect,
-                                          &command_passes, &command_report, &command_verify, NULL};
+static const Command *const commands[] = {&command_build,   &command_run,    &command_bench,
+                                          &command_inspect, &command_passes, &command_report,
+                                          &command_tune,    &command_verify, NULL};
 
 static void help(FILE *out) {
   fprintf(out,
@@ -18,6 +19,7 @@ static void help(FILE *out) {
           "  ingot run model.onnx --input photo.jpg           one run, results summarised\n"
           "  ingot bench model.onnx --fp16                    how fast it is here\n"
           "  ingot build model.onnx --fp16 --tune 30 -o model.ingot\n"
+          "  ingot tune model.onnx --fp16 --database m.tuning  measures on, for builds with --tuning m.tuning\n"
           "  ingot inspect model.ingot                        what it is made of, and what each part costs\n"
           "  ingot passes model.onnx --explain /conv1/Conv    what became of one node, and why not more\n"
           "  ingot report model.onnx -o report.html           the graph, fusions, times and memory, as one page to look at\n"

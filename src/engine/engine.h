@@ -4,7 +4,7 @@
 //   graph    the text form; constants are @offsets into the weights
 //   weights  tensors, 256-byte aligned
 //   kernels  cubins by architecture and content hash; empty for an engine built for a CPU
-//   tuning   the tuning database's lines that concern this engine
+//   tuning   of the tuning database, what plans choose
 //   disabled the passes that were left out, which later stages leave out too
 //   passes   one line a pass: name, changes, nodes before and after; not how long it took, so that the same build gives the same bytes
 //   rewrites one line an application of a rule: pass, rule, place, operators before and after
@@ -69,7 +69,7 @@ typedef struct Engine {
   EngineKernel *kernels;
   uint32_t kernel_count, kernel_capacity;
   const char *tuning;
-  const struct TuningDatabase *tried;  // with records of what tuning did while it was built; NULL of an engine from a file
+  const struct TuningDatabase *tried;  // with all that tuning tried while it was built; NULL of an engine from a file
   EnginePass *passes;
   uint32_t pass_count, pass_capacity;
   EngineRewrite *rewrites;

@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-enum { ENGINE_VERSION = 7, ENGINE_PAGE = 4096 };
+enum { ENGINE_VERSION = 8, ENGINE_PAGE = 4096 };
 #define ENGINE_MAGIC "INGOT\r\n\x1a"
 
 typedef enum Section {

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "lower/alike.h"
+#include "lower/version.h"
 #include "kernels/meaning.h"
 #include "kernels/fused.h"
 
@@ -52,22 +53,49 @@ static Status open_for(const Implementation *implementation, const SelectOptions
   return implementation->library && options->open_libraries ? options->open_libraries(options->context) : OK;
 }
 
-static Status from_database(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
-  if (!options->tuning || !options->tuning->count) return OK;
-  const TuningEntry *entry = tuning_get(options->tuning, site->device->sm, site_key(site, arena));
-  if (!entry) return OK;
+// The entry's way, lowered, where it is to be had here and is what was measured. *fits is false before.
+static Status try_entry(const Site *site, const SelectOptions *options, TuningEntry *entry, Arena *arena, Selection *selection,
+                        bool *fits) {
   const Implementation *implementation = implementation_named(entry->implementation, site);
   if (!implementation) return OK;
   TRY(open_for(implementation, options));
   if (!implementation->supports(site)) return OK;
   Way ways[WAYS_ASKED];
-  int count = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED);
-  for (int w = 0; w < count; w++) {
-    if (strcmp(ways[w].name, entry->way)) continue;
-    size_t least = 0;
-    *selection = (Selection){.implementation = implementation, .way = ways[w]};
-    return try_way(site, options, arena, selection, &least, done);
+  int count = implementation_ways(implementation, site, &options->machine, ways, WAYS_ASKED), w = 0;
+  while (w < count && strcmp(ways[w].name, entry->way)) w++;
+  if (w == count) return OK;
+  size_t least = 0;
+  const char *version;
+  *selection = (Selection){.implementation = implementation, .way = ways[w]};
+  TRY(try_way(site, options, arena, selection, &least, fits));
+  if (!*fits) return OK;
+  TRY(way_version(site, implementation, selection->emission, &options->machine, options->compiler, arena, &version));
+  *fits = !strcmp(version, entry->version);
+  if (!*fits) entry->stale = true;
+  return OK;
+}
+
+Status select_measured(const Site *site, const SelectOptions *options, Arena *arena, Selection *out,
+                       const TuningEntry **entry) {
+  *entry = NULL;
+  if (!options->tuning || !options->tuning->count || !options->compiler) return OK;
+  const TuningSite *known = tuning_site(options->tuning, site->device->name, site_key(site, arena));
+  bool passed = false;
+  for (uint32_t i = 0; known && i < known->count && !*entry; i++) {
+    bool before = passed, fits = false;
+    TuningVerdict verdict = tuning_verdict(options->tuning, known, known->entries[i], &passed);
+    if (verdict == TUNING_PASS && passed == before) continue;  // whether it fits is of no account
+    TRY(try_entry(site, options, known->entries[i], arena, out, &fits));
+    if (!fits) passed = before;
+    else if (verdict == TUNING_TAKE) *entry = known->entries[i];
   }
+  return OK;
+}
+
+static Status from_database(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection, bool *done) {
+  const TuningEntry *entry;
+  TRY(select_measured(site, options, arena, selection, &entry));
+  *done = entry != NULL;
   return OK;
 }
 

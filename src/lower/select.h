@@ -3,6 +3,7 @@
 // epilogues, split-K) and need no library; NVIDIA's libraries for large ones. On the CPU the table's order holds.
 #pragma once
 #include "base/log.h"
+#include "cuda/compiler.h"
 #include "kernels/implementation.h"
 #include "lower/database.h"
 
@@ -17,6 +18,8 @@ typedef struct Selection {
 typedef struct SelectOptions {
   Machine machine;  // without it libraries of a GPU are left out
   const TuningDatabase *tuning;
+  const Compiler
+      *compiler;  // knows the hashes of kernels: what was measured of others is stale. Without it nothing measured is taken
   size_t workspace_limit;  // 0: none
   const Log *log;
   // Called before a library is considered; updates the site's DeviceInfo. NULL: what the DeviceInfo says stays.
@@ -38,6 +41,9 @@ MUST_CHECK Status select_implementation(const Site *site, const SelectOptions *o
                                         Selection *out);
 // The implementations for the site in the order in which they are asked, those that do not take it among them, at most `limit`; and what that order is, in words.
 int select_order(const Site *site, const Implementation **out, int limit, const char **order);
+// What the database says alone; *entry NULL: nothing that fits.
+MUST_CHECK Status select_measured(const Site *site, const SelectOptions *options, Arena *arena, Selection *out,
+                                  const TuningEntry **entry);
 // Every way there is, for the tuner: at most `limit` selections, best guesses first, their emissions not yet made.
 int select_all(const Site *site, const SelectOptions *options, Selection *out, int limit);
 MUST_CHECK Status selection_lower(const Site *site, const SelectOptions *options, Arena *arena, Selection *selection);

@@ -397,6 +397,7 @@ static Status load_entered(CudaRunner *r, Plan *plan, Executable *e) {
 static SelectOptions select_options(CudaRunner *r) {
   return (SelectOptions){.machine = {.cuda = r->context},
                          .tuning = r->tuning,
+                         .compiler = r->compiler,
                          .best = r->best,
                          .workspace_limit = r->workspace_limit,
                          .log = &r->log,

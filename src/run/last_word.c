@@ -14,8 +14,8 @@
 // A site that tuning gave another way.
 typedef struct Change {
   const TuningEntry *found;
-  TuningEntry chosen;  // without measuring
-  double seconds;      // of a run, in the way that was found
+  const char *key;
+  double seconds;  // of a run, in the way that was found
 } Change;
 
 // A runner of the graph with some of the changes.
@@ -26,10 +26,11 @@ typedef struct Variant {
 
 typedef struct Words {
   const LastWord *options;
-  const TuningDatabase *before;
+  TuningDatabase *database;
   Arena *arena;
   Change *changes;
   uint32_t count, capacity;
+  StringMap *met;  // key -> number of a change, from 1 on
   RunTensor *inputs;
   Variant current;
   double start, each;  // seconds: when it began, of one comparison
@@ -37,33 +38,39 @@ typedef struct Words {
 
 // ---- what changed ------------------------------------------------------------------------------------------------------------
 
-static void add_change(Words *w, StringMap *met, const PlanStep *step, const TuningDatabase *database) {
-  const Selection *selection = &step->selection;
-  const char *key = site_key(&step->site, w->arena);
-  const TuningEntry *entry = tuning_get(database, step->site.device->sm, key);
-  const char *implementation = selection->implementation->name, *way = selection->way.name;
-  if (!entry || (!strcmp(entry->implementation, implementation) && !strcmp(entry->way, way))) return;
-  uint32_t number = (uint32_t)(uintptr_t)string_map_get(met, key);
+static Status add_change(Words *w, const PlanStep *step, const SelectOptions *select) {
+  const Selection *planned = &step->selection;
+  const char *key = tuning_key(w->arena, step->site.device->name, site_key(&step->site, w->arena));
+  uint32_t number = (uint32_t)(uintptr_t)string_map_get(w->met, key);
   if (!number) {
-    *ARENA_PUSH(w->arena, w->changes, w->count, w->capacity) =
-        (Change){.found = entry, .chosen = {entry->sm, key, implementation, way, entry->microseconds}};
+    const TuningEntry *entry;
+    Selection selection;
+    TRY(select_measured(&step->site, select, w->arena, &selection, &entry));
+    if (!entry || (!strcmp(entry->implementation, planned->implementation->name) && !strcmp(entry->way, planned->way.name)))
+      return OK;
+    *ARENA_PUSH(w->arena, w->changes, w->count, w->capacity) = (Change){.found = entry, .key = key};
     number = w->count;
-    string_map_set(met, key, (void *)(uintptr_t)number);
+    string_map_set(w->met, key, (void *)(uintptr_t)number);
   }
-  w->changes[number - 1].seconds += entry->microseconds * 1e-6;
+  w->changes[number - 1].seconds += w->changes[number - 1].found->microseconds * 1e-6;
+  return OK;
 }
 
 static int dearest_first(const void *a, const void *b) {
   const Change *x = a, *y = b;
   if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
-  return strcmp(x->chosen.site, y->chosen.site);
+  return strcmp(x->key, y->key);
 }
 
-static void find_changes(Words *w, const TuningDatabase *database) {
+static Status find_changes(void *context, const SelectOptions *options) {
+  Words *w = context;
   const Plan *plan = w->options->untuned;
-  StringMap *met = string_map_new(w->arena);
-  for (uint32_t s = 0; s < plan->step_count; s++) add_change(w, met, &plan->steps[s], database);
+  SelectOptions select = *options;
+  select.tuning = w->database;
+  w->met = string_map_new(w->arena);
+  for (uint32_t s = 0; s < plan->step_count; s++) TRY(add_change(w, &plan->steps[s], &select));
   if (w->count) qsort(w->changes, w->count, sizeof *w->changes, dearest_first);
+  return OK;
 }
 
 // ---- measuring ---------------------------------------------------------------------------------------------------------------
@@ -88,17 +95,24 @@ static Status fill_inputs(Words *w) {
   return OK;
 }
 
-static TuningDatabase *database_of(Words *w, const bool *taken) {
-  TuningDatabase *database = tuning_new(w->arena);
-  tuning_merge(database, w->before);
-  for (uint32_t i = 0; i < w->count; i++) tuning_set(database, taken[i] ? w->changes[i].found : &w->changes[i].chosen);
-  return database;
+TuningDatabase *last_word_view(const TuningDatabase *database, StringMap *unjudged, Arena *arena) {
+  TuningDatabase *view = arena_new_of(arena, TuningDatabase);
+  *view = *database;
+  view->unjudged = unjudged;
+  return view;
+}
+
+static TuningDatabase *view_with(const Words *w, const bool *taken) {
+  StringMap *unjudged = string_map_new(w->arena);
+  for (uint32_t i = 0; i < w->count; i++)
+    if (taken[i]) string_map_set(unjudged, w->changes[i].key, unjudged);
+  return last_word_view(w->database, unjudged, w->arena);
 }
 
 static Status open_variant(Words *w, const bool *taken, Variant *out) {
   const LastWord *o = w->options;
   out->taken = arena_copy(w->arena, taken, w->count * sizeof *taken);
-  cuda_device_use_tuning(o->device, database_of(w, taken));
+  cuda_device_use_tuning(o->device, view_with(w, taken));
   TRY(runner_new(o->graph, o->device, o->hooks, 0, &out->runner));
   return runner_prepare(out->runner, w->inputs);
 }
@@ -150,33 +164,33 @@ static bool is_over(void *context) {
 
 // ---- the word ----------------------------------------------------------------------------------------------------------------
 
-static Status choose(Words *w, TuningDatabase *database) {
+static Status choose(Words *w) {
   const LastWord *o = w->options;
   bool *taken = arena_array(w->arena, bool, w->count);
   TogetherFound found;
   TRY(fill_inputs(w));
   TRY(choose_together(&(Together){compare, is_over, w}, (int)w->count, taken, &found));
   for (uint32_t i = 0; i < w->count; i++) {
-    const TuningEntry *chosen = &w->changes[i].chosen;
-    if (!taken[i]) tuning_set(database, chosen);
-    tuning_record_word(database, chosen->sm, chosen->site, taken[i]);
+    TuningEntry word = *w->changes[i].found;
+    word.remark = taken[i] ? TUNING_KEPT : TUNING_REJECTED;
+    TRY(tuning_record(w->database, &word));
   }
   log_add(o->log, LOG_INFO, "the whole plan takes %.3f of its time with %u of %u changes, in %.1f s", found.ratio,
           w->count - (uint32_t)found.left_out, w->count, time_now() - w->start);
   return OK;
 }
 
-static Status say(Words *w, TuningDatabase *database) {
-  find_changes(w, database);
-  return w->count ? choose(w, database) : OK;
+static Status say(Words *w) {
+  TRY(w->options->device->ask(w->options->device, w->arena, find_changes, w));
+  return w->count ? choose(w) : OK;
 }
 
-Status last_word(const LastWord *options, const TuningDatabase *before, TuningDatabase *database) {
+Status last_word(const LastWord *options, TuningDatabase *database) {
   enum { COMPARISONS = 20 };  // that fit into the time
   const double longest = 0.05;
-  Words w = {.options = options, .before = before, .arena = arena_scratch(), .start = time_now()};
+  Words w = {.options = options, .database = database, .arena = arena_scratch(), .start = time_now()};
   w.each = fmin(options->seconds / COMPARISONS, longest);
-  Status status = RECOVER_GUARD(say(&w, database));
+  Status status = RECOVER_GUARD(say(&w));
   close_variant(&w.current);
   for (int i = 0; w.inputs && i < options->graph->input_count; i++) run_tensor_drop(&w.inputs[i]);
   cuda_device_use_tuning(options->device, database);

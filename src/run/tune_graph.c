@@ -41,12 +41,12 @@ static Status make_inputs(const Graph *graph, const int64_t *const *shapes, Devi
 
 #define LAST_SHARE 0.25  // of the budget, for the last word
 
-static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database) {
+static Status tune_plan(const Plan *plan, Device *device, const TuneGraphOptions *options, TuningDatabase *database,
+                        TuneReport *report) {
   TuneOptions tune = {.seconds = options->seconds * (1 - LAST_SHARE), .log = options->log};
-  TuneReport report;
-  TRY(cuda_device_tune(device, plan->steps, (int)plan->step_count, &tune, database, &report));
-  log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected", report.measured,
-          report.sites, report.seconds, report.candidates, report.rejected);
+  TRY(cuda_device_tune(device, plan->steps, (int)plan->step_count, &tune, database, report));
+  log_add(options->log, LOG_INFO, "tuned %d of %d sites in %.1f s: %d candidates timed, %d rejected, %d known before",
+          report->compared, report->sites, report->seconds, report->candidates, report->rejected, report->known);
   return OK;
 }
 
@@ -60,8 +60,8 @@ static bool refuses_the_shape(Status status) {
 }
 
 // What sites took alone is no more than a guess where the whole cannot be measured, but the best there is.
-static Status judge_whole(const LastWord *word, const TuningDatabase *before, TuningDatabase *database) {
-  Status status = last_word(word, before, database);
+static Status judge_whole(const LastWord *word, TuningDatabase *database) {
+  Status status = last_word(word, database);
   if (!status || !refuses_the_shape(status)) return status;
   log_add(word->log, LOG_WARNING, "the whole plan could not be measured, its sites were: %s", status_message(status));
   status_free(status);
@@ -70,20 +70,16 @@ static Status judge_whole(const LastWord *word, const TuningDatabase *before, Tu
 
 // The sites of the plan, and then the plan.
 static Status tune_and_judge(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
-                             const RunTensor *inputs, const Plan *plan, TuningDatabase *database, Arena *scratch) {
-  TuningDatabase *before = tuning_new(scratch);
-  tuning_merge(before, database);
-  TRY(tune_plan(plan, device, options, database));
+                             const RunTensor *inputs, const Plan *plan, TuningDatabase *database) {
+  TuneReport ignored;
+  TRY(tune_plan(plan, device, options, database, options->report ? options->report : &ignored));
   LastWord word = {graph, device, hooks, inputs, plan, options->seconds * LAST_SHARE, options->log};
-  return judge_whole(&word, before, database);
+  return judge_whole(&word, database);
 }
 
 static Status tune_guarded(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
                            const RunTensor *inputs, const Plan *plan, TuningDatabase *database) {
-  Arena *scratch = arena_scratch();
-  Status status = RECOVER_GUARD(tune_and_judge(graph, device, hooks, options, inputs, plan, database, scratch));
-  arena_free(scratch);
-  return status;
+  return RECOVER_GUARD(tune_and_judge(graph, device, hooks, options, inputs, plan, database));
 }
 
 // A function of its own: nothing that lives across the guard's setjmp changes here, and what was made before is freed.
@@ -129,6 +125,11 @@ static Status prepare_samples(const Graph *graph, const TuneGraphOptions *option
   return status;
 }
 
+// What a plan is compared with at the end: what was kept before, and else what is chosen without measuring.
+static TuningDatabase *kept_view(const TuningDatabase *database) {
+  return last_word_view(database, string_map_new(database->arena), database->arena);
+}
+
 Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, const TuneGraphOptions *options,
                   TuningDatabase *database) {
   RunTensor *inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
@@ -141,6 +142,7 @@ Status tune_graph(const Graph *graph, Device *device, const RunnerHooks *hooks, 
     if (on_gpu) log_add(options->log, LOG_INFO, "shapes are open: kernels are compiled when a shape first appears");
     goto done;
   }
+  if (on_gpu && options->seconds > 0) cuda_device_use_tuning(device, kept_view(database));
   for (int round = 0; round < 2; round++) {  // the second time with what tuning found, so that the kernels in use are compiled
     Executable *executable;
     Stage *stage;

@@ -3,6 +3,7 @@
 #pragma once
 #include "run/runner.h"
 #include "lower/database.h"
+#include "tune/tune.h"
 
 typedef struct TuneGraphOptions {
   const int64_t *const *shapes;          // of each input; NULL, or one that is NULL: as the graph declares it
@@ -10,6 +11,7 @@ typedef struct TuneGraphOptions {
   const int64_t *const *const *samples;  // on a GPU: shapes for which kernels are compiled as well
   int sample_count;
   const Log *log;
+  TuneReport *report;  // of tuning its sites, where they were; NULL: nobody wants it
   // Given the plan of the first stage at the end; NULL: nobody wants it.
   Status (*keep)(void *context, const Stage *stage, const Plan *plan, const Compiler *compiler);
   void *keep_context;

@@ -6,6 +6,8 @@
 
 #include "base/budget.h"
 #include "base/checked.h"
+#include "base/recover.h"
+#include "lower/version.h"
 
 enum { MAX_SELECTIONS = 48 };
 
@@ -14,10 +16,13 @@ static bool is_same(const Selection *a, const Selection *b) {
          !memcmp(a->way.config, b->way.config, sizeof a->way.config);
 }
 
+static SelectOptions select_options(const AttemptsOptions *o) {
+  return (SelectOptions){.machine = {.cuda = o->cuda}, .workspace_limit = o->workspace_limit, .log = o->log};
+}
+
 // What a plan takes that knows no measurements.
 static Status untuned(const Attempts *attempts, Arena *scratch, Selection *out) {
-  const AttemptsOptions *o = &attempts->options;
-  SelectOptions select = {.machine = {.cuda = o->cuda}, .workspace_limit = o->workspace_limit, .log = o->log};
+  SelectOptions select = select_options(&attempts->options);
   TRY(select_implementation(attempts->site, &select, false, scratch, out));
   return out->implementation ? OK : select_implementation(attempts->site, &select, true, scratch, out);
 }
@@ -42,26 +47,112 @@ static void put_in_order(Attempts *attempts, const Selection *first, const Selec
   if (attempts->count < 2) attempts->count = 0;
 }
 
+// ---- what the database knows -------------------------------------------------------------------------------------------------
+
+static Status find_version(const Attempts *attempts, Attempt *attempt, const Emission *emission, Arena *scratch) {
+  const AttemptsOptions *o = &attempts->options;
+  const char *version;
+  TRY(way_version(attempts->site, attempt->selection.implementation, emission, &(Machine){.cuda = o->cuda}, o->compiler,
+                  scratch, &version));
+  attempt->version = arena_string(attempts->lasting, version);
+  return OK;
+}
+
+// A library's version is known without making its way.
+static Status lower_for_version(const Attempts *attempts, Attempt *attempt, Arena *scratch) {
+  SelectOptions select = select_options(&attempts->options);
+  Selection selection = attempt->selection;
+  if (!selection.implementation->library) {
+    Status status = selection_lower(attempts->site, &select, scratch, &selection);
+    if (status) {  // it will be told of when it is tried
+      status_free(status);
+      return budget_poll();
+    }
+  }
+  return find_version(attempts, attempt, selection.emission, scratch);
+}
+
+static void mark_stale(const TuningSite *site, const Attempt *attempt) {
+  for (uint32_t i = 0; i < site->count; i++) {
+    TuningEntry *entry = site->entries[i];
+    if (strcmp(entry->implementation, attempt->selection.implementation->name) ||
+        strcmp(entry->way, attempt->selection.way.name) || !strcmp(entry->version, attempt->version))
+      continue;
+    entry->stale = true;
+  }
+}
+
+static Status recall(Attempts *attempts, Attempt *attempt, const TuningSite *site, Arena *scratch, const TuningEntry **out) {
+  const char *name = attempt->selection.implementation->name, *way = attempt->selection.way.name;
+  *out = NULL;
+  if (!tuning_entry(site, name, way, NULL)) return OK;
+  TRY(lower_for_version(attempts, attempt, scratch));
+  if (!attempt->version) return OK;
+  mark_stale(site, attempt);
+  *out = tuning_entry(site, name, way, attempt->version);
+  return OK;
+}
+
+static void adopt(Attempts *attempts, int number, const TuningEntry *entry) {
+  double seconds = entry->microseconds * 1e-6;
+  attempts->list[number].tried = true;
+  attempts->tried++;
+  attempts->known++;
+  if (entry->remark == TUNING_FAILED || entry->remark == TUNING_DIFFERS) return;
+  if (!number) attempts->first_seconds = seconds;
+  if (seconds >= attempts->best_seconds) return;
+  attempts->best = number;
+  attempts->best_seconds = seconds;
+}
+
+// Those that are known go before the others, behind the first.
+static Status recall_all(Attempts *attempts, Arena *scratch) {
+  const Site *site = attempts->site;
+  const TuningSite *known = tuning_site(attempts->options.database, site->device->name, site_key(site, scratch));
+  for (int i = 0, place = 1; known && i < attempts->count; i++) {
+    const TuningEntry *entry;
+    TRY(recall(attempts, &attempts->list[i], known, scratch, &entry));
+    if (!entry) continue;
+    Attempt attempt = attempts->list[i];
+    int to = i ? place++ : 0;
+    memmove(&attempts->list[to + 1], &attempts->list[to], (size_t)(i - to) * sizeof attempt);
+    attempts->list[to] = attempt;
+    adopt(attempts, to, entry);
+  }
+  return OK;
+}
+
+// ---- the list ----------------------------------------------------------------------------------------------------------------
+
+static Status list(Attempts *attempts, Arena *scratch) {
+  SelectOptions select = select_options(&attempts->options);
+  Selection all[MAX_SELECTIONS], first;
+  int count = select_all(attempts->site, &select, all, MAX_SELECTIONS);
+  if (count < 2) return OK;
+  TRY(untuned(attempts, scratch, &first));
+  put_in_order(attempts, &first, all, count, attempts->lasting);
+  return recall_all(attempts, scratch);
+}
+
 Status attempts_list(const AttemptsOptions *options, const Site *site, Arena *arena, Attempts **out) {
   Attempts *attempts = arena_new_of(arena, Attempts);
-  *attempts = (Attempts){.options = *options, .site = site, .best = -1, .best_seconds = INFINITY};
-  SelectOptions select = {.machine = {.cuda = options->cuda}, .workspace_limit = options->workspace_limit, .log = options->log};
-  Selection all[MAX_SELECTIONS], first;
-  int count = select_all(site, &select, all, MAX_SELECTIONS);
-  if (count > 1) {
-    Arena *scratch = arena_scratch();
-    Status status = untuned(attempts, scratch, &first);
-    if (!status) put_in_order(attempts, &first, all, count, arena);
-    arena_free(scratch);
-    TRY(status);
-  }
+  *attempts = (Attempts){.options = *options, .site = site, .best = -1, .best_seconds = INFINITY, .lasting = arena};
+  Arena *scratch = arena_scratch();
+  Status status = RECOVER_GUARD(list(attempts, scratch));
+  arena_free(scratch);
   *out = attempts;
-  return OK;
+  return status;
+}
+
+static bool all_tried(const Attempts *attempts, int goal) {
+  for (int i = 0; i < goal; i++)
+    if (!attempts->list[i].tried) return false;
+  return true;
 }
 
 Status attempts_begin(Attempts *attempts, int goal) {
   goal = MIN(goal, attempts->count);
-  if (attempts->tried >= goal) return OK;
+  if (all_tried(attempts, goal)) return OK;
   attempts->goal = goal;
   attempts->arena = arena_new();
   attempts->kernels =
@@ -88,7 +179,7 @@ Status attempts_emit(Attempts *attempts, int number) {
   Selection *selection = &attempt->selection;
   const AttemptsOptions *o = &attempts->options;
   if (attempt->arena) return OK;
-  SelectOptions select = {.machine = {.cuda = o->cuda}, .workspace_limit = o->workspace_limit, .log = o->log};
+  SelectOptions select = select_options(o);
   attempt->arena = arena_new();
   Status status = selection_lower(attempts->site, &select, attempt->arena, selection);
   if (status) {
@@ -97,9 +188,12 @@ Status attempts_emit(Attempts *attempts, int number) {
     selection->emission = NULL;
     return budget_poll();
   }
-  if (selection->emission->workspace_bytes > o->workspace_limit) selection->emission = NULL;
-  else begin_to_compile(attempts, attempt);
-  return OK;
+  if (selection->emission->workspace_bytes > o->workspace_limit) {
+    selection->emission = NULL;
+    return OK;
+  }
+  begin_to_compile(attempts, attempt);
+  return attempt->version ? OK : find_version(attempts, attempt, selection->emission, attempt->arena);
 }
 
 Status attempts_cubins(Attempts *attempts, int number, const Cubin **out) {

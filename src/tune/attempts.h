@@ -1,5 +1,5 @@
-// The candidates of one site in the order in which they are tried: what is chosen without measuring, then the first guess of every implementation, then the
-// second ones. Those of Ingot's own kernels are made ready some time before they are measured, so that threads of the background compile them; what a library
+// The candidates of one site in the order in which they are tried: what is chosen without measuring, then those that the database has measurements of, as they
+// are here, which are not tried again, then the first guess of every implementation, then the second ones. Those of Ingot's own kernels are made ready some time before they are measured, so that threads of the background compile them; what a library
 // needs (cuDNN takes a tenth of a second for a plan) only when it is to be measured.
 #pragma once
 #include "tune/kernels_ahead.h"
@@ -10,12 +10,14 @@ typedef struct AttemptsOptions {
   Compiler *compiler;
   Background *background;
   size_t workspace_limit;
+  const TuningDatabase *database;  // NULL: nothing is known
   const Log *log;
 } AttemptsOptions;
 
 typedef struct Attempt {
   Selection selection;  // its emission is NULL before attempts_emit, after attempts_end, and where it cannot be made
-  bool tried;           // also where it failed
+  bool tried;           // also where it failed, and where the database knows
+  const char *version;  // NULL before it is emitted, unless its implementation is a library's (version.h)
   // Private, of the turn under way.
   Arena *arena;
   KernelJob **jobs;
@@ -26,12 +28,14 @@ typedef struct Attempts {
   AttemptsOptions options;
   const Site *site;
   Attempt *list;
-  int count;  // 0 where there is nothing to choose
-  int goal;   // those of the turn under way, from the first; 0: none is
-  int tried, timed;
-  int best;  // -1: none
+  int count;                // 0 where there is nothing to choose
+  int goal;                 // those of the turn under way, from the first; 0: none is
+  int tried, timed, known;  // known: of the tried, to the database
+  int best;                 // -1: none
   double best_seconds;
+  double first_seconds;  // of what is chosen without measuring, where the database knows; 0: it does not
   // Private.
+  Arena *lasting;
   Arena *arena;  // of the turn under way; NULL: none
   KernelsAhead kernels;
 } Attempts;

@@ -27,6 +27,11 @@ static Status time_ready(Rig *r, LaunchSet *set, double best, double *seconds) {
   CudaContext *cuda = r->cuda;
   Trial trial = {set, {.cuda = cuda}};
   CudaTiming once = {.warmups = 1, .repeats = 1, .batch = 1};
+  double any;
+  if (!seconds) {
+    once.warmups = 0;
+    return cuda_time(cuda, &once, run_trial, &trial, &any);
+  }
   TRY(cuda_time(cuda, &once, run_trial, &trial, seconds));
   if (r->sketch || (*seconds > TELLING_SECONDS && *seconds > HOPELESS * best)) return OK;
   CudaTiming timing = {.warmups = 1, .repeats = REPEATS, .budget = 0.25, .hopeless = isfinite(best) ? HOPELESS * best : 0};

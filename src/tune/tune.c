@@ -21,7 +21,7 @@ typedef struct Subject {
   const Site *site;
   const char *key;
   int number, steps;  // in the order of the plan; how many steps are this site
-  bool surveyed, learnt;
+  bool surveyed;
   double seconds;  // of a run: as measured, else as predicted
   double least;    // of them, by the chip's peaks
   Attempts *attempts;
@@ -56,20 +56,25 @@ static Status tell_progress(Tuner *t) {
   return budget_poll();
 }
 
-static void record(const Tuner *t, const Subject *s, const Attempt *attempt, TuningTrial trial) {
-  trial.implementation = attempt->selection.implementation->name;
-  trial.way = attempt->selection.way.name;
-  tuning_record_trial(t->database, s->site->device->sm, s->key, &trial);
+static Status record(const Tuner *t, const Subject *s, const Attempt *attempt, TuningEntry entry) {
+  entry.chip = s->site->device->name;
+  entry.site = s->key;
+  entry.implementation = attempt->selection.implementation->name;
+  entry.way = attempt->selection.way.name;
+  entry.version = attempt->version;
+  return tuning_record(t->database, &entry);
 }
 
-// A candidate that failed is passed over. A limit of the call fails no candidate, nor does a device that is lost.
+// A candidate that failed is passed over. A limit of the call fails no candidate; memory that is short does so for now, which is not recorded; one that
+// takes the device along is not to be tried again.
 static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt, Status failed) {
   log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s failed: %s", site_step(s->site)->outputs[0]->name,
           attempt->selection.implementation->name, attempt->selection.way.name, status_message(failed));
-  record(t, s, attempt, (TuningTrial){.outcome = TRIAL_FAILED, .why = status_message(failed)});
+  Status status = budget_poll();
+  if (!status && status_code(failed) != ERROR_OUT_OF_MEMORY)
+    status = record(t, s, attempt, (TuningEntry){.remark = TUNING_FAILED, .why = status_message(failed)});
   status_free(failed);
-  TRY(budget_poll());
-  return cuda_check_alive(t->options->cuda);
+  return status ? status : cuda_check_alive(t->options->cuda);
 }
 
 static Rig rig_for(Tuner *t, const Subject *s, bool sketch, Arena *arena) {
@@ -83,11 +88,21 @@ static Status survey_on(Rig *r, const Emission *emission, const Cubin *cubins, d
   return measure_emission(r, emission, cubins, INFINITY, seconds);
 }
 
+static Status look_at(Tuner *t, Subject *s) {
+  TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
+  s->planned = s->attempts->tried;
+  t->report->known += s->attempts->known;
+  return OK;
+}
+
+static bool is_left(const Subject *s) { return !s->attempts || s->attempts->tried < s->attempts->count; }
+
 static Status survey_site(Tuner *t, Subject *s) {
   const Cubin *cubins;
   double seconds;
-  TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
-  if (!s->attempts->count) return OK;
+  TRY(look_at(t, s));
+  if (s->attempts->first_seconds > 0) s->seconds = s->attempts->first_seconds * s->steps, s->surveyed = true;
+  if (!is_left(s) || s->surveyed) return OK;
   TRY(attempts_begin(s->attempts, 1));
   TRY(attempts_emit(s->attempts, 0));
   if (s->attempts->list[0].selection.emission) {
@@ -125,33 +140,24 @@ static Status survey(Tuner *t) {
 
 // --- The turns.
 
-static void learn(Tuner *t, Subject *s) {
-  const Attempts *attempts = s->attempts;
-  if (attempts->best < 0 || (attempts->timed < 2 && attempts->tried < attempts->count)) return;  // nothing was compared
-  const Selection *best = &attempts->list[attempts->best].selection;
-  tuning_add(t->database, &(TuningEntry){s->site->device->sm, s->key, best->implementation->name, best->way.name,
-                                         attempts->best_seconds * 1e6});
-  t->report->measured += !s->learnt;
-  s->learnt = true;
-}
-
 static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
   Attempts *attempts = s->attempts;
   const Selection *selection = &attempts->list[number].selection;
   const char *name = site_step(s->site)->outputs[0]->name;
   const Cubin *cubins;
-  double seconds;
-  bool agrees;
+  double seconds = INFINITY;
+  bool agrees, again = attempts->list[number].tried;
   TRY(attempts_cubins(attempts, number, &cubins));
-  Status failed = measure_emission(r, selection->emission, cubins, attempts->best_seconds, &seconds);
+  Status failed = measure_emission(r, selection->emission, cubins, attempts->best_seconds, again ? NULL : &seconds);
   if (!failed) failed = judge_outputs(judging, seconds < attempts->best_seconds, &agrees);
   if (failed) return pass_over(t, s, &attempts->list[number], failed);
-  t->report->candidates += !attempts->list[number].tried;
-  attempts->timed += !attempts->list[number].tried;
+  if (again) return OK;
+  t->report->candidates++;
+  attempts->timed++;
   log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->implementation->name, selection->way.name,
           seconds * 1e6);
-  record(t, s, &attempts->list[number],
-         (TuningTrial){.outcome = agrees ? TRIAL_AGREES : TRIAL_DISAGREES, .microseconds = seconds * 1e6});
+  TRY(record(t, s, &attempts->list[number],
+             (TuningEntry){.remark = agrees ? TUNING_AGREES : TUNING_DIFFERS, .microseconds = seconds * 1e6}));
   if (!agrees) {
     t->report->rejected++;
     log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name,
@@ -185,7 +191,6 @@ static Status take_turn(Tuner *t, Subject *s) {
   Status status = RECOVER_GUARD(try_all(t, s, &rig));
   rig_close(&rig);
   arena_free(scratch);
-  learn(t, s);
   if (!status && !attempts_waiting(s->attempts)) attempts_end(s->attempts);  // else when nobody compiles any more
   return status;
 }
@@ -194,23 +199,23 @@ static Status take_turn(Tuner *t, Subject *s) {
 static double gain(const Subject *s) { return fmax(s->seconds - s->least, s->seconds / 10); }
 // What another candidate of the site is worth: proportional shares come of always taking the highest.
 static double worth(const Subject *s, int planned) { return gain(s) / (planned + FEW_CANDIDATES); }
-static bool is_left(const Subject *s) { return !s->attempts || s->planned < s->attempts->count; }
+static bool is_planned(const Subject *s) { return s->attempts && s->planned >= s->attempts->count; }
 
 static Subject *worthiest(Tuner *t, const Subject *but) {
   Subject *best = NULL;
   for (int i = 0; i < t->count; i++) {
     Subject *s = &t->subjects[i];
-    if (s != but && is_left(s) && (!best || worth(s, s->planned) > worth(best, best->planned))) best = s;
+    if (s != but && !is_planned(s) && (!best || worth(s, s->planned) > worth(best, best->planned))) best = s;
   }
   return best;
 }
 
 // A turn doubles what was planned of a site, since taking it up again has its cost, and goes on as long as no other site is worth more.
 static Status begin_turn(Tuner *t, Subject *s) {
-  if (!s->attempts) TRY(attempts_list(&t->attempts, s->site, t->arena, &s->attempts));
+  if (!s->attempts) TRY(look_at(t, s));
   const Subject *other = worthiest(t, s);
   do s->planned = MIN(MAX(2 * s->planned, (int)FEW_CANDIDATES), s->attempts->count);
-  while (is_left(s) && (!other || worth(s, s->planned) >= worth(other, other->planned)));
+  while (!is_planned(s) && (!other || worth(s, s->planned) >= worth(other, other->planned)));
   return attempts_begin(s->attempts, s->planned);
 }
 
@@ -239,7 +244,7 @@ static Status take_turns(Tuner *t) {
 
 // --- All of it.
 
-// Every distinct site once; those that the database knows are left out.
+// Every distinct site once.
 static void collect(Tuner *t, const PlanStep *steps, int count) {
   StringMap *seen = string_map_new(t->arena);
   t->subjects = arena_array(t->arena, Subject, count);
@@ -256,8 +261,7 @@ static void collect(Tuner *t, const PlanStep *steps, int count) {
     s->seconds += selection_cost(&steps[i].selection, site) * 1e-6;
     s->least += cost_at_least(site) * 1e-6;
   }
-  for (int i = 0; i < t->report->sites; i++)
-    if (!tuning_get(t->database, t->subjects[i].site->device->sm, t->subjects[i].key)) t->subjects[t->count++] = t->subjects[i];
+  t->count = t->report->sites;
 }
 
 static Status tune_all(Tuner *t, const PlanStep *steps, int count) {
@@ -266,32 +270,37 @@ static Status tune_all(Tuner *t, const PlanStep *steps, int count) {
   return take_turns(t);
 }
 
-static void say_what_was_left(const Tuner *t) {
-  int left = 0, touched = 0, unknown = 0;
+static void sum_up(Tuner *t) {
+  TuneReport *report = t->report;
+  int touched = 0;
   for (int i = 0; i < t->count; i++) {
     const Attempts *attempts = t->subjects[i].attempts;
-    unknown += !attempts;
-    touched += attempts && attempts->timed;
-    left += attempts ? attempts->count - attempts->tried : 0;
+    report->unseen += !attempts;
+    if (!attempts) continue;
+    touched += attempts->timed > 0;
+    report->compared += attempts->timed + attempts->known > 1;
+    report->left += attempts->count - attempts->tried;
   }
   log_add(t->options->log, LOG_VERBOSE,
-          "tuning measured %d candidates of %d sites; %d of their candidates, and %d sites that were not looked at, are left",
-          t->report->candidates, touched, left, unknown);
-  if (left || unknown)
-    log_add(t->options->log, LOG_INFO, "tuning stopped after %.1f s with %d of %d sites measured", spent(t),
-            t->report->measured, t->count);
+          "tuning measured %d candidates of %d sites; %d were known; %d of their candidates, and %d sites that were not looked "
+          "at, are left",
+          report->candidates, touched, report->known, report->left, report->unseen);
+  if (report->left || report->unseen)
+    log_add(t->options->log, LOG_INFO, "tuning stopped after %.1f s with %d candidates left, and %d of %d sites not looked at",
+            spent(t), report->left, report->unseen, t->count);
 }
 
 Status tune_steps(const PlanStep *steps, int count, const TuneOptions *options, TuningDatabase *database, TuneReport *report) {
   *report = (TuneReport){0};
   Tuner t = {.options = options, .database = database, .report = report, .arena = arena_scratch(), .start = time_now()};
   t.random.cuda = options->cuda;
-  t.attempts = (AttemptsOptions){options->cuda, options->compiler, background_new(), options->workspace_limit, options->log};
+  t.attempts =
+      (AttemptsOptions){options->cuda, options->compiler, background_new(), options->workspace_limit, database, options->log};
   Status status = RECOVER_GUARD(tune_all(&t, steps, count));
   background_free(t.attempts.background);
   for (int i = 0; i < t.count; i++) attempts_end(t.subjects[i].attempts);
   random_blocks_free(&t.random);
-  if (!status) say_what_was_left(&t);
+  sum_up(&t);
   report->seconds = spent(&t);
   arena_free(t.arena);
   return status;

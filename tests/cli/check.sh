@@ -45,7 +45,7 @@ cpu="--device cpu"
 says 0 "usage: ingot COMMAND" --help
 says 0 "ingot 0." --version
 says 2 "usage: ingot COMMAND"
-for command in build run bench inspect passes report verify; do
+for command in build run bench inspect passes report tune verify; do
   says 0 "ingot $command" $command --help
   says 2 "usage: ingot $command" $command
   says 2 "no option '--frobnicate'" $command model.onnx --frobnicate
@@ -192,6 +192,40 @@ assert len(tried) == len(ways) > 1 and all("agrees" in way for way in tried)
 assert sum(way["chosen"] for way in ways) == 1 and site["chosen_by"] in ("measurement", "the whole plan", "order")
 assert any("cuDNN is not here" == each["refusal"] for each in site["implementations"])
 PYTHON
+# a database: filled, gone on with, gone by; what was measured with other kernels is stale, and so is an earlier version's file refused
+product=$here/../emulator/faults/product.onnx
+tuned() { emulated "$@" --device cuda --database "$work/product.tuning" --json >tuned.json || fail "$*"; }
+tuned tune "$product" --seconds 600
+cp product.tuning whole.tuning
+tuned tune "$product" --seconds 600
+cmp product.tuning whole.tuning || fail "tuning on where nothing is left changes the database"
+python3 - <<'PYTHON' || fail "tuning again measured again: $(cat tuned.json)"
+import json
+tuned = json.load(open("tuned.json"))
+assert tuned["known"] == tuned["entries"] > 2 and tuned["measured"] == tuned["left"] == tuned["unseen_sites"] == tuned["stale"] == 0, tuned
+PYTHON
+for name in far again; do
+  emulated build "$product" --device cuda --tuning "$work/product.tuning" --quiet -o "$work/$name.ingot" >out 2>&1 || fail "build --tuning: $(cat out)"
+  [ -s out ] && fail "build --tuning says: $(cat out)"
+done
+cmp far.ingot again.ingot || fail "two builds by one database differ"
+cmp product.tuning whole.tuning || fail "a build without measuring changes the database"
+sed -E -i 's/\tkernels [0-9a-f]{4}/\tkernels beef/' product.tuning
+emulated build "$product" --device cuda --tuning "$work/product.tuning" --quiet -o "$work/stale.ingot"
+emulated build "$product" --device cuda --tuning "$work/product.tuning" -o "$work/stale.ingot" >out 2>&1
+grep -q "of 1 sites, were measured with other kernels or libraries than are here" out || fail "stale entries are not told of: $(cat out)"
+emulated build "$product" --device cuda --quiet -o "$work/untuned.ingot"
+python3 - <<'PYTHON' || fail "stale entries are taken"
+read = lambda name: open(name, "rb").read()
+assert b"\tkernels beef" not in read("stale.ingot") and b"\tkernels " in read("far.ingot")
+PYTHON
+tuned tune "$product" --seconds 600
+grep -q '"known":0,"left":0' tuned.json || fail "stale entries count as measured: $(cat tuned.json)"
+printf 'sm_90\tsite\tmma_matmul\tway\t1.0\n' >old.tuning
+emulated tune "$product" --device cuda --database "$work/old.tuning" >out 2>&1 && fail "a database of an earlier version is taken"
+grep -q "earlier version of Ingot" out || fail "a database of an earlier version: $(cat out)"
+says 1 "is an engine already" tune digits.ingot
+says 1 "built for the CPU" tune "$digits/digits.onnx" $cpu
 emulated inspect "$digits/digits.onnx" --device cuda --plan --kernels "$work/sources" >plan.a || fail "inspect --plan --kernels"
 for kernel in $(grep -oE "^  kernel [a-z_]+ $hash" plan.a | grep -oE "$hash" | sort -u); do
   grep -q "__global__" "sources/$kernel.cu" || fail "no source of kernel $kernel"

@@ -23,8 +23,10 @@ static void set_up(void) {
   if (!library || !strstr(library, "fake")) cr_skip_test("this is about the library that stands in for cuBLASLt");
   cr_assert_not_null(mkdtemp(cache));
   FILE *file = fdopen(mkstemp(tuning), "w");
-  fputs("sm_90\tmatmul f32[4:16,16:1] const f32[16:8,8:1] -> f32[4:8,8:1]\tcublaslt\talgo 0 tile 0 stages 0 splitk 0\t1.0\n",
-        file);
+  fputs(
+      "ingot tuning 1\nemulated sm_90\tmatmul f32[4:16,16:1] const f32[16:8,8:1] -> f32[4:8,8:1]\tcublaslt\t"
+      "algo 0 tile 0 stages 0 splitk 0\tcuBLASLt 130100\t1.0\tagrees\n",
+      file);
   fclose(file);
   expect_ok(ingot_config_init(&config));
   config.device = INGOT_DEVICE_CUDA;

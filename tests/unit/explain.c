@@ -143,26 +143,3 @@ Test(explain, a_way_that_cannot_be_had_says_why) {
   cr_expect(failed > 0 && failed < simt->way_count);
   arena_free(arena);
 }
-
-// ---- records of tuning -------------------------------------------------------------------------------------------------------
-
-Test(explain, a_record_keeps_what_became_of_each_way) {
-  Arena *arena = arena_new();
-  TuningDatabase *database = tuning_new(arena);
-  cr_expect_null(tuning_record(database, 90, "site"));
-  cr_expect_null(tuning_trial(NULL, "mma", "a"));
-  tuning_record_trial(database, 90, "site", &(TuningTrial){"mma", "a", TRIAL_AGREES, 3, NULL});
-  tuning_record_trial(database, 90, "site", &(TuningTrial){"mma", "a", TRIAL_AGREES, 5, NULL});
-  tuning_record_trial(database, 90, "site", &(TuningTrial){"mma", "b", TRIAL_FAILED, 0, "no memory"});
-  tuning_record_word(database, 90, "site", false);
-  const TuningRecord *record = tuning_record(database, 90, "site");
-  cr_assert(record && record->count == 2 && record->word == WORD_REJECTED);
-  cr_expect_eq(tuning_trial(record, "mma", "a")->microseconds, 3, "the faster of two");
-  cr_expect_str_eq(tuning_trial(record, "mma", "b")->why, "no memory");
-  tuning_record_trial(database, 90, "site", &(TuningTrial){"mma", "a", TRIAL_DISAGREES, 2, NULL});
-  cr_expect_eq(tuning_trial(record, "mma", "a")->outcome, TRIAL_DISAGREES, "what went wrong stays");
-  tuning_record_trial(database, 90, "site", &(TuningTrial){"mma", "a", TRIAL_AGREES, 1, NULL});
-  cr_expect_eq(tuning_trial(record, "mma", "a")->outcome, TRIAL_DISAGREES);
-  cr_expect_null(tuning_record(database, 80, "site"));
-  arena_free(arena);
-}

@@ -9,8 +9,10 @@
 #include "base/chips.h"
 #include "ir/graph_text.h"
 #include "kernels/common/onednn_library.h"
+#include "kernels/device_sources.h"
 #include "kernels/ops.h"
 #include "lower/plan.h"
+#include "lower/version.h"
 
 typedef struct Messages {
   int warnings;
@@ -28,7 +30,7 @@ static void take_message(void *context, LogSeverity severity, const char *messag
 #define MATMUL "graph g(%a: f32[64, 96], %b: f32[96, 80]) -> (%y) { %y: ?[?] = matmul(%a, %b) }"
 
 static const DeviceInfo cpu = {.kind = DEVICE_CPU, .multiprocessors = 1};
-static DeviceInfo gpu = {.kind = DEVICE_CUDA, .sm = 90, .multiprocessors = 132, .shared_per_block = 101376};
+static DeviceInfo gpu = {.kind = DEVICE_CUDA, .sm = 90, .name = "a chip", .multiprocessors = 132, .shared_per_block = 101376};
 
 // The plan of a graph of one node has one step.
 static Selection select_for(Arena *arena, const char *text, const DeviceInfo *device, SelectOptions *options) {
@@ -131,11 +133,24 @@ Test(select, measurements_come_first_where_their_way_is_there) {
   FOR_NODES(node, graph) cr_assert_null(node_infer(node));
   cr_assert_null(plan_make(graph, &(PlanTarget){.info = &gpu, .select = &options}, arena, &plan));
   const char *key = site_key(&plan->steps[0].site, arena);
+  Compiler *compiler = compiler_new(&(CompilerOptions){.headers = device_sources, .folder = ""});
+  const char *fits, *version;
   TuningDatabase *database = tuning_new(arena);
+  cr_assert_null(
+      way_version(&plan->steps[0].site, third.implementation, third.emission, &(Machine){0}, compiler, arena, &fits));
+  cr_assert_null(
+      way_version(&plan->steps[0].site, third.implementation, unmeasured.emission, &(Machine){0}, compiler, arena, &version));
+  cr_assert_str_neq(fits, version);
   options.tuning = database;
-  tuning_add(database, &(TuningEntry){90, key, "simt_matmul", "a way of another version", 1});
+  options.compiler = compiler;
+  tuning_add(database, &(TuningEntry){gpu.name, key, "simt_matmul", "a way of another version", fits, 1});
   cr_assert_str_eq(select_for(arena, MATMUL, &gpu, &options).way.name, unmeasured.way.name);
-  tuning_add(database, &(TuningEntry){90, key, "simt_matmul", third.way.name, 0.5});
+  const TuningEntry *stale = tuning_add(database, &(TuningEntry){gpu.name, key, "simt_matmul", third.way.name, version, 0.25});
+  cr_assert_str_eq(select_for(arena, MATMUL, &gpu, &options).way.name, unmeasured.way.name);
+  cr_assert(stale->stale);
+  const TuningEntry *taken = tuning_add(database, &(TuningEntry){gpu.name, key, "simt_matmul", third.way.name, fits, 0.5});
   cr_assert_str_eq(select_for(arena, MATMUL, &gpu, &options).way.name, third.way.name);
+  cr_assert(!taken->stale);
+  compiler_free(compiler);
   arena_free(arena);
 }

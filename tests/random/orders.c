@@ -32,12 +32,17 @@ static void draw_order(Graph *graph, Draw *draw, Arena *arena) {
   for (int n = count - 2; n >= 0; n--) node_move_before(chosen[n], chosen[n + 1]);
 }
 
-static Status ordered_text(Arena *arena, const Graph *graph, const RewriteWay *way, Draw *draw, const char **out) {
-  Graph *copy = graph_copy(arena, graph), *read;
+Status orders_draw(Arena *arena, const Graph *graph, Draw *draw, Graph **out) {
+  Graph *copy = graph_copy(arena, graph);
   if (draw) draw_order(copy, draw, arena);
   Text text = text_new(arena);
   graph_print(&text, copy, NULL);
-  TRY(graph_parse(arena, core_ops, text_get(&text), text.length, NULL, 0, &read));
+  return graph_parse(arena, core_ops, text_get(&text), text.length, NULL, 0, out);
+}
+
+static Status ordered_text(Arena *arena, const Graph *graph, const RewriteWay *way, Draw *draw, const char **out) {
+  Graph *read;
+  TRY(orders_draw(arena, graph, draw, &read));
   return attempt_text(arena, read, way, out);
 }
 

@@ -1,12 +1,12 @@
 // ingot-random-graphs: random core graphs, rewritten in many ways, must give what they gave. The references judge: bit for bit, or within what
 // rounding explains where a pass reassociates or half precision is fused. What fails is made small and printed as text.
 //
-//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] [--regions] [--bindings N [--model FILE] [--sizes N]] [--print]
+//   ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N [--engines]] [--regions] [--bindings N [--model FILE] [--sizes N]] [--print]
 //   ingot-random-graphs --found FOLDER | --try FILE
 //
 // Graph number k of a run has the seed N + k. Each is tried with the whole pipeline for both devices and in half precision, with some passes and some
 // rules alone, with a few passes drawn in a drawn order, and without a few rules; or with the passes of the list only. The verifier runs after each pass. --orders: the
-// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted. --regions: see regions.h. --bindings: see bindings.h; --model: of an ONNX model instead; --sizes: what is open is 1 to N. --found and --try: see found.h.
+// same graphs with unrelated nodes in N other orders must end in the same text; what does not is counted; --engines: and in the same bytes of an engine, see engines.h. --regions: see regions.h. --bindings: see bindings.h; --model: of an ONNX model instead; --sizes: what is open is 1 to N. --found and --try: see found.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 #include "base/recover.h"
 #include "base/thread.h"
 #include "tests/random/bindings.h"
+#include "tests/random/engines.h"
 #include "tests/random/found.h"
 #include "ir/graph_text.h"
 #include "tests/random/maker.h"
@@ -28,7 +29,7 @@ typedef struct Options {
   long seed, count;
   int nodes, failures, orders, bindings;
   const char *passes, *found, *file, *model;
-  bool no_shrink, print, regions;
+  bool no_shrink, print, regions, engines;
 } Options;
 
 // ---- Ways
@@ -233,6 +234,8 @@ static Status try_file(const char *path, int *failed) {
 static Status run(const Options *options, int *result) {
   if (options->found) *result = found_run(options->found);
   else if (options->file) return try_file(options->file, result);
+  else if (options->orders && options->engines)
+    return engines_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
   else if (options->orders) return orders_run((uint64_t)options->seed, options->count, options->nodes, options->orders, result);
   else if (options->regions) return regions_run((uint64_t)options->seed, options->count, options->nodes, result);
   else if (options->bindings)
@@ -256,6 +259,7 @@ int main(int count, char **arguments) {
       {"--no-shrink", TEST_FLAG, &options.no_shrink},
       {"--failures", TEST_INT, &options.failures, 1},
       {"--orders", TEST_INT, &options.orders, 1},
+      {"--engines", TEST_FLAG, &options.engines},
       {"--regions", TEST_FLAG, &options.regions},
       {"--bindings", TEST_INT, &options.bindings, 1},
       {"--model", TEST_TEXT, &options.model},
@@ -265,11 +269,11 @@ int main(int count, char **arguments) {
       {"--try", TEST_TEXT, &options.file},
       {NULL},
   };
-  test_options(
-      count, arguments, table,
-      "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders N] "
-      "[--regions] [--bindings N [--model FILE] [--sizes N]] [--print] | "
-      "--found FOLDER | --try FILE");
+  test_options(count, arguments, table,
+               "ingot-random-graphs [--seed N] [--count N] [--nodes N] [--passes LIST] [--no-shrink] [--failures N] [--orders "
+               "N [--engines]] "
+               "[--regions] [--bindings N [--model FILE] [--sizes N]] [--print] | "
+               "--found FOLDER | --try FILE");
   int result = 1;
   Status status = RECOVER_GUARD(run(&options, &result));
   if (status) fprintf(stderr, "ingot-random-graphs: %s\n", status_message(status));

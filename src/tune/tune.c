@@ -154,10 +154,10 @@ static Status try_on(Tuner *t, Subject *s, Rig *r, Judge *judging, int number) {
   if (again) return OK;
   t->report->candidates++;
   attempts->timed++;
-  log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->implementation->name, selection->way.name,
-          seconds * 1e6);
   TRY(record(t, s, &attempts->list[number],
              (TuningEntry){.remark = agrees ? TUNING_AGREES : TUNING_DIFFERS, .microseconds = seconds * 1e6}));
+  log_add(t->options->log, LOG_VERBOSE, "tuning %s: %s %s: %.2f us", name, selection->implementation->name, selection->way.name,
+          seconds * 1e6);
   if (!agrees) {
     t->report->rejected++;
     log_add(t->options->log, LOG_WARNING, "tuning %s: %s %s disagrees with %s and is rejected", name,

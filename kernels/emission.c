@@ -1,6 +1,7 @@
 // Building an emission: launches, their arguments, packed constants. All of it lives in the emission's arena.
 #include <string.h>
 #include "base/checked.h"
+#include "base/format.h"
 #include "kernels/implementation.h"
 
 Launch *emit_kernel(Emission *emission, const char *source, const char *entry, const unsigned grid[3],
@@ -95,8 +96,35 @@ static double cost_of(const Implementation *implementation, const Site *site) {
   return implementation->share ? cost_of_products(site, implementation->share) : cost_of_site(site, 1);
 }
 
+static bool is_listed(const Way *ways, int count, const Way *way) {
+  for (int i = 0; i < count; i++)
+    if (!memcmp(ways[i].config, way->config, sizeof way->config)) return true;
+  return false;
+}
+
+static int count_named(const Way *ways, int count, const Way *way) {
+  int named = 0;
+  for (int i = 0; i < count; i++) named += !strcmp(ways[i].name, way->name);
+  return named;
+}
+
+// A library may list a way twice, and two that differ in what their names do not say.
+static int tell_apart(Way *ways, int listed) {
+  int count = 0;
+  for (int i = 0; i < listed; i++)
+    if (!is_listed(ways, count, &ways[i])) ways[count++] = ways[i];
+  for (int i = count - 1; i > 0; i--) {  // those before have their own names still
+    char name[sizeof ways->name];
+    int named = count_named(ways, i, &ways[i]);
+    memcpy(name, ways[i].name, sizeof name);
+    if (named) format_into(ways[i].name, sizeof ways->name, "%s (%d)", name, named + 1);
+  }
+  return count;
+}
+
 int implementation_ways(const Implementation *implementation, const Site *site, const Machine *machine, Way *out, int limit) {
   int count = implementation->ways(site, machine, out, limit);
+  if (implementation->library) count = tell_apart(out, count);
   double cost = 0;  // the same for all that have none of their own
   for (int i = 0; i < count; i++) {
     if (out[i].cost > 0) continue;

@@ -99,7 +99,7 @@ typedef struct Implementation {
   Status (*lower)(const Site *site, const Way *way, const Machine *machine, Emission *out);
 } Implementation;
 
-// The ways, each with its cost.
+// The ways, each with its cost; no two are the same, or have the same name.
 int implementation_ways(const Implementation *implementation, const Site *site, const Machine *machine, Way *out, int limit);
 // The cost of a way that was read from a plan's text, and knows its numbers only.
 double implementation_cost(const Implementation *implementation, const Site *site, const Way *way);

@@ -174,6 +174,21 @@ static void begin_to_compile(Attempts *attempts, Attempt *attempt) {
   }
 }
 
+// It cannot be made. Memory that is short says nothing of the way, and one of Ingot's own kernels has no version before it is made.
+static Status give_up(Attempts *attempts, Attempt *attempt, Status failed) {
+  Selection *selection = &attempt->selection;
+  Status status = budget_poll();
+  log_add(attempts->options.log, LOG_VERBOSE, "%s %s: %s", selection->implementation->name, selection->way.name,
+          status_message(failed));
+  selection->emission = NULL;
+  if (!status && selection->implementation->library && status_code(failed) == ERROR_UNSUPPORTED) {
+    attempt->refusal = arena_string(attempts->lasting, status_message(failed));
+    status = find_version(attempts, attempt, NULL, attempt->arena);
+  }
+  status_free(failed);
+  return status;
+}
+
 Status attempts_emit(Attempts *attempts, int number) {
   Attempt *attempt = &attempts->list[number];
   Selection *selection = &attempt->selection;
@@ -182,12 +197,7 @@ Status attempts_emit(Attempts *attempts, int number) {
   SelectOptions select = select_options(o);
   attempt->arena = arena_new();
   Status status = selection_lower(attempts->site, &select, attempt->arena, selection);
-  if (status) {
-    log_add(o->log, LOG_VERBOSE, "%s %s: %s", selection->implementation->name, selection->way.name, status_message(status));
-    status_free(status);
-    selection->emission = NULL;
-    return budget_poll();
-  }
+  if (status) return give_up(attempts, attempt, status);
   if (selection->emission->workspace_bytes > o->workspace_limit) {
     selection->emission = NULL;
     return OK;

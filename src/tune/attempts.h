@@ -18,6 +18,7 @@ typedef struct Attempt {
   Selection selection;  // its emission is NULL before attempts_emit, after attempts_end, and where it cannot be made
   bool tried;           // also where it failed, and where the database knows
   const char *version;  // NULL before it is emitted, unless its implementation is a library's (version.h)
+  const char *refusal;  // of a library that lists the way and then does not make it; NULL: none
   // Private, of the turn under way.
   Arena *arena;
   KernelJob **jobs;

@@ -175,12 +175,15 @@ static Status try_all(Tuner *t, Subject *s, Rig *r) {
   Judge judging = judge_new(r);
   TRY(rig_open(r));
   for (int i = 0; i < attempts->goal; i++) {
-    if (i && (attempts->list[i].tried || is_over(t))) continue;
+    Attempt *attempt = &attempts->list[i];
+    if (i && (attempt->tried || is_over(t))) continue;
     TRY(tell_progress(t));
     TRY(attempts_emit(attempts, i));
-    if (attempts->list[i].selection.emission) TRY(try_on(t, s, r, &judging, i));
-    if (!attempts->list[i].tried) attempts->tried++;
-    attempts->list[i].tried = true;
+    if (attempt->selection.emission) TRY(try_on(t, s, r, &judging, i));
+    else if (attempt->refusal && !attempt->tried)
+      TRY(record(t, s, attempt, (TuningEntry){.remark = TUNING_FAILED, .why = attempt->refusal}));
+    if (!attempt->tried) attempts->tried++;
+    attempt->tried = true;
   }
   return OK;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "tests/unit/api_test.h"
 
 #define MODEL "tests/emulator/faults/product.onnx"
@@ -75,4 +76,38 @@ Test(api_library_plans, another_version_is_refused_with_the_reason) {
             "%s", heard);
   for (int i = 0; i < M * N; i++) cr_expect_float_eq(first[i], second[i], 1e-4f);
   ingot_engine_free(engine);
+}
+
+static void tune(void) {
+  ingot_model *model;
+  ingot_engine *engine;
+  heard[0] = 0;
+  expect_ok(ingot_model_open(MODEL, &config, &model));
+  expect_ok(ingot_engine_build(model, &config, &engine));
+  ingot_model_free(model);
+  ingot_engine_free(engine);
+}
+
+// A way that the library lists and then does not make is in the database like others, and not asked for again.
+Test(api_library_plans, a_way_that_is_not_made_is_recorded) {
+  Arena *arena = arena_new();
+  Bytes bytes;
+  setenv("FAKE_CUBLASLT_VERSION", "130100", 1);
+  setenv("FAKE_CUBLASLT_REFUSES", "1", 1);
+  config.tuning_seconds = 600;
+  config.log_most = INGOT_INFO;
+  tune();
+  cr_expect(strstr(heard, " 0 rejected, 1 known before"), "%s", heard);
+  cr_assert_null(file_read(tuning, 0, arena, &bytes));
+  const char *text = (const char *)bytes.data;
+  cr_expect(
+      strstr(text, "\tcublaslt\talgo 1 tile 0 stages 0 splitk 0\tcuBLASLt 130100\t0.000\tfailed: cuBLASLt has no algorithm"),
+      "%s", text);
+  int entries = -1;  // the first line is none
+  for (const char *at = text; *at; at++) entries += *at == '\n';
+  tune();
+  char known[64];
+  snprintf(known, sizeof known, " 0 candidates timed, 0 rejected, %d known before", entries);
+  cr_expect(strstr(heard, known), "'%s' is not in:\n%s", known, heard);
+  arena_free(arena);
 }

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/chips.h"
 #include "kernels/extent.h"
+#include "kernels/implementation.h"
 #include "kernels/tile/mma_config.h"
 #include "kernels/tile/way_list.h"
 
@@ -119,4 +120,24 @@ Test(way_list, few_kernels_are_nearly_as_good_as_all) {
   }
   cr_expect_leq(exp(logarithms), 1.03, "%g times what free choice costs", exp(logarithms));
   for (size_t i = 0; i < COUNT_OF(products); i++) cr_expect_leq(kernels[i], MOST_KERNELS, "%d kernels", kernels[i]);
+}
+
+// What a library lists: one of them twice, and some that differ in what their names do not say.
+static int library_ways(const Site *site, const Machine *machine, Way *out, int limit) {
+  const Way listed[] = {{.config = {1}, .name = "a", .cost = 1}, {.config = {2}, .name = "a", .cost = 1},
+                        {.config = {1}, .name = "a", .cost = 1}, {.config = {3}, .name = "b", .cost = 1},
+                        {.config = {4}, .name = "a", .cost = 1}, {.config = {3}, .name = "b", .cost = 1}};
+  int count = MIN(limit, (int)COUNT_OF(listed));
+  memcpy(out, listed, (size_t)count * sizeof *out);
+  return count;
+}
+
+Test(way_list, ways_of_a_library_are_told_apart) {
+  const Implementation library = {.library = LIBRARY_CUDNN, .ways = library_ways};
+  static const char *const names[] = {"a", "a (2)", "b", "a (3)"};
+  Way ways[8];
+  cr_assert_eq(implementation_ways(&library, NULL, &(Machine){0}, ways, 8), 4);
+  for (int i = 0; i < 4; i++) cr_expect_str_eq(ways[i].name, names[i]);
+  cr_expect_eq(ways[3].config[0], 4);
+  cr_expect_eq(implementation_ways(&library, NULL, &(Machine){0}, ways, 1), 1);
 }

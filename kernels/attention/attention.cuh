@@ -22,22 +22,22 @@ template <class P, class Mma> struct Attention {
   static constexpr bool KEPT = P::FRAGMENTS * STEPS <= 8;
 
   AttentionSizes<P> sizes;
+  KeyTiles tiles;
   u32 queries, keys, values;
   int row0, lane;
   float sums[P::FRAGMENTS][COLUMNS][4], scores[P::FRAGMENTS][BN / 8][4];
   SoftmaxRows<P> softmax[P::FRAGMENTS];
   u32 kept[P::FRAGMENTS][KEPT ? STEPS : 1][4];
 
-  __device__ __forceinline__ int tiles() const { return (sizes.n() + BN - 1) / BN; }
   __device__ __forceinline__ void copy_keys(const void *k, int tile) const {
-    if (tile < tiles()) {
+    if (tile < tiles.end) {
       CopyK copy(k, tile * BN, 0, P::D, sizes.n(), sizes.k_outer);
       copy.copy(keys + tile % 2 * SharedK::BYTES);
     }
     copy_commit();
   }
   __device__ __forceinline__ void copy_values(const void *v, int tile) const {
-    if (tile < tiles()) {
+    if (tile < tiles.end) {
       CopyV copy(v, 0, tile * BN, sizes.n(), P::DV, sizes.v_outer);
       copy.copy(values + tile % 2 * SharedV::BYTES);
     }
@@ -125,6 +125,7 @@ template <class P, class Mma> struct Attention {
   __device__ __forceinline__ void run(const void *q, const void *k, const void *v, int m0, const Score &score,
                                       const Output &output, const AttentionSizes<P> &with = {}) {
     sizes = with;
+    tiles = KeyTiles::of<Score, BN>(m0, BM, sizes.n());
     lane = (int)threadIdx.x % 32, row0 = (int)threadIdx.x / 32 * ROWS;
     queries = shared_address(dynamic_shared), keys = queries + SharedQ::BYTES, values = keys + 2 * SharedK::BYTES;
 #pragma unroll
@@ -137,19 +138,21 @@ template <class P, class Mma> struct Attention {
     }
     CopyQ copy(q, m0, 0, P::D, sizes.m(), sizes.q_outer);
     copy.copy(queries);
-    copy_keys(k, 0);
-    copy_values(v, 0);
+    copy_keys(k, tiles.first);
+    copy_values(v, tiles.first);
 #pragma unroll 1
-    for (int tile = 0; tile < tiles(); tile++) {
+    for (int tile = tiles.first; tile < tiles.end; tile++) {
       // Behind each barrier a tile has arrived, and all have done with the buffer that the next one goes to.
       copy_wait<1>();
       __syncthreads();
       copy_keys(k, tile + 1);
-      if (tile == 0) keep_queries();
+      if (tile == tiles.first) keep_queries();
       multiply_keys(tile);
 #pragma unroll
-      for (int f = 0; f < P::FRAGMENTS; f++)
-        softmax[f].weigh(&scores[f][0][0], &sums[f][0][0], m0 + row0 + f * 16, tile, lane, score, sizes);
+      for (int f = 0; f < P::FRAGMENTS; f++) {
+        softmax[f].weigh(&scores[f][0][0], m0 + row0 + f * 16, tile, lane, score, sizes);
+        softmax[f].rescale(&sums[f][0][0]);
+      }
       copy_wait<1>();
       __syncthreads();
       copy_values(v, tile + 1);

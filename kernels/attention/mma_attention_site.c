@@ -89,7 +89,7 @@ static bool read_sizes(const Site *site, Arena *arena, MmaAttention *out, Tensor
   REQUIRE(site, m > 0 && n > 0 && out->d > 0 && out->dv > 0 && batch > 0, "there is nothing to compute");
   REQUIRE(site, out->d <= LARGEST_HEAD && out->dv <= LARGEST_HEAD, "heads are larger than 256");
   REQUIRE(site, batch == walk_count(&out->scores_batch), "scores and results are of other batches");
-  REQUIRE(site, m <= INT32_MAX && n <= INT32_MAX / 2 && batch <= INT32_MAX / ceil_div(m, 16),
+  REQUIRE(site, m <= INT32_MAX / 2 && n <= INT32_MAX / 2 && batch <= INT32_MAX / ceil_div(m, 16),
           "rows, keys or blocks are more than 32 bits count");
   return true;
 }
@@ -138,6 +138,7 @@ bool mma_attention_read(const Site *site, Arena *arena, MmaAttention *out) {
     out->score_inputs[i] = region_input(body, out->a.inputs[i].value);
     REQUIRE(site, out->score_inputs[i] >= 0, "what the score reads is made inside of the region");
   }
+  out->bounds = score_bounds(&out->a);
   // An operand of one line now may be contiguous in no other call.
   return ((takes_open(site, out) && read_open(site, body, site->dims, arena, out)) ||
           read_open(site, body, NULL, arena, out)) &&

@@ -1,6 +1,12 @@
-// See mma_attention.h: the part of the kernel's text that the device code (attention.cuh, wgmma_attention.cuh) is specialised by.
+// See mma_attention.h: the part of the kernel's text that the device code (attention.cuh, wgmma_attention.cuh, piped_attention.cuh) is specialised by.
 #include "kernels/attention/mma_attention.h"
 #include "kernels/program/generate.h"
+
+static const struct {
+  const char *file, *type;
+} kernels[] = {[BY_WARPS] = {"attention", "Attention"},
+               [BY_WARPGROUPS] = {"wgmma_attention", "WarpgroupAttention"},
+               [PIPED] = {"piped_attention", "PipedAttention"}};
 
 static void emit_operand(Text *text, char upper, const Operand *operand) {
   const char *along = upper == 'V' ? "N" : "D";
@@ -104,7 +110,8 @@ static void emit_score(Text *text, const Site *site, const MmaAttention *m, cons
     broadcast_strides(m->table, &site->inputs[m->score_inputs[i]], &over, strides);
     walk_emit(text, arena_printf(text->arena, "s%d_batch", i), &batch, strides, arguments);
   }
-  text_add(text, "struct Score {\n");
+  text_add(text, "struct Score {\n  static constexpr int BEHIND = %d, AHEAD = %d;\n  static constexpr float SCALE = %sf;\n",
+           m->bounds.behind, m->bounds.ahead, arena_printf(text->arena, "%.9e", m->bounds.scale));
   for (int i = 0; i < score->input_count; i++)
     if (m->a.inputs[i].value)
       text_add(text, "  const %s *__restrict__ s%d;\n", device_type(site->inputs[m->score_inputs[i]].dtype), i);
@@ -126,16 +133,13 @@ static void emit_score(Text *text, const Site *site, const MmaAttention *m, cons
   text_add(text, "  }\n};\n");
 }
 
-// Which rows of which of the batch a block has: `batch`, `tile`.
+// Which rows of which of the batch a block has: `batch`, `tile`. Where later rows have more keys, they begin.
 static void emit_place(Text *text, const MmaAttention *m, int rows, KernelArguments *arguments) {
   Extent tiles = extent_ceil_div(m->table, m->m, rows);
-  if (!tiles.open) {
-    text_add(text, "  const u32 batch = blockIdx.x / %lldu, tile = blockIdx.x %% %lldu;\n", (long long)tiles.now,
-             (long long)tiles.now);
-    return;
-  }
-  text_add(text, "  const u32 batch = %s, tile = blockIdx.x - batch * %s;\n",
-           extent_divide(arguments, "blockIdx.x", tiles, false), extent_text(arguments, tiles, false));
+  const char *count = extent_text(arguments, tiles, false);
+  text_add(text, "  const u32 batch = %s, place = blockIdx.x - batch * %s, tile = %s;\n",
+           extent_divide(arguments, "blockIdx.x", tiles, false), count,
+           m->bounds.ahead < SCORE_FAR ? arena_printf(text->arena, "%s - 1u - place", count) : "place");
 }
 
 static void emit_body(Text *text, const MmaAttention *m, const int *config, KernelArguments *arguments) {
@@ -155,8 +159,7 @@ static void emit_body(Text *text, const MmaAttention *m, const int *config, Kern
            ";\n  output.begin(batch);\n  %s<Problem, %s> attention;\n  attention.run(q + q_batch(batch%s), k + "
            "k_batch(batch%s), v + "
            "v_batch(batch%s), (int)tile * %d, score, output",
-           config[WARPGROUPS] ? "WarpgroupAttention" : "Attention", m->dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", dims, dims,
-           dims, rows);
+           kernels[config[FORM]].type, m->dtype == DTYPE_F16 ? "MmaF16" : "MmaBf16", dims, dims, dims, rows);
   if (arguments->table)
     text_add(text, ", {%s, %s, %s, %s, %s}", extent_text(arguments, m->m, false), extent_text(arguments, m->n, false),
              extent_text(arguments, m->q.outer, true), extent_text(arguments, m->k.outer, true),
@@ -172,8 +175,7 @@ static void emit_entry(Text *text, const Site *site, const MmaAttention *m, cons
            "#include \"kernels/attention/%s.cuh\"\nextern \"C\" __global__ void __launch_bounds__(%d, %d) "
            "mma_attention_kernel(const %s *q, "
            "const %s *k, const %s *v, ",
-           config[WARPGROUPS] ? "wgmma_attention" : "attention", config[WARPS] * 32, mma_attention_blocks(m, config), type,
-           type, type);
+           kernels[config[FORM]].file, mma_attention_threads(config), mma_attention_blocks(m, config), type, type, type);
   for (int i = 0; i < m->a.score->input_count; i++)
     if (m->a.inputs[i].value) text_add(text, "const %s *s%d, ", device_type(site->inputs[m->score_inputs[i]].dtype), i);
   output_parameters(text, &m->product);

@@ -20,10 +20,10 @@ template <> struct PackPair<MmaBf16> {
 struct RowState {
   float highest, sum;  // times that logarithm; -inf: nothing so far but -inf
 
-  // Takes in a tile's highest score. Gives what scores are less of when they are exponentiated, and what to multiply with what was summed before. A row that has
-  // met nothing has no weight either: 0 serves it as well, and keeps NaN out.
+  // Takes in a tile's highest score, times that logarithm. Gives what scores are less of when they are exponentiated, and what to multiply with what was summed before. A row
+  // that has met nothing has no weight either: 0 serves it as well, and keeps NaN out.
   __device__ __forceinline__ float raise(float tile_highest, float &base) {
-    float now = fmaxf(highest, tile_highest * LOG2_E);
+    float now = fmaxf(highest, tile_highest);
     now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
     now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
     base = now == NOTHING() ? 0.f : now;
@@ -32,8 +32,8 @@ struct RowState {
     sum *= factor;
     return factor;
   }
-  __device__ __forceinline__ float weigh(float score, float base) {
-    float weight = exp2_approximate(fmaf(score, LOG2_E, -base));
+  __device__ __forceinline__ float weigh(float score, float times, float base) {
+    float weight = exp2_approximate(fmaf(score, times, -base));
     sum += weight;
     return weight;
   }
@@ -53,42 +53,79 @@ template <class P> struct AttentionSizes {
   __device__ __forceinline__ int n() const { return P::N < 0 ? keys : P::N; }
 };
 
-// P: M, N; BN, the keys of a tile; DV_PADDED, the sums of a row; ZERO_NAN: a row that comes to nothing is 0. Score::pair makes scores of two neighbouring sums.
+constexpr int FAR = 1 << 29;
+
+// Which tiles of BN keys some rows have keys in, as Score tells: one at least.
+struct KeyTiles {
+  int first, end;
+  template <class Score, int BN> static __device__ __forceinline__ KeyTiles of(int row0, int rows, int keys) {
+    const int from = Score::BEHIND == -FAR ? 0 : min(max(row0 + Score::BEHIND, 0), keys - 1);
+    const int to = Score::AHEAD == FAR ? keys : min(max(row0 + rows + Score::AHEAD, from + 1), keys);
+    return KeyTiles{from / BN, (to + BN - 1) / BN};
+  }
+};
+
+// P: M, N; BN, the keys of a tile; DV_PADDED, the sums of a row; ZERO_NAN: a row that comes to nothing is 0. Score::pair makes scores of two neighbouring sums. Where a key's
+// place less its query's is below BEHIND or above AHEAD, scores are -inf (-FAR, FAR: nowhere); between these they are the sums times SCALE, unless that is 0.
 template <class P> struct SoftmaxRows {
   static constexpr int BN = P::BN, COLUMNS = P::DV_PADDED / 8;
   RowState rows[2];
+  float factors[2];  // for what was summed before the last tile
 
   __device__ __forceinline__ void begin() { rows[0] = rows[1] = RowState{RowState::NOTHING(), 0.f}; }
 
-  // Scores become weights, the highest of a row's being 1 or less than it.
-  template <class Score>
-  __device__ __forceinline__ void weigh(float *scores, float *sums, int first_row, int tile, int lane, const Score &score,
-                                        const AttentionSizes<P> &sizes) {
+  // PLAIN: of the tile's scores none is left out.
+  template <bool PLAIN, class Score>
+  __device__ __forceinline__ void weigh_tile(float *scores, int first_row, int tile, int lane, const Score &score,
+                                             const AttentionSizes<P> &sizes) {
+    constexpr bool SCALED = Score::SCALE > 0.f;
+    constexpr float TIMES = SCALED ? Score::SCALE * RowState::LOG2_E : RowState::LOG2_E;
     const float nothing = RowState::NOTHING();
+    const int column0 = tile * BN + lane % 4 * 2;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int row = first_row + half * 8 + lane / 4;
+      const int row = first_row + half * 8 + lane / 4, behind = row + Score::BEHIND - column0,
+                ahead = min(sizes.n() - 1, Score::AHEAD < FAR ? row + Score::AHEAD : FAR) - column0;
       float highest = nothing, base;
 #pragma unroll
       for (int j = 0; j < BN / 8; j++) {
         float *pair = &scores[j * 4 + half * 2];
-        const int column = tile * BN + j * 8 + lane % 4 * 2;
-        score.pair(pair, (u32)min(row, sizes.m() - 1), (u32)column);
-        if (P::N % BN && column >= sizes.n()) pair[0] = nothing;
-        if (P::N % BN && column + 1 >= sizes.n()) pair[1] = nothing;
+        if (!SCALED) score.pair(pair, (u32)min(row, sizes.m() - 1), (u32)(column0 + j * 8));
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+          if (!PLAIN && j * 8 + c > ahead) pair[c] = nothing;
+          if (!PLAIN && Score::BEHIND > -FAR && j * 8 + c < behind) pair[c] = nothing;
+        }
         highest = fmaxf(highest, fmaxf(pair[0], pair[1]));
       }
-      const float factor = rows[half].raise(highest, base);
+      factors[half] = rows[half].raise(highest * TIMES, base);
 #pragma unroll
       for (int j = 0; j < BN / 8; j++)
 #pragma unroll
         for (int c = 0; c < 2; c++) {
           float &weight = scores[j * 4 + half * 2 + c];
-          weight = rows[half].weigh(weight, base);
+          weight = rows[half].weigh(weight, TIMES, base);
         }
-#pragma unroll
-      for (int j = 0; j < COLUMNS; j++) sums[j * 4 + half * 2] *= factor, sums[j * 4 + half * 2 + 1] *= factor;
     }
+  }
+
+  // Scores become weights, the highest of a row's being 1 or less than it.
+  template <class Score>
+  __device__ __forceinline__ void weigh(float *scores, int first_row, int tile, int lane, const Score &score,
+                                        const AttentionSizes<P> &sizes) {
+    const int from = tile * BN, to = from + BN;
+    const bool whole = P::N % BN == 0 || to <= sizes.n(),
+               behind = Score::BEHIND > -FAR && from - first_row - 15 < Score::BEHIND,
+               ahead = Score::AHEAD < FAR && to - 1 - first_row > Score::AHEAD;
+    if (whole && !behind && !ahead) weigh_tile<true>(scores, first_row, tile, lane, score, sizes);
+    else weigh_tile<false>(scores, first_row, tile, lane, score, sizes);
+  }
+
+  __device__ __forceinline__ void rescale(float *sums) const {
+#pragma unroll
+    for (int j = 0; j < COLUMNS; j++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) sums[j * 4 + c] *= factors[c / 2];
   }
 
   __device__ __forceinline__ void divide(float *sums) const {

@@ -89,6 +89,7 @@ static void compiles_every_way(const char *name) {
 }
 
 Test(cuda_attention, every_way_on_hopper) { compiles_every_way("attention/f16_2x70x75x64x64"); }
+Test(cuda_attention, every_way_with_large_heads_on_hopper) { compiles_every_way("attention/heads_128_f16"); }
 Test(cuda_attention, plain_f16) { compiles("attention/f16_2x70x75x64x64", 7); }
 Test(cuda_attention, large_heads_bf16) { compiles("attention/bf16_1x9x33x200x136", 6); }
 Test(cuda_attention, several_operands) { compiles("attention/windows_f16", 7); }

@@ -56,5 +56,5 @@ def add_open(rows):
     weights("open-attention-keys", "missing predicate (columns)", "return P::N < 0 ? keys : P::N;", "return P::N < 0 ? keys + 1 : P::N;", open="lengths")
     weights("open-attention-rows", "missing predicate (rows)", "return P::M < 0 ? rows : P::M;", "return P::M < 0 ? rows + 1 : P::M;", open="lengths")
     attention = rows("kernels/attention/mma_attention_text.c", "attention/mask_f16", "mma_attention", 80)
-    attention("open-attention-tile", "wrong offset", "tile = blockIdx.x - batch * %s;", "tile = blockIdx.x - batch / %s;", filter="attention/f16_2x70x75x64x64", open="lengths")
+    attention("open-attention-tile", "wrong offset", "place = blockIdx.x - batch * %s,", "place = blockIdx.x - batch / %s,", filter="attention/f16_2x70x75x64x64", open="lengths")
     attention("open-attention-clamp", "missing predicate (columns)", "\"(u32)%s - %du\"", "\"(u32)%s + %du\"", filter="attention/mask_of_keys_f16", open="lengths")

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/recover.h"
+#include "tune/rounds.h"
 
 enum { REPEATS = 7, MOST_RUNS = 10, HOPELESS = 3 };
 // One measurement takes so long at least, if ten runs do: then what two events cost, some two microseconds, does not show.
@@ -23,6 +24,25 @@ static Status run_trial(void *state, CudaStream stream) {
   return launch_set_run(trial->set, &trial->machine, stream);
 }
 
+static Status time_round(Rounds *rounds, double best, double *seconds) {
+  CudaTiming timing = {.warmups = 1, .repeats = REPEATS, .budget = 0.25, .batch = 1};
+  if (isfinite(best)) timing.hopeless = HOPELESS * best * rounds->runs;
+  TRY(cuda_time(rounds->rig->cuda, &timing, rounds_run, rounds, seconds));
+  *seconds /= rounds->runs;
+  return OK;
+}
+
+static Status time_rounds(Rig *r, LaunchSet *set, int runs, double best, double *seconds) {
+  Arena *scratch = arena_scratch();
+  Rounds rounds = {.rig = r};
+  Status status = RECOVER_GUARD(rounds_open(r, set, runs, scratch, &rounds));
+  if (!status) status = RECOVER_GUARD(time_round(&rounds, best, seconds));
+  cuda_settle(r->cuda);
+  rounds_close(&rounds);
+  arena_free(scratch);
+  return status;
+}
+
 static Status time_ready(Rig *r, LaunchSet *set, double best, double *seconds) {
   CudaContext *cuda = r->cuda;
   Trial trial = {set, {.cuda = cuda}};
@@ -34,9 +54,8 @@ static Status time_ready(Rig *r, LaunchSet *set, double best, double *seconds) {
   }
   TRY(cuda_time(cuda, &once, run_trial, &trial, seconds));
   if (r->sketch || (*seconds > TELLING_SECONDS && *seconds > HOPELESS * best)) return OK;
-  CudaTiming timing = {.warmups = 1, .repeats = REPEATS, .budget = 0.25, .hopeless = isfinite(best) ? HOPELESS * best : 0};
-  timing.batch = *seconds > MEASUREMENT_SECONDS / MOST_RUNS ? (int)ceil(MEASUREMENT_SECONDS / *seconds) : MOST_RUNS;
-  return cuda_time(cuda, &timing, run_trial, &trial, seconds);
+  int runs = *seconds > MEASUREMENT_SECONDS / MOST_RUNS ? (int)ceil(MEASUREMENT_SECONDS / *seconds) : MOST_RUNS;
+  return time_rounds(r, set, runs, best, seconds);
 }
 
 static Status time_loaded(Rig *r, LaunchSet *set, double best, double *seconds) {

@@ -1,4 +1,4 @@
-// How long one candidate takes on a rig.
+// How long one candidate takes on a rig, among others of its kind (rounds.h).
 #pragma once
 #include "tune/rig.h"
 #include "lower/launches.h"

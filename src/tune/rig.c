@@ -151,9 +151,16 @@ static void give_up_forms(Rig *r, size_t keep) {
   r->form_bytes = kept;
 }
 
+static void give_up_reserve(Rig *r) {
+  cuda_free(r->cuda, r->reserve, r->reserve_bytes);
+  r->reserve = NULL;
+  r->reserve_bytes = 0;
+}
+
 void rig_close(Rig *r) {
   rig_unuse(r);
   give_up_forms(r, 0);
+  give_up_reserve(r);
   if (!r->output_bytes) return;  // made last
   for (int i = 0; i < site_input_count(r->site); i++) cuda_free(r->cuda, r->inputs[i], r->input_bytes[i]);
   for (int i = 0; i < r->site->node->output_count; i++) cuda_free(r->cuda, r->outputs[i], r->output_bytes[i]);
@@ -166,6 +173,16 @@ Status rig_alloc(Rig *r, size_t size, void **out) {
   status_free(status);
   give_up_forms(r, 0);
   return cuda_alloc(r->cuda, size, out);
+}
+
+Status rig_reserve(Rig *r, size_t size, void **out) {
+  if (size > r->reserve_bytes) {
+    give_up_reserve(r);
+    TRY(rig_alloc(r, size, &r->reserve));
+    r->reserve_bytes = size;
+  }
+  *out = r->reserve;
+  return OK;
 }
 
 static Status pack_on_device(Rig *r, const Recipe *recipe, void *to) {

@@ -11,6 +11,7 @@
 #include "base/recover.h"
 #include "base/thread.h"
 #include "tune/attempts.h"
+#include "tune/cold.h"
 #include "tune/judge.h"
 #include "tune/measure.h"
 
@@ -38,6 +39,7 @@ typedef struct Tuner {
   int count;
   AttemptsOptions attempts;
   RandomBlocks random;
+  bool cold;  // see rig.h
 } Tuner;
 
 static double spent(const Tuner *t) { return time_now() - t->start; }
@@ -78,7 +80,7 @@ static Status pass_over(const Tuner *t, const Subject *s, const Attempt *attempt
 }
 
 static Rig rig_for(Tuner *t, const Subject *s, bool sketch, Arena *arena) {
-  return (Rig){s->site, t->options->cuda, &t->random, t->options->log, arena, sketch};
+  return (Rig){s->site, t->options->cuda, &t->random, t->options->log, arena, sketch, t->cold};
 }
 
 // --- The survey.
@@ -269,6 +271,9 @@ static void collect(Tuner *t, const PlanStep *steps, int count) {
 
 static Status tune_all(Tuner *t, const PlanStep *steps, int count) {
   collect(t, steps, count);
+  t->cold = constants_are_cold(steps, count, &t->options->cuda->info);
+  if (t->cold)
+    log_add(t->options->log, LOG_VERBOSE, "tuning: constants are read from memory, a run touches more than the cache holds");
   TRY(survey(t));
   return take_turns(t);
 }

@@ -170,19 +170,22 @@ static void hear(void *context, ingot_severity severity, const char *message) {
   snprintf(said + used, sizeof said - used, "%s\n", message);
 }
 
-static void tune_product(double seconds) {
+static void tune_model(const char *path, const char *shapes, double seconds) {
   ingot_config tuned = config;
   ingot_model *model;
   ingot_engine *engine;
   tuned.tuning_seconds = seconds;
+  tuned.tuning_shapes = shapes;
   tuned.log = hear;
   tuned.log_most = INGOT_VERBOSE;
   said[0] = 0;
-  expect_ok(ingot_model_open("tests/emulator/faults/product.onnx", &tuned, &model));
+  expect_ok(ingot_model_open(path, &tuned, &model));
   expect_ok(ingot_engine_build(model, &tuned, &engine));
   ingot_engine_free(engine);
   ingot_model_free(model);
 }
+
+static void tune_product(double seconds) { tune_model("tests/emulator/faults/product.onnx", NULL, seconds); }
 
 // How often a line of the last tuning has the text.
 static int times_said(const char *text) {
@@ -204,6 +207,17 @@ Test(api_gpu, tuning_begins_with_what_is_chosen_without_it_and_ends_in_time) {
   cr_expect(strstr(said, "tuned 1 of 1 sites"), "%s", said);
   cr_expect_eq(strncmp(strstr(said, "tuning y: ") + strlen("tuning y: "), first, strlen(first)), 0, "%s", said);
   cr_expect_eq(times_said("rejected"), 1, "%s", said);  // none: the sum says so
+}
+
+// The emulated GPU's cache holds no more than the weights. Who read another constant than the first candidate did would be rejected.
+Test(api_gpu, tuning_reads_constants_from_memory_where_the_plan_does) {
+  tune_product(1e-9);
+  cr_expect_eq(times_said("constants are read from memory"), 0, "%s", said);
+  tune_model("tests/open/deep_product.onnx", "x:4x2048", 2);
+  cr_expect_eq(times_said("constants are read from memory"), 1, "%s", said);
+  cr_expect_geq(times_said(" us\n"), 1, "%s", said);
+  cr_expect_eq(times_said("tuning measures"), 0, "%s", said);  // with less than it should
+  cr_expect_eq(times_said("rejected"), 1, "%s", said);
 }
 
 // ---- results on the device ---------------------------------------------------------------------------------------------------

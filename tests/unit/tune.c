@@ -1,4 +1,5 @@
-// Where candidates are measured, on a GPU whose memory is the host's: what inputs hold, constants that are packed once, and who disagrees.
+// Where candidates are measured, on a GPU whose memory is the host's: what inputs hold, constants that are packed once, and copied where they are cold;
+// and who disagrees.
 #include "tune/judge.h"
 
 #include <criterion/criterion.h>
@@ -7,6 +8,8 @@
 
 #include "base/checked.h"
 #include "tests/fake_cuda.h"
+#include "tune/cold.h"
+#include "tune/rounds.h"
 
 static Arena *arena;
 static CudaContext *cuda;
@@ -197,6 +200,142 @@ Test(tune, memory_that_is_short_is_taken_from_forms_that_nobody_uses) {
   status_free(status);
   cuda_free(cuda, workspace, 100);
   rig_close(&rig);
+}
+
+// ---- runs one behind another ---------------------------------------------------------------------------------------------------
+
+enum { MOST_CALLS = 200, CONSTANT = 100000, L2 = 1 << 20 };
+static const float *called[MOST_CALLS][3];  // with which input, which constant, which packed form
+static int calls;
+
+static Status note_call(const void *state, void *const *buffers, CudaStream stream) {
+  for (int i = 0; i < 3; i++) called[calls][i] = buffers[i];
+  calls++;
+  return OK;
+}
+static Status open_nothing(const void *parameters, CudaContext *context, Arena *lasting, void **out) {
+  *out = NULL;
+  return OK;
+}
+static const LibraryRoutine noting = {.name = "noting", .parameter_bytes = 1, .open = open_nothing, .run = note_call};
+
+static float held[CONSTANT];
+static const Tensor constant = {.dtype = DTYPE_F32, .rank = 1, .dims = {CONSTANT}, .data = held};
+
+// Of an input, a constant that lies backwards, and a packed form of it that is as long.
+static LaunchSet *ready_set(Rig *rig) {
+  Recipe *recipe = recipe_new(arena);
+  Emission *emission = arena_new_of(arena, Emission);
+  int packed, taken;
+  emission->arena = arena;
+  Launch *launch = emit_library(emission, &noting, "", "noting");
+  cr_assert_null(emit_packed(emission, recipe, recipe_pad(recipe, recipe_source(recipe, &constant), 0, CONSTANT), &packed));
+  emit_buffer(emission, launch, BUFFER_INPUT, 0);
+  emit_buffer(emission, launch, BUFFER_INPUT, 1);
+  emit_buffer(emission, launch, BUFFER_PACKED, packed);
+  LaunchSet *set = launch_set_new(emission, &site, arena);
+  memcpy(set->inputs, rig->input_at, 2 * sizeof(void *));
+  cr_assert_null(rig_pack(rig, emission->packed[0], &set->packed[0]));
+  launch_set_patch(set);
+  cr_assert_null(launch_set_load(set, &(Machine){.cuda = cuda}, NULL, &taken));
+  return set;
+}
+
+static void close_rounds(Rig *rig, LaunchSet *set, Rounds *rounds) {
+  rounds_close(rounds);
+  launch_set_unload(set, &(Machine){.cuda = cuda});
+  rig_close(rig);
+}
+
+static Rig rig_with_constant(bool cold) {
+  inputs[0] = inputs[1] = vector(DTYPE_F32, CONSTANT);
+  inputs[1].constant = &constant;
+  inputs[1].strides[0] = -1;
+  for (int i = 0; i < CONSTANT; i++) held[i] = (float)i;
+  cuda->info.l2_bytes = L2;
+  calls = 0;
+  Rig rig = opened(2, 0, false);
+  rig.cold = cold;
+  return rig;
+}
+
+static void expect_same_constants(int call, const LaunchSet *set) {
+  cr_expect_eq(called[call][0], set->inputs[0]);
+  for (int i = 0; i < CONSTANT; i += 99) {
+    cr_assert_eq(called[call][1][-i], (float)i);
+    cr_assert_eq(called[call][2][i], (float)i);
+  }
+}
+
+// Three copies of what is 800,000 bytes are twice a cache of a mebibyte.
+Test(tune, each_run_of_a_round_has_constants_of_its_own_where_they_are_cold) {
+  Rig rig = rig_with_constant(true);
+  LaunchSet *set = ready_set(&rig);
+  Rounds rounds;
+  cr_assert_null(rounds_open(&rig, set, 2, arena, &rounds));
+  cr_expect_eq(rounds.runs, 3);
+  cr_assert_eq(calls, 3);
+  for (int i = 0; i < 3; i++) {
+    expect_same_constants(i, set);
+    for (int k = 0; k < i; k++) cr_expect(called[i][1] != called[k][1] && called[i][2] != called[k][2]);
+    cr_expect(called[i][1] != set->inputs[1] && called[i][2] != set->packed[0]);
+  }
+  cr_expect_eq(set->inputs[1], rig.input_at[1]);
+  cr_assert_null(rounds_run(&rounds, cuda->stream));
+  cr_expect_eq(calls, 3, "a graph is launched");
+  rounds_close(&rounds);
+  calls = 0;
+  cr_assert_null(rounds_open(&rig, set, 7, arena, &rounds));
+  cr_assert_eq(calls, 7);
+  for (int i = 0; i < 7; i++) cr_expect_eq(called[i][1], called[i % 3][1]);
+  close_rounds(&rig, set, &rounds);
+}
+
+Test(tune, constants_that_are_warm_or_larger_than_the_cache_are_read_where_they_are) {
+  for (int cold = 0; cold < 2; cold++) {
+    Rig rig = rig_with_constant(cold);
+    LaunchSet *set = ready_set(&rig);
+    Rounds rounds;
+    if (cold) cuda->info.l2_bytes = L2 / 8;
+    size_t before = cuda->allocated;
+    cr_assert_null(rounds_open(&rig, set, 2, arena, &rounds));
+    cr_assert_eq(calls, 2);
+    for (int i = 0; i < 2; i++) cr_expect(called[i][1] == set->inputs[1] && called[i][2] == set->packed[0]);
+    cr_expect_eq(cuda->allocated, before);
+    close_rounds(&rig, set, &rounds);
+  }
+}
+
+// The first call of the driver asks for memory, the one behind it for a graph.
+Test(tune, without_memory_for_copies_or_without_a_graph_a_round_runs_all_the_same) {
+  for (int graph = 0; graph < 2; graph++) {
+    Rig rig = rig_with_constant(!graph);
+    LaunchSet *set = ready_set(&rig);
+    Rounds rounds;
+    fake_cuda.fail_with = CUDA_OUT_OF_MEMORY;
+    fake_cuda.fail_at = fake_cuda.calls + 1;
+    cr_assert_null(rounds_open(&rig, set, 2, arena, &rounds));
+    cr_expect_eq(rounds.copies, 0);
+    calls = 0;
+    cr_assert_null(rounds_run(&rounds, cuda->stream));
+    cr_expect_eq(calls, graph ? 2 : 0, "%d calls", calls);
+    close_rounds(&rig, set, &rounds);
+  }
+}
+
+Test(tune, what_a_run_touches_decides_whether_constants_are_cold) {
+  PlanStep steps[2] = {{.site = site}, {.site = site}};
+  node.input_count = 2, node.output_count = 1;
+  inputs[0] = inputs[1] = outputs[0] = vector(DTYPE_F32, 1000);
+  inputs[1].constant = &constant;  // of both steps: 4000 bytes of it, and 8000 that the largest hands on
+  DeviceInfo here = device;
+  here.l2_bytes = 12000;
+  cr_expect(!constants_are_cold(steps, 2, &here));
+  here.l2_bytes--;
+  cr_expect(constants_are_cold(steps, 2, &here));
+  inputs[0].absent = true;
+  cr_expect(!constants_are_cold(steps, 2, &here));
+  cr_expect(!constants_are_cold(steps, 0, &here));
 }
 
 // ---- who disagrees -------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,22 @@ void bindings_learn_type(Bindings *bindings, int rank, const Dim *recorded, cons
   for (int i = 0; i < rank && rank == found->rank; i++) bindings_learn(bindings, recorded[i], found->dims[i]);
 }
 
+RecordedType *bindings_record(Arena *arena, const Node *node) {
+  RecordedType *all = NULL;
+  for (int i = 0; i < node->output_count; i++) {
+    const Value *value = node->outputs[i];
+    if (value->rank < 0 || value_is_static(value)) continue;
+    if (!all) all = arena_array(arena, RecordedType, (size_t)node->output_count);
+    all[i].rank = value->rank;
+    memcpy(all[i].dims, value->dims, sizeof all[i].dims);
+  }
+  return all;
+}
+
+void bindings_learn_recorded(Bindings *bindings, const RecordedType *recorded, int output, const Value *found) {
+  if (recorded && found) bindings_learn_type(bindings, recorded[output].rank, recorded[output].dims, found);
+}
+
 static void apply_to_value(const Bindings *bindings, Value *value) {
   if (value->constant) return;
   for (int i = 0; i < value->rank; i++) {

@@ -16,6 +16,14 @@ Dim bindings_resolve(const Bindings *bindings, Dim dim);
 // Where `recorded` is a symbol without a value, it stands for `found` from here on.
 void bindings_learn(Bindings *bindings, Dim recorded, Dim found);
 void bindings_learn_type(Bindings *bindings, int rank, const Dim *recorded, const Value *found);
+// The types of a node's results before it is inferred or translated anew, from which symbols are learned afterwards; NULL where they have none.
+typedef struct RecordedType {
+  int rank;
+  Dim dims[MAX_RANK];
+} RecordedType;
+RecordedType *bindings_record(Arena *arena, const Node *node);
+void bindings_learn_recorded(Bindings *bindings, const RecordedType *recorded, int output,
+                             const Value *found);  // NULLs are fine
 // Types, contents and dims attributes; of a node with its outputs, or of a whole graph. Bodies and branches, which may speak of the
 // symbols of the graph around them, are part of the latter. True where everything the node's attributes say is a number now.
 bool bindings_apply(const Bindings *bindings, Node *node);

@@ -26,14 +26,19 @@ StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena) {
   return names;
 }
 
+static void forget_symbols(const Graph *graph, const Dim *dims, int count, StringMap *names) {
+  for (int i = 0; i < count; i++)
+    if (!dim_is_static(dims[i]) && dim_op(graph->dims, dims[i]) == DIM_SYMBOL)
+      string_map_set(names, dim_symbol_name(graph->dims, dims[i]), NULL);
+}
+
 StringMap *graph_late_symbols(const Graph *graph, Arena *arena) {
   StringMap *names = graph_attribute_symbols(graph, arena);
-  for (int i = 0; i < graph->input_count; i++)
-    for (int k = 0; k < graph->inputs[i]->rank; k++) {
-      Dim dim = graph->inputs[i]->dims[k];
-      if (!dim_is_static(dim) && dim_op(graph->dims, dim) == DIM_SYMBOL)
-        string_map_set(names, dim_symbol_name(graph->dims, dim), NULL);
-    }
+  for (int i = 0; i < graph->input_count; i++) {
+    const Value *value = graph->inputs[i];
+    forget_symbols(graph, value->dims, value->rank, names);
+    forget_symbols(graph, value->contents, value->contents_count, names);
+  }
   return names;
 }
 

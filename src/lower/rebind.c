@@ -20,14 +20,10 @@ typedef struct Written {
   Dim dims[MAX_RANK];
 } Written;
 
-typedef struct MadeConstants {
-  Node *node;
-  Value **constants;  // of its results, in the graph that reads them
-} MadeConstants;
-
 struct Rebinding {
   Graph *graph;
   FromSizes from;
+  ReadSymbols reads;
   Arena *arena;
   Dim *sizes;
   int64_t *now;
@@ -117,7 +113,26 @@ static void add_places(Rebinding *r, const Graph *graph) {
 
 // ---- binding -----------------------------------------------------------------------------------------------------------------
 
-// Every symbol is what the first input says whose axis it is; the others are compared when all sizes are known.
+static void bind_symbol(const Rebinding *r, DimBinding *binding, Arena *scratch, Dim symbol, int64_t now) {
+  const char *name = dim_symbol_name(r->graph->dims, symbol);
+  if (!string_map_get(binding->values, name)) dim_bind(binding, scratch, name, now);
+}
+
+// False where one is less than a symbol may be.
+static bool bind_reads(const Rebinding *r, const StageInput *inputs, DimBinding *binding, Arena *scratch) {
+  bool fine = true;
+  for (uint32_t i = 0; i < r->reads.count && fine; i++) {
+    const ReadSymbol *read = &r->reads.list[i];
+    const Tensor *known = inputs[read->input].known;
+    fine = !known || tensor_count(known) > read->element;
+    int64_t now = known && fine ? tensor_get_i(known, read->element) : read->now;
+    fine = fine && now >= 0;
+    bind_symbol(r, binding, scratch, read->symbol, now);
+  }
+  return fine;
+}
+
+// Every symbol is what the first input says whose axis it is, or what is read; the others are compared when all sizes are known.
 static bool evaluate(Rebinding *r, const StageInput *inputs) {
   const Graph *graph = r->graph;
   Arena *scratch = arena_scratch();
@@ -126,12 +141,11 @@ static bool evaluate(Rebinding *r, const StageInput *inputs) {
     const Value *value = graph->inputs[i];
     for (int k = 0; value->open && k < value->rank; k++) {
       Dim dim = value->open[k];
-      if (dim_is_static(dim) || dim_op(graph->dims, dim) != DIM_SYMBOL) continue;
-      const char *name = dim_symbol_name(graph->dims, dim);
-      if (!string_map_get(binding.values, name)) dim_bind(&binding, scratch, name, inputs[i].dims[k]);
+      if (!dim_is_static(dim) && dim_op(graph->dims, dim) == DIM_SYMBOL)
+        bind_symbol(r, &binding, scratch, dim, inputs[i].dims[k]);
     }
   }
-  bool known = true;
+  bool known = bind_reads(r, inputs, &binding, scratch);
   for (uint32_t i = 0; i < r->size_count && known; i++) known = dim_evaluate(graph->dims, &binding, r->sizes[i], &r->now[i]);
   arena_free(scratch);
   return known;
@@ -153,9 +167,9 @@ static void describe_inputs(const Graph *graph, StageInput *inputs) {
   }
 }
 
-Rebinding *rebinding_new(Graph *graph, const FromSizes *from, Arena *arena, const char **why) {
+Rebinding *rebinding_new(Graph *graph, const FromSizes *from, const ReadSymbols *reads, Arena *arena, const char **why) {
   Rebinding *r = arena_new_of(arena, Rebinding);
-  *r = (Rebinding){.graph = graph, .from = *from, .arena = arena, .numbers = int_map_new(arena)};
+  *r = (Rebinding){.graph = graph, .from = *from, .reads = *reads, .arena = arena, .numbers = int_map_new(arena)};
   add_places(r, graph);
   add_places(r, from->graph);
   r->now = arena_array(arena, int64_t, (size_t)r->size_count + 1);
@@ -176,11 +190,18 @@ Rebinding *rebinding_new(Graph *graph, const FromSizes *from, Arena *arena, cons
   return r;
 }
 
+static bool is_read(const Rebinding *r, int input) {
+  bool read = false;
+  for (uint32_t i = 0; i < r->reads.count; i++) read |= r->reads.list[i].input == input;
+  return read;
+}
+
 static bool inputs_fit(const Rebinding *r, const StageInput *inputs) {
   const Graph *graph = r->graph;
   for (int i = 0; i < graph->input_count; i++) {
     const Value *value = graph->inputs[i];
-    if (inputs[i].kind != VALUE_TENSOR || inputs[i].known || inputs[i].dtype != value->dtype || inputs[i].rank != value->rank)
+    if (inputs[i].kind != VALUE_TENSOR || (inputs[i].known != NULL) != is_read(r, i) || inputs[i].dtype != value->dtype ||
+        inputs[i].rank != value->rank)
       return false;
     for (int k = 0; k < value->rank; k++) {
       Dim dim = value->open ? value->open[k] : value->dims[k];

@@ -7,16 +7,14 @@
 #include "base/checked.h"
 #include "kernels/build.h"
 #include "kernels/control/control.h"
-#include "kernels/control/inline.h"
 #include "kernels/control/region.h"
 #include "kernels/fused.h"
 #include "kernels/reference.h"
 #include "kernels/sequence/sequence.h"
 #include "ir/bindings.h"
 #include "lower/cut.h"
+#include "lower/in_place.h"
 #include "lower/rebind.h"
-
-enum { MAX_REWRITES = 200000 };  // nested translations and inlined branches: a bound against models that never end
 
 typedef struct Specialiser {
   Graph *graph;
@@ -27,6 +25,7 @@ typedef struct Specialiser {
   size_t folded_bytes;
   bool open;  // an attribute speaks of a symbol that has no value yet
   FromSizes from_sizes;
+  ReadSymbols reads;
   const char *closed;  // why the result serves these sizes alone; NULL: nothing found yet
 } Specialiser;
 
@@ -50,7 +49,17 @@ static bool stays_view(const Node *node) {
 
 // ---- inputs ------------------------------------------------------------------------------------------------------------------
 
-static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual) {
+static void bind_contents(Specialiser *s, const Value *value, int number, const StageInput *actual) {
+  for (int i = 0; i < value->contents_count; i++) {
+    int64_t now = tensor_get_i(actual->known, i);
+    bindings_learn(&s->bindings, value->contents[i], dim_constant(s->graph->dims, now));
+    if (actual->read)
+      *ARENA_PUSH(s->arena, s->reads.list, s->reads.count, s->reads.capacity) =
+          (ReadSymbol){value->contents[i], number, i, now};
+  }
+}
+
+static Status bind_tensor(Specialiser *s, Value *value, int number, const StageInput *actual) {
   if (value->kind == VALUE_SEQUENCE)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is a sequence, but a tensor was given", value->name);
   value->kind = VALUE_TENSOR;
@@ -75,6 +84,8 @@ static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual
   }
   value_set_static(value, actual->dtype, actual->rank, actual->dims);
   if (!actual->known) return OK;
+  if (tensor_count(actual->known) == value->contents_count) bind_contents(s, value, number, actual);
+  if (actual->read) return OK;  // it stays an input, for those who want the numbers themselves
   s->closed = "an input's content decides";
   Value *constant = graph_add_constant(s->graph, NULL, actual->known);
   value_replace(value, constant);
@@ -82,10 +93,11 @@ static Status bind_tensor(Specialiser *s, Value *value, const StageInput *actual
 }
 
 // In place of a sequence stands a node that holds its elements, which are inputs of their own from here on.
-static Status bind_input(Specialiser *s, Value *value, const StageInput *actual, Value **leaves, int *leaf_count) {
+static Status bind_input(Specialiser *s, int number, const StageInput *actual, Value **leaves, int *leaf_count) {
+  Value *value = s->graph->inputs[number];
   if (actual->kind == VALUE_TENSOR) {
     leaves[(*leaf_count)++] = value;
-    return bind_tensor(s, value, actual);
+    return bind_tensor(s, value, number, actual);
   }
   if (value->kind != actual->kind && value->kind != VALUE_OPTIONAL)
     FAIL(ERROR_INVALID_ARGUMENT, "input '%s' is a %s, but %s was given", value->name,
@@ -115,26 +127,10 @@ static int count_leaves(const StageInput *inputs, int count) {
 
 // ---- nodes -------------------------------------------------------------------------------------------------------------------
 
-// The types a node was recorded with, where they have symbols; NULL where there is nothing to learn.
-typedef struct Recorded {
-  int rank;
-  Dim dims[MAX_RANK];
-} Recorded;
+static RecordedType *record(const Specialiser *s, const Node *node) { return bindings_record(s->arena, node); }
 
-static Recorded *record(const Specialiser *s, const Node *node) {
-  Recorded *all = NULL;
-  for (int i = 0; i < node->output_count; i++) {
-    const Value *value = node->outputs[i];
-    if (value->rank < 0 || value_is_static(value)) continue;
-    if (!all) all = arena_array(s->arena, Recorded, (size_t)node->output_count);
-    all[i].rank = value->rank;
-    memcpy(all[i].dims, value->dims, sizeof all[i].dims);
-  }
-  return all;
-}
-
-static void learn(Specialiser *s, const Recorded *recorded, int index, const Value *found) {
-  if (recorded && found) bindings_learn_type(&s->bindings, recorded[index].rank, recorded[index].dims, found);
+static void learn(Specialiser *s, const RecordedType *recorded, int index, const Value *found) {
+  bindings_learn_recorded(&s->bindings, recorded, index, found);
 }
 
 static Status fold(Specialiser *s, Node *node) {
@@ -142,7 +138,7 @@ static Status fold(Specialiser *s, Node *node) {
   for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
   Tensor *outputs = arena_array(s->arena, Tensor, node->output_count);
   TRY(reference_run(node, s->arena, inputs, outputs));
-  const Recorded *recorded = record(s, node);
+  const RecordedType *recorded = record(s, node);
   Value **constants = from_sizes_add(&s->from_sizes, node);
   for (int i = 0; i < node->output_count; i++) {
     Value *value = node->outputs[i];
@@ -158,29 +154,16 @@ static Status fold(Specialiser *s, Node *node) {
   return OK;
 }
 
-// Puts a graph that the node holds in its place.
-static void put_in_place(Specialiser *s, Node *node, const Graph *inner, Value *const *arguments) {
-  Value **results = arena_array(s->arena, Value *, (size_t)inner->output_count + 1);
-  inline_graph(s->graph, node, inner, true, arguments, results);
-  const Recorded *recorded = record(s, node);
-  for (int i = 0; i < node->output_count; i++) {
-    learn(s, recorded, i, results[i]);
-    value_replace(node->outputs[i], results[i]);
-  }
-  node_remove(node);
-}
-
 static Status choose_branch(Specialiser *s, Node *node) {
   const Tensor *condition = node->inputs[0]->constant;
   if (tensor_count(condition) != 1)
     FAIL(ERROR_INVALID_MODEL, "the condition of an if has %lld elements", (long long)tensor_count(condition));
-  Graph *branch = node_graph(node, tensor_get_i(condition, 0) ? "then_branch" : "else_branch");
-  put_in_place(s, node, branch, node->inputs + 1);
+  put_in_place(&s->bindings, s->arena, node, branch_of(node, tensor_get_i(condition, 0) != 0), node->inputs + 1);
   return OK;
 }
 
 static Status translate(Specialiser *s, Node *node, bool *done) {
-  const Recorded *recorded = record(s, node);
+  const RecordedType *recorded = record(s, node);
   Value **results = arena_array(s->arena, Value *, (size_t)node->output_count);
   int count = node->output_count;
   TRY(s->hooks->translate(node, results, done));
@@ -207,7 +190,7 @@ static Status reserve(Specialiser *s, Node *node) {
 }
 
 static Status infer(Specialiser *s, Node *node) {
-  const Recorded *recorded = record(s, node);
+  const RecordedType *recorded = record(s, node);
   TRY(node_infer(node));
   for (int i = 0; i < node->output_count; i++) learn(s, recorded, i, node->outputs[i]);
   return OK;
@@ -245,7 +228,7 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
   s->open |= !known;
   if (s->hooks->is_deferred && s->hooks->is_deferred(node)) {
     if (inputs_are_static(node)) TRY(translate(s, node, &rewritten));
-    s->closed = "an operator waits for its operands";
+    if (rewritten) s->closed = "an operator has waited for its operands";
   } else if (node->op == &op_if) {
     if (node->inputs[0]->constant) {
       TRY(choose_branch(s, node));
@@ -255,7 +238,7 @@ static Status simplify(Specialiser *s, Node *node, Node **next) {
   } else if (node->op == &op_region) {
     bool keeps;
     TRY(keeps_region(s, node, &keeps));
-    if (!keeps) put_in_place(s, node, region_body(node), node->inputs);
+    if (!keeps) put_in_place(&s->bindings, s->arena, node, region_body(node), node->inputs);
     rewritten = !keeps;
     if (!keeps) s->closed = "the device has no kernel for a region";
   } else if (node->op->is_control || node->op->is_list) {
@@ -281,7 +264,7 @@ static void open_regions(Specialiser *s) {
     next = node->next;
     if (node->op != &op_region || !s->hooks->runs || !inputs_are_static(node) || !body_is_static(region_body(node))) continue;
     if (s->hooks->runs(s->hooks->context, node)) continue;
-    put_in_place(s, node, region_body(node), node->inputs);
+    put_in_place(&s->bindings, s->arena, node, region_body(node), node->inputs);
     s->closed = "the device has no kernel for a region";
     next = before ? before->next : s->graph->first;
   }
@@ -327,6 +310,7 @@ static void keep_all_open(const Graph *graph) {
     keep_attributes_open(node);
     for (int i = 0; i < node->output_count; i++) keep_open(node->outputs[i]);
     if (node->op == &op_region) keep_all_open(region_body(node));
+    if (node->op == &op_if) keep_all_open(branch_of(node, true)), keep_all_open(branch_of(node, false));
   }
 }
 
@@ -355,15 +339,17 @@ Status specialise(const Graph *graph, const StageInput *inputs, const Specialise
   int leaf_count = 0, input_count = work->input_count;
   keep_all_open(work);
   Value **leaves = arena_array(arena, Value *, (size_t)count_leaves(inputs, input_count) + 1);
-  for (int i = 0; i < input_count; i++) TRY(bind_input(&s, work->inputs[i], &inputs[i], leaves, &leaf_count));
+  for (int i = 0; i < input_count; i++) TRY(bind_input(&s, i, &inputs[i], leaves, &leaf_count));
   TRY(simplify_all(&s));
   graph_remove_unused(work);
-  TRY(cut_graph(work, leaves, leaf_count, hooks, arena, out));
-  (*out)->rewritten = s.rewrites > 0;
-  (*out)->folded_bytes = s.folded_bytes;
-  if (!s.closed && !(*out)->complete) s.closed = "something waits for what the device makes";
-  if (!s.closed && (*out)->ready != work) s.closed = "the host has a part in it";
-  (*out)->closed = s.closed;
-  if (!s.closed) (*out)->rebinding = rebinding_new(work, &s.from_sizes, arena, &(*out)->closed);
+  OpenRest open = open_rest_new(&s.from_sizes, &s.reads, arena);
+  TRY(cut_graph(work, leaves, leaf_count, hooks, s.closed ? NULL : &open, arena, out));
+  Stage *stage = *out;
+  stage->rewritten = s.rewrites > 0;
+  stage->folded_bytes = s.folded_bytes;
+  if (!s.closed && !stage->complete && !stage->rest_is_open) s.closed = "something waits for what the device makes";
+  if (!s.closed && stage->complete && stage->ready != work) s.closed = "the host has a part in it";
+  stage->closed = s.closed;
+  if (!s.closed) stage->rebinding = rebinding_new(stage->ready, &s.from_sizes, &s.reads, arena, &stage->closed);
   return OK;
 }

@@ -18,6 +18,7 @@ typedef struct StageInput {
   int rank;
   DType dtype;
   const Tensor *known;             // content, or NULL
+  bool read;                       // its elements are what the contents of the graph's input call symbols (reads.h)
   const struct StageInput *items;  // of a sequence: tensors
   int count;
 } StageInput;
@@ -51,6 +52,7 @@ typedef struct Stage {
   Action *actions;
   uint32_t action_count, action_capacity;
   Graph *rest;        // outputs: the graph's outputs
+  bool rest_is_open;  // it says of sizes what the model does, and serves all calls that the stage can be bound to
   Slot *rest_inputs;  // one for each of rest's inputs
   bool *fetch;        // one for each of rest's inputs: its content must be known before rest is specialised
 } Stage;

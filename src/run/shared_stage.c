@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/recover.h"
 #include "lower/rebind.h"
+#include "run/stage_reads.h"
 
 static void count_shared(StageMemory *memory, SharedStage *shared) {
   size_t bytes = sizeof *shared + arena_held(shared->arena);
@@ -17,6 +18,7 @@ static void count_shared(StageMemory *memory, SharedStage *shared) {
 void shared_stage_leave(StageMemory *memory, SharedStage *shared) {
   if (!shared || --shared->users) return;
   memory->bytes -= shared->bytes;
+  stage_cache_free(memory, shared->rest);
   arena_free(shared->arena);
   free(shared);
 }
@@ -48,7 +50,7 @@ static bool device_runs(void *context, const Node *node) {
 // Known contents become constants of the stage: they have to live as long as it does.
 static Status own_contents(const Graph *graph, StageInput *inputs, Arena *arena) {
   for (int i = 0; i < graph->input_count; i++) {
-    if (!inputs[i].known || inputs[i].known == graph->inputs[i]->initial) continue;
+    if (!inputs[i].known || inputs[i].read || inputs[i].known == graph->inputs[i]->initial) continue;
     Tensor *content = arena_copy(arena, inputs[i].known, sizeof *content);
     void *copy;
     size_t bytes = tensor_bytes(content);
@@ -75,19 +77,24 @@ static Status shared_new(StageMemory *memory, StageEntry *entry) {
   return OK;
 }
 
-static Status specialise_entry(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  TRY(shared_new(memory, entry));
-  Arena *arena = entry->shared->arena;
-  TRY(own_contents(cache->graph, inputs, arena));
-  SpecialiseHooks hooks = {.translate = memory->hooks.translate,
+static SpecialiseHooks hooks_of(const StageMemory *memory) {
+  return (SpecialiseHooks){.translate = memory->hooks.translate,
                            .is_deferred = memory->hooks.is_deferred,
                            .runs = device_runs,
                            .reserves = memory->device->info.kind != DEVICE_CPU,
                            .context = memory->device};
+}
+
+static Status specialise_graph(StageMemory *memory, const Graph *graph, StageInput *inputs, StageEntry *entry) {
+  TRY(shared_new(memory, entry));
+  Arena *arena = entry->shared->arena;
+  TRY(own_contents(graph, inputs, arena));
+  SpecialiseHooks hooks = hooks_of(memory);
   Stage *stage;
-  TRY(specialise(cache->graph, inputs, &hooks, arena, &stage));
-  entry->shared->stage = entry->stage = stage;                  // whole, or none
-  bool fresh = stage->rewritten || has_defaults(cache->graph);  // whose passes wait until it is known what is given
+  TRY(specialise(graph, inputs, &hooks, arena, &stage));
+  entry->shared->of = graph;
+  entry->shared->stage = entry->stage = stage;           // whole, or none
+  bool fresh = stage->rewritten || has_defaults(graph);  // whose passes wait until it is known what is given
   if (!fresh || !memory->hooks.optimise) return OK;
   TRY(memory->hooks.optimise(stage->ready, memory->hooks.optimise_context));
   specialise_regions(stage->ready, &hooks, arena);
@@ -114,16 +121,11 @@ static Status compile_entry(StageMemory *memory, StageEntry *entry) {
   return OK;
 }
 
-// What specialising for the sizes alone may not meet, or says itself.
-static bool is_of_the_sizes(Status status) {
-  ErrorCode code = status_code(status);
-  return code == ERROR_UNSUPPORTED || code == ERROR_INVALID_MODEL || code == ERROR_INVALID_ARGUMENT || code == ERROR_MISMATCH;
-}
-
 // Takes the stage of other sizes, where it can be bound to these and the device runs it so. A stage that failed is bound no more.
-static Status try_shared(StageMemory *memory, StageCache *cache, const StageInput *inputs, StageEntry *entry) {
+static Status try_shared(StageMemory *memory, StageCache *cache, const Graph *graph, const StageInput *inputs,
+                         StageEntry *entry) {
   SharedStage *shared = cache->shared;
-  if (!shared) return OK;
+  if (!shared || shared->of != graph) return OK;
   double start = time_now();
   bool fits = false;
   shared->users++;
@@ -146,11 +148,9 @@ static Status try_shared(StageMemory *memory, StageCache *cache, const StageInpu
   return OK;
 }
 
-Status shared_stage_give(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
-  TRY(try_shared(memory, cache, inputs, entry));
-  if (entry->executable) return OK;
+static Status give_new(StageMemory *memory, const Graph *graph, StageInput *inputs, StageEntry *entry) {
   double start = time_now();
-  TRY(specialise_entry(memory, cache, inputs, entry));
+  TRY(specialise_graph(memory, graph, inputs, entry));
   double seconds = time_now() - start;
   const Stage *stage = entry->stage;
   memory->device->opening.seconds[OPENING_SPECIALISE] += seconds;
@@ -161,13 +161,35 @@ Status shared_stage_give(StageMemory *memory, StageCache *cache, StageInput *inp
   return compile_entry(memory, entry);
 }
 
+// An entry that could not be made from a graph has nothing of it.
+static void take_back(StageMemory *memory, StageEntry *entry) {
+  if (entry->executable) memory->device->discard(memory->device, entry->executable);
+  if (entry->shared) shared_stage_leave(memory, entry->shared);
+  entry->executable = NULL, entry->shared = NULL, entry->stage = NULL;
+}
+
+Status shared_stage_give(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
+  const Graph *graph;
+  SpecialiseHooks hooks = hooks_of(memory);
+  TRY(stage_reads_graph(memory, cache, &hooks, inputs, &graph));
+  TRY(try_shared(memory, cache, graph, inputs, entry));
+  if (entry->executable) return OK;
+  Status status = RECOVER_GUARD(give_new(memory, graph, inputs, entry));
+  if (graph == cache->graph || !is_of_the_sizes(status)) return status;
+  status_free(status);
+  take_back(memory, entry);
+  stage_reads_forget(cache, graph);
+  for (int i = 0; i < cache->graph->input_count; i++) inputs[i].read = false;
+  return give_new(memory, cache->graph, inputs, entry);
+}
+
 void shared_stage_keep(StageMemory *memory, StageCache *cache, StageEntry *entry) {
   enum { MOST_GROWTH = 1 << 20 };  // binding leaves some memory behind each time
   SharedStage *shared = entry->shared;
   if (!shared || !shared->stage->rebinding) return;
   if (!shared->first_bytes) shared->first_bytes = shared->bytes;
   bool fits = shared->bytes <= 2 * shared->first_bytes + MOST_GROWTH;
-  if (cache->shared && !fits) forget_shared(memory, cache);
+  if (cache->shared && (!fits || cache->shared->of != shared->of)) forget_shared(memory, cache);
   if (cache->shared || !fits) return;
   cache->shared = shared;
   shared->users++;

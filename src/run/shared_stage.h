@@ -5,11 +5,13 @@
 
 struct SharedStage {
   Arena *arena;
+  const Graph *of;  // what was specialised
   Stage *stage;
   int users;
   size_t bytes, first_bytes;  // as counted last, and when made
   const StageEntry *bound;    // whose sizes and whose plan's copies stand in the graph; NULL: nobody's
   const Plan *copies_of;      // whose copies do; NULL: nobody's
+  StageCache *rest;           // of all that are bound to it, where the stage's rest is open (lower/open_rest.h); else NULL
 };
 
 // Gives the entry its stage and executable, of a graph that is there or of one that is specialised for the inputs.

@@ -12,6 +12,7 @@
 #include "kernels/control/control.h"
 #include "kernels/sort/sort.h"
 #include "run/call_memory.h"
+#include "run/stage_reads.h"
 
 // ---- the order of use --------------------------------------------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ static void entry_free(StageMemory *memory, StageEntry *entry) {
   }
   for (uint32_t i = 0; entry->bodies && i < entry->stage->action_count; i++) stage_cache_free(memory, entry->bodies[i]);
   free_loops(entry);
-  stage_cache_free(memory, entry->rest);
+  if (!entry->shared || !entry->shared->rest) stage_cache_free(memory, entry->rest);
   if (entry->executable) memory->device->discard(memory->device, entry->executable);
   shared_stage_leave(memory, entry->shared);
   arena_free(entry->arena);
@@ -74,6 +75,7 @@ void stage_cache_free(StageMemory *memory, StageCache *cache) {
   if (!cache) return;
   for (size_t i = 0; i < cache->count; i++) forget(memory, cache->slots[i].entry);
   shared_stage_leave(memory, cache->shared);
+  stage_reads_free(memory, cache->reads);
   free(cache->slots);
   free(cache->known);
   free(cache);
@@ -168,6 +170,15 @@ static Status add_body(StageMemory *memory, StageEntry *entry, uint32_t action, 
   return stage_cache_new(memory, entry->trimmed[action]->graph, NULL, &entry->bodies[action]);
 }
 
+static Status give_rest(StageMemory *memory, StageEntry *entry) {
+  const Stage *stage = entry->stage;
+  SharedStage *shared = entry->shared;
+  if (!stage->rest_is_open) return stage_cache_new(memory, stage->rest, stage->fetch, &entry->rest);
+  if (!shared->rest) TRY(stage_cache_new(memory, stage->rest, stage->fetch, &shared->rest));
+  entry->rest = shared->rest;
+  return OK;
+}
+
 static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry) {
   entry->arena = arena_new();
   budget_stage("compiling", 0, -1);
@@ -181,7 +192,7 @@ static Status entry_build(StageMemory *memory, StageCache *cache, StageInput *in
   entry->inputs = arena_array(entry->arena, RunTensor, stage->ready->input_count);
   entry->outputs = arena_array(entry->arena, RunTensor, stage->ready->output_count);
   if (stage->complete) return OK;
-  TRY(stage_cache_new(memory, stage->rest, stage->fetch, &entry->rest));
+  TRY(give_rest(memory, entry));
   entry->bodies = arena_array(entry->arena, StageCache *, stage->action_count);
   entry->trimmed = arena_array(entry->arena, LoopBody *, stage->action_count);
   entry->loops = arena_array(entry->arena, LoopMemory *, stage->action_count);

@@ -201,3 +201,24 @@ make("counted", [node("Greater", ["x", "threshold"], ["above"]), node("NonZero",
                  node("Gather", ["chosen", "third"], ["kept"], axis=1), node("Gather", ["boxes", "kept"], ["a"], axis=0), node("Gather", ["scores", "kept"], ["c"], axis=0), node("Unsqueeze", ["c", "behind"], ["d"]), node("Concat", ["a", "d"], ["y"], axis=1)],
      {"x": ["c", "n"], "z": ["n", 4]}, {"y": ["found", 5]},
      {"threshold": numpy.array(1.1), "last": numpy.array(1), "front": ints(0), "fronts": ints(0, 1), "most": ints(20), "overlap": numpy.array([0.3]), "third": numpy.array(2), "behind": ints(1)})
+
+
+# What a model computes of data, or is told, and sizes follow from: how much is kept, made, put in front, how often something is repeated; and one such size behind the other.
+def reading(name, nodes, inputs, outputs, constants=()):
+    count = [node("Greater", ["x", "least"], ["more"]), node("Cast", ["more"], ["ones"], to=TensorProto.FLOAT), node("ReduceSum", ["ones", "first"], ["sum"], keepdims=1), node("Cast", ["sum"], ["count"], to=TensorProto.INT64)]
+    make(name, count + nodes, {"x": ["n"], **inputs}, outputs, {"least": numpy.array(0.3), "first": ints(0), "one": ints(1), "width": ints(24), "w": random.normal(size=(24, 24)) / 5, **dict(constants)})
+
+
+reading("read_kept", [node("Slice", ["z", "first", "count", "first"], ["a"]), node("MatMul", ["a", "w"], ["b"]), node("Relu", ["b"], ["y"])], {"z": ["n", 24]}, {"y": ["kept", 24]})
+reading("read_repeated", [node("ReduceMean", ["z"], ["m"], axes=[0], keepdims=1), node("Max", ["count", "one"], ["c"]), node("Concat", ["c", "width"], ["shape"], axis=0), node("Expand", ["m", "shape"], ["a"]), node("MatMul", ["a", "w"], ["y"])],
+        {"z": ["n", 24]}, {"y": ["made", 24]})
+reading("read_best", [node("MatMul", ["z", "w"], ["a"]), node("TopK", ["a", "count"], ["y", "places"], axis=0)], {"z": ["n", 24]}, {"y": ["kept", 24]})
+reading("read_padded", [node("Concat", ["count", "first", "one", "first"], ["pads"], axis=0), node("Pad", ["z", "pads"], ["a"]), node("Softmax", ["a"], ["y"])], {"z": ["n", 24]}, {"y": ["padded", 24]})
+reading("read_made", [node("Squeeze", ["count"], ["end"]), node("Range", ["zero", "end", "step"], ["r"]), node("Cast", ["r"], ["f"], to=TensorProto.FLOAT), node("Sin", ["f"], ["y"])], {"z": ["n", 24]}, {"y": ["made"]},
+        {"zero": numpy.array(0), "step": numpy.array(1)})
+reading("read_regrouped", [node("Mul", ["count", "width"], ["length"]), node("Reshape", ["z", "all"], ["a"]), node("Slice", ["a", "first", "length", "first"], ["b"]), node("Reshape", ["b", "rows"], ["c"]),
+                           node("ReduceMax", ["c"], ["y"], axes=[1], keepdims=1)], {"z": ["n", 24]}, {"y": ["kept", 1]}, {"all": ints(-1), "rows": ints(-1, 24)})
+reading("read_again", [node("Slice", ["z", "first", "count", "first"], ["a"]), node("ReduceSum", ["a", "one"], ["s"], keepdims=0), node("Greater", ["s", "least"], ["large"]), node("NonZero", ["large"], ["at"]), node("Squeeze", ["at", "first"], ["places"]),
+                       node("Gather", ["a", "places"], ["b"], axis=0), node("ReduceSum", ["b", "first"], ["t"], keepdims=1), node("Greater", ["t", "least"], ["rows"]), node("Cast", ["rows"], ["true"], to=TensorProto.FLOAT), node("ReduceSum", ["true", "one"], ["u"], keepdims=0),
+                       node("Cast", ["u"], ["again"], to=TensorProto.INT64), node("Slice", ["b", "first", "again", "one"], ["c"]), node("Tanh", ["c"], ["y"])], {"z": ["n", 24]}, {"y": ["kept", "wide"]})
+make("read_told", [node("Max", ["images_below_30", "one"], ["told"]), node("Slice", ["x", "first", "told", "first"], ["a"]), node("Sigmoid", ["a"], ["y"])], {"x": ["n", 24], "images_below_30": [1]}, {"y": ["kept", 24]}, {"first": ints(0), "one": ints(1)})

@@ -11,6 +11,7 @@ COMMANDS = {
     "loop": ("bench.loop", "greedy decoders in a Loop: what a step costs over its kernels"),
     "sites": ("bench.sites", "every distinct step of the zoo alone, against the libraries' kernels and its floor"),
     "transposed": ("bench.transposed", "transposed convolutions of drawn shapes beside cuDNN's"),
+    "attention": ("bench.attention", "attention alone, beside PyTorch's flash attention and cuDNN's"),
     "export": ("bench.export", "the zoo as ONNX files with PyTorch's results"),
 }
 

@@ -171,9 +171,35 @@ static Status translate(Specialiser *s, Node *node, bool *done) {
   return OK;
 }
 
+static void keep_open(Value *value) {
+  if (value->rank > 0 && !value_is_static(value))
+    value->open = arena_copy(value->graph->arena, value->dims, (size_t)value->rank * sizeof *value->dims);
+}
+
+// What a new node's results are in every call, as it infers them of what its inputs are then.
+static Status infer_open(Specialiser *s, Node *node) {
+  Dim(*now)[MAX_RANK] = arena_alloc(s->arena, ((size_t)node->input_count + 1) * sizeof *now);
+  bool any = false;
+  for (int i = 0; i < node->input_count; i++) {
+    Value *value = node->inputs[i];
+    if (!value || !value->open) continue;
+    memcpy(now[i], value->dims, sizeof now[i]);
+    memcpy(value->dims, value->open, (size_t)value->rank * sizeof *value->open);
+    any = true;
+  }
+  if (!any) return OK;
+  Status status = node_infer(node);
+  for (int i = 0; i < node->output_count && !status; i++) keep_open(node->outputs[i]);
+  for (int i = node->input_count; i--;)
+    if (node->inputs[i] && node->inputs[i]->open) memcpy(node->inputs[i]->dims, now[i], sizeof now[i]);
+  TRY(status);
+  return node_infer(node);
+}
+
 // Makes it on the device, in memory for all there may be, where the device can.
 static Status reserve(Specialiser *s, Node *node) {
   enum { MOST_BYTES = 256 << 20 };
+  Node *before = node->previous;
   Builder b = {.graph = s->graph, .at = node};
   Value *counted = node->op->reserve(&b, node), *was = node->outputs[0];
   TRY(b.status);
@@ -183,6 +209,8 @@ static Status reserve(Specialiser *s, Node *node) {
   if (!value_get_dims(room, type.dims) || tensor_bytes(&type) > MOST_BYTES ||
       !s->hooks->runs(s->hooks->context, room->producer))
     return OK;  // what was added is not used
+  for (Node *added = before ? before->next : s->graph->first; added != counted->producer; added = added->next)
+    TRY(infer_open(s, added));
   value_set_type(counted, was->dtype, was->rank, was->dims);
   value_replace(was, counted);
   node_remove(node);
@@ -288,11 +316,6 @@ void specialise_regions(Graph *graph, const SpecialiseHooks *hooks, Arena *arena
   Specialiser s = {
       .graph = graph, .hooks = hooks, .arena = arena, .bindings = bindings_new(graph), .from_sizes = from_sizes_new(graph)};
   open_regions(&s);
-}
-
-static void keep_open(Value *value) {
-  if (value->rank > 0 && !value_is_static(value))
-    value->open = arena_copy(value->graph->arena, value->dims, (size_t)value->rank * sizeof *value->dims);
 }
 
 static void keep_attributes_open(const Node *node) {

@@ -23,9 +23,24 @@ void shared_stage_leave(StageMemory *memory, SharedStage *shared) {
   free(shared);
 }
 
-static void forget_shared(StageMemory *memory, StageCache *cache) {
-  shared_stage_leave(memory, cache->shared);
-  cache->shared = NULL;
+static void forget_shared(StageMemory *memory, StageCache *cache, const SharedStage *shared) {
+  for (SharedStage **at = &cache->shared; *at; at = &(*at)->next)
+    if (*at == shared) {
+      SharedStage *kept = *at;
+      *at = kept->next;
+      shared_stage_leave(memory, kept);
+      return;
+    }
+}
+
+void shared_stages_forget(StageMemory *memory, StageCache *cache) {
+  while (cache->shared) forget_shared(memory, cache, cache->shared);
+}
+
+static SharedStage *kept_of(const StageCache *cache, const Graph *graph) {
+  SharedStage *shared = cache->shared;
+  while (shared && shared->of != graph) shared = shared->next;
+  return shared;
 }
 
 bool shared_stage_is_bound(const StageEntry *entry) { return !entry->shared || entry->shared->bound == entry; }
@@ -124,8 +139,8 @@ static Status compile_entry(StageMemory *memory, StageEntry *entry) {
 // Takes the stage of other sizes, where it can be bound to these and the device runs it so. A stage that failed is bound no more.
 static Status try_shared(StageMemory *memory, StageCache *cache, const Graph *graph, const StageInput *inputs,
                          StageEntry *entry) {
-  SharedStage *shared = cache->shared;
-  if (!shared || shared->of != graph) return OK;
+  SharedStage *shared = kept_of(cache, graph);
+  if (!shared) return OK;
   double start = time_now();
   bool fits = false;
   shared->users++;
@@ -140,7 +155,7 @@ static Status try_shared(StageMemory *memory, StageCache *cache, const Graph *gr
     log_add(memory->device->log, LOG_VERBOSE, "bound to other sizes in %.2f ms", seconds * 1e3);
     return OK;
   }
-  forget_shared(memory, cache);
+  forget_shared(memory, cache, shared);
   shared_stage_leave(memory, shared);
   entry->shared = NULL;
   if (status && !is_of_the_sizes(status)) return status;
@@ -189,12 +204,14 @@ void shared_stage_keep(StageMemory *memory, StageCache *cache, StageEntry *entry
   if (!shared || !shared->stage->rebinding) return;
   if (!shared->first_bytes) shared->first_bytes = shared->bytes;
   bool fits = shared->bytes <= 2 * shared->first_bytes + MOST_GROWTH;
-  if (cache->shared && (!fits || cache->shared->of != shared->of)) forget_shared(memory, cache);
-  if (cache->shared || !fits) return;
+  SharedStage *kept = kept_of(cache, shared->of);
+  if (kept && !fits) forget_shared(memory, cache, kept);
+  if (kept || !fits) return;
+  shared->next = cache->shared;
   cache->shared = shared;
   shared->users++;
 }
 
 void shared_stage_failed(StageMemory *memory, StageCache *cache, StageEntry *entry) {
-  if (entry->shared && entry->shared == cache->shared) forget_shared(memory, cache);
+  if (entry->shared) forget_shared(memory, cache, entry->shared);
 }

@@ -5,7 +5,8 @@
 
 struct SharedStage {
   Arena *arena;
-  const Graph *of;  // what was specialised
+  const Graph *of;    // what was specialised
+  SharedStage *next;  // of the cache that keeps it
   Stage *stage;
   int users;
   size_t bytes, first_bytes;  // as counted last, and when made
@@ -14,6 +15,8 @@ struct SharedStage {
   StageCache *rest;           // of all that are bound to it, where the stage's rest is open (lower/open_rest.h); else NULL
 };
 
+// What the cache keeps for the next sizes goes.
+void shared_stages_forget(StageMemory *memory, StageCache *cache);
 // Gives the entry its stage and executable, of a graph that is there or of one that is specialised for the inputs.
 MUST_CHECK Status shared_stage_give(StageMemory *memory, StageCache *cache, StageInput *inputs, StageEntry *entry);
 // The entry, which is whole, has been made: what it stands on is kept for the next sizes, as long as binding has not left too much behind.

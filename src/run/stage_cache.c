@@ -74,7 +74,7 @@ static void forget(StageMemory *memory, StageEntry *entry) {
 void stage_cache_free(StageMemory *memory, StageCache *cache) {
   if (!cache) return;
   for (size_t i = 0; i < cache->count; i++) forget(memory, cache->slots[i].entry);
-  shared_stage_leave(memory, cache->shared);
+  shared_stages_forget(memory, cache);
   stage_reads_free(memory, cache->reads);
   free(cache->slots);
   free(cache->known);
@@ -334,6 +334,5 @@ void stage_leave(StageMemory *memory, StageEntry *entry) {
 
 void stage_forget_all(StageMemory *memory, StageCache *top) {
   while (memory->oldest) evict(memory, memory->oldest);
-  shared_stage_leave(memory, top->shared);
-  top->shared = NULL;
+  shared_stages_forget(memory, top);
 }

@@ -33,10 +33,11 @@ typedef struct StageSlot {
 
 struct StageCache {
   const Graph *graph;
-  bool *known;               // which inputs' contents are part of the key
-  bool by_type;              // types of inputs are all there is to a key: no content is part of it, and none may be left out
-  StageEntry *last;          // that was entered, where its key is of types alone; NULL: none, or it is gone
-  SharedStage *shared;       // to be bound to the sizes of the next entry; NULL: none can be
+  bool *known;       // which inputs' contents are part of the key
+  bool by_type;      // types of inputs are all there is to a key: no content is part of it, and none may be left out
+  StageEntry *last;  // that was entered, where its key is of types alone; NULL: none, or it is gone
+  SharedStage *
+      shared;  // to be bound to the sizes of the next entry, one of each graph that entries are specialised from; NULL: none can be
   struct StageReads *reads;  // the graph in other terms (stage_reads.h); NULL: nobody has asked for it
   StageSlot *slots;
   size_t count, capacity;

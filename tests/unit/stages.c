@@ -531,3 +531,75 @@ Test(stages, a_graph_that_could_not_be_bound_is_shared_no_more) {
   cr_expect(whole && failed > 4, "%d calls failed", failed);
   finish(&run);
 }
+
+// ---- sizes that follow from what is read --------------------------------------------------------------------------------------
+
+// Specialised by this call.
+static int64_t specialised_by(Run *run) {
+  int64_t before = run->device->opening.specialised;
+  expect_ok(go(run));
+  return run->device->opening.specialised - before;
+}
+
+// As many of x as its sum says; where that is less than 0, all but so many from the end, which is specialised for. A stage behind it counts.
+Test(stages, what_is_read_is_bound) {
+  BOTH(run,
+       "graph g(%x: f32[n]) -> (%y, %z) {"
+       "  const %first: i64[1] = [0]"
+       "  %k: i64[1] = rowwise(%x) {program: program {%0: f32 = input 0; %1 = reduce_sum %0; %2: i64 = cast %1; yield %2}, "
+       "axes: [0]}"
+       "  %y: f32[kept] = deferred(%x, %first, %k, %first) {deferred.op_type: \"Slice\", deferred.domain: \"\", deferred.name: "
+       "\"y\", "
+       "deferred.opset: 17}"
+       "  %p: i64[1, found] = nonzero(%y)"
+       "  %z: i64[2, found] = expand(%p) {dims: dims[2, found]}"
+       "}") {
+    GIVE(&run, DTYPE_F32, D(4), 1, 0, 1, 0);
+    expect_ok(go(&run));
+    EXPECT(&run, 0, D(2), 1, 0);
+    EXPECT(&run, 1, D(2, 1), 0, 0);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(4), 1, 1, 1, 0);
+    cr_expect_eq(specialised_by(&run), 0);
+    EXPECT(&run, 0, D(3), 1, 1, 1);
+    EXPECT(&run, 1, D(2, 3), 0, 1, 2, 0, 1, 2);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(4), -1, 0, 1, -1);
+    cr_expect_gt(specialised_by(&run), 0);
+    EXPECT(&run, 0, D(3), -1, 0, 1);
+    EXPECT(&run, 1, D(2, 2), 0, 2, 0, 2);
+    drop(&run);
+    GIVE(&run, DTYPE_F32, D(5), 0, 1, 0, 1, 1);
+    cr_expect_eq(specialised_by(&run), 0);
+    EXPECT(&run, 0, D(3), 0, 1, 0);
+    EXPECT(&run, 1, D(2, 1), 1, 1);
+    drop(&run);
+  }
+}
+
+// A branch for nothing found, the other one for anything else: each is specialised once.
+Test(stages, branches_that_sizes_decide_are_bound) {
+  BOTH(run,
+       "graph g(%x: f32[n]) -> (%y) {"
+       "  %p: i64[1, some] = nonzero(%x)"
+       "  %v: i64[1] = dims() {values: dims[(-min(some, 1) + 1)]}"
+       "  %b: bool[1] = elementwise(%v) {program: program {%0: i64 = input 0; %1: bool = cast %0; yield %1}}"
+       "  %c: bool[] = reshape(%b) {dims: dims[]}"
+       "  %y: i64[kept] = if(%c, %p) {"
+       "    then_branch: graph t(%a: i64[1, some]) -> (%o) { %o: i64[1] = dims() {values: dims[7]} },"
+       "    else_branch: graph e(%a: i64[1, some]) -> (%o) { %o: i64[some] = reshape(%a) {dims: dims[some]} }}"
+       "}") {
+    for (int turn = 0; turn < 3; turn++) {
+      GIVE(&run, DTYPE_F32, D(4), turn > 0, 0, 2, turn > 1);
+      cr_expect(!turn == (specialised_by(&run) > 0));
+      if (turn == 0) EXPECT(&run, 0, D(1), 2);
+      if (turn == 1) EXPECT(&run, 0, D(2), 0, 2);
+      if (turn == 2) EXPECT(&run, 0, D(3), 0, 2, 3);
+      drop(&run);
+      give(&run, DTYPE_F32, 1, D(2 + turn), (const double[4]){0});
+      cr_expect(!turn == (specialised_by(&run) > 0));
+      EXPECT(&run, 0, D(1), 7);
+      drop(&run);
+    }
+  }
+}

@@ -2,6 +2,7 @@
 
 A row is eight attentions of one size, each with the last one's result for queries, so that what it costs to begin does not count for one: as an ONNX model of products and softmaxes, which Ingot puts together, and as a
 CUDA graph of PyTorch's `scaled_dot_product_attention`, once by each library that takes the row. All take the same tensors of half precision, turn by turn, and results are compared with PyTorch's in fp32.
+Lengths of causal ones are open, as exports have them that make their masks from sizes: of a size that is known, the mask becomes a constant.
 Windows have a bias, which flash attention does not take; PyTorch's memory-efficient attention stands there instead.
 """
 import argparse
@@ -45,15 +46,16 @@ def write_model(path, row):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    shape, last, length = [row["batch"], row["heads"], row["length"], row["size"]], "q", row["length"]
+    length, last = "length" if row["causal"] else row["length"], "q"
+    shape = [row["batch"], row["heads"], length, row["size"]]
     tensor = lambda name, dims: helper.make_tensor_value_info(name, TensorProto.FLOAT16, dims)
     constants = {"scale": numpy.float16(row["size"] ** -0.5)}
     given, nodes = [tensor(name, shape) for name in "qkv"], [helper.make_node("Transpose", ["k"], ["keys"], perm=[0, 1, 3, 2])]
     if row["bias"]:
         given.append(tensor("bias", [1, row["heads"], length, length]))
     if row["causal"]:
-        constants.update(zero=numpy.int64(0), one=numpy.int64(1), length=numpy.int64(length), second=numpy.array([1]), nothing=numpy.float16(-numpy.inf))
-        nodes += [helper.make_node("Range", ["zero", "length", "one"], ["columns"]), helper.make_node("Unsqueeze", ["columns", "second"], ["rows"]), helper.make_node("Greater", ["columns", "rows"], ["ahead"])]
+        constants.update(zero=numpy.int64(0), one=numpy.int64(1), second=numpy.array([1]), nothing=numpy.float16(-numpy.inf))
+        nodes += [helper.make_node("Shape", ["q"], ["length"], start=2, end=3), helper.make_node("Squeeze", ["length"], ["count"]), helper.make_node("Range", ["zero", "count", "one"], ["columns"]), helper.make_node("Unsqueeze", ["columns", "second"], ["rows"]), helper.make_node("Greater", ["columns", "rows"], ["ahead"])]
     for i in range(IN_A_ROW):
         nodes += [helper.make_node("MatMul", [last, "keys"], [f"products{i}"]), helper.make_node("Mul", [f"products{i}", "scale"], [f"scaled{i}"])]
         scores, last = f"scaled{i}", f"y{i}"

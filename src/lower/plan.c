@@ -1,6 +1,6 @@
 // Making a plan: one walk over the nodes binds every value to a place (views become strides of their source, what is concatenated lies where it is wanted); then steps get their streams (streams.c) and
 // buffers their places (place.c). See plan.h.
-#include "lower/plan.h"
+#include "lower/plan_inside.h"
 
 #include <string.h>
 
@@ -10,26 +10,9 @@
 #include "kernels/gather/gather.h"
 #include "kernels/view/view.h"
 #include "lower/alike.h"
-#include "lower/lines.h"
 #include "lower/streams.h"
 
-typedef struct Binding {
-  bool bound;
-  int buffer;  // -1: a result's, until it is known whether it is written into a line
-  int64_t offset;
-  TensorDesc desc;
-} Binding;
-
-typedef struct Planner {
-  Plan *plan;
-  Arena *arena;
-  const PlanTarget *target;
-  Lines *lines;
-  Binding *bindings;  // by value id
-  uint32_t binding_capacity;
-} Planner;
-
-static Binding *binding_of(Planner *p, const Value *value) {
+Binding *planner_binding(Planner *p, const Value *value) {
   if (value->id >= p->binding_capacity) {
     // All that the graph has; copies come behind them.
     uint32_t capacity = MAX(MAX(value->id + 1, p->plan->graph->next_value_id), p->binding_capacity / 2 * 3);
@@ -68,7 +51,7 @@ static void open_strides(Planner *p, int rank, const uint8_t *order, OpenDims *o
   }
 }
 
-static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const Value *value, const int64_t *dims) {
+PlanBuffer *planner_add_buffer(Planner *p, PlanBufferKind kind, int index, const Value *value, const int64_t *dims) {
   PlanBuffer *buffer = ARENA_PUSH(p->arena, p->plan->buffers, p->plan->buffer_count, p->plan->buffer_capacity);
   int64_t count = 1;
   for (int i = 0; i < value->rank; i++) count *= dims[i];
@@ -83,7 +66,7 @@ static PlanBuffer *add_buffer(Planner *p, PlanBufferKind kind, int index, const 
 
 // Dense memory that the value has for itself, in the value's stride order; what a caller gave is row-major.
 static Status bind_alone(Planner *p, const Value *value, PlanBufferKind kind) {
-  Binding *binding = binding_of(p, value);
+  Binding *binding = planner_binding(p, value);
   TensorDesc *desc = &binding->desc;
   desc->dtype = value->dtype;
   desc->rank = value->rank;
@@ -105,10 +88,10 @@ static Status bind_alone(Planner *p, const Value *value, PlanBufferKind kind) {
 }
 
 // ... in a buffer.
-static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
+Status planner_bind_new(Planner *p, const Value *value, PlanBufferKind kind, int index) {
   TRY(bind_alone(p, value, kind));
-  Binding *binding = binding_of(p, value);
-  PlanBuffer *buffer = add_buffer(p, kind, index, value, binding->desc.dims);
+  Binding *binding = planner_binding(p, value);
+  PlanBuffer *buffer = planner_add_buffer(p, kind, index, value, binding->desc.dims);
   buffer->constant = value->constant;
   for (int i = 0; i < MAX_RANK; i++) buffer->order[i] = kind == PLAN_INPUT ? (uint8_t)i : value->order[i];
   binding->buffer = (int)p->plan->buffer_count - 1;
@@ -117,7 +100,7 @@ static Status bind_new(Planner *p, const Value *value, PlanBufferKind kind, int 
 }
 
 static Status bind_constant(Planner *p, const Value *value) {
-  if (value->constant && !binding_of(p, value)->bound) return bind_new(p, value, PLAN_CONSTANT, -1);
+  if (value->constant && !planner_binding(p, value)->bound) return planner_bind_new(p, value, PLAN_CONSTANT, -1);
   return OK;
 }
 
@@ -176,8 +159,8 @@ static bool view_of(Planner *p, const Node *node, const Binding source, Binding 
 
 static bool bind_view(Planner *p, const Node *node) {
   Binding result;
-  if (!view_of(p, node, *binding_of(p, node->inputs[0]), &result)) return false;
-  *binding_of(p, node->outputs[0]) = result;
+  if (!view_of(p, node, *planner_binding(p, node->inputs[0]), &result)) return false;
+  *planner_binding(p, node->outputs[0]) = result;
   return true;
 }
 
@@ -201,14 +184,14 @@ static Status fill_site(Planner *p, Node *node, PlanStep *step) {
       continue;
     }
     const Value *value = node->inputs[numbers[i]];
-    Binding *binding = binding_of(p, value);
+    Binding *binding = planner_binding(p, value);
     if (!binding->bound) FAIL(ERROR_INTERNAL, "value '%s' is used before it is made", value->name);
     inputs[i] = binding->desc;
     inputs[i].offset = binding->offset;
     step->inputs[i] = (PlanPlace){binding->buffer, binding->offset};
   }
   for (int i = 0; i < node->output_count; i++) {
-    Binding *binding = binding_of(p, node->outputs[i]);
+    Binding *binding = planner_binding(p, node->outputs[i]);
     outputs[i] = binding->desc;
     outputs[i].offset = binding->offset;
     step->outputs[i] = (PlanPlace){binding->buffer, binding->offset};
@@ -261,115 +244,6 @@ static bool seen_row_major(Planner *p, const Value *value, const Value *output) 
   return place.offset == 0 && element_count(&place.desc) == all && desc_is_row_major(&place.desc);
 }
 
-// ---- lines (lines.h) ----------------------------------------------------------------------------------------------------------
-
-static Line *line_of(const Planner *p, const Value *value, int64_t *at) {
-  Line *line = lines_of(p->lines, value, at);
-  return line ? line : lines_joined(p->lines, value, at);
-}
-
-// Where the value lies in its line, whose memory is made with the first of them; false where it has none.
-static bool place_in_line(Planner *p, const Value *value, TensorDesc *desc, PlanPlace *place) {
-  int64_t at, dims[MAX_RANK], strides[MAX_RANK];
-  Line *line = line_of(p, value, &at);
-  if (!line) return false;
-  line_layout(line, dims, strides);
-  if (line->buffer < 0) {
-    add_buffer(p, PLAN_ARENA, -1, line->like, dims);
-    line->buffer = (int)p->plan->buffer_count - 1;
-    memcpy(p->plan->buffers[line->buffer].order, line->like->order, MAX_RANK);
-  }
-  *desc = (TensorDesc){.dtype = value->dtype, .rank = value->rank};
-  value_get_dims(value, desc->dims);
-  memcpy(desc->strides, strides, sizeof strides);
-  desc->offset = (at - line->low) * strides[line->axis];
-  *place = (PlanPlace){line->buffer, desc->offset};
-  return true;
-}
-
-static void bind_in_line(Planner *p, const Value *value) {
-  Binding binding = {.bound = true};
-  PlanPlace place;
-  place_in_line(p, value, &binding.desc, &place);
-  binding.buffer = place.buffer;
-  binding.offset = place.offset;
-  *binding_of(p, value) = binding;
-}
-
-// The step with its waiting results in their lines, by the same implementation; false where that cannot be.
-static Status try_lines(Planner *p, const Node *node, PlanStep *step, bool *done) {
-  const Selection *alone = &step->selection;
-  Selection selection = {0};
-  Site site = step->site;
-  TensorDesc *outputs = arena_copy(p->arena, site.outputs, (size_t)node->output_count * sizeof *outputs);
-  PlanPlace place;
-  *done = false;
-  if (!alone->implementation->writes_anywhere) return OK;
-  for (int i = 0; i < node->output_count; i++)
-    if (step->outputs[i].buffer < 0) place_in_line(p, node->outputs[i], &outputs[i], &place);
-  site.outputs = outputs;
-  TRY(select_implementation(&site, p->target->select, alone->implementation->general, p->arena, &selection));
-  *done = selection.implementation == alone->implementation;
-  if (!*done) return OK;
-  step->site = site;
-  step->selection = selection;
-  return OK;
-}
-
-// Results that have no memory yet are written into their lines, or get memory of their own where the way that computes them cannot.
-static Status settle(Planner *p, const Node *node, PlanStep *step) {
-  bool waits = false, done = false;
-  for (int i = 0; i < node->output_count; i++) waits |= step->outputs[i].buffer < 0;
-  if (!waits) return OK;
-  TRY(try_lines(p, node, step, &done));
-  for (int i = 0; i < node->output_count; i++) {
-    const Value *value = node->outputs[i];
-    if (binding_of(p, value)->buffer >= 0) continue;
-    if (done) bind_in_line(p, value);
-    else TRY(bind_new(p, value, PLAN_ARENA, -1));
-    step->outputs[i] = (PlanPlace){binding_of(p, value)->buffer, binding_of(p, value)->offset};
-  }
-  return OK;
-}
-
-static bool lies_so(Planner *p, const Value *value, const TensorDesc *desc, int buffer, int64_t offset) {
-  const Binding *binding = binding_of(p, value);
-  return binding->bound && binding->buffer == buffer && binding->offset == offset &&
-         !memcmp(binding->desc.strides, desc->strides, (size_t)desc->rank * sizeof *desc->strides);
-}
-
-// Whether its place in a line is only its own: not that of a concatenation which became a step of its own, whose operands may lie there.
-static bool may_be_copied(const Planner *p, const Value *value) {
-  int64_t at;
-  while (value->producer && value->producer->op == &op_slice) value = value->producer->inputs[0];
-  return !lines_joined(p->lines, value, &at);
-}
-
-static Status copy_into_line(Planner *p, Node *concat, int index, Line *line, int64_t at);
-
-// A concatenation whose operands lie where it is, but for one at most, which is copied there. *done: it is there, and takes no step.
-static Status plan_in_line(Planner *p, Node *node, bool *done) {
-  TensorDesc desc;
-  PlanPlace place;
-  int missing = -1, count = 0;
-  int64_t at, missing_at = 0;
-  Line *line = node->op == &op_concat ? lines_joined(p->lines, node->outputs[0], &at) : NULL;
-  *done = false;
-  if (!line || !place_in_line(p, node->outputs[0], &desc, &place)) return OK;
-  for (int i = 0; i < node->input_count; i++) {
-    int64_t width = node->inputs[i]->dims[line->axis];
-    if (width && !lies_so(p, node->inputs[i], &desc, place.buffer, place.offset)) missing = i, missing_at = at, count++;
-    place.offset += width * desc.strides[line->axis];
-    at += width;
-  }
-  if (count > 1 || (count && !may_be_copied(p, node->inputs[missing]))) return OK;
-  if (count) TRY(copy_into_line(p, node, missing, line, missing_at));
-  if (count && binding_of(p, node->inputs[missing])->buffer != line->buffer) return OK;
-  bind_in_line(p, node->outputs[0]);
-  *done = true;
-  return OK;
-}
-
 // The graph output number whose buffer `value` can be written to directly, or -1.
 static int direct_output(Planner *p, const Value *value) {
   const Graph *graph = p->plan->graph;
@@ -391,17 +265,17 @@ static Status bind_results(Planner *p, const Node *node) {
     int64_t at;
     int direct = direct_output(p, value);
     if (direct < 0 && lines_of(p->lines, value, &at)) TRY(bind_alone(p, value, PLAN_ARENA));
-    else TRY(bind_new(p, value, direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
+    else TRY(planner_bind_new(p, value, direct >= 0 ? PLAN_OUTPUT : PLAN_ARENA, direct));
   }
   return OK;
 }
 
-static Status plan_node(Planner *p, Node *node) {
+Status planner_plan_node(Planner *p, Node *node) {
   Plan *plan = p->plan;
   bool in_line;
   for (int i = 0; i < node->input_count; i++)
     if (node->inputs[i]) TRY(bind_constant(p, node->inputs[i]));
-  TRY(plan_in_line(p, node, &in_line));
+  TRY(planner_plan_in_line(p, node, &in_line));
   if (in_line) return OK;
   if (node->op->view && node->inputs[0]) {
     if (bind_view(p, node)) return OK;
@@ -422,7 +296,7 @@ static Status plan_node(Planner *p, Node *node) {
     bool changed = false;
     for (int i = 0; i < node->input_count; i++) {
       if (!node->inputs[i]) continue;
-      const Binding *binding = binding_of(p, node->inputs[i]);
+      const Binding *binding = planner_binding(p, node->inputs[i]);
       bool fine = row_major ? desc_is_row_major(&binding->desc)
                             : desc_has_order(&binding->desc, node->inputs[i]->order) || desc_is_row_major(&binding->desc);
       if (fine) continue;
@@ -435,7 +309,7 @@ static Status plan_node(Planner *p, Node *node) {
   }
   if (!step.selection.implementation)
     FAIL(ERROR_UNSUPPORTED, "nothing computes '%s' (%s) on %s", node->outputs[0]->name, node->op->name, p->target->info->name);
-  TRY(settle(p, node, &step));
+  TRY(planner_settle(p, node, &step));
   *ARENA_PUSH(p->arena, plan->steps, plan->step_count, plan->step_capacity) = step;
   return OK;
 }
@@ -447,7 +321,7 @@ static Program *identity_program(Arena *arena, DType dtype) {
 }
 
 // A node that copies its input, not yet inferred.
-static Node *add_copy(Graph *graph, Node *at, Value *source) {
+Node *planner_add_copy(Graph *graph, Node *at, Value *source) {
   Node *copy = graph_add(graph, at, copies_of(source), 1, &source, 1);
   if (copy->op->has_program) node_set_program(copy, "program", identity_program(graph->arena, source->dtype));
   else node_set_int(copy, "dtype", source->dtype);
@@ -456,16 +330,16 @@ static Node *add_copy(Graph *graph, Node *at, Value *source) {
 
 static Status plan_copy(Planner *p, Node *at, Value *source, Value **out, bool row_major) {
   Graph *graph = p->plan->graph;
-  Node *copy = add_copy(graph, at, source);
+  Node *copy = planner_add_copy(graph, at, source);
   TRY(node_infer(copy));
   value_copy_open(copy->outputs[0], source);
   if (!row_major) memcpy(copy->outputs[0]->order, source->order, sizeof source->order);
-  TRY(plan_node(p, copy));
+  TRY(planner_plan_node(p, copy));
   *out = copy->outputs[0];
   return OK;
 }
 
-static void note_copy(Planner *p, PlanCopy copy) {
+void planner_note_copy(Planner *p, PlanCopy copy) {
   *ARENA_PUSH(p->arena, p->plan->copies, p->plan->copy_count, p->plan->copy_capacity) = copy;
 }
 
@@ -474,20 +348,7 @@ static Status insert_copy(Planner *p, Node *node, int index, bool row_major) {
   Value *source = node->inputs[index];
   TRY(plan_copy(p, node, source, &copy, row_major));
   node_set_input(node, index, copy);
-  note_copy(p, (PlanCopy){copy->producer, node, index, source});
-  return OK;
-}
-
-// Afterwards the concatenation reads the copy.
-static Status copy_into_line(Planner *p, Node *concat, int index, Line *line, int64_t at) {
-  Value *source = concat->inputs[index];
-  Node *copy = add_copy(p->plan->graph, concat, source);
-  TRY(node_infer(copy));
-  memcpy(copy->outputs[0]->order, line->like->order, sizeof line->like->order);
-  lines_add(p->lines, copy->outputs[0], line, at);
-  TRY(plan_node(p, copy));
-  node_set_input(concat, index, copy->outputs[0]);
-  note_copy(p, (PlanCopy){copy, concat, index, source});
+  planner_note_copy(p, (PlanCopy){copy->producer, node, index, source});
   return OK;
 }
 
@@ -497,16 +358,16 @@ static Status plan_outputs(Planner *p) {
   for (int i = 0; i < graph->output_count; i++) {
     Value *value = graph->outputs[i];
     TRY(bind_constant(p, value));
-    Binding *binding = binding_of(p, value);
+    Binding *binding = planner_binding(p, value);
     if (!binding->bound) FAIL(ERROR_INTERNAL, "output '%s' is never made", value->name);
     if (binding->buffer >= 0 && p->plan->buffers[binding->buffer].kind == PLAN_OUTPUT &&
         p->plan->buffers[binding->buffer].index == i && binding->offset == 0 && desc_is_row_major(&binding->desc))
       continue;
-    Node *copy = add_copy(graph, NULL, value);
+    Node *copy = planner_add_copy(graph, NULL, value);
     TRY(node_infer(copy));
     value_copy_open(copy->outputs[0], value);
-    note_copy(p, (PlanCopy){.node = copy});
-    TRY(bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
+    planner_note_copy(p, (PlanCopy){.node = copy});
+    TRY(planner_bind_new(p, copy->outputs[0], PLAN_OUTPUT, i));
     if (does_nothing(copy)) continue;
     PlanStep step = {0};
     TRY(fill_site(p, copy, &step));
@@ -528,9 +389,10 @@ Status plan_make(Graph *graph, const PlanTarget *target, Arena *arena, Plan **ou
   plan->device = target->info;
   plan->tf32 = target->tf32;
   p.lines = lines_find(graph, target->info, arena);
-  for (int i = 0; i < graph->input_count; i++) TRY(bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
+  for (int i = 0; i < graph->input_count; i++) TRY(planner_bind_new(&p, graph->inputs[i], PLAN_INPUT, i));
   FOR_NODES(node, graph)
-  TRY(status_context(plan_node(&p, node), "while planning '%s'", node->output_count ? node->outputs[0]->name : node->op->name));
+  TRY(status_context(planner_plan_node(&p, node), "while planning '%s'",
+                     node->output_count ? node->outputs[0]->name : node->op->name));
   TRY(plan_outputs(&p));
   streams_assign(plan, target->streams, arena);
   TRY(plan_place(plan, arena));

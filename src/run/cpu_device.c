@@ -57,6 +57,12 @@ static Status cpu_copy(Device *device, void *to, const void *from, size_t bytes)
   return OK;
 }
 static Status cpu_synchronize(Device *device) { return OK; }
+static Status cpu_time(Device *device, int count, Status (*run)(void *state), void *state, double *seconds) {
+  double start = time_now();
+  for (int i = 0; i < count; i++) TRY(run(state));
+  *seconds = (time_now() - start) / count;
+  return OK;
+}
 // A region is better taken apart, its nodes having faster ways than references; but for an anchor with its epilogue, whose implementations take both.
 static bool cpu_runs(Device *device, const Node *node) {
   return node->op->reference && (node->op != &op_region || fused_anchor(node) != node);
@@ -268,6 +274,7 @@ Status cpu_device_new(const DeviceOptions *options, Device **out) {
                          .download = cpu_copy,
                          .copy = cpu_copy,
                          .synchronize = cpu_synchronize,
+                         .time = cpu_time,
                          .runs = cpu_runs,
                          .compile = cpu_compile,
                          .load = cpu_load,

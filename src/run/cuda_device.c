@@ -168,6 +168,25 @@ static Status device_synchronize(Device *device) {
   return status ? status : take_report(r);
 }
 
+typedef struct TimedCall {
+  Status (*run)(void *state);
+  void *state;
+} TimedCall;
+
+static Status run_call(void *state, CudaStream stream) {
+  const TimedCall *call = state;
+  return RECOVER_GUARD(call->run(call->state));
+}
+
+static Status device_time(Device *device, int count, Status (*run)(void *state), void *state, double *seconds) {
+  CudaRunner *r = of(device);
+  TimedCall call = {run, state};
+  TRY(cuda_enter(r->context));
+  Status status = cuda_time(r->context, &(CudaTiming){.repeats = 1, .batch = count}, run_call, &call, seconds);
+  cuda_leave(r->context);
+  return status ? status : take_report(r);
+}
+
 static Status device_order(Device *device, void *stream, bool behind) {
   CudaContext *context = of(device)->context;
   TRY(cuda_enter(context));
@@ -768,6 +787,7 @@ Status cuda_device_new(const DeviceOptions *options, Device **out) {
                        .download = device_download,
                        .copy = device_copy,
                        .synchronize = device_synchronize,
+                       .time = device_time,
                        .order = device_order,
                        .make = device_make,
                        .runs = device_runs,

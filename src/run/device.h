@@ -35,6 +35,8 @@ struct Device {
   Status (*download)(Device *device, void *to, const void *from, size_t bytes);  // returns when the bytes are there
   Status (*copy)(Device *device, void *to, const void *from, size_t bytes);
   Status (*synchronize)(Device *device);
+  // How long one of so many calls of `run` takes, one enqueued behind another: on a GPU between two events, since what the host waits may be longer than it had to be.
+  Status (*time)(Device *device, int count, Status (*run)(void *state), void *state, double *seconds);
   // Its stream goes behind what the caller's holds now, or the other way round; NULL on the CPU.
   Status (*order)(Device *device, void *stream, bool behind);
   // Fills the memory that the requests were given; NULL where the host can write to it itself.

@@ -15,7 +15,7 @@
 typedef struct Change {
   const TuningEntry *found;
   const char *key;
-  double seconds;  // of a run, in the way that was found
+  double gain;  // seconds of a run, by what was measured of the site alone
 } Change;
 
 // A runner of the graph with some of the changes.
@@ -38,6 +38,14 @@ typedef struct Words {
 
 // ---- what changed ------------------------------------------------------------------------------------------------------------
 
+// Where what was planned is not in the database, as much as the site takes.
+static double gain_of(const Words *w, const PlanStep *step, const TuningEntry *found) {
+  const Selection *planned = &step->selection;
+  const TuningSite *site = tuning_site(w->database, step->site.device->name, site_key(&step->site, w->arena));
+  const TuningEntry *before = tuning_entry(site, planned->implementation->name, planned->way.name, NULL);
+  return (before ? before->microseconds - found->microseconds : found->microseconds) * 1e-6;
+}
+
 static Status add_change(Words *w, const PlanStep *step, const SelectOptions *select) {
   const Selection *planned = &step->selection;
   const char *key = tuning_key(w->arena, step->site.device->name, site_key(&step->site, w->arena));
@@ -52,13 +60,13 @@ static Status add_change(Words *w, const PlanStep *step, const SelectOptions *se
     number = w->count;
     string_map_set(w->met, key, (void *)(uintptr_t)number);
   }
-  w->changes[number - 1].seconds += w->changes[number - 1].found->microseconds * 1e-6;
+  w->changes[number - 1].gain += gain_of(w, step, w->changes[number - 1].found);
   return OK;
 }
 
-static int dearest_first(const void *a, const void *b) {
+static int best_first(const void *a, const void *b) {
   const Change *x = a, *y = b;
-  if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
+  if (x->gain != y->gain) return x->gain < y->gain ? 1 : -1;
   return strcmp(x->key, y->key);
 }
 
@@ -69,7 +77,7 @@ static Status find_changes(void *context, const SelectOptions *options) {
   select.tuning = w->database;
   w->met = string_map_new(w->arena);
   for (uint32_t s = 0; s < plan->step_count; s++) TRY(add_change(w, &plan->steps[s], &select));
-  if (w->count) qsort(w->changes, w->count, sizeof *w->changes, dearest_first);
+  if (w->count) qsort(w->changes, w->count, sizeof *w->changes, best_first);
   return OK;
 }
 
@@ -126,17 +134,25 @@ static bool is_of(const Words *w, const Variant *variant, const bool *taken) {
   return variant->runner && !memcmp(variant->taken, taken, w->count * sizeof *taken);
 }
 
+static int count_taken(const Words *w, const Variant *variant) {
+  int count = 0;
+  for (uint32_t i = 0; i < w->count; i++) count += variant->taken[i];
+  return count;
+}
+
 // In turns, so that what the chip does meanwhile is done to both.
-static Status time_in_turns(const Words *w, Runner *current, Runner *trial, double *ratio) {
+static Status time_in_turns(const Words *w, const Variant *current, const Variant *trial, double *ratio) {
   enum { TURNS = 4, BATCHES = 5 };
   double before = INFINITY, after = INFINITY, seconds, start = time_now();
   for (int turn = 0; turn < TURNS && (!turn || time_now() - start < 2 * w->each); turn++) {
-    TRY(runner_time(current, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
+    TRY(runner_time(current->runner, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
     before = fmin(before, seconds);
-    TRY(runner_time(trial, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
+    TRY(runner_time(trial->runner, w->inputs, w->each / 2 / TURNS, BATCHES, &seconds));
     after = fmin(after, seconds);
   }
   *ratio = after / before;
+  log_add(w->options->log, LOG_VERBOSE, "the whole plan: %.2f us with %d changes, %.2f us with %d", before * 1e6,
+          count_taken(w, current), after * 1e6, count_taken(w, trial));
   return OK;
 }
 
@@ -146,7 +162,7 @@ static Status compare_open(Words *w, const bool *current, const bool *taken, Var
     TRY(open_variant(w, current, &w->current));
   }
   TRY(open_variant(w, taken, trial));
-  return time_in_turns(w, w->current.runner, trial->runner, ratio);
+  return time_in_turns(w, &w->current, trial, ratio);
 }
 
 static Status compare(void *context, const bool *current, const bool *taken, double *ratio) {

@@ -92,7 +92,7 @@ MUST_CHECK Status runner_plan(Runner *runner, const RunTensor *inputs, Executabl
 // One profiled run of the first stage's plan.
 MUST_CHECK Status runner_profile(Runner *runner, const RunTensor *inputs, StepReport *out, int limit, int *count);
 enum { MOST_TIMED_BATCHES = 25 };
-// Median seconds of one run, over so many batches (MOST_TIMED_BATCHES at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
+// Median seconds of one run by the device's clock, over so many batches (MOST_TIMED_BATCHES at most) of runs enqueued back to back with inputs and outputs in place; over fewer where they take twice the budget.
 MUST_CHECK Status runner_time(Runner *runner, const RunTensor *inputs, double budget, int batches, double *seconds);
 RunnerStats runner_stats(const Runner *runner);
 // After a run that a limit of memory ended: lets go of what is remembered from other runs, and says that it is worth to begin again. False where nothing is, or it was

@@ -43,27 +43,32 @@ static Status run_placed(Runner *runner, StageEntry *entry, void **in, void **ou
   return status;
 }
 
-static Status time_batch(Runner *runner, StageEntry *entry, void **in, void **out, const TimeWork *work, int batch,
-                         double *each) {
-  Device *device = runner->device;
-  TRY(device->synchronize(device));
-  double start = time_now();
-  for (int i = 0; i < batch; i++) TRY(run_placed(runner, entry, in, out, work->inputs));
-  TRY(device->synchronize(device));
-  *each = (time_now() - start) / batch;
-  return OK;
+typedef struct PlacedRun {
+  Runner *runner;
+  StageEntry *entry;
+  void **in, **out;
+  const RunTensor *inputs;
+} PlacedRun;
+
+static Status run_once(void *state) {
+  const PlacedRun *run = state;
+  return run_placed(run->runner, run->entry, run->in, run->out, run->inputs);
 }
 
-// Runs that take long are measured less often, and warmed up once.
+// Runs that take long are measured less often, and warmed up once. How many fit into a batch is a matter of the host's time.
 static Status time_placed(Runner *runner, StageEntry *entry, void **in, void **out, void *context) {
   TimeWork *work = context;
-  double times[MOST_TIMED_BATCHES], each;
-  double start = time_now();
-  for (int i = 0; i < TIMED_WARMUPS && (!i || time_now() - start < work->budget); i++)
-    TRY(time_batch(runner, entry, in, out, work, 1, &each));
+  Device *device = runner->device;
+  PlacedRun run = {runner, entry, in, out, work->inputs};
+  double times[MOST_TIMED_BATCHES], any, each = 0, start = time_now();
+  for (int i = 0; i < TIMED_WARMUPS && (!i || time_now() - start < work->budget); i++) {
+    double before = time_now();
+    TRY(device->time(device, 1, run_once, &run, &any));
+    each = time_now() - before;
+  }
   int batch = (int)MIN(MAX(work->budget / work->batches / MAX(each, 1e-7), 1), 10000), count = 0;
   start = time_now();
-  do TRY(time_batch(runner, entry, in, out, work, batch, &times[count++]));
+  do TRY(device->time(device, batch, run_once, &run, &times[count++]));
   while (count < work->batches && time_now() - start < 2 * work->budget);
   qsort(times, (size_t)count, sizeof *times, ascending);
   *work->seconds = times[count / 2];

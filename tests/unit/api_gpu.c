@@ -220,6 +220,30 @@ Test(api_gpu, tuning_reads_constants_from_memory_where_the_plan_does) {
   cr_expect_eq(times_said("rejected"), 1, "%s", said);
 }
 
+// Its clock counts what it does: a time by the host's would never be the same twice.
+Test(api_gpu, times_are_the_devices) {
+  ingot_engine *engine;
+  ingot_session *session;
+  double milliseconds[2];
+  ingot_config watched = config;
+  watched.time_limit = 1e6;
+  expect_ok(ingot_engine_load_memory(good, good_size, &config, &engine));
+  expect_ok(ingot_session_create(engine, &watched, &session));
+  const ingot_binding *binding = ingot_engine_input(engine, 0);
+  int64_t shape[8];
+  for (int k = 0; k < ingot_binding_rank(binding); k++) shape[k] = ingot_binding_dims(binding)[k];
+  ingot_tensor in = {.data = input,
+                     .device = {INGOT_CPU, 0},
+                     .ndim = ingot_binding_rank(binding),
+                     .dtype = ingot_binding_dtype(binding),
+                     .shape = shape};
+  for (int i = 0; i < 2; i++) expect_ok(ingot_session_time(session, &in, 1, 1e-6, &milliseconds[i]));
+  cr_expect_gt(milliseconds[0], 0);
+  cr_expect_eq(milliseconds[0], milliseconds[1]);
+  ingot_session_free(session);
+  ingot_engine_free(engine);
+}
+
 // ---- results on the device ---------------------------------------------------------------------------------------------------
 
 // Device memory of the caller's own.

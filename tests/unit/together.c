@@ -23,6 +23,7 @@ static const Model models[] = {
     {"each is slower", 3, {0.1, 0.05, 0.02}, {0}, 0, 99, "000"},
     {"one is slower", 3, {-0.1, 0.05, -0.02}, {0}, 0, 99, "101"},
     {"one is faster, all are not", 3, {0.1, -0.05, 0.02}, {0}, 0, 99, "010"},
+    {"one is slower than the others are faster", 4, {-0.1, -0.05, 0.4, -0.02}, {0}, 0, 99, "1101"},
     {"two that do not go together", 3, {-0.1, -0.06, -0.02}, {0.2}, 0, 99, NULL},
     {"two that go together alone", 2, {0.05, 0.05}, {-0.3}, 0, 99, "11"},
     {"less than can be seen", 2, {0.001, -0.1}, {0}, 0, 99, "11"},

@@ -58,7 +58,11 @@ static Status add(StageMemory *memory, StageCache *cache, const SpecialiseHooks 
   StageReads *reads = calloc(1, sizeof *reads);
   *out = NULL;
   if (!reads) return status_out_of_memory();
-  reads->arena = arena_new();
+  reads->arena = arena_try_new();
+  if (!reads->arena) {
+    free(reads);
+    return status_out_of_memory();
+  }
   Status status = make_guarded(memory, cache, hooks, inputs, reads);
   if (status || reads->made.of_this_call) {
     free_one(memory, reads);

@@ -117,17 +117,22 @@ static int product_operand(const Node *node) {
   return find_product(node, 0, &looks);
 }
 
-static bool reads_places(const Program *program) {
-  for (int i = 0; i < program->count; i++)
-    if (program->code[i].op == OP_index || program->code[i].op == OP_extent) return true;
-  return false;
+// Counts places along the axes of the softmax. Views regroup batch axes alone: a matrix' own are the last two of each.
+static bool count_as_softmax(Program *program, int rank, int softmax_rank) {
+  for (int i = 0; i < program->count; i++) {
+    Instruction *code = &program->code[i];
+    if (rank == softmax_rank || (code->op != OP_index && code->op != OP_extent)) continue;
+    if (code->args[0] < rank - 2) return false;
+    code->args[0] += softmax_rank - rank;
+  }
+  return true;
 }
 
 // Puts a program in front of the score, whose input `sum` it makes of its own input `from`. What its result would be rounded to is not stored.
 static const char *prepend(Attention *a, int sum, const Node *node, const Program *program, int from, Value *const *operands) {
   Program *score = a->score, *before = program_copy(score->arena, program);
   WANT(before->output_count == 1, "what its softmax takes is one of several results");
-  WANT(node->outputs[0]->rank == a->softmax->outputs[0]->rank || !reads_places(before),
+  WANT(count_as_softmax(before, node->outputs[0]->rank, a->softmax->outputs[0]->rank),
        "its places are counted in several ways");
   int result = before->outputs[0], map[ATTENTION_INPUTS], count = score->input_count;
   if (is_op(before, result, OP_cast)) before->outputs[0] = code_of(before, result)->args[0];

@@ -133,7 +133,8 @@ static const Rule fold_steps = {
 
 const Pass pass_fold_steps = {"fold_steps", "computes the steps that would give the same in every run",
                               (const Rule *const[]){&fold_steps, NULL}};
-const Pass pass_fold_constants = {"fold_constants", "computes what depends on constants alone",
-                                  (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements,
-                                                        &rule_view_of_number, &rule_positions_inside, &rule_slices_by_places,
-                                                        &rule_elements_by_places, &rule_coordinates_by_places, NULL}};
+const Pass pass_fold_constants = {
+    "fold_constants", "computes what depends on constants alone",
+    (const Rule *const[]){&fold_constants, &rule_zero_states, &rule_known_elements, &rule_view_of_number,
+                          &rule_positions_inside, &rule_slices_by_places, &rule_elements_by_places, &rule_coordinates_by_places,
+                          &rule_causal_masks, NULL}};

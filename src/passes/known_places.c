@@ -131,7 +131,7 @@ static int append_code(Program *to, const Program *inner, const Value *value, in
   return map[inner->outputs[0]];
 }
 
-static Program *with_inner(const Program *old, int input, const Program *inner, const Value *value, int rank) {
+Program *program_with_inner(const Program *old, int input, const Program *inner, const Value *value, int rank) {
   Program *made = program_new(old->arena, old->input_count);
   int *map = arena_array(old->arena, int, (size_t)old->count + 1);
   for (int i = 0; i < old->count; i++) {
@@ -159,7 +159,7 @@ static Status positions_inside(Rewrite *r) {
   }
   WANT(inner, "no operand of it follows from positions");
   Node *made = rewrite_add(r, &op_elementwise, 0, NULL, root->output_count);
-  Program *program = with_inner(node_program(root, "program"), found, inner, root->inputs[found], rank);
+  Program *program = program_with_inner(node_program(root, "program"), found, inner, root->inputs[found], rank);
   WANT(set_program_over(made, root, program, root->input_count, root->inputs, 0),
        "how many elements there are is open without it");
   return rewrite_root_by(r, made);

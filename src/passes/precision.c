@@ -46,17 +46,24 @@ static Value *cast_before(Graph *graph, Node *at, Value *value, DType dtype, con
 // What only the caller reads is stored as the caller wants it.
 static bool is_for_caller(const Value *value) { return value->is_output && !value->uses; }
 
-// What a program stores is narrow; large constants in it are clamped like stored ones.
-static void narrow_program(const Node *node, Program *program, DType dtype) {
-  bool large = false;
+// Which instructions give a number that f16 has no room for, or something of one: powers of e are what they are, as those of a softmax behind a mask.
+static const bool *find_large(const Program *program) {
+  bool *large = arena_array(program->arena, bool, (size_t)program->count + 1);
   for (int i = 0; i < program->count; i++) {
     const Instruction *in = &program->code[i];
-    large |= in->op == OP_const && dtype_is_float(in->dtype) && isfinite(in->number) && fabs(in->number) > 65504.0;
+    large[i] = in->op == OP_const && dtype_is_float(in->dtype) && isfinite(in->number) && fabs(in->number) > 65504.0;
+    for (int k = 0; k < opcode_info(in->op)->arity && in->op != OP_exp; k++) large[i] = large[i] || large[in->args[k]];
   }
+  return large;
+}
+
+// What a program stores is narrow; what large constants in it have a part in is clamped like stored ones.
+static void narrow_program(const Node *node, Program *program, DType dtype) {
+  const bool *large = find_large(program);
   for (int i = 0; i < program->output_count; i++) {
     int result = program->outputs[i];
     if (program->code[result].dtype != DTYPE_F32 || is_for_caller(node->outputs[i])) continue;
-    if (large && dtype == DTYPE_F16) {
+    if (large[result] && dtype == DTYPE_F16) {
       result = program_op2(program, OP_max, result, program_const_f(program, DTYPE_F32, -65504.0));
       result = program_op2(program, OP_min, result, program_const_f(program, DTYPE_F32, 65504.0));
     }

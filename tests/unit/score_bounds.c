@@ -129,3 +129,32 @@ static void expect_bounds(const Row *row, const char *score) {
 Test(score_bounds, of_programs) {
   for (size_t i = 0; i < COUNT_OF(rows); i++) expect_bounds(&rows[i], rows[i].score);
 }
+
+// Two batch axes in front of the softmax, one where the mask is.
+static const char *why_of(Arena *arena, const char *mask, Attention *attention) {
+  const char *text = arena_printf(
+      arena,
+      "graph g(%%q: f16[1, 6, 20, 16], %%k: f16[1, 6, 16, 20], %%v: f16[6, 20, 16]) -> (%%y) { %%s: f16[1, 6, 20, 20] = "
+      "matmul(%%q, %%k) %%t: f16[1, 6, 20, 20] = elementwise(%%s) {program: program {%%0: f32 = input 0; %s; %%4: f32 = const "
+      "-inf; %%5 = select %%3 %%0 %%4; %%6: f16 = cast %%5; yield %%6}} %%r: f16[6, 20, 20] = reshape(%%t) {dims: dims[6, 20, "
+      "20]} %%p: f16[6, 20, 20] = rowwise(%%r) {program: program {%%0: f32 = input 0; %%1 = reduce_max %%0; %%2 = sub %%0 %%1; "
+      "%%3 = exp %%2; %%4 = reduce_sum %%3; %%5 = div %%3 %%4; %%6: f16 = cast %%5; yield %%6}, axes: 2} %%y: f16[6, 20, 16] = "
+      "matmul(%%p, %%v) }",
+      mask);
+  Graph *graph;
+  Status status = graph_parse(arena, core_ops, text, strlen(text), NULL, 0, &graph);
+  cr_assert_null(status, "%s", status_message(status));
+  return attention_read(graph->outputs[0]->producer, arena, attention);
+}
+
+Test(score_bounds, places_of_a_matrix_are_the_same_however_its_batch_is_grouped) {
+  Arena *arena = arena_new();
+  Attention attention;
+  const char *why = why_of(arena, "%1: i64 = index 2; %2: i64 = index 3; %3 = le %2 %1", &attention);
+  cr_assert_null(why, "%s", why);
+  cr_expect_eq(score_bounds(&attention).ahead, 0);
+  cr_expect_eq(score_bounds(&attention).scale, 1);
+  cr_expect_str_eq(why_of(arena, "%1: i64 = index 1; %2: i64 = index 3; %3 = le %2 %1", &attention),
+                   "its places are counted in several ways");
+  arena_free(arena);
+}

@@ -128,7 +128,8 @@ static Status visit(Reader *r, Node *node, Node **next) {
 
 // A symbol may be learned behind a node that speaks of it.
 static Status visit_all(Reader *r) {
-  for (int before = -1; before != r->bindings.count;) {
+  enum { MOST_ROUNDS = 16 };
+  for (int before = -1, round = 0; before != r->bindings.count && round < MOST_ROUNDS; round++) {
     before = r->bindings.count;
     for (Node *node = r->graph->first, *next; node; node = next) TRY(visit(r, node, &next));
   }

@@ -394,3 +394,14 @@ bool dim_is_newer(const DimTable *table, Dim dim, DimMark mark) {
   if (entry->op == DIM_SYMBOL || entry->op == DIM_CONSTANT) return entry->op == DIM_SYMBOL;
   return dim_is_newer(table, entry->a, mark) || dim_is_newer(table, entry->b, mark);
 }
+
+void dim_note_symbols(const DimTable *table, Dim dim, StringMap *names) {
+  if (dim_is_static(dim)) return;
+  switch (dim_op(table, dim)) {
+    case DIM_CONSTANT: return;
+    case DIM_SYMBOL: string_map_set(names, dim_symbol_name(table, dim), names); return;
+    default:
+      dim_note_symbols(table, dim_operand(table, dim, 0), names);
+      dim_note_symbols(table, dim_operand(table, dim, 1), names);
+  }
+}

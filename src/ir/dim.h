@@ -42,6 +42,10 @@ Dim dim_import(DimTable *into, const DimTable *from, Dim dim);
 DimOp dim_op(const DimTable *table, Dim dim);
 Dim dim_operand(const DimTable *table, Dim dim, int index);
 const char *dim_symbol_name(const DimTable *table, Dim dim);
+static inline bool dim_is_symbol(const DimTable *table, Dim dim) {
+  return !dim_is_static(dim) && dim_op(table, dim) == DIM_SYMBOL;
+}
+void dim_note_symbols(const DimTable *table, Dim dim, StringMap *names);  // into the map, by name, those it mentions
 bool dim_mentions(const DimTable *table, Dim dim, Dim symbol);
 
 // Values of symbols for one call. Unbound symbols make dim_evaluate return false.

@@ -2,21 +2,12 @@
 // without reading the node's results: then it must run all the same, or nobody could say how large they are.
 #include "ir/op.h"
 
-static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
-  if (dim_is_static(dim)) return;
-  switch (dim_op(table, dim)) {
-    case DIM_CONSTANT: return;
-    case DIM_SYMBOL: string_map_set(names, dim_symbol_name(table, dim), names); return;
-    default: note_dim(table, dim_operand(table, dim, 0), names); note_dim(table, dim_operand(table, dim, 1), names);
-  }
-}
-
 void node_note_symbols(const Node *node, StringMap *names) {
   for (int i = 0; i < node->attribute_count; i++) {
     const Attribute *attribute = &node->attributes[i];
     if (attribute->kind == ATTR_GRAPH) FOR_NODES(inside, attribute->graph) node_note_symbols(inside, names);
     for (int k = 0; attribute->kind == ATTR_DIMS && k < attribute->count; k++)
-      note_dim(node->graph->dims, attribute->dims[k], names);
+      dim_note_symbols(node->graph->dims, attribute->dims[k], names);
   }
 }
 
@@ -28,8 +19,7 @@ StringMap *graph_attribute_symbols(const Graph *graph, Arena *arena) {
 
 static void forget_symbols(const Graph *graph, const Dim *dims, int count, StringMap *names) {
   for (int i = 0; i < count; i++)
-    if (!dim_is_static(dims[i]) && dim_op(graph->dims, dims[i]) == DIM_SYMBOL)
-      string_map_set(names, dim_symbol_name(graph->dims, dims[i]), NULL);
+    if (dim_is_symbol(graph->dims, dims[i])) string_map_set(names, dim_symbol_name(graph->dims, dims[i]), NULL);
 }
 
 StringMap *graph_late_symbols(const Graph *graph, Arena *arena) {

@@ -7,7 +7,6 @@
 #include "kernels/control/control.h"
 #include "kernels/control/region.h"
 #include "ir/op.h"
-#include "lower/open_rest.h"
 #include "kernels/sequence/sequence.h"
 #include "kernels/view/view.h"
 

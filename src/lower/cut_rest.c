@@ -8,7 +8,6 @@
 #include "kernels/gather/gather.h"
 #include "ir/op.h"
 #include "lower/cut_inside.h"
-#include "lower/open_rest.h"
 
 enum { MAX_SMALL = 64 };  // elements of an operand that is fetched along with the one asked for
 

@@ -86,20 +86,14 @@ Value *open_rest_constant(OpenRest *open, Graph *rest, const Value *constant) {
 
 // ---- symbols -------------------------------------------------------------------------------------------------------------------
 
-static void note_dim(const DimTable *table, Dim dim, StringMap *names) {
-  if (dim_is_static(dim) || dim_op(table, dim) == DIM_CONSTANT) return;
-  if (dim_op(table, dim) == DIM_SYMBOL) string_map_set(names, dim_symbol_name(table, dim), names);
-  else note_dim(table, dim_operand(table, dim, 0), names), note_dim(table, dim_operand(table, dim, 1), names);
-}
-
 static void note_value(const Value *value, StringMap *names) {
-  for (int i = 0; i < value->rank; i++) note_dim(value->graph->dims, value->dims[i], names);
+  for (int i = 0; i < value->rank; i++) dim_note_symbols(value->graph->dims, value->dims[i], names);
 }
 
 static bool show(const DimTable *table, const Dim *dims, int count, StringMap *hidden) {
   bool shows = false;
   for (int i = 0; i < count; i++) {
-    if (dim_is_static(dims[i]) || dim_op(table, dims[i]) != DIM_SYMBOL) continue;
+    if (!dim_is_symbol(table, dims[i])) continue;
     const char *name = dim_symbol_name(table, dims[i]);
     shows |= string_map_get(hidden, name) != NULL;
     string_map_set(hidden, name, NULL);
@@ -121,7 +115,7 @@ bool open_rest_shows(const Value *value, StringMap *hidden) {
 
 static bool mentions(const DimTable *table, Dim dim, const StringMap *hidden) {
   if (dim_is_static(dim) || dim_op(table, dim) == DIM_CONSTANT) return false;
-  if (dim_op(table, dim) == DIM_SYMBOL) return string_map_get(hidden, dim_symbol_name(table, dim)) != NULL;
+  if (dim_is_symbol(table, dim)) return string_map_get(hidden, dim_symbol_name(table, dim)) != NULL;
   return mentions(table, dim_operand(table, dim, 0), hidden) || mentions(table, dim_operand(table, dim, 1), hidden);
 }
 

@@ -29,11 +29,9 @@ static bool may_be_read(const Value *value) {
   return dtype_is_integer(value->dtype) && value_get_dims(value, dims) && (!value->rank || dims[0] <= MAX_READ);
 }
 
-static bool is_symbol(const DimTable *table, Dim dim) { return !dim_is_static(dim) && dim_op(table, dim) == DIM_SYMBOL; }
-
 static bool has_symbols(const Value *value) {
   bool symbols = value->contents_count > 0;
-  for (int i = 0; i < value->contents_count && symbols; i++) symbols = is_symbol(value->graph->dims, value->contents[i]);
+  for (int i = 0; i < value->contents_count && symbols; i++) symbols = dim_is_symbol(value->graph->dims, value->contents[i]);
   return symbols;
 }
 
@@ -47,7 +45,7 @@ static void name_contents(Value *value) {
 }
 
 static void bind(const DimTable *table, DimBinding *binding, Arena *arena, Dim dim, int64_t now) {
-  if (is_symbol(table, dim)) dim_bind(binding, arena, dim_symbol_name(table, dim), now);
+  if (dim_is_symbol(table, dim)) dim_bind(binding, arena, dim_symbol_name(table, dim), now);
 }
 
 // False where what is read is less than 0, or not there.

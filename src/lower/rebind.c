@@ -141,8 +141,7 @@ static bool evaluate(Rebinding *r, const StageInput *inputs) {
     const Value *value = graph->inputs[i];
     for (int k = 0; value->open && k < value->rank; k++) {
       Dim dim = value->open[k];
-      if (!dim_is_static(dim) && dim_op(graph->dims, dim) == DIM_SYMBOL)
-        bind_symbol(r, &binding, scratch, dim, inputs[i].dims[k]);
+      if (dim_is_symbol(graph->dims, dim)) bind_symbol(r, &binding, scratch, dim, inputs[i].dims[k]);
     }
   }
   bool known = bind_reads(r, inputs, &binding, scratch);
